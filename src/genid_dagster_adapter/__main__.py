@@ -1,0 +1,21 @@
+"""The `genid` command's door: says in one line how to get the command where it is not installed."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line and return its exit status (0 done, 1 refused or findings, 2 usage)."""
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError:
+        print("genid: the command is an extra: pip install 'genid[cli]'", file=sys.stderr)
+        return 2
+    from genid_dagster_adapter.cli import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

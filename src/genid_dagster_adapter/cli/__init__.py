@@ -1,0 +1,106 @@
+"""The `genid` command: nouns (`cohort`, `store`, `rollout`) and the verbs about single ids.
+
+Defines the tree of commands, each loaded when it is called, and turns every documented error into
+one message and an exit status. No rule of ids, cohorts or stores stands here: the commands call the
+library and add words.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from genid_dagster_adapter.errors import NO_VALUE, AdapterError
+
+_HERE: Final = "genid_dagster_adapter.cli"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named here and imported when they are used."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy  # command name -> ("module:object", one-line help)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"{_HERE}.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from their one-line help, without importing any of them."""
+        rows = [(name, self._lazy[name][1]) for name in sorted(self._lazy)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    lazy={
+        "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
+        "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
+        "diff": ("ids:diff", "Say why two generations have different ids."),
+        "explain": ("ids:explain", "Say what an id is and how it comes about."),
+        "rollout": ("rollout:rollout", "Report where the rollout stands and what comes next."),
+        "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
+    },
+)
+@click.version_option(package_name="genid")
+def genid() -> None:
+    """Deterministic ids for paid generations: same task, same id.
+
+    Exit status: 0 done or sound, 1 refused or with findings (a refusal writes nothing), 2 usage.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; documented errors become one message."""
+    from genid import GenIdError
+
+    try:
+        outcome = genid.main(list(arguments), prog_name="genid", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        click.echo("genid: interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (AdapterError, GenIdError) as error:
+        return _refuse(error, as_json="--json" in arguments)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse(error: AdapterError | Exception, *, as_json: bool) -> int:
+    click.echo(f"genid: {error}", err=True)
+    if as_json:
+        json.dump(_error_record(error), sys.stdout, ensure_ascii=False, indent=2)
+        sys.stdout.write("\n")
+    return 1
+
+
+def _error_record(error: Exception) -> dict[str, object]:
+    if not isinstance(error, AdapterError):
+        return {"error": str(error), "problems": []}
+    problems = [
+        {
+            "where": problem.where,
+            "message": problem.message,
+            "remedy": problem.remedy,
+            **({} if problem.value is NO_VALUE else {"value": repr(problem.value)}),
+        }
+        for problem in error.problems
+    ]
+    return {"error": error.summary, "problems": problems}

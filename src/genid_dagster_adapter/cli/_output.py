@@ -1,0 +1,100 @@
+"""What every command shares: the data root option, JSON, tables, progress.
+
+Progress shows after a second and only on a terminal; `NO_COLOR` and redirection switch colour off
+(rich does both).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.store.layout import DataRoot
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+#: Called as (done, total) by every long operation of the library.
+Progress = Callable[[int, int], None]
+
+_PATIENCE: Final = 1.0  # seconds before progress is shown
+
+
+class _DataRootType(click.ParamType[DataRoot]):
+    name = "directory"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> DataRoot:
+        if isinstance(value, DataRoot):
+            return value
+        try:
+            return DataRoot.open(value)
+        except AdapterError as error:
+            self.fail(str(error), param, ctx)
+
+
+def data_root_option(command: Command) -> Command:
+    """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
+    usage error (exit status 2)."""
+    return click.option(
+        "--data-root",
+        "root",
+        type=_DataRootType(),
+        envvar="GENID_DATA_ROOT",
+        required=True,
+        show_envvar=True,
+        help="The pipeline's data folder.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add `--json`: one JSON document on standard output, nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document, keys in the order given, non-ASCII kept."""
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
+) -> None:
+    """Print a table; on anything but a terminal it keeps its full width (no cell is cut)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=10_000).print(table)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """Yield a callback `(done, total)` that draws a bar on a terminal once a second has passed."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    started = time.monotonic()
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None, visible=False)
+
+        def advance(done: int, total: int) -> None:
+            late = time.monotonic() - started > _PATIENCE
+            bar.update(task, completed=done, total=total, visible=late)
+
+        yield advance

@@ -1,0 +1,1 @@
+"""A cohort: tables and a selection in, membership rows out, then one writer."""

@@ -1,0 +1,39 @@
+"""What every test may ask for. Nothing here touches the network or a folder outside `tmp_path`."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The root of the checkout."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of binding reference files (spec, golden cohorts, official vectors).
+
+    `../shared` beside the checkout, or the folder that GENID_SHARED names.
+    """
+    folder = Path(os.environ.get("GENID_SHARED", PROJECT.parent / "shared"))
+    if not (folder / "spec" / "vectors.json").is_file():
+        pytest.skip(f"no reference files at {folder}; set GENID_SHARED to run this test")
+    return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the long forms too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    skip = pytest.mark.skip(reason="long form: runs with --long (make test-long)")
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(skip)

@@ -1,0 +1,142 @@
+"""The base of all signatures: a class is checked once, when it is defined (SPEC 1)."""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
+
+import attrs
+
+from genid._canonical import Form, form
+from genid._declaration import Declared, declared_rules
+from genid._rules import Rule, reference_rule
+from genid.errors import Problem, SignatureError
+
+IdT = TypeVar("IdT", bound=str)
+
+_registered: dict[str, "type[Signature[Any]]"] = {}
+STAGES: "Mapping[str, type[Signature[Any]]]" = MappingProxyType(_registered)
+"""Every stage's class by the stage's name, in the order of their definition."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Signature(Generic[IdT]):
+    """What decides a generation's identity, and nothing else (SPEC 1).
+
+    A stage is a subclass that names its id's type, its stage and its prefix and annotates its
+    fields::
+
+        class Draft(Signature[DraftId], stage="draft", prefix="d"):
+            combo_id: str
+            replicate: int
+
+    It becomes a frozen, keyword-only attrs class. A field is a component (`str`), an optional
+    component (`str | None` with the default `None`), the replicate (`int`, always there, no
+    default) or the parent's id (annotated with another stage's id type).
+
+    Constructing one trims and folds its components and raises `SignatureError` with every field
+    that breaks a rule of SPEC 1. Equal signatures are equal and hash equal.
+    """
+
+    stage: ClassVar[str]
+    prefix: ClassVar[str]
+    id_type: ClassVar[Any]
+    _rules: ClassVar[Mapping[str, Rule]]
+    _forms: ClassVar[Mapping[tuple[type, ...], Form]]
+    __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
+
+    def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
+        """Check the declaration, lay out the canonical text, and register the stage.
+
+        Raises:
+            DeclarationError: the stage or prefix is malformed or taken, a field has a name, type
+                or default that SPEC 1 does not know, or `replicate` is missing.
+        """
+        super().__init_subclass__()
+        attrs.frozen(kw_only=True, slots=False)(cls)  # slots would cost a fifth of a construction
+        cls.stage, cls.prefix = stage, prefix
+        known = [
+            Declared(stage=other.stage, prefix=other.prefix, id_type=other.id_type)
+            for other in _registered.values()
+        ]
+        cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
+        cls._forms = dict(_forms(cls))
+        _registered[stage] = cls
+
+    def __attrs_post_init__(self) -> None:
+        """Keep the canonical bytes, which is where every field gets checked.
+
+        A signature whose values are of the right types and settled already is recognized by one
+        look at its canonical text; any other goes field by field.
+        """
+        fields = self.__dict__
+        form = self._forms.get(tuple(map(type, fields.values())))
+        if form is not None:
+            text = form.template % form.pick(fields)
+            if form.settled(text):
+                fields["_canonical"] = text.encode()
+                return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Check and normalize field by field; gather every problem before raising."""
+        fields = self.__dict__
+        problems: list[Problem] = []
+        for name, rule in self._rules.items():
+            if fields[name] is None and name in _optional(type(self)):
+                continue
+            try:
+                fields[name] = rule.normalize(f"{self.stage}.{name}", fields[name])
+            except SignatureError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise SignatureError(*problems)
+        form = self._forms[tuple(map(type, fields.values()))]
+        fields["_canonical"] = form.fill(fields).encode()
+
+    def fields(self) -> dict[str, str | int]:
+        """Return the fields that are present, normalized, in the order of their declaration."""
+        values = ((name, getattr(self, name)) for name in self._rules)
+        return {name: value for name, value in values if value is not None}
+
+    @classmethod
+    def reference(cls, text: str) -> IdT:
+        """Take the id of an existing generation of this stage, of any family, as it stands.
+
+        This is how an id that was read from a file or a table gets the type that a child's
+        `parent_gen_id` asks for. Nothing is dropped or folded (SPEC 1.5).
+
+        Raises:
+            SignatureError: `text` is no possible reference, or shows another stage's prefix.
+        """
+        rule = reference_rule(stage=cls.stage, prefix=cls.prefix, known=_known_prefixes)
+        checked: Any = rule.normalize(f"{cls.stage} id", text)
+        reference: IdT = checked
+        return reference
+
+
+def canonical_bytes(signature: Signature[Any]) -> bytes:
+    """Return the canonical bytes of a signature, the input of its digest (SPEC 2)."""
+    data: bytes = signature.__dict__["_canonical"]
+    return data
+
+
+def _known_prefixes() -> str:
+    return "".join(cls.prefix for cls in _registered.values())
+
+
+def _optional(cls: type[Signature[Any]]) -> list[str]:
+    return [field.name for field in attrs.fields(cls) if field.default is None]
+
+
+def _forms(cls: type[Signature[Any]]) -> Iterator[tuple[tuple[type, ...], Form]]:
+    """Yield the canonical form of every set of present fields, by the types of all values."""
+    optional = _optional(cls)
+    for count in range(len(optional) + 1):
+        for absent in combinations(optional, count):
+            rules = {name: rule for name, rule in cls._rules.items() if name not in absent}
+            types = (
+                type(None) if name in absent else rule.python_type
+                for name, rule in cls._rules.items()
+            )
+            yield tuple(types), form(cls.stage, rules)

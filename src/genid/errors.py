@@ -1,0 +1,65 @@
+"""What this package raises: one shallow tree, every leaf with the whole story."""
+
+import attrs
+
+_SHOWN = 80  # characters of a refused value that a message repeats
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, cut to a length that suits a message."""
+    text = repr(value)
+    if len(text) <= _SHOWN:
+        return text
+    size = f", {len(value)} characters" if isinstance(value, str) else ""
+    return f"{text[:_SHOWN]}… ({type(value).__name__}{size})"
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One refused value: where it stands, what it is, why it is refused, what to do."""
+
+    place: str
+    value: object
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {shown(self.value)} {self.reason}; {self.remedy}"
+
+
+class GenIdError(ValueError):
+    """Base of everything this package raises on purpose.
+
+    `problems` holds one record for each refused value, never none.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    @classmethod
+    def of(cls, place: str, value: object, reason: str, remedy: str) -> "GenIdError":
+        """Return the error of one refused value."""
+        return cls(Problem(place=place, value=value, reason=reason, remedy=remedy))
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        if len(lines) == 1:
+            return lines[0]
+        return "\n".join([f"{len(lines)} problems:", *(f"  {line}" for line in lines)])
+
+
+class SignatureError(GenIdError):
+    """A field of a signature, or a reference, breaks a rule of SPEC 1."""
+
+
+class DeclarationError(GenIdError):
+    """A signature class is declared in a way that could not give sound ids."""
+
+
+class SchemeError(GenIdError):
+    """A scheme is unknown, or cannot express the signature that it was given."""
+
+
+class ParseError(GenIdError):
+    """A text is not the id that it was taken for (SPEC 5 and 7)."""

@@ -1,0 +1,66 @@
+"""How an id comes about, and why two differ."""
+
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from genid._derive import gen_id
+from genid._digest import as_uuid, digest, full_digest_hex, uuid_bits
+from genid._signature import Signature, canonical_bytes
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Each step from a signature to its v1 id (SPEC 2 to 5).
+
+    `canonical` is what is hashed, as text; `blake3` the full digest in hex, as `b3sum` prints it.
+    """
+
+    stage: str
+    fields: dict[str, str | int]
+    canonical: str
+    blake3: str
+    uuid: UUID
+    gen_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Difference:
+    """One field that two signatures do not share; None stands for absent."""
+
+    field: str
+    a: str | int | None
+    b: str | int | None
+
+
+def explain(signature: Signature[Any]) -> Explanation:
+    """Return each step from a signature to its v1 id.
+
+    Raises:
+        SignatureError: `signature` is none.
+    """
+    derived = gen_id(signature)
+    data = canonical_bytes(signature)
+    return Explanation(
+        stage=signature.stage,
+        fields=signature.fields(),
+        canonical=data.decode("ascii"),
+        blake3=full_digest_hex(data),
+        uuid=as_uuid(uuid_bits(digest(data))),
+        gen_id=derived,
+    )
+
+
+def diff(a: Signature[Any], b: Signature[Any]) -> tuple[Difference, ...]:
+    """Return where two signatures differ, in the order of declaration; empty for equal ones.
+
+    Signatures of two stages differ in `stage` first.
+    """
+    left = {"stage": a.stage, **a.fields()}
+    right = {"stage": b.stage, **b.fields()}
+    return tuple(
+        Difference(field=name, a=left.get(name), b=right.get(name))
+        for name in left | right
+        if left.get(name) != right.get(name)
+    )

@@ -1,0 +1,102 @@
+"""Texts back to what they are: strictly for v1, by shape for the older families (SPEC 5, 7)."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, TypeGuard
+from uuid import UUID
+
+import attrs
+
+from genid._digest import as_uuid, is_version_8
+from genid._signature import STAGES
+from genid._text import ALPHABET, SUFFIX_LENGTH, suffix_bits
+from genid.errors import ParseError
+
+Family = Literal["v1", "phase-1", "legacy", "foreign"]
+
+_V1_LENGTH = 2 + SUFFIX_LENGTH  # a letter, an underscore, the suffix
+_not_in_alphabet = re.compile(f"[^{ALPHABET}]").search
+_PHASE_1 = re.compile(r"[dev]_[0-9a-z]{1,16}")  # SPEC 7.2
+_LEGACY = re.compile(r"[0-9a-z]{16}")  # SPEC 7.3
+_FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.4
+
+
+@attrs.frozen(kw_only=True)
+class ParsedId:
+    """What a text shows of an id: `stage` and `uuid` are None where the family does not tell."""
+
+    text: str
+    family: Family
+    stage: str | None
+    uuid: UUID | None
+
+
+def parse_v1(text: str) -> ParsedId:
+    """Return what a v1 id says; anything else is refused (SPEC 5.3).
+
+    Raises:
+        ParseError: `text` is no v1 id, with the first reason found.
+    """
+    for reason in _v1_faults(text):
+        remedy = "pass an id of 28 characters as gen_id returns it"
+        raise ParseError.of("id", text, f"is no v1 id: {reason}", remedy)
+    return _parsed_v1(text)
+
+
+def parse_id(text: str) -> ParsedId:
+    """Return the family that a text's shape shows, and what else can be told (SPEC 7).
+
+    Shape is all that a lone text has: some legacy ids look like phase-1.
+
+    Raises:
+        ParseError: `text` has the shape of no family.
+    """
+    if is_gen_id(text):
+        return _parsed_v1(text)
+    if type(text) is str:
+        for family, stage in _older_families(text):
+            return ParsedId(text=text, family=family, stage=stage, uuid=None)
+    remedy = "use 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
+    raise ParseError.of("id", text, "is no generation id of any family", remedy)
+
+
+def is_gen_id(text: object) -> TypeGuard[str]:
+    """Tell whether `text` is a v1 id (SPEC 5.3); never raises."""
+    return next(_v1_faults(text), None) is None
+
+
+def _parsed_v1(text: str) -> ParsedId:
+    uuid = as_uuid(suffix_bits(text[2:]))
+    return ParsedId(text=text, family="v1", stage=_stages_by_prefix()[text[0]], uuid=uuid)
+
+
+def _stages_by_prefix() -> dict[str, str]:
+    return {cls.prefix: stage for stage, cls in STAGES.items()}
+
+
+def _v1_faults(text: object) -> Iterator[str]:
+    """Yield, in words, a clause of SPEC 5.3 that `text` breaks; nothing for a v1 id."""
+    if type(text) is not str:
+        yield f"it is of type {type(text).__name__}"
+    elif text[1:2] != "_":
+        yield "it does not begin with a letter and an underscore"
+    elif text[0] not in _stages_by_prefix():
+        yield f"the prefix {text[0]!r} is no stage's"
+    elif len(text) != _V1_LENGTH:
+        yield f"it has {len(text)} characters, not {_V1_LENGTH}"
+    elif (bad := _not_in_alphabet(text, 2)) is not None:
+        yield f"character {bad.start() + 1}, {bad[0]!r}, is not in the alphabet"
+    elif text[2] > "7":
+        yield f"the suffix begins with {text[2]!r}, more than 128 bits"
+    elif not is_version_8(suffix_bits(text[2:])):
+        yield "its bits are not those of a UUID of version 8"
+
+
+def _older_families(text: str) -> Iterator[tuple[Family, str | None]]:
+    """Yield the families whose shape `text` has, the closest first (SPEC 7.1)."""
+    if _PHASE_1.fullmatch(text):
+        yield "phase-1", {"d": "draft", "e": "essay", "v": "evaluation"}[text[0]]
+    if _LEGACY.fullmatch(text):
+        yield "legacy", None
+    if _FOREIGN.fullmatch(text):
+        yield "foreign", None

@@ -1,0 +1,110 @@
+"""The rules that turn a signature into an id, each a small object with a name (SPEC 6)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from genid._digest import digest, uuid_bits
+from genid._signature import IdT, Signature, canonical_bytes
+from genid._text import suffix_text
+from genid.errors import SchemeError
+
+SchemeName = Literal["v1", "phase-1"]
+
+_BASE_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PHASE_1_FIELDS = {  # frozen: what was released under this name, SPEC 8.1
+    "draft": ("combo_id", "template_id", "llm_model_id", "replicate"),
+    "essay": ("parent_gen_id", "template_id", "replicate"),
+    "evaluation": ("parent_gen_id", "template_id", "llm_model_id", "replicate"),
+}
+
+
+class Scheme(ABC):
+    """A way to derive an id; `name` selects it."""
+
+    __slots__ = ()
+    name: ClassVar[SchemeName]
+
+    @abstractmethod
+    def gen_id(self, signature: Signature[IdT]) -> IdT:
+        """Return the signature's id under this scheme."""
+
+
+@attrs.frozen
+class _V1(Scheme):
+    """Format 1 (SPEC 2 to 5)."""
+
+    name: ClassVar[SchemeName] = "v1"
+
+    def gen_id(self, signature: Signature[IdT]) -> IdT:
+        """Return the signature's id; never fails."""
+        bits = uuid_bits(digest(canonical_bytes(signature)))
+        text: Any = f"{signature.prefix}_{suffix_text(bits)}"
+        gen_id: IdT = text
+        return gen_id
+
+
+@attrs.frozen
+class _Phase1(Scheme):
+    """The first deterministic ids: BLAKE2b over joined parts, 80 bits in base36 (SPEC 8)."""
+
+    name: ClassVar[SchemeName] = "phase-1"
+
+    def gen_id(self, signature: Signature[IdT]) -> IdT:
+        """Return the signature's id.
+
+        Raises:
+            SchemeError: the signature's stage or one of its fields is unknown to this scheme, or
+                a field contains `|`.
+        """
+        joined = "|".join(_phase_1_parts(signature))
+        number = int.from_bytes(blake2b(joined.encode(), digest_size=10).digest(), "big")
+        text: Any = f"{signature.prefix}_{base_36(number)}"
+        gen_id: IdT = text
+        return gen_id
+
+
+def _phase_1_parts(signature: Signature[Any]) -> list[str]:
+    """Return the parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
+    fields = signature.fields()
+    names = _PHASE_1_FIELDS.get(signature.stage, ())
+    for name, value in fields.items():
+        place = f"{signature.stage}.{name}"
+        if name not in names:
+            reason = "cannot be told by the scheme phase-1"
+            raise SchemeError.of(place, value, reason, "use the scheme v1")
+        if "|" in str(value):
+            reason = "contains |, which joins the parts of the scheme phase-1"
+            raise SchemeError.of(place, value, reason, "use the scheme v1")
+    return [str(fields[name]).lower() for name in names]
+
+
+def base_36(number: int) -> str:
+    """Return a number in base 36, digits then a-z, without padding (SPEC 8.3)."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _BASE_36[digit] + digits
+    return digits or "0"
+
+
+V1: Scheme = _V1()
+PHASE_1: Scheme = _Phase1()
+SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType({s.name: s for s in (V1, PHASE_1)})
+"""The schemes by name, the current one first."""
+
+
+def scheme(name: str) -> Scheme:
+    """Return the scheme of that name.
+
+    Raises:
+        SchemeError: there is none.
+    """
+    for known, found in SCHEMES.items():
+        if name == known:
+            return found
+    raise SchemeError.of("scheme", name, "is no scheme", f"use one of {', '.join(SCHEMES)}")

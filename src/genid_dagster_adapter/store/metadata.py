@@ -1,0 +1,253 @@
+"""One generation's metadata.json, read: the only place that is lenient about its oddities.
+
+Lenient, and listed in `Generation.lenient`: `template_id` under its older names, `llm_model_id`
+under `model_id`, `replicate` missing, as a text of digits, or as a whole float. Everything else
+that is not as the contract has it becomes a `Flaw` with a stable code; the field it concerns is
+then None, never a guess. Texts are kept exactly as they are, because legacy ids are made of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from genid_dagster_adapter.errors import NO_VALUE, Problem
+from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.layout import METADATA, DataRoot
+
+#: What an absent replicate is read as where a number is needed: the first of its task.
+ABSENT_REPLICATE: Final = 1
+#: The largest replicate that a signature can hold (SPEC 1).
+MAX_REPLICATE: Final = 2**31 - 1
+#: The fields without which a generation's task is unknown. An essay without a model of its own has
+#: its draft's, so that field is not among them.
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "draft": ("combo_id", "template_id", "llm_model_id"),
+    "essay": ("parent_gen_id", "template_id"),
+    "evaluation": ("parent_gen_id", "template_id", "llm_model_id"),
+}
+#: The fields that are texts; each is kept as it is or, where it is no text, None with a flaw.
+_TEXTS: Final = ("parent_gen_id", "combo_id", "origin_cohort_id", "mode")
+#: A number as it is written down: no sign, no space, no `_`, no leading zero.
+_DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@frozen(kw_only=True)
+class Flaw(Problem):
+    """One thing that is wrong with one generation: a problem with its stable code and field."""
+
+    code: str
+    field: str
+
+
+@frozen(kw_only=True)
+class Generation:
+    """One generation as its folder and its metadata say; a field the metadata lacks is None.
+
+    `gen_id` is the folder's name, by which everything refers to it; `declared_gen_id` is what the
+    metadata says. `raw` is the metadata as it was parsed, empty where it could not be.
+    """
+
+    stage: str
+    gen_id: str
+    declared_gen_id: str | None = None
+    parent_gen_id: str | None = None
+    combo_id: str | None = None
+    template_id: str | None = None
+    llm_model_id: str | None = None
+    replicate: int | None = None
+    origin_cohort_id: str | None = None
+    mode: str | None = None
+    lenient: tuple[str, ...] = ()
+    problems: tuple[Flaw, ...] = ()
+    raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+
+    @property
+    def effective_replicate(self) -> int | None:
+        """The replicate, 1 where the metadata gives none, None where it gives a wrong one."""
+        if self.replicate is None and not any(flaw.field == "replicate" for flaw in self.problems):
+            return ABSENT_REPLICATE
+        return self.replicate
+
+
+def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
+    """Read gens/<stage>/<gen_id>/metadata.json; what is wrong with the file is in `problems`.
+
+    AdapterError: `gen_id` is no safe path segment.
+    """
+    path = root.generation(stage, gen_id) / METADATA
+    where = root.relative(path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return _unread(stage, gen_id, _flaw(where, findings.METADATA_MISSING))
+    except OSError as error:
+        return unreadable(stage, gen_id, where, error)
+    return parse_metadata(stage, gen_id, data, where)
+
+
+def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generation:
+    """Return the generation whose metadata the system does not let us read."""
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
+    value = NO_VALUE if missing else error.strerror
+    return _unread(stage, gen_id, _flaw(where, code, value=value))
+
+
+def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generation:
+    """Return the generation that the bytes of a metadata.json describe; never raises for them.
+
+    `where` is the file's path as messages show it.
+    """
+    if not data.strip():
+        return _unread(stage, gen_id, _flaw(where, findings.METADATA_EMPTY))
+    try:
+        raw = _load(data)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        return _unread(stage, gen_id, _flaw(where, findings.METADATA_MALFORMED, value=reason))
+    return _Reading(stage, gen_id, raw, where).generation()
+
+
+def _unread(stage: str, gen_id: str, flaw: Flaw) -> Generation:
+    return Generation(stage=stage, gen_id=gen_id, problems=(flaw,))
+
+
+def _flaw(
+    where: str, code: str, *, field: str = "", message: str = "", value: object = NO_VALUE
+) -> Flaw:
+    kind = findings.KINDS[code]
+    return Flaw(
+        where=f"{where}:{field}" if field else where,
+        code=code,
+        field=field,
+        message=message or kind.meaning,
+        value=value,
+        remedy=kind.remedy,
+    )
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in `data`. ValueError: it is not UTF-8, not JSON, not an object, or
+    gives a key twice (of which `json` would silently keep the last)."""
+    text = data.decode("utf-8")
+    raw = json.loads(text)
+    if type(raw) is not dict:
+        raise ValueError(f"the document is a {type(raw).__name__}, not an object")
+    if text.count('":') != len(raw):  # cheap and seldom true: nested objects, or a key twice
+        json.loads(text, object_pairs_hook=_unique)
+    return raw
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key given twice: {next(key for key in keys if keys.count(key) > 1)!r}")
+    return result
+
+
+class _Reading:
+    """The reading of one parsed document: gathers its fields, what was lenient and what wrong."""
+
+    def __init__(self, stage: str, gen_id: str, raw: dict[str, Any], where: str) -> None:
+        self.stage, self.gen_id, self.raw, self.where = stage, gen_id, raw, where
+        self.lenient: list[str] = []
+        self.problems: list[Flaw] = []
+
+    def generation(self) -> Generation:
+        raw, stage = self.raw, self.stage
+        declared = self._declared("gen_id", self.gen_id, findings.FOLDER_MISMATCH)
+        self._declared("stage", stage, findings.STAGE_MISMATCH)
+        values: dict[str, Any] = {name: self._text(name) for name in _TEXTS}
+        values["template_id"] = self._renamed("template_id", f"{stage}_template")
+        values["llm_model_id"] = self._renamed("llm_model_id", "model_id")
+        for name in REQUIRED[stage]:
+            if values[name] is None and not any(flaw.field == name for flaw in self.problems):
+                self._add(findings.FIELD_MISSING, name, f"{name} is missing")
+        return Generation(
+            stage=stage,
+            gen_id=self.gen_id,
+            declared_gen_id=declared,
+            replicate=self._replicate(),
+            lenient=tuple(self.lenient),
+            problems=tuple(self.problems),
+            raw=raw,
+            **values,
+        )
+
+    def _add(self, code: str, name: str, message: str, value: object = NO_VALUE) -> None:
+        self.problems.append(_flaw(self.where, code, field=name, message=message, value=value))
+
+    def _text(self, name: str) -> str | None:
+        """Return a field's text as it is; None where it is absent, null, empty or no text."""
+        value = self.raw.get(name)
+        if value is None or value == "":
+            return None
+        if type(value) is str and _is_text(value):
+            return value
+        self._add(findings.FIELD_WRONG, name, f"{name} is no text", value)
+        return None
+
+    def _declared(self, name: str, actual: str, mismatch: str) -> str | None:
+        value = self._text(name)
+        if value is None:
+            if not self.problems or self.problems[-1].field != name:
+                self._add(findings.FIELD_MISSING, name, f"{name} is missing")
+        elif value != actual:
+            self._add(mismatch, name, f"{name} is not {actual!r}, as the folder says", value)
+        return value
+
+    def _renamed(self, name: str, older: str) -> str | None:
+        """Return a field under its name, else under its older one, which is lenient."""
+        value = self._text(name)
+        if older not in self.raw:
+            return value
+        fallback = self._text(older)
+        if value is None and fallback is not None and self.raw.get(name) in (None, ""):
+            self.lenient.append(f"{name} read from {older}")
+            return fallback
+        if value is not None and fallback is not None and fallback != value:
+            message = f"{name} is {value!r} and {older}, its older name, says otherwise"
+            self._add(findings.FIELD_CONFLICT, name, message, fallback)
+        return value
+
+    def _replicate(self) -> int | None:
+        value = self.raw.get("replicate")
+        if type(value) is int and 1 <= value <= MAX_REPLICATE:
+            return value
+        if value is None:
+            self.lenient.append("replicate is missing")
+            return None
+        number = _whole(value)
+        if number is not None and 1 <= number <= MAX_REPLICATE:
+            self.lenient.append(f"replicate read from {value!r}")
+            return number
+        self._add(findings.FIELD_WRONG, "replicate", "replicate is no number from 1 up", value)
+        return None
+
+
+def _whole(value: object) -> int | None:
+    """Return the whole number that a text of digits or a float without a fraction shows."""
+    if type(value) is str and _DIGITS.fullmatch(value):
+        return int(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return None
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a text can be written down: JSON escapes can make half a surrogate pair."""
+    if value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""The three dynamic partition sets, their keys and their registration.
+
+Dagster accepts anything as a dynamic key, also what later breaks a page, a path or a range; and two
+processes that add the same key at once make one of them fail. Both are seen to here. Keys are never
+deleted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import dagster as dg
+import stamina
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.layout import is_segment
+
+#: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
+CHUNK: Final = 10_000
+_ATTEMPTS: Final = 30
+
+
+def partition_set(stage: str, prefix: str = "") -> str:
+    """Return the name of a stage's partition set; `prefix` keeps two adapters on one instance
+    apart (names are global to an instance)."""
+    return f"{prefix}{stage}_gens"
+
+
+def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefinition:
+    """Return a stage's partitions definition."""
+    return dg.DynamicPartitionsDefinition(name=partition_set(stage, prefix))
+
+
+def check_keys(stage: str, keys: Iterable[str]) -> None:
+    """AdapterError: keys that are no ids; lists them all. `...` is how Dagster writes a range."""
+    problems = [
+        Problem(
+            where=f"{stage} partition",
+            message="it cannot be a partition key",
+            value=key,
+            remedy="use 1 to 255 of A-Z a-z 0-9 . _ -, begin with a letter or digit, without ...",
+        )
+        for key in keys
+        if not is_segment(key) or "..." in key
+    ]
+    if problems:
+        raise AdapterError("partition keys were refused; none was registered", problems)
+
+
+def register(
+    instance: dg.DagsterInstance, stage: str, keys: Sequence[str], *, prefix: str = ""
+) -> int:
+    """Add the keys that the stage's partition set lacks, in order; return how many this call added.
+
+    AdapterError: a key cannot be a partition's; nothing is added then.
+    """
+    check_keys(stage, keys)
+    name = partition_set(stage, prefix)
+    have = set(instance.get_dynamic_partitions(name))
+    new = [key for key in dict.fromkeys(keys) if key not in have]
+    chunks = (new[start : start + CHUNK] for start in range(0, len(new), CHUNK))
+    return sum(_add(instance, name, chunk) for chunk in chunks)
+
+
+def registered(instance: dg.DagsterInstance, stage: str, *, prefix: str = "") -> list[str]:
+    """Return a stage's keys in the order of their registration, which is Dagster's for ranges."""
+    return list(instance.get_dynamic_partitions(partition_set(stage, prefix)))
+
+
+def _add(instance: dg.DagsterInstance, name: str, keys: list[str]) -> int:
+    """Add at most CHUNK keys; where another process added some meanwhile, only what it left."""
+    for attempt in stamina.retry_context(
+        on=_lost_a_race, attempts=_ATTEMPTS, timeout=None, wait_initial=0.01, wait_max=0.5
+    ):
+        with attempt:
+            if attempt.num > 1:
+                have = set(instance.get_dynamic_partitions(name))
+                keys = [key for key in keys if key not in have]
+            if keys:
+                instance.add_dynamic_partitions(name, keys)
+    return len(keys)
+
+
+def _lost_a_race(error: Exception) -> bool:
+    """Say whether trying again helps: another process added a key, or holds the database."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, IntegrityError | OperationalError):
+            return True
+        seen = seen.__cause__
+    return False

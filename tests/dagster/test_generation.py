@@ -1,0 +1,431 @@
+"""Making generations: what is called, what is written, what is never paid for twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dagster_storehouse import lay, read, write
+from genid_dagster_adapter.generation import (
+    Generated,
+    Maker,
+    Outcome,
+    Request,
+    failures,
+    is_wanted,
+    make_all,
+    recover,
+    staging,
+    state_of,
+)
+from genid_dagster_adapter.generation.claims import claim
+from genid_dagster_adapter.generation.making import digest
+from genid_dagster_adapter.store.layout import DataRoot
+
+
+class Counting:
+    """A generator that counts its calls and can be told what to answer."""
+
+    def __init__(self, answer: object = None) -> None:
+        self.calls: list[Request] = []
+        self.answer = answer
+
+    def __call__(self, request: Request) -> object:
+        self.calls.append(request)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return f"text of {request.gen_id}" if self.answer is None else self.answer
+
+
+def make(root: DataRoot, stage: str, gen_id: str, generator: object, **options: object) -> Outcome:
+    return Maker(root=root, generator=generator, **options).make(stage, gen_id)  # type: ignore[arg-type]
+
+
+def test_the_request_holds_what_the_generation_is_made_from(tmp_path: Path) -> None:
+    """Fields, template text, parent text, metadata and the provider's model reach the host."""
+    lay(tmp_path, "draft", "d1")
+    write(tmp_path, "draft", "d1", "parsed.txt", "the draft\n")
+    root = lay(tmp_path, "essay", "e1", parent_gen_id="d1", replicate=2)
+    counting = Counting()
+    assert make(root, "essay", "e1", counting, provider_models={"m": "vendor/m"}).kind == "made"
+    (request,) = counting.calls
+    assert request.fields == {
+        "combo_id": "combo_v1_0123456789ab",
+        "parent_gen_id": "d1",
+        "template_id": "essay-t",
+        "llm_model_id": "m",
+        "replicate": 2,
+    }
+    assert (request.stage, request.gen_id) == ("essay", "e1")
+    assert request.template_text == "write a essay"
+    assert request.parent_text == "the draft\n"
+    assert request.metadata["origin_cohort_id"] == "c"
+    assert request.provider_model == "vendor/m"
+    assert request.data_root == tmp_path
+
+
+def test_an_essay_without_a_model_has_its_drafts(tmp_path: Path) -> None:
+    """Older essays carry no model; the host still learns whose it is."""
+    lay(tmp_path, "draft", "d1", llm_model_id="drafter")
+    write(tmp_path, "draft", "d1", "parsed.txt", "x")
+    root = lay(tmp_path, "essay", "e1", parent_gen_id="d1", llm_model_id=None)
+    counting = Counting()
+    make(root, "essay", "e1", counting)
+    assert counting.calls[0].fields["llm_model_id"] == "drafter"
+
+
+def test_a_text_alone_is_also_the_parsed_form(tmp_path: Path) -> None:
+    """A host that returns text gets raw.txt and parsed.txt, and no prompt.txt."""
+    root = lay(tmp_path, "draft", "d1")
+    outcome = make(root, "draft", "d1", Counting("Ünïcode\r\n"))
+    folder = root.generation("draft", "d1")
+    assert sorted(os.listdir(folder)) == [
+        "metadata.json",
+        "parsed.txt",
+        "parsed_metadata.json",
+        "raw.txt",
+        "raw_metadata.json",
+    ]
+    assert (folder / "parsed.txt").read_bytes() == "Ünïcode\r\n".encode()
+    assert outcome.version == digest("Ünïcode\r\n".encode())
+
+
+def test_what_it_was_made_with_is_recorded(tmp_path: Path) -> None:
+    """raw_metadata.json holds the template's digest, the provider's model and the parameters."""
+    root = lay(tmp_path, "draft", "d1")
+    answer = Generated(
+        text="raw", prompt="p", parsed="q", provider_model="vendor/m-2", parameters={"top_p": 0.5}
+    )
+    make(root, "draft", "d1", Counting(answer))
+    record = json.loads(read(tmp_path, "draft", "d1", "raw_metadata.json"))["genid"]
+    assert record["template_digest"] == digest(b"write a draft")
+    assert record["provider_model"] == "vendor/m-2"
+    assert record["parameters"] == {"top_p": 0.5}
+    names = ("prompt.txt", "raw.txt", "parsed.txt")
+    assert [read(tmp_path, "draft", "d1", name) for name in names] == ["p", "raw", "q"]
+
+
+def test_parameters_that_json_cannot_hold_lose_no_text(tmp_path: Path) -> None:
+    """Whatever a host passes along, the paid text is written."""
+    root = lay(tmp_path, "draft", "d1")
+    answer = Generated(text="paid", parameters={"tool": object(), ("a",): 1})  # type: ignore[dict-item]
+    assert make(root, "draft", "d1", Counting(answer)).kind == "made"
+    assert read(tmp_path, "draft", "d1", "raw.txt") == "paid"
+
+
+def test_content_that_is_there_is_reused(tmp_path: Path) -> None:
+    """The second time nobody is called."""
+    root = lay(tmp_path, "draft", "d1")
+    counting = Counting()
+    kinds = [make(root, "draft", "d1", counting).kind for _ in range(2)]
+    assert kinds == ["made", "reused"]
+    assert len(counting.calls) == 1
+
+
+def test_a_copied_essay_calls_nobody(tmp_path: Path) -> None:
+    """Mode copy takes the draft's parsed text, byte for byte."""
+    lay(tmp_path, "draft", "d1")
+    write(tmp_path, "draft", "d1", "parsed.txt", "same\r\nbytes")
+    root = lay(tmp_path, "essay", "e1", parent_gen_id="d1", mode="copy")
+    counting = Counting()
+    assert make(root, "essay", "e1", counting).kind == "copied"
+    assert (root.generation("essay", "e1") / "parsed.txt").read_bytes() == b"same\r\nbytes"
+    assert counting.calls == []
+
+
+def test_a_draft_cannot_be_a_copy(tmp_path: Path) -> None:
+    """There is nothing to copy it from, so nobody is asked for a text either."""
+    root = lay(tmp_path, "draft", "d1", mode="copy")
+    counting = Counting()
+    assert make(root, "draft", "d1", counting).kind == "failed"
+    assert counting.calls == []
+
+
+def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
+    """Without the parent's content nothing is paid and nothing counts as failed."""
+    lay(tmp_path, "draft", "d1")
+    root = lay(tmp_path, "essay", "e1", parent_gen_id="d1")
+    counting = Counting()
+    outcome = make(root, "essay", "e1", counting)
+    assert (outcome.kind, counting.calls) == ("blocked", [])
+    assert state_of(root, "essay", "e1") == "missing"
+    assert not is_wanted(root, "essay", "e1")
+    write(tmp_path, "draft", "d1", "parsed.txt", "x")
+    assert is_wanted(root, "essay", "e1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(RuntimeError("rate limited"), id="an exception"),
+        pytest.param(b"bytes", id="bytes"),
+        pytest.param(" \n", id="a blank text"),
+        pytest.param(Generated(text=None), id="no text"),  # type: ignore[arg-type]
+        pytest.param(Generated(text="t", prompt=1), id="a wrong prompt"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_failure_is_on_record_until_it_is_made(tmp_path: Path, answer: object) -> None:
+    """A failed generation has no content, a reason on disk, and is not wanted by itself."""
+    root = lay(tmp_path, "draft", "d1")
+    assert make(root, "draft", "d1", Counting(answer)).kind == "failed"
+    make(root, "draft", "d1", Counting(answer))
+    failure = failures.read(root, "draft", "d1")
+    assert failure is not None
+    assert failure.attempts == 2
+    assert failure.reason
+    assert failures.failed_ids(root, "draft") == {"d1"}
+    assert state_of(root, "draft", "d1") == "failed"
+    assert not is_wanted(root, "draft", "d1")
+    assert make(root, "draft", "d1", Counting()).kind == "made"
+    assert failures.failed_ids(root, "draft") == frozenset()
+
+
+def test_a_failure_record_that_is_torn_is_still_a_failure(tmp_path: Path) -> None:
+    """What cannot be read is not taken for "never failed"."""
+    root = lay(tmp_path, "draft", "d1")
+    failures.record(root, "draft", "d1", "x")
+    (root.own / "failures" / "draft" / "d1.json").write_text('{"stage": ')
+    assert state_of(root, "draft", "d1") == "failed"
+
+
+def test_an_unparsed_text_is_kept_and_not_paid_for_again(tmp_path: Path) -> None:
+    """raw.txt without parsed.txt stays; asked again, the host gets the text back to parse."""
+    root = lay(tmp_path, "evaluation", "v1", parent_gen_id="e1")
+    lay(tmp_path, "essay", "e1", parent_gen_id="d1")
+    write(tmp_path, "essay", "e1", "parsed.txt", "x")
+    counting = Counting(Generated(text="no score here", unparsed="no SCORE: line"))
+    outcome = make(root, "evaluation", "v1", counting)
+    assert outcome.kind == "unparsed"
+    assert "no SCORE: line" in outcome.reason
+    assert read(tmp_path, "evaluation", "v1", "raw.txt") == "no score here"
+    assert state_of(root, "evaluation", "v1") == "unparsed"
+    assert make(root, "evaluation", "v1", counting).kind == "unparsed"
+    assert len(counting.calls) == 1
+    again = Counting(Generated(text="another", parsed="7"))
+    assert make(root, "evaluation", "v1", again, pay_again=True).kind == "made"
+    assert again.calls[0].unparsed_text == "no score here"
+    (kept,) = (root.own / "replaced" / "evaluation" / "v1").glob("*raw.txt")
+    assert kept.read_text() == "no score here"
+
+
+def test_a_text_with_half_a_surrogate_is_kept(tmp_path: Path) -> None:
+    """What is no Unicode cannot be parsed.txt, and is not lost either."""
+    root = lay(tmp_path, "draft", "d1")
+    assert make(root, "draft", "d1", Counting("a\ud800b")).kind == "unparsed"
+    raw = (root.generation("draft", "d1") / "raw.txt").read_bytes()
+    assert raw == "a\ud800b".encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stage": "draft", "gen_id": "d1"}'])
+def test_broken_metadata_pays_nothing(tmp_path: Path, text: str) -> None:
+    """A generation whose task is unknown is a failure that says so, before any call."""
+    root = lay(tmp_path, "draft", "d1")
+    write(tmp_path, "draft", "d1", "metadata.json", text)
+    counting = Counting()
+    outcome = make(root, "draft", "d1", counting)
+    assert (outcome.kind, counting.calls) == ("failed", [])
+    assert "metadata.json" in outcome.reason
+
+
+def test_a_missing_template_pays_nothing(tmp_path: Path) -> None:
+    """The error names the file that is not there."""
+    root = lay(tmp_path, "draft", "d1")
+    root.template("draft", "draft-t").unlink()
+    counting = Counting()
+    outcome = make(root, "draft", "d1", counting)
+    assert (outcome.kind, counting.calls) == ("failed", [])
+    assert "templates/draft/draft-t.txt" in outcome.reason
+
+
+def test_a_full_disk_is_found_out_before_paying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no room for the text nobody is called."""
+    root = lay(tmp_path, "draft", "d1")
+    monkeypatch.setattr(staging, "_ROOM", 2**62)
+    counting = Counting()
+    assert make(root, "draft", "d1", counting).kind == "failed"
+    assert counting.calls == []
+
+
+def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails after the call costs no text: the error says where it is."""
+    root = lay(tmp_path, "draft", "d1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(staging, "_write", full)
+    outcome = make(root, "draft", "d1", Counting("paid"))
+    assert outcome.kind == "failed"
+    kept = outcome.reason.rpartition(" ")[2]
+    assert (Path(kept) / "raw.txt").read_text() == "paid"
+
+
+@pytest.mark.parametrize("moved", range(5))
+def test_a_crash_while_publishing_is_rolled_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    """After a crash before any rename, the next start publishes the rest and calls nobody."""
+    root = lay(tmp_path, "draft", "d1")
+    real, moves = staging._move, iter(range(100))
+
+    def crash(*arguments: object) -> None:
+        if next(moves) == moved:
+            raise KeyboardInterrupt
+        real(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "_move", crash)
+        with pytest.raises(KeyboardInterrupt):
+            make(root, "draft", "d1", Counting(Generated(text="t", prompt="p")))
+    assert state_of(root, "draft", "d1") != "made"
+    assert recover(root) == 1
+    assert recover(root) == 0
+    assert read(tmp_path, "draft", "d1", "parsed.txt") == "t"
+    assert list((root.own / "staging" / "draft").iterdir()) == []
+
+
+def test_a_generation_is_rolled_forward_when_it_is_asked_for(tmp_path: Path) -> None:
+    """Also without a general recovery: staged content is content."""
+    root = lay(tmp_path, "draft", "d1")
+    folder = root.own / "staging" / "draft" / "d1"
+    folder.mkdir(parents=True)
+    (folder / "parsed.txt").write_text("paid")
+    counting = Counting()
+    assert make(root, "draft", "d1", counting).kind == "reused"
+    assert counting.calls == []
+
+
+def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
+    """The second waits for the first and reuses what it made."""
+    root = lay(tmp_path, "draft", "d1")
+    inside, release = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> str:
+        inside.set()
+        assert release.wait(10)
+        return "once"
+
+    outcomes: list[Outcome] = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(make(root, "draft", "d1", slow)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    assert inside.wait(10)
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(outcome.kind for outcome in outcomes) == ["made", "reused"]
+
+
+def test_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
+    """A claim ends with its process, also by SIGKILL; its file alone is no claim."""
+    root = lay(tmp_path, "draft", "d1")
+    script = (
+        "import sys, threading, time\n"
+        "from genid_dagster_adapter.generation.claims import claim\n"
+        "from genid_dagster_adapter.store.layout import DataRoot\n"
+        f"with claim(DataRoot({str(tmp_path)!r}), 'draft', 'd1', threading.Event()):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        stopped = threading.Event()
+        stopped.set()
+        with claim(root, "draft", "d1", stopped) as held:
+            assert held is False
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        with claim(root, "draft", "d1", stopped) as held:
+            assert held is True
+
+
+def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
+    """Concurrency reaches the limit and never passes it; each outcome is reported once."""
+    for number in range(12):
+        root = lay(tmp_path, "draft", f"d{number}")
+    lock, running, most = threading.Lock(), [0], [0]
+    barrier = threading.Barrier(3)
+
+    def work(request: Request) -> str:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        barrier.wait(10)
+        with lock:
+            running[0] -= 1
+        return "x"
+
+    outcomes: list[Outcome] = []
+    ids = [f"d{number}" for number in range(12)]
+    make_all(Maker(root=root, generator=work), "draft", ids, outcomes.append, concurrency=3)
+    assert most[0] == 3
+    assert sorted(ids) == sorted(outcome.gen_id for outcome in outcomes)
+
+
+def test_one_failure_costs_only_itself(tmp_path: Path) -> None:
+    """The others are made."""
+    for number in range(4):
+        root = lay(tmp_path, "draft", f"d{number}")
+
+    def picky(request: Request) -> str:
+        if request.gen_id == "d2":
+            raise RuntimeError("no")
+        return "x"
+
+    outcomes: list[Outcome] = []
+    make_all(
+        Maker(root=root, generator=picky), "draft", [f"d{n}" for n in range(4)], outcomes.append
+    )
+    assert {o.gen_id: o.kind for o in outcomes} == {
+        "d0": "made",
+        "d1": "made",
+        "d2": "failed",
+        "d3": "made",
+    }
+
+
+def test_an_interrupt_lets_the_calls_in_flight_finish(tmp_path: Path) -> None:
+    """What is being paid for is recorded, nothing else begins, and the interrupt goes on."""
+    for number in range(8):
+        root = lay(tmp_path, "draft", f"d{number}")
+    first = threading.Event()
+
+    def work(request: Request) -> str:
+        if request.gen_id != "d0":
+            assert first.wait(10)
+        return "x"
+
+    outcomes: list[Outcome] = []
+
+    def report(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if len(outcomes) == 1:
+            first.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_all(
+            Maker(root=root, generator=work),
+            "draft",
+            [f"d{n}" for n in range(8)],
+            report,
+            concurrency=2,
+        )
+    made = {outcome.gen_id for outcome in outcomes if outcome.kind == "made"}
+    assert made == {f"d{n}" for n in range(8) if state_of(root, "draft", f"d{n}") == "made"}
+    assert made == {"d0", "d1"}

@@ -1,0 +1,82 @@
+"""The ids of before: `reserve_gen_id`, and the task ids and salts that were given to it.
+
+Frozen: what was released under these rules is on disk and paid for. Texts are used exactly as they
+are: nothing is trimmed, folded or validated. A new rule is a new scheme of `genid`, never an edit
+here; stages that came later have no legacy ids and no line here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_LENGTH: Final = 16  # characters
+_BYTES: Final = 12  # of the digest, that is 96 bits
+
+
+def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | None) -> str:
+    """Return the legacy id of a task: 16 characters of `0-9a-z`.
+
+    SHA-256 over stage, task id, cohort id and salt in UTF-8, each followed by `|`, the last two
+    only where there is one (neither None nor empty); its first 12 bytes as a big-endian number in
+    base 36, padded with `0` to 16 characters and cut to the first 16.
+    """
+    parts = [stage, task_id, *(part for part in (cohort_id, salt) if part)]
+    digest = hashlib.sha256("".join(f"{part}|" for part in parts).encode("utf-8")).digest()
+    return _base_36(int.from_bytes(digest[:_BYTES], "big")).rjust(_LENGTH, "0")[:_LENGTH]
+
+
+def draft_task(combo_id: str, template_id: str, llm_model_id: str) -> str:
+    """Return a draft's task id."""
+    return f"{combo_id}__{template_id}__{llm_model_id}"
+
+
+def draft_salt(replicate: int) -> str | None:
+    """Return a draft's salt: none for the first replicate."""
+    return None if replicate == 1 else f"rep{replicate}"
+
+
+def essay_task(draft_task_id: str, template_id: str) -> str:
+    """Return an essay's task id, made of its draft's."""
+    return f"{draft_task_id}__{template_id}"
+
+
+def essay_salt(draft_replicate: int, replicate: int) -> str | None:
+    """Return the salt of an essay in a cartesian cohort: none where both are the first."""
+    if draft_replicate == replicate == 1:
+        return None
+    return f"rep{draft_replicate}-{replicate}"
+
+
+def curated_essay_salt(replicates: int, replicate: int) -> str | None:
+    """Return the salt of an essay in a curated cohort that makes `replicates` of each essay."""
+    return None if replicates == 1 else f"rep{replicate}"
+
+
+def evaluation_task(essay_gen_id: str, template_id: str, llm_model_id: str) -> str:
+    """Return an evaluation's task id, made of its essay's id."""
+    return f"{essay_gen_id}__{template_id}__{llm_model_id}"
+
+
+def evaluation_salt(replicate: int) -> str | None:
+    """Return an evaluation's salt: none for the first replicate."""
+    return None if replicate == 1 else f"rep{replicate}"
+
+
+def fill_up_salts(replicate: int) -> Iterator[str | None]:
+    """Yield, without end, the salts that filling up tries until one gives an id not yet taken."""
+    yield evaluation_salt(replicate)
+    yield f"fill{replicate}"
+    for attempt in count(1):
+        yield f"fill{replicate}-{attempt}"
+
+
+def _base_36(number: int) -> str:
+    digits = []
+    while number:
+        number, digit = divmod(number, 36)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))

@@ -86,7 +86,7 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return _unread(stage, gen_id, _flaw(where, findings.METADATA_MISSING))
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_MISSING))
     except OSError as error:
         return unreadable(stage, gen_id, where, error)
     return parse_metadata(stage, gen_id, data, where)
@@ -97,7 +97,7 @@ def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generatio
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
     value = NO_VALUE if missing else error.strerror
-    return _unread(stage, gen_id, _flaw(where, code, value=value))
+    return _unread(stage, gen_id, flaw(where, code, value=value))
 
 
 def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generation:
@@ -106,12 +106,12 @@ def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generati
     `where` is the file's path as messages show it.
     """
     if not data.strip():
-        return _unread(stage, gen_id, _flaw(where, findings.METADATA_EMPTY))
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_EMPTY))
     try:
         raw = _load(data)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        return _unread(stage, gen_id, _flaw(where, findings.METADATA_MALFORMED, value=reason))
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
     return _Reading(stage, gen_id, raw, where).generation()
 
 
@@ -119,7 +119,7 @@ def _unread(stage: str, gen_id: str, flaw: Flaw) -> Generation:
     return Generation(stage=stage, gen_id=gen_id, problems=(flaw,))
 
 
-def _flaw(
+def flaw(
     where: str, code: str, *, field: str = "", message: str = "", value: object = NO_VALUE
 ) -> Flaw:
     kind = findings.KINDS[code]
@@ -183,7 +183,7 @@ class _Reading:
         )
 
     def _add(self, code: str, name: str, message: str, value: object = NO_VALUE) -> None:
-        self.problems.append(_flaw(self.where, code, field=name, message=message, value=value))
+        self.problems.append(flaw(self.where, code, field=name, message=message, value=value))
 
     def _text(self, name: str) -> str | None:
         """Return a field's text as it is; None where it is absent, null, empty or no text."""

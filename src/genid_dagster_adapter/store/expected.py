@@ -1,0 +1,280 @@
+"""The ids that a generation should have, and whether the one it has comes of its metadata.
+
+Pure: one generation and what is known of its parent in, a verdict out. Expected ids are those of
+the same task in a fresh deterministic cohort, so the parent's *expected* id goes into a child's;
+whether an id recomputes is asked of the metadata as it stands, so there the parent's id as written
+goes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, Literal
+
+import attrs
+from attrs import frozen
+
+from genid import (
+    PHASE_1,
+    STAGES,
+    V1,
+    Family,
+    Scheme,
+    SchemeError,
+    Signature,
+    SignatureError,
+    is_gen_id,
+    normalize_component,
+    parse_id,
+)
+from genid import Problem as SignatureProblem
+from genid_dagster_adapter import legacy
+from genid_dagster_adapter.errors import NO_VALUE
+from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.layout import METADATA
+from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE, REQUIRED, Flaw, Generation, flaw
+
+#: The families of ids in a store. "unverifiable": the shape of phase-1, and the metadata gives
+#: neither that id nor a legacy one; a state and no fault.
+StoreFamily = Literal["v1", "phase-1", "legacy", "foreign", "unverifiable"]
+
+#: stage -> the stage of its parent; a draft has none
+PARENT_STAGE: Final[Mapping[str, str]] = {"essay": "draft", "evaluation": "essay"}
+_FIELDS: Final = {
+    stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
+}
+_SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
+_FILL_UP_SALTS: Final = 16  # how many of the endless salts of filling up are tried
+
+
+@frozen(kw_only=True)
+class Ancestor:
+    """What a child's ids need to know of its parent: its expected ids and its draft fields."""
+
+    v1: str | None
+    phase_1: str | None
+    task_id: str | None  # the legacy draft task id; None above evaluations
+    llm_model_id: str | None
+    replicate: int | None
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What follows from a generation's metadata; ids are None where none can be derived."""
+
+    v1: str | None = None
+    phase_1: str | None = None
+    family: StoreFamily
+    recomputes: bool = False
+    problems: tuple[Flaw, ...] = ()
+
+
+def judge(generation: Generation, above: Ancestor | None) -> Verdict:
+    """Return a generation's expected ids, its family and whether its id recomputes.
+
+    `above` is its parent's `Ancestor`; None for a draft and where the parent is not in the store.
+    """
+    shape = _shape(generation.gen_id)
+    if not is_complete(generation):
+        return Verdict(family="unverifiable" if shape == "phase-1" else shape)
+    deterministic = shape in ("v1", "phase-1")
+    above_v1, above_phase_1 = (None, None) if above is None else (above.v1, above.phase_1)
+    try:
+        own = _own_model(generation, above)
+        written = _written(generation, own) if deterministic or above_v1 is None else None
+        v1 = _expected(generation, V1, written, own, above_v1)
+        phase_1 = _expected(generation, PHASE_1, written, own, above_phase_1)
+    except SignatureError as error:
+        family, _ = _older(shape, generation, above)
+        return Verdict(family=family, problems=_unfit(generation, error))
+    if shape == "v1":
+        return _judge_v1(generation, above, written, v1, phase_1)
+    if shape == "phase-1" and _derive(PHASE_1, written) == generation.gen_id:
+        return Verdict(v1=v1, phase_1=phase_1, family="phase-1", recomputes=True)
+    family, recomputes = _older(shape, generation, above)
+    return Verdict(v1=v1, phase_1=phase_1, family=family, recomputes=recomputes)
+
+
+def ancestor(generation: Generation, verdict: Verdict) -> Ancestor:
+    """Return what a generation's children need to know of it."""
+    fields = (generation.combo_id, generation.template_id, generation.llm_model_id)
+    whole = generation.stage == "draft" and None not in fields
+    return Ancestor(
+        v1=verdict.v1,
+        phase_1=verdict.phase_1,
+        task_id=legacy.draft_task(*map(str, fields)) if whole else None,
+        llm_model_id=generation.llm_model_id,
+        replicate=generation.effective_replicate,
+    )
+
+
+def is_complete(generation: Generation) -> bool:
+    """Say whether the metadata gives every field that identifies a generation of its stage."""
+    if generation.effective_replicate is None:
+        return False
+    return all(getattr(generation, name) is not None for name in REQUIRED[generation.stage])
+
+
+def signature(
+    generation: Generation, *, parent_gen_id: str | None, llm_model_id: str | None
+) -> Signature[Any]:
+    """Return the signature of a complete generation, with this parent and this model.
+
+    SignatureError: a field cannot be part of a signature (SPEC 1).
+    """
+    cls = STAGES[generation.stage]
+    values = {name: getattr(generation, name) for name in _FIELDS[generation.stage]}
+    values["replicate"] = generation.effective_replicate
+    if parent_gen_id is not None:
+        values["parent_gen_id"] = parent_gen_id
+    if "llm_model_id" in values:
+        values["llm_model_id"] = llm_model_id
+    return cls(**values)
+
+
+def _shape(gen_id: str) -> Family:
+    """Return the family that a folder's name shows; a name is a safe segment, so there is one."""
+    return "v1" if is_gen_id(gen_id) else parse_id(gen_id).family
+
+
+def _own_model(generation: Generation, above: Ancestor | None) -> str | None:
+    """Return the model that the signature carries: an essay's only where it is not its draft's.
+
+    Where the draft is not in the store, an essay is taken to have its draft's model.
+    """
+    model = generation.llm_model_id
+    if generation.stage != "essay" or model is None:
+        return model
+    if above is None or above.llm_model_id is None or above.llm_model_id == model:
+        return None
+    drafts = normalize_component(above.llm_model_id, place="draft.llm_model_id")
+    same = normalize_component(model, place="essay.llm_model_id") == drafts
+    return None if same else model
+
+
+def _written(generation: Generation, own: str | None) -> Signature[Any] | None:
+    """Return the signature over the parent's id as written; None where that id cannot be one.
+
+    SignatureError: another field cannot be part of a signature.
+    """
+    try:
+        return signature(generation, parent_gen_id=generation.parent_gen_id, llm_model_id=own)
+    except SignatureError as error:
+        if all(_names_parent(problem) for problem in error.problems):
+            return None
+        raise
+
+
+def _names_parent(problem: SignatureProblem) -> bool:
+    return problem.place.endswith(".parent_gen_id")
+
+
+def _expected(
+    generation: Generation,
+    scheme: Scheme,
+    written: Signature[Any] | None,
+    own: str | None,
+    parent: str | None,
+) -> str | None:
+    """Return the id under a scheme, the parent under the same one; None where there is none."""
+    if generation.stage in PARENT_STAGE and parent is None:
+        return None
+    if written is not None and parent in (None, generation.parent_gen_id):
+        return _derive(scheme, written)
+    return _derive(scheme, signature(generation, parent_gen_id=parent, llm_model_id=own))
+
+
+def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
+    """Return a signature's id; None where the scheme cannot express it (phase-1 alone)."""
+    try:
+        return None if task is None else scheme.gen_id(task)
+    except SchemeError:
+        return None
+
+
+def _judge_v1(
+    generation: Generation,
+    above: Ancestor | None,
+    written: Signature[Any] | None,
+    v1: str | None,
+    phase_1: str | None,
+) -> Verdict:
+    own = _derive(V1, written)
+    recomputes = own == generation.gen_id
+    if not recomputes and above is None and written is not None and generation.stage == "essay":
+        model = generation.llm_model_id
+        alone = signature(generation, parent_gen_id=generation.parent_gen_id, llm_model_id=model)
+        recomputes = V1.gen_id(alone) == generation.gen_id
+    problems: tuple[Flaw, ...] = ()
+    if not recomputes:
+        problems = (_problem(generation, findings.ID_NOT_RECOMPUTED, value=own or NO_VALUE),)
+    return Verdict(v1=v1, phase_1=phase_1, family="v1", recomputes=recomputes, problems=problems)
+
+
+def _older(
+    shape: StoreFamily, generation: Generation, above: Ancestor | None
+) -> tuple[StoreFamily, bool]:
+    """Return the family of an id that is neither v1 nor a phase-1 one that recomputes."""
+    gen_id = generation.gen_id
+    if shape == "legacy":
+        return shape, any(gen_id == found for found in legacy_ids(generation, above))
+    if shape != "phase-1":
+        return shape, False
+    bare = gen_id[2:]
+    if len(bare) >= _SHORTEST_PREFIXED and any(
+        found.startswith(bare) for found in legacy_ids(generation, above)
+    ):
+        return "legacy", True
+    return "unverifiable", False
+
+
+def legacy_ids(generation: Generation, above: Ancestor | None) -> Iterator[str]:
+    """Yield the legacy ids that a complete generation can have, with each salt in use.
+
+    The salt depends on the kind of cohort (cartesian, curated, fill-up), which no metadata tells.
+    """
+    task_id, salts = _legacy_task(generation, above)
+    for salt in salts:
+        yield legacy.reserve_gen_id(generation.stage, task_id, generation.origin_cohort_id, salt)
+
+
+def _legacy_task(
+    generation: Generation, above: Ancestor | None
+) -> tuple[str, Iterable[str | None]]:
+    """Return the legacy task id and its possible salts, the likeliest first; none for orphans."""
+    template, model = str(generation.template_id), str(generation.llm_model_id)
+    number = generation.effective_replicate or ABSENT_REPLICATE
+    if generation.stage == "draft":
+        task_id = legacy.draft_task(str(generation.combo_id), template, model)
+        return task_id, (legacy.draft_salt(number),)
+    if generation.stage == "evaluation":
+        task_id = legacy.evaluation_task(str(generation.parent_gen_id), template, model)
+        return task_id, islice(legacy.fill_up_salts(number), _FILL_UP_SALTS)
+    if above is None or above.task_id is None:
+        return "", ()
+    salts = (
+        legacy.essay_salt(above.replicate or ABSENT_REPLICATE, number),
+        *(() if number > 1 else (legacy.curated_essay_salt(1, number),)),
+        legacy.curated_essay_salt(number + 1, number),
+    )
+    return legacy.essay_task(above.task_id, template), salts
+
+
+def _unfit(generation: Generation, error: SignatureError) -> tuple[Flaw, ...]:
+    """Return a flaw for each field of a signature that SPEC 1 refuses; parents are looked up."""
+    return tuple(
+        _problem(
+            generation,
+            findings.FIELD_UNFIT,
+            field=problem.place.rpartition(".")[2],
+            message=problem.reason,
+            value=problem.value,
+        )
+        for problem in error.problems
+        if not _names_parent(problem)
+    )
+
+
+def _problem(generation: Generation, code: str, **details: Any) -> Flaw:
+    return flaw(f"gens/{generation.stage}/{generation.gen_id}/{METADATA}", code, **details)

@@ -51,7 +51,8 @@ class Generation:
     """One generation as its folder and its metadata say; a field the metadata lacks is None.
 
     `gen_id` is the folder's name, by which everything refers to it; `declared_gen_id` is what the
-    metadata says. `raw` is the metadata as it was parsed, empty where it could not be.
+    metadata says; `previous_gen_ids` are those that it had before migrations. `raw` is the metadata
+    as it was parsed, empty where it could not be.
     """
 
     stage: str
@@ -64,6 +65,7 @@ class Generation:
     replicate: int | None = None
     origin_cohort_id: str | None = None
     mode: str | None = None
+    previous_gen_ids: tuple[str, ...] = ()
     lenient: tuple[str, ...] = ()
     problems: tuple[Flaw, ...] = ()
     raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
@@ -176,6 +178,7 @@ class _Reading:
             gen_id=self.gen_id,
             declared_gen_id=declared,
             replicate=self._replicate(),
+            previous_gen_ids=self._previous(),
             lenient=tuple(self.lenient),
             problems=tuple(self.problems),
             raw=raw,
@@ -231,6 +234,16 @@ class _Reading:
             return number
         self._add(findings.FIELD_WRONG, "replicate", "replicate is no number from 1 up", value)
         return None
+
+    def _previous(self) -> tuple[str, ...]:
+        value = self.raw.get("previous_gen_id")
+        if value is None:
+            return ()
+        values = value if type(value) is list else [value]
+        if all(type(one) is str and _is_text(one) for one in values):
+            return tuple(values)
+        self._add(findings.FIELD_WRONG, "previous_gen_id", "previous_gen_id is no text", value)
+        return ()
 
 
 def _whole(value: object) -> int | None:

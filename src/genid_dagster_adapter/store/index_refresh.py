@@ -1,0 +1,276 @@
+"""Bringing an index up to date: what changed on disk is read, and what follows from it judged anew.
+
+A metadata file is read again only where its stamp (time of change, size, inode) is not the one it
+was read under. Ancestors come before descendants, and a changed parent makes its children be judged
+again, so that expected ids are always those of the store as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_dagster_adapter.store.index_file import INDEXES
+from genid_dagster_adapter.store.index_rows import FIELDS, SELECT, generation_of, row_of, verdict_of
+from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.metadata import Generation, parse_metadata, unreadable
+
+Progress = Callable[[int, int], None]
+Stamp = tuple[int, int, int]  # time of change in ns, size in bytes, inode
+
+_ABSENT: Final[Stamp] = (0, 0, 0)
+#: A file that changed this shortly before it was read may change again under the same stamp (a
+#: file system's clock ticks in milliseconds): it is read again the next time.
+_TICK_NS: Final = 50_000_000
+_BATCH: Final = 2_000  # rows a step: bounds memory and is what progress counts in
+
+
+@frozen(kw_only=True)
+class Refreshed:
+    """What a refresh did: how many generations there are, were read, and are gone."""
+
+    total: int
+    read: int
+    removed: int
+
+
+@define
+class _Changes:
+    """What differs between disk and index, by stage."""
+
+    changed: dict[str, list[str]] = field(factory=dict)
+    removed: dict[str, list[str]] = field(factory=dict)
+    stray: list[tuple[str, str]] = field(factory=list)
+    total: int = 0
+
+    def __bool__(self) -> bool:
+        return any(self.changed.values()) or any(self.removed.values())
+
+
+def refresh(
+    root: DataRoot, connection: sqlite3.Connection, progress: Progress | None = None
+) -> Refreshed:
+    """Bring the index up to date with the disk, in one transaction, and return what was done.
+
+    Readers see the index from before until it is done. sqlite3.Error: the database is damaged,
+    full, or locked by another writer for longer than anyone should wait.
+    """
+    changes = _compare(root, connection)
+    strays = connection.execute("SELECT stage, name FROM stray ORDER BY rowid").fetchall()
+    if changes or strays != changes.stray:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            _Update(root, connection, changes, progress or _silent).apply()
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return Refreshed(
+        total=changes.total,
+        read=sum(map(len, changes.changed.values())),
+        removed=sum(map(len, changes.removed.values())),
+    )
+
+
+def _silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
+    changes = _Changes()
+    for stage in STAGES:
+        query = "SELECT gen_id, changed_ns, size, inode FROM stamp WHERE stage = ?"
+        known = {row[0]: row for row in connection.execute(query, (stage,))}
+        changed = changes.changed[stage] = []
+        for name, found in _stamps(root, stage, changes.stray):
+            changes.total += 1
+            if known.pop(name, None) != found:
+                changed.append(name)
+        changed.sort()
+        changes.removed[stage] = sorted(known)
+    changes.stray.sort()
+    return changes
+
+
+def _stamps(
+    root: DataRoot, stage: str, stray: list[tuple[str, str]]
+) -> Iterator[tuple[str, tuple[str, int, int, int]]]:
+    """Yield each generation's folder with its name and the stamp of its metadata in one row."""
+    try:
+        descriptor = os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    stat, absent = os.stat, (FileNotFoundError, NotADirectoryError)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                if not is_segment(name) or not entry.is_dir():
+                    stray.append((stage, name))
+                    continue
+                try:
+                    state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
+                except absent:
+                    yield name, (name, *_ABSENT)
+                    continue
+                yield name, (name, state.st_ctime_ns, state.st_size, state.st_ino)
+    finally:
+        os.close(descriptor)
+
+
+class _Update:
+    """One transaction: removes, reads, judges and writes, stage by stage, ancestors first."""
+
+    def __init__(
+        self, root: DataRoot, connection: sqlite3.Connection, changes: _Changes, progress: Progress
+    ) -> None:
+        self.root, self.connection, self.changes, self.progress = (
+            root,
+            connection,
+            changes,
+            progress,
+        )
+        self.done = 0
+        self.total = sum(map(len, changes.changed.values()))
+        self.first = connection.execute("SELECT 1 FROM generation LIMIT 1").fetchone() is None
+        self.above: dict[str, Ancestor | None] = {}  # the parents of the stage that is being judged
+        self.judged: dict[str, Ancestor | None] = {}  # those of the stage after it
+
+    def apply(self) -> None:
+        moved: list[str] = []  # ids of the stage before whose expected ids may have changed
+        for stage in STAGES:
+            changed, removed = self.changes.changed[stage], self.changes.removed[stage]
+            self._remove(stage, removed)
+            stale = self._children(stage, moved, set(changed))
+            for batch in _batches(changed):
+                self._write(stage, [self._read(stage, name) for name in batch])
+                self.done += len(batch)
+                self.progress(self.done, self.total)
+            for batch in _batches(stale):
+                self._rejudge(stage, batch)
+            moved = [] if self.first else [*changed, *removed, *stale]
+            self.above, self.judged = self.judged, {}
+        if self.first:
+            for statement in INDEXES.split(";"):  # executescript would commit
+                self.connection.execute(statement)
+        self.connection.execute("DELETE FROM stray")
+        self.connection.executemany("INSERT INTO stray VALUES (?, ?)", self.changes.stray)
+
+    def _remove(self, stage: str, names: Sequence[str]) -> None:
+        for table, column in (("generation", "gen_id"), ("stamp", "gen_id"), ("previous", "now")):
+            self.connection.executemany(
+                f"DELETE FROM {table} WHERE {column} = ? AND stage = ?",  # noqa: S608
+                ((name, stage) for name in names),
+            )
+
+    def _children(self, stage: str, parents: Iterable[str], known: set[str]) -> list[str]:
+        """Return the members of a stage, other than the `known`, that have one of these parents."""
+        query = "SELECT gen_id FROM generation WHERE parent_gen_id = ? AND stage = ?"
+        found = {
+            row[0] for parent in parents for row in self.connection.execute(query, (parent, stage))
+        }
+        return sorted(found - known)
+
+    def _read(self, stage: str, name: str) -> tuple[Generation, Stamp]:
+        """Read one metadata file together with the stamp under which it was read."""
+        where = f"gens/{stage}/{name}/{METADATA}"
+        try:
+            descriptor = os.open(f"{self.root.path}/{where}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            stamp = _stamp_of_unreadable(self.root, where)
+            return unreadable(stage, name, where, error), stamp
+        try:
+            state = os.fstat(descriptor)
+            data = _all_of(descriptor, state.st_size)
+        except OSError as error:
+            return unreadable(stage, name, where, error), _stamp_of_unreadable(self.root, where)
+        finally:
+            os.close(descriptor)
+        return parse_metadata(stage, name, data, where), _stamp(state)
+
+    def _write(self, stage: str, found: Sequence[tuple[Generation, Stamp]]) -> None:
+        if not self.first:
+            self._remove(stage, [generation.gen_id for generation, _ in found])
+        rows = [row_of(generation, self._judge(stage, generation)) for generation, _ in found]
+        marks = ",".join("?" * len(rows[0]))
+        self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
+        self.connection.executemany(
+            "INSERT INTO stamp VALUES (?, ?, ?, ?, ?)",
+            [(stage, generation.gen_id, *stamp) for generation, stamp in found],
+        )
+        self.connection.executemany(
+            "INSERT INTO previous VALUES (?, ?, ?)",
+            [
+                (older, stage, generation.gen_id)
+                for generation, _ in found
+                for older in generation.previous_gen_ids
+            ],
+        )
+
+    def _rejudge(self, stage: str, names: Iterable[str]) -> None:
+        """Judge again, from the index's own rows, generations whose parents have changed."""
+        for name in names:
+            row = self._row(stage, name)
+            generation = generation_of(row)
+            family, recomputes, v1, phase_1, problems = row_of(
+                generation, self._judge(stage, generation)
+            )[len(FIELDS) :]
+            self.connection.execute(
+                "UPDATE generation SET family = ?, recomputes = ?, v1 = ?, phase_1 = ?,"
+                " id_problems = ? WHERE gen_id = ? AND stage = ?",
+                (family, recomputes, v1, phase_1, problems, name, stage),
+            )
+
+    def _judge(self, stage: str, generation: Generation) -> Verdict:
+        verdict = judge(generation, self._above(stage, generation.parent_gen_id))
+        if stage != STAGES[-1]:
+            self.judged[generation.gen_id] = ancestor(generation, verdict)
+        return verdict
+
+    def _above(self, stage: str, parent_gen_id: str | None) -> Ancestor | None:
+        if stage not in PARENT_STAGE or parent_gen_id is None:
+            return None
+        if parent_gen_id not in self.above and not self.first:
+            row = self._row(PARENT_STAGE[stage], parent_gen_id)
+            known = None if row is None else ancestor(generation_of(row), verdict_of(row))
+            self.above[parent_gen_id] = known
+        return self.above.get(parent_gen_id)
+
+    def _row(self, stage: str, gen_id: str) -> Any:
+        query = f"{SELECT} WHERE gen_id = ? AND stage = ?"
+        return self.connection.execute(query, (gen_id, stage)).fetchone()
+
+
+def _stamp(state: os.stat_result) -> Stamp:
+    fresh = abs(time.time_ns() - state.st_ctime_ns) < _TICK_NS
+    return (state.st_ctime_ns, -1 if fresh else state.st_size, state.st_ino)
+
+
+def _stamp_of_unreadable(root: DataRoot, where: str) -> Stamp:
+    try:
+        return _stamp(os.stat(root.path / where))
+    except OSError:
+        return _ABSENT
+
+
+def _all_of(descriptor: int, size: int) -> bytes:
+    """Return a file's bytes in one read where it has not grown meanwhile."""
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    rest = iter(lambda: os.read(descriptor, 1 << 16), b"")
+    return b"".join([data, *rest])
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(names)
+    return iter(lambda: list(islice(remaining, _BATCH)), [])

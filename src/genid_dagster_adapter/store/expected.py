@@ -81,7 +81,7 @@ def judge(generation: Generation, above: Ancestor | None) -> Verdict:
     deterministic = shape in ("v1", "phase-1")
     above_v1, above_phase_1 = (None, None) if above is None else (above.v1, above.phase_1)
     try:
-        own = _own_model(generation, above)
+        own = own_model(generation, None if above is None else above.llm_model_id)
         written = _written(generation, own) if deterministic or above_v1 is None else None
         v1 = _expected(generation, V1, written, own, above_v1)
         phase_1 = _expected(generation, PHASE_1, written, own, above_phase_1)
@@ -138,18 +138,19 @@ def _shape(gen_id: str) -> Family:
     return "v1" if is_gen_id(gen_id) else parse_id(gen_id).family
 
 
-def _own_model(generation: Generation, above: Ancestor | None) -> str | None:
+def own_model(generation: Generation, draft_model: str | None) -> str | None:
     """Return the model that the signature carries: an essay's only where it is not its draft's.
 
-    Where the draft is not in the store, an essay is taken to have its draft's model.
+    Where the draft's model is not known, an essay is taken to have it. SignatureError: one of the
+    two models cannot be part of a signature.
     """
     model = generation.llm_model_id
     if generation.stage != "essay" or model is None:
         return model
-    if above is None or above.llm_model_id is None or above.llm_model_id == model:
+    if draft_model is None or draft_model == model:
         return None
-    drafts = normalize_component(above.llm_model_id, place="draft.llm_model_id")
-    same = normalize_component(model, place="essay.llm_model_id") == drafts
+    folded = normalize_component(draft_model, place="draft.llm_model_id")
+    same = normalize_component(model, place="essay.llm_model_id") == folded
     return None if same else model
 
 

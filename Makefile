@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-engines lint types docs bench bench-short bench-long fixtures constraints clean
+.PHONY: help demo test test-long test-lowest test-engines lint types docs bench bench-short bench-long fixtures constraints clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,11 @@ test: $(VENV)/.test lint ## everything CI runs: linters, types, contracts, tests
 
 test-long: $(VENV)/.test ## the long forms: more examples, every kill point, every Python, mutation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --long
+	$(MAKE) --no-print-directory test-lowest
 	$(BIN)/python tests/mutation.py
+
+test-lowest: $(BIN)/python ## the tests with every dependency at its lower bound
+	$(BIN)/python tests/lowest.py
 
 test-engines: $(VENV)/.test ## the recipes of docs/scale.md on Ray Data and Spark, each in a venv of its own
 	$(BIN)/python tests/engines.py

@@ -1,0 +1,262 @@
+"""Carry a plan out, phase by phase, so that a stop at any instant can be gone on from or undone.
+
+Phases, each finished (and so recorded) before the next one begins:
+
+`park`   folders whose new name another generation still bears get their new files and a name apart
+`move`   every other folder gets its new files, then its new name
+`place`  the parked folders get their new names
+`files`  membership, manifest and selection files are replaced
+`own`    the adapter's records of failed generations follow to the new ids
+`verify` folders get their modification times back, and every file is digested and compared
+
+Within a phase the tree itself tells which steps are done: a source name that is gone has moved.
+That holds because no name is both a source and a target within one phase.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
+from genid_dagster_adapter.store.migration import files, own
+from genid_dagster_adapter.store.migration.journal import Journal
+from genid_dagster_adapter.store.migration.planfile import Plan
+from genid_dagster_adapter.store.migration.records import Step
+from genid_dagster_adapter.store.migration.state import state_in
+from genid_dagster_adapter.store.migration.verify import verify_migrated
+from genid_dagster_adapter.store.migration.work import Work, set_times, work_of, write_before
+
+Progress = Callable[[int, int], None]
+_BATCH: Final = 512  # generations whose new files are brought to disk together
+
+
+def execute(plan: Plan, *, progress: Progress | None = None) -> None:
+    """Carry out a plan, or go on where it stopped; afterwards the store is migrated and verified.
+
+    The caller holds the data root's lock and, where nothing was begun, has just made the plan.
+
+    Raises:
+        AdapterError: the plan has blockers, or the disk no room (nothing is changed); the system
+            refused a step, or verification found a difference (`--resume` or rollback then).
+    """
+    work = work_of(plan)
+    own.retire_journal(plan)
+    with Journal(plan.journal) as journal:
+        if state_in(journal.records) == "planned":
+            _refuse_blockers(plan)
+            _refuse_full_disk(plan)
+            _begin(work, journal)
+        execution = _Execution(work, journal, progress or (lambda done, total: None))
+        with stopping(plan):
+            execution.run()
+            journal.append("migrated")
+            unblock(plan.root)
+
+
+class stopping:  # noqa: N801 - reads as the statement it is
+    """A block in which a system error means that the migration stopped and can be gone on with."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        place = str(error.filename or self._plan.folder).removeprefix(f"{self._plan.root.path}/")
+        problem = Problem(
+            where=place,
+            message=error.strerror or str(error),
+            remedy="put that right, then go on with `genid store migrate --resume`, or go back "
+            "with `genid store rollback`; nothing is lost",
+        )
+        raise AdapterError(f"the migration {self._plan.plan_id} stopped", [problem]) from error
+
+
+class _Execution:
+    """One run of a plan's phases; what the journal says is finished is passed over."""
+
+    def __init__(self, work: Work, journal: Journal, progress: Progress) -> None:
+        self.work, self.journal, self.progress = work, journal, progress
+        self._total = len(work.steps) + work.plan.totals()["generations"]
+
+    def run(self) -> None:
+        work = self.work
+        self._phase("park", lambda: self._moves("park", work.parking, work.old, work.park))
+        self._phase("move", lambda: self._moves("move", work.direct, work.old, work.new))
+        self._phase("place", self._place)
+        self._phase("files", self._files)
+        self._phase("own", lambda: own.carry_failures(work))
+        own.drop_index(work.plan.root)
+        set_times(work, migrated=True)
+        self._phase("verify", self._verify)
+
+    def _phase(self, name: str, run: Callable[[], None]) -> None:
+        if not self.journal.has("finished", phase=name):
+            run()
+            sync_all(self.work.plan)
+            self.journal.append("finished", phase=name)
+
+    def _moves(
+        self, phase: str, steps: list[Step], source: Callable[[Step], str],
+        target: Callable[[Step], str],
+    ) -> None:  # fmt: skip
+        """Rewrite and rename in batches: all new files of a batch are on disk before any of them
+        takes its name."""
+        first = self._recorded(phase)
+        for start in range(first, len(steps), _BATCH):
+            batch = [
+                step
+                for step in steps[start : start + _BATCH]
+                if not step.moves or os.path.lexists(source(step))
+            ]
+            for step in batch:
+                _stage(self.work, step, source(step))
+            sync_all(self.work.plan)
+            self.journal.append("batch", phase=phase, upto=start)
+            for step in batch:
+                _commit(step, source(step), target(step))
+            self.progress(min(start + _BATCH, len(steps)), self._total)
+
+    def _recorded(self, phase: str) -> int:
+        """Return how many steps of a phase are known to be on disk."""
+        done = [r["upto"] for r in self.journal.records if r["event"] == "batch"
+                and r["phase"] == phase]  # fmt: skip
+        return max(done, default=0)
+
+    def _place(self) -> None:
+        for step in self.work.parking:
+            if os.path.lexists(self.work.park(step)):
+                files.move_folder(self.work.park(step), self.work.new(step))
+
+    def _files(self) -> None:
+        work = self.work
+        paths = [f"{work.root}/{change['path']}" for change in work.changes]
+        for at, path in enumerate(paths):
+            files.keep(path, work.kept_change(at))
+            original = _read(work.kept_change(at))
+            files.write_new(path, work.new_change(work.changes[at], original),
+                            work.kept_change(at))  # fmt: skip
+        sync_all(work.plan)
+        for path in paths:
+            files.take_place(path)
+
+    def _verify(self) -> None:
+        done = len(self.work.steps)
+
+        def advance(count: int) -> None:
+            self.progress(done + count, self._total)
+
+        problems = list(verify_migrated(self.work, advance))
+        if problems:
+            raise AdapterError(
+                f"the migration {self.work.plan.plan_id} is done and not as planned; "
+                "`genid store rollback` gives back the store as it was",
+                problems,
+            )
+
+
+def _begin(work: Work, journal: Journal) -> None:
+    """Put on disk all that going back needs, then say so in the journal, then close the store to
+    others and wait until no generation is being made."""
+    plan = work.plan
+    work.make_folders()
+    own.reserve_room(plan)
+    write_before(work)
+    sync_all(work.plan)
+    block(
+        plan.root,
+        by=MIGRATION,
+        reason=f"the migration {plan.plan_id} was begun and is not finished",
+        remedy="go on with `genid store migrate --resume`, or go back with `genid store rollback`",
+    )
+    journal.append("begin", plan=plan.plan_id)
+    own.wait_for_makers(plan.root)
+
+
+def sync_all(plan: Plan) -> None:
+    """Bring to disk what was written to the data root, to `gens/` and to the plan's folder, which
+    may be file systems of their own."""
+    devices: dict[int, str] = {}
+    for folder in (plan.root.path, plan.root.gens, plan.folder):
+        if folder.is_dir():
+            devices.setdefault(os.stat(folder).st_dev, str(folder))
+    for path in devices.values():
+        files.sync_filesystem(path)
+
+
+def _stage(work: Work, step: Step, folder: str) -> None:
+    """Keep a step's originals and write its new files beside them."""
+    for at, name in enumerate(step.rewrite):
+        path, kept = f"{folder}/{name}", work.kept(step, at)
+        files.keep(path, kept)
+        if os.path.islink(kept):
+            files.write_new_link(path, work.new_target(step, name, os.readlink(kept)), kept)
+        else:
+            files.write_new(path, work.new_bytes(step, name, _read(kept)), kept)
+
+
+def _commit(step: Step, folder: str, target: str) -> None:
+    """Give a step's new files their names, then its folder its new one."""
+    for name in step.rewrite:
+        files.take_place(f"{folder}/{name}")
+    if step.moves:
+        files.move_folder(folder, target)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def _refuse_blockers(plan: Plan) -> None:
+    problems = [
+        Problem(where=record["path"], message=record["message"], remedy=record["remedy"])
+        for record in plan.records("blocker")
+    ]
+    problems += [_locked(plan.root, path) for path in _unwritable(plan)]
+    if problems:
+        raise AdapterError(f"the plan {plan.plan_id} cannot be carried out", problems)
+
+
+def _unwritable(plan: Plan) -> Iterator[str]:
+    """Yield the folders that this user cannot change and would have to."""
+    root = str(plan.root.path)
+    places: Sequence[str] = sorted(
+        {f"gens/{step.stage}" for step in plan.steps()}
+        | {change["path"].rpartition("/")[0] for change in plan.records("file")}
+        | {f"gens/{step.stage}/{step.old}" for step in plan.steps() if step.rewrite}
+    )
+    yield from (place for place in places if not os.access(f"{root}/{place}", os.W_OK | os.X_OK))
+
+
+def _locked(root: DataRoot, place: str) -> Problem:
+    return Problem(
+        where=place,
+        message="the folder cannot be written to",
+        remedy="give this user the right to write there, or use a data root that can be written",
+    )
+
+
+def _refuse_full_disk(plan: Plan) -> None:
+    need = plan.totals()["need"] + os.path.getsize(plan.path)
+    inodes = plan.totals()["rewritten"] + 64
+    for folder in (plan.root.gens, plan.folder):
+        if not folder.is_dir():
+            continue
+        free = os.statvfs(folder)
+        room = free.f_bavail * free.f_frsize
+        if room < need or (free.f_files > 0 and free.f_favail < inodes):
+            problem = Problem(
+                where=plan.root.relative(folder),
+                message=f"the migration takes up to {need} bytes and {inodes} files",
+                value=f"{room} bytes and {free.f_favail} files free",
+                remedy="make room; nothing was changed",
+            )
+            raise AdapterError("there is not enough room on the disk", [problem])

@@ -1,0 +1,226 @@
+"""Decide every generation's new id, ancestors first; duplicates become further replicates.
+
+Pure. Claimants of one number of a task are ordered: the id that is right already and the other v1
+ids, then those with content, then by `origin_cohort_id`, then by id. The first keeps the number,
+the others take the task's lowest free ones. An evaluation without `replicate` claims none and takes
+the lowest that is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+from genid import STAGES, GenIdError, Signature, gen_id, is_gen_id, normalize_component
+from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.expected import PARENT_STAGE
+from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE
+from genid_dagster_adapter.store.migration.records import Decision, Duplicate, Source
+
+PARENT_STAYS: Final = "parent-stays"
+#: A task: its signature's fields without the replicate.
+Task = tuple[tuple[str, str | int], ...]
+
+
+@frozen
+class Numbered:
+    """The decisions of one stage, by old id in sorted order, and its duplicate groups."""
+
+    decisions: Mapping[str, Decision]
+    duplicates: tuple[Duplicate, ...]
+
+
+@frozen
+class _Claim:
+    source: Source
+    signature: Signature[Any]
+
+    @property
+    def number(self) -> int | None:
+        """The number that is asked for; None: whichever is left."""
+        if self.source.replicate is None and self.source.stage == "evaluation":
+            return None
+        replicate: int = self.signature.fields()["replicate"]  # type: ignore[assignment]
+        return replicate
+
+    def id_with(self, replicate: int) -> str:
+        fields: dict[str, Any] = {**self.signature.fields(), "replicate": replicate}
+        new_id: str = gen_id(type(self.signature)(**fields))
+        return new_id
+
+
+@frozen
+class _Stage:
+    """One stage being numbered: `blocked` are the names that no generation can be given."""
+
+    blocked: Container[str]
+    decisions: dict[str, Decision] = field(factory=dict)
+    duplicates: list[Duplicate] = field(factory=list)
+
+    def settle(self, task: Task, claims: list[_Claim]) -> None:
+        """Give every claimant of one task its number."""
+        if len(claims) == 1 and self._alone(claims[0]):
+            return
+        holders, waiting = self._holders(claims)
+        taken = dict(holders)
+        renumbered: dict[int, list[tuple[str, int]]] = {}
+        for asked, claim in waiting:
+            number = self._lowest_free(claim, taken)
+            taken[number] = claim
+            if number != asked:
+                renumbered.setdefault(asked, []).append((claim.source.gen_id, number))
+        for number, claim in taken.items():
+            self._give(claim, number)
+        for number, others in sorted(renumbered.items()):
+            self._report(task, number, holders.get(number), others)
+
+    def _alone(self, claim: _Claim) -> bool:
+        number = claim.number or ABSENT_REPLICATE
+        new_id = claim.id_with(number) if claim.number is None else str(gen_id(claim.signature))
+        if new_id in self.blocked:
+            return False
+        self.decisions[claim.source.gen_id] = Decision(claim.source, new_id, number)
+        return True
+
+    def _holders(self, claims: list[_Claim]) -> tuple[dict[int, _Claim], list[tuple[int, _Claim]]]:
+        """Return who keeps each number, and the others in the order in which they are served."""
+        by_number: dict[int | None, list[_Claim]] = {}
+        for claim in claims:
+            by_number.setdefault(claim.number, []).append(claim)
+        unnumbered = by_number.pop(None, [])
+        holders: dict[int, _Claim] = {}
+        waiting: list[tuple[int, _Claim]] = []
+        for number in sorted(n for n in by_number if n is not None):
+            target = by_number[number][0].id_with(number)
+            ordered = sorted(by_number[number], key=lambda claim: _rank(claim.source, target))
+            if target not in self.blocked:
+                holders[number] = ordered.pop(0)
+            waiting += [(number, claim) for claim in ordered]
+        unnumbered.sort(key=lambda claim: _rank(claim.source, ""))
+        return holders, waiting + [(ABSENT_REPLICATE, claim) for claim in unnumbered]
+
+    def _lowest_free(self, claim: _Claim, taken: Container[int]) -> int:
+        number = 1
+        while number in taken or claim.id_with(number) in self.blocked:
+            number += 1
+        return number
+
+    def _give(self, claim: _Claim, number: int) -> None:
+        self.decisions[claim.source.gen_id] = Decision(claim.source, claim.id_with(number), number)
+
+    def _report(
+        self, task: Task, number: int, holder: _Claim | None, others: list[tuple[str, int]]
+    ) -> None:
+        fields = " ".join(f"{name}={value}" for name, value in task)
+        kept = "" if holder is None else holder.source.gen_id
+        stage = next(iter(self.decisions.values())).source.stage
+        self.duplicates.append(
+            Duplicate(
+                stage=stage, task=fields, replicate=number, kept=kept, renumbered=tuple(others)
+            )
+        )
+
+
+def number_stage(
+    sources: Iterable[Source], parents: Mapping[str, Decision], strays: Iterable[str] = ()
+) -> Numbered:
+    """Decide about all generations of one stage.
+
+    `parents` are the decisions of the parent's stage; `strays` are names in the stage's folder that
+    are no generation's. The order of `sources` does not matter.
+    """
+    claims: dict[Task, list[_Claim]] = {}
+    stays: dict[str, Decision] = {}
+    for source in sources:
+        try:
+            claim = _claim(source, parents)
+        except _StaysError as reason:
+            stays[source.gen_id] = Decision(
+                source, source.gen_id, source.replicate, reason.code, reason.detail
+            )
+        else:
+            claims.setdefault(_task(claim.signature), []).append(claim)
+    stage = _Stage({*stays, *strays}, dict(stays))
+    for task in sorted(claims):
+        stage.settle(task, claims[task])
+    return Numbered(dict(sorted(stage.decisions.items())), tuple(stage.duplicates))
+
+
+class _StaysError(Exception):
+    """A generation has no deterministic id: the code and detail of why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code, self.detail = code, detail
+
+
+def _claim(source: Source, parents: Mapping[str, Decision]) -> _Claim:
+    if source.reason:
+        raise _StaysError(source.reason, source.detail)
+    parent = _parent(source, parents)
+    try:
+        return _Claim(source, _signature(source, parent))
+    except GenIdError as error:
+        raise _StaysError(findings.FIELD_UNFIT, str(error)) from error
+
+
+def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
+    """Return what becomes of the parent; None for a draft."""
+    if source.stage not in PARENT_STAGE:
+        return None
+    parent = parents.get(source.parent_gen_id or "")
+    if parent is None:
+        raise _StaysError(
+            findings.ORPHAN,
+            f"no {PARENT_STAGE[source.stage]} has the id "
+            f"{source.parent_gen_id!r} that parent_gen_id names",
+        )
+    if parent.reason:
+        detail = f"its {parent.source.stage} {parent.source.gen_id} stays: {parent.reason}"
+        raise _StaysError(PARENT_STAYS, detail)
+    return parent
+
+
+def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
+    """Return the signature that the task has under its parent's new id (SPEC 1)."""
+    cls: Any = STAGES[source.stage]
+    given: dict[str, Any] = {
+        "combo_id": source.combo_id,
+        "template_id": source.template_id,
+        "llm_model_id": source.llm_model_id,
+        "replicate": ABSENT_REPLICATE if source.replicate is None else source.replicate,
+    }
+    if parent is not None:
+        given["parent_gen_id"] = parent.new_id
+    if source.stage == "essay" and parent is not None:
+        given["llm_model_id"] = _own_model(source.llm_model_id, parent.source.llm_model_id)
+    names = [attribute.name for attribute in attrs.fields(cls)]
+    signature: Signature[Any] = cls(**{name: given[name] for name in names})
+    return signature
+
+
+def _own_model(model: str | None, drafts: str | None) -> str | None:
+    """Return the model that an essay's signature carries: None where it is its draft's."""
+    if model is None or model == drafts:
+        return None
+    same = drafts is not None and normalize_component(model) == normalize_component(drafts)
+    return None if same else model
+
+
+def _task(signature: Signature[Any]) -> Task:
+    fields: Iterator[tuple[str, str | int]] = iter(signature.fields().items())
+    return tuple((name, value) for name, value in fields if name != "replicate")
+
+
+def _rank(source: Source, target: str) -> tuple[bool, bool, bool, str, str]:
+    """Return the key by which claimants are ordered, the first first."""
+    return (
+        source.gen_id != target,
+        not is_gen_id(source.gen_id),
+        not source.has_content,
+        source.origin_cohort_id or "",
+        source.gen_id,
+    )

@@ -1,0 +1,146 @@
+"""What a migration does to the adapter's own records in `.genid/`, and whom it waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
+from genid_dagster_adapter.store.migration import files
+from genid_dagster_adapter.store.migration.planfile import JOURNAL_FILE, Plan
+from genid_dagster_adapter.store.migration.state import state_of
+from genid_dagster_adapter.store.migration.work import Work
+
+#: Room that is set aside so that going back can be recorded on a full disk.
+RESERVE: Final = "reserve"
+_RESERVED: Final = 1 << 18  # bytes
+_POLL: Final = 0.2  # seconds between two looks at a generation that is being made
+
+
+def make_own(root: DataRoot) -> None:
+    """Make `.genid/` where it is absent, without a trace in the data root's own times."""
+    with contextlib.suppress(FileExistsError):
+        before = os.stat(root.path)
+        os.mkdir(root.own)
+        os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def reserve_room(plan: Plan) -> None:
+    """Set room aside for the records of going back."""
+    (plan.folder / RESERVE).write_bytes(bytes(_RESERVED))
+
+
+def wait_for_makers(root: DataRoot) -> None:
+    """Return when no generation is being made: those that began before the store was closed to
+    others finish first (an answer under way is paid for)."""
+    while list(makers(root)):
+        time.sleep(_POLL)
+
+
+def makers(root: DataRoot) -> Iterator[str]:
+    """Yield `stage/gen_id` of every generation that some process is making now."""
+    for stage in STAGES:
+        folder = root.own / "claims" / stage
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        yield from (f"{stage}/{name}" for name in names if _is_held(folder / name))
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def drop_index(root: DataRoot) -> None:
+    """Delete the store's index: a cache that the next reader builds again."""
+    for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
+        files.remove(str(root.own / name))
+
+
+def carry_failures(work: Work) -> None:
+    """Let the records of failed generations follow their generations to the new ids.
+
+    Idempotent: what was there is written down first, and the outcome follows from that alone.
+    """
+    _carry(work, work.plan.folder / "failures.json", _pairs(work))
+
+
+def carry_failures_back(work: Work, *, carried: bool) -> None:
+    """Let them follow back to the old ids; `carried` says that all of them had been carried."""
+    there = work.plan.folder / "failures.json"
+    if carried:
+        back = [(stage, new, old) for stage, old, new in _pairs(work)]
+        _carry(work, work.plan.folder / "failures-back.json", back)
+    elif there.exists():
+        found = json.loads(there.read_bytes())
+        halfway = {f"{stage}/{new}" for stage, _, new in _pairs(work)}
+        _place(work, found, halfway)
+
+
+def _pairs(work: Work) -> list[tuple[str, str, str]]:
+    return [(step.stage, step.old, step.new) for step in work.steps if step.moves]
+
+
+def _carry(work: Work, note: Path, pairs: list[tuple[str, str, str]]) -> None:
+    folder = work.plan.root.own / "failures"
+    if not note.exists():
+        texts = ((f"{stage}/{source}", _text(folder / stage / f"{source}.json"))
+                 for stage, source, _ in pairs)  # fmt: skip
+        write_atomic(note, json.dumps({k: text for k, text in texts if text is not None}).encode())
+    found = json.loads(note.read_bytes())
+    moved = {
+        f"{stage}/{target}": found[f"{stage}/{source}"].replace(f'"{source}"', f'"{target}"')
+        for stage, source, target in pairs
+        if f"{stage}/{source}" in found
+    }
+    _place(work, moved, set(found))
+
+
+def _place(work: Work, records: dict[str, str], gone: set[str]) -> None:
+    """Write the records and remove those of `gone` that are not among them."""
+    folder = work.plan.root.own / "failures"
+    for key, text in records.items():
+        write_atomic(folder / f"{key}.json", text.encode(), durable=False)
+    for key in sorted(gone - set(records)):
+        files.remove(str(folder / f"{key}.json"))
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def retire_journal(plan: Plan) -> None:
+    """Put the journal of an attempt that is over aside, so that the plan can be carried out anew
+    (a store that was rolled back, or restored from a backup, comes to the same plan)."""
+    if state_of(plan) not in ("rolled-back", "finalized"):
+        return
+    for name in ("failures.json", "failures-back.json", RESERVE):
+        files.remove(str(plan.folder / name))
+    shutil.rmtree(plan.folder / "originals", ignore_errors=True)
+    number = sum(entry.name.startswith("journal-") for entry in os.scandir(plan.folder))
+    os.rename(plan.journal, plan.folder / f"journal-{number + 1}.jsonl")
+
+
+def journals(plan: Plan) -> list[Path]:
+    """Return the journals of all attempts at a plan, the current one last."""
+    older = sorted(plan.folder.glob("journal-*.jsonl"), key=lambda path: (len(path.name), path))
+    current = plan.folder / JOURNAL_FILE
+    return [*older, current] if current.exists() else older

@@ -1,0 +1,95 @@
+"""Look at a whole store again and compare it with the plan: every file, before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from genid_dagster_adapter.errors import Problem
+from genid_dagster_adapter.store.layout import METADATA
+from genid_dagster_adapter.store.migration.planfile import Record
+from genid_dagster_adapter.store.migration.tree import Fingerprint, entries, fingerprint
+from genid_dagster_adapter.store.migration.work import Work
+
+_REMEDY = "`genid store rollback` gives back the store as it was"
+Advance = Callable[[int], None]
+
+
+def verify_migrated(work: Work, advance: Advance) -> Iterator[Problem]:
+    """Yield every difference between the migrated store and the plan.
+
+    Content must have the digests of the plan; a rewritten file's original must be kept as it was,
+    and metadata must give the new id and parent. Files that appeared meanwhile are none of these.
+    """
+    for number, record in enumerate(work.plan.records("generation")):
+        advance(number + 1)
+        folder = f"{work.root}/gens/{record['stage']}/{record['new']}"
+        found = _found(folder, record)
+        for name, expected in record["files"].items():
+            if name in record["rewrite"]:
+                kept = f"{work.plan.folder}/originals/{number // 1000:05d}/{number}."
+                kept += str(record["rewrite"].index(name))
+                yield from _compare(_name(record, "new", name), expected, _at(kept))
+                yield from _rewritten(record, name, folder)
+            else:
+                yield from _compare(_name(record, "new", name), expected, found.get(name))
+
+
+def verify_rolled_back(work: Work, advance: Advance) -> Iterator[Problem]:
+    """Yield every difference between the store and what it was when the plan was made; files that
+    appeared since are none."""
+    for number, record in enumerate(work.plan.records("generation")):
+        advance(number + 1)
+        found = _found(f"{work.root}/gens/{record['stage']}/{record['old']}", record)
+        for name, expected in record["files"].items():
+            yield from _compare(_name(record, "old", name), expected, found.get(name))
+    for change in work.changes:
+        path = f"{work.root}/{change['path']}"
+        yield from _compare(change["path"], change["digest"], _at(path))
+
+
+def _found(folder: str, record: Record) -> dict[str, Fingerprint]:
+    if "" in record["files"]:  # the folder is a symbolic link
+        return {"": fingerprint(folder)} if os.path.lexists(folder) else {}
+    try:
+        return {entry.path: entry.fingerprint for entry in entries(folder)}
+    except FileNotFoundError:
+        return {}
+
+
+def _at(path: str) -> Fingerprint | None:
+    return fingerprint(path) if os.path.lexists(path) else None
+
+
+def _name(record: Record, which: str, name: str) -> str:
+    return f"gens/{record['stage']}/{record[which]}/{name}"
+
+
+def _compare(place: str, expected: list[Any], found: Fingerprint | None) -> Iterator[Problem]:
+    if found is None:
+        yield Problem(where=place, message="the file is gone", remedy=_REMEDY)
+    elif list(found) != list(expected):
+        yield Problem(
+            where=place,
+            message=f"the content is not what it was ({expected[0]} bytes, {expected[1]})",
+            value=found,
+            remedy=_REMEDY,
+        )
+
+
+def _rewritten(record: Record, name: str, folder: str) -> Iterator[Problem]:
+    """Check that a rewritten metadata.json says what it should; others need only be there."""
+    path = f"{folder}/{name}"
+    if not os.path.lexists(path):
+        yield Problem(where=_name(record, "new", name), message="it is gone", remedy=_REMEDY)
+    elif name == METADATA and record["old"] != record["new"]:
+        with open(path, "rb", buffering=0) as file:
+            document = json.loads(file.read())
+        said = [document.get(key) or None for key in ("gen_id", "parent_gen_id", "previous_gen_id")]
+        wanted = [record["new"], record["parent"][1], record["old"]]
+        if said != wanted:
+            where = _name(record, "new", name)
+            message = f"the new metadata does not say {wanted}"
+            yield Problem(where=where, message=message, value=said, remedy=_REMEDY)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -125,24 +125,38 @@ def selected_path(root: DataRoot) -> Path:
     return root.tasks / "selected_combo_mappings.csv"
 
 
-def dump(combos: Iterable[Combo], *, header: bool = True) -> bytes:
-    """Return combos as CSV, one row a concept in alphabetical order."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    if header:
-        writer.writerow(COLUMNS)
+def dump(combos: Iterable[Combo]) -> bytes:
+    """Return combos as a CSV file, one row a concept in alphabetical order."""
+    return _csv([COLUMNS, *_rows(combos, COLUMNS)])
+
+
+def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
+    """Return the catalogue's bytes with combos after them, in the columns that it has; a file that
+    does not exist is empty."""
+    if not catalogue:
+        return dump(combos)
+    header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))
+    between = b"" if catalogue.endswith(b"\n") else b"\n"
+    return catalogue + between + _csv(_rows(combos, header))
+
+
+def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]]:
     for combo in combos:
         for concept in sorted(combo.concept_ids):
-            writer.writerow(
-                (
-                    combo.combo_id,
-                    combo.version,
-                    concept,
-                    combo.description_level,
-                    combo.k_max,
-                    combo.created_at,
-                )
-            )
+            cells = {
+                "combo_id": combo.combo_id,
+                "version": combo.version,
+                "concept_id": concept,
+                "description_level": combo.description_level,
+                "k_max": combo.k_max,
+                "created_at": combo.created_at,
+            }
+            yield [cells.get(column, "") for column in columns]
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8")
 
 

@@ -91,7 +91,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     return check_segment(variable, what="the cohort id", where=VARIABLE)
 
 
-def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | None | Literal["unreadable"]:
+def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | Literal["unreadable"] | None:
     """Return the rollout that a cohort was last built in, None where it has no manifest.
 
     A manifest that cannot be made out gives "unreadable": the build that asks replaces it, and

@@ -93,7 +93,7 @@ class RawTables:
         return None
 
 
-def read_csvs(root: DataRoot) -> RawTables:
+def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
     Raises:

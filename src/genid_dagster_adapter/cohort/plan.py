@@ -1,0 +1,115 @@
+"""Planning a cohort: tables, a selection and a view of the store in, rows out. Pure.
+
+A further mode is one planning function here and its line in `selection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from genid_dagster_adapter.cohort.gather import Gatherer
+from genid_dagster_adapter.cohort.plan_cartesian import plan_cartesian
+from genid_dagster_adapter.cohort.plan_drafts import plan_drafts
+from genid_dagster_adapter.cohort.plan_essays import plan_essays
+from genid_dagster_adapter.cohort.plan_evaluations import plan_evaluations
+from genid_dagster_adapter.cohort.records import (
+    IDENTITY,
+    Cell,
+    FillUp,
+    Fold,
+    Inputs,
+    Plan,
+    Resolve,
+    Row,
+    StoreView,
+)
+from genid_dagster_adapter.cohort.selection import CohortMode
+from genid_dagster_adapter.cohort.sources import find_sources, metadata_path, notices
+from genid_dagster_adapter.errors import AdapterError, Problem
+
+__all__ = [
+    "IDENTITY",
+    "Cell",
+    "FillUp",
+    "Fold",
+    "Inputs",
+    "Plan",
+    "Resolve",
+    "Row",
+    "StoreView",
+    "check_parents",
+    "plan_cohort",
+]
+
+
+def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None) -> Plan:
+    """Return the plan of a cohort.
+
+    `resolve(stage, gen_id)` may know under which id the store holds a generation that a selection
+    file names by an id of another family.
+
+    Raises:
+        AdapterError: the selection, the tables or the store do not give a sound cohort; it lists
+            everything of one kind.
+    """
+    rows = Gatherer(inputs.rollout)
+    sources = find_sources(inputs.selection, view, resolve)
+    fill_up: FillUp | None = None
+    match inputs.selection.mode:
+        case CohortMode.CARTESIAN:
+            plan_cartesian(inputs, rows)
+        case CohortMode.DRAFTS:
+            plan_drafts(inputs, rows, sources)
+        case CohortMode.ESSAYS:
+            sources += plan_essays(inputs, rows, sources, view, resolve)
+        case CohortMode.EVALUATIONS:
+            fill_up = plan_evaluations(inputs, rows, sources, view)
+    rows.check()
+    check_parents(rows.rows, lambda essay: view.has("essay", essay))
+    return Plan(
+        cohort_id=inputs.cohort_id,
+        mode=inputs.selection.mode,
+        rollout=inputs.rollout,
+        rows=tuple(rows.rows),
+        folded=tuple(rows.folded),
+        fill_up=fill_up,
+        notices=tuple(dict.fromkeys([*notices(sources), *rows.notices])),
+    )
+
+
+def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) -> None:
+    """Check that every essay's parent is a draft of the cohort, every evaluation's an essay of the
+    cohort or of the store.
+
+    Raises:
+        AdapterError: counts and names every orphan, and says where its parent was expected.
+    """
+    rows = tuple(rows)
+    members = {
+        stage: {row.gen_id for row in rows if row.stage == stage} for stage in ("draft", "essay")
+    }
+    parents = {row.parent_gen_id for row in rows if row.stage == "evaluation"} - members["essay"]
+    stored = {parent for parent in parents if parent is not None and essay_in_store(parent)}
+    problems = [
+        _orphan(row)
+        for row in rows
+        if (row.stage == "essay" and row.parent_gen_id not in members["draft"])
+        or (row.stage == "evaluation" and row.parent_gen_id in parents - stored)
+    ]
+    if problems:
+        essays = sum(problem.where.startswith("essay ") for problem in problems)
+        counts = f"{essays} essays and {len(problems) - essays} evaluations"
+        raise AdapterError(f"{counts} have no parent", problems)
+
+
+def _orphan(row: Row) -> Problem:
+    expected = "among the cohort's drafts"
+    if row.stage == "evaluation":
+        path = metadata_path("essay", str(row.parent_gen_id))
+        expected = f"among the cohort's essays or at {path}"
+    return Problem(
+        where=f"{row.stage} {row.gen_id}",
+        value=row.parent_gen_id,
+        message=f"its parent was expected {expected}",
+        remedy="restore the parent, or leave out what is made from it",
+    )

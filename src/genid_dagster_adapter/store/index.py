@@ -7,6 +7,7 @@ content comes and goes without a metadata file changing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -38,13 +39,23 @@ class StoreIndex:
         self._gens = os.fspath(root.gens)
 
     @classmethod
-    def open(cls, root: DataRoot, persist: bool = True) -> StoreIndex:
+    def open(cls, root: DataRoot, persist: bool = True) -> Self:
         """Open the index of a data root, empty where there is none that can be trusted.
 
         With `persist=False`, and where `.genid/` cannot be written, nothing is written below the
         data root: the index lives in memory and begins as a copy of the file, if any.
         """
         return cls(root, IndexFile.open(root, persist=persist))
+
+    @classmethod
+    @contextlib.contextmanager
+    def fresh(
+        cls, root: DataRoot, progress: Progress | None = None, *, persist: bool = True
+    ) -> Iterator[Self]:
+        """Open the index of a data root, bring it up to date, and close it again at the end."""
+        with cls.open(root, persist) as index:
+            index.refresh(progress)
+            yield index
 
     @property
     def persistent(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_dagster_adapter.store.guard import guarded
 from genid_dagster_adapter.store.index_file import INDEXES
 from genid_dagster_adapter.store.index_rows import FIELDS, SELECT, generation_of, row_of, verdict_of
 from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot, is_segment
@@ -60,9 +61,11 @@ def refresh(
     """Bring the index up to date with the disk, in one transaction, and return what was done.
 
     Readers see the index from before until it is done. sqlite3.Error: the database is damaged,
-    full, or locked by another writer for longer than anyone should wait.
+    full, or locked by another writer for longer than anyone should wait. AdapterError: the folders
+    below gens/ cannot be read.
     """
-    changes = _compare(root, connection)
+    with guarded(root):
+        changes = _compare(root, connection)
     strays = connection.execute("SELECT stage, name FROM stray ORDER BY rowid").fetchall()
     if changes or strays != changes.stray:
         connection.execute("BEGIN IMMEDIATE")
@@ -115,7 +118,7 @@ def _stamps(
                 if name[0] == ".":
                     continue
                 if not is_segment(name) or not entry.is_dir():
-                    stray.append((stage, name))
+                    stray.append((stage, name.encode("utf-8", "backslashreplace").decode()))
                     continue
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)

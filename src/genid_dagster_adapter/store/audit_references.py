@@ -1,0 +1,157 @@
+"""Findings between generations: parents that are gone or wrong, cycles, duplicates, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.audit_finding import Finding
+from genid_dagster_adapter.store.expected import PARENT_STAGE
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.index_rows import Indexed
+from genid_dagster_adapter.store.layout import METADATA, STAGES
+from genid_dagster_adapter.store.lookup import claim
+from genid_dagster_adapter.store.memberships import Memberships
+
+_FIRST = STAGES[0]
+
+
+def references(index: StoreIndex) -> Iterator[Finding]:
+    """Yield orphans, parents of the wrong stage, and each cycle once.
+
+    A parent is looked for at the stage where it belongs, then at any other, so that a chain that
+    leads back to itself is seen whatever it leads through.
+    """
+    cycles: set[tuple[tuple[str, str], ...]] = set()
+    for generation in _astray(index):
+        cycle = _cycle(index, generation)
+        if cycle:
+            cycles.add(cycle)
+        else:
+            yield _misplaced(index, generation)
+    for cycle in sorted(cycles):
+        stage, gen_id = cycle[0]
+        yield Finding(
+            code=findings.CYCLE,
+            where=f"gens/{stage}/{gen_id}/{METADATA}:parent_gen_id",
+            message=" → ".join(f"{stage} {gen_id}" for stage, gen_id in (*cycle, cycle[0])),
+            ids=cycle,
+        )
+
+
+def duplicates(index: StoreIndex, memberships: Memberships) -> Iterator[Finding]:
+    """Yield each task that several generations are of, with their cohorts and content."""
+    query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
+    groups = [sorted(index.by_expected("v1", v1), key=claim) for (v1,) in index.sql(query)]
+    named = memberships.cohorts_of() if groups else {}
+    for group in groups:
+        first = group[0]
+        yield Finding(
+            code=findings.DUPLICATE,
+            where=f"gens/{first.stage}/{first.gen_id}",
+            message=f"{len(group)} generations of the task {first.expected['v1']}: "
+            + ", ".join(one.gen_id for one in group),
+            ids=tuple((one.stage, one.gen_id) for one in group),
+            details={
+                "task": first.expected["v1"],
+                "generations": [
+                    {
+                        "gen_id": one.gen_id,
+                        "family": one.family,
+                        "origin_cohort_id": one.origin_cohort_id,
+                        "cohorts": named.get((one.stage, one.gen_id), []),
+                        "has_content": one.has_content,
+                    }
+                    for one in group
+                ],
+            },
+        )
+
+
+def names(index: StoreIndex) -> Iterator[Finding]:
+    """Yield ids that differ in case only, and entries that are no generation's folder."""
+    query = (
+        "SELECT stage, lower(gen_id) FROM generation"
+        " GROUP BY stage, lower(gen_id) HAVING count(*) > 1"
+    )
+    for stage, lowered in index.sql(query):
+        same = "SELECT gen_id FROM generation WHERE stage = ? AND lower(gen_id) = ? ORDER BY gen_id"
+        ids = [row[0] for row in index.sql(same, stage, lowered)]
+        yield Finding(
+            code=findings.CASE_COLLISION,
+            where=f"gens/{stage}/{ids[0]}",
+            message=f"differ in case only: {', '.join(ids)}",
+            ids=tuple((stage, gen_id) for gen_id in ids),
+        )
+    for stage, name in index.sql("SELECT stage, name FROM stray ORDER BY stage, name"):
+        yield Finding(
+            code=findings.STRAY_ENTRY,
+            where=f"gens/{stage}/{name}",
+            message="is no folder that a generation can have",
+        )
+
+
+def _astray(index: StoreIndex) -> Iterator[Indexed]:
+    """Yield the generations whose parent is not where it belongs, and drafts that name one."""
+    query = "SELECT gen_id FROM generation WHERE stage = ? AND parent_gen_id NOTNULL"
+    yield from _records(index, _FIRST, index.sql(f"{query} ORDER BY gen_id", _FIRST))
+    absent = (
+        "SELECT gen_id FROM generation AS child WHERE stage = ? AND parent_gen_id NOTNULL"
+        " AND NOT EXISTS (SELECT 1 FROM generation AS above"
+        " WHERE above.gen_id = child.parent_gen_id AND above.stage = ?) ORDER BY gen_id"
+    )
+    for stage, above in PARENT_STAGE.items():
+        yield from _records(index, stage, index.sql(absent, stage, above))
+
+
+def _records(index: StoreIndex, stage: str, rows: list[tuple[str]]) -> Iterator[Indexed]:
+    for (gen_id,) in rows:
+        found = index.get(stage, gen_id)
+        if found is not None:
+            yield found
+
+
+def _cycle(index: StoreIndex, start: Indexed) -> tuple[tuple[str, str], ...]:
+    """Return the cycle that a generation stands in, its least member first; () for none."""
+    way = [(start.stage, start.gen_id)]
+    current: Indexed | None = start
+    while current is not None:
+        current = _any_parent(index, current)
+        if current is None:
+            break
+        key = (current.stage, current.gen_id)
+        if key == way[0]:
+            least = way.index(min(way))
+            return (*way[least:], *way[:least])
+        if key in way:  # it leads into a cycle of others
+            break
+        way.append(key)
+    return ()
+
+
+def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:
+    if generation.parent_gen_id is None:
+        return None
+    found = index.find(generation.parent_gen_id)
+    right = PARENT_STAGE.get(generation.stage)
+    return next((one for one in found if one.stage == right), found[0] if found else None)
+
+
+def _misplaced(index: StoreIndex, generation: Indexed) -> Finding:
+    parent = generation.parent_gen_id
+    elsewhere = _any_parent(index, generation)
+    where = f"gens/{generation.stage}/{generation.gen_id}/{METADATA}:parent_gen_id"
+    code, message = findings.PARENT_STAGE, f"a {generation.stage} has no parent"
+    if generation.stage in PARENT_STAGE:
+        right = PARENT_STAGE[generation.stage]
+        if elsewhere is None:
+            code, message = findings.ORPHAN, f"there is no {right} {parent}"
+        else:
+            message = f"{parent} is no {right}, it is of the stage {elsewhere.stage}"
+    return Finding(
+        code=code,
+        where=where,
+        message=message,
+        ids=((generation.stage, generation.gen_id),),
+        details={"parent_gen_id": parent},
+    )

@@ -1,101 +1,41 @@
-"""Building a cohort: the edge that reads tables, selection and store, plans, and calls the writer.
+"""Building a cohort: what was prepared put on disk, under the data root's lock.
 
-`prepare` reads and refuses; it writes nothing. `write` puts what was prepared on disk; what is
-there already stays untouched, so that a second build writes no file. `build` is both, under the
-data root's lock.
+What is there already stays untouched, so that a second build writes no file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from genid_dagster_adapter.cohort import combos as combo_files
-from genid_dagster_adapter.cohort.combos import Combo
-from genid_dagster_adapter.cohort.manifest import (
-    Manifest,
-    make_manifest,
-    recorded_rollout,
-    required,
-)
-from genid_dagster_adapter.cohort.membership import (
-    Member,
-    Progress,
-    Seeding,
-    find_missing,
-    keep_membership,
-    membership_bytes,
-    read_membership,
-    seed,
-)
-from genid_dagster_adapter.cohort.plan import plan_cohort
-from genid_dagster_adapter.cohort.records import Inputs, Plan, Resolve, StoreView
-from genid_dagster_adapter.cohort.selection import CohortMode, Selection, read_selection
-from genid_dagster_adapter.cohort.tables import RawTables, read_tables
-from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.cohort.compare import Comparison, compare
+from genid_dagster_adapter.cohort.membership import Progress, keep_membership, seed
+from genid_dagster_adapter.cohort.prepare import Options, Prepared, prepare
+from genid_dagster_adapter.cohort.records import Plan, Resolve, StoreView
+from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.store.guard import check_inside, guarded
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, check_segment, write_atomic
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
 from genid_dagster_adapter.store.lock import BUILD, root_lock
-from genid_dagster_adapter.store.reader import DirectReader
 
-
-@frozen(kw_only=True)
-class Options:
-    """What an operator says about a build. `cohort_id` is the given one, None to compute it.
-
-    `write_combos` writes `selected_combo_mappings.csv` anew from the concepts although it is
-    there, or although the mode does not need it.
-    """
-
-    rollout: Rollout
-    cohort_id: str | None = None
-    k_max: int = combo_files.DEFAULT_K_MAX
-    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
-    write_combos: bool = False
-
-
-@frozen(kw_only=True)
-class Prepared:
-    """A cohort that can be built: its plan, and everything that would be written.
-
-    `files` are the files other than metadata, in the order of writing, those that would change
-    alone. `previous` is the membership that was there, None where it cannot be made out.
-    """
-
-    plan: Plan
-    manifest: Manifest
-    tables: RawTables = field(repr=False)
-    seeding: Seeding = field(repr=False)
-    files: Mapping[Path, bytes] = field(repr=False)
-    previous: tuple[Member, ...] | None = field(repr=False)
-    previous_rollout: Rollout | Literal["unreadable"] | None
-
-    @property
-    def dropped(self) -> tuple[Member, ...]:
-        """The members that the rebuilt cohort no longer has, in their order."""
-        now = {(row.stage, row.gen_id) for row in self.plan.rows}
-        return tuple(member for member in self.previous or () if member not in now)
-
-    @property
-    def rollout_changed(self) -> bool:
-        """Whether the cohort was built before, in another rollout state."""
-        return self.previous_rollout not in (None, self.plan.rollout)
+__all__ = ["Options", "Prepared", "Report", "build", "compare", "prepare", "write"]
 
 
 @frozen(kw_only=True)
 class Report:
-    """What a build did: counts by stage, files by their path from the data root."""
+    """What a build did: counts by stage, files by their path from the data root.
+
+    `changes` compares with the rollout state of the cohort's last build, where that was another
+    one and can be made out.
+    """
 
     prepared: Prepared
     new: Mapping[str, int]
     existing: Mapping[str, int]
     files: tuple[str, ...]
     kept: str | None
+    changes: Comparison | None = None
 
     @property
     def plan(self) -> Plan:
@@ -127,43 +67,8 @@ def build(
         prepared = prepare(root, options, view=view, resolve=resolve)
         if before_write is not None:
             before_write(prepared)
-        return write(root, prepared, progress=progress)
-
-
-def prepare(
-    root: DataRoot,
-    options: Options,
-    *,
-    view: StoreView | None = None,
-    resolve: Resolve | None = None,
-    now: datetime | None = None,
-) -> Prepared:
-    """Read, check and plan; write nothing.
-
-    Raises:
-        AdapterError: the tables, the selection or the store do not give a sound cohort.
-    """
-    with guarded(root):
-        if options.cohort_id is not None:
-            check_segment(options.cohort_id, what="the cohort id", where="cohort id")
-        tables, selection = read_tables(root), read_selection(root)
-        combos, combo_writes = _combos(root, options, tables, selection, now or datetime.now(UTC))
-        manifest = make_manifest(
-            tables, (combo.combo_id for combo in combos or ()), options.rollout
-        )
-        cohort_id = required(options.cohort_id, manifest, selection.file)
-        inputs = Inputs(
-            tables=tables,
-            combos=combos or (),
-            selection=selection,
-            rollout=options.rollout,
-            cohort_id=cohort_id,
-        )
-        plan = plan_cohort(inputs, view or DirectReader(root), resolve)
-        if combos is None:
-            used = tuple(sorted({row.combo_id for row in plan.rows}))
-            manifest = evolve(manifest, combos=used)
-        return _prepared(root, plan, manifest, tables, combo_writes)
+        changes = _changes(root, options, prepared, view, resolve)
+        return evolve(write(root, prepared, progress=progress), changes=changes)
 
 
 def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = None) -> Report:
@@ -196,71 +101,20 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
     )
 
 
-def _combos(
-    root: DataRoot, options: Options, tables: RawTables, selection: Selection, now: datetime
-) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
-    """Return the selected combos, None where nobody selected any, and the files to write."""
-    selected, catalogue = combo_files.read_selected(root), combo_files.read_catalogue(root)
-    needed = selected is None and selection.mode is CohortMode.CARTESIAN
-    if not needed and not options.write_combos:
-        combo_files.new_to(catalogue, selected or ())
-        return selected, {}
-    made = (
-        combo_files.make_combo(
-            tables.active_concepts,
-            k_max=options.k_max,
-            description_level=options.description_level,
-            now=now,
-        ),
-    )
-    files: dict[Path, bytes] = {}
-    new = combo_files.new_to(catalogue, made)
-    if new:
-        path = root.combo_mappings
-        files[path] = combo_files.appended(path.read_bytes() if path.exists() else b"", new)
-    if selected != made:
-        files[combo_files.selected_path(root)] = combo_files.dump(made)
-    return made, files
-
-
-def _prepared(
+def _changes(
     root: DataRoot,
-    plan: Plan,
-    manifest: Manifest,
-    tables: RawTables,
-    combo_writes: Mapping[Path, bytes],
-) -> Prepared:
-    wanted = {
-        root.membership(plan.cohort_id): membership_bytes(plan.rows),
-        root.manifest(plan.cohort_id): manifest.dump(),
-    }
-    changed = {path: data for path, data in wanted.items() if _bytes(path) != data}
-    previous, problems = _previous(root, plan.cohort_id)
-    return Prepared(
-        plan=evolve(plan, notices=(*plan.notices, *problems)),
-        manifest=manifest,
-        tables=tables,
-        seeding=find_missing(root, plan.rows),
-        files={**combo_writes, **changed},
-        previous=previous,
-        previous_rollout=recorded_rollout(root, plan.cohort_id),
-    )
-
-
-def _previous(
-    root: DataRoot, cohort_id: str
-) -> tuple[tuple[Member, ...] | None, tuple[Problem, ...]]:
-    """Return the members that the cohort has, None with the reason where that cannot be told."""
+    options: Options,
+    prepared: Prepared,
+    view: StoreView | None,
+    resolve: Resolve | None,
+) -> Comparison | None:
+    """Compare with the last build before this one is written: afterwards its members exist."""
+    before = None if prepared.recorded is None else prepared.recorded.rollout
+    if before is None or not prepared.rollout_changed:
+        return None
     try:
-        return read_membership(root, cohort_id), ()
-    except AdapterError as error:
-        return None, error.problems
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return compare(root, options, before, view=view, resolve=resolve)
+    except AdapterError:  # what was possible then is not now: the membership shows what is dropped
         return None
 
 

@@ -23,6 +23,7 @@ class Gatherer:
         self._first: dict[tuple[str, str], tuple[Row, Hashable, str]] = {}
         self.rows: list[Row] = []
         self.folded: list[Fold] = []
+        self.rebuilt: list[tuple[str, str]] = []
         self.notices: list[Problem] = []
         self._problems: list[Problem] = []
 
@@ -35,6 +36,7 @@ class Gatherer:
 
     def add(self, row: Row, *, task: Hashable, source: str) -> None:
         """Add the row that stands for the generation `source`; `task` tells tasks apart."""
+        self.rebuilt.append((row.stage, row.gen_id))
         self._add(row, task, source)
 
     def _add(self, row: Row, task: Hashable, source: str) -> None:

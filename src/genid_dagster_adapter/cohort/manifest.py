@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -60,6 +60,15 @@ class Manifest:
         }
 
 
+@frozen(kw_only=True)
+class Recorded:
+    """What a manifest says of the last build: its rollout, None where that cannot be made out, and
+    the migration that has changed the cohort's ids since, if one has."""
+
+    rollout: Rollout | None = None
+    migrated: str | None = None
+
+
 def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
     """Return the manifest of a cohort over `combo_ids`, built from `tables` under `rollout`."""
     return Manifest(
@@ -91,20 +100,33 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     return check_segment(variable, what="the cohort id", where=VARIABLE)
 
 
-def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | Literal["unreadable"] | None:
-    """Return the rollout that a cohort was last built in, None where it has no manifest.
+def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
+    """Return what a cohort's manifest says of its last build, None where there is no manifest.
 
-    A manifest that cannot be made out gives "unreadable": the build that asks replaces it, and
+    In a manifest that cannot be made out the rollout is None: the build that asks replaces it, and
     says that it could not compare.
     """
     try:
-        document = json.loads(root.manifest(cohort_id).read_bytes())
-        recorded = document.get("rollout", {"stages": [], "scheme": "v1"})
-        return Rollout(stages=tuple(recorded["stages"]), scheme=recorded["scheme"])
+        data = root.manifest(cohort_id).read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, AdapterError):
-        return "unreadable"
+    except OSError:
+        return Recorded()
+    return parse_recorded(data)
+
+
+def parse_recorded(data: bytes) -> Recorded:
+    """Return what the bytes of a manifest say; never raises for them."""
+    try:
+        document = json.loads(data)
+        rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
+        migrated = document.get("migrated")
+        return Recorded(
+            rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
+            migrated=None if migrated is None else str(migrated["plan"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, AdapterError):
+        return Recorded()
 
 
 def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -> str:

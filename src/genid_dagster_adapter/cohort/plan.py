@@ -72,6 +72,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         rollout=inputs.rollout,
         rows=tuple(rows.rows),
         folded=tuple(rows.folded),
+        rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,
         notices=tuple(dict.fromkeys([*notices(sources), *rows.notices])),
     )

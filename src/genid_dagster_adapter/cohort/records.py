@@ -100,7 +100,8 @@ class Plan:
     """A cohort's members in membership order, each id once, with what an operator should know.
 
     `folded` lists what came to an id that was there already, `notices` what is wrong and did not
-    matter to this plan.
+    matter to this plan. `rebuilt` are the (stage, id) that the selection's generations came to,
+    in an order that is the same in every rollout state.
     """
 
     cohort_id: str
@@ -108,6 +109,7 @@ class Plan:
     rollout: Rollout
     rows: tuple[Row, ...]
     folded: tuple[Fold, ...] = ()
+    rebuilt: tuple[tuple[str, str], ...] = ()
     fill_up: FillUp | None = None
     notices: tuple[Problem, ...] = ()
 
@@ -129,8 +131,8 @@ class StoreView(Protocol):
         """Say whether a generation has a metadata.json."""
 
     def evaluations_of(self, essay_gen_ids: Collection[str]) -> Iterable[Generation]:
-        """Return the evaluations whose parent is one of the essays, and those whose metadata
-        cannot be read, ordered by id."""
+        """Return the evaluations whose parent is one of the essays, ordered by id; those whose
+        metadata cannot be read may be among them, with their problems."""
 
 
 #: Every column of a membership row and every key of a metadata.json: the stages in whose signature
@@ -150,6 +152,6 @@ IDENTITY: Final[Mapping[str, tuple[str, ...] | str]] = {
     "essay_template": "an older name of template_id, read in its place",
     "evaluation_template": "an older name of template_id, read in its place",
     "previous_gen_id": "says what the generation was called before a migration",
-    "migration": "says which plan gave the generation its id",
+    "migration_plan": "says which migration gave the generation its id",
     "adopted_from": "says whose content was taken over",
 }

@@ -15,9 +15,16 @@ from attrs import frozen
 from genid_dagster_adapter.cohort.records import Resolve, StoreView
 from genid_dagster_adapter.cohort.selection import Chosen, Selection
 from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.layout import METADATA, STAGES, is_segment
 from genid_dagster_adapter.store.metadata import Flaw, Generation
 
+_UNREAD: Final = {
+    findings.METADATA_MISSING,
+    findings.METADATA_EMPTY,
+    findings.METADATA_MALFORMED,
+    findings.METADATA_UNREADABLE,
+}
 _ARTICLES: Final = {"draft": "a draft", "essay": "an essay", "evaluation": "an evaluation"}
 
 
@@ -167,5 +174,4 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
 
 
 def _unreadable(source: Source) -> Iterator[Flaw]:
-    if not source.generation.raw:
-        yield from _flaws(source)
+    return (flaw for flaw in _flaws(source) if flaw.code in _UNREAD)

@@ -42,12 +42,22 @@ class _DataRootType(click.ParamType[DataRoot]):
 def data_root_option(command: Command) -> Command:
     """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
     usage error (exit status 2)."""
+    return _data_root(command, required=True)
+
+
+def optional_data_root_option(command: Command) -> Command:
+    """Add `--data-root DIR` to a command that says more where there is a store, and less without
+    one (None)."""
+    return _data_root(command, required=False)
+
+
+def _data_root(command: Command, *, required: bool) -> Command:
     return click.option(
         "--data-root",
         "root",
         type=_DataRootType(),
         envvar="GENID_DATA_ROOT",
-        required=True,
+        required=required,
         show_envvar=True,
         help="The pipeline's data folder.",
     )(command)

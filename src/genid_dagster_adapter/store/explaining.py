@@ -14,6 +14,9 @@ from genid_dagster_adapter.store.lookup import chain, children, duplicates
 
 #: The fields that say which task a generation is, apart from its parent.
 _OWN: Final = ("combo_id", "template_id", "llm_model_id", "replicate")
+#: What decides an id besides the task, in one family or another.
+_MINTING: Final = ("family", "origin_cohort_id", "recomputes")
+_DEPTH: Final = {"draft": 1, "essay": 2, "evaluation": 3}  # levels of a chain that is whole
 _OF_DRAFTS: Final = "combo_id"  # descendants have it through their draft
 
 
@@ -50,20 +53,32 @@ class StoreDifference:
     """Why two generations have different ids.
 
     `levels` are those that both have, the draft first. `cause` is the deepest ancestor (or the
-    generation itself) whose own fields differ; None where both are the same task and replicate, so
-    that only the way in which their ids were minted differs.
+    generation itself) whose own fields differ; None where no field does. `minting` is what differs
+    in how the two ids were made: family, cohort of origin, whether they recompute.
     """
 
     a: Indexed
     b: Indexed
     levels: tuple[Level, ...]
-    cause: Level | None
+    minting: tuple[Difference, ...]
+
+    @property
+    def cause(self) -> Level | None:
+        """The first level, from the draft down, that differs in fields of its own."""
+        return next((level for level in self.levels if level.differences), None)
+
+    @property
+    def same_task(self) -> bool:
+        """Whether both are the same task and replicate, down from the draft."""
+        whole = len(self.levels) == _DEPTH[self.a.stage]
+        return whole and self.a.stage == self.b.stage and self.cause is None
 
     @property
     def inherited(self) -> bool:
         """Whether the two differ only because an ancestor does."""
-        own = self.levels[-1] if self.levels else None
-        return self.cause is not None and own is not None and not own.differences
+        if self.a.stage != self.b.stage or self.cause is None:
+            return False
+        return self.levels[-1].stage == self.a.stage and not self.levels[-1].differences
 
 
 def explain_stored(index: StoreIndex, generation: Indexed) -> StoreExplanation:
@@ -94,11 +109,9 @@ def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
         for stage in ("draft", *PARENT_STAGE)
         if stage in left and stage in right
     )
-    return StoreDifference(a=a, b=b, levels=levels, cause=_cause(levels))
-
-
-def _cause(levels: tuple[Level, ...]) -> Level | None:
-    return next((level for level in levels if level.differences), None)
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in _MINTING]
+    minting = tuple(Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y)
+    return StoreDifference(a=a, b=b, levels=levels, minting=minting)
 
 
 def _derivation(

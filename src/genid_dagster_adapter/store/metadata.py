@@ -110,7 +110,7 @@ def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generati
     if not data.strip():
         return _unread(stage, gen_id, flaw(where, findings.METADATA_EMPTY))
     try:
-        raw = _load(data)
+        raw = load_object(data)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
@@ -135,7 +135,7 @@ def flaw(
     )
 
 
-def _load(data: bytes) -> dict[str, Any]:
+def load_object(data: bytes) -> dict[str, Any]:
     """Return the JSON object in `data`. ValueError: it is not UTF-8, not JSON, not an object, or
     gives a key twice (of which `json` would silently keep the last)."""
     text = data.decode("utf-8")

@@ -1,0 +1,223 @@
+"""The verbs about single ids: `genid derive`, `genid explain`, `genid diff`.
+
+`derive` needs no store. `explain` and `diff` say what the texts alone show, and the rest where
+there is a store to look into.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import click
+
+from genid import SCHEMES, STAGES, GenIdError, Signature, gen_id, parse_id
+from genid import explain as explain_signature
+from genid import scheme as find_scheme
+from genid_dagster_adapter.cli._output import (
+    json_option,
+    optional_data_root_option,
+    print_json,
+    progress_bar,
+)
+from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.metadata import MAX_REPLICATE, load_object
+
+if TYPE_CHECKING:
+    from genid_dagster_adapter.store.index import StoreIndex
+    from genid_dagster_adapter.store.index_rows import Indexed
+
+_NUMBER: Final = "replicate"
+
+
+@click.group()
+def derive() -> None:
+    """Compute the id that a draft, an essay or an evaluation will have."""
+
+
+def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
+    """Return the command of one stage, with one option for each field of its signature."""
+
+    def run(scheme: str, stdin: bool, as_json: bool, **given: Any) -> int:
+        fields = {name: value for name, value in given.items() if value is not None}
+        if stdin:
+            if fields:
+                raise click.UsageError("--stdin takes every field from its lines: give no other")
+            return _derive_lines(stage, scheme, as_json)
+        derived = _derived(stage, scheme, fields)
+        print_json(derived) if as_json else click.echo(derived["gen_id"])
+        return 0
+
+    command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
+    for attribute in attrs.fields(cls):
+        option = f"--{attribute.name.replace('_', '-')}"
+        kind = click.IntRange(1, MAX_REPLICATE) if attribute.name == _NUMBER else click.STRING
+        note = "" if attribute.default is attrs.NOTHING else " (may be left out)"
+        click.option(option, type=kind, help=f"The {stage}'s {attribute.name}{note}.")(command)
+    click.option(
+        "--scheme",
+        type=click.Choice(list(SCHEMES)),
+        default=next(iter(SCHEMES)),
+        show_default=True,
+        help="How the id is derived.",
+    )(command)
+    help_stdin = "Read JSON objects, one a line, and print one id (or JSON object) for each."
+    click.option("--stdin", is_flag=True, help=help_stdin)(command)
+    return json_option(command)
+
+
+for _stage, _cls in STAGES.items():
+    derive.add_command(_derive_command(_stage, _cls))
+
+
+def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the id and how it came about. AdapterError: a field is missing or unknown.
+    GenIdError: a value is refused."""
+    known = {attribute.name: attribute for attribute in attrs.fields(STAGES[stage])}
+    missing = [
+        name
+        for name, attribute in known.items()
+        if name not in fields and attribute.default is attrs.NOTHING
+    ]
+    unknown = [name for name in fields if name not in known]
+    problems = [
+        Problem(where=f"{stage}.{name}", message="is missing", remedy=f"give {name}")
+        for name in missing
+    ]
+    problems += [
+        Problem(
+            where=f"{stage}.{name}",
+            message="is no field of this stage's signature",
+            value=fields[name],
+            remedy=f"the fields are {', '.join(known)}",
+        )
+        for name in unknown
+    ]
+    if problems:
+        raise AdapterError(f"no {stage} id can be derived", problems)
+    signature = STAGES[stage](**fields)
+    derived: str = gen_id(signature, find_scheme(scheme))
+    steps = explain_signature(signature) if scheme == "v1" else None
+    return {
+        "stage": stage,
+        "scheme": scheme,
+        "gen_id": derived,
+        "fields": signature.fields(),
+        **({} if steps is None else _steps(steps)),
+    }
+
+
+def _steps(steps: Any) -> dict[str, str]:
+    return {"canonical": steps.canonical, "blake3": steps.blake3, "uuid": str(steps.uuid)}
+
+
+def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
+    """Derive an id for each JSON object on standard input, in order; a line that is refused gives
+    an empty line (or an object with `error`), so that output and input stay side by side."""
+    refused = 0
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = load_object(line)
+            if fields.get("stage") == stage:
+                del fields["stage"]
+            derived = _derived(stage, scheme, fields)
+        except (AdapterError, GenIdError, ValueError, RecursionError) as error:
+            refused += 1
+            derived = {"line": number, "error": str(error)}
+            click.echo(f"genid: line {number}: {error}", err=True)
+        if as_json:
+            click.echo(json.dumps(derived, ensure_ascii=False))
+        else:
+            click.echo(derived.get("gen_id", ""))
+    if refused:
+        click.echo(f"genid: {refused} lines were refused", err=True)
+    return 1 if refused else 0
+
+
+@click.command()
+@optional_data_root_option
+@json_option
+@click.argument("text", metavar="ID")
+def explain(root: DataRoot | None, as_json: bool, text: str) -> int:
+    """Say what an id is: its family, and from a store its fields, derivation, chain and children.
+
+    With a data root, ID may be of any family, a prefix of at least 6 characters, or an id from
+    before a migration.
+    """
+    from genid_dagster_adapter.cli import _words
+
+    if root is None:
+        shape = _words.shape_record(parse_id(text))
+        print_json(shape) if as_json else _words.print_shape(shape)
+        return 0
+    from genid_dagster_adapter.store import lookup
+    from genid_dagster_adapter.store.explaining import explain_stored
+
+    with _index(root) as index:
+        found = [explain_stored(index, match.generation) for match in lookup.resolve(index, text)]
+    records = [_words.explanation_record(one) for one in found]
+    if as_json:
+        print_json({"asked": text, "generations": records})
+        return 0
+    for record in records:
+        _words.print_explanation(record)
+    return 0
+
+
+@click.command()
+@optional_data_root_option
+@json_option
+@click.argument("a")
+@click.argument("b")
+def diff(root: DataRoot | None, as_json: bool, a: str, b: str) -> int:
+    """Say why two generations have different ids: where they part, and in which fields.
+
+    Without a data root only what the two texts show is compared.
+    """
+    from genid_dagster_adapter.cli import _words
+
+    if root is None:
+        shapes = [_words.shape_record(parse_id(text)) for text in (a, b)]
+        document = _words.shape_difference(*shapes)
+        print_json(document) if as_json else _words.print_shape_difference(document)
+        return 0
+    from genid_dagster_adapter.store.explaining import diff_stored
+
+    with _index(root) as index:
+        pair = [_one(index, text, other) for text, other in ((a, b), (b, a))]
+        document = _words.difference_record(diff_stored(index, *pair))
+    print_json(document) if as_json else _words.print_difference(document)
+    return 0
+
+
+@contextmanager
+def _index(root: DataRoot) -> Iterator[StoreIndex]:
+    from genid_dagster_adapter.store.index import StoreIndex
+
+    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
+        yield index
+
+
+def _one(index: StoreIndex, text: str, other: str) -> Indexed:
+    """Return the one generation that a text names; where it names several, the only one of the
+    stage of what `other` names. AdapterError: there is none, or several are left."""
+    from genid_dagster_adapter.store import lookup
+
+    found = [match.generation for match in lookup.resolve(index, text)]
+    if len(found) > 1:
+        stages = {match.generation.stage for match in lookup.resolve(index, other)}
+        found = [one for one in found if one.stage in stages] or found
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"{one.stage} {one.gen_id}" for one in found)
+    problem = Problem(
+        where="id", value=text, message=f"names several: {shown}", remedy="give one of these ids"
+    )
+    raise AdapterError("two generations are compared, not more", [problem])

@@ -1,0 +1,240 @@
+"""`genid store`: which generation is this, and is the store sound.
+
+The verbs that change a store (adopt, migrate, rollback, finalize, sync-partitions) are loaded from
+`migrate` when they are called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from genid_dagster_adapter.cli import LazyGroup
+from genid_dagster_adapter.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
+
+if TYPE_CHECKING:
+    from genid_dagster_adapter.store.audit import Audit
+    from genid_dagster_adapter.store.lookup import Match
+
+_SHOWN: Final = 10  # findings of one code that are printed for people
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "adopt": ("migrate:adopt", "Give deterministic members the content their task has."),
+        "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
+        "finalize": ("migrate:finalize", "End a migration: it cannot be rolled back after this."),
+        "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
+        "resolve": ("store:resolve", "Find generations by ids of any family, or prefixes."),
+        "rollback": ("migrate:rollback", "Undo a migration or an interrupted part of one."),
+        "sync-partitions": ("migrate:sync_partitions", "Make Dagster's partitions the members."),
+    },
+)
+def store() -> None:
+    """Look up, audit, adopt and migrate the generations on disk."""
+
+
+@click.command()
+@data_root_option
+@json_option
+@click.option("--cohort-id", help="Look among the ids that this cohort would have, too.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def resolve(root: DataRoot, as_json: bool, cohort_id: str | None, ids: tuple[str, ...]) -> int:
+    """Find generations by ids of any family, or by prefixes of at least 6 characters.
+
+    A deterministic id finds what the store holds of its task, also under older ids, and an id from
+    before a migration what it has become. Exit status 1: an id is unknown or ambiguous.
+    """
+    from genid_dagster_adapter.store import lookup
+    from genid_dagster_adapter.store.index import StoreIndex
+
+    found: list[tuple[str, tuple[Match, ...]]] = []
+    planned: dict[str, list[dict[str, Any]]] = {}
+    problems: list[Problem] = []
+    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
+        if cohort_id is not None:
+            planned = _planned(root, cohort_id, index, ids)
+        for text in ids:
+            try:
+                found.append((text, lookup.resolve(index, text)))
+            except AdapterError as error:
+                found.append((text, ()))
+                problems.extend([] if planned.get(text) else error.problems)
+    if as_json:
+        rows = [
+            {
+                "asked": text,
+                "matches": [{**_record(match.generation), "by": match.by} for match in matches],
+                **({"planned": planned.get(text, [])} if cohort_id is not None else {}),
+            }
+            for text, matches in found
+        ]
+        print_json({"ids": rows, "problems": list(map(str, problems))})
+    else:
+        _print_matches(found)
+        _print_planned(planned)
+    for problem in problems:
+        click.echo(f"genid: {problem}", err=True)
+    return 1 if problems else 0
+
+
+def _record(generation: Any) -> dict[str, Any]:
+    return {
+        "stage": generation.stage,
+        "gen_id": generation.gen_id,
+        "family": generation.family,
+        "recomputes": generation.recomputes,
+        "origin_cohort_id": generation.origin_cohort_id,
+        "expected": dict(generation.expected),
+        "previous": list(generation.previous_gen_ids),
+        "has_content": generation.has_content,
+    }
+
+
+def _print_matches(found: list[tuple[str, tuple[Match, ...]]]) -> None:
+    rows = [
+        (
+            text,
+            match.by,
+            one.stage,
+            one.gen_id,
+            one.family,
+            one.expected["v1"],
+            one.origin_cohort_id,
+            "yes" if one.has_content else "no",
+        )
+        for text, matches in found
+        for match in matches
+        for one in [match.generation]
+    ]
+    columns = ("asked", "by", "stage", "gen_id", "family", "v1 id", "cohort", "content")
+    if rows:
+        print_table(columns, rows)
+
+
+def _planned(
+    root: DataRoot, cohort_id: str, index: Any, ids: tuple[str, ...]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return what each id is among the cohort's planned legacy ids, by the id asked for."""
+    from genid_dagster_adapter.cohort.build import Options, prepare
+    from genid_dagster_adapter.rollout import Rollout
+    from genid_dagster_adapter.store.lookup import PlannedIds, resolver
+
+    options = Options(rollout=Rollout.OFF, cohort_id=cohort_id)
+    table = PlannedIds.of(index, prepare(root, options, resolve=resolver(index)).plan.rows)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for text in ids:
+        for scheme in table.deterministic:
+            forth = table.to_deterministic(text, scheme)
+            pairs = [(text, forth)] if forth else []
+            pairs += [(legacy, text) for legacy in table.to_planned(text, scheme)]
+            found.setdefault(text, []).extend(
+                {"legacy": legacy, "scheme": scheme, "deterministic": fresh}
+                for legacy, fresh in pairs
+            )
+    return found
+
+
+def _print_planned(planned: Mapping[str, list[dict[str, Any]]]) -> None:
+    rows = [
+        (text, one["legacy"], one["scheme"], one["deterministic"])
+        for text, found in planned.items()
+        for one in found
+    ]
+    if rows:
+        print_table(("asked", "planned legacy id", "scheme", "deterministic id"), rows)
+
+
+@click.command()
+@data_root_option
+@json_option
+@click.option(
+    "--html",
+    "html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the audit to this file as one self-contained page.",
+)
+def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
+    """Say whether the store is sound: every fault with its code, place, ids and remedy.
+
+    Exit status 0: sound. 1: findings. 2: the data root cannot be read.
+    """
+    from genid_dagster_adapter.store.audit_report import document, page
+
+    try:
+        result = _audit(root)
+    except AdapterError as error:
+        click.echo(f"genid: {error}", err=True)
+        return 2
+    if html is not None:
+        write_atomic(html.absolute(), page(result).encode(), durable=False)
+    if as_json:
+        print_json(document(result))
+    else:
+        _print_audit(result)
+    return 0 if result.sound else 1
+
+
+def _audit(root: DataRoot) -> Audit:
+    from genid_dagster_adapter.store import audit as auditing
+    from genid_dagster_adapter.store.index import StoreIndex
+
+    if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
+        problem = Problem(
+            where=str(root.path),
+            message="holds none of gens/, cohorts/ and 1_raw/",
+            remedy="give --data-root the pipeline's data folder",
+        )
+        raise AdapterError("this is no data root", [problem])
+    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
+        partitions = _partitions(root)
+        with progress_bar("auditing") as advance:
+            return auditing.audit(index, partitions=partitions, progress=advance)
+
+
+def _partitions(root: DataRoot) -> dict[str, list[str]] | None:
+    """Return the registered partition keys by stage; None where there is no instance to ask."""
+    likely = bool(os.environ.get("DAGSTER_HOME")) or (root.own / "dagster").is_dir()
+    if not likely or importlib.util.find_spec("dagster") is None:
+        return None
+    from genid_dagster_adapter.instance import has_instance, open_instance
+    from genid_dagster_adapter.partitions import registered
+
+    if not has_instance(root):
+        return None
+    with open_instance(root) as instance:
+        return {stage: registered(instance, stage) for stage in STAGES}
+
+
+def _print_audit(result: Audit) -> None:
+    print_table(
+        ("stage", "family", "generations", "recompute"),
+        [(one.stage, one.family, one.generations, one.recomputing) for one in result.families],
+    )
+    for what, count in result.lenient.items():
+        click.echo(f"read leniently: {what} ({count})")
+    if result.sound:
+        click.echo("sound: no findings")
+        return
+    for code, found in result.by_code().items():
+        click.echo(f"\n{code}: {len(found)}. {found[0].kind.meaning}")
+        click.echo(f"  remedy: {found[0].kind.remedy}")
+        for finding in found[:_SHOWN]:
+            click.echo(f"  {finding.where}: {finding.message}")
+        if len(found) > _SHOWN:
+            click.echo(f"  and {len(found) - _SHOWN} more (--json lists all)")
+    click.echo(f"\n{len(result.findings)} findings")

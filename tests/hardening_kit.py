@@ -5,15 +5,19 @@ Fuzzing is derandomized: the same examples on every run, fewer by default and ma
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -137,7 +141,7 @@ def command(
         check=False,
         timeout=HANGS,
         env=environment(environ),
-        preexec_fn=_without_privileges if unprivileged else limits,
+        preexec_fn=without_privileges if unprivileged else limits,
     )
 
 
@@ -170,7 +174,7 @@ def need_linux_root() -> None:
         pytest.skip("needs root on Linux, which other users' rights are tried from")
 
 
-def _without_privileges() -> None:
+def without_privileges() -> None:
     """Let permission bits count for root too: drop three capabilities before the program starts."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (1, 2, 3):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
@@ -203,3 +207,74 @@ def start(arguments: Sequence[object], **options: Any) -> subprocess.Popen[str]:
         env=environment(options.pop("environ", None)),
         **options,
     )
+
+
+# -- faults at every step --------------------------------------------------------------------------
+STEPS = ("open", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "write", "fsync")
+
+
+@contextlib.contextmanager
+def faulty(folder: Path, at: int, strike: Callable[[str, str], None]) -> Iterator[list[str]]:
+    """Call `strike(step, path)` before the change number `at` below `folder`; count from 1.
+
+    A change is a call of the system that writes: files opened for writing, and STEPS. Yields the
+    list of the changes so far, which an `at` of 0 makes a plain count.
+    """
+    seen: list[str] = []
+    inside = os.fspath(folder)
+    originals = {name: getattr(os, name) for name in STEPS}
+    plain_open = builtins.open
+
+    def note(step: str, where: object) -> None:
+        path = os.fspath(where) if isinstance(where, str | os.PathLike) else ""
+        if path and not str(path).startswith(inside):
+            return
+        seen.append(f"{step} {path}")
+        if len(seen) == at:
+            strike(step, str(path))
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            writes = name != "open" or arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if writes:
+                note(name, arguments[0])
+            return originals[name](*arguments, **options)
+
+        return call
+
+    def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if set(mode) & set("wxa+"):
+            note("create", file)
+        return plain_open(file, mode, *arguments, **options)
+
+    with contextlib.ExitStack() as stack:
+        for name in STEPS:
+            stack.enter_context(mock.patch.object(os, name, wrapped(name)))
+        stack.enter_context(mock.patch.object(builtins, "open", opened))
+        yield seen
+
+
+def disk_full(step: str, path: str) -> None:
+    """Refuse a change as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def killed(work: Callable[[], object], folder: Path, at: int) -> bool:
+    """Do `work` in a child that SIGKILL ends before its change number `at`; say whether it came
+    that far."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with faulty(folder, at, lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+                work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def sample(count: int, wanted: int) -> list[int]:
+    """Return the numbers 1 to `count`, or some `wanted` of them evenly spread in the short form."""
+    if _examples == EXAMPLES["long"] or count <= wanted:
+        return list(range(1, count + 1))
+    return sorted({1 + round(index * (count - 1) / (wanted - 1)) for index in range(wanted)})

@@ -82,8 +82,7 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
     kept = None
     with guarded(root):
         check_inside(root, *_written(root, prepared))
-        if prepared.seeding.missing:
-            seed(root, prepared.seeding.missing, progress)
+        seed(root, prepared.seeding.missing, progress)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
             kept = keep_membership(root, plan.cohort_id, membership.read_bytes())

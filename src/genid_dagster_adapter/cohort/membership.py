@@ -148,12 +148,15 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
 
 
 def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) -> None:
-    """Create the metadata.json of each row; one that has appeared meanwhile is left alone.
+    """Create the metadata.json of each row; one that has appeared meanwhile is left alone. Remove
+    what a killed build left aside.
 
     Each is written aside and moved into place together with its folder, so that no crash leaves a
     folder without its metadata.
     """
     _sweep(root)
+    if not rows:
+        return
     for stage in dict.fromkeys(row.stage for row in rows):
         root.stage(stage).mkdir(parents=True, exist_ok=True)
     with _staging(root) as staging:

@@ -21,7 +21,7 @@ from attrs import asdict, frozen
 from filelock import FileLock, Timeout
 
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.guard import guarded
+from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.layout import DataRoot, write_atomic
 
 #: What a build calls itself. Builds are short: others wait for them, and for nothing else.
@@ -69,10 +69,11 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
 
     Raises:
         AdapterError: something other than a build holds the lock; a build still held it after
-            `wait` seconds; the root is blocked by another purpose (`block`); or the system does not
-            let us write `.genid/`.
+            `wait` seconds; the root is blocked by another purpose (`block`); the system does not
+            let us write `.genid/`; or a symbolic link leads it out of the data root.
     """
     with guarded(root):
+        check_inside(root, root.own, root.own / "lock")
         root.own.mkdir(exist_ok=True)
     lock = FileLock(root.own / "lock", timeout=0)
     _acquire(lock, root, wait)
@@ -82,7 +83,8 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
             write_atomic(_note(root), _dump(_myself(purpose)), durable=False)
         yield
     finally:
-        _note(root).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a note that stays is stale, which is harmless
+            _note(root).unlink()
         lock.release()
 
 

@@ -16,19 +16,26 @@ That holds because no name is both a source and a target within one phase.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.journal import Journal
 from genid_dagster_adapter.store.migration.planfile import Plan
 from genid_dagster_adapter.store.migration.records import Step
-from genid_dagster_adapter.store.migration.state import state_in
+from genid_dagster_adapter.store.migration.state import state_in, state_of
+from genid_dagster_adapter.store.migration.tree import read_bytes
 from genid_dagster_adapter.store.migration.verify import verify_migrated
-from genid_dagster_adapter.store.migration.work import Work, set_times, work_of, write_before
+from genid_dagster_adapter.store.migration.work import (
+    Work,
+    set_times,
+    touched,
+    work_of,
+    write_before,
+)
 
 Progress = Callable[[int, int], None]
 _BATCH: Final = 512  # generations whose new files are brought to disk together
@@ -44,15 +51,14 @@ def execute(plan: Plan, *, progress: Progress | None = None) -> None:
             refused a step, or verification found a difference (`--resume` or rollback then).
     """
     work = work_of(plan)
-    own.retire_journal(plan)
-    with Journal(plan.journal) as journal:
-        if state_in(journal.records) == "planned":
-            _refuse_blockers(plan)
-            _refuse_full_disk(plan)
-            _begin(work, journal)
-        execution = _Execution(work, journal, progress or (lambda done, total: None))
-        with stopping(plan):
-            execution.run()
+    with stopping(plan):
+        own.retire_journal(plan)
+        with Journal(plan.journal) as journal:
+            if state_in(journal.records) == "planned":
+                _refuse_blockers(work)
+                _refuse_full_disk(plan)
+                _begin(work, journal)
+            _Execution(work, journal, progress or (lambda done, total: None)).run()
             journal.append("migrated")
             unblock(plan.root)
 
@@ -69,14 +75,24 @@ class stopping:  # noqa: N801 - reads as the statement it is
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, OSError):
             return
-        place = str(error.filename or self._plan.folder).removeprefix(f"{self._plan.root.path}/")
+        place = str(error.filename or self._plan.folder)
         problem = Problem(
-            where=place,
+            where=place.removeprefix(f"{self._plan.root.path}/"),
             message=error.strerror or str(error),
-            remedy="put that right, then go on with `genid store migrate --resume`, or go back "
-            "with `genid store rollback`; nothing is lost",
+            remedy=_REMEDIES[state_of(self._plan)],
         )
         raise AdapterError(f"the migration {self._plan.plan_id} stopped", [problem]) from error
+
+
+_REMEDIES: Final = {
+    "planned": "put that right and try again; nothing was changed",
+    "executing": "put that right, then go on with `genid store migrate --resume`, or go back with "
+    "`genid store rollback`; nothing is lost",
+    "migrated": "put that right, then run `genid store migrate --resume`; the store is migrated",
+    "rolling-back": "put that right, then go on with `genid store rollback`; nothing is lost",
+    "rolled-back": "put that right and try again; the store is as it was",
+    "finalized": "put that right and try again; nothing was changed",
+}
 
 
 class _Execution:
@@ -139,10 +155,10 @@ class _Execution:
         work = self.work
         paths = [f"{work.root}/{change['path']}" for change in work.changes]
         for at, path in enumerate(paths):
-            files.keep(path, work.kept_change(at))
-            original = _read(work.kept_change(at))
-            files.write_new(path, work.new_change(work.changes[at], original),
-                            work.kept_change(at))  # fmt: skip
+            kept = work.kept_change(at)
+            like = files.keep(path, kept)
+            new = work.new_change(work.changes[at], read_bytes(kept))
+            files.write_new(path, new, kept, like)
         sync_all(work.plan)
         for path in paths:
             files.take_place(path)
@@ -195,11 +211,12 @@ def _stage(work: Work, step: Step, folder: str) -> None:
     """Keep a step's originals and write its new files beside them."""
     for at, name in enumerate(step.rewrite):
         path, kept = f"{folder}/{name}", work.kept(step, at)
-        files.keep(path, kept)
-        if os.path.islink(kept):
-            files.write_new_link(path, work.new_target(step, name, os.readlink(kept)), kept)
+        like = files.keep(path, kept)
+        if stat.S_ISLNK(like.st_mode):
+            target = work.new_target(step, name, os.readlink(kept))
+            files.write_new_link(path, target, like)
         else:
-            files.write_new(path, work.new_bytes(step, name, _read(kept)), kept)
+            files.write_new(path, work.new_bytes(step, name, read_bytes(kept)), kept, like)
 
 
 def _commit(step: Step, folder: str, target: str) -> None:
@@ -210,33 +227,25 @@ def _commit(step: Step, folder: str, target: str) -> None:
         files.move_folder(folder, target)
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
-
-
-def _refuse_blockers(plan: Plan) -> None:
+def _refuse_blockers(work: Work) -> None:
+    plan = work.plan
     problems = [
         Problem(where=record["path"], message=record["message"], remedy=record["remedy"])
         for record in plan.records("blocker")
     ]
-    problems += [_locked(plan.root, path) for path in _unwritable(plan)]
+    problems += [_locked(place) for place in _unwritable(work)]
     if problems:
         raise AdapterError(f"the plan {plan.plan_id} cannot be carried out", problems)
 
 
-def _unwritable(plan: Plan) -> Iterator[str]:
+def _unwritable(work: Work) -> Iterator[str]:
     """Yield the folders that this user cannot change and would have to."""
-    root = str(plan.root.path)
-    places: Sequence[str] = sorted(
-        {f"gens/{step.stage}" for step in plan.steps()}
-        | {change["path"].rpartition("/")[0] for change in plan.records("file")}
-        | {f"gens/{step.stage}/{step.old}" for step in plan.steps() if step.rewrite}
-    )
-    yield from (place for place in places if not os.access(f"{root}/{place}", os.W_OK | os.X_OK))
+    for place in touched(work):
+        if not os.access(f"{work.root}/{place}", os.W_OK | os.X_OK):
+            yield place
 
 
-def _locked(root: DataRoot, place: str) -> Problem:
+def _locked(place: str) -> Problem:
     return Problem(
         where=place,
         message="the folder cannot be written to",

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 from typing import Final
 
 #: What says that a hard link cannot be made here: then the original is copied.
@@ -33,53 +34,54 @@ def temporary_beside(path: str) -> str:
     return f"{folder}/.{name}{TEMPORARY}"
 
 
-def keep(path: str, kept: str) -> None:
-    """Keep the file or link at `path` as `kept`, unless it is kept already."""
+def keep(path: str, kept: str) -> os.stat_result:
+    """Keep the file or link at `path` as `kept`, unless it is kept already; return its status."""
     try:
         os.link(path, kept, follow_symlinks=False)
     except FileExistsError:
-        return
+        pass
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
         if not os.path.lexists(kept):
             _copy(path, kept)
+    return os.lstat(kept)
 
 
-def write_new(path: str, data: bytes, kept: str) -> None:
+def write_new(path: str, data: bytes, kept: str, like: os.stat_result) -> None:
     """Write `data` to the temporary file of `path`, with the times, permissions, owner and
-    extended attributes that `kept` has."""
-    like = os.stat(kept, follow_symlinks=False)
+    extended attributes of the original, which is at `kept` and has the status `like`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(temporary_beside(path), flags, 0o600)
+    mode = stat.S_IMODE(like.st_mode)
+    descriptor = os.open(temporary_beside(path), flags, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        _write_all(descriptor, data)
         made = os.fstat(descriptor)
         if (made.st_uid, made.st_gid) != (like.st_uid, like.st_gid):
             with contextlib.suppress(PermissionError):  # only root may give a file away
                 os.fchown(descriptor, like.st_uid, like.st_gid)
-        os.fchmod(descriptor, like.st_mode & 0o7777)
         _copy_attributes(kept, descriptor)
+        if stat.S_IMODE(made.st_mode) != mode:
+            os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(like.st_atime_ns, like.st_mtime_ns))
     finally:
         os.close(descriptor)
 
 
-def write_new_link(path: str, target: str, kept: str) -> None:
-    """Make a link to `target` at the temporary name of `path`, with the times of `kept`."""
+def write_new_link(path: str, target: str, like: os.stat_result) -> None:
+    """Make a link to `target` at the temporary name of `path`, with the times of `like`."""
     temporary = temporary_beside(path)
     remove(temporary)
     os.symlink(target, temporary)
-    like = os.stat(kept, follow_symlinks=False)
     os.utime(temporary, ns=(like.st_atime_ns, like.st_mtime_ns), follow_symlinks=False)
 
 
 def take_place(path: str) -> None:
     """Give the temporary file of `path` its name; a no-op where that has happened."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.replace(temporary_beside(path), path)
+    except FileNotFoundError:
+        return
 
 
 def put_back(kept: str, path: str) -> None:
@@ -135,6 +137,12 @@ def sync_filesystem(path: str) -> None:
             raise OSError(code, os.strerror(code), path)
     finally:
         os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
 
 
 def _copy(path: str, target: str) -> None:

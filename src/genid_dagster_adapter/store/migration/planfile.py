@@ -25,6 +25,7 @@ FORMAT: Final = 1
 PLAN_FILE: Final = "plan.jsonl"
 JOURNAL_FILE: Final = "journal.jsonl"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
+_LAST: Final = 4096  # bytes; the last record is shorter
 Record = dict[str, Any]
 
 
@@ -49,10 +50,10 @@ class Plan:
 
     def records(self, *kinds: str) -> Iterator[Record]:
         """Yield the plan's records of these kinds, in order."""
+        wanted = tuple(f'{{"kind":"{kind}",'.encode() for kind in kinds)
         for line in _lines(self.path):
-            record = json.loads(line)
-            if record["kind"] in kinds:
-                yield record
+            if line.startswith(wanted):
+                yield json.loads(line.decode())
 
     def steps(self) -> list[Step]:
         """Return what is to do for each generation that moves or has references to change."""
@@ -65,7 +66,10 @@ class Plan:
 
     def totals(self) -> Record:
         """Return the plan's last record."""
-        return next(self.records("end"))
+        with self.path.open("rb") as file:
+            file.seek(-min(_LAST, self.path.stat().st_size), os.SEEK_END)
+            totals: Record = json.loads(file.read().splitlines()[-1])
+        return totals
 
 
 def plans_folder(root: DataRoot) -> Path:

@@ -26,13 +26,11 @@ IdMapping = Mapping[str, Mapping[str, str]]
 
 #: The keys that a migration adds to metadata.json.
 PREVIOUS: Final = "previous_gen_id"
-EARLIER: Final = "earlier_gen_ids"
 PLAN: Final = "migration_plan"
 
 #: Keys whose values are never generations, even where they look like one, or that say what was.
 _NEVER: Final = {
     PREVIOUS,
-    EARLIER,
     PLAN,
     "combo_id",
     "template_id",
@@ -52,6 +50,7 @@ _BY_KEY: Final = {
 #: A JSON string and whether it is a key, or a bracket.
 _TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]', re.DOTALL)
 _PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(STAGES)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
+_WORD: Final = re.compile(r"[A-Za-z0-9_]+")
 _PATH_LENGTH: Final = 4096  # characters; what is longer or has lines is prose, not a path
 
 
@@ -72,6 +71,12 @@ class References:
         if "gens/" in value:
             return self._path(value)
         return self._by_shape(value)
+
+    def new_words(self, text: str) -> str:
+        """Return prose with every word replaced that is an old id of an unmistakable shape, and
+        with the paths in it replaced."""
+        return _WORD.sub(lambda found: self._by_shape(found[0]) or found[0],
+                         _PATH.sub(self._segment, text))  # fmt: skip
 
     def _stage(self, key: str | None) -> str | None:
         if key in {"gen_id", "gen_ids", "adopted_from"}:
@@ -143,20 +148,22 @@ def rewrite_metadata(
     """Return the metadata.json of a generation that moves: its new id, its parent's, its number,
     `previous_gen_id` and the plan's id; every other key and its place stay.
 
-    `data` is an object (planning has read it). An id from an earlier migration goes to
-    `earlier_gen_ids`, so that every id that the generation ever had still leads to it.
+    `data` is an object (planning has read it). After a second migration `previous_gen_id` is a
+    list, the oldest id first, so that every id that the generation ever had still leads to it.
     """
-    document: dict[str, Any] = json.loads(data)
+    document: dict[str, Any] = json.loads(data.decode())
     _replace_values(document, references)
     document["gen_id"] = new_id
     document["replicate"] = replicate
-    if type(document.get(PREVIOUS)) is str:
-        earlier = document.get(EARLIER)
-        kept = earlier if type(earlier) is list else []
-        document[EARLIER] = [*kept, document[PREVIOUS]]
-    document[PREVIOUS] = old
+    document[PREVIOUS] = _previous(document.get(PREVIOUS), old)
     document[PLAN] = plan
     return dump_json(document)
+
+
+def _previous(earlier: object, old: str) -> str | list[Any]:
+    if type(earlier) is list:
+        return [*earlier, old]
+    return [earlier, old] if type(earlier) is str else old
 
 
 def _replace_values(value: dict[str, Any], references: References) -> None:

@@ -36,22 +36,21 @@ def roll_back(plan: Plan, *, force: bool = False, progress: Progress | None = No
             refused a step (the same command goes on); or the store is not what it was before.
     """
     work = work_of(plan)
-    with Journal(plan.journal) as journal:
+    with stopping(plan), Journal(plan.journal) as journal:
         if state_in(journal.records) == "migrated":
             refuse_changes(work, force=force)
-        with stopping(plan):
-            _begin(plan, journal)
-            _Undoing(work, journal).run()
-            problems = list(verify_rolled_back(work, _advance(plan, progress)))
-            if problems and not force:
-                raise AdapterError(
-                    f"the migration {plan.plan_id} is undone, and the store is not what it was: "
-                    "something else changed it meanwhile (--force accepts that)",
-                    problems,
-                )
-            journal.append("rolled-back")
-            unblock(plan.root)
-            shutil.rmtree(plan.folder / "originals", ignore_errors=True)
+        _begin(plan, journal)
+        _Undoing(work, journal).run()
+        problems = list(verify_rolled_back(work, _advance(plan, progress)))
+        if problems and not force:
+            raise AdapterError(
+                f"the migration {plan.plan_id} is undone, and the store is not what it was: "
+                "something else changed it meanwhile (--force accepts that)",
+                problems,
+            )
+        journal.append("rolled-back")
+        unblock(plan.root)
+        shutil.rmtree(plan.folder / "originals", ignore_errors=True)
 
 
 def _begin(plan: Plan, journal: Journal) -> None:

@@ -20,7 +20,7 @@ from genid_dagster_adapter.store.metadata import (
     unreadable,
 )
 from genid_dagster_adapter.store.migration.records import Source
-from genid_dagster_adapter.store.migration.tree import digest
+from genid_dagster_adapter.store.migration.tree import digest, read_bytes
 
 SYMLINK: Final = "symlink"
 _FILE: Final = {
@@ -65,8 +65,7 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str]) -> Source:
     path = f"{entry.path}/{METADATA}"
     where = f"gens/{stage}/{entry.name}/{METADATA}"
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = read_bytes(path)
     except OSError as error:
         return _from(unreadable(stage, entry.name, where, error), entry, None)
     return _from(parse_metadata(stage, entry.name, data, where), entry, digest(data))

@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container
+from operator import itemgetter
+from typing import Final, NamedTuple
 
-from attrs import frozen
 from blake3 import blake3
 
-_CHUNK = 1 << 20  # bytes read at a time
+_CHUNK: Final = 1 << 20  # bytes read at a time
 
 #: [size in bytes, BLAKE3 in hex] of a file, ["->", target] of a link, ["?", ""] of anything else.
 Fingerprint = tuple[int | str, str]
 
 
-@frozen
-class Entry:
-    """One file or link below a folder: its path from there, with `/`, and what it is."""
+class Entry(NamedTuple):
+    """One file or link below a folder: its path from there, with `/`, and what it is.
+
+    `data` are the bytes of a file that was asked for, else None.
+    """
 
     path: str
     fingerprint: Fingerprint
     names: int  # hard links
-    data: bytes | None  # of a file that was asked for
+    data: bytes | None
 
 
-def entries(folder: str, wanted: tuple[str, ...] = (), inner: str = "") -> Iterator[Entry]:
-    """Yield every file and link below `folder`, sorted by name; links are not followed.
+def entries(folder: str, wanted: Container[str] = (), inner: str = "") -> list[Entry]:
+    """Return every file and link below `folder`, sorted by path; links are not followed.
 
-    `wanted` are the names of files whose bytes are wanted too (top level only).
+    `wanted` are the names of files whose bytes are wanted too (top level only). OSError: a folder
+    or file cannot be read.
     """
+    found: list[Entry] = []
     with os.scandir(folder) as scan:
-        found = sorted(scan, key=lambda entry: entry.name)
-    for entry in found:
-        path = inner + entry.name
-        if entry.is_symlink():
-            yield Entry(path, ("->", os.readlink(entry.path)), 1, None)
-        elif entry.is_dir():
-            yield from entries(entry.path, (), f"{path}/")
-        elif entry.is_file():
-            yield _file(path, entry.path, keep=entry.name in wanted)
-        else:
-            yield Entry(path, ("?", ""), 1, None)
+        for entry in scan:
+            name = inner + entry.name
+            if entry.is_file(follow_symlinks=False):
+                found.append(_file(name, entry.path, keep=entry.name in wanted))
+            elif entry.is_symlink():
+                found.append(Entry(name, ("->", os.readlink(entry.path)), 1, None))
+            elif entry.is_dir():
+                found.extend(entries(entry.path, (), f"{name}/"))
+            else:
+                found.append(Entry(name, ("?", ""), 1, None))
+    found.sort(key=_path)
+    return found
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -55,25 +61,47 @@ def digest(data: bytes) -> tuple[int, str]:
     return len(data), blake3(data).hexdigest()
 
 
-def _file(name: str, path: str, *, keep: bool) -> Entry:
+def read_bytes(path: str) -> bytes:
+    """Return a file's bytes. OSError: it cannot be read."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        names = os.fstat(descriptor).st_nlink
-        data = os.read(descriptor, _CHUNK)
-        if len(data) < _CHUNK and not os.read(descriptor, 1):
-            return Entry(name, digest(data), names, data if keep else None)
-        return _large(name, descriptor, names, keep=keep)
+        return _all(descriptor, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
 
 
-def _large(name: str, descriptor: int, names: int, *, keep: bool) -> Entry:
-    """Digest a file of any size in constant memory, unless its bytes are wanted."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    hasher, size, kept = blake3(), 0, []
+_path: Final = itemgetter(0)
+
+
+def _file(name: str, path: str, *, keep: bool) -> Entry:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_size > _CHUNK and not keep:
+            return Entry(name, _large(descriptor), status.st_nlink, None)
+        data = _all(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+    known = (len(data), blake3(data).hexdigest())
+    return Entry(name, known, status.st_nlink, data if keep else None)
+
+
+def _all(descriptor: int, size: int) -> bytes:
+    """Read to the end; `size` is what the system says that the file has."""
+    # one byte more than that, so that the end shows in the same call
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    pieces = [data]
+    while piece := os.read(descriptor, _CHUNK):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _large(descriptor: int) -> tuple[int, str]:
+    """Digest a file of any size in constant memory."""
+    hasher, size = blake3(), 0
     while data := os.read(descriptor, _CHUNK):
         hasher.update(data)
         size += len(data)
-        if keep:
-            kept.append(data)
-    return Entry(name, (size, hasher.hexdigest()), names, b"".join(kept) if keep else None)
+    return size, hasher.hexdigest()

@@ -10,7 +10,8 @@ from typing import Any
 from genid_dagster_adapter.errors import Problem
 from genid_dagster_adapter.store.layout import METADATA
 from genid_dagster_adapter.store.migration.planfile import Record
-from genid_dagster_adapter.store.migration.tree import Fingerprint, entries, fingerprint
+from genid_dagster_adapter.store.migration.references import PREVIOUS
+from genid_dagster_adapter.store.migration.tree import Fingerprint, entries, fingerprint, read_bytes
 from genid_dagster_adapter.store.migration.work import Work
 
 _REMEDY = "`genid store rollback` gives back the store as it was"
@@ -29,7 +30,7 @@ def verify_migrated(work: Work, advance: Advance) -> Iterator[Problem]:
         found = _found(folder, record)
         for name, expected in record["files"].items():
             if name in record["rewrite"]:
-                kept = f"{work.plan.folder}/originals/{number // 1000:05d}/{number}."
+                kept = f"{work.folder}/originals/{number // 1000:05d}/{number}."
                 kept += str(record["rewrite"].index(name))
                 yield from _compare(_name(record, "new", name), expected, _at(kept))
                 yield from _rewritten(record, name, folder)
@@ -85,9 +86,10 @@ def _rewritten(record: Record, name: str, folder: str) -> Iterator[Problem]:
     if not os.path.lexists(path):
         yield Problem(where=_name(record, "new", name), message="it is gone", remedy=_REMEDY)
     elif name == METADATA and record["old"] != record["new"]:
-        with open(path, "rb", buffering=0) as file:
-            document = json.loads(file.read())
-        said = [document.get(key) or None for key in ("gen_id", "parent_gen_id", "previous_gen_id")]
+        document = json.loads(read_bytes(path).decode())
+        previous = document.get(PREVIOUS)
+        latest = previous[-1] if type(previous) is list else previous
+        said = [document.get("gen_id"), document.get("parent_gen_id") or None, latest]
         wanted = [record["new"], record["parent"][1], record["old"]]
         if said != wanted:
             where = _name(record, "new", name)

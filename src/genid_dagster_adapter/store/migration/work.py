@@ -32,19 +32,18 @@ BEFORE: Final = "before.jsonl"
 class Work:
     """A plan taken apart; building it reads the plan and touches nothing else.
 
-    `parked` are the steps whose new name is another generation's current one (chains and cycles):
+    `root` and `folder` are the paths of the data root and of the plan's folder. `parked` are the
+    steps whose new name is another generation's current one (chains and cycles):
     they wait under a name of their own until every other folder has moved.
     """
 
     plan: Plan
+    root: str
+    folder: str
     steps: tuple[Step, ...]
     changes: tuple[Record, ...]
     references: dict[str, References]
     parked: frozenset[int]
-
-    @property
-    def root(self) -> str:
-        return str(self.plan.root.path)
 
     @property
     def parking(self) -> list[Step]:
@@ -67,11 +66,11 @@ class Work:
 
     def kept(self, step: Step, at: int) -> str:
         """Where the original of the `at`-th file that a step rewrites is kept."""
-        folder = f"{self.plan.folder}/originals/{step.number // _SHARD:05d}"
+        folder = f"{self.folder}/originals/{step.number // _SHARD:05d}"
         return f"{folder}/{step.number}.{at}"
 
     def kept_change(self, at: int) -> str:
-        return f"{self.plan.folder}/originals/files/{at}"
+        return f"{self.folder}/originals/files/{at}"
 
     def make_folders(self) -> None:
         """Make the folders that originals are kept in."""
@@ -116,6 +115,8 @@ def work_of(plan: Plan) -> Work:
     mapping = mapping_of(steps)
     return Work(
         plan,
+        str(plan.root.path),
+        str(plan.folder),
         steps,
         tuple(plan.records("file")),
         {stage: References(mapping, stage) for stage in STAGES},
@@ -136,7 +137,7 @@ def write_before(work: Work) -> None:
     """Write down the modification time of every folder that will be touched; on disk on return."""
     lines = (
         json.dumps([place, os.stat(f"{work.root}/{place}").st_mtime_ns]) + "\n"
-        for place in _touched(work)
+        for place in touched(work)
     )
     write_atomic(work.plan.folder / BEFORE, "".join(lines).encode())
 
@@ -152,7 +153,7 @@ def set_times(work: Work, *, migrated: bool) -> None:
             files.set_folder_time(f"{work.root}/{place}", mtime_ns)
 
 
-def _touched(work: Work) -> Iterator[str]:
+def touched(work: Work) -> Iterator[str]:
     """Yield the folders, from the data root, that steps and other changes touch; inner ones first.
 
     A folder's own times do not change when a folder inside it changes, only when entries do.

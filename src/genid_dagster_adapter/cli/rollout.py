@@ -1,0 +1,88 @@
+"""`genid rollout`: where a rollout stands and what comes next."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from genid_dagster_adapter.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    progress_bar,
+)
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.store.layout import DataRoot, write_atomic
+
+if TYPE_CHECKING:
+    from genid_dagster_adapter.report.view import Flag
+
+_PAGE = "report.html"
+
+
+@click.group()
+def rollout() -> None:
+    """Report where the rollout stands and what comes next."""
+
+
+@rollout.command()
+@data_root_option
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
+)
+@json_option
+def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
+    """Write one self-contained page about a store: families, steps, findings, coverage, migration.
+
+    Exit status 0 whatever the report says, 2 if the store cannot be read or the page not written.
+    """
+    from genid_dagster_adapter.report.document import document, html
+    from genid_dagster_adapter.report.gather import gather
+
+    try:
+        made = gather(
+            root,
+            flag=_flag(),
+            version=version("genid"),
+            made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            watch=progress_bar,
+        )
+    except AdapterError as error:
+        raise click.UsageError(str(error)) from error
+    page = out if out is not None or as_json else Path(_PAGE)
+    if page is not None:
+        _write(page, html(made))
+    if as_json:
+        print_json({"page": None if page is None else str(page), "report": document(made)})
+    else:
+        click.echo(f"{page}: {made.headline}")
+    return 0
+
+
+def _flag() -> Flag:
+    """Return the rollout state of the environment, or why it is none: a report is not a build."""
+    from genid_dagster_adapter.report.view import Flag, Trouble
+    from genid_dagster_adapter.rollout import Rollout
+
+    try:
+        state = Rollout.from_env(os.environ)
+    except AdapterError as error:
+        return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
+    return Flag(label=state.label, scheme=state.scheme)
+
+
+def _write(page: Path, text: str) -> None:
+    try:
+        write_atomic(page, text.encode("utf-8"), durable=False)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise click.UsageError(
+            f"--out {page}: {reason}; name a file that can be written"
+        ) from error

@@ -1,0 +1,24 @@
+"""An audit as a page of the same kind as the rollout report."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from genid_dagster_adapter.report.faults import by_code
+from genid_dagster_adapter.report.page import render
+from genid_dagster_adapter.store.audit import Audit
+
+_SHOWN: Final = 5_000  # findings of one code; more would be a page that no browser likes
+
+
+def audit_page(audit: Audit, *, made_at: str, version: str) -> str:
+    """Return an audit as one self-contained HTML page; `made_at` is the moment it was made, as
+    text."""
+    return render(
+        "audit.html.j2",
+        audit=audit,
+        faults=by_code(audit, partitions_seen=True),
+        shown=_SHOWN,
+        made_at=made_at,
+        version=version,
+    )

@@ -1,0 +1,168 @@
+"""A cohort's members under another rollout state: from its planned rows, or from its membership.
+
+Pure. Planned rows carry their ids and lack their tasks, which are derived here, ancestors first.
+Recorded members have their tasks and lack their new ids, which the seam of `minting` gives, each
+child after its parent: as in a build, a parent that is no member keeps its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from genid import GenIdError
+from genid_dagster_adapter import legacy
+from genid_dagster_adapter.cohort.records import Row
+from genid_dagster_adapter.minting import GenerationIds
+from genid_dagster_adapter.report.holdings import PARENT, Held, Holdings
+from genid_dagster_adapter.report.steps import Member, State
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.expected import Ancestor, ancestor, judge
+from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE, Generation
+
+
+def planned_state(rows: Iterable[Row], rollout: Rollout, store: Holdings) -> State:
+    """Return the state that planned rows, parents first, are in."""
+    known: dict[tuple[str, str], Ancestor] = {}
+    members = []
+    for row in rows:
+        generation = Generation(
+            stage=row.stage,
+            gen_id=row.gen_id,
+            declared_gen_id=row.gen_id,
+            parent_gen_id=row.parent_gen_id,
+            combo_id=row.combo_id,
+            template_id=row.template_id,
+            llm_model_id=row.llm_model_id,
+            replicate=row.replicate,
+            origin_cohort_id=row.origin_cohort_id,
+        )
+        verdict = judge(generation, _above(generation, known, store))
+        known[row.stage, row.gen_id] = ancestor(generation, verdict)
+        members.append(Member(row.stage, row.gen_id, verdict.v1, row.mode))
+    return State(rollout, tuple(members))
+
+
+def _above(
+    generation: Generation, known: dict[tuple[str, str], Ancestor], store: Holdings
+) -> Ancestor | None:
+    """Return what a row's task needs of its parent: planned with it, or held by the store."""
+    stage, parent = PARENT.get(generation.stage), generation.parent_gen_id
+    if stage is None or parent is None:
+        return None
+    planned = known.get((stage, parent))
+    if planned is not None:
+        return planned
+    one = store.get(stage, parent)
+    return None if one is None else _ancestor_of(one)
+
+
+def _ancestor_of(one: Held) -> Ancestor:
+    return Ancestor(
+        v1=one.task,
+        phase_1=None,
+        task_id=None,
+        llm_model_id=one.llm_model_id,
+        replicate=one.replicate,
+    )
+
+
+def as_recorded(members: Iterable[tuple[str, str]], rollout: Rollout, store: Holdings) -> State:
+    """Return the state that recorded members are in now."""
+    known = ((stage, gen_id, store.get(stage, gen_id)) for stage, gen_id in members)
+    return State(
+        rollout,
+        tuple(
+            Member(stage, gen_id, None)
+            if one is None
+            else Member(stage, gen_id, one.task, one.mode)
+            for stage, gen_id, one in known
+        ),
+    )
+
+
+def restated(
+    members: Sequence[tuple[str, str]], rollout: Rollout, cohort_id: str, store: Holdings
+) -> State:
+    """Return the state in which recorded members, parents first, would be under `rollout`.
+
+    A member that is not in the store, or whose task cannot be told, keeps its id and counts as
+    unknown.
+    """
+    ids = GenerationIds(rollout, cohort_id)
+    new: dict[tuple[str, str], str] = {}
+    restated_members, unknown = [], 0
+    for stage, gen_id in members:
+        one = store.get(stage, gen_id)
+        new_id = None if one is None else _new_id(one, ids, new, store)
+        unknown += new_id is None
+        new[stage, gen_id] = new_id or gen_id
+        task, mode = (None, None) if one is None else (one.task, one.mode)
+        restated_members.append(Member(stage, new[stage, gen_id], task, mode))
+    return State(rollout, tuple(restated_members), unknown)
+
+
+def _new_id(
+    one: Held, ids: GenerationIds, new: dict[tuple[str, str], str], store: Holdings
+) -> str | None:
+    """Return a member's id in the state of `ids`; None where its task is not known."""
+    parent = new.get((PARENT.get(one.stage, ""), one.parent_gen_id or ""), one.parent_gen_id or "")
+    if not ids.rollout.covers(one.stage):
+        return _uncovered(one, parent, ids)
+    if one.task is None:
+        return None
+    try:
+        return _covered(one, parent, ids, store)
+    except GenIdError:  # phase-1 cannot express every task
+        return None
+
+
+def _uncovered(one: Held, parent: str, ids: GenerationIds) -> str | None:
+    """Return the id of a stage that stays legacy: an evaluation's follows its essay's."""
+    if one.stage != "evaluation" or parent == (one.parent_gen_id or ""):
+        return one.gen_id
+    if one.task is None:
+        return None
+    number = one.replicate or ABSENT_REPLICATE
+    task_id = legacy.evaluation_task(parent, one.template_id or "", one.llm_model_id or "")
+    salt = legacy.evaluation_salt(number)
+    return legacy.reserve_gen_id(one.stage, task_id, ids.cohort_id, salt)
+
+
+def _covered(one: Held, parent: str, ids: GenerationIds, store: Holdings) -> str:
+    template, model = one.template_id or "", one.llm_model_id or ""
+    number = one.replicate or ABSENT_REPLICATE
+    if one.stage == "draft":
+        return ids.draft(
+            combo_id=one.combo_id or "",
+            template_id=template,
+            llm_model_id=model,
+            replicate=number,
+            task_id="",
+            salt=None,
+        )
+    if one.stage == "essay":
+        return ids.essay(
+            parent_gen_id=parent,
+            template_id=template,
+            replicate=number,
+            llm_model_id=_own_model(one, store),
+            task_id="",
+            salt=None,
+        )
+    return ids.evaluation(
+        parent_gen_id=parent,
+        template_id=template,
+        llm_model_id=model,
+        replicate=number,
+        task_id="",
+        salt=None,
+    )
+
+
+def _own_model(essay: Held, store: Holdings) -> str | None:
+    """Return an essay's model where it is not its draft's."""
+    draft = store.get("draft", essay.parent_gen_id or "")
+    if essay.llm_model_id is None or draft is None or draft.llm_model_id is None:
+        return None
+    same = essay.llm_model_id.strip().lower() == draft.llm_model_id.strip().lower()
+    return None if same else essay.llm_model_id

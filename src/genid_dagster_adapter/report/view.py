@@ -1,0 +1,70 @@
+"""The whole report as one record: what the page shows and what `--json` prints."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.report.coverage import Coverage
+from genid_dagster_adapter.report.faults import FaultList, ShownProblem, shown_problems
+from genid_dagster_adapter.report.moves import Moves
+from genid_dagster_adapter.report.standing import Standing
+from genid_dagster_adapter.report.steps import CohortSteps
+
+
+@frozen
+class Trouble:
+    """Why a part of the report is not there, or not whole: a summary and every problem."""
+
+    summary: str
+    problems: tuple[ShownProblem, ...]
+
+    @classmethod
+    def of(cls, error: AdapterError) -> Trouble:
+        """Return what an error says, as the page shows it."""
+        return cls(error.summary, shown_problems(error.problems))
+
+
+@frozen(kw_only=True)
+class Flag:
+    """The rollout state that the environment asks for; `label` is None where it is no state."""
+
+    label: str | None
+    scheme: str
+    trouble: Trouble | None = None
+
+
+@frozen(kw_only=True)
+class Report:
+    """One data root at one moment. A part that could not be made is None, and its trouble says why.
+
+    `made_at` is a text and the only thing that differs between two reports on one state.
+    """
+
+    root: str
+    version: str
+    made_at: str
+    flag: Flag
+    standing: Standing
+    cohorts: tuple[CohortSteps, ...]
+    tables_trouble: Trouble | None
+    faults: FaultList | None
+    faults_trouble: Trouble | None
+    coverage: Coverage
+    moves: Moves | None
+    moves_trouble: Trouble | None
+
+    @property
+    def paid_twice(self) -> int:
+        """Members that a run of the cohorts, as they are now, would pay for a second time."""
+        return sum(len(cohort.steps[0].repeats) for cohort in self.cohorts if cohort.steps)
+
+    @property
+    def headline(self) -> str:
+        """The report in one line."""
+        findings = "no audit" if self.faults is None else f"{self.faults.total} findings"
+        return (
+            f"{self.standing.total} generations, {self.standing.deterministic} with deterministic "
+            f"ids; {len(self.cohorts)} cohorts; {self.paid_twice} members paid twice by a run now; "
+            f"{findings}; {self.coverage.missing} evaluations missing"
+        )

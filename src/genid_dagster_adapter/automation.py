@@ -1,0 +1,65 @@
+"""When Dagster may start a generation by itself, and the sensor that lets it.
+
+Level-triggered: a member is asked for while it is registered, not materialized, in no run, has not
+failed (neither in Dagster nor on disk), and its parent's content is on disk. Asset dependencies
+gate nothing here: between two dynamic partition sets Dagster would map equal keys to each other,
+and a draft's key is never an essay's.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+from genid_dagster_adapter.generation import is_wanted
+from genid_dagster_adapter.store.layout import DataRoot
+
+_CONDITION = dg.AutomationCondition
+
+
+@dataclasses.dataclass(frozen=True)
+class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
+    """True for the partitions whose generation is wanted: `generation.is_wanted`.
+
+    Evaluated in the host's code server; reads the metadata of the candidates alone.
+    """
+
+    data_root: Path
+    stage: str
+
+    @property
+    def name(self) -> str:
+        return f"wanted_on_disk({self.stage})"
+
+    def evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey]
+    ) -> dg.AutomationResult[dg.AssetKey]:
+        root = DataRoot(self.data_root)
+        candidates = context.candidate_subset.expensively_compute_partition_keys()
+        wanted = {key for key in candidates if is_wanted(root, self.stage, key)}
+        subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
+        return dg.AutomationResult(context, true_subset=subset)
+
+
+def generate_missing(data_root: Path, stage: str) -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition of one stage's asset. What has failed waits for a human."""
+    idle = _CONDITION.missing() & ~_CONDITION.in_progress() & ~_CONDITION.execution_failed()
+    condition = idle & WantedOnDisk(data_root=data_root, stage=stage)
+    return condition.with_label(f"{stage}: registered, missing, idle, not failed, parent made")
+
+
+def generation_sensor(
+    keys: Sequence[dg.AssetKey], *, name: str, running: bool, interval: int
+) -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor that evaluates the conditions every `interval` seconds.
+
+    It starts stopped unless `running`: generations are paid for, so a host switches it on.
+    """
+    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
+    return dg.AutomationConditionSensorDefinition(
+        name,
+        target=dg.AssetSelection.assets(*keys),
+        use_user_code_server=True,
+        default_status=status,
+        minimum_interval_seconds=interval,
+    )

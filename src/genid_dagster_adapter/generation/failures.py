@@ -49,13 +49,19 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
     """
     path = _path(root, stage, gen_id)
     try:
-        document = json.loads(path.read_bytes())
-        return Failure(**document)
+        failure = Failure(**json.loads(path.read_bytes()))
+        if type(failure.attempts) is int and type(failure.reason) is str:
+            return failure
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
-        reason = f"the failure's record cannot be read: {root.relative(path)}"
-        return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
+    except (OSError, ValueError, TypeError, RecursionError):
+        pass
+    return _unreadable(root, stage, gen_id, path)
+
+
+def _unreadable(root: DataRoot, stage: str, gen_id: str, path: Path) -> Failure:
+    reason = f"the failure's record cannot be read: {root.relative(path)}"
+    return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
 
 
 def forget(root: DataRoot, stage: str, gen_id: str) -> None:

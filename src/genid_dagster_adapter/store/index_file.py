@@ -19,12 +19,14 @@ from typing import Final
 
 from attrs import define
 
+from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.layout import DataRoot
 
 #: Changes with the tables and with the rules by which verdicts come about: older files are rebuilt.
 FORMAT: Final = 1
 #: Seconds that a writer waits for another one: a first index of a very large store.
 _PATIENCE: Final = 600.0
+_FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 _WAL_VERSION: Final = slice(18, 20)  # bytes of the header; an in-memory copy cannot use WAL
 _NO_WAL: Final = b"\x01\x01"
 
@@ -64,8 +66,12 @@ class IndexFile:
 
     @classmethod
     def open(cls, root: DataRoot, *, persist: bool) -> IndexFile:
-        """Open the data root's index, or one in memory that begins as a copy of it."""
+        """Open the data root's index, or one in memory that begins as a copy of it.
+
+        AdapterError: it would be written, and a symbolic link leads it out of the data root.
+        """
         if persist:
+            check_inside(root, root.own, *(root.own / name for name in _FILES))
             try:
                 root.own.mkdir(exist_ok=True)
                 return _open_on_disk(root.own)
@@ -202,7 +208,7 @@ def _is_sealed(use: int, path: Path) -> bool:
     try:
         seal = json.loads(os.pread(use, 1000, 0))
         return bool(seal == _seal_of(path)) and not path.with_name(f"{path.name}-wal").exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

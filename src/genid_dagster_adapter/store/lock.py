@@ -176,5 +176,5 @@ def _load(path: Path, record: Callable[..., Record]) -> Record | None:
     """Return the record in a file; None where there is none or it is not to be made out."""
     try:
         return record(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -240,7 +240,11 @@ class _History:
             ORIGINAL_RUN: record.run_id,
             ORIGINAL_TIME: dg.MetadataValue.timestamp(record.timestamp),
         }
-        carried = {MIGRATED_FROM: old, MIGRATION_PLAN: self.plan.plan_id, SOURCE: record.storage_id}
+        carried: dict[str, Any] = {
+            MIGRATED_FROM: old,
+            MIGRATION_PLAN: self.plan.plan_id,
+            SOURCE: record.storage_id,
+        }
         return dg.AssetMaterialization(
             asset_key=found.asset_key,
             partition=new,

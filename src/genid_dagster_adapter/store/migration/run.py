@@ -53,11 +53,12 @@ def migrate(
             was made; another migration was not finished, rolled back or finalized.
     """
     with _locked(root):
-        _refuse_open(root)
+        _refuse_unfinished(root)
         made = make_plan(root, duplicates=duplicates, progress=progress)
         if expected is not None and made.plan_id != expected:
             raise _other_plan(made, expected)
         if has_work(made):
+            _refuse_open(root)
             execute(made, progress=progress)
         return made
 
@@ -143,7 +144,6 @@ def _refuse_unfinished(root: DataRoot) -> None:
 
 
 def _refuse_open(root: DataRoot) -> None:
-    _refuse_unfinished(root)
     for found, state in open_plans(root):
         remedy = "give up its way back with `genid store finalize`, or roll it back"
         raise _refused("an earlier migration is open", found.plan_id, state, remedy)

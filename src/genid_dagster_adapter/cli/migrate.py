@@ -1,0 +1,337 @@
+"""`genid store adopt|migrate|rollback|finalize|sync-partitions`: the verbs that change a store."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import click
+
+from genid_dagster_adapter.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from genid_dagster_adapter.store.layout import DataRoot
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from genid_dagster_adapter.migration_history import Target
+    from genid_dagster_adapter.store.adopt import Adoption
+    from genid_dagster_adapter.store.migration.planfile import Plan
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_SHOWN: Final = 20  # keys or skipped members that are printed for people
+
+
+def _dagster_options(command: Command) -> Command:
+    """Add what says which of Dagster's records are the host's."""
+    for option in (
+        click.option(
+            "--partition-prefix", default="", help="What the partition sets' names begin with."
+        ),
+        click.option(
+            "--asset-prefix",
+            default="",
+            metavar="A/B",
+            help="The key prefix of the generation assets.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@data_root_option
+@click.option("--execute", is_flag=True, help="Carry the plan out.")
+@click.option("--resume", is_flag=True, help="Go on with a migration that was stopped.")
+@click.option(
+    "--duplicates",
+    type=click.Choice(["renumber", "fail"]),
+    default="renumber",
+    show_default=True,
+    help="Make duplicates further replicates, or refuse where there are any.",
+)
+@click.option("--plan", "expected", help="Execute only if the store still comes to this plan.")
+@click.option("--no-dagster", is_flag=True, help="Leave Dagster's records for sync-partitions.")
+@_dagster_options
+@json_option
+def migrate(
+    *,
+    root: DataRoot,
+    execute: bool,
+    resume: bool,
+    duplicates: Literal["renumber", "fail"],
+    expected: str | None,
+    no_dagster: bool,
+    asset_prefix: str,
+    partition_prefix: str,
+    as_json: bool,
+) -> int:
+    """Plan the move of every generation to its v1 id; carry it out with --execute.
+
+    Without --execute only .genid/ is written: the plan, the mapping as CSV, and the summary that is
+    printed. Exit status 1: something must be put right before the plan can be carried out.
+    """
+    from genid_dagster_adapter.store.migration import run
+
+    if execute and resume:
+        raise click.UsageError("--resume goes on with what --execute began: give one of them")
+    if expected is not None and not execute:
+        raise click.UsageError("--plan says what --execute may do: give both")
+    with progress_bar("migrating" if execute or resume else "planning") as progress:
+        if resume:
+            plan = run.resume(root, progress=progress)
+        elif execute:
+            plan = run.migrate(root, duplicates=duplicates, expected=expected, progress=progress)
+        else:
+            plan = run.plan(root, duplicates=duplicates, progress=progress)
+    done = execute or resume
+    dagster = _follow(root, asset_prefix, partition_prefix) if done and not no_dagster else None
+    if as_json:
+        print_json({**_plan_record(plan), "dagster": dagster})
+    elif done:
+        _print_done(plan, dagster, no_dagster=no_dagster)
+    else:
+        _print_plan(plan)
+    return 1 if not done and plan.totals()["blockers"] else 0
+
+
+def _plan_record(plan: Plan) -> dict[str, Any]:
+    from genid_dagster_adapter.store.migration.state import state_of
+
+    totals = {key: value for key, value in plan.totals().items() if key != "kind"}
+    return {
+        "plan": plan.plan_id,
+        "folder": plan.root.relative(plan.folder),
+        "state": state_of(plan),
+        **totals,
+    }
+
+
+def _print_plan(plan: Plan) -> None:
+    from genid_dagster_adapter.store.migration.summary import SUMMARY
+
+    click.echo((plan.folder / SUMMARY).read_text("utf-8"))
+    click.echo(f"Nothing was changed. Plan and mapping: {plan.root.relative(plan.folder)}/")
+    if plan.totals()["moves"]:
+        click.echo(f"Carry it out: genid store migrate --execute --plan {plan.plan_id}")
+
+
+def _print_done(plan: Plan, dagster: list[dict[str, Any]] | None, *, no_dagster: bool) -> None:
+    totals = plan.totals()
+    if not totals["moves"] and not totals["files"]:
+        click.echo(f"nothing to move: {totals['generations']} generations")
+        return
+    click.echo(f"migrated: {totals['moves']} of {totals['generations']} generations, verified")
+    click.echo(f"stay as they are: {totals['stays']} (see {plan.root.relative(plan.folder)}/)")
+    _print_dagster(dagster, no_dagster=no_dagster)
+    for record in plan.records("note"):
+        if record["note"] == "report":
+            click.echo(f"to be made again, it mentions old ids: {record['path']}")
+    click.echo(
+        "until `genid store finalize`, `genid store rollback` gives the store back as it was"
+    )
+
+
+@click.command()
+@data_root_option
+@click.option("--plan", "plan_id", help="The plan to go back on (default: the open one).")
+@click.option(
+    "--force", is_flag=True, help="Go back although the store was used since; what is in the way "
+    "is kept in the plan's folder."
+)  # fmt: skip
+@click.option("--no-dagster", is_flag=True, help="Leave Dagster's records for sync-partitions.")
+@_dagster_options
+@json_option
+def rollback(
+    *,
+    root: DataRoot,
+    plan_id: str | None,
+    force: bool,
+    no_dagster: bool,
+    asset_prefix: str,
+    partition_prefix: str,
+    as_json: bool,
+) -> int:
+    """Give the store back as it was before a migration, or an interrupted part of one."""
+    from genid_dagster_adapter.store.migration import run
+
+    with progress_bar("going back") as progress:
+        plan = run.rollback(root, plan_id, force=force, progress=progress)
+    dagster = None if no_dagster else _follow(root, asset_prefix, partition_prefix)
+    if as_json:
+        print_json({**_plan_record(plan), "dagster": dagster})
+        return 0
+    click.echo(f"rolled back: {plan.totals()['generations']} generations, verified")
+    _print_dagster(dagster, no_dagster=no_dagster)
+    return 0
+
+
+@click.command()
+@data_root_option
+@click.option("--plan", "plan_id", help="The plan to finalize (default: the open one).")
+@json_option
+def finalize(*, root: DataRoot, plan_id: str | None, as_json: bool) -> int:
+    """End a migration: delete the originals, after which it cannot be rolled back.
+
+    The mapping stays, and old ids go on resolving.
+    """
+    from genid_dagster_adapter.store.migration import run
+
+    plan = run.finalize(root, plan_id)
+    if as_json:
+        print_json(_plan_record(plan))
+    else:
+        click.echo(f"finalized: {plan.plan_id}; it cannot be rolled back any more")
+    return 0
+
+
+@click.command("sync-partitions")
+@data_root_option
+@click.option("--prune", is_flag=True, help="Delete registered keys that are no cohort's member.")
+@_dagster_options
+@json_option
+def sync_partitions(
+    *, root: DataRoot, prune: bool, asset_prefix: str, partition_prefix: str, as_json: bool
+) -> int:
+    """Bring Dagster's records to where the migrations of the store stand.
+
+    Materializations and partition keys follow to the new ids, or back after a rollback. Keys that
+    are no cohort's members are counted, and deleted with --prune.
+    """
+    from genid_dagster_adapter import partition_pruning
+    from genid_dagster_adapter.errors import AdapterError, Problem
+
+    instance = _instance(root)
+    if instance is None:
+        remedy = "set DAGSTER_HOME to the instance's folder"
+        problem = Problem(where="DAGSTER_HOME", message="there is no instance", remedy=remedy)
+        raise AdapterError("there are no Dagster records to bring up to date", [problem])
+    dagster = _follow(root, asset_prefix, partition_prefix) or []
+    with instance:
+        find = partition_pruning.prune if prune else partition_pruning.unowned
+        unowned = find(instance, root, prefix=partition_prefix)
+    if as_json:
+        print_json({"dagster": dagster, "unowned": unowned, "pruned": prune})
+        return 0
+    _print_dagster(dagster, no_dagster=False)
+    count = sum(map(len, unowned.values()))
+    words = "deleted" if prune else "registered (--prune deletes them)"
+    click.echo(f"{count} keys that are no cohort's member {words}")
+    for stage, keys in unowned.items():
+        for key in keys[:_SHOWN]:
+            click.echo(f"  {stage} {key}")
+    return 0
+
+
+def _instance(root: DataRoot) -> dg.DagsterInstance | None:
+    """Return the Dagster instance of the data root, None where there is none to ask."""
+    likely = bool(os.environ.get("DAGSTER_HOME")) or (root.own / "dagster").is_dir()
+    if not likely or importlib.util.find_spec("dagster") is None:
+        return None
+    from genid_dagster_adapter.instance import has_instance, open_instance
+
+    return open_instance(root) if has_instance(root) else None
+
+
+def _follow(
+    root: DataRoot, asset_prefix: str, partition_prefix: str
+) -> list[dict[str, Any]] | None:
+    """Let Dagster's records follow; None: there is no instance."""
+    instance = _instance(root)
+    if instance is None:
+        return None
+    from attrs import asdict
+
+    from genid_dagster_adapter.migration_history import sync
+    from genid_dagster_adapter.store.lock import MIGRATION, root_lock
+
+    target = _target(asset_prefix, partition_prefix)
+    with instance, root_lock(root, MIGRATION), progress_bar("Dagster's records") as progress:
+        return [asdict(one) for one in sync(instance, root, target=target, progress=progress)]
+
+
+def _target(asset_prefix: str, partition_prefix: str) -> Target:
+    from genid_dagster_adapter.migration_history import Target
+
+    parts = tuple(part for part in asset_prefix.split("/") if part)
+    return Target(key_prefix=parts, partition_prefix=partition_prefix)
+
+
+def _print_dagster(dagster: list[dict[str, Any]] | None, *, no_dagster: bool) -> None:
+    if no_dagster:
+        click.echo("Dagster's records: left for `genid store sync-partitions`")
+    elif dagster is None:
+        click.echo(
+            "Dagster's records: there is no instance (set DAGSTER_HOME and run "
+            "`genid store sync-partitions` if there is one elsewhere)"
+        )
+    else:
+        for one in dagster:
+            way = "back to the old ids" if one["back"] else "to the new ids"
+            click.echo(
+                f"Dagster's records {way}: {one['events']} materializations, "
+                f"{one['added']} keys added, {one['deleted']} deleted"
+            )
+
+
+@click.command()
+@data_root_option
+@click.option("--cohort-id", help="Only the members of this cohort (default: of every cohort).")
+@click.option("--dry-run", is_flag=True, help="Say what would be adopted; write nothing.")
+@click.option("--undo", is_flag=True, help="Take the last adoption back.")
+@json_option
+def adopt(
+    *,
+    root: DataRoot, cohort_id: str | None, dry_run: bool, undo: bool, as_json: bool
+) -> int:  # fmt: skip
+    """Give members with deterministic ids the content that the store has of their task.
+
+    The content is hard-linked, and nothing is renamed, generated or deleted.
+    """
+    from genid_dagster_adapter.store import adopt as adopting
+
+    if undo and (cohort_id is not None or dry_run):
+        raise click.UsageError("--undo takes the last adoption back whole: give it alone")
+    if undo:
+        undone = adopting.undo(root)
+        if as_json:
+            print_json({"undone": undone})
+        else:
+            click.echo(f"taken back: {len(undone)} members have no content any more")
+        return 0
+    with progress_bar("adopting") as progress:
+        adoption = adopting.adopt(root, cohort_id=cohort_id, dry_run=dry_run, progress=progress)
+    if as_json:
+        print_json(_adoption_record(adoption, dry_run=dry_run))
+    else:
+        _print_adoption(adoption, dry_run=dry_run)
+    return 0
+
+
+def _adoption_record(adoption: Adoption, *, dry_run: bool) -> dict[str, Any]:
+    from attrs import asdict
+
+    return {
+        "dry_run": dry_run,
+        "adoption": adoption.adoption_id,
+        "adopted": [asdict(one) for one in adoption.taken],
+        "skipped": [asdict(one) for one in adoption.skipped],
+    }
+
+
+def _print_adoption(adoption: Adoption, *, dry_run: bool) -> None:
+    words = "would be adopted" if dry_run else "adopted"
+    click.echo(f"{words}: {len(adoption.taken)} members get content that is there under another id")
+    rows = [(one.stage, one.gen_id, one.adopted_from) for one in adoption.taken[:_SHOWN]]
+    if rows:
+        print_table(("stage", "member", "from"), rows)
+    for one in adoption.skipped[:_SHOWN]:
+        click.echo(f"not adopted: {one.stage} {one.gen_id}: {one.reason}")
+    if adoption.taken and not dry_run:
+        click.echo("`genid store adopt --undo` takes this back")

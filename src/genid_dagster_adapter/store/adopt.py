@@ -1,0 +1,296 @@
+"""Adopt content: members with deterministic ids get the content that the store has of their task.
+
+The cautious way to reuse what is paid for: no generation is renamed, made or deleted. Content is
+hard-linked (copied where the file system cannot link) and the member's metadata says whose it is,
+under `adopted_from`. A child is adopted only where its parent's text is the one that the content
+was made from. Everything is written down first, in `.genid/adoptions/`, so that an adoption that
+was interrupted is finished by the next one, and the last one can be taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.expected import PARENT_STAGE
+from genid_dagster_adapter.store.guard import guarded
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.index_rows import Indexed
+from genid_dagster_adapter.store.layout import METADATA, PARSED, STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.lock import root_lock
+from genid_dagster_adapter.store.lookup import claim, duplicates
+from genid_dagster_adapter.store.migration import files, own
+from genid_dagster_adapter.store.migration.journal import Journal, read_records
+from genid_dagster_adapter.store.migration.outside import read_members
+from genid_dagster_adapter.store.migration.references import dump_json
+from genid_dagster_adapter.store.migration.tree import read_bytes
+
+Progress = Callable[[int, int], None]
+ADOPTION: Final = "adoption"
+ADOPTED_FROM: Final = "adopted_from"
+_JOURNAL: Final = "journal.jsonl"
+
+
+@frozen
+class Taken:
+    """One member that gets content: whose, and which files."""
+
+    stage: str
+    gen_id: str
+    adopted_from: str
+    files: tuple[str, ...]
+
+
+@frozen
+class Skipped:
+    """One member whose task the store has, and why its content was not taken."""
+
+    stage: str
+    gen_id: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class Adoption:
+    """What an adoption does; `adoption_id` is None where nothing was written."""
+
+    adoption_id: str | None
+    taken: tuple[Taken, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def adopt(
+    root: DataRoot,
+    *,
+    cohort_id: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Adoption:
+    """Give the members of deterministic cohorts, or of one, the content that their task has.
+
+    With `dry_run` nothing is written. `progress` is called as (members done, members).
+
+    Raises:
+        AdapterError: the cohort has no readable membership; the data root is in use or cannot be
+            written (an adoption that stopped half-way is finished by the next one).
+    """
+    advance = progress or (lambda done, total: None)
+    if dry_run:
+        with StoreIndex.fresh(root, persist=False) as index:
+            return _plan(root, index, cohort_id)
+    with guarded(root):
+        own.make_own(root)
+        with root_lock(root, ADOPTION):
+            _finish_interrupted(root)
+            with StoreIndex.fresh(root) as index:
+                planned = _plan(root, index, cohort_id)
+            if not planned.taken:
+                return planned
+            folder = _next_folder(root)
+            with Journal(folder / _JOURNAL) as journal:
+                journal.append("begin", members=[_described(root, one) for one in planned.taken])
+                _carry_out(root, folder, journal, advance)
+            return Adoption(
+                adoption_id=folder.name, taken=planned.taken, skipped=planned.skipped
+            )  # fmt: skip
+
+
+def undo(root: DataRoot) -> list[str]:
+    """Take the last adoption back; return the members, as `stage/id`, that lost their content.
+
+    What was changed since stays as it is. AdapterError: there is none to take back, or the data
+    root is in use.
+    """
+    with guarded(root), root_lock(root, ADOPTION):
+        for folder in reversed(_folders(root)):
+            records, _ = read_records(folder / _JOURNAL)
+            events = [record["event"] for record in records]
+            if "begin" in events and "undone" not in events:
+                return _take_back(root, folder)
+    remedy = "`genid store adopt` has to come first"
+    problem = Problem(where=".genid/adoptions", message="there is none", remedy=remedy)
+    raise AdapterError("there is no adoption to take back", [problem])
+
+
+# -- deciding -------------------------------------------------------------------------------------
+@frozen
+class _Planning:
+    """One adoption being planned: `texts` says where a member's text will be."""
+
+    root: DataRoot
+    index: StoreIndex
+    taken: list[Taken] = field(factory=list)
+    skipped: list[Skipped] = field(factory=list)
+    texts: dict[tuple[str, str], str] = field(factory=dict)
+
+    def consider(self, member: Indexed) -> None:
+        """Take the first claimant's content whose parent's text is the member's parent's."""
+        found = [one for one in duplicates(self.index, member) if one.has_content]
+        if not found:
+            return
+        if member.content == "raw":
+            self._skip(member, "it is paid for itself and waits to be parsed (raw.txt)")
+            return
+        for source in sorted(found, key=claim):
+            if self._same_parent_text(member, source):
+                self._take(member, source)
+                return
+        stage = PARENT_STAGE[member.stage]
+        self._skip(member, f"its {stage}'s text is not the one that the content was made from")
+
+    def _take(self, member: Indexed, source: Indexed) -> None:
+        folder = self.root.generation(source.stage, source.gen_id)
+        mine = set(os.listdir(self.root.generation(member.stage, member.gen_id)))
+        names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
+        names = sorted(name for name in names if name not in mine and not name.startswith("."))
+        names.sort(key=lambda name: name == PARSED)  # the last one: with it there is content
+        self.texts[member.stage, member.gen_id] = f"{folder}/{PARSED}"
+        self.taken.append(Taken(member.stage, member.gen_id, source.gen_id, tuple(names)))
+
+    def _same_parent_text(self, member: Indexed, source: Indexed) -> bool:
+        if member.stage not in PARENT_STAGE or member.parent_gen_id == source.parent_gen_id:
+            return True
+        stage = PARENT_STAGE[member.stage]
+        mine, theirs = (self._text(stage, one.parent_gen_id) for one in (member, source))
+        if mine is None or theirs is None:
+            return False
+        return os.path.samefile(mine, theirs) or read_bytes(mine) == read_bytes(theirs)
+
+    def _text(self, stage: str, gen_id: str | None) -> str | None:
+        path = self.texts.get((stage, gen_id or ""))
+        path = path or f"{self.root.gens}/{stage}/{gen_id}/{PARSED}"
+        return path if os.path.isfile(path) else None
+
+    def _skip(self, member: Indexed, reason: str) -> None:
+        self.skipped.append(Skipped(member.stage, member.gen_id, reason))
+
+
+def _plan(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> Adoption:
+    planning = _Planning(root, index)
+    busy = set(own.makers(root))
+    members = sorted(_members(root, cohort_id), key=lambda key: (STAGES.index(key[0]), key[1]))
+    for stage, gen_id in members:
+        member = index.get(stage, gen_id)
+        if member is None or member.has_content or not member.recomputes:
+            continue
+        if member.family in ("v1", "phase-1") and f"{stage}/{gen_id}" not in busy:
+            planning.consider(member)
+    return Adoption(
+        adoption_id=None, taken=tuple(planning.taken), skipped=tuple(planning.skipped)
+    )  # fmt: skip
+
+
+def _members(root: DataRoot, cohort_id: str | None) -> set[tuple[str, str]]:
+    if cohort_id is None:
+        names = sorted(os.listdir(root.cohorts)) if root.cohorts.is_dir() else []
+        paths = [root.membership(name) for name in names if is_segment(name)]
+    else:
+        paths = [root.membership(cohort_id)]
+        if not paths[0].is_file():
+            where, remedy = root.relative(paths[0]), "build the cohort first"
+            problem = Problem(where=where, message="there is no membership", remedy=remedy)
+            raise AdapterError(f"the cohort {cohort_id} is not there", [problem])
+    members = (read_members(path.read_bytes()) for path in paths if path.is_file())
+    return {(s, g) for rows in members for s, g in rows if s in STAGES and is_segment(g)}
+
+
+# -- doing ----------------------------------------------------------------------------------------
+def _folders(root: DataRoot) -> list[Path]:
+    folder = root.own / "adoptions"
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _next_folder(root: DataRoot) -> Path:
+    folder = root.own / "adoptions" / f"{len(_folders(root)) + 1:05d}"
+    (folder / "originals").mkdir(parents=True)
+    return folder
+
+
+def _described(root: DataRoot, one: Taken) -> dict[str, Any]:
+    """Return all that taking a member back needs to know."""
+    folder = root.generation(one.stage, one.gen_id)
+    source = root.generation(one.stage, one.adopted_from)
+    status = {name: os.lstat(source / name) for name in one.files}
+    return {
+        "stage": one.stage,
+        "gen_id": one.gen_id,
+        "from": one.adopted_from,
+        "mtime_ns": os.stat(folder).st_mtime_ns,
+        "files": {n: [s.st_ino, s.st_size, s.st_mtime_ns] for n, s in status.items()},
+    }
+
+
+def _finish_interrupted(root: DataRoot) -> None:
+    for folder in _folders(root):
+        with Journal(folder / _JOURNAL) as journal:
+            if journal.has("begin") and not (journal.has("done") or journal.has("undone")):
+                _carry_out(root, folder, journal, lambda done, total: None)
+
+
+def _carry_out(root: DataRoot, folder: Path, journal: Journal, progress: Progress) -> None:
+    members = journal.records[0]["members"]
+    (folder / "originals").mkdir(exist_ok=True)
+    for number, member in enumerate(members):
+        _carry_out_one(root, folder, number, member)
+        progress(number + 1, len(members))
+    files.sync_filesystem(str(root.gens))
+    journal.append("done")
+
+
+def _carry_out_one(root: DataRoot, folder: Path, number: int, member: dict[str, Any]) -> None:
+    target = str(root.generation(member["stage"], member["gen_id"]))
+    source = str(root.generation(member["stage"], member["from"]))
+    path, kept = f"{target}/{METADATA}", f"{folder}/originals/{number}"
+    like = files.keep(path, kept)
+    files.write_new(path, _adopted(kept, member["from"]), kept, like)
+    files.take_place(path)
+    for name in member["files"]:
+        files.keep(f"{source}/{name}", f"{target}/{name}")
+
+
+def _adopted(kept: str, source: str) -> bytes:
+    return dump_json({**json.loads(read_bytes(kept)), ADOPTED_FROM: source})
+
+
+# -- taking back ----------------------------------------------------------------------------------
+def _take_back(root: DataRoot, folder: Path) -> list[str]:
+    with Journal(folder / _JOURNAL) as journal:
+        members = journal.records[0]["members"]
+        for number, member in reversed(list(enumerate(members))):
+            target = str(root.generation(member["stage"], member["gen_id"]))
+            if not os.path.isdir(target):
+                continue  # a migration gave it another name; its content is its own now
+            for path in _still_adopted(target, member):
+                files.remove(path)
+            kept = f"{folder}/originals/{number}"
+            if _is_unchanged(f"{target}/{METADATA}", kept, member["from"]):
+                files.put_back(kept, f"{target}/{METADATA}")
+                files.set_folder_time(target, member["mtime_ns"])
+        journal.append("undone")
+    shutil.rmtree(folder / "originals", ignore_errors=True)
+    return [f"{member['stage']}/{member['gen_id']}" for member in members]
+
+
+def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:
+    """Yield the files of a member that are the adopted ones, `parsed.txt` first."""
+    for name, (inode, size, mtime_ns) in reversed(list(member["files"].items())):
+        path = f"{target}/{name}"
+        if not os.path.lexists(path):
+            continue
+        status = os.lstat(path)
+        if status.st_ino == inode or (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
+            yield path
+
+
+def _is_unchanged(path: str, kept: str, source: str) -> bool:
+    """Say whether a member's metadata is as the adoption left it, or not written yet."""
+    if not os.path.lexists(kept) or not os.path.lexists(path):
+        return os.path.lexists(kept)
+    return os.path.samefile(path, kept) or read_bytes(path) == _adopted(kept, source)

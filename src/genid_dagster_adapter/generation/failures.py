@@ -14,7 +14,8 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
-from genid_dagster_adapter.store.layout import DataRoot, is_segment, write_atomic
+from genid_dagster_adapter.store.guard import check_inside
+from genid_dagster_adapter.store.layout import DataRoot, check_segment, is_segment, write_atomic
 
 
 @frozen(kw_only=True)
@@ -29,7 +30,13 @@ class Failure:
 
 
 def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
-    """Remember one more failure of a generation. OSError: it cannot be written."""
+    """Remember one more failure of a generation.
+
+    Raises:
+        OSError: it cannot be written.
+        AdapterError: `gen_id` is no id, or a symbolic link leads out of the data root.
+    """
+    check_inside(root, _path(root, stage, gen_id))
     before = read(root, stage, gen_id)
     failure = Failure(
         stage=stage,
@@ -81,4 +88,5 @@ def failed_ids(root: DataRoot, stage: str) -> frozenset[str]:
 
 
 def _path(root: DataRoot, stage: str, gen_id: str) -> Path:
-    return root.own / "failures" / stage / f"{gen_id}.json"
+    segment = check_segment(gen_id, what="the generation id", where=stage)
+    return root.own / "failures" / stage / f"{segment}.json"

@@ -21,6 +21,7 @@ from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.generation import failures
 from genid_dagster_adapter.generation.claims import claim
 from genid_dagster_adapter.generation.records import (
+    COMPLETE,
     Generated,
     Generator,
     Kind,
@@ -30,6 +31,7 @@ from genid_dagster_adapter.generation.records import (
 )
 from genid_dagster_adapter.generation.staging import prepared, publish, roll_forward, staged
 from genid_dagster_adapter.generation.state import PARENT_STAGE, has_content
+from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.layout import (
     PARSED,
     PARSED_METADATA,
@@ -69,18 +71,20 @@ class Maker:
         except Exception as error:  # the host may raise anything: it is an outcome
             kind, reason = "failed", _told(error)
         if kind in {"failed", "unparsed"}:
-            with contextlib.suppress(OSError):  # a full disk is told by the outcome
+            with contextlib.suppress(OSError, AdapterError):  # the outcome tells of a full disk
                 failures.record(self.root, stage, gen_id, reason)
         return Outcome(
             stage=stage,
             gen_id=gen_id,
             kind=kind,
             reason=reason,
-            version=content_version(self.root, stage, gen_id),
+            version=content_version(self.root, stage, gen_id) if kind in COMPLETE else None,
             seconds=time.monotonic() - started,
         )
 
     def _make(self, stage: str, gen_id: str) -> tuple[Kind, str]:
+        own = (self.root.own / name / stage for name in ("claims", "staging"))
+        check_inside(self.root, self.root.generation(stage, gen_id), *own)
         if has_content(self.root, stage, gen_id):
             return "reused", ""
         with claim(self.root, stage, gen_id, self.stop) as held:
@@ -199,10 +203,11 @@ def digest(data: bytes) -> str:
 
 
 def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return the fingerprint of a generation's content, BLAKE3 of parsed.txt; None: it has none."""
+    """Return the fingerprint of a generation's content, BLAKE3 of parsed.txt; None: it has none
+    that can be read."""
     try:
         return digest((root.generation(stage, gen_id) / PARSED).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
 
 
@@ -251,9 +256,12 @@ def _copied(parent_text: str) -> dict[str, bytes]:
 
 def _document(genid: Mapping[str, object]) -> bytes:
     given = {key: value for key, value in genid.items() if value is not None}
-    text = json.dumps(
-        {"genid": given}, ensure_ascii=False, indent=2, default=repr, skipkeys=True, allow_nan=True
-    )
+    try:
+        text = json.dumps(
+            {"genid": given}, ensure_ascii=False, indent=2, default=repr, skipkeys=True
+        )
+    except Exception:  # the host's parameters may be anything, in a circle too
+        return _document({**genid, "parameters": "they cannot be written as JSON"})
     return _encoded(text)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from genid_dagster_adapter.generation import failures
-from genid_dagster_adapter.store.layout import METADATA, PARSED, RAW, DataRoot
+from genid_dagster_adapter.store.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_dagster_adapter.store.metadata import read_generation
 
 State: TypeAlias = Literal["made", "unparsed", "failed", "missing"]
@@ -50,10 +50,13 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
     if stage not in PARENT_STAGE:
         return (root.generation(stage, gen_id) / METADATA).is_file()
     parent = parent_of(root, stage, gen_id)
-    return parent is not None and has_content(root, PARENT_STAGE[stage], parent)
+    return is_segment(parent) and has_content(root, PARENT_STAGE[stage], str(parent))
 
 
 def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Say whether a run should be started for a generation that Dagster has no record of: it is
-    ready, and has neither failed nor been paid for without a parsed form."""
+    ready, and has neither failed nor been paid for without a parsed form. A partition key can be
+    any text; one that is no id is never wanted."""
+    if not is_segment(gen_id):
+        return False
     return state_of(root, stage, gen_id) in {"made", "missing"} and is_ready(root, stage, gen_id)

@@ -101,7 +101,7 @@ def prepare(
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection(root)
-        combos, combo_writes = _combos(root, options, tables, selection, now or datetime.now(UTC))
+        combos, combo_writes = choose_combos(root, options, tables, selection, now or datetime.now(UTC))
         manifest = make_manifest(
             tables, (combo.combo_id for combo in combos or ()), options.rollout
         )
@@ -123,10 +123,15 @@ def prepare(
     return prepared
 
 
-def _combos(
+def choose_combos(
     root: DataRoot, options: Options, tables: RawTables, selection: Selection, now: datetime
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
-    """Return the selected combos, None where nobody selected any, and the files to write."""
+    """Return the selected combos, None where nobody selected any, and the files to write.
+
+    Raises:
+        AdapterError: a combo file is not sound, no combo can be made, or one contradicts the
+            catalogue.
+    """
     selected, catalogue = combo_files.read_selected(root), combo_files.read_catalogue(root)
     needed = selected is None and selection.mode is CohortMode.CARTESIAN
     if not needed and not options.write_combos:

@@ -40,6 +40,7 @@ from genid_dagster_adapter.store.layout import (
     RAW_METADATA,
     DataRoot,
 )
+from genid_dagster_adapter.store.lock import blocked
 from genid_dagster_adapter.store.metadata import Generation, read_generation
 
 _FIELDS: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
@@ -90,6 +91,9 @@ class Maker:
         with claim(self.root, stage, gen_id, self.stop) as held:
             if not held:
                 return "stopped", "another run holds it"
+            barred = blocked(self.root)  # looked at under the claim: a migration waits for claims
+            if barred is not None:
+                return "stopped", f"{barred.reason}; {barred.remedy}"
             roll_forward(self.root, stage, gen_id)
             if has_content(self.root, stage, gen_id):
                 return "reused", ""

@@ -11,9 +11,7 @@ COMPONENT_MAX = 255  # characters, SPEC 1.4
 REPLICATE_MAX = 2**31 - 1  # SPEC 1.6: fits a signed 32-bit column
 WHITE_SPACE = " \t\n\r\f\v"  # SPEC 1.3; not str.strip's own set, which Unicode versions extend
 
-_PLAIN = r"[!#-\[\]-~]"  # printable ASCII less space, " and \
-_PLAIN_FOLDED = r"[!#-@\[\]-~]"  # the same less A-Z
-_foreign_character = re.compile(r"[^!#-\[\]-~]").search
+_foreign_character = re.compile(r"[^!#-\[\]-~]").search  # printable ASCII less space, " and \
 _REMEDY = 'use 1 to 255 printable ASCII characters without white space, " and \\'
 
 
@@ -93,27 +91,27 @@ def _check_characters(place: str, value: object, text: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class Rule:
-    """How one kind of field is checked and written.
+    """How one kind of field is checked, and how it is written around its value `{0}`.
 
-    `settled` matches the written form of a value that needs no more checking; it may miss an
-    unusual one, which then goes through `normalize`, but never lets a wrong one pass.
+    `settled` is a Python expression over the value `{0}`: true only where nothing is left to
+    check but the characters and the greatest length. It may be false for an unusual sound value,
+    which `normalize` then judges.
     """
 
-    python_type: type
-    written: str  # a %-conversion, quotes included
-    settled: str  # a regular expression
+    written: str
+    settled: str
     normalize: Callable[[str, object], object]
 
 
-COMPONENT = Rule(
-    python_type=str,
-    written='"%s"',
-    settled=f'"{_PLAIN_FOLDED}{{1,{COMPONENT_MAX}}}"',
-    normalize=component,
-)
+COMPONENT = Rule(written='"{0}"', settled="type({0}) is str and {0}", normalize=component)
 REPLICATE = Rule(
-    python_type=int, written="%d", settled="[1-9][0-9]{0,8}", normalize=replicate
-)  # up to 999,999,999 at a glance
+    written="{0}",
+    settled=f"type({{0}}) is int and 1 <= {{0}} <= {REPLICATE_MAX}",
+    normalize=replicate,
+)
+
+
+ABSENT = Rule(written="", settled="{0} is None", normalize=lambda _place, value: value)
 
 
 def reference_rule(*, stage: str, prefix: str, known: Callable[[], str]) -> Rule:
@@ -123,9 +121,8 @@ def reference_rule(*, stage: str, prefix: str, known: Callable[[], str]) -> Rule
         return reference(place, value, stage=stage, prefix=prefix, known=known())
 
     return Rule(
-        python_type=str,
-        written='"%s"',
-        settled=f'"(?:(?={prefix}_)|(?![a-z]_)){_PLAIN}{{1,{COMPONENT_MAX}}}"',
+        written='"{0}"',
+        settled=f"{COMPONENT.settled} and ({{0}}[1:2] != '_' or {{0}}[0] == {prefix!r})",
         normalize=normalize,
     )
 

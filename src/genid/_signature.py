@@ -1,15 +1,15 @@
 """The base of all signatures: a class is checked once, when it is defined (SPEC 1)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 import attrs
 
-from genid._canonical import Form, form
+from genid._canonical import canonical_text, settled_canonical
 from genid._declaration import Declared, declared_rules
-from genid._rules import Rule, reference_rule
+from genid._rules import ABSENT, Rule, reference_rule
 from genid.errors import Problem, SignatureError
 
 IdT = TypeVar("IdT", bound=str)
@@ -41,8 +41,8 @@ class Signature(Generic[IdT]):
     stage: ClassVar[str]
     prefix: ClassVar[str]
     id_type: ClassVar[Any]
-    _rules: ClassVar[Mapping[str, Rule]]
-    _forms: ClassVar[Mapping[tuple[type, ...], Form]]
+    _rules: ClassVar[dict[str, Rule]]
+    _settled: ClassVar[tuple[Callable[[Any], bytes | None], ...]]
     __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
 
     def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
@@ -60,21 +60,19 @@ class Signature(Generic[IdT]):
             for other in _registered.values()
         ]
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
-        cls._forms = dict(_forms(cls))
+        cls._settled = tuple(_settled(cls))
         _registered[stage] = cls
 
     def __attrs_post_init__(self) -> None:
         """Keep the canonical bytes, which is where every field gets checked.
 
-        A signature whose values are of the right types and settled already is recognized by one
-        look at its canonical text; any other goes field by field.
+        A signature whose values are settled already takes one quick look; any other goes field
+        by field.
         """
-        fields = self.__dict__
-        form = self._forms.get(tuple(map(type, fields.values())))
-        if form is not None:
-            text = form.template % form.pick(fields)
-            if form.settled(text):
-                fields["_canonical"] = text.encode()
+        for settled in self._settled:
+            data = settled(self)
+            if data is not None:
+                self.__dict__["_canonical"] = data
                 return
         self._settle()
 
@@ -91,8 +89,7 @@ class Signature(Generic[IdT]):
                 problems.extend(error.problems)
         if problems:
             raise SignatureError(*problems)
-        form = self._forms[tuple(map(type, fields.values()))]
-        fields["_canonical"] = form.fill(fields).encode()
+        fields["_canonical"] = canonical_text(self.stage, self.fields()).encode()
 
     def fields(self) -> dict[str, str | int]:
         """Return the fields that are present, normalized, in the order of their declaration."""
@@ -129,14 +126,10 @@ def _optional(cls: type[Signature[Any]]) -> list[str]:
     return [field.name for field in attrs.fields(cls) if field.default is None]
 
 
-def _forms(cls: type[Signature[Any]]) -> Iterator[tuple[tuple[type, ...], Form]]:
-    """Yield the canonical form of every set of present fields, by the types of all values."""
+def _settled(cls: type[Signature[Any]]) -> Iterator[Callable[[Any], bytes | None]]:
+    """Yield the quick look for each set of present fields, the fewest first."""
     optional = _optional(cls)
-    for count in range(len(optional) + 1):
+    for count in range(len(optional), -1, -1):
         for absent in combinations(optional, count):
-            rules = {name: rule for name, rule in cls._rules.items() if name not in absent}
-            types = (
-                type(None) if name in absent else rule.python_type
-                for name, rule in cls._rules.items()
-            )
-            yield tuple(types), form(cls.stage, rules)
+            rules = cls._rules | dict.fromkeys(absent, ABSENT)
+            yield settled_canonical(cls.stage, rules)

@@ -120,15 +120,15 @@ def _stage_pairs(
     cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in old:
         cells[_cell(row, row.parent_gen_id)].append(row)
-    ours: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    ours: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
     for row in new:
         known = by_id.get(ids.get((row.stage, row.gen_id), ""))
         if known is not None:
             yield known, row
         else:
             parent = ids.get((_parent_stage(row.stage), row.parent_gen_id or ""), row.parent_gen_id)
-            ours[_cell(row, parent)].append(row)
-    for cell, rows in ours.items():
+            ours[row.parent_gen_id, _cell(row, parent)].append(row)
+    for (_, cell), rows in ours.items():
         yield from _cell_pairs(cells[cell], rows)
 
 

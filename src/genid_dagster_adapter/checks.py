@@ -1,0 +1,146 @@
+"""The asset checks of a cohort: one step, each check by itself in the UI, none of them blocking.
+
+What they look for is `inspection`'s and `repeats`'s. An ERROR says that ids and store contradict
+each other, a WARN that an operator should know.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+from genid_dagster_adapter import inspection
+from genid_dagster_adapter.assets import carried_cohort_id
+from genid_dagster_adapter.cohort.membership import Member, read_membership
+from genid_dagster_adapter.cohort.records import Row
+from genid_dagster_adapter.cohort.selection import CohortMode, read_selection
+from genid_dagster_adapter.cohort.tables import read_tables
+from genid_dagster_adapter.partition_pruning import unowned
+from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.repeats import find_repeats
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.index_rows import Indexed
+from genid_dagster_adapter.store.layout import STAGES, DataRoot
+
+_SHOWN = 50  # findings that one check lists
+#: name -> (severity of a finding, what the check asserts)
+CHECKS: Mapping[str, tuple[dg.AssetCheckSeverity, str]] = {
+    "ids_recompute": (
+        dg.AssetCheckSeverity.ERROR,
+        "Every deterministic id comes of its metadata.",
+    ),
+    "parents_exist": (
+        dg.AssetCheckSeverity.ERROR,
+        "Every member's parent is in the store.",
+    ),
+    "replicates_as_configured": (
+        dg.AssetCheckSeverity.WARN,
+        "No cell has more members than replication_config.csv says.",
+    ),
+    "no_repeated_work": (
+        dg.AssetCheckSeverity.WARN,
+        "No member would pay for work that the store holds under another id.",
+    ),
+    "made_from_current_templates": (
+        dg.AssetCheckSeverity.WARN,
+        "No member was made from a template text that has changed since.",
+    ),
+}
+PARTITIONS_CHECK = "partitions_are_members"
+
+
+def build_cohort_checks(
+    *, data_root: Path, membership: dg.AssetKey, registration: dg.AssetKey, partition_prefix: str
+) -> dg.AssetChecksDefinition:
+    """Return the checks of `cohort_membership` and the one of `register_cohort_partitions`."""
+    specs = [
+        dg.AssetCheckSpec(name, asset=membership, description=words)
+        for name, (_, words) in CHECKS.items()
+    ]
+    words = "Members are partitions, and partitions are members of some cohort."
+    specs.append(dg.AssetCheckSpec(PARTITIONS_CHECK, asset=registration, description=words))
+
+    @dg.multi_asset_check(
+        name="_".join([*membership.path[:-1], "cohort_checks"]), specs=specs, can_subset=True
+    )
+    def cohort_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        root = DataRoot.open(data_root)
+        cohort_id = carried_cohort_id(context.instance, context.run.run_id, membership)
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        members = read_membership(root, cohort_id)
+        with StoreIndex.fresh(root) as index:
+            found = inspection.members_of(index, members)
+            for name, (severity, _) in CHECKS.items():
+                if name in wanted:
+                    findings = _findings(name, index, found)
+                    yield _result(name, membership, severity, findings)
+        if PARTITIONS_CHECK in wanted:
+            findings = _partition_findings(context.instance, root, members, partition_prefix)
+            severity = dg.AssetCheckSeverity.WARN
+            yield _result(PARTITIONS_CHECK, registration, severity, findings)
+
+    return cohort_checks
+
+
+def _findings(name: str, index: StoreIndex, found: Sequence[Indexed]) -> list[str]:
+    root = index.root
+    match name:
+        case "ids_recompute":
+            return inspection.not_recomputing(found)
+        case "parents_exist":
+            return inspection.without_parent(index, found)
+        case "replicates_as_configured":
+            drafts = read_selection(root).mode is CohortMode.CARTESIAN
+            return inspection.over_replicated(found, read_tables(root).replicates, drafts=drafts)
+        case "no_repeated_work":
+            repeats = find_repeats(index, [_row(one) for one in found])
+            return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
+        case "made_from_current_templates":
+            return inspection.drifted(index, found)
+    raise ValueError(f"unknown check: {name}")
+
+
+def _row(one: Indexed) -> Row:
+    """Return a member as a row; what its metadata lacks is empty, which no id comes of."""
+    return Row(
+        one.stage,
+        one.gen_id,
+        one.origin_cohort_id or "",
+        one.parent_gen_id,
+        one.combo_id or "",
+        one.template_id or "",
+        one.llm_model_id or "",
+        one.effective_replicate or 0,
+        one.mode or "llm",
+    )
+
+
+def _partition_findings(
+    instance: dg.DagsterInstance, root: DataRoot, members: Sequence[Member], prefix: str
+) -> list[str]:
+    keys = {stage: set(registered(instance, stage, prefix=prefix)) for stage in STAGES}
+    missing = [
+        f"{stage} {gen_id} is no partition: `genid cohort build` registers it"
+        for stage, gen_id in members
+        if gen_id not in keys[stage]
+    ]
+    extra = [
+        f"{stage} {key} is no cohort's member: `genid store sync-partitions --prune` deletes it"
+        for stage, found in unowned(instance, root, prefix=prefix).items()
+        for key in found
+    ]
+    return [*missing, *extra]
+
+
+def _result(
+    name: str, key: dg.AssetKey, severity: dg.AssetCheckSeverity, findings: Sequence[str]
+) -> dg.AssetCheckResult:
+    shown = [f"- {finding}" for finding in findings[:_SHOWN]]
+    more = [f"- and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
+    listing = {"members": dg.MetadataValue.md("\n".join([*shown, *more]))} if findings else {}
+    return dg.AssetCheckResult(
+        passed=not findings,
+        asset_key=key,
+        check_name=name,
+        severity=severity,
+        metadata={"findings": len(findings), **listing},
+    )

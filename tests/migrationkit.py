@@ -14,7 +14,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +25,7 @@ TIME = 1_700_000_000_123_456_789  # ns; the first modification time, others foll
 Tree = dict[str, tuple[Any, ...]]
 
 
-# -- the store --------------------------------------------------------------------------------------
+# -- the store -------------------------------------------------------------------------------------
 class _Builder:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -179,8 +179,20 @@ class KilledError(BaseException):
     """The process is dead: nothing catches this but the test."""
 
 
-_CHANGES = ("link", "symlink", "replace", "rename", "unlink", "rmdir", "mkdir", "utime", "ftruncate",
-            "write", "fchmod", "chmod")  # fmt: skip
+_CHANGES = [
+    "link",
+    "symlink",
+    "replace",
+    "rename",
+    "unlink",
+    "rmdir",
+    "mkdir",
+    "utime",
+    "ftruncate",
+    "write",
+    "fchmod",
+    "chmod",
+]
 
 
 class Switch:
@@ -242,11 +254,8 @@ def _switched(switch: Switch) -> Iterator[Switch]:
 @contextmanager
 def killed_at(change: int | None) -> Iterator[Switch]:
     """Run a block that is killed at its n-th change to the disk; None counts the changes only."""
-    with _switched(Switch(change, KilledError, for_ever=True)) as switch:
-        try:
-            yield switch
-        except KilledError:
-            pass
+    with _switched(Switch(change, KilledError, for_ever=True)) as switch, suppress(KilledError):
+        yield switch
 
 
 @contextmanager

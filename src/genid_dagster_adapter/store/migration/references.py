@@ -190,10 +190,13 @@ def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
     """Return a membership.csv with its ids replaced; line ends and other columns stay.
 
     Raises:
-        ValueError: it is not UTF-8, or lacks the columns `stage` and `gen_id`.
+        ValueError: it is not UTF-8, no CSV, or lacks the columns `stage` and `gen_id`.
     """
     text = data.decode("utf-8-sig")
-    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise ValueError(f"it is no CSV: {error}") from error
     if not rows or not {"stage", "gen_id"} <= set(rows[0]):
         raise ValueError("the columns stage and gen_id are not there")
     stage_at, own = rows[0].index("stage"), rows[0].index("gen_id")

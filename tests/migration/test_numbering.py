@@ -1,0 +1,141 @@
+"""Which new id each generation gets: pure decisions over records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from genid_dagster_adapter.store.migration.numbering import PARENT_STAYS, Numbered, number_stage
+from genid_dagster_adapter.store.migration.records import Source
+from storekit import v1_id
+
+TASK = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
+
+
+def draft(gen_id: str, replicate: int | None = 1, **given: Any) -> Source:
+    fields: dict[str, Any] = {"has_content": True, "origin_cohort_id": "k", **TASK, **given}
+    return Source(stage="draft", gen_id=gen_id, replicate=replicate, **fields)
+
+
+def evaluation(gen_id: str, replicate: int | None, **given: Any) -> Source:
+    fields = {"parent_gen_id": "parent", "template_id": "t", "llm_model_id": "m", **given}
+    return Source(stage="evaluation", gen_id=gen_id, replicate=replicate, **fields)
+
+
+def target(replicate: int, stage: str = "draft", **given: Any) -> str:
+    return v1_id(stage, {**TASK, "replicate": replicate, **given})
+
+
+def numbers(found: Numbered) -> dict[str, int | None]:
+    return {old: decision.replicate for old, decision in found.decisions.items()}
+
+
+def test_a_generation_gets_the_v1_id_of_its_fields() -> None:
+    """However its fields are spelled."""
+    found = number_stage([draft("a", 3, template_id=" T\n")], {})
+    assert target(3) == found.decisions["a"].new_id
+
+
+def test_v1_ids_come_first_then_content_then_cohort_then_id() -> None:
+    """The first claimant keeps the number, the others follow in that order."""
+    claimants = [
+        draft("z-empty", has_content=False, origin_cohort_id="a"),
+        draft("y", origin_cohort_id="b"),
+        draft("x", origin_cohort_id="c"),
+        draft("b", origin_cohort_id="b"),
+        draft(target(1), has_content=False, origin_cohort_id="z"),
+    ]
+    expected = {target(1): 1, "b": 2, "y": 3, "x": 4, "z-empty": 5}
+    for order in (claimants, claimants[::-1]):
+        assert expected == numbers(number_stage(order, {}))
+
+
+def test_the_right_v1_id_comes_before_a_wrong_one() -> None:
+    """Of two v1 ids, the one that the number has keeps it."""
+    wrong = target(9)
+    found = number_stage([draft(wrong, 1), draft(target(1), 1, has_content=False)], {})
+    assert {target(1): 1, wrong: 2} == numbers(found)
+
+
+def test_the_others_take_the_lowest_free_numbers() -> None:
+    """Gaps are filled and numbers that somebody claims are not free."""
+    sources = [draft("a", 1), draft("b", 1), draft("c", 2), draft("d", 5), draft("e", 5)]
+    assert {"a": 1, "b": 3, "c": 2, "d": 5, "e": 4} == numbers(number_stage(sources, {}))
+
+
+def test_a_duplicate_group_is_reported_with_who_keeps_what() -> None:
+    """Once for each number that several claim."""
+    (group,) = number_stage([draft("a"), draft("b"), draft("c", 2)], {}).duplicates
+    assert ("draft", 1, "a", (("b", 3),)) == (
+        group.stage,
+        group.replicate,
+        group.kept,
+        group.renumbered,
+    )
+    assert "combo_id=c" in group.task
+
+
+def test_a_name_that_stays_is_no_ones_new_id() -> None:
+    """Where a folder that stays bears the id, its number counts as taken."""
+    stays = Source(stage="draft", gen_id=target(1), reason="metadata-missing")
+    found = number_stage([stays, draft("a", 1)], {})
+    assert target(2) == found.decisions["a"].new_id
+    assert {target(2)} == {number_stage([draft("a")], {}, [target(1)]).decisions["a"].new_id}
+
+
+def _parents(**ids: Source) -> dict[str, Any]:
+    return dict(number_stage(ids.values(), {}).decisions)
+
+
+def test_children_follow_their_parents_new_ids_and_numbers() -> None:
+    """Two duplicates' essays are two tasks, each of replicate 1."""
+    parents = number_stage([draft("a"), draft("b")], {}).decisions
+    essays = [
+        Source(stage="essay", gen_id=f"e-{p}", parent_gen_id=p, template_id="et", replicate=1)
+        for p in ("a", "b")
+    ]
+    found = number_stage(essays, parents)
+    for number, parent in ((1, "a"), (2, "b")):
+        task = {"parent_gen_id": target(number), "template_id": "et", "replicate": 1}
+        assert v1_id("essay", task) == found.decisions[f"e-{parent}"].new_id
+    assert () == found.duplicates
+
+
+@pytest.mark.parametrize(
+    ("model", "own"), [(None, None), ("m", None), (" M ", None), ("other", "other")]
+)
+def test_an_essays_model_counts_where_it_is_not_its_drafts(
+    model: str | None, own: str | None
+) -> None:
+    """Compared after normalization; absent means the draft's."""
+    parents = number_stage([draft("a")], {}).decisions
+    essay = Source(
+        stage="essay", gen_id="e", parent_gen_id="a", template_id="et", llm_model_id=model
+    )
+    task = {"parent_gen_id": target(1), "template_id": "et", "replicate": 1, "llm_model_id": own}
+    assert v1_id("essay", task) == number_stage([essay], parents).decisions["e"].new_id
+
+
+def test_an_evaluation_without_a_number_takes_the_lowest_that_is_left() -> None:
+    """It claims none, so it never pushes another one away."""
+    parents = _parents(parent=draft("parent"))
+    sources = [evaluation("a", None), evaluation("b", 1), evaluation("c", 3)]
+    assert {"a": 2, "b": 1, "c": 3} == numbers(number_stage(sources, parents))
+    assert {"a": 1} == numbers(number_stage([evaluation("a", None)], parents))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (Source(stage="draft", gen_id="a", reason="metadata-empty"), "metadata-empty"),
+        (draft("a", template_id="größe"), "field-unfit"),
+        (evaluation("a", 1, parent_gen_id="nobody"), "orphan"),
+        (evaluation("a", 1, parent_gen_id="bad"), PARENT_STAYS),
+    ],
+)
+def test_what_has_no_deterministic_id_stays_with_its_reason(source: Source, reason: str) -> None:
+    """Under the id it has; its descendants stay too."""
+    parents = _parents(bad=Source(stage="draft", gen_id="bad", reason="metadata-empty"))
+    decision = number_stage([source], parents).decisions["a"]
+    assert (reason, "a", False) == (decision.reason, decision.new_id, decision.moves)

@@ -1,0 +1,167 @@
+"""Old ids are replaced where they are references, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genid_dagster_adapter.store.migration.references import (
+    References,
+    retarget,
+    rewrite_json,
+    rewrite_manifest,
+    rewrite_membership,
+    rewrite_metadata,
+    rewrite_selection,
+)
+
+OLD, NEW = "0123456789abcdef", "d_00000000000000000000000001"
+MAPPING = {
+    "draft": {OLD: NEW, "hand": "d_hand"},
+    "essay": {"fedcba9876543210": "e_new", OLD: "e_same"},
+    "evaluation": {},
+}
+DRAFT, ESSAY = References(MAPPING, "draft"), References(MAPPING, "essay")
+
+
+@pytest.mark.parametrize(
+    ("references", "before", "after"),
+    [
+        (DRAFT, {"gen_id": OLD}, {"gen_id": NEW}),
+        (DRAFT, {"gen_id": "hand"}, {"gen_id": "d_hand"}),
+        (ESSAY, {"gen_id": OLD, "parent_gen_id": OLD}, {"gen_id": "e_same", "parent_gen_id": NEW}),
+        (ESSAY, {"draft_gen_id": OLD, "x": {"draft_gen_ids": [OLD, "y"]}},
+         {"draft_gen_id": NEW, "x": {"draft_gen_ids": [NEW, "y"]}}),
+        (DRAFT, {"path": f"/data/gens/draft/{OLD}/raw.txt"},
+         {"path": f"/data/gens/draft/{NEW}/raw.txt"}),
+        (DRAFT, {"path": f"gens/draft/{OLD}"}, {"path": f"gens/draft/{NEW}"}),
+        (DRAFT, {"source": OLD}, {"source": NEW}),
+        (DRAFT, {"adopted_from": OLD}, {"adopted_from": NEW}),
+        (DRAFT, [{"gen_id": OLD}, OLD], [{"gen_id": NEW}, NEW]),
+    ],
+)  # fmt: skip
+def test_references_are_replaced(references: References, before: Any, after: Any) -> None:
+    """Under the keys that say so, in paths, and where the shape is unmistakable."""
+    assert after == json.loads(rewrite_json(json.dumps(before).encode(), references))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"template_id": OLD, "llm_model_id": OLD, "combo_id": OLD, "previous_gen_id": OLD},
+        {"word": "hand", "text": f"prose that mentions {OLD}"},
+        {OLD: 1},
+        {"path": f"othergens/draft/{OLD}"},
+        {"prompt": f"line\ngens/draft/{OLD}"},
+        {"parent_gen_id": OLD},
+    ],
+)
+def test_what_is_no_reference_stays(document: Any) -> None:
+    """Keys, prose, other fields, ids made by hand outside the keys that name generations."""
+    data = json.dumps(document).encode()
+    assert data == rewrite_json(data, DRAFT)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b'{"gen_id": "' + OLD.encode() + b'"'])
+def test_what_is_no_json_stays(data: bytes) -> None:
+    """Byte for byte."""
+    assert data == rewrite_json(data, DRAFT)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+    | st.sampled_from([OLD, "hand", f"gens/draft/{OLD}/x"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("gen_id"), inner),
+)  # fmt: skip
+
+
+@given(JSON, st.sampled_from([None, 2]), st.booleans())
+def test_every_byte_but_the_references_stays(
+    document: Any, indent: int | None, escape: bool
+) -> None:
+    """Whatever the formatting: replacing back by hand gives the same bytes."""
+    data = json.dumps(document, indent=indent, ensure_ascii=escape).encode()
+    changed = rewrite_json(data, DRAFT)
+    back = changed.replace(NEW.encode(), OLD.encode()).replace(b"d_hand", b"hand")
+    assert data == back
+
+
+def _metadata(document: dict[str, Any], **given: Any) -> dict[str, Any]:
+    options = {"new_id": "e_new", "replicate": 2, "plan": "p1", "old": "fedcba9876543210", **given}
+    data = json.dumps(document).encode()
+    found: dict[str, Any] = json.loads(rewrite_metadata(data, ESSAY, **options))
+    return found
+
+
+def test_metadata_gets_its_id_parent_number_and_where_it_came_from() -> None:
+    """In the places where the keys are; what is new goes last."""
+    before = {
+        "gen_id": "x",
+        "parent_gen_id": OLD,
+        "kept": [1.5, {"gen_id": "no"}],
+        "replicate": "1",
+    }
+    assert [
+        ("gen_id", "e_new"),
+        ("parent_gen_id", NEW),
+        ("kept", [1.5, {"a": "no"}]),
+        ("replicate", 2),
+        ("previous_gen_id", "fedcba9876543210"),
+        ("migration_plan", "p1"),
+    ] == list(_metadata(before).items())
+
+
+def test_a_second_migration_keeps_the_first_ids() -> None:
+    """The oldest first."""
+    once = _metadata({"gen_id": "x", "previous_gen_id": "a"}, old="b")
+    assert ["a", "b"] == once["previous_gen_id"]
+    assert ["a", "b", "c"] == _metadata(once, old="c")["previous_gen_id"]
+
+
+def test_membership_keeps_its_line_ends_columns_and_order() -> None:
+    """Only the ids change, each by its row's stage."""
+    before = f"stage,gen_id,note\r\nessay,{OLD},{OLD}\r\ndraft,{OLD},\r\nessay,other,\r\n"
+    after = f"stage,gen_id,note\r\nessay,e_same,{OLD}\r\ndraft,{NEW},\r\nessay,other,\r\n"
+    assert after.encode() == rewrite_membership(before.encode(), MAPPING)
+
+
+@pytest.mark.parametrize("data", [b"", b"stage\n", b"\xff", b'stage,gen_id\n"draft,x'])
+def test_a_membership_of_another_form_is_refused(data: bytes) -> None:
+    """ValueError, never a silent pass."""
+    with pytest.raises(ValueError, match=r".+"):
+        rewrite_membership(data, MAPPING)
+
+
+def test_a_manifest_is_marked_and_otherwise_kept() -> None:
+    """`migrated` comes last."""
+    data = rewrite_manifest(b'{"combos": ["a"]}', plan="p", came_from={"draft": {"legacy": 1}})
+    expected = {"combos": ["a"], "migrated": {"plan": "p", "from": {"draft": {"legacy": 1}}}}
+    assert json.dumps(expected, indent=2).encode() == data
+
+
+def test_a_selection_keeps_comments_blanks_and_line_ends() -> None:
+    """Lines that are ids change."""
+    before = f"# {OLD}\n\n  {OLD}\t\r\nunknown\n{OLD}"
+    after = f"# {OLD}\n\n  {NEW}\t\r\nunknown\n{NEW}"
+    assert after.encode() == rewrite_selection(before.encode(), MAPPING["draft"])
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (f"../../draft/{OLD}/parsed.txt", f"../../draft/{NEW}/parsed.txt"),
+        (f"/root/gens/draft/{OLD}/parsed.txt", f"/root/gens/draft/{NEW}/parsed.txt"),
+        (f"../{OLD}/parsed.txt", "../e_same/parsed.txt"),
+        ("parsed.txt", None),
+        (f"/elsewhere/gens/draft/{OLD}", None),
+        (f"../../draft/other/{OLD}", None),
+        (f"../../../../gens/draft/{OLD}", None),
+    ],
+)
+def test_links_into_moving_folders_are_retargeted(target: str, expected: str | None) -> None:
+    """Relative and absolute ones; others stay."""
+    assert expected == retarget(target, "gens/essay/x", "/root", MAPPING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -46,12 +47,18 @@ def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
     from genid_dagster_adapter.report.document import document, html
     from genid_dagster_adapter.report.gather import gather
 
+    if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
+        raise click.UsageError(
+            f"{root.path} holds none of gens/, cohorts/ and 1_raw/; "
+            "give --data-root the pipeline's data folder"
+        )
     try:
         made = gather(
             root,
             flag=_flag(),
             version=version("genid"),
             made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            partitions=_partitions(root),
             watch=progress_bar,
         )
     except AdapterError as error:
@@ -76,6 +83,17 @@ def _flag() -> Flag:
     except AdapterError as error:
         return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
     return Flag(label=state.label, scheme=state.scheme)
+
+
+def _partitions(root: DataRoot) -> Mapping[str, list[str]] | AdapterError | None:
+    """Return the registered partition keys by stage, None where there is no instance, or why the
+    one that is there does not answer."""
+    from genid_dagster_adapter.cli._instance import partition_keys
+
+    try:
+        return partition_keys(root)
+    except AdapterError as error:
+        return error
 
 
 def _write(page: Path, text: str) -> None:

@@ -41,6 +41,7 @@ from genid_dagster_adapter.store.migration.scan import scan_stage
 Advance = Callable[[int, int], None]
 #: Given a label, opens a progress display and yields its callback.
 Watch = Callable[[str], AbstractContextManager[Advance]]
+Partitions = Mapping[str, Collection[str]]
 Members = tuple[tuple[str, str], ...]
 Part = TypeVar("Part")
 
@@ -55,23 +56,24 @@ def gather(
     flag: Flag,
     version: str,
     made_at: str,
-    partitions: Mapping[str, Collection[str]] | None = None,
+    partitions: Partitions | AdapterError | None = None,
     watch: Watch = _unwatched,
 ) -> Report:
     """Read a data root and return the report on it; nothing but the index's cache is written.
 
     `partitions` are the partition keys registered in Dagster by stage, None where there is no
-    instance to ask.
+    instance to ask, or why it could not be asked.
 
     Raises:
         AdapterError: the generations cannot be listed.
     """
+    keys = None if isinstance(partitions, AdapterError) else partitions
     with guarded(root), StoreIndex.open(root) as index:
         with watch("indexing the store") as advance:
             index.refresh(advance)
         store = Holdings.of(held(one, one.expected["v1"]) for one in _all(index))
         with watch("auditing") as advance:
-            faults, faults_trouble = _tried(root, lambda: _faults(index, partitions, advance))
+            faults, faults_trouble = _tried(root, lambda: _faults(index, keys, advance))
         tables, tables_trouble = _tried(root, lambda: read_tables(root))
         with watch("planning each step of the rollout") as advance:
             walking = _Walking(root, flag.scheme, tables, store, resolver(index))
@@ -88,6 +90,7 @@ def gather(
         tables_trouble=tables_trouble,
         faults=faults,
         faults_trouble=faults_trouble,
+        dagster_trouble=Trouble.of(partitions) if isinstance(partitions, AdapterError) else None,
         coverage=_coverage(store, tables),
         moves=moves,
         moves_trouble=moves_trouble,
@@ -108,9 +111,7 @@ def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, Troub
         return None, Trouble.of(error)
 
 
-def _faults(
-    index: StoreIndex, partitions: Mapping[str, Collection[str]] | None, advance: Advance
-) -> FaultList:
+def _faults(index: StoreIndex, partitions: Partitions | None, advance: Advance) -> FaultList:
     found = audit(index, partitions=partitions, progress=advance)
     return by_code(found, partitions_seen=partitions is not None)
 

@@ -74,12 +74,13 @@ class Counts:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The bar: what keeps its id, what exists under the new one, what would be made."""
+        """The bar of all members: those with content, under the id they keep or under the new one,
+        and those that a run would make, once or again."""
         shares = [
-            ("kept", self.kept),
+            ("kept", self.kept - self.pending),
             ("existing", self.existing),
-            ("repeated", min(self.repeated, self.to_make)),
-            ("make", max(0, self.to_make - self.repeated)),
+            ("make", self.to_make + self.pending - self.repeated),
+            ("repeated", self.repeated),
         ]
         return bar(shares, 200)
 

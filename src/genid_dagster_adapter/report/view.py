@@ -50,6 +50,7 @@ class Report:
     tables_trouble: Trouble | None
     faults: FaultList | None
     faults_trouble: Trouble | None
+    dagster_trouble: Trouble | None
     coverage: Coverage
     moves: Moves | None
     moves_trouble: Trouble | None

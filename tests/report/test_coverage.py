@@ -1,0 +1,108 @@
+"""Evaluation coverage: what is made, waiting and missing in each cell."""
+
+import csv
+import io
+
+import pytest
+
+from genid_dagster_adapter.report.coverage import Coverage, cover
+from genid_dagster_adapter.report.holdings import Held
+
+WANTED = [("novelty", "sonnet")]
+TWICE = "made 1, missing 2, 3, 1 more of the same number"
+
+
+def essay(gen_id: str = "e1") -> Held:
+    return Held(
+        stage="essay", gen_id=gen_id, family="legacy", has_content=True, template_id="t",
+        llm_model_id="m", combo_id="c",
+    )  # fmt: skip
+
+
+def evaluation(
+    gen_id: str, replicate: int | None, *, made: bool = True, parent: str = "e1",
+    template: str = "novelty",
+) -> Held:  # fmt: skip
+    return Held(
+        stage="evaluation", gen_id=gen_id, family="legacy", has_content=made, parent_gen_id=parent,
+        template_id=template, llm_model_id="sonnet", replicate=replicate,
+    )  # fmt: skip
+
+
+def covered(*evaluations: Held, replicates: int | None = 3) -> Coverage:
+    wanted = WANTED if replicates is not None else []
+    return cover([essay()], evaluations, wanted=wanted, replicates=replicates)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "kind", "marks", "words"),
+    [
+        ([], "none", "○○○", "missing 1, 2, 3"),
+        ([("a", 1), ("b", 3)], "partial", "●○●", "made 1, 3, missing 2"),
+        ([("a", 1), ("b", 2), ("c", 3)], "full", "●●●", "made 1, 2, 3"),
+        ([("a", 1), ("b", 1)], "partial", "●○○+1", TWICE),
+        ([("a", None), ("b", 1)], "partial", "●●○", "made 1, 2, missing 3"),
+        ([("a", 7)], "partial", "○○○●", "made 7, missing 1, 2, 3"),
+    ],
+)  # fmt: skip
+def test_a_cell_shows_which_replicates_are_missing(
+    evaluations: list[tuple[str, int | None]], kind: str, marks: str, words: str
+) -> None:
+    """Gaps, numbers twice and metadata without a number are all told apart."""
+    cell = covered(*(evaluation(gen_id, n) for gen_id, n in evaluations)).rows[0].cells[0]
+    assert (kind, marks, words) == (cell.kind, cell.marks, cell.words)
+
+
+def test_an_evaluation_without_text_waits_and_is_not_missing() -> None:
+    """A seeded evaluation is a slot that exists: it is waiting, not missing."""
+    map_ = covered(evaluation("a", 1, made=False), evaluation("b", 2), replicates=2)
+    assert ("partial", "◐●") == (map_.rows[0].cells[0].kind, map_.rows[0].cells[0].marks)
+    assert (0, 1, 1) == (map_.missing, map_.waiting, map_.incomplete)
+
+
+def test_what_the_tables_do_not_ask_for_is_shown_and_not_missed() -> None:
+    """A column of an older template has its evaluations and lacks none."""
+    map_ = covered(evaluation("a", 1, template="older"), replicates=1)
+    assert [("novelty", True), ("older", False)] == [
+        (column.template_id, column.wanted) for column in map_.columns
+    ]
+    assert ["none", "extra"] == [cell.kind for cell in map_.rows[0].cells]
+    assert [(0, 0, 1), (1, 0, 0)] == [map_.summary(0), map_.summary(1)]
+
+
+def test_without_tables_nothing_is_wanted() -> None:
+    """Where the tables cannot be read the map shows what is there."""
+    map_ = covered(evaluation("a", 2), replicates=None)
+    assert (None, 0, "extra", "●") == (
+        map_.replicates,
+        map_.missing,
+        map_.rows[0].cells[0].kind,
+        map_.rows[0].cells[0].marks,
+    )
+
+
+def test_an_evaluation_of_an_unknown_essay_is_counted_apart() -> None:
+    """No evaluation disappears silently."""
+    assert 1 == covered(evaluation("a", 1, parent="gone")).orphans
+
+
+def test_many_replicates_are_counted() -> None:
+    """Where a cell wants more than eight, it shows how many there are."""
+    cell = covered(evaluation("a", 4), replicates=20).rows[0].cells[0]
+    assert "1/20" == cell.marks
+
+
+def test_the_missing_evaluations_are_offered_as_csv() -> None:
+    """One line a missing evaluation, safe for a spreadsheet."""
+    map_ = cover([essay("e1")], [], wanted=[("=1+1", "@m")], replicates=2)
+    rows = list(csv.reader(io.StringIO(map_.missing_csv())))
+    assert [["e1", "'=1+1", "'@m", "1"], ["e1", "'=1+1", "'@m", "2"]] == rows[1:]
+
+
+def test_the_picture_has_a_line_a_column_and_a_cell_an_essay() -> None:
+    """The picture and the table are the same map."""
+    map_ = cover(
+        [essay("e1"), essay("e2")], [evaluation("a", 1)], wanted=WANTED, replicates=1
+    )  # fmt: skip
+    assert (32, 18) == (map_.picture.width, map_.picture.height)
+    assert {"full", "none"} == {kind for kind, _ in map_.picture.paths}

@@ -1,0 +1,165 @@
+"""The page: everything escaped, nothing loaded, every table one that can be read aloud."""
+
+import html as entities
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.report.audit_page import audit_page
+from genid_dagster_adapter.report.document import html
+from genid_dagster_adapter.report.page import visible
+from genid_dagster_adapter.report.view import Flag, Report, Trouble
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.audit import audit
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.layout import DataRoot
+from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
+
+ELEMENTS = {
+    "html", "head", "meta", "title", "style", "body", "a", "header", "nav", "main", "footer",
+    "section", "h1", "h2", "h3", "p", "ul", "ol", "li", "div", "span", "strong", "code", "br",
+    "table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary", "svg", "rect",
+    "path",
+}  # fmt: skip
+ATTRIBUTES = {
+    "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "tabindex", "role",
+    "scope", "rowspan", "aria-label", "aria-labelledby", "aria-describedby", "aria-hidden",
+    "viewbox", "preserveaspectratio", "focusable", "x", "y", "width", "height", "rx", "d",
+    "download",
+}  # fmt: skip
+VOID = {"meta", "br"}
+
+
+class Reading(HTMLParser):
+    """Reads a page: its elements, attributes, links, text, and whether its tags are balanced."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.bare_tables: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+        found = dict(attrs)
+        self.links += [found["href"] or ""] if "href" in found else []
+        self.ids.update([found["id"] or ""] if "id" in found else [])
+        if tag == "th" and "scope" not in found:
+            self.bare_tables.append("th without scope")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag == self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module", params=["good tables", "broken tables", "no tables"])
+def hostile_report(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Report:
+    """A report on a store that is hostile in every field, under a hostile flag and root."""
+    path = tmp_path_factory.mktemp("hostile") / "<b>root</b>"
+    hostile_store(path)
+    if request.param != "no tables":
+        hostile_tables(path, broken=request.param == "broken tables")
+    with pytest.raises(AdapterError) as refused:
+        Rollout.parse(HOSTILE[0])
+    flag = Flag(label=None, scheme="v1", trouble=Trouble.of(refused.value))
+    return report_on(path, flag)
+
+
+def assert_harmless(page: str) -> Reading:
+    """Nothing but the page's own elements, attributes and links is in it."""
+    reading = Reading(page)
+    assert set() == set(reading.elements) - ELEMENTS
+    assert set() == reading.attributes - ATTRIBUTES
+    assert 1 == reading.elements["style"]
+    assert [] == [link for link in reading.links if not link.startswith(("#", "data:text/csv;"))]
+    assert [] == reading.open
+    return reading
+
+
+def test_hostile_text_is_shown_and_does_nothing(hostile_report: Report) -> None:
+    """Whatever stands in ids, metadata, tables, flags, file names and paths stays text."""
+    reading = assert_harmless(html(hostile_report))
+    text = "".join(reading.text)
+    for hostile in HOSTILE:
+        assert visible(hostile) in text
+    assert "<b>root</b>" in text
+    assert "\\udcff" in text
+
+
+def test_hostile_findings_do_nothing_on_the_audit_page(tmp_path: Path) -> None:
+    """The audit's own page escapes as much."""
+    root = DataRoot.open(hostile_store(tmp_path / "data"))
+    with StoreIndex.fresh(root) as index:
+        page = audit_page(audit(index), made_at="today", version="0")
+    assert visible(HOSTILE[0]) in "".join(assert_harmless(page).text)
+
+
+def test_every_table_has_a_caption_and_every_header_a_scope(mixed_report: Report) -> None:
+    """Each table says what it is about, and each header cell what it heads."""
+    reading = assert_harmless(html(mixed_report))
+    assert reading.elements["table"] == reading.elements["caption"] > 10
+    assert [] == reading.bare_tables
+    assert reading.elements["svg"] > 10
+
+
+def test_every_link_inside_the_page_leads_somewhere(mixed_report: Report) -> None:
+    """Anchors are unique, and each one that is linked is there."""
+    reading = Reading(html(mixed_report))
+    assert [] == [anchor for anchor, count in reading.ids.items() if count > 1]
+    assert set() == {link[1:] for link in reading.links if link.startswith("#")} - set(reading.ids)
+
+
+def test_every_scroll_region_can_be_reached_by_keyboard(mixed_report: Report) -> None:
+    """What scrolls has a tab stop, a role and a name."""
+    page = html(mixed_report)
+    regions = re.findall(
+        r'<div class="scroll[^"]*"[^>]*>', page.replace('<div class="scroll"><svg', "")
+    )
+    assert len(regions) > 10
+    assert all('role="region" tabindex="0" aria-label="' in region for region in regions)
+
+
+def test_a_report_is_the_same_for_the_same_store(mixed_report: Report) -> None:
+    """One store, one page, byte for byte; only the moment can differ."""
+    again = report_on(Path(mixed_report.root))
+    assert html(mixed_report) == html(again)
+
+
+@given(st.text())
+def test_text_stays_readable_and_nothing_in_it_is_hidden(text: str) -> None:
+    """What shows is kept; what does not show is written as an escape that shows."""
+    shown = visible(text)
+    shown.encode("utf-8")
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u200b\ufeff" for c in shown)
+    assert not text.isprintable() or text == shown
+
+
+def test_the_page_says_what_a_value_is() -> None:
+    """An override of the text's direction is named, not obeyed."""
+    assert "a\\u202eb\\x00" == visible("a\u202eb\0")
+    assert "größe — 図" == visible("größe — 図")
+    assert "&lt;" == entities.escape("<")

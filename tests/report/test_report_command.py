@@ -1,0 +1,166 @@
+"""`genid rollout report`: a page whatever the store holds, 2 where there is no store to read."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from genid_dagster_adapter.cli import run
+from report_kit import hostile_store, hostile_tables
+from storekit import Store, make_store
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No flag, no Dagster instance, and a working directory of the test's own."""
+    for name in ("DAGSTER_HOME", "DD_DETERMINISTIC_GEN_IDS", "DD_GEN_ID_SCHEME", "GENID_DATA_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+
+def report(root: Path, *arguments: str) -> int:
+    return run(["rollout", "report", "--data-root", str(root), *arguments])
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Return every file outside `.genid/` with the digest of its content."""
+    files = (path for path in root.rglob("*") if path.is_file() and ".genid" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_report_is_written_and_changes_nothing(
+    mixed: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Findings or not, the status is 0, the page is report.html here, the store is as it was."""
+    before = tree(mixed.path)
+    assert 0 == report(mixed.path)
+    page = Path("report.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "report.html: " in capsys.readouterr().out
+    assert before == tree(mixed.path)
+
+
+def test_out_names_the_page_and_json_prints_the_numbers(
+    mixed: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--json prints one document; a page is written besides where --out names one."""
+    assert 0 == report(mixed.path, "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert (None, []) == (document["page"], os.listdir())
+    assert 0 == report(mixed.path, "--out", "sub/page.html", "--json")
+    again = json.loads(capsys.readouterr().out)
+    assert "sub/page.html" == again["page"]
+    assert Path("sub/page.html").stat().st_size > 10_000
+    numbers = document["report"]
+    assert len(numbers["cohorts"]) == 10
+    assert sum(stage["made"] + stage["waiting"] for stage in numbers["standing"]["stages"]) > 300
+    assert {"stages", "staying", "duplicates"} == set(numbers["moves"])
+    assert numbers["coverage"]["essays"][0]["cells"]
+
+
+@pytest.mark.parametrize("flag", ["draft", "<script>window.pwned=1</script>"])
+def test_a_wrong_flag_is_reported_not_refused(
+    mixed: Store, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """A report is no build: it says that the flag is no state, and never takes it for off."""
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", flag)
+    assert 0 == report(mixed.path)
+    page = Path("report.html").read_text("utf-8")
+    assert ("The flag here is <strong>draft</strong>" in page) == (flag == "draft")
+    assert ("DD_DETERMINISTIC_GEN_IDS is not understood" in page) == (flag != "draft")
+    assert "<script" not in page
+
+
+def test_broken_tables_are_told_in_the_page(tmp_path: Path) -> None:
+    """Tables that cannot be used leave the rest of the report standing."""
+    store = make_store(tmp_path / "data", generations=200)
+    (store.path / "1_raw" / "llm_models.csv").write_text("id\n\n")
+    (store.path / "1_raw" / "concepts_metadata.csv").unlink()
+    assert 0 == report(store.path)
+    page = Path("report.html").read_text("utf-8")
+    assert "the raw tables cannot be used" in page
+    assert "1_raw/concepts_metadata.csv" in page
+    assert "Migration per stage" in page
+
+
+def test_a_root_with_tables_alone_is_reported(tmp_path: Path) -> None:
+    """Before the first cohort the page says what the tables would make."""
+    store = make_store(tmp_path / "data", generations=200, selection=None)
+    root = tmp_path / "fresh"
+    root.mkdir()
+    (store.path / "1_raw").rename(root / "1_raw")
+    assert 0 == report(root)
+    assert "not built yet" in Path("report.html").read_text("utf-8")
+
+
+def test_hostile_text_comes_through_as_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The numbers are one JSON document also where names are no Unicode text."""
+    root = hostile_store(tmp_path / "data")
+    hostile_tables(root, broken=False)
+    assert 0 == report(root, "--json")
+    out = capsys.readouterr().out
+    out.encode("utf-8")
+    assert json.loads(out)["report"]["standing"]["stages"]
+
+
+def test_a_missing_root_an_empty_one_and_a_file_are_usage_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is nothing to report on, the status is 2 and the message says what to give."""
+    file = tmp_path / "file"
+    file.write_text("")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for root in (tmp_path / "gone", empty, file):
+        assert 2 == report(root)
+        assert "--data-root" in capsys.readouterr().err
+    assert [] == os.listdir()
+
+
+def test_generations_that_cannot_be_listed_are_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where gens/draft belongs leaves nothing to report on."""
+    (tmp_path / "data" / "gens").mkdir(parents=True)
+    (tmp_path / "data" / "gens" / "draft").write_text("")
+    assert 2 == report(tmp_path / "data")
+    assert "gens/draft" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_a_usage_error(
+    mixed: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--out below a file is refused with the reason."""
+    Path("file").write_text("")
+    assert 2 == report(mixed.path, "--out", "file/page.html")
+    assert "--out file/page.html" in capsys.readouterr().err
+
+
+def test_a_dagster_home_that_is_none_is_told_in_the_page(
+    mixed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that does not answer is no reason to fail."""
+    monkeypatch.setenv("DAGSTER_HOME", str(mixed.path / "nowhere"))
+    assert 0 == report(mixed.path)
+    assert "DAGSTER_HOME" in Path("report.html").read_text("utf-8")
+
+
+def test_registered_partitions_are_compared_with_memberships(tmp_path: Path) -> None:
+    """With an instance, keys that no cohort names are among the findings."""
+    from genid_dagster_adapter.instance import open_instance
+    from genid_dagster_adapter.partitions import register
+    from genid_dagster_adapter.store.layout import DataRoot
+
+    store = make_store(tmp_path / "data", generations=200, oddities=())
+    with open_instance(DataRoot.open(store.path)) as instance:
+        register(instance, "draft", ["d_nobodys"])
+    assert 0 == report(store.path)
+    page = Path("report.html").read_text("utf-8")
+    assert "d_nobodys" in page
+    assert "finding-partition-without-membership" in page

@@ -1,0 +1,142 @@
+"""What each step of the flag would change: the counts are those of the ids."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genid_dagster_adapter.cohort.build import build
+from genid_dagster_adapter.cohort.compare import compare
+from genid_dagster_adapter.cohort.prepare import Options, prepare
+from genid_dagster_adapter.report.steps import CohortSteps, Counts
+from genid_dagster_adapter.report.view import Report
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import DataRoot
+from report_kit import report_on
+from storekit import make_store
+
+STATES = [Rollout.parse(flag) for flag in ("off", "draft", "draft,essay", "on")]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> DataRoot:
+    """A data root with tables and no generation."""
+    store = make_store(tmp_path / "data", generations=200, oddities=(), selection=None)
+    for folder in ("gens", "cohorts"):
+        _remove(store.path / folder)
+    return DataRoot.open(store.path)
+
+
+def _remove(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _make(root: DataRoot, rollout: Rollout, cohort_id: str = "c", *, content: bool = True) -> None:
+    """Build a cohort and, on request, give every member its text."""
+    report = build(root, Options(rollout=rollout, cohort_id=cohort_id))
+    for row in report.plan.rows if content else ():
+        (root.generation(row.stage, row.gen_id) / "parsed.txt").write_text("text")
+
+
+def _only(root: DataRoot) -> CohortSteps:
+    (cohort,) = report_on(root.path).cohorts
+    return cohort
+
+
+def test_a_step_changes_what_compare_says(tables: DataRoot) -> None:
+    """Each step's changed ids are those of `cohort compare` between the two states."""
+    _make(tables, Rollout.OFF)
+    cohort = _only(tables)
+    assert ("tables", ["off", "draft", "draft,essay", "all"]) == (
+        cohort.basis,
+        [step.label for step in cohort.steps],
+    )
+    for before, after, step in zip(STATES[:-1], STATES[1:], cohort.steps[1:], strict=True):
+        expected = compare(tables, Options(rollout=after, cohort_id="c"), before).changed()
+        assert expected == {one.stage: one.changed for one in step.stages}
+
+
+def test_a_flip_over_a_finished_cohort_would_pay_for_all_of_it_twice(tables: DataRoot) -> None:
+    """Every changed member is made already under its older id, so each would be paid twice."""
+    _make(tables, Rollout.OFF)
+    now, *later = _only(tables).steps
+    assert (0, 0) == (now.total.repeated, now.total.pending)
+    for step in later:
+        unmade = step.total.to_make + step.total.pending
+        copies = 0 if step.label == "draft" else _copies(tables)
+        assert step.total.changed == step.total.to_make > 0
+        assert unmade - copies == step.total.repeated == len(step.repeats)
+
+
+def _copies(root: DataRoot) -> int:
+    """Return how many members take their parent's text, which costs nothing."""
+    rows = prepare(root, Options(rollout=Rollout.OFF, cohort_id="c")).plan.rows
+    return sum(row.mode == "copy" for row in rows)
+
+
+def test_members_that_exist_under_the_new_id_are_not_made(tables: DataRoot) -> None:
+    """Where a deterministic cohort made the tasks before, a legacy one flips for nothing."""
+    _make(tables, STATES[3], "first")
+    _make(tables, Rollout.OFF, "second", content=False)
+    second = next(one for one in report_on(tables.path).cohorts if one.cohort_id == "second")
+    last = second.steps[-1].total
+    assert (0, 0) == (last.to_make + last.pending, last.repeated)
+    assert second.steps[0].total.repeated == len(second.steps[0].repeats) > 0
+
+
+def test_a_covered_cohort_has_its_state_behind_it(tables: DataRoot) -> None:
+    """A cohort built in a state of the rollout has the later states before it only."""
+    _make(tables, STATES[2])
+    cohort = _only(tables)
+    assert ("draft,essay", ["draft,essay", "all"]) == (
+        cohort.recorded,
+        [step.label for step in cohort.steps],
+    )
+
+
+def test_a_cohort_that_is_not_built_is_planned_from_the_tables(tables: DataRoot) -> None:
+    """A root without cohorts shows what the tables would make."""
+    cohort = _only(tables)
+    assert (False, "tables", 4) == (cohort.built, cohort.basis, len(cohort.steps))
+    assert cohort.steps[0].total.rows == cohort.steps[0].total.pending > 0
+
+
+def test_recorded_members_are_asked_for_again_where_the_tables_changed(tables: DataRoot) -> None:
+    """A membership that the tables no longer plan gives the same steps from the members alone."""
+    _make(tables, Rollout.OFF)
+    planned = _only(tables)
+    models = tables.raw / "llm_models.csv"
+    models.write_text(models.read_text() + "another,true,true,vendor/another\n")
+    restated = _only(tables)
+    assert ("tables", "membership") == (planned.basis, restated.basis)
+    for ours, theirs in zip(planned.steps, restated.steps, strict=True):
+        assert _numbers(ours.total) == _numbers(theirs.total)
+        assert {one.gen_id for one in ours.repeats} == {one.gen_id for one in theirs.repeats}
+
+
+def _numbers(counts: Counts) -> tuple[int, ...]:
+    return (counts.rows, counts.changed, counts.existing, counts.to_make, counts.pending)
+
+
+def test_every_family_walks_through_the_rollout(mixed_report: Report) -> None:
+    """A mixed store's cohorts all have steps, and every member is in every state."""
+    assert 10 == len(mixed_report.cohorts)
+    for cohort in mixed_report.cohorts:
+        assert cohort.steps
+        for step in cohort.steps:
+            total = step.total
+            assert total.rows == total.kept + total.existing + total.to_make
+
+
+def test_a_cohort_of_another_scheme_keeps_it(tables: DataRoot) -> None:
+    """A cohort built under phase-1 goes on under phase-1."""
+    _make(tables, Rollout(stages=("draft",), scheme="phase-1"))
+    last = _only(tables).steps[-1]
+    expected = prepare(
+        tables, Options(rollout=Rollout(stages=STATES[3].stages, scheme="phase-1"), cohort_id="c")
+    )
+    assert len(expected.plan.rows) == last.total.rows
+    assert {"stages": ["draft"], "scheme": "phase-1"} == json.loads(
+        tables.manifest("c").read_bytes()
+    )["rollout"]

@@ -101,7 +101,8 @@ def prepare(
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection(root)
-        combos, combo_writes = choose_combos(root, options, tables, selection, now or datetime.now(UTC))
+        now = now or datetime.now(UTC)
+        combos, combo_writes = choose_combos(root, options, tables, selection, now)
         manifest = make_manifest(
             tables, (combo.combo_id for combo in combos or ()), options.rollout
         )

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _LENGTH: Final = 16  # characters
 _BYTES: Final = 12  # of the digest, that is 96 bits
 
@@ -75,8 +76,9 @@ def fill_up_salts(replicate: int) -> Iterator[str | None]:
 
 
 def _base_36(number: int) -> str:
-    digits = []
+    """Return a number in base 36; two digits at a time, because every legacy id passes here."""
+    pairs = []
     while number:
-        number, digit = divmod(number, 36)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+        number, pair = divmod(number, 36 * 36)
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs)).lstrip("0")

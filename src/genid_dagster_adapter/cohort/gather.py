@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable
 from genid_dagster_adapter.cohort.records import Fold, Row
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import STAGES
 
 _REMEDY = "leave one of them out, or give them ids that differ in more than case"
 
@@ -20,7 +21,8 @@ class Gatherer:
 
     def __init__(self, rollout: Rollout) -> None:
         self._covered = bool(rollout.stages)
-        self._first: dict[tuple[str, str], tuple[Row, Hashable, str]] = {}
+        self._first: dict[str, dict[str, Row]] = {stage: {} for stage in STAGES}
+        self._made_from: dict[Row, tuple[Hashable, str]] = {}
         self.rows: list[Row] = []
         self.folded: list[Fold] = []
         self.rebuilt: list[tuple[str, str]] = []
@@ -29,6 +31,14 @@ class Gatherer:
 
     def extend(self, rows: Iterable[Row]) -> list[Row]:
         """Add rows of one stage, each a task of its own; return those whose id is new."""
+        rows = list(rows)
+        if not rows:
+            return rows
+        new, first = {row.gen_id: row for row in rows}, self._first[rows[0].stage]
+        if len(new) == len(rows) and first.keys().isdisjoint(new):
+            first.update(new)
+            self.rows += rows
+            return rows
         start = len(self.rows)
         for row in rows:
             self._add(row, row, "")
@@ -40,12 +50,13 @@ class Gatherer:
         self._add(row, task, source)
 
     def _add(self, row: Row, task: Hashable, source: str) -> None:
-        first = self._first.setdefault((row.stage, row.gen_id), (row, task, source))
-        if first[0] is row:
+        kept = self._first[row.stage].setdefault(row.gen_id, row)
+        if kept is row:
+            self._made_from[row] = (task, source)
             self.rows.append(row)
             return
-        kept, kept_task, kept_source = first
-        if kept_task == task and kept_source == source:
+        kept_task, kept_source = self._made_from.get(kept, (kept, ""))
+        if (kept_task, kept_source) == (task, source):
             return
         names = (kept_source or _name(kept), source or _name(row))
         if self._covered and kept_task != task:

@@ -168,7 +168,10 @@ def _prepared(
         root.manifest(plan.cohort_id): manifest.dump(),
     }
     changed = {path: data for path, data in wanted.items() if _bytes(path) != data}
-    previous, problems = _previous(root, plan.cohort_id)
+    if root.membership(plan.cohort_id) in changed:
+        previous, problems = _previous(root, plan.cohort_id)
+    else:
+        previous, problems = tuple(Member(row.stage, row.gen_id) for row in plan.rows), ()
     return Prepared(
         plan=evolve(plan, notices=(*plan.notices, *problems)),
         manifest=manifest,
@@ -198,7 +201,7 @@ def _refuse_migrated(root: DataRoot, prepared: Prepared) -> None:
 def _previous(
     root: DataRoot, cohort_id: str
 ) -> tuple[tuple[Member, ...] | None, tuple[Problem, ...]]:
-    """Return the members that the cohort has, None with the reason where that cannot be told."""
+    """Return the members that the file names, None with the reason where that cannot be told."""
     try:
         return read_membership(root, cohort_id), ()
     except AdapterError as error:

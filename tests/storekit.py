@@ -250,10 +250,14 @@ _EVALUATION_ONLY = "evaluation-only-2026"
 _PER_DRAFT = 1 + 1 + 16  # one essay a draft, 4 templates x 2 models x 2 replicates an essay
 
 
-def _drafts_of(number: int, share: int, combos: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield cohort number's draft tasks: the first is every cohort's, the others mostly its own."""
+def _drafts_of(
+    number: int, share: int, combos: list[str], *, overlap: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield cohort number's draft tasks: the first is every cohort's, the others mostly its own;
+    without overlap all are its own."""
     for index in range(share):
         place = 0 if index == 0 else 1 + index + number * (share - 1 if share > 2 else 1)
+        place = place if overlap else number * share + index
         place, template = divmod(place, len(DRAFT_TEMPLATES))
         place, model = divmod(place, len(GENERATION_MODELS))
         place, combo = divmod(place, len(combos))
@@ -265,8 +269,8 @@ def _drafts_of(number: int, share: int, combos: list[str]) -> Iterator[dict[str,
         }
 
 
-def _cohort(name: str, number: int, share: int, combos: list[str]) -> Iterator[Made]:
-    """Yield one cohort's generations, parents first."""
+def _cohort(name: str, tasks: Iterable[dict[str, Any]]) -> Iterator[Made]:
+    """Yield the generations of one cohort that has these draft tasks, parents first."""
     minting = dict(zip(STAGES, _COHORTS[name], strict=True))
 
     def mint(stage: str, task: dict[str, Any], mode: str, parent: Made | None) -> Made:
@@ -282,7 +286,7 @@ def _cohort(name: str, number: int, share: int, combos: list[str]) -> Iterator[M
             parent=parent,
         )
 
-    for index, task in enumerate(_drafts_of(number, share, combos)):
+    for index, task in enumerate(tasks):
         draft = mint("draft", task, "llm", None)
         yield draft
         template = ESSAY_TEMPLATES[index % 2]
@@ -476,21 +480,27 @@ def make_store(
     faults: Collection[str] = (),
     files: Collection[str] = FILES,
     selection: str | None = "essays",
+    cohorts: Collection[str] = tuple(_COHORTS),
+    overlap: bool = True,
 ) -> Store:
     """Write a data root at `path` with about so many generations and return what is in it.
 
     `seed` moves which generations are seeded only; `oddities=()` and `faults=()` make a sound
     store; `files` are the content files written (`parsed.txt` and `raw.txt` decide the state);
-    `selection` is `essays`, `drafts` or None: which selection file there is.
+    `selection` is `essays`, `drafts` or None: which selection file there is; `cohorts` leaves out
+    the others, which makes the store smaller; without `overlap` no two cohorts share a task.
     """
     chance = random.Random(seed)
     share = max(1, round(generations / len(_COHORTS) / _PER_DRAFT))
-    combos = _combo_ids(max(3, share))
+    combos = _combo_ids(max(3, 2 * share))
     store = Store(path=path)
     known: dict[tuple[str, str], Made] = {}
     for number, name in enumerate(_COHORTS):
+        if name not in cohorts:
+            continue
         members = store.cohorts[name] = []
-        for made in _cohort(name, number, share, list(combos)):
+        tasks = _drafts_of(number, share, list(combos), overlap=overlap)
+        for made in _cohort(name, tasks):
             key = (made.stage, made.gen_id)
             members.append(key)
             if key in known:

@@ -26,8 +26,16 @@ def shape_record(parsed: ParsedId) -> dict[str, Any]:
 
 
 def print_shape(shape: dict[str, Any]) -> None:
-    print_table(("", ""), [(name, value) for name, value in shape.items() if value is not None])
+    _print_pairs(list(shape.items()))
     click.echo("this is what the text shows; --data-root DIR says the rest")
+
+
+def _print_pairs(pairs: list[tuple[str, object]]) -> None:
+    """Print names and values side by side; a value that is None is left out."""
+    shown = [(name, value) for name, value in pairs if value is not None]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        click.echo(f"{name:{width}}  {value}")
 
 
 def shape_difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +124,7 @@ def print_explanation(record: dict[str, Any]) -> None:
         rows += [("canonical", derivation["canonical"]), ("BLAKE3", derivation["blake3"])]
     rows += [("read leniently", words) for words in record["lenient"]]
     rows += [("problem", flaw["problem"]) for flaw in record["problems"]]
-    print_table(("", ""), [row for row in rows if row[1] is not None])
+    _print_pairs(rows)
     _print_related("ancestors", record["ancestors"])
     _print_related("children", record["children"])
     _print_related("the same task", record["duplicates"])
@@ -126,7 +134,8 @@ def _print_related(title: str, related: list[dict[str, Any]]) -> None:
     if not related:
         return
     rows = [(one["stage"], one["gen_id"], one["family"], one["v1"]) for one in related[:_SHOWN]]
-    print_table(("stage", "gen_id", "family", "v1 id"), rows, title=f"{title}: {len(related)}")
+    click.echo(f"\n{title}: {len(related)}")
+    print_table(("stage", "gen_id", "family", "v1 id"), rows)
     if len(related) > _SHOWN:
         click.echo(f"and {len(related) - _SHOWN} more (--json lists all)")
 
@@ -175,8 +184,8 @@ def print_difference(document: dict[str, Any]) -> None:
     for level in document["levels"]:
         if level["differences"]:
             rows = [(one["field"], one["a"], one["b"]) for one in level["differences"]]
-            title = f"{level['stage']} {level['a']} / {level['b']}"
-            print_table(("field", "a", "b"), rows, title=title)
+            click.echo(f"\n{level['stage']} {level['a']} and {level['b']}")
+            print_table(("field", "a", "b"), rows)
     if document["minting"]:
         rows = [(one["field"], one["a"], one["b"]) for one in document["minting"]]
         print_table(("minted by", "a", "b"), rows)

@@ -49,16 +49,20 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
             if fields:
                 raise click.UsageError("--stdin takes every field from its lines: give no other")
             return _derive_lines(stage, scheme, as_json)
+        missing = [_option(name) for name in _required(cls) if name not in fields]
+        if missing:
+            raise click.UsageError(f"missing {', '.join(missing)} (or --stdin)")
         derived = _derived(stage, scheme, fields)
         print_json(derived) if as_json else click.echo(derived["gen_id"])
         return 0
 
     command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
     for attribute in attrs.fields(cls):
-        option = f"--{attribute.name.replace('_', '-')}"
         kind = click.IntRange(1, MAX_REPLICATE) if attribute.name == _NUMBER else click.STRING
         note = "" if attribute.default is attrs.NOTHING else " (may be left out)"
-        click.option(option, type=kind, help=f"The {stage}'s {attribute.name}{note}.")(command)
+        click.option(
+            _option(attribute.name), type=kind, help=f"The {stage}'s {attribute.name}{note}."
+        )(command)
     click.option(
         "--scheme",
         type=click.Choice(list(SCHEMES)),
@@ -71,6 +75,14 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
     return json_option(command)
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _required(cls: type[Signature[Any]]) -> list[str]:
+    return [one.name for one in attrs.fields(cls) if one.default is attrs.NOTHING]
+
+
 for _stage, _cls in STAGES.items():
     derive.add_command(_derive_command(_stage, _cls))
 
@@ -78,12 +90,8 @@ for _stage, _cls in STAGES.items():
 def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the id and how it came about. AdapterError: a field is missing or unknown.
     GenIdError: a value is refused."""
-    known = {attribute.name: attribute for attribute in attrs.fields(STAGES[stage])}
-    missing = [
-        name
-        for name, attribute in known.items()
-        if name not in fields and attribute.default is attrs.NOTHING
-    ]
+    known = [attribute.name for attribute in attrs.fields(STAGES[stage])]
+    missing = [name for name in _required(STAGES[stage]) if name not in fields]
     unknown = [name for name in fields if name not in known]
     problems = [
         Problem(where=f"{stage}.{name}", message="is missing", remedy=f"give {name}")

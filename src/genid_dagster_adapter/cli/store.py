@@ -234,7 +234,7 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"\n{code}: {len(found)}. {found[0].kind.meaning}")
         click.echo(f"  remedy: {found[0].kind.remedy}")
         for finding in found[:_SHOWN]:
-            click.echo(f"  {finding.where}: {finding.message}")
+            click.echo(f"  {finding.where}: {finding.words}")
         if len(found) > _SHOWN:
             click.echo(f"  and {len(found) - _SHOWN} more (--json lists all)")
     click.echo(f"\n{len(result.findings)} findings")

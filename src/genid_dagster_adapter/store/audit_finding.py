@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from genid_dagster_adapter.store.findings import KINDS, FindingKind
+
+_SHOWN: Final = 80  # characters of a wrong value
 
 
 @frozen(kw_only=True)
@@ -22,6 +24,14 @@ class Finding:
     message: str
     ids: tuple[tuple[str, str], ...] = ()
     details: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The message with the value that is wrong, if any, cut to a length for reading."""
+        if "value" not in self.details:
+            return self.message
+        shown = repr(self.details["value"])
+        return f"{self.message} (got {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'})"
 
     @property
     def kind(self) -> FindingKind:

@@ -102,7 +102,7 @@ def _overview(audit: Audit) -> str:
 
 def _section(code: str, found: Sequence[Finding]) -> str:
     rows = [
-        (one.where, one.message, ", ".join(f"{stage} {gen_id}" for stage, gen_id in one.ids))
+        (one.where, one.words, ", ".join(f"{stage} {gen_id}" for stage, gen_id in one.ids))
         for one in found
     ]
     kind = found[0].kind

@@ -126,7 +126,7 @@ def signature(
     cls = STAGES[generation.stage]
     values = {name: getattr(generation, name) for name in _FIELDS[generation.stage]}
     values["replicate"] = generation.effective_replicate
-    if parent_gen_id is not None:
+    if "parent_gen_id" in values:  # a draft has none, whatever its metadata says
         values["parent_gen_id"] = parent_gen_id
     if "llm_model_id" in values:
         values["llm_model_id"] = llm_model_id

@@ -22,8 +22,8 @@ from genid_dagster_adapter.store.index_rows import SELECT, Content, Indexed, ind
 from genid_dagster_adapter.store.layout import PARSED, RAW, STAGES, DataRoot
 
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
-#: What SQLite says of a file that is not what it was: torn, overwritten, no database.
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA}
+#: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _LAST: Final = "\U0010ffff"
 
 

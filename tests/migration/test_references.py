@@ -39,6 +39,7 @@ DRAFT, ESSAY = References(MAPPING, "draft"), References(MAPPING, "essay")
         (DRAFT, {"path": f"/data/gens/draft/{OLD}/raw.txt"},
          {"path": f"/data/gens/draft/{NEW}/raw.txt"}),
         (DRAFT, {"path": f"gens/draft/{OLD}"}, {"path": f"gens/draft/{NEW}"}),
+        (References(MAPPING, "evaluation"), {"parent_gen_id": "hand"}, {"parent_gen_id": "d_hand"}),
         (DRAFT, {"source": OLD}, {"source": NEW}),
         (DRAFT, {"adopted_from": OLD}, {"adopted_from": NEW}),
         (DRAFT, [{"gen_id": OLD}, OLD], [{"gen_id": NEW}, NEW]),
@@ -57,7 +58,7 @@ def test_references_are_replaced(references: References, before: Any, after: Any
         {OLD: 1},
         {"path": f"othergens/draft/{OLD}"},
         {"prompt": f"line\ngens/draft/{OLD}"},
-        {"parent_gen_id": OLD},
+        {"parent_gen_id": "nobody"},
     ],
 )
 def test_what_is_no_reference_stays(document: Any) -> None:
@@ -102,7 +103,7 @@ def test_metadata_gets_its_id_parent_number_and_where_it_came_from() -> None:
     before = {
         "gen_id": "x",
         "parent_gen_id": OLD,
-        "kept": [1.5, {"gen_id": "no"}],
+        "kept": [1.5, {"a": "no"}],
         "replicate": "1",
     }
     assert [

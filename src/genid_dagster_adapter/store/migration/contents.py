@@ -8,7 +8,6 @@ from typing import Final
 
 from attrs import field, frozen
 
-from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.layout import (
     METADATA,
     PARSED_METADATA,
@@ -107,11 +106,10 @@ class Contents:
         return retarget(entry.fingerprint[1], folder, str(self.root.path), self.mapping)
 
     def _parents(self, decision: Decision) -> list[str | None]:
-        source = decision.source
-        old = source.parent_gen_id
-        if old is None or source.stage not in PARENT_STAGE:
-            return [old, old]
-        return [old, self.mapping[PARENT_STAGE[source.stage]].get(old, old)]
+        old = decision.source.parent_gen_id
+        if old is None:
+            return [None, None]
+        return [old, References(self.mapping, decision.source.stage).new_parent(old) or old]
 
 
 def _record(

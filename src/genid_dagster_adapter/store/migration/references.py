@@ -63,14 +63,25 @@ class References:
 
     def new_text(self, key: str | None, value: str) -> str | None:
         """Return what a text under `key` becomes; None: it names nothing that moves."""
-        if key in _NEVER or (key in _PARENT and self.stage not in PARENT_STAGE):
+        if key in _NEVER:
             return None
+        if key in _PARENT:
+            return self.new_parent(value)
         stage = self._stage(key)
         if stage is not None:
             return self.mapping[stage].get(value)
         if "gens/" in value:
             return self._path(value)
         return self._by_shape(value)
+
+    def new_parent(self, old: str) -> str | None:
+        """Return a parent's new id; one of a stage that cannot be the parent's follows as well, so
+        that what is wrong stays findable."""
+        right = PARENT_STAGE.get(self.stage)
+        for stage in (*([] if right is None else [right]), *STAGES):
+            if old in self.mapping[stage]:
+                return self.mapping[stage][old]
+        return None
 
     def new_words(self, text: str) -> str:
         """Return prose with every word replaced that is an old id of an unmistakable shape, and
@@ -81,8 +92,6 @@ class References:
     def _stage(self, key: str | None) -> str | None:
         if key in {"gen_id", "gen_ids", "adopted_from"}:
             return self.stage
-        if key in _PARENT:
-            return PARENT_STAGE[self.stage]
         return _BY_KEY.get(key or "")
 
     def _path(self, value: str) -> str | None:
@@ -267,6 +276,8 @@ def retarget(target: str, folder: str, root: str, mapping: IdMapping) -> str | N
     first = root.count("/") + 1 if inside else 0
     for at, part in enumerate(parts[first:], start=first):
         if part == "..":
+            if not place:
+                return None  # it leads out of the data root
             place = place[:-1]
         elif part not in ("", "."):
             place = [*place, part]

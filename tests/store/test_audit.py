@@ -100,6 +100,16 @@ def _append(path: Path, text: str) -> None:
     path.write_text(path.read_text() + text)
 
 
+def _case_collision(store: Store) -> None:
+    _twin(store, "case", replicate=8)
+    _twin(store, "CASE", replicate=9)
+
+
+def _drift(store: Store) -> None:
+    for path in (store.path / "templates/evaluation").iterdir():
+        _append(path, "changed")
+
+
 _WAYS: dict[str, Callable[[Store], object]] = {
     findings.METADATA_MISSING: lambda store: _metadata(store).unlink(),
     findings.METADATA_EMPTY: lambda store: _metadata(store).write_bytes(b""),
@@ -118,15 +128,10 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     ),
     findings.CYCLE: _cycle,
     findings.DUPLICATE: lambda store: _twin(store, "twin"),
-    findings.CASE_COLLISION: lambda store: (
-        _twin(store, "case", replicate=8),
-        _twin(store, "CASE", replicate=9),
-    ),
+    findings.CASE_COLLISION: _case_collision,
     findings.STRAY_ENTRY: lambda store: (store.path / "gens/draft/notes.txt").write_text("x"),
     findings.UNPARSED: lambda store: (_content(store) / "parsed.txt").unlink(),
-    findings.CONTENT_DRIFT: lambda store: [
-        _append(path, "changed") for path in (store.path / "templates/evaluation").iterdir()
-    ],
+    findings.CONTENT_DRIFT: _drift,
     findings.RECORD_MALFORMED: lambda store: (_content(store) / "raw_metadata.json").write_text(
         "["
     ),
@@ -137,9 +142,8 @@ _WAYS: dict[str, Callable[[Store], object]] = {
         store.path / "cohorts/one/membership.csv", "draft,not-there\n"
     ),
     findings.GENERATION_WITHOUT_MEMBERSHIP: lambda store: (
-        shutil.copytree(store.path / "cohorts/one", store.path / "kept")
-        and (store.path / "cohorts/one/membership.csv").write_text("stage,gen_id\n")
-    ),
+        store.path / "cohorts/one/membership.csv"
+    ).write_text("stage,gen_id\n"),
     findings.PARTITION_WITHOUT_MEMBERSHIP: lambda store: None,
 }
 

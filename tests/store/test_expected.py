@@ -1,5 +1,7 @@
 """Expected ids, families and recomputing, against ids that the test-suite derives anew."""
 
+from typing import Any
+
 from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.metadata import Generation, read_generation
@@ -68,7 +70,12 @@ def test_a_v1_id_of_other_fields_is_a_problem_with_the_right_id(mixed: Store) ->
 def test_an_essay_by_a_model_of_its_own_has_it_in_its_id() -> None:
     """The model counts where it is not the draft's, after folding; phase-1 cannot tell it."""
     above = Ancestor(v1="d_x", phase_1="d_y", task_id="t", llm_model_id=" GPT ", replicate=1)
-    fields = {"stage": "essay", "gen_id": "x", "parent_gen_id": "p", "template_id": "t"}
+    fields: dict[str, Any] = {
+        "stage": "essay",
+        "gen_id": "x",
+        "parent_gen_id": "p",
+        "template_id": "t",
+    }
     same = judge(Generation(**fields, llm_model_id="gpt", replicate=1), above)
     other = judge(Generation(**fields, llm_model_id="claude", replicate=1), above)
     none = judge(Generation(**fields, replicate=1), above)

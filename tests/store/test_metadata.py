@@ -97,14 +97,16 @@ def test_any_other_replicate_is_wrong(value: object) -> None:
 @pytest.mark.parametrize("value", [..., None, ""])
 def test_a_missing_field_is_named(name: str, value: object) -> None:
     """Absent, null and empty are all missing."""
-    assert [("field-missing", name)] == _codes(_read(**{name: value}))
+    changes: dict[str, Any] = {name: value}
+    assert [("field-missing", name)] == _codes(_read(**changes))
 
 
 @pytest.mark.parametrize("name", ["combo_id", "template_id", "llm_model_id", "parent_gen_id"])
 @pytest.mark.parametrize("value", [7, True, ["x"], {"a": 1}, 1.5])
 def test_a_field_of_the_wrong_type_is_named_with_its_value(name: str, value: object) -> None:
     """Nothing is converted to text."""
-    found = _read(**{name: value})
+    changes: dict[str, Any] = {name: value}
+    found = _read(**changes)
     assert None is getattr(found, name)
     assert [("field-wrong", name, value)] == [
         (flaw.code, flaw.field, flaw.value) for flaw in found.problems

@@ -21,6 +21,7 @@ _REMEDIES: Final = {
     errno.EROFS: "the file system is read-only: use a data root that can be written",
     errno.ENOSPC: "make room on the disk and run the command again: it goes on where it stopped",
     errno.EDQUOT: "make room in the quota and run the command again: it goes on where it stopped",
+    errno.ENOLCK: "the file system gives no locks: mount it with them, or use a local disk",
     errno.ENOTDIR: "a file stands where a folder belongs: move it away",
     errno.EISDIR: "a folder stands where a file belongs: move it away",
 }

@@ -9,6 +9,7 @@ but a migration gets the lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -126,6 +127,9 @@ def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
         except OSError as error:
             with guarded(root):
                 raise error
+        except NotImplementedError as error:  # how filelock before 4 says that there is no flock
+            with guarded(root):
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), lock.lock_file) from error
         else:
             return
 

@@ -1,4 +1,4 @@
-"""The distribution: what an install brings, what it starts with, what it says when a part is absent."""
+"""The distribution: what an install brings, and what it says where a part is absent."""
 
 import os
 import shutil
@@ -61,7 +61,8 @@ def test_the_wheel_holds_both_packages_their_types_and_the_licence(built: Path) 
 def test_the_sdist_holds_the_specification_and_the_tests(built: Path) -> None:
     """The sdist carries what a packager needs to check it: SPEC.md, CHANGELOG.md and the tests."""
     (sdist,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"SPEC.md", "CHANGELOG.md", "LICENSE", "tests/conftest.py"} <= names
 
 

@@ -23,7 +23,9 @@ def committed(project: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("pattern", [ADDRESS, HOME], ids=["package index", "home folder"])
-def test_no_committed_file_names_one_machine(committed: list[Path], pattern: re.Pattern[bytes]) -> None:
+def test_no_committed_file_names_one_machine(
+    committed: list[Path], pattern: re.Pattern[bytes]
+) -> None:
     """No committed file holds the address of a package index or the path of somebody's home."""
     here = Path(__file__)
     found = [path.name for path in committed if path != here and pattern.search(path.read_bytes())]

@@ -52,7 +52,8 @@ def sessions(page: Path) -> list[list[Step]]:
 
 
 def _steps(page: str, first: int, body: str) -> Iterator[Step]:
-    command, shown, at = "", [], first
+    command, at = "", first
+    shown: list[str] = []
     for number, line in enumerate(body.splitlines(), start=first):
         if line.startswith("$ "):
             if command:

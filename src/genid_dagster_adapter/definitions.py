@@ -6,6 +6,7 @@ result merges into any project.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -54,6 +55,7 @@ def build_definitions(
     """
     root = _data_root(data_root, environ)
     state = Rollout.from_env(environ) if rollout is None else rollout
+    _accept_young_interfaces()
     cohort = build_cohort_assets(
         data_root=root,
         rollout=state,
@@ -95,7 +97,7 @@ def build_definitions(
         asset_checks=[checks],
         jobs=[
             dg.define_asset_job(  # in one process: its steps are short
-                f"{name}_cohort",
+                cohort_job_name(key_prefix),
                 dg.AssetSelection.assets(*cohort) | dg.AssetSelection.checks(checks),
                 executor_def=dg.in_process_executor,
                 description="Build a cohort and check it.",
@@ -104,6 +106,18 @@ def build_definitions(
         sensors=[sensor] if stages else [],
         executor=executor,
     )
+
+
+def cohort_job_name(key_prefix: Sequence[str] = ()) -> str:
+    """Return the name of the job that builds a cohort."""
+    return "_".join([*key_prefix, "genid_cohort"])
+
+
+def _accept_young_interfaces() -> None:
+    """Keep Dagster quiet about interfaces that it may still change: they are used knowingly, and
+    the lowest and highest Dagster are tested."""
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(dagster|genid)")
 
 
 def _data_root(given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:

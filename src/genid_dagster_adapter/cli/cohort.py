@@ -1,0 +1,360 @@
+"""`genid cohort`: build, compare, run, list, status."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from genid_dagster_adapter.building import Built
+from genid_dagster_adapter.cli._cohort_options import (
+    asset_prefix,
+    build_options,
+    cohort_option,
+    instance_options,
+)
+from genid_dagster_adapter.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from genid_dagster_adapter.cli.cohort_run import run
+from genid_dagster_adapter.cohort.build import Options, Report, compare
+from genid_dagster_adapter.cohort.compare import Change, Comparison
+from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded, recorded_rollout
+from genid_dagster_adapter.cohort.membership import read_membership
+from genid_dagster_adapter.rollout import FLAG, Rollout
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_dagster_adapter.store.lookup import resolver
+from genid_dagster_adapter.store.memberships import read_memberships
+from genid_dagster_adapter.workload import Standing, failed_members, standing
+
+_SHOWN = 20  # lines of a list that people read
+
+
+@click.group()
+def cohort() -> None:
+    """Build, compare, run and look at cohorts.
+
+    The rollout state is DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
+    """
+
+
+cohort.add_command(run)
+
+
+@cohort.command()
+@data_root_option
+@cohort_option
+@build_options
+@instance_options
+@json_option
+def build(
+    *,
+    root: DataRoot,
+    cohort_id: str | None,
+    options: Mapping[str, Any],
+    assets: str,
+    partitions: str,
+    as_json: bool,
+) -> int:
+    """Write a cohort's membership and metadata and register its partitions.
+
+    A second build changes nothing. A refused one writes nothing (exit status 1).
+    """
+    from genid_dagster_adapter.cli._cohort_build import build_in_dagster
+
+    with progress_bar("building") as progress:
+        built, added = build_in_dagster(
+            root,
+            given_cohort_id(cohort_id, os.environ),
+            Rollout.from_env(),
+            options,
+            progress=progress,
+            key_prefix=asset_prefix(assets),
+            partition_prefix=partitions,
+        )
+    if as_json:
+        print_json(built_record(built, added))
+    else:
+        print_built(built, added)
+    return 0
+
+
+def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
+    """Return a build as JSON values."""
+    report, plan = built.report, built.report.plan
+    rows = plan.counts()
+    return {
+        "cohort_id": plan.cohort_id,
+        "mode": str(plan.mode),
+        "rollout": plan.rollout.label,
+        "scheme": plan.rollout.scheme,
+        "stages": {
+            stage: {
+                "rows": rows[stage],
+                "new_metadata": report.new[stage],
+                "already_there": report.existing[stage],
+                "partitions_added": added[stage],
+            }
+            for stage in STAGES
+        },
+        "files": list(report.files),
+        "dropped": [list(member) for member in report.prepared.dropped],
+        "kept_membership": report.kept,
+        "folded": len(plan.folded),
+        "fill_up": None
+        if plan.fill_up is None
+        else {
+            "added": plan.fill_up.added,
+            "missing_cells": len(plan.fill_up.missing),
+            "covered_essays": list(plan.fill_up.covered_essays),
+        },
+        "repeated_work": [
+            {"stage": one.stage, "gen_id": one.gen_id, "held": list(one.held)}
+            for one in built.repeats
+        ],
+        "rollout_changes": None
+        if report.changes is None
+        else {
+            "before": report.changes.before.label,
+            "after": report.changes.after.label,
+            "ids_changed": report.changes.changed(),
+        },
+        "notices": [str(problem) for problem in plan.notices],
+    }
+
+
+def print_built(built: Built, added: Mapping[str, int]) -> None:
+    """Print a build for people."""
+    report, plan = built.report, built.report.plan
+    scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
+    click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
+    rows = plan.counts()
+    print_table(
+        ("stage", "rows", "new metadata", "already there", "partitions added"),
+        [(s, rows[s], report.new[s], report.existing[s], added[s]) for s in STAGES],
+    )
+    for line in _remarks(built, report):
+        click.echo(line)
+
+
+def _remarks(built: Built, report: Report) -> list[str]:
+    """Return what an operator should know beside the figures."""
+    plan, lines = report.plan, []
+    if plan.fill_up is not None:
+        covered = len(plan.fill_up.covered_essays)
+        lines.append(
+            f"fill-up: {plan.fill_up.added} evaluations added in {len(plan.fill_up.missing)} "
+            f"cells; {covered} essays were fully covered"
+        )
+    if plan.folded:
+        lines.append(f"folded: {len(plan.folded)} tasks came to an id that was there already")
+    if report.changes is not None:
+        before, after = report.changes.before.label, report.changes.after.label
+        counts = ", ".join(f"{n} {stage}" for stage, n in report.changes.changed().items())
+        lines.append(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
+    dropped = report.prepared.dropped
+    if dropped:
+        lines.append(f"dropped: {len(dropped)} former members; kept in {report.kept}")
+        lines += [f"  {stage} {gen_id}" for stage, gen_id in dropped[:_SHOWN]]
+        lines += [f"  and {len(dropped) - _SHOWN} more"] if len(dropped) > _SHOWN else []
+    if built.repeats:
+        lines.append(
+            f"repeated work: {len(built.repeats)} members would be paid for although the store "
+            "has their work under another id (`genid store adopt` takes it over)"
+        )
+        lines += [f"  {one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats][
+            :_SHOWN
+        ]
+    return [*lines, *(f"notice: {problem}" for problem in plan.notices)]
+
+
+@cohort.command("compare")
+@data_root_option
+@cohort_option
+@click.option("--before", help="The state to compare with (default: the last build's, else off).")
+@click.option("--after", help=f"The state to look at (default: {FLAG}, else all stages).")
+@click.option("--scheme", help="The scheme of --after (default: DD_GEN_ID_SCHEME, else v1).")
+@click.option("--changed", is_flag=True, help="Only the members whose id differs.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a member.")
+@json_option
+def compare_command(
+    *,
+    root: DataRoot,
+    cohort_id: str | None,
+    before: str | None,
+    after: str | None,
+    scheme: str | None,
+    changed: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> int:
+    """Say what another rollout state would change, without writing to the data root.
+
+    Old id -> new id for each member, counts by stage, and which exist under either.
+    """
+    found = _compare(root, given_cohort_id(cohort_id, os.environ), before, after, scheme)
+    changes = [one for one in found.changes if one.changed or not changed]
+    if as_json:
+        print_json(_comparison_record(found, changes))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, _change_record(None).keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(_change_record, changes))
+    else:
+        click.echo(f"before: {found.before.label}, after: {found.after.label}")
+        print_table(("stage", "members", "ids that differ", "exist before", "exist after"),
+                    [tuple(row.values()) for row in _stage_counts(found)])  # fmt: skip
+        rows = [tuple(_change_record(one).values()) for one in changes]
+        print_table(("stage", "old id", "new id", "old exists", "new exists"), rows)
+    return 0
+
+
+def _compare(
+    root: DataRoot, cohort_id: str | None, before: str | None, after: str | None, scheme: str | None
+) -> Comparison:
+    flag = after if after is not None else os.environ.get(FLAG) or "all"
+    rollout = Rollout.parse(
+        "true" if flag == "all" else flag, scheme or os.environ.get("DD_GEN_ID_SCHEME")
+    )
+    options = Options(rollout=rollout, cohort_id=cohort_id, rebuild_migrated=True)
+    with StoreIndex.fresh(root, persist=False) as index:
+        if before is not None:
+            earlier = Rollout.parse("true" if before == "all" else before, rollout.scheme)
+        elif cohort_id is not None:
+            earlier = recorded_rollout(root, cohort_id) or Rollout.OFF
+        else:
+            earlier = Rollout.OFF
+        return compare(root, options, earlier, resolve=resolver(index))
+
+
+def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, Any]:
+    return {
+        "before": {"rollout": found.before.label, "scheme": found.before.scheme},
+        "after": {"rollout": found.after.label, "scheme": found.after.scheme},
+        "stages": {row.pop("stage"): row for row in _stage_counts(found)},
+        "members": [_change_record(one) for one in changes],
+    }
+
+
+def _stage_counts(found: Comparison) -> list[dict[str, Any]]:
+    changed = found.changed()
+    return [
+        {
+            "stage": stage,
+            "members": sum(one.stage == stage and one.new is not None for one in found.changes),
+            "changed": changed[stage],
+            "exist_before": sum(one.stage == stage and one.old_exists for one in found.changes),
+            "exist_after": sum(one.stage == stage and one.new_exists for one in found.changes),
+        }
+        for stage in STAGES
+    ]
+
+
+def _change_record(change: Change | None) -> dict[str, Any]:
+    """Return one member as a row; None gives the columns."""
+    if change is None:
+        return dict.fromkeys(("stage", "old_gen_id", "new_gen_id", "old_exists", "new_exists"))
+    return {
+        "stage": change.stage,
+        "old_gen_id": None if change.old is None else change.old.gen_id,
+        "new_gen_id": None if change.new is None else change.new.gen_id,
+        "old_exists": change.old_exists,
+        "new_exists": change.new_exists,
+    }
+
+
+@cohort.command("list")
+@data_root_option
+@json_option
+def list_command(root: DataRoot, as_json: bool) -> int:
+    """List the cohorts with their members and how many of them are made."""
+    found = read_memberships(root)
+    records = []
+    for cohort_id in found.members:
+        standings = (
+            standing(root, read_membership(root, cohort_id))
+            if not any(
+                where.startswith(f"{root.relative(root.membership(cohort_id))}:")
+                for where, _ in found.malformed
+            )
+            else {}
+        )
+        records.append(_cohort_record(root, cohort_id, standings))
+    if as_json:
+        print_json({"cohorts": records, "malformed": [list(one) for one in found.malformed]})
+        return 0
+    columns = ("cohort_id", "rollout", "migrated", "members", "made", "missing", "failed")
+    print_table(columns, [[record[column] for column in columns] for record in records])
+    for where, message in found.malformed:
+        click.echo(f"{where}: {message}")
+    return 0
+
+
+def _cohort_record(
+    root: DataRoot, cohort_id: str, standings: Mapping[str, Standing]
+) -> dict[str, Any]:
+    recorded = read_recorded(root, cohort_id)
+    rollout = None if recorded is None else recorded.rollout
+    values = standings.values()
+    return {
+        "cohort_id": cohort_id,
+        "rollout": "unknown" if rollout is None else rollout.label,
+        "migrated": None if recorded is None else recorded.migrated,
+        "members": sum(one.members for one in values),
+        "made": sum(one.made for one in values),
+        "missing": sum(one.missing for one in values),
+        "failed": sum(one.failed + one.unparsed for one in values),
+    }
+
+
+@cohort.command()
+@data_root_option
+@cohort_option
+@json_option
+def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
+    """Show a cohort's members by stage: made, missing, failed, and why they failed."""
+    from genid_dagster_adapter.cli._cohort_build import known_cohort_id
+
+    known = known_cohort_id(root, given_cohort_id(cohort_id, os.environ), Rollout.from_env())
+    members = read_membership(root, known)
+    found, failed = standing(root, members), failed_members(root, members)
+    if as_json:
+        stages = {stage: _standing_record(one) for stage, one in found.items()}
+        reasons = [
+            {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
+            for one in failed
+        ]
+        print_json({"cohort_id": known, "stages": stages, "failures": reasons})
+        return 0
+    click.echo(f"cohort {known}")
+    columns = ("members", "made", "missing", "failed", "unparsed")
+    print_table(
+        ("stage", *columns),
+        [(stage, *_standing_record(one).values()) for stage, one in found.items()],
+    )
+    for one in failed[:_SHOWN]:
+        click.echo(f"{one.state}: {one.stage} {one.gen_id}: {one.reason}")
+    if len(failed) > _SHOWN:
+        click.echo(f"and {len(failed) - _SHOWN} more (--json lists all)")
+    if failed:
+        click.echo("`genid cohort run --retry-failed` tries them again")
+    return 0
+
+
+def _standing_record(one: Standing) -> dict[str, int]:
+    return {
+        "members": one.members,
+        "made": one.made,
+        "missing": one.missing,
+        "failed": one.failed,
+        "unparsed": one.unparsed,
+    }

@@ -1,0 +1,116 @@
+"""Make the missing members of a built cohort through Dagster, in this process.
+
+Only what is missing is requested: Dagster itself never skips. Members whose content is there and
+that Dagster has no record of are taken along, which records them as reused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+import dagster as dg
+from genid_dagster_adapter.assets import register_members
+from genid_dagster_adapter.cohort.membership import read_membership
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.generation import (
+    Generator,
+    Outcome,
+    has_content,
+    is_ready,
+    recover,
+)
+from genid_dagster_adapter.instance import open_instance
+from genid_dagster_adapter.launching import key_ranges, materialize_range
+from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.stage_assets import stage_asset_name
+from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_dagster_adapter.workload import Workload, plan_work
+
+Progress = Callable[[int, int], None]
+
+
+@frozen(kw_only=True)
+class Done:
+    """What a run did: each outcome in order, the work it set out to do, whether it was stopped."""
+
+    outcomes: tuple[Outcome, ...]
+    workload: Workload
+    interrupted: bool
+
+
+def run_members(
+    root: DataRoot,
+    cohort_id: str,
+    generate: Generator,
+    *,
+    rollout: Rollout,
+    concurrency: int,
+    max_calls: int | None,
+    retry_failed: bool,
+    progress: Progress,
+    key_prefix: Sequence[str] = (),
+    partition_prefix: str = "",
+) -> Done:
+    """Make what is missing, drafts first; an interrupt ends it after the calls in flight.
+
+    AdapterError: the membership cannot be read, or Dagster's instance cannot be opened.
+    """
+    recover(root)
+    members = read_membership(root, cohort_id)
+    work = plan_work(root, members, retry_failed=retry_failed, max_calls=max_calls)
+    outcomes: list[Outcome] = []
+    total = len(work.todo)
+
+    def observe(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        progress(sum(one.kind != "reused" for one in outcomes), total)
+
+    definitions = build_definitions(
+        data_root=root.path,
+        generate=generate,
+        rollout=rollout,
+        key_prefix=key_prefix,
+        partition_prefix=partition_prefix,
+        concurrency=concurrency,
+        observer=observe,
+        environ=os.environ,
+    )
+    config = {"concurrency": concurrency, "pay_again": retry_failed}
+    interrupted = False
+    with open_instance(root) as instance:
+        register_members(instance, root, cohort_id, prefix=partition_prefix)
+        try:
+            for stage in STAGES:
+                key = dg.AssetKey([*key_prefix, stage_asset_name(stage)])
+                for keys in _ranges(instance, root, stage, work, key=key, prefix=partition_prefix):
+                    materialize_range(
+                        definitions, stage, instance, keys, config, key_prefix=key_prefix
+                    )
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            interrupted = True
+    return Done(outcomes=tuple(outcomes), workload=work, interrupted=interrupted)
+
+
+def _ranges(
+    instance: dg.DagsterInstance,
+    root: DataRoot,
+    stage: str,
+    work: Workload,
+    *,
+    key: dg.AssetKey,
+    prefix: str,
+) -> list[tuple[str, str]]:
+    """Return the ranges of keys to materialize in a stage: what is to be made and can be by now,
+    and what is made and not recorded."""
+    recorded = instance.get_materialized_partitions(key)
+    made = [one.gen_id for one in work.made if one.stage == stage and one.gen_id not in recorded]
+    ready = [gen_id for gen_id in work.of(stage) if is_ready(root, stage, gen_id)]
+    return key_ranges(
+        registered(instance, stage, prefix=prefix),
+        {*made, *ready},
+        lambda gen_id: has_content(root, stage, gen_id),
+    )

@@ -26,7 +26,7 @@ Tree = dict[str, tuple[Any, ...]]
 
 
 # -- the store -------------------------------------------------------------------------------------
-class _Builder:
+class Builder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.members: dict[str, list[tuple[str, str]]] = {}
@@ -66,7 +66,7 @@ class _Builder:
 
 def small_store(root: Path) -> Path:
     """Write a data root with duplicates to depth 3, a chain, a cycle, stays, links and reports."""
-    made = _Builder(root)
+    made = Builder(root)
     task = {"combo_id": "combo-a", "template_id": "dt", "llm_model_id": "m", "replicate": 1}
     first = made.draft(legacy_id("draft", "a__dt__m", "one"), "one")
     again = made.draft(legacy_id("draft", "a__dt__m", "two"), "two")
@@ -89,7 +89,7 @@ def small_store(root: Path) -> Path:
     return root
 
 
-def _cycle_and_chain(made: _Builder) -> None:
+def _cycle_and_chain(made: Builder) -> None:
     def named(combo: str, replicate: int) -> str:
         fields = {"combo_id": combo, "template_id": "dt", "llm_model_id": "m"}
         return v1_id("draft", {**fields, "replicate": replicate})
@@ -112,7 +112,7 @@ def _links(root: Path, draft: str, essay: str) -> None:
     (gens / "draft" / "notes.txt").write_text("no generation")
 
 
-def _other_files(root: Path, made: _Builder, draft: str, essay: str) -> None:
+def _other_files(root: Path, made: Builder, draft: str, essay: str) -> None:
     for cohort, members in made.members.items():
         folder = root / "cohorts" / cohort
         folder.mkdir(parents=True)

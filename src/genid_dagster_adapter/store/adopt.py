@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,19 +86,17 @@ def adopt(
     if dry_run:
         with StoreIndex.fresh(root, persist=False) as index:
             return _plan(root, index, cohort_id)
-    with guarded(root):
-        own.make_own(root)
-        with root_lock(root, ADOPTION):
-            _finish_interrupted(root)
-            with StoreIndex.fresh(root) as index:
-                planned = _plan(root, index, cohort_id)
-            if not planned.taken:
-                return planned
-            folder = _next_folder(root)
-            with Journal(folder / _JOURNAL) as journal:
-                journal.append("begin", members=[_described(root, one) for one in planned.taken])
-                _carry_out(root, folder, journal, advance)
-            return Adoption(
+    with guarded(root), _locked(root):
+        _finish_interrupted(root)
+        with StoreIndex.fresh(root) as index:
+            planned = _plan(root, index, cohort_id)
+        if not planned.taken:
+            return planned
+        folder = _next_folder(root)
+        with Journal(folder / _JOURNAL) as journal:
+            journal.append("begin", members=[_described(root, one) for one in planned.taken])
+            _carry_out(root, folder, journal, advance)
+        return Adoption(
                 adoption_id=folder.name, taken=planned.taken, skipped=planned.skipped
             )  # fmt: skip
 
@@ -108,7 +107,7 @@ def undo(root: DataRoot) -> list[str]:
     What was changed since stays as it is. AdapterError: there is none to take back, or the data
     root is in use.
     """
-    with guarded(root), root_lock(root, ADOPTION):
+    with guarded(root), _locked(root):
         for folder in reversed(_folders(root)):
             records, _ = read_records(folder / _JOURNAL)
             events = [record["event"] for record in records]
@@ -117,6 +116,13 @@ def undo(root: DataRoot) -> list[str]:
     remedy = "`genid store adopt` has to come first"
     problem = Problem(where=".genid/adoptions", message="there is none", remedy=remedy)
     raise AdapterError("there is no adoption to take back", [problem])
+
+
+@contextmanager
+def _locked(root: DataRoot) -> Iterator[None]:
+    own.make_own(root)
+    with root_lock(root, ADOPTION):
+        yield
 
 
 # -- deciding -------------------------------------------------------------------------------------

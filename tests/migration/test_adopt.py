@@ -1,0 +1,252 @@
+"""Content that the store has of a member's task is given to it, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.store import adopt as adopting
+from genid_dagster_adapter.store.adopt import adopt, undo
+from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.lock import root_lock
+from genid_dagster_adapter.store.migration import files, run
+from migrationkit import Builder, differences, killed_at, tree
+from storekit import make_store, v1_id
+
+DRAFT = {"combo_id": "combo-a", "template_id": "dt", "llm_model_id": "m", "replicate": 1}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the disk's cache alone."""
+    monkeypatch.setattr(files, "sync_filesystem", lambda path: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def _chain(made: Builder, tag: str, cohort: str, *, content: bool) -> tuple[str, str, str]:
+    """Write a draft, an essay over it and an evaluation over that, with ids made by hand."""
+    draft = made.draft(f"{tag}-d", cohort, content=content)
+    essay = made.essay(f"{tag}-e", draft, cohort, content=content)
+    return draft, essay, made.evaluation(f"{tag}-v", essay, cohort, content=content)
+
+
+def _members(made: Builder, cohort: str) -> tuple[str, str, str]:
+    """Write the same tasks under their v1 ids, without content."""
+    draft = made.draft(v1_id("draft", DRAFT), cohort, content=False)
+    task: dict[str, Any] = {"parent_gen_id": draft, "template_id": "et", "replicate": 1}
+    essay = made.essay(v1_id("essay", task), draft, cohort, content=False)
+    task = {"parent_gen_id": essay, "template_id": "vt", "llm_model_id": "j", "replicate": 1}
+    return draft, essay, made.evaluation(v1_id("evaluation", task), essay, cohort, content=False)
+
+
+def _memberships(made: Builder) -> DataRoot:
+    for cohort, members in made.members.items():
+        (made.root / "cohorts" / cohort).mkdir(parents=True)
+        rows = "".join(f"{stage},{gen_id}\n" for stage, gen_id in members)
+        (made.root / "cohorts" / cohort / "membership.csv").write_text(f"stage,gen_id\n{rows}")
+    return DataRoot.open(made.root)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Builder:
+    return Builder(tmp_path / "store")
+
+
+def _adopted(found: adopting.Adoption) -> dict[str, str]:
+    return {one.gen_id: one.adopted_from for one in found.taken}
+
+
+def test_members_get_the_content_of_their_task(made: Builder) -> None:
+    """By hard link, with `adopted_from`; nothing is renamed."""
+    old, new = _chain(made, "old", "one", content=True), _members(made, "two")
+    root = _memberships(made)
+    assert dict(zip(new, old, strict=True)) == _adopted(adopt(root))
+    for stage, member, source in zip(("draft", "essay", "evaluation"), new, old, strict=True):
+        mine, theirs = root.generation(stage, member), root.generation(stage, source)
+        assert (mine / "parsed.txt").samefile(theirs / "parsed.txt")
+        metadata = json.loads((mine / "metadata.json").read_bytes())
+        assert (member, source) == (metadata["gen_id"], metadata["adopted_from"])
+    with StoreIndex.fresh(root) as index:
+        for stage, member in zip(("draft", "essay", "evaluation"), new, strict=True):
+            found = index.get(stage, member)
+            assert found is not None
+            assert found.has_content
+
+
+def test_taking_back_gives_the_tree_from_before(made: Builder) -> None:
+    """Names, bytes, times, permissions, inodes."""
+    _chain(made, "old", "one", content=True)
+    _members(made, "two")
+    root = _memberships(made)
+    before = tree(root.path, inodes=True)
+    adopt(root)
+    assert 3 == len(undo(root))
+    assert [] == differences(before, tree(root.path, inodes=True))
+    with pytest.raises(AdapterError, match="no adoption"):
+        undo(root)
+
+
+def test_a_dry_run_writes_nothing(made: Builder) -> None:
+    """And says the same."""
+    _chain(made, "old", "one", content=True)
+    _members(made, "two")
+    root = _memberships(made)
+    before = tree(root.path, inodes=True)
+    found = adopt(root, dry_run=True)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    assert not root.own.exists()
+    assert found.taken == adopt(root).taken
+
+
+def test_adopting_again_does_nothing(made: Builder) -> None:
+    """No member is adopted twice, and no second record is made."""
+    _chain(made, "old", "one", content=True)
+    _members(made, "two")
+    root = _memberships(made)
+    adopt(root)
+    before = tree(root.path, inodes=True)
+    assert (None, ()) == ((again := adopt(root)).adoption_id, again.taken)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    assert 1 == len(os.listdir(root.own / "adoptions"))
+
+
+def test_only_the_cohort_that_is_named(made: Builder) -> None:
+    """Members of others stay as they are; an unknown cohort is an error."""
+    _chain(made, "old", "one", content=True)
+    _members(made, "two")
+    root = _memberships(made)
+    assert () == adopt(root, cohort_id="one").taken
+    assert 3 == len(adopt(root, cohort_id="two").taken)
+    with pytest.raises(AdapterError, match="three"):
+        adopt(root, cohort_id="three")
+
+
+def test_of_several_the_first_claimant_gives(made: Builder) -> None:
+    """With content, then by cohort, then by id."""
+    made.draft("z", "a", content=False)
+    made.draft("y", "b")
+    made.draft("x", "c")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    assert {member: "y"} == _adopted(adopt(_memberships(made)))
+
+
+def test_a_child_is_taken_only_with_the_text_it_was_made_from(made: Builder) -> None:
+    """An essay over another duplicate's draft is not one over the adopted draft."""
+    made.draft("a-draft", "a")
+    second = made.draft("b-draft", "b")
+    made.essay("b-essay", second, "b")
+    draft, essay, _ = _members(made, "new")
+    root = _memberships(made)
+    found = adopt(root)
+    assert {draft: "a-draft"} == _adopted(found)
+    assert [essay] == [one.gen_id for one in found.skipped]
+    text = root.generation("draft", "a-draft") / "parsed.txt"
+    (root.generation("draft", "b-draft") / "parsed.txt").write_bytes(text.read_bytes())
+    assert {essay: "b-essay"} == _adopted(adopt(root)), "the same text is as good"
+
+
+def test_what_is_paid_for_itself_is_not_overwritten(made: Builder) -> None:
+    """A member with raw.txt waits to be parsed."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    (made.root / "gens" / "draft" / member / "raw.txt").write_text("mine")
+    found = adopt(_memberships(made))
+    assert ((), [member]) == (found.taken, [one.gen_id for one in found.skipped])
+
+
+def test_without_hard_links_content_is_copied(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And can be taken back all the same."""
+    old, new = _chain(made, "old", "one", content=True), _members(made, "two")
+    root = _memberships(made)
+    before = tree(root.path)
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(95, os.strerror(95))
+
+    monkeypatch.setattr(files.os, "link", refuse)
+    adopt(root)
+    mine = root.generation("essay", new[1]) / "parsed.txt"
+    theirs = root.generation("essay", old[1]) / "parsed.txt"
+    assert not mine.samefile(theirs)
+    assert mine.read_bytes() == theirs.read_bytes()
+    undo(root)
+    assert [] == differences(before, tree(root.path))
+
+
+def test_content_that_changed_since_is_not_taken_back(made: Builder) -> None:
+    """What somebody wrote over the adopted file is theirs."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    adopt(root)
+    path = root.generation("draft", member) / "parsed.txt"
+    path.unlink()
+    path.write_text("written by hand")
+    undo(root)
+    assert "written by hand" == path.read_text()
+
+
+def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
+    """At every change to the disk: the next one finishes it, or undo removes every trace."""
+    for finish in (True, False):
+        point, tripped = 0, True
+        while tripped:
+            point += 1
+            made = Builder(tmp_path / f"{finish}-{point}")
+            made.draft("old", "one")
+            member = made.draft(v1_id("draft", DRAFT), "two", content=False)
+            root = _memberships(made)
+            root.own.mkdir()
+            before = tree(root.path)
+            with killed_at(point) as switch:
+                adopt(root)
+            tripped = switch.tripped
+            if finish:
+                adopt(root)
+                assert (root.generation("draft", member) / "parsed.txt").is_file()
+                assert (
+                    "adopted_from"
+                    in (root.generation("draft", member) / "metadata.json").read_text()
+                )
+            else:
+                with suppress(AdapterError):  # it had not begun
+                    undo(root)
+                assert [] == differences(before, tree(root.path)), point
+
+
+def test_an_adopted_member_migrates_first(made: Builder) -> None:
+    """It keeps its number; whose content it has is told by the new id."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    adopt(root)
+    run.migrate(root)
+    metadata = json.loads((root.generation("draft", member) / "metadata.json").read_bytes())
+    assert v1_id("draft", {**DRAFT, "replicate": 2}) == metadata["adopted_from"]
+
+
+def test_a_build_keeps_it_out(made: Builder) -> None:
+    """The data root's lock is taken."""
+    made.draft("old")
+    root = _memberships(made)
+    with root_lock(root, "test"), pytest.raises(AdapterError, match="in use"):
+        adopt(root)
+
+
+def test_on_a_mixed_store_only_seeded_members_are_adopted(tmp_path: Path) -> None:
+    """Every adopted member was without content, of a deterministic family, and now has some."""
+    store = make_store(tmp_path / "store", generations=600, oddities=())
+    root = DataRoot.open(store.path)
+    seeded = {made.gen_id for made in store.generations if made.state == "seeded"}
+    found = adopt(root)
+    assert {one.gen_id for one in found.taken} <= seeded
+    assert not {one.adopted_from for one in found.taken} & seeded

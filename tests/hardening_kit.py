@@ -28,7 +28,7 @@ Value = TypeVar("Value")
 Refusal = TypeVar("Refusal", bound=Exception)
 
 #: Examples of each fuzzing test; `tests/hardening/conftest.py` raises it for the long form.
-EXAMPLES = {"default": 60, "long": 3_000}
+EXAMPLES = {"default": 60, "long": 1_000}
 #: Seconds after which a command counts as hanging. Nothing here takes more than a few.
 HANGS = 120.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+from genid_dagster_adapter.cli._cohort_options import asset_prefix, instance_options
 from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
@@ -16,33 +16,15 @@ from genid_dagster_adapter.cli._output import (
     print_table,
     progress_bar,
 )
+from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import DataRoot
 
 if TYPE_CHECKING:
     import dagster as dg
-    from genid_dagster_adapter.migration_history import Target
     from genid_dagster_adapter.store.adopt import Adoption
     from genid_dagster_adapter.store.migration.planfile import Plan
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _SHOWN: Final = 20  # keys or skipped members that are printed for people
-
-
-def _dagster_options(command: Command) -> Command:
-    """Add what says which of Dagster's records are the host's."""
-    for option in (
-        click.option(
-            "--partition-prefix", default="", help="What the partition sets' names begin with."
-        ),
-        click.option(
-            "--asset-prefix",
-            default="",
-            metavar="A/B",
-            help="The key prefix of the generation assets.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -58,7 +40,7 @@ def _dagster_options(command: Command) -> Command:
 )
 @click.option("--plan", "expected", help="Execute only if the store still comes to this plan.")
 @click.option("--no-dagster", is_flag=True, help="Leave Dagster's records for sync-partitions.")
-@_dagster_options
+@instance_options
 @json_option
 def migrate(
     *,
@@ -68,8 +50,8 @@ def migrate(
     duplicates: Literal["renumber", "fail"],
     expected: str | None,
     no_dagster: bool,
-    asset_prefix: str,
-    partition_prefix: str,
+    assets: str,
+    partitions: str,
     as_json: bool,
 ) -> int:
     """Plan the move of every generation to its v1 id; carry it out with --execute.
@@ -91,7 +73,7 @@ def migrate(
         else:
             plan = run.plan(root, duplicates=duplicates, progress=progress)
     done = execute or resume
-    dagster = _follow(root, asset_prefix, partition_prefix) if done and not no_dagster else None
+    dagster = _follow(root, assets, partitions) if done and not no_dagster else None
     if as_json:
         print_json({**_plan_record(plan), "dagster": dagster})
     elif done:
@@ -146,7 +128,7 @@ def _print_done(plan: Plan, dagster: list[dict[str, Any]] | None, *, no_dagster:
     "is kept in the plan's folder."
 )  # fmt: skip
 @click.option("--no-dagster", is_flag=True, help="Leave Dagster's records for sync-partitions.")
-@_dagster_options
+@instance_options
 @json_option
 def rollback(
     *,
@@ -154,8 +136,8 @@ def rollback(
     plan_id: str | None,
     force: bool,
     no_dagster: bool,
-    asset_prefix: str,
-    partition_prefix: str,
+    assets: str,
+    partitions: str,
     as_json: bool,
 ) -> int:
     """Give the store back as it was before a migration, or an interrupted part of one."""
@@ -163,7 +145,7 @@ def rollback(
 
     with progress_bar("going back") as progress:
         plan = run.rollback(root, plan_id, force=force, progress=progress)
-    dagster = None if no_dagster else _follow(root, asset_prefix, partition_prefix)
+    dagster = None if no_dagster else _follow(root, assets, partitions)
     if as_json:
         print_json({**_plan_record(plan), "dagster": dagster})
         return 0
@@ -194,10 +176,10 @@ def finalize(*, root: DataRoot, plan_id: str | None, as_json: bool) -> int:
 @click.command("sync-partitions")
 @data_root_option
 @click.option("--prune", is_flag=True, help="Delete registered keys that are no cohort's member.")
-@_dagster_options
+@instance_options
 @json_option
 def sync_partitions(
-    *, root: DataRoot, prune: bool, asset_prefix: str, partition_prefix: str, as_json: bool
+    *, root: DataRoot, prune: bool, assets: str, partitions: str, as_json: bool
 ) -> int:
     """Bring Dagster's records to where the migrations of the store stand.
 
@@ -205,17 +187,16 @@ def sync_partitions(
     are no cohort's members are counted, and deleted with --prune.
     """
     from genid_dagster_adapter import partition_pruning
-    from genid_dagster_adapter.errors import AdapterError, Problem
 
     instance = _instance(root)
     if instance is None:
         remedy = "set DAGSTER_HOME to the instance's folder"
         problem = Problem(where="DAGSTER_HOME", message="there is no instance", remedy=remedy)
         raise AdapterError("there are no Dagster records to bring up to date", [problem])
-    dagster = _follow(root, asset_prefix, partition_prefix) or []
+    dagster = _follow(root, assets, partitions) or []
     with instance:
         find = partition_pruning.prune if prune else partition_pruning.unowned
-        unowned = find(instance, root, prefix=partition_prefix)
+        unowned = find(instance, root, prefix=partitions)
     if as_json:
         print_json({"dagster": dagster, "unowned": unowned, "pruned": prune})
         return 0
@@ -239,28 +220,36 @@ def _instance(root: DataRoot) -> dg.DagsterInstance | None:
     return open_instance(root) if has_instance(root) else None
 
 
-def _follow(
-    root: DataRoot, asset_prefix: str, partition_prefix: str
-) -> list[dict[str, Any]] | None:
-    """Let Dagster's records follow; None: there is no instance."""
+def _follow(root: DataRoot, assets: str, partitions: str) -> list[dict[str, Any]] | None:
+    """Let Dagster's records follow; None: there is no instance.
+
+    AdapterError: the instance does not answer (what is done so far is gone on with next time).
+    """
     instance = _instance(root)
     if instance is None:
         return None
     from attrs import asdict
+    from sqlalchemy.exc import SQLAlchemyError
 
-    from genid_dagster_adapter.migration_history import sync
+    import dagster as dg
+    from genid_dagster_adapter.migration_history import Target, sync
     from genid_dagster_adapter.store.lock import MIGRATION, root_lock
 
-    target = _target(asset_prefix, partition_prefix)
+    target = Target(key_prefix=asset_prefix(assets), partition_prefix=partitions)
     with instance, root_lock(root, MIGRATION), progress_bar("Dagster's records") as progress:
-        return [asdict(one) for one in sync(instance, root, target=target, progress=progress)]
+        try:
+            return [asdict(one) for one in sync(instance, root, target=target, progress=progress)]
+        except (dg.DagsterError, SQLAlchemyError, OSError) as error:
+            raise _unanswered(root, error) from error
 
 
-def _target(asset_prefix: str, partition_prefix: str) -> Target:
-    from genid_dagster_adapter.migration_history import Target
-
-    parts = tuple(part for part in asset_prefix.split("/") if part)
-    return Target(key_prefix=parts, partition_prefix=partition_prefix)
+def _unanswered(root: DataRoot, error: Exception) -> AdapterError:
+    problem = Problem(
+        where=os.environ.get("DAGSTER_HOME") or str(root.own / "dagster"),
+        message=f"it does not answer: {error}",
+        remedy="repair the instance, then run `genid store sync-partitions`: it goes on there",
+    )
+    return AdapterError("the store is done, Dagster's records are not", [problem])
 
 
 def _print_dagster(dagster: list[dict[str, Any]] | None, *, no_dagster: bool) -> None:

@@ -1,27 +1,29 @@
 """When Dagster may start a generation by itself, and the sensor that lets it.
 
-Level-triggered: a member is asked for while it is registered, not materialized, in no run, has not
-failed (neither in Dagster nor on disk), and its parent's content is on disk. Asset dependencies
+Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
+no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A key
+that no cohort names any more (a rebuild dropped it) is never asked for. Asset dependencies
 gate nothing here: between two dynamic partition sets Dagster would map equal keys to each other,
 and a draft's key is never an essay's.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import dagster as dg
 from genid_dagster_adapter.generation import is_wanted
 from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.memberships import read_memberships
 
 _CONDITION = dg.AutomationCondition
 
 
 @dataclasses.dataclass(frozen=True)
 class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
-    """True for the partitions whose generation is wanted: `generation.is_wanted`.
+    """True for the partitions that are some cohort's members and wanted (`generation.is_wanted`).
 
-    Evaluated in the host's code server; reads the metadata of the candidates alone.
+    Evaluated in the host's code server; reads the memberships and the candidates' metadata.
     """
 
     data_root: Path
@@ -36,9 +38,20 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
     ) -> dg.AutomationResult[dg.AssetKey]:
         root = DataRoot(self.data_root)
         candidates = context.candidate_subset.expensively_compute_partition_keys()
-        wanted = {key for key in candidates if is_wanted(root, self.stage, key)}
+        wanted = {
+            key for key in self._members(root, candidates) if is_wanted(root, self.stage, key)
+        }
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
+
+    def _members(self, root: DataRoot, candidates: Set[str]) -> Set[str]:
+        """Return the candidates that some cohort names; no file is read where there are none."""
+        if not candidates:
+            return set()
+        named = read_memberships(root).members.values()
+        return {
+            key for members in named for stage, key in members if stage == self.stage
+        } & candidates
 
 
 def generate_missing(data_root: Path, stage: str) -> dg.AutomationCondition[dg.AssetKey]:

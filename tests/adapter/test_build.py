@@ -314,6 +314,31 @@ def test_no_generations_folder_leads_out_of_the_data_root(root: DataRoot, tmp_pa
     assert [] == list(outside.iterdir())
 
 
+def test_a_file_in_a_generations_place_is_refused_before_anything_is_written(
+    root: DataRoot,
+) -> None:
+    """It is named."""
+    row = planned(root, ON).rows[5]
+    (root.gens / "draft").mkdir(parents=True)
+    (root.gens / "draft" / row.gen_id).write_text("")
+    before = everything(root.path)
+    with pytest.raises(AdapterError, match=f"gens/draft/{row.gen_id}: is no folder"):
+        built(root, ON)
+    assert before == everything(root.path)
+
+
+@pytest.mark.parametrize(
+    "name", ["1_raw/llm_models.csv", "2_tasks/selected_essays.txt", "combo_mappings.csv"]
+)
+def test_a_pipe_in_a_files_place_is_refused(root: DataRoot, name: str) -> None:
+    """Reading it would never end."""
+    path = root.path / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(AdapterError, match=f"{name}: is no regular file"):
+        built(root, ON)
+
+
 # -- at once, and stopped half-way ----------------------------------------------------------------
 
 

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from cohort_kit import COHORT, COMBOS, OFF, built, everything, make_root, select, tree, write_csv
+from cohort_kit import (
+    COHORT,
+    COMBOS,
+    OFF,
+    built,
+    everything,
+    make_root,
+    put_draft,
+    select,
+    tree,
+    write_csv,
+)
 from genid_dagster_adapter.cohort import combos
 from genid_dagster_adapter.cohort.build import Options, build, prepare
 from genid_dagster_adapter.errors import AdapterError
@@ -84,6 +95,16 @@ def test_other_modes_write_no_combos(root: DataRoot) -> None:
     report = built(root)
     assert not combos.selected_path(root).exists()
     assert ("c",) == report.prepared.manifest.combos
+
+
+def test_other_modes_do_not_depend_on_the_catalogue(root: DataRoot) -> None:
+    """One that cannot be used is no reason to refuse them."""
+    put_draft(root, "d1")
+    select(root.path, "selected_drafts.txt", ["d1"])
+    root.combo_mappings.write_text("combo_id\nx\n")
+    assert built(root).plan.rows
+    with pytest.raises(AdapterError, match=r"combo_mappings\.csv:1:version"):
+        built(root, write_combos=True)
 
 
 def test_asked_for_the_selection_is_written_anew(root: DataRoot) -> None:

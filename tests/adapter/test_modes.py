@@ -126,6 +126,16 @@ def test_tasks_that_legacy_ids_cannot_tell_apart_fold_and_are_counted(tmp_path: 
     assert {"draft": 8, "essay": 16, "evaluation": 64} == planned(root, ESSAYS_ON).counts()
 
 
+def test_a_stage_without_an_active_row_is_noticed(tmp_path: Path) -> None:
+    """The cohort is built without it."""
+    root = make_root(tmp_path / "root")
+    path = root.raw / "evaluation_templates.csv"
+    path.write_text(path.read_text().replace("true", "false"))
+    plan = planned(root)
+    assert {"draft": 8, "essay": 16, "evaluation": 0} == plan.counts()
+    assert ["1_raw/evaluation_templates.csv"] == [notice.where for notice in plan.notices]
+
+
 # -- curated essays -------------------------------------------------------------------------------
 
 
@@ -447,6 +457,20 @@ def test_an_essay_without_a_combo_cannot_be_evaluated(store: DataRoot) -> None:
     plan = planned(store)
     assert 4 == len(plan.rows)
     assert ["gens/essay/e6/metadata.json:template_id"] == [one.where for one in plan.notices]
+
+
+def test_an_essay_whose_id_shows_another_stage_is_no_parent_of_deterministic_ids(
+    store: DataRoot,
+) -> None:
+    """Such ids are named with their files; legacy evaluations of them are what they were."""
+    for name in ("d_story", "v_story"):
+        put_essay(store, name, "d1")
+    select(store.path, "selected_essays.txt", [ONLY, "d_story", "e1", "v_story"])
+    assert [
+        "gens/essay/d_story/metadata.json:gen_id",
+        "gens/essay/v_story/metadata.json:gen_id",
+    ] == places(refusal(store, ON))
+    assert 12 == len(planned(store).rows)
 
 
 def test_an_id_of_another_family_is_resolved_where_the_store_lacks_it(store: DataRoot) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None
     """Return a file's text without its byte order mark, or None with the reason in `problems`."""
     file = root.relative(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would never end
+            problems.append(_unreadable(file, "is no regular file", "put a file in its place"))
+            return None
         data = path.read_bytes()
     except FileNotFoundError:
         problems.append(_unreadable(file, "is missing", "create it"))

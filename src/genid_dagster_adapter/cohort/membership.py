@@ -130,7 +130,7 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
     """Return which of the rows have no metadata.json yet.
 
     Raises:
-        AdapterError: the folder of one of them is a symbolic link out of the data root.
+        AdapterError: the folder of one of them is none, or a symbolic link out of the data root.
     """
     missing: list[Row] = []
     existing = dict.fromkeys(STAGES, 0)
@@ -142,8 +142,8 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
             existing[row.stage] += 1
         else:
             missing.append(row)
-    held = (row for row in missing if row.gen_id in folders[row.stage])
-    check_inside(root, *(root.generation(row.stage, row.gen_id) for row in held))
+    held = [row for row in missing if row.gen_id in folders[row.stage]]
+    _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
     return Seeding(missing=tuple(missing), existing=existing)
 
 
@@ -174,6 +174,22 @@ def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
     path = folder / f"{max(numbers, default=0) + 1:04d}.csv"
     write_atomic(path, data)
     return path
+
+
+def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
+    """Refuse folders of generations, which are there, that metadata cannot be put into."""
+    check_inside(root, *folders)
+    problems = [
+        Problem(
+            where=root.relative(folder),
+            message="is no folder, and a member's metadata belongs into it",
+            remedy="move the file away",
+        )
+        for folder in folders
+        if not folder.is_dir()
+    ]
+    if problems:
+        raise AdapterError("the store has files where generations belong", problems)
 
 
 def _folders(root: DataRoot, stage: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ A further mode is one planning function here and its line in `selection`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from genid_dagster_adapter.cohort.gather import Gatherer
 from genid_dagster_adapter.cohort.plan_cartesian import plan_cartesian
@@ -26,6 +26,7 @@ from genid_dagster_adapter.cohort.records import (
 from genid_dagster_adapter.cohort.selection import CohortMode
 from genid_dagster_adapter.cohort.sources import find_sources, metadata_path, notices
 from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.layout import STAGES
 
 __all__ = [
     "IDENTITY",
@@ -74,8 +75,25 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         folded=tuple(rows.folded),
         rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,
-        notices=tuple(dict.fromkeys([*notices(sources), *rows.notices])),
+        notices=_distinct([*notices(sources), *rows.notices, *_empty(inputs, rows)]),
     )
+
+
+def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems each once; by their text, because a value can be unhashable."""
+    return tuple({str(problem): problem for problem in problems}.values())
+
+
+def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
+    """Yield a notice for each stage that has no member because no row of a table is active."""
+    made = {row.stage for row in rows.rows}
+    for stage in STAGES[STAGES.index(inputs.selection.makes) :]:
+        if stage not in made and not inputs.selection.fill_up:
+            yield Problem(
+                where=f"1_raw/{stage}_templates.csv",
+                message=f"the cohort has no {stage}: no template, or no model for it, is active",
+                remedy="activate one, unless that is meant",
+            )
 
 
 def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) -> None:

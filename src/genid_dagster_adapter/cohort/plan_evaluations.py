@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from genid import Essay
 from genid_dagster_adapter import legacy
 from genid_dagster_adapter.cohort.axes import Axis, check_axes
 from genid_dagster_adapter.cohort.fill_up import fill_up
 from genid_dagster_adapter.cohort.gather import Gatherer
+from genid_dagster_adapter.cohort.rebuild import Refusals
 from genid_dagster_adapter.cohort.records import FillUp, Inputs, Row, StoreView
-from genid_dagster_adapter.cohort.sources import Source, require
+from genid_dagster_adapter.cohort.sources import Source
 from genid_dagster_adapter.minting import GenerationIds
 
 
@@ -22,16 +24,28 @@ def plan_evaluations(
     """Gather the rows of an evaluation-only cohort: evaluations over essays as they stand.
 
     Raises:
-        AdapterError: an essay's metadata has no combo_id, or `check_axes` refuses.
+        AdapterError: an essay's metadata has no combo_id, an essay's id cannot be part of a
+            deterministic one, or `check_axes` refuses.
     """
     check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
     essays = tuple(essays)
-    require(essays, ("combo_id",))
+    _check(inputs, essays)
     parents = tuple(_as_row(source) for source in essays)
     if inputs.selection.fill_up:
         return fill_up(inputs, rows, parents, view)
     rows.extend(evaluation_rows(inputs, parents))
     return None
+
+
+def _check(inputs: Inputs, essays: Iterable[Source]) -> None:
+    """Refuse essays that cannot be parents, all at once."""
+    refusals = Refusals()
+    for source in essays:
+        refusals.lacks(source, ("combo_id",))
+        if inputs.rollout.covers("evaluation"):
+            with refusals.of(source):
+                Essay.reference(source.gen_id)
+    refusals.check()
 
 
 def evaluation_axes(inputs: Inputs) -> list[Axis]:

@@ -133,10 +133,13 @@ def choose_combos(
         AdapterError: a combo file is not sound, no combo can be made, or one contradicts the
             catalogue.
     """
-    selected, catalogue = combo_files.read_selected(root), combo_files.read_catalogue(root)
-    needed = selected is None and selection.mode is CohortMode.CARTESIAN
-    if not needed and not options.write_combos:
-        combo_files.new_to(catalogue, selected or ())
+    selected = combo_files.read_selected(root)
+    cartesian = selection.mode is CohortMode.CARTESIAN
+    if not cartesian and not options.write_combos:
+        return selected, {}
+    catalogue = combo_files.read_catalogue(root)
+    if selected is not None and not options.write_combos:
+        combo_files.new_to(catalogue, selected)
         return selected, {}
     made = (
         combo_files.make_combo(

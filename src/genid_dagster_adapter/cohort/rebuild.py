@@ -37,7 +37,7 @@ class Refusals:
         except GenIdError as error:
             self.problems.extend(
                 Problem(
-                    where=f"{place(source)}:{problem.place.rpartition('.')[2]}",
+                    where=f"{place(source)}:{_field(problem.place)}",
                     value=problem.value,
                     message=f"{problem.reason} (needed by {source.where})",
                     remedy=problem.remedy,
@@ -48,7 +48,12 @@ class Refusals:
     def check(self) -> None:
         """Raise AdapterError with everything that was noted, if anything was."""
         if self.problems:
-            raise AdapterError("the selected generations cannot be rebuilt", self.problems)
+            raise AdapterError("the selected generations cannot be planned from", self.problems)
+
+
+def _field(place: str) -> str:
+    """Return the metadata's key that a place of the core is about, `gen_id` for a whole id."""
+    return place.rpartition(".")[2] if "." in place else "gen_id"
 
 
 def kept_draft(inputs: Inputs, source: Source) -> Row:

@@ -90,17 +90,6 @@ def find_parent(
     return next(_unreadable(source), source)
 
 
-def require(sources: Iterable[Source], fields: Sequence[str]) -> None:
-    """Refuse sources whose metadata lacks one of `fields`.
-
-    Raises:
-        AdapterError: lists every missing field with its file.
-    """
-    problems = [problem for source in sources for problem in missing(source, fields)]
-    if problems:
-        raise AdapterError("the metadata lacks what the plan is made of", problems)
-
-
 def missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
     """Yield a problem for each of `fields` that the source's metadata does not have.
 

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -83,7 +84,7 @@ def test_any_selection_file_is_read_or_refused(root: DataRoot, data: bytes) -> N
     on=st.booleans(),
 )
 def test_any_fields_of_a_source_give_a_plan_or_the_documented_error(
-    root: DataRoot, fields: dict[str, object], on: bool
+    root: DataRoot, fields: dict[str, Any], on: bool
 ) -> None:
     """Curated from an essay and a draft whose metadata says anything."""
     shutil.rmtree(root.gens, ignore_errors=True)

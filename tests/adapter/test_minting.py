@@ -1,5 +1,7 @@
 """The one seam between legacy and deterministic ids."""
 
+from typing import Any
+
 import pytest
 
 from cohort_kit import STATES
@@ -10,6 +12,7 @@ from genid import (
     EssayId,
     Evaluation,
     SchemeError,
+    Signature,
     SignatureError,
     gen_id,
 )
@@ -17,17 +20,25 @@ from genid_dagster_adapter.legacy import reserve_gen_id
 from genid_dagster_adapter.minting import GenerationIds
 from genid_dagster_adapter.rollout import Rollout
 
-DRAFT = {"combo_id": "combo_v1_one", "template_id": "links-v1", "llm_model_id": "writer_a"}
-ESSAY = {"parent_gen_id": "d_abc", "template_id": "story-v1"}
-EVALUATION = {"parent_gen_id": "e_abc", "template_id": "novelty-v1", "llm_model_id": "judge_a"}
+DRAFT: dict[str, Any] = {
+    "combo_id": "combo_v1_one",
+    "template_id": "links-v1",
+    "llm_model_id": "writer_a",
+}
+ESSAY: dict[str, Any] = {"parent_gen_id": "d_abc", "template_id": "story-v1"}
+EVALUATION: dict[str, Any] = {
+    "parent_gen_id": "e_abc",
+    "template_id": "novelty-v1",
+    "llm_model_id": "judge_a",
+}
 
 
 @pytest.mark.parametrize("rollout", STATES.values(), ids=STATES)
 def test_each_stage_is_decided_by_the_rollout_alone(rollout: Rollout) -> None:
     """Covered: the signature's id under the scheme. Not covered: the legacy call, verbatim."""
     ids = GenerationIds(rollout, "winter")
-    legacy = {"task_id": "t", "salt": "rep2"}
-    signatures = {
+    legacy: dict[str, Any] = {"task_id": "t", "salt": "rep2"}
+    signatures: dict[str, Signature[Any]] = {
         "draft": Draft(**DRAFT, replicate=2),
         "essay": Essay(parent_gen_id=DraftId("d_abc"), template_id="story-v1", replicate=2),
         "evaluation": Evaluation(
@@ -64,7 +75,7 @@ def test_with_the_flag_off_nothing_is_validated_folded_or_changed() -> None:
 def test_a_deterministic_id_knows_neither_cohort_nor_task_id_nor_salt() -> None:
     """Only the signature counts."""
     rollout = Rollout.parse("on")
-    fields = {**DRAFT, "replicate": 1}
+    fields: dict[str, Any] = {**DRAFT, "replicate": 1}
     first = GenerationIds(rollout, "winter").draft(**fields, task_id="a", salt=None)
     second = GenerationIds(rollout, "summer").draft(**fields, task_id="b", salt="rep9")
     assert first == second
@@ -72,7 +83,7 @@ def test_a_deterministic_id_knows_neither_cohort_nor_task_id_nor_salt() -> None:
 
 def test_an_essays_own_model_is_part_of_its_v1_id_and_beyond_phase_1() -> None:
     """The older scheme refuses what it cannot tell apart."""
-    fields = {**ESSAY, "replicate": 1, "task_id": "t", "salt": None}
+    fields: dict[str, Any] = {**ESSAY, "replicate": 1, "task_id": "t", "salt": None}
     v1 = GenerationIds(Rollout.parse("on"), "winter")
     assert v1.essay(**fields) != v1.essay(**fields, llm_model_id="writer_b")
     with pytest.raises(SchemeError):

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import dagster as dg
 from attrs import frozen
 
-import dagster as dg
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic

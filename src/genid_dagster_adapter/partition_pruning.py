@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 import dagster as dg
+
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.partitions import partition_set, registered
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment

@@ -8,9 +8,9 @@ events, so that two builds at once cannot mix, whatever executor runs them.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import dagster as dg
 from attrs import frozen
 
-import dagster as dg
 from genid_dagster_adapter.building import Built, build_members, find_cohort_id, write_combos
 from genid_dagster_adapter.cohort import combos as combo_files
 from genid_dagster_adapter.cohort.build import Options

@@ -12,6 +12,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 import dagster as dg
+
 from genid_dagster_adapter.generation import is_wanted
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.memberships import read_memberships

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
+
 from genid_dagster_adapter import inspection
 from genid_dagster_adapter.assets import carried_cohort_id
 from genid_dagster_adapter.cohort.membership import Member, read_membership

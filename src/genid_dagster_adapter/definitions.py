@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import dagster as dg
+
 from genid_dagster_adapter.assets import BuildObserver, build_cohort_assets
 from genid_dagster_adapter.automation import generation_sensor
 from genid_dagster_adapter.building import provider_models

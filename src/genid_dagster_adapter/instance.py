@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
+
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import DataRoot, create_exclusive
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
+
 from genid_dagster_adapter.stage_assets import stage_asset_name
 
 #: Keys with content that are taken along rather than starting another run.

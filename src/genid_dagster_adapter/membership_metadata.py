@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+
 from genid_dagster_adapter.building import Built
 from genid_dagster_adapter.cohort.compare import Comparison
 from genid_dagster_adapter.cohort.records import FillUp

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import dagster as dg
 import stamina
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-import dagster as dg
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import is_segment
 

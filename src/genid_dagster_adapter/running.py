@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+import dagster as dg
 from attrs import frozen
 
-import dagster as dg
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.cohort.membership import read_membership
 from genid_dagster_adapter.definitions import build_definitions

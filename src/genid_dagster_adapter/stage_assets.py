@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
 from genid_dagster_adapter.automation import generate_missing
 from genid_dagster_adapter.generation import (
     CONCURRENCY,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
-import dagster as dg
 from genid_dagster_adapter.generation import Generated, Request
 from genid_dagster_adapter.migration_history import (
     MIGRATED_FROM,

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from blake3 import blake3
 
-import dagster as dg
 from genid_dagster_adapter.cli import run
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import stage_asset_name

@@ -17,9 +17,9 @@ def partition_keys(root: DataRoot) -> dict[str, list[str]] | None:
     likely = bool(os.environ.get("DAGSTER_HOME")) or (root.own / "dagster").is_dir()
     if not likely or importlib.util.find_spec("dagster") is None:
         return None
+    import dagster as dg
     from sqlalchemy.exc import SQLAlchemyError
 
-    import dagster as dg
     from genid_dagster_adapter.instance import has_instance, open_instance
     from genid_dagster_adapter.partitions import registered
 

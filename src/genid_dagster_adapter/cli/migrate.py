@@ -21,6 +21,7 @@ from genid_dagster_adapter.store.layout import DataRoot
 
 if TYPE_CHECKING:
     import dagster as dg
+
     from genid_dagster_adapter.store.adopt import Adoption
     from genid_dagster_adapter.store.migration.planfile import Plan
 
@@ -228,10 +229,10 @@ def _follow(root: DataRoot, assets: str, partitions: str) -> list[dict[str, Any]
     instance = _instance(root)
     if instance is None:
         return None
+    import dagster as dg
     from attrs import asdict
     from sqlalchemy.exc import SQLAlchemyError
 
-    import dagster as dg
     from genid_dagster_adapter.migration_history import Target, sync
     from genid_dagster_adapter.store.lock import MIGRATION, root_lock
 

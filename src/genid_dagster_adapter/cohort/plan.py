@@ -103,22 +103,19 @@ def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) ->
     Raises:
         AdapterError: counts and names every orphan, and says where its parent was expected.
     """
-    rows = tuple(rows)
-    members = {
-        stage: {row.gen_id for row in rows if row.stage == stage} for stage in ("draft", "essay")
-    }
-    parents = {row.parent_gen_id for row in rows if row.stage == "evaluation"} - members["essay"]
-    stored = {parent for parent in parents if parent is not None and essay_in_store(parent)}
-    problems = [
-        _orphan(row)
-        for row in rows
-        if (row.stage == "essay" and row.parent_gen_id not in members["draft"])
-        or (row.stage == "evaluation" and row.parent_gen_id in parents - stored)
-    ]
-    if problems:
-        essays = sum(problem.where.startswith("essay ") for problem in problems)
-        counts = f"{essays} essays and {len(problems) - essays} evaluations"
-        raise AdapterError(f"{counts} have no parent", problems)
+    by_stage: dict[str, list[Row]] = {stage: [] for stage in STAGES}
+    for row in rows:
+        by_stage[row.stage].append(row)
+    members = {stage: {row.gen_id for row in by_stage[stage]} for stage in ("draft", "essay")}
+    asked = {row.parent_gen_id for row in by_stage["evaluation"]} - members["essay"]
+    absent = {parent for parent in asked if parent is None or not essay_in_store(parent)}
+    essays = [row for row in by_stage["essay"] if row.parent_gen_id not in members["draft"]]
+    evaluations = (
+        [row for row in by_stage["evaluation"] if row.parent_gen_id in absent] if absent else []
+    )
+    if essays or evaluations:
+        counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
+        raise AdapterError(counts, [_orphan(row) for row in (*essays, *evaluations)])
 
 
 def _orphan(row: Row) -> Problem:

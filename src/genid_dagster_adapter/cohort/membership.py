@@ -63,6 +63,11 @@ METADATA_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "essay": _CREATED,
     "evaluation": _EVALUATED,
 }
+#: The same, each as the beginning of its line and the column of the row that it shows.
+_LINES: Final = {
+    stage: tuple((f'  "{key}": ', Row._fields.index(key)) for key in keys)
+    for stage, keys in METADATA_KEYS.items()
+}
 _STAGING: Final = "build-"
 _TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV}
 
@@ -85,8 +90,7 @@ class Seeding:
 def metadata_bytes(row: Row) -> bytes:
     """Return the metadata.json of a member: JSON, indent 2, non-ASCII kept, no newline at the
     end."""
-    values = row._asdict()
-    lines = (f'  "{key}": {_json(values[key])}' for key in METADATA_KEYS[row.stage])
+    lines = [f"{label}{_json(row[column])}" for label, column in _LINES[row.stage]]
     return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8")
 
 
@@ -240,5 +244,5 @@ def _sweep(root: DataRoot) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _json(value: str | int) -> str:
+def _json(value: str | int | None) -> str:
     return encode_basestring(value) if isinstance(value, str) else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genid_dagster_adapter.store.migration.numbering import PARENT_STAYS, Numbered, number_stage
-from genid_dagster_adapter.store.migration.records import Source
+from genid_dagster_adapter.store.migration.records import Decision, Source
 from storekit import v1_id
 
 TASK = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
@@ -119,7 +119,8 @@ def test_an_essays_model_counts_where_it_is_not_its_drafts(
 
 def test_an_evaluation_without_a_number_takes_the_lowest_that_is_left() -> None:
     """It claims none, so it never pushes another one away."""
-    parents = _parents(parent=draft("parent"))
+    essay = Source(stage="essay", gen_id="parent")
+    parents = {"parent": Decision(essay, "e_0000000000000", 1)}
     sources = [evaluation("a", None), evaluation("b", 1), evaluation("c", 3)]
     assert {"a": 2, "b": 1, "c": 3} == numbers(number_stage(sources, parents))
     assert {"a": 1} == numbers(number_stage([evaluation("a", None)], parents))

@@ -18,9 +18,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.journal import Journal
@@ -236,6 +238,14 @@ def _refuse_blockers(work: Work) -> None:
     problems += [_locked(place) for place in _unwritable(work)]
     if problems:
         raise AdapterError(f"the plan {plan.plan_id} cannot be carried out", problems)
+    check_inside(plan.root, *_outer_folders(work))
+
+
+def _outer_folders(work: Work) -> set[Path]:
+    """Return the folders in which something changes; a generation's own is no link if it moves."""
+    root = work.plan.root
+    changed = {(root.path / change["path"]).parent for change in work.changes}
+    return {*(root.stage(step.stage) for step in work.steps), *changed}
 
 
 def _unwritable(work: Work) -> Iterator[str]:

@@ -8,21 +8,29 @@ the lowest that is left.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
 from attrs import field, frozen
 
-from genid import STAGES, GenIdError, Signature, gen_id, is_gen_id, normalize_component
+from genid import (
+    STAGES,
+    GenIdError,
+    Signature,
+    canonical_bytes,
+    gen_id,
+    is_gen_id,
+    normalize_component,
+)
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE
 from genid_dagster_adapter.store.migration.records import Decision, Duplicate, Source
 
 PARENT_STAYS: Final = "parent-stays"
-#: A task: its signature's fields without the replicate.
-Task = tuple[tuple[str, str | int], ...]
+#: The fields by which a duplicate group is told to people.
+_TASK: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id")
 
 
 @frozen
@@ -35,18 +43,17 @@ class Numbered:
 
 @frozen
 class _Claim:
+    """One generation's claim: `number` is the one it asks for, None for whichever is left, and
+    `new_id` the id of its signature, which for None has the replicate 1."""
+
     source: Source
     signature: Signature[Any]
-
-    @property
-    def number(self) -> int | None:
-        """The number that is asked for; None: whichever is left."""
-        if self.source.replicate is None and self.source.stage == "evaluation":
-            return None
-        replicate: int = self.signature.fields()["replicate"]  # type: ignore[assignment]
-        return replicate
+    number: int | None
+    new_id: str
 
     def id_with(self, replicate: int) -> str:
+        if replicate == (self.number or ABSENT_REPLICATE):
+            return self.new_id
         fields: dict[str, Any] = {**self.signature.fields(), "replicate": replicate}
         new_id: str = gen_id(type(self.signature)(**fields))
         return new_id
@@ -60,7 +67,7 @@ class _Stage:
     decisions: dict[str, Decision] = field(factory=dict)
     duplicates: list[Duplicate] = field(factory=list)
 
-    def settle(self, task: Task, claims: list[_Claim]) -> None:
+    def settle(self, claims: list[_Claim]) -> None:
         """Give every claimant of one task its number."""
         if len(claims) == 1 and self._alone(claims[0]):
             return
@@ -75,14 +82,12 @@ class _Stage:
         for number, claim in taken.items():
             self._give(claim, number)
         for number, others in sorted(renumbered.items()):
-            self._report(task, number, holders.get(number), others)
+            self._report(number, holders.get(number), others)
 
     def _alone(self, claim: _Claim) -> bool:
-        number = claim.number or ABSENT_REPLICATE
-        new_id = claim.id_with(number) if claim.number is None else str(gen_id(claim.signature))
-        if new_id in self.blocked:
+        if claim.new_id in self.blocked:
             return False
-        self.decisions[claim.source.gen_id] = Decision(claim.source, new_id, number)
+        self._give(claim, claim.number or ABSENT_REPLICATE)
         return True
 
     def _holders(self, claims: list[_Claim]) -> tuple[dict[int, _Claim], list[tuple[int, _Claim]]]:
@@ -94,8 +99,10 @@ class _Stage:
         holders: dict[int, _Claim] = {}
         waiting: list[tuple[int, _Claim]] = []
         for number in sorted(n for n in by_number if n is not None):
-            target = by_number[number][0].id_with(number)
-            ordered = sorted(by_number[number], key=lambda claim: _rank(claim.source, target))
+            target = by_number[number][0].new_id
+            ordered = by_number[number]
+            if len(ordered) > 1:
+                ordered.sort(key=lambda claim: _rank(claim.source, target))
             if target not in self.blocked:
                 holders[number] = ordered.pop(0)
             waiting += [(number, claim) for claim in ordered]
@@ -111,15 +118,16 @@ class _Stage:
     def _give(self, claim: _Claim, number: int) -> None:
         self.decisions[claim.source.gen_id] = Decision(claim.source, claim.id_with(number), number)
 
-    def _report(
-        self, task: Task, number: int, holder: _Claim | None, others: list[tuple[str, int]]
-    ) -> None:
-        fields = " ".join(f"{name}={value}" for name, value in task)
-        kept = "" if holder is None else holder.source.gen_id
-        stage = next(iter(self.decisions.values())).source.stage
+    def _report(self, number: int, holder: _Claim | None, others: list[tuple[str, int]]) -> None:
+        one = self.decisions[others[0][0]].source
+        fields = (f"{name}={value}" for name, value in attrs.asdict(one).items() if name in _TASK)
         self.duplicates.append(
             Duplicate(
-                stage=stage, task=fields, replicate=number, kept=kept, renumbered=tuple(others)
+                stage=one.stage,
+                task=" ".join(text for text in fields if not text.endswith("=None")),
+                replicate=number,
+                kept="" if holder is None else holder.source.gen_id,
+                renumbered=tuple(others),
             )
         )
 
@@ -132,7 +140,7 @@ def number_stage(
     `parents` are the decisions of the parent's stage; `strays` are names in the stage's folder that
     are no generation's. The order of `sources` does not matter.
     """
-    claims: dict[Task, list[_Claim]] = {}
+    claims: dict[bytes, list[_Claim]] = {}
     stays: dict[str, Decision] = {}
     for source in sources:
         try:
@@ -142,10 +150,10 @@ def number_stage(
                 source, source.gen_id, source.replicate, reason.code, reason.detail
             )
         else:
-            claims.setdefault(_task(claim.signature), []).append(claim)
+            claims.setdefault(_task(claim), []).append(claim)
     stage = _Stage({*stays, *strays}, dict(stays))
     for task in sorted(claims):
-        stage.settle(task, claims[task])
+        stage.settle(claims[task])
     return Numbered(dict(sorted(stage.decisions.items())), tuple(stage.duplicates))
 
 
@@ -162,9 +170,13 @@ def _claim(source: Source, parents: Mapping[str, Decision]) -> _Claim:
         raise _StaysError(source.reason, source.detail)
     parent = _parent(source, parents)
     try:
-        return _Claim(source, _signature(source, parent))
+        signature = _signature(source, parent)
     except GenIdError as error:
         raise _StaysError(findings.FIELD_UNFIT, str(error)) from error
+    number = source.replicate
+    if number is None and source.stage != "evaluation":
+        number = ABSENT_REPLICATE
+    return _Claim(source, signature, number, str(gen_id(signature)))
 
 
 def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
@@ -197,9 +209,13 @@ def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
         given["parent_gen_id"] = parent.new_id
     if source.stage == "essay" and parent is not None:
         given["llm_model_id"] = _own_model(source.llm_model_id, parent.source.llm_model_id)
-    names = [attribute.name for attribute in attrs.fields(cls)]
-    signature: Signature[Any] = cls(**{name: given[name] for name in names})
+    signature: Signature[Any] = cls(**{name: given[name] for name in _FIELDS[source.stage]})
     return signature
+
+
+_FIELDS: Final = {
+    stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
+}
 
 
 def _own_model(model: str | None, drafts: str | None) -> str | None:
@@ -210,9 +226,11 @@ def _own_model(model: str | None, drafts: str | None) -> str | None:
     return None if same else model
 
 
-def _task(signature: Signature[Any]) -> Task:
-    fields: Iterator[tuple[str, str | int]] = iter(signature.fields().items())
-    return tuple((name, value) for name, value in fields if name != "replicate")
+def _task(claim: _Claim) -> bytes:
+    """Return what names the task: the canonical bytes without the replicate (SPEC 2; no component
+    can hold a quotation mark, so its place is unmistakable)."""
+    number = claim.number or ABSENT_REPLICATE
+    return canonical_bytes(claim.signature).replace(b'"replicate":%d' % number, b"", 1)
 
 
 def _rank(source: Source, target: str) -> tuple[bool, bool, bool, str, str]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.guard import guarded
+from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import MIGRATION, blocked, root_lock, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.execute import execute
 from genid_dagster_adapter.store.migration.journal import Journal
 from genid_dagster_adapter.store.migration.plan import Duplicates, make_plan
-from genid_dagster_adapter.store.migration.planfile import Plan
+from genid_dagster_adapter.store.migration.planfile import Plan, plans_folder
 from genid_dagster_adapter.store.migration.rollback import roll_back
 from genid_dagster_adapter.store.migration.state import State, open_plans, the_open_plan
 from genid_dagster_adapter.store.migration.work import BEFORE
@@ -123,6 +123,7 @@ def has_work(made: Plan) -> bool:
 @contextmanager
 def _locked(root: DataRoot) -> Iterator[None]:
     with guarded(root):
+        check_inside(root, root.own, plans_folder(root))
         own.make_own(root)
     with root_lock(root, MIGRATION):
         if blocked(root) and not _unfinished(root):

@@ -40,7 +40,7 @@ def test_a_report_is_written_and_changes_nothing(
     assert 0 == report(mixed.path)
     page = Path("report.html").read_text("utf-8")
     assert page.startswith("<!doctype html>")
-    assert "report.html: " in capsys.readouterr().out
+    assert "wrote report.html\n" in capsys.readouterr().out
     assert before == tree(mixed.path)
 
 

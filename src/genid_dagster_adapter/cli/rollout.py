@@ -69,7 +69,9 @@ def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
     if as_json:
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
-        click.echo(f"{page}: {made.headline}")
+        for words, number in made.facts:
+            click.echo(f"{words:40}{'not known' if number is None else number}")
+        click.echo(f"wrote {page}")
     return 0
 
 

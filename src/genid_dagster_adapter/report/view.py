@@ -61,11 +61,18 @@ class Report:
         return sum(len(cohort.steps[0].repeats) for cohort in self.cohorts if cohort.steps)
 
     @property
-    def headline(self) -> str:
-        """The report in one line."""
-        findings = "no audit" if self.faults is None else f"{self.faults.total} findings"
+    def facts(self) -> tuple[tuple[str, int | None], ...]:
+        """The report in a few numbers; None where one could not be found out."""
         return (
-            f"{self.standing.total} generations, {self.standing.deterministic} with deterministic "
-            f"ids; {len(self.cohorts)} cohorts; {self.paid_twice} members paid twice by a run now; "
-            f"{findings}; {self.coverage.missing} evaluations missing"
+            ("generations", self.standing.total),
+            ("with content", self.standing.made),
+            ("with a deterministic id", self.standing.deterministic),
+            ("cohorts", sum(cohort.built for cohort in self.cohorts)),
+            ("members that a run would pay for twice", self.paid_twice),
+            ("audit findings", None if self.faults is None else self.faults.total),
+            ("evaluations missing", self.coverage.missing),
+            (
+                "generations that a migration would move",
+                None if self.moves is None else self.moves.moving,
+            ),
         )

@@ -7,11 +7,25 @@ neither the cohort nor the salt has a part in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
 from attrs import frozen
 
 from genid import Draft, DraftId, Essay, EssayId, Evaluation, gen_id
+from genid_dagster_adapter import legacy
 from genid_dagster_adapter.legacy import reserve_gen_id
 from genid_dagster_adapter.rollout import Rollout
+
+
+class Parent(NamedTuple):
+    """What a cartesian essay's id takes from its draft: its id, its task id and its replicate, of
+    which a deterministic one takes the first and a legacy one the others."""
+
+    gen_id: str
+    task_id: str
+    replicate: int
 
 
 @frozen
@@ -89,3 +103,62 @@ class GenerationIds:
             replicate=replicate,
         )
         return gen_id(signature, self.rollout.scheme)
+
+    def drafts(
+        self,
+        *,
+        combo_ids: Sequence[str],
+        template_ids: Sequence[str],
+        llm_model_ids: Sequence[str],
+        replicates: int,
+    ) -> Iterator[str]:
+        """Yield the ids of a cartesian cohort's drafts: combos x templates x models x replicates
+        from 1, the last axis fastest."""
+        numbers = range(1, replicates + 1)
+        for combo_id, template_id, model, replicate in product(
+            combo_ids, template_ids, llm_model_ids, numbers
+        ):
+            yield self.draft(
+                combo_id=combo_id,
+                template_id=template_id,
+                llm_model_id=model,
+                replicate=replicate,
+                task_id=legacy.draft_task(combo_id, template_id, model),
+                salt=legacy.draft_salt(replicate),
+            )
+
+    def essays(
+        self, *, drafts: Iterable[Parent], template_ids: Sequence[str], replicates: int
+    ) -> Iterator[str]:
+        """Yield the ids of essays by the cartesian rule: drafts x templates x replicates from 1."""
+        numbers = range(1, replicates + 1)
+        for draft, template_id, replicate in product(drafts, template_ids, numbers):
+            yield self.essay(
+                parent_gen_id=draft.gen_id,
+                template_id=template_id,
+                replicate=replicate,
+                task_id=legacy.essay_task(draft.task_id, template_id),
+                salt=legacy.essay_salt(draft.replicate, replicate),
+            )
+
+    def evaluations(
+        self,
+        *,
+        essay_gen_ids: Sequence[str],
+        template_ids: Sequence[str],
+        llm_model_ids: Sequence[str],
+        replicates: int,
+    ) -> Iterator[str]:
+        """Yield the ids of evaluations: essays x templates x models x replicates from 1."""
+        numbers = range(1, replicates + 1)
+        for essay, template_id, model, replicate in product(
+            essay_gen_ids, template_ids, llm_model_ids, numbers
+        ):
+            yield self.evaluation(
+                parent_gen_id=essay,
+                template_id=template_id,
+                llm_model_id=model,
+                replicate=replicate,
+                task_id=legacy.evaluation_task(essay, template_id, model),
+                salt=legacy.evaluation_salt(replicate),
+            )

@@ -6,7 +6,7 @@ and are counted; where the rollout covers any stage they are an error that lists
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 
 from genid_dagster_adapter.cohort.records import Fold, Row
 from genid_dagster_adapter.errors import AdapterError, Problem
@@ -29,9 +29,8 @@ class Gatherer:
         self.notices: list[Problem] = []
         self._problems: list[Problem] = []
 
-    def extend(self, rows: Iterable[Row]) -> list[Row]:
+    def extend(self, rows: list[Row]) -> list[Row]:
         """Add rows of one stage, each a task of its own; return those whose id is new."""
-        rows = list(rows)
         if not rows:
             return rows
         new, first = {row.gen_id: row for row in rows}, self._first[rows[0].stage]

@@ -6,7 +6,8 @@ selection of combos that holds none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import product
 
 from genid_dagster_adapter import legacy
 from genid_dagster_adapter.cohort.axes import Axis, check_axes
@@ -14,7 +15,7 @@ from genid_dagster_adapter.cohort.gather import Gatherer
 from genid_dagster_adapter.cohort.plan_evaluations import evaluation_axes, evaluation_rows
 from genid_dagster_adapter.cohort.records import Inputs, Row
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.minting import GenerationIds
+from genid_dagster_adapter.minting import GenerationIds, Parent
 
 
 def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
@@ -56,64 +57,48 @@ def essay_axes(inputs: Inputs) -> list[Axis]:
     return [Axis("template", tuple((row.template_id, row.where) for row in templates))]
 
 
-def draft_rows(inputs: Inputs) -> Iterator[Row]:
-    """Yield combos (file order) x active templates x models (table order) x replicates."""
-    ids = GenerationIds(inputs.rollout, inputs.cohort_id)
+def draft_rows(inputs: Inputs) -> list[Row]:
+    """Return combos (file order) x active templates x models (table order) x replicates."""
     tables, cohort_id = inputs.tables, inputs.cohort_id
-    models = [model.llm_model_id for model in tables.generation_models]
-    replicates = range(1, tables.replicates["draft"] + 1)
-    for combo in inputs.combos:
-        for template in tables.active_templates("draft"):
-            for model in models:
-                task = legacy.draft_task(combo.combo_id, template.template_id, model)
-                for replicate in replicates:
-                    gen_id = ids.draft(
-                        combo_id=combo.combo_id,
-                        template_id=template.template_id,
-                        llm_model_id=model,
-                        replicate=replicate,
-                        task_id=task,
-                        salt=legacy.draft_salt(replicate),
-                    )
-                    yield Row(
-                        "draft",
-                        gen_id,
-                        cohort_id,
-                        None,
-                        combo.combo_id,
-                        template.template_id,
-                        model,
-                        replicate,
-                        template.generator,
-                    )
+    combos = [combo.combo_id for combo in inputs.combos]
+    templates = [(row.template_id, row.generator) for row in tables.active_templates("draft")]
+    models = [row.llm_model_id for row in tables.generation_models]
+    replicates = tables.replicates["draft"]
+    ids = GenerationIds(inputs.rollout, cohort_id).drafts(
+        combo_ids=combos,
+        template_ids=[template for template, _ in templates],
+        llm_model_ids=models,
+        replicates=replicates,
+    )
+    cells = product(combos, templates, models, range(1, replicates + 1))
+    return [
+        Row._make(("draft", gen_id, cohort_id, None, combo, template, model, replicate, mode))
+        for gen_id, (combo, (template, mode), model, replicate) in zip(ids, cells, strict=True)
+    ]
 
 
-def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> Iterator[Row]:
-    """Yield the essays of each draft: active templates (table order) x replicates, its model."""
-    ids = GenerationIds(inputs.rollout, inputs.cohort_id)
-    cohort_id = inputs.cohort_id
-    templates = inputs.tables.active_templates("essay")
-    replicates = range(1, inputs.tables.replicates["essay"] + 1)
-    for draft in drafts:
-        draft_task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
-        for template in templates:
-            task = legacy.essay_task(draft_task, template.template_id)
-            for replicate in replicates:
-                gen_id = ids.essay(
-                    parent_gen_id=draft.gen_id,
-                    template_id=template.template_id,
-                    replicate=replicate,
-                    task_id=task,
-                    salt=legacy.essay_salt(draft.replicate, replicate),
-                )
-                yield Row(
-                    "essay",
-                    gen_id,
-                    cohort_id,
-                    draft.gen_id,
-                    draft.combo_id,
-                    template.template_id,
-                    draft.llm_model_id,
-                    replicate,
-                    template.generator,
-                )
+def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
+    """Return the essays of each draft: active templates (table order) x replicates, its model."""
+    drafts, cohort_id = list(drafts), inputs.cohort_id
+    templates = [
+        (row.template_id, row.generator) for row in inputs.tables.active_templates("essay")
+    ]
+    replicates = inputs.tables.replicates["essay"]
+    ids = GenerationIds(inputs.rollout, cohort_id).essays(
+        drafts=[_parent(draft) for draft in drafts],
+        template_ids=[template for template, _ in templates],
+        replicates=replicates,
+    )
+    parents = [(row.gen_id, row.combo_id, row.llm_model_id) for row in drafts]
+    cells = product(parents, templates, range(1, replicates + 1))
+    return [
+        Row._make(("essay", gen_id, cohort_id, parent, combo, template, model, replicate, mode))
+        for gen_id, ((parent, combo, model), (template, mode), replicate) in zip(
+            ids, cells, strict=True
+        )
+    ]
+
+
+def _parent(draft: Row) -> Parent:
+    task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
+    return Parent(draft.gen_id, task, draft.replicate)

@@ -5,10 +5,10 @@ Filling up (`fill_up`) stands in a module of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import product
 
 from genid import Essay
-from genid_dagster_adapter import legacy
 from genid_dagster_adapter.cohort.axes import Axis, check_axes
 from genid_dagster_adapter.cohort.fill_up import fill_up
 from genid_dagster_adapter.cohort.gather import Gatherer
@@ -60,37 +60,24 @@ def evaluation_axes(inputs: Inputs) -> list[Axis]:
     ]
 
 
-def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> Iterator[Row]:
-    """Yield the evaluations of each essay: active templates x models (table order) x replicates."""
-    ids = GenerationIds(inputs.rollout, inputs.cohort_id)
+def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> list[Row]:
+    """Return the evaluations of each essay: active templates x models (as tabled) x replicates."""
     cohort_id = inputs.cohort_id
+    parents = [(row.gen_id, row.combo_id) for row in essays]
     templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
     models = [row.llm_model_id for row in inputs.tables.evaluation_models]
-    replicates = range(1, inputs.tables.replicates["evaluation"] + 1)
-    for essay in essays:
-        for template in templates:
-            for model in models:
-                task = legacy.evaluation_task(essay.gen_id, template, model)
-                for replicate in replicates:
-                    gen_id = ids.evaluation(
-                        parent_gen_id=essay.gen_id,
-                        template_id=template,
-                        llm_model_id=model,
-                        replicate=replicate,
-                        task_id=task,
-                        salt=legacy.evaluation_salt(replicate),
-                    )
-                    yield Row(
-                        "evaluation",
-                        gen_id,
-                        cohort_id,
-                        essay.gen_id,
-                        essay.combo_id,
-                        template,
-                        model,
-                        replicate,
-                        "llm",
-                    )
+    replicates = inputs.tables.replicates["evaluation"]
+    ids = GenerationIds(inputs.rollout, cohort_id).evaluations(
+        essay_gen_ids=[gen_id for gen_id, _ in parents],
+        template_ids=templates,
+        llm_model_ids=models,
+        replicates=replicates,
+    )
+    cells = product(parents, templates, models, range(1, replicates + 1))
+    return [
+        Row._make(("evaluation", gen_id, cohort_id, parent, combo, template, model, number, "llm"))
+        for gen_id, ((parent, combo), template, model, number) in zip(ids, cells, strict=True)
+    ]
 
 
 def _as_row(source: Source) -> Row:

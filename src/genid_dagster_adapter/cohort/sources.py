@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from genid import parse_id
 from genid_dagster_adapter.cohort.records import Resolve, StoreView
 from genid_dagster_adapter.cohort.selection import Chosen, Selection
 from genid_dagster_adapter.errors import AdapterError, Problem
@@ -154,10 +155,13 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
                 message=f"is the id of {_ARTICLES[other]}, not of {_ARTICLES[stage]}",
                 remedy=f"name {stage}s here",
             )
+    shown = parse_id(chosen.gen_id).stage
+    hint = "" if shown in (None, stage) else f"looks like the id of {_ARTICLES[str(shown)]} and "
     return Problem(
         where=chosen.where,
         value=chosen.gen_id,
-        message=f"is no {stage} of the store: {metadata_path(stage, chosen.gen_id)} does not exist",
+        message=f"{hint}is no {stage} of the store: "
+        f"{metadata_path(stage, chosen.gen_id)} does not exist",
         remedy="correct the id, or take the line out",
     )
 

@@ -43,7 +43,7 @@ class Signature(Generic[IdT]):
     id_type: ClassVar[Any]
     _rules: ClassVar[dict[str, Rule]]
     _settled: ClassVar[tuple[Callable[[Any], bytes | None], ...]]
-    __attrs_attrs__: ClassVar[tuple["attrs.Attribute[Any]", ...]]
+    __attrs_attrs__: ClassVar[tuple[Any, ...]]
 
     def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
         """Check the declaration, lay out the canonical text, and register the stage.
@@ -62,6 +62,10 @@ class Signature(Generic[IdT]):
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
         cls._settled = tuple(_settled(cls))
         _registered[stage] = cls
+
+    def __init__(self) -> None:
+        """Refuse: a stage gets an `__init__` with its fields in place of this one."""
+        raise TypeError("Signature is a base; construct a Draft, an Essay, an Evaluation")
 
     def __attrs_post_init__(self) -> None:
         """Keep the canonical bytes, which is where every field gets checked.

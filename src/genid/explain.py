@@ -5,7 +5,7 @@ from uuid import UUID
 
 import attrs
 
-from genid._derive import gen_id
+from genid._derive import gen_id, no_signature
 from genid._digest import as_uuid, digest, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
 
@@ -56,7 +56,13 @@ def diff(a: Signature[Any], b: Signature[Any]) -> tuple[Difference, ...]:
     """Return where two signatures differ, in the order of declaration; empty for equal ones.
 
     Signatures of two stages differ in `stage` first.
+
+    Raises:
+        SignatureError: `a` or `b` is no signature.
     """
+    for value in (a, b):
+        if not isinstance(value, Signature):
+            raise no_signature(value)
     left = {"stage": a.stage, **a.fields()}
     right = {"stage": b.stage, **b.fields()}
     return tuple(

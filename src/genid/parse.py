@@ -16,9 +16,9 @@ Family = Literal["v1", "phase-1", "legacy", "foreign"]
 
 _V1_LENGTH = 2 + SUFFIX_LENGTH  # a letter, an underscore, the suffix
 _not_in_alphabet = re.compile(f"[^{ALPHABET}]").search
-_PHASE_1 = re.compile(r"[dev]_[0-9a-z]{1,16}")  # SPEC 7.2
-_LEGACY = re.compile(r"[0-9a-z]{16}")  # SPEC 7.3
-_FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.4
+_PHASE_1 = re.compile(r"[dev]_[0-9a-z]{1,16}")  # SPEC 7.3
+_LEGACY = re.compile(r"[0-9a-z]{16}")  # SPEC 7.4
+_FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.5
 
 
 @attrs.frozen(kw_only=True)

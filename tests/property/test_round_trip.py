@@ -1,0 +1,48 @@
+"""Law: writing and parsing undo each other (SPEC 5.4)."""
+
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import slow_reference
+from genid import ParseError, Signature, explain, gen_id, is_gen_id, parse_id, parse_v1
+from genid._text import ALPHABET, suffix_bits, suffix_text
+from signature_kit import signatures
+
+
+@given(signatures)
+def test_a_parsed_id_is_the_explained_one(signature: Signature[Any]) -> None:
+    """parse(format(x)) == x, stage and UUID alike."""
+    parsed = parse_v1(gen_id(signature))
+    assert (signature.stage, explain(signature).uuid) == (parsed.stage, parsed.uuid)
+    assert parsed == parse_id(parsed.text)
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_any_128_bits_come_back(bits: int) -> None:
+    """The suffix is a bijection, the one that TypeID uses."""
+    suffix = suffix_text(bits)
+    assert bits == suffix_bits(suffix)
+    assert slow_reference.typeid(UUID(int=bits), "d") == f"d_{suffix}"
+
+
+@given(st.text(ALPHABET + "il_D\n", min_size=20, max_size=30))
+def test_an_accepted_text_is_what_its_parse_would_be_written_as(suffix: str) -> None:
+    """format(parse(s)) == s for every accepted s; everything else raises ParseError alone."""
+    text = f"d_{suffix}"
+    try:
+        parsed = parse_v1(text)
+    except ParseError:
+        assert not is_gen_id(text)
+    else:
+        assert parsed.uuid is not None
+        assert text == f"d_{suffix_text(parsed.uuid.int)}"
+
+
+@given(st.binary(min_size=16, max_size=16), st.sampled_from("dev"))
+def test_every_marked_uuid_has_a_text_that_parses(digest: bytes, prefix: str) -> None:
+    """All 2^122 ids of each stage are accepted."""
+    uuid = slow_reference.marked(digest)
+    assert uuid == parse_v1(f"{prefix}_{suffix_text(uuid.int)}").uuid

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.store import index_refresh
+from genid_dagster_adapter.store import index_read
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
 from storekit import FAULTS, Store, make_store
@@ -41,4 +41,4 @@ def index(small: Store) -> Iterator[StoreIndex]:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take files that changed a moment ago for settled, as they would be a moment later."""
-    monkeypatch.setattr(index_refresh, "_TICK_NS", 0)
+    monkeypatch.setattr(index_read, "TICK_NS", 0)

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store import index_refresh
+from genid_dagster_adapter.store import index_read
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
@@ -137,7 +137,7 @@ def test_an_unchanged_store_is_not_read_again(
     def refuse(*_: object) -> None:
         raise AssertionError("a metadata file was read")
 
-    monkeypatch.setattr(index_refresh, "parse_metadata", refuse)
+    monkeypatch.setattr(index_read, "parse_metadata", refuse)
     with StoreIndex.open(root) as index:
         refreshed = index.refresh()
         assert (len(before), 0, 0) == (refreshed.total, refreshed.read, refreshed.removed)
@@ -148,7 +148,7 @@ def test_a_file_that_changed_just_now_is_read_again_the_next_time(
     small: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within one tick of the file system's clock a file can change under the same stamp."""
-    monkeypatch.setattr(index_refresh, "_TICK_NS", 10**18)
+    monkeypatch.setattr(index_read, "TICK_NS", 10**18)
     with StoreIndex.fresh(DataRoot.open(small.path)) as index:
         assert len(small.generations) == index.refresh().read
 

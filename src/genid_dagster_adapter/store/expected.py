@@ -48,7 +48,7 @@ _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's pre
 _FILL_UP_SALTS: Final = 16  # how many of the endless salts of filling up are tried
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Ancestor:
     """What a child's ids need to know of its parent: its expected ids and its draft fields."""
 
@@ -59,7 +59,7 @@ class Ancestor:
     replicate: int | None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Verdict:
     """What follows from a generation's metadata; ids are None where none can be derived."""
 
@@ -75,25 +75,17 @@ def judge(generation: Generation, above: Ancestor | None) -> Verdict:
 
     `above` is its parent's `Ancestor`; None for a draft and where the parent is not in the store.
     """
-    shape = _shape(generation.gen_id)
     if not is_complete(generation):
+        shape = _shape(generation.gen_id)
         return Verdict(family="unverifiable" if shape == "phase-1" else shape)
-    deterministic = shape in ("v1", "phase-1")
-    above_v1, above_phase_1 = (None, None) if above is None else (above.v1, above.phase_1)
     try:
         own = own_model(generation, None if above is None else above.llm_model_id)
-        written = _written(generation, own) if deterministic or above_v1 is None else None
-        v1 = _expected(generation, V1, written, own, above_v1)
-        phase_1 = _expected(generation, PHASE_1, written, own, above_phase_1)
+        v1, phase_1 = _expected(generation, own, above)
     except SignatureError as error:
-        family, _ = _older(shape, generation, above)
+        family, _ = _older(_shape(generation.gen_id), generation, above)
         return Verdict(family=family, problems=_unfit(generation, error))
-    if shape == "v1":
-        return _judge_v1(generation, above, written, v1, phase_1)
-    if shape == "phase-1" and _derive(PHASE_1, written) == generation.gen_id:
-        return Verdict(v1=v1, phase_1=phase_1, family="phase-1", recomputes=True)
-    family, recomputes = _older(shape, generation, above)
-    return Verdict(v1=v1, phase_1=phase_1, family=family, recomputes=recomputes)
+    family, recomputes, problems = _family(generation, own, above, v1, phase_1)
+    return Verdict(v1=v1, phase_1=phase_1, family=family, recomputes=recomputes, problems=problems)
 
 
 def ancestor(generation: Generation, verdict: Verdict) -> Ancestor:
@@ -111,9 +103,10 @@ def ancestor(generation: Generation, verdict: Verdict) -> Ancestor:
 
 def is_complete(generation: Generation) -> bool:
     """Say whether the metadata gives every field that identifies a generation of its stage."""
-    if generation.effective_replicate is None:
-        return False
-    return all(getattr(generation, name) is not None for name in REQUIRED[generation.stage])
+    for name in REQUIRED[generation.stage]:  # a loop: this is asked of every generation
+        if getattr(generation, name) is None:
+            return False
+    return generation.effective_replicate is not None
 
 
 def signature(
@@ -172,18 +165,48 @@ def _names_parent(problem: SignatureProblem) -> bool:
 
 
 def _expected(
+    generation: Generation, own: str | None, above: Ancestor | None
+) -> tuple[str | None, str | None]:
+    """Return the id under each scheme, over the parent's under the same one; None without one.
+
+    SignatureError: a field other than the parent cannot be part of a signature.
+    """
+    if generation.stage not in PARENT_STAGE:
+        task = signature(generation, parent_gen_id=None, llm_model_id=own)
+        return _derive(V1, task), _derive(PHASE_1, task)
+    if above is None or above.v1 is None:
+        _written(generation, own)  # the fields are checked all the same
+        return None, None
+    task = signature(generation, parent_gen_id=above.v1, llm_model_id=own)
+    if above.phase_1 is None:
+        return _derive(V1, task), None
+    older = signature(generation, parent_gen_id=above.phase_1, llm_model_id=own)
+    return _derive(V1, task), _derive(PHASE_1, older)
+
+
+def _family(
     generation: Generation,
-    scheme: Scheme,
-    written: Signature[Any] | None,
     own: str | None,
-    parent: str | None,
-) -> str | None:
-    """Return the id under a scheme, the parent under the same one; None where there is none."""
-    if generation.stage in PARENT_STAGE and parent is None:
-        return None
-    if written is not None and parent in (None, generation.parent_gen_id):
-        return _derive(scheme, written)
-    return _derive(scheme, signature(generation, parent_gen_id=parent, llm_model_id=own))
+    above: Ancestor | None,
+    v1: str | None,
+    phase_1: str | None,
+) -> tuple[StoreFamily, bool, tuple[Flaw, ...]]:
+    """Return an id's family, whether it recomputes over the parent as written, and what is wrong.
+
+    The expected ids are compared first: most ids are one of them, and then nothing is derived.
+    """
+    gen_id, parent = generation.gen_id, generation.parent_gen_id
+    first = generation.stage not in PARENT_STAGE
+    if gen_id == v1 and (first or (above is not None and above.v1 == parent)):
+        return "v1", True, ()
+    if gen_id == phase_1 and (first or (above is not None and above.phase_1 == parent)):
+        return "phase-1", True, ()
+    shape = _shape(gen_id)
+    if shape == "v1":
+        return _family_of_v1(generation, own, above)
+    if shape == "phase-1" and _derive(PHASE_1, _written(generation, own)) == gen_id:
+        return "phase-1", True, ()
+    return *_older(shape, generation, above), ()
 
 
 def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
@@ -194,23 +217,20 @@ def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
         return None
 
 
-def _judge_v1(
-    generation: Generation,
-    above: Ancestor | None,
-    written: Signature[Any] | None,
-    v1: str | None,
-    phase_1: str | None,
-) -> Verdict:
-    own = _derive(V1, written)
-    recomputes = own == generation.gen_id
+def _family_of_v1(
+    generation: Generation, own: str | None, above: Ancestor | None
+) -> tuple[StoreFamily, bool, tuple[Flaw, ...]]:
+    written = _written(generation, own)
+    derived = _derive(V1, written)
+    recomputes = derived == generation.gen_id
     if not recomputes and above is None and written is not None and generation.stage == "essay":
         model = generation.llm_model_id
         alone = signature(generation, parent_gen_id=generation.parent_gen_id, llm_model_id=model)
-        recomputes = V1.gen_id(alone) == generation.gen_id
-    problems: tuple[Flaw, ...] = ()
-    if not recomputes:
-        problems = (_problem(generation, findings.ID_NOT_RECOMPUTED, value=own or NO_VALUE),)
-    return Verdict(v1=v1, phase_1=phase_1, family="v1", recomputes=recomputes, problems=problems)
+        recomputes = _derive(V1, alone) == generation.gen_id
+    if recomputes:
+        return "v1", True, ()
+    problem = _problem(generation, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE)
+    return "v1", False, (problem,)
 
 
 def _older(

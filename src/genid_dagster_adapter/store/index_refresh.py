@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, ancestor, judge
 from genid_dagster_adapter.store.guard import guarded
 from genid_dagster_adapter.store.index_file import INDEXES
+from genid_dagster_adapter.store.index_read import ABSENT, Judged, read_and_judge
 from genid_dagster_adapter.store.index_rows import FIELDS, SELECT, generation_of, row_of, verdict_of
+from genid_dagster_adapter.store.index_workers import Workers, useful_count
 from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot, is_segment
-from genid_dagster_adapter.store.metadata import Generation, parse_metadata, unreadable
 
 Progress = Callable[[int, int], None]
-Stamp = tuple[int, int, int]  # time of change in ns, size in bytes, inode
 
-_ABSENT: Final[Stamp] = (0, 0, 0)
-#: A file that changed this shortly before it was read may change again under the same stamp (a
-#: file system's clock ticks in milliseconds): it is read again the next time.
-_TICK_NS: Final = 50_000_000
-_BATCH: Final = 2_000  # rows a step: bounds memory and is what progress counts in
+_BATCH: Final = 1_000  # rows a step: bounds memory and is what progress counts in
+_GEN_ID: Final = FIELDS.index("gen_id")
 
 
 @frozen(kw_only=True)
@@ -123,7 +120,7 @@ def _stamps(
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
                 except absent:
-                    yield name, (name, *_ABSENT)
+                    yield name, (name, *ABSENT)
                     continue
                 yield name, (name, state.st_ctime_ns, state.st_size, state.st_ino)
     finally:
@@ -136,12 +133,8 @@ class _Update:
     def __init__(
         self, root: DataRoot, connection: sqlite3.Connection, changes: _Changes, progress: Progress
     ) -> None:
-        self.root, self.connection, self.changes, self.progress = (
-            root,
-            connection,
-            changes,
-            progress,
-        )
+        self.root = str(root.path)
+        self.connection, self.changes, self.progress = connection, changes, progress
         self.done = 0
         self.total = sum(map(len, changes.changed.values()))
         self.first = connection.execute("SELECT 1 FROM generation LIMIT 1").fetchone() is None
@@ -149,24 +142,36 @@ class _Update:
         self.judged: dict[str, Ancestor | None] = {}  # those of the stage after it
 
     def apply(self) -> None:
+        """Do all of it."""
         moved: list[str] = []  # ids of the stage before whose expected ids may have changed
-        for stage in STAGES:
-            changed, removed = self.changes.changed[stage], self.changes.removed[stage]
-            self._remove(stage, removed)
-            stale = self._children(stage, moved, set(changed))
-            for batch in _batches(changed):
-                self._write(stage, [self._read(stage, name) for name in batch])
-                self.done += len(batch)
-                self.progress(self.done, self.total)
-            for batch in _batches(stale):
-                self._rejudge(stage, batch)
-            moved = [] if self.first else [*changed, *removed, *stale]
-            self.above, self.judged = self.judged, {}
+        count = useful_count(self.total) if self.first else 0
+        with Workers(self.root, count) as workers:
+            for stage in STAGES:
+                changed, removed = self.changes.changed[stage], self.changes.removed[stage]
+                self._remove(stage, removed)
+                stale = self._children(stage, moved, set(changed))
+                for found in self._judged(stage, changed, workers if count else None):
+                    self._write(stage, found)
+                    self.done += len(found)
+                    self.progress(self.done, self.total)
+                for name in stale:
+                    self._rejudge(stage, name)
+                moved = [] if self.first else [*changed, *removed, *stale]
+                self.above, self.judged = self.judged, {}
         if self.first:
             for statement in INDEXES.split(";"):  # executescript would commit
                 self.connection.execute(statement)
         self.connection.execute("DELETE FROM stray")
         self.connection.executemany("INSERT INTO stray VALUES (?, ?)", self.changes.stray)
+
+    def _judged(
+        self, stage: str, names: Iterable[str], workers: Workers | None
+    ) -> Iterator[list[Judged]]:
+        if workers is not None:
+            yield from workers.read_and_judge(stage, _batches(names), self.above)
+            return
+        for batch in _batches(names):
+            yield read_and_judge(self.root, stage, batch, partial(self._above, stage))
 
     def _remove(self, stage: str, names: Sequence[str]) -> None:
         for table, column in (("generation", "gen_id"), ("stamp", "gen_id"), ("previous", "now")):
@@ -183,61 +188,29 @@ class _Update:
         }
         return sorted(found - known)
 
-    def _read(self, stage: str, name: str) -> tuple[Generation, Stamp]:
-        """Read one metadata file together with the stamp under which it was read."""
-        where = f"gens/{stage}/{name}/{METADATA}"
-        try:
-            descriptor = os.open(f"{self.root.path}/{where}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            stamp = _stamp_of_unreadable(self.root, where)
-            return unreadable(stage, name, where, error), stamp
-        try:
-            state = os.fstat(descriptor)
-            data = _all_of(descriptor, state.st_size)
-        except OSError as error:
-            return unreadable(stage, name, where, error), _stamp_of_unreadable(self.root, where)
-        finally:
-            os.close(descriptor)
-        return parse_metadata(stage, name, data, where), _stamp(state)
-
-    def _write(self, stage: str, found: Sequence[tuple[Generation, Stamp]]) -> None:
+    def _write(self, stage: str, found: Sequence[Judged]) -> None:
         if not self.first:
-            self._remove(stage, [generation.gen_id for generation, _ in found])
-        rows = [row_of(generation, self._judge(stage, generation)) for generation, _ in found]
-        marks = ",".join("?" * len(rows[0]))
-        self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
-        self.connection.executemany(
-            "INSERT INTO stamp VALUES (?, ?, ?, ?, ?)",
-            [(stage, generation.gen_id, *stamp) for generation, stamp in found],
-        )
-        self.connection.executemany(
-            "INSERT INTO previous VALUES (?, ?, ?)",
-            [
-                (older, stage, generation.gen_id)
-                for generation, _ in found
-                for older in generation.previous_gen_ids
-            ],
-        )
-
-    def _rejudge(self, stage: str, names: Iterable[str]) -> None:
-        """Judge again, from the index's own rows, generations whose parents have changed."""
-        for name in names:
-            row = self._row(stage, name)
-            generation = generation_of(row)
-            family, recomputes, v1, phase_1, problems = row_of(
-                generation, self._judge(stage, generation)
-            )[len(FIELDS) :]
-            self.connection.execute(
-                "UPDATE generation SET family = ?, recomputes = ?, v1 = ?, phase_1 = ?,"
-                " id_problems = ? WHERE gen_id = ? AND stage = ?",
-                (family, recomputes, v1, phase_1, problems, name, stage),
-            )
-
-    def _judge(self, stage: str, generation: Generation) -> Verdict:
-        verdict = judge(generation, self._above(stage, generation.parent_gen_id))
+            self._remove(stage, [one.row[_GEN_ID] for one in found])
+        insert = self.connection.executemany
+        marks = ",".join("?" * len(found[0].row))
+        insert(f"INSERT INTO generation VALUES ({marks})", [one.row for one in found])  # noqa: S608
+        stamps = [(stage, one.row[_GEN_ID], *one.stamp) for one in found]
+        insert("INSERT INTO stamp VALUES (?, ?, ?, ?, ?)", stamps)
+        before = [(older, stage, one.row[_GEN_ID]) for one in found for older in one.previous]
+        insert("INSERT INTO previous VALUES (?, ?, ?)", before)
         if stage != STAGES[-1]:
-            self.judged[generation.gen_id] = ancestor(generation, verdict)
-        return verdict
+            self.judged.update((one.row[_GEN_ID], one.ancestor) for one in found)
+
+    def _rejudge(self, stage: str, name: str) -> None:
+        """Judge again, from the index's own row, a generation whose parent has changed."""
+        generation = generation_of(self._row(stage, name))
+        verdict = judge(generation, self._above(stage, generation.parent_gen_id))
+        self.judged[name] = ancestor(generation, verdict)
+        self.connection.execute(
+            "UPDATE generation SET family = ?, recomputes = ?, v1 = ?, phase_1 = ?,"
+            " id_problems = ? WHERE gen_id = ? AND stage = ?",
+            (*row_of(generation, verdict)[len(FIELDS) :], name, stage),
+        )
 
     def _above(self, stage: str, parent_gen_id: str | None) -> Ancestor | None:
         if stage not in PARENT_STAGE or parent_gen_id is None:
@@ -251,27 +224,6 @@ class _Update:
     def _row(self, stage: str, gen_id: str) -> Any:
         query = f"{SELECT} WHERE gen_id = ? AND stage = ?"
         return self.connection.execute(query, (gen_id, stage)).fetchone()
-
-
-def _stamp(state: os.stat_result) -> Stamp:
-    fresh = abs(time.time_ns() - state.st_ctime_ns) < _TICK_NS
-    return (state.st_ctime_ns, -1 if fresh else state.st_size, state.st_ino)
-
-
-def _stamp_of_unreadable(root: DataRoot, where: str) -> Stamp:
-    try:
-        return _stamp(os.stat(root.path / where))
-    except OSError:
-        return _ABSENT
-
-
-def _all_of(descriptor: int, size: int) -> bytes:
-    """Return a file's bytes in one read where it has not grown meanwhile."""
-    data = os.read(descriptor, size + 1)
-    if len(data) == size:
-        return data
-    rest = iter(lambda: os.read(descriptor, 1 << 16), b"")
-    return b"".join([data, *rest])
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

@@ -46,7 +46,7 @@ class Flaw(Problem):
     field: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Generation:
     """One generation as its folder and its metadata say; a field the metadata lacks is None.
 
@@ -73,9 +73,10 @@ class Generation:
     @property
     def effective_replicate(self) -> int | None:
         """The replicate, 1 where the metadata gives none, None where it gives a wrong one."""
-        if self.replicate is None and not any(flaw.field == "replicate" for flaw in self.problems):
-            return ABSENT_REPLICATE
-        return self.replicate
+        if self.replicate is not None:
+            return self.replicate
+        wrong = any(flaw.field == "replicate" for flaw in self.problems)
+        return None if wrong else ABSENT_REPLICATE
 
 
 def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
@@ -191,10 +192,10 @@ class _Reading:
     def _text(self, name: str) -> str | None:
         """Return a field's text as it is; None where it is absent, null, empty or no text."""
         value = self.raw.get(name)
+        if type(value) is str and value and _is_text(value):
+            return value
         if value is None or value == "":
             return None
-        if type(value) is str and _is_text(value):
-            return value
         self._add(findings.FIELD_WRONG, name, f"{name} is no text", value)
         return None
 

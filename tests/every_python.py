@@ -23,6 +23,12 @@ QUICK = ("tests/genid/test_vectors.py", "tests/property/test_reference.py")
 FULL = ("tests/genid", "tests/property", "tests/typing")
 
 
+def say(line: str) -> None:
+    """Print a line at once: what is run prints too."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: list[str]) -> int:
     """Run the tests everywhere; return 0 if all passed, 1 otherwise."""
     quick = "--quick" in arguments
@@ -33,12 +39,12 @@ def main(arguments: list[str]) -> int:
             continue
         interpreter = next(_interpreters(name), None)
         if interpreter is None:
-            print(f"Python {name}: not found on this machine", flush=True)
+            say(f"Python {name}: not found on this machine")
             continue
-        print(f"Python {name}: {interpreter}", flush=True)
+        say(f"Python {name}: {interpreter}")
         if not _passes(_environment(name, interpreter), QUICK if quick else FULL):
             failed.append(name)
-    print(f"failed on Python {', '.join(failed)}" if failed else "passed on every Python found")
+    say(f"failed on Python {', '.join(failed)}" if failed else "passed on every Python found")
     return 1 if failed else 0
 
 
@@ -59,15 +65,15 @@ def _environment(name: str, interpreter: str) -> Path:
     stamp = HOME / name / "complete"
     if not stamp.exists():
         subprocess.run([interpreter, "-m", "venv", "--clear", HOME / name], check=True)
-        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        pins = ["-c", PROJECT / "constraints.txt"]
-        subprocess.run([*pip, *pins, "-e", PROJECT, *NEEDS], check=True)
+        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        pins = ["-c", str(PROJECT / "constraints.txt")]
+        subprocess.run([*pip, *pins, "-e", str(PROJECT), *NEEDS], check=True)
         stamp.touch()
     return python
 
 
 def _passes(python: Path, tests: tuple[str, ...]) -> bool:
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     return subprocess.run(command, cwd=PROJECT, check=False).returncode == 0
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -402,3 +403,32 @@ def test_a_large_selection_is_built(tmp_path: Path) -> None:
     assert {"draft": 200, "essay": 400, "evaluation": 800} == report.plan.counts()
     select(root.path, "selected_drafts.txt", reversed(lines))
     assert 1_400 == len(built(root).plan.rows)
+
+
+MEMORY = """
+import resource, sys
+from genid_dagster_adapter.cohort.build import Options, build
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import DataRoot
+
+options = Options(rollout=Rollout.parse("on"), cohort_id="test-cohort")
+report = build(DataRoot.open(sys.argv[1]), options)
+print(len(report.plan.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.long
+def test_a_cohort_of_100_000_rows_builds_in_bounded_memory() -> None:
+    """Below 400 MB for planning and writing together."""
+    fast = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(dir=fast) as folder:
+        root = make_root(Path(folder, "root"), replicates=(10, 20, 15))
+        process = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(root.path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    rows, megabytes = map(int, process.stdout.split())
+    assert rows == 2 * 2 * 2 * 10 * (1 + 2 * 20 * (1 + 2 * 15))
+    assert megabytes < 400

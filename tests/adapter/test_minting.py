@@ -16,8 +16,9 @@ from genid import (
     SignatureError,
     gen_id,
 )
+from genid_dagster_adapter import legacy
 from genid_dagster_adapter.legacy import reserve_gen_id
-from genid_dagster_adapter.minting import GenerationIds
+from genid_dagster_adapter.minting import GenerationIds, Parent
 from genid_dagster_adapter.rollout import Rollout
 
 DRAFT: dict[str, Any] = {
@@ -37,7 +38,7 @@ EVALUATION: dict[str, Any] = {
 def test_each_stage_is_decided_by_the_rollout_alone(rollout: Rollout) -> None:
     """Covered: the signature's id under the scheme. Not covered: the legacy call, verbatim."""
     ids = GenerationIds(rollout, "winter")
-    legacy: dict[str, Any] = {"task_id": "t", "salt": "rep2"}
+    old: dict[str, Any] = {"task_id": "t", "salt": "rep2"}
     signatures: dict[str, Signature[Any]] = {
         "draft": Draft(**DRAFT, replicate=2),
         "essay": Essay(parent_gen_id=DraftId("d_abc"), template_id="story-v1", replicate=2),
@@ -49,9 +50,9 @@ def test_each_stage_is_decided_by_the_rollout_alone(rollout: Rollout) -> None:
         ),
     }
     minted = {
-        "draft": ids.draft(**DRAFT, replicate=2, **legacy),
-        "essay": ids.essay(**ESSAY, replicate=2, **legacy),
-        "evaluation": ids.evaluation(**EVALUATION, replicate=2, **legacy),
+        "draft": ids.draft(**DRAFT, replicate=2, **old),
+        "essay": ids.essay(**ESSAY, replicate=2, **old),
+        "evaluation": ids.evaluation(**EVALUATION, replicate=2, **old),
     }
     for stage, signature in signatures.items():
         expected = (
@@ -98,3 +99,70 @@ def test_a_covered_stage_validates_its_fields() -> None:
         GenerationIds(Rollout.parse("draft"), "winter").draft(
             **{**DRAFT, "combo_id": "two words"}, replicate=1, task_id="t", salt=None
         )
+
+
+@pytest.mark.parametrize("rollout", STATES.values(), ids=STATES)
+def test_a_grid_of_ids_is_the_single_ids_in_the_documented_order(rollout: Rollout) -> None:
+    """The last axis runs fastest; task ids and salts follow the cartesian rule."""
+    ids = GenerationIds(rollout, "winter")
+    combos, templates, models = ["c1", "c2"], ["t1", "T2"], ["m1", "m2"]
+    drafts = [
+        ids.draft(
+            combo_id=combo,
+            template_id=template,
+            llm_model_id=model,
+            replicate=number,
+            task_id=legacy.draft_task(combo, template, model),
+            salt=legacy.draft_salt(number),
+        )
+        for combo in combos
+        for template in templates
+        for model in models
+        for number in (1, 2)
+    ]
+    assert drafts == list(
+        ids.drafts(combo_ids=combos, template_ids=templates, llm_model_ids=models, replicates=2)
+    )
+    parents = [Parent(gen_id, f"task-{at}", at % 2 + 1) for at, gen_id in enumerate(drafts)]
+    essays = [
+        ids.essay(
+            parent_gen_id=parent.gen_id,
+            template_id=template,
+            replicate=number,
+            task_id=legacy.essay_task(parent.task_id, template),
+            salt=legacy.essay_salt(parent.replicate, number),
+        )
+        for parent in parents
+        for template in templates
+        for number in (1, 2)
+    ]
+    assert essays == list(ids.essays(drafts=parents, template_ids=templates, replicates=2))
+    evaluations = [
+        ids.evaluation(
+            parent_gen_id=essay,
+            template_id=template,
+            llm_model_id=model,
+            replicate=number,
+            task_id=legacy.evaluation_task(essay, template, model),
+            salt=legacy.evaluation_salt(number),
+        )
+        for essay in essays
+        for template in templates
+        for model in models
+        for number in (1, 2)
+    ]
+    assert evaluations == list(
+        ids.evaluations(
+            essay_gen_ids=essays, template_ids=templates, llm_model_ids=models, replicates=2
+        )
+    )
+
+
+@pytest.mark.parametrize("rollout", STATES.values(), ids=STATES)
+def test_an_empty_axis_gives_no_ids(rollout: Rollout) -> None:
+    """In every state."""
+    ids = GenerationIds(rollout, "winter")
+    axes: dict[str, Any] = {"template_ids": [], "llm_model_ids": ["m"], "replicates": 3}
+    assert [] == list(ids.drafts(combo_ids=["c"], **axes))
+    assert [] == list(ids.essays(drafts=[], template_ids=["t"], replicates=1))
+    assert [] == list(ids.evaluations(essay_gen_ids=["e_x"], **axes))

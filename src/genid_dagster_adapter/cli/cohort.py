@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +27,7 @@ from genid_dagster_adapter.cohort.build import Options, Report, compare
 from genid_dagster_adapter.cohort.compare import Change, Comparison
 from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded, recorded_rollout
 from genid_dagster_adapter.cohort.membership import read_membership
+from genid_dagster_adapter.csv_safety import dump_csv
 from genid_dagster_adapter.rollout import FLAG, Rollout
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
@@ -206,9 +205,8 @@ def compare_command(
     if as_json:
         print_json(_comparison_record(found, changes))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, _change_record(None).keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(_change_record, changes))
+        rows = [tuple(_change_record(one).values()) for one in changes]
+        click.echo(dump_csv(tuple(_change_record(None)), rows), nl=False)
     else:
         click.echo(f"before: {found.before.label}, after: {found.after.label}")
         print_table(("stage", "members", "ids that differ", "exist before", "exist after"),

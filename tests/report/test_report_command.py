@@ -163,4 +163,4 @@ def test_registered_partitions_are_compared_with_memberships(tmp_path: Path) -> 
     assert 0 == report(store.path)
     page = Path("report.html").read_text("utf-8")
     assert "d_nobodys" in page
-    assert "finding-partition-without-membership" in page
+    assert 'id="partition-without-membership"' in page

@@ -16,11 +16,13 @@ _SHOWN = 120  # characters of a value that a page repeats
 
 @frozen
 class Place:
-    """One finding: where, what, and the value that is wrong, empty where there is none."""
+    """One finding: where, what, the value that is wrong (empty where there is none), and the
+    (stage, id) of every generation that it concerns."""
 
     where: str
     message: str
     shown: str
+    ids: tuple[tuple[str, str], ...]
 
 
 @frozen(kw_only=True)
@@ -65,7 +67,7 @@ def by_code(audit: _Audited, *, partitions_seen: bool) -> FaultList:
     for finding in audit.findings:
         value = finding.details.get("value", NO_VALUE)
         places.setdefault(finding.code, []).append(
-            Place(finding.where, finding.message, _shown(value))
+            Place(finding.where, finding.message, _shown(value), finding.ids)
         )
     groups = tuple(
         Faults(code=code, meaning=kind.meaning, remedy=kind.remedy, places=tuple(places[code]))

@@ -15,7 +15,6 @@ from attrs import frozen
 
 from genid_dagster_adapter.cohort.manifest import make_manifest, recorded_rollout
 from genid_dagster_adapter.cohort.prepare import Options, Prepared, prepare
-from genid_dagster_adapter.cohort.records import Resolve
 from genid_dagster_adapter.cohort.tables import RawTables, read_tables
 from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.report.coverage import Coverage, cover
@@ -33,7 +32,7 @@ from genid_dagster_adapter.store.guard import guarded
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.store.lookup import resolver
+from genid_dagster_adapter.store.lookup import judge_rows, resolver
 from genid_dagster_adapter.store.memberships import read_memberships
 from genid_dagster_adapter.store.migration.numbering import Numbered, number_stage
 from genid_dagster_adapter.store.migration.scan import scan_stage
@@ -76,7 +75,7 @@ def gather(
             faults, faults_trouble = _tried(root, lambda: _faults(index, keys, advance))
         tables, tables_trouble = _tried(root, lambda: read_tables(root))
         with watch("planning each step of the rollout") as advance:
-            walking = _Walking(root, flag.scheme, tables, store, resolver(index))
+            walking = _Walking(index, flag.scheme, tables, store)
             cohorts = walking.cohorts(advance)
     with watch("deciding what a migration would do") as advance:
         moves, moves_trouble = _tried(root, lambda: _moves(root, advance))
@@ -148,11 +147,14 @@ class _Walking:
     from tables of another day: its recorded members are asked for again in every state.
     """
 
-    root: DataRoot
+    index: StoreIndex
     scheme: str
     tables: RawTables | None
     store: Holdings
-    resolve: Resolve
+
+    @property
+    def root(self) -> DataRoot:
+        return self.index.root
 
     def cohorts(self, advance: Advance) -> tuple[CohortSteps, ...]:
         """Return every recorded cohort's steps; where there is none, those of the cohort that the
@@ -218,10 +220,12 @@ class _Walking:
 
     def _prepare(self, cohort_id: str | None, rollout: Rollout) -> Prepared:
         options = Options(rollout=rollout, cohort_id=cohort_id, rebuild_migrated=True)
-        return prepare(self.root, options, resolve=self.resolve)
+        return prepare(self.root, options, resolve=resolver(self.index))
 
     def _state(self, prepared: Prepared) -> State:
-        return planned_state(prepared.plan.rows, prepared.plan.rollout, self.store)
+        rows = prepared.plan.rows
+        tasks = {key: verdict.v1 for key, verdict in judge_rows(self.index, rows).items()}
+        return planned_state(rows, prepared.plan.rollout, tasks)
 
     def _restated(
         self, cohort_id: str, members: Members, rollouts: tuple[Rollout, ...]

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol, Self
 
-from attrs import frozen
-
-from genid_dagster_adapter.store.layout import STAGES
+from attrs import Factory, field, frozen
 
 
 @frozen(kw_only=True)
 class Held:
-    """One generation of the store; `task` is None where its metadata does not say which it is."""
+    """One generation of the store; `task` is None where its metadata does not say which it is.
+
+    `paid` says whether there is any answer, `has_content` whether it is parsed.
+    """
 
     stage: str
     gen_id: str
     family: str
     has_content: bool
+    paid: bool = field(default=Factory(lambda self: self.has_content, takes_self=True))
     parent_gen_id: str | None = None
     combo_id: str | None = None
     template_id: str | None = None
@@ -43,6 +45,8 @@ class _Indexed(Protocol):
     @property
     def has_content(self) -> bool: ...
     @property
+    def content(self) -> object: ...
+    @property
     def parent_gen_id(self) -> str | None: ...
     @property
     def combo_id(self) -> str | None: ...
@@ -63,6 +67,7 @@ def held(indexed: _Indexed, task: str | None) -> Held:
         gen_id=indexed.gen_id,
         family=indexed.family,
         has_content=indexed.has_content,
+        paid=indexed.content is not None,
         parent_gen_id=indexed.parent_gen_id,
         combo_id=indexed.combo_id,
         template_id=indexed.template_id,
@@ -95,10 +100,10 @@ class Holdings:
         """Return a generation, None where the store does not hold it."""
         return self.by_id.get((stage, gen_id))
 
-    def has_content(self, stage: str, gen_id: str) -> bool:
-        """Say whether the store holds a generation's text under this id."""
+    def is_paid(self, stage: str, gen_id: str) -> bool:
+        """Say whether the store holds an answer under this id, so that a run makes none."""
         one = self.by_id.get((stage, gen_id))
-        return one is not None and one.has_content
+        return one is not None and one.paid
 
     def elsewhere(self, task: str | None, gen_id: str) -> tuple[str, ...]:
         """Return the other ids under which the store holds a text of this task."""
@@ -109,7 +114,3 @@ class Holdings:
     def of_stage(self, stage: str) -> list[Held]:
         """Return the generations of a stage."""
         return [one for one in self.by_id.values() if one.stage == stage]
-
-
-#: stage -> its parent's stage
-PARENT: Mapping[str, str] = dict(zip(STAGES[1:], STAGES, strict=False))

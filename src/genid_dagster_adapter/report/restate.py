@@ -1,68 +1,34 @@
 """A cohort's members under another rollout state: from its planned rows, or from its membership.
 
-Pure. Planned rows carry their ids and lack their tasks, which are derived here, ancestors first.
-Recorded members have their tasks and lack their new ids, which the seam of `minting` gives, each
-child after its parent: as in a build, a parent that is no member keeps its id.
+Pure. Planned rows carry their ids. Recorded members lack their new ones, which the seam of
+`minting` gives, each child after its parent: as in a build, a parent that is no member keeps its
+id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from genid import GenIdError
 from genid_dagster_adapter import legacy
 from genid_dagster_adapter.cohort.records import Row
 from genid_dagster_adapter.minting import GenerationIds
-from genid_dagster_adapter.report.holdings import PARENT, Held, Holdings
+from genid_dagster_adapter.report.holdings import Held, Holdings
 from genid_dagster_adapter.report.steps import Member, State
 from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.expected import Ancestor, ancestor, judge
-from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE, Generation
+from genid_dagster_adapter.store.expected import PARENT_STAGE
+from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE
 
 
-def planned_state(rows: Iterable[Row], rollout: Rollout, store: Holdings) -> State:
-    """Return the state that planned rows, parents first, are in."""
-    known: dict[tuple[str, str], Ancestor] = {}
-    members = []
-    for row in rows:
-        generation = Generation(
-            stage=row.stage,
-            gen_id=row.gen_id,
-            declared_gen_id=row.gen_id,
-            parent_gen_id=row.parent_gen_id,
-            combo_id=row.combo_id,
-            template_id=row.template_id,
-            llm_model_id=row.llm_model_id,
-            replicate=row.replicate,
-            origin_cohort_id=row.origin_cohort_id,
-        )
-        verdict = judge(generation, _above(generation, known, store))
-        known[row.stage, row.gen_id] = ancestor(generation, verdict)
-        members.append(Member(row.stage, row.gen_id, verdict.v1, row.mode))
-    return State(rollout, tuple(members))
-
-
-def _above(
-    generation: Generation, known: dict[tuple[str, str], Ancestor], store: Holdings
-) -> Ancestor | None:
-    """Return what a row's task needs of its parent: planned with it, or held by the store."""
-    stage, parent = PARENT.get(generation.stage), generation.parent_gen_id
-    if stage is None or parent is None:
-        return None
-    planned = known.get((stage, parent))
-    if planned is not None:
-        return planned
-    one = store.get(stage, parent)
-    return None if one is None else _ancestor_of(one)
-
-
-def _ancestor_of(one: Held) -> Ancestor:
-    return Ancestor(
-        v1=one.task,
-        phase_1=None,
-        task_id=None,
-        llm_model_id=one.llm_model_id,
-        replicate=one.replicate,
+def planned_state(
+    rows: Iterable[Row], rollout: Rollout, tasks: Mapping[tuple[str, str], str | None]
+) -> State:
+    """Return the state that planned rows are in; `tasks` gives the v1 id of each row's task."""
+    return State(
+        rollout,
+        tuple(
+            Member(row.stage, row.gen_id, tasks[row.stage, row.gen_id], row.mode) for row in rows
+        ),
     )
 
 
@@ -105,7 +71,9 @@ def _new_id(
     one: Held, ids: GenerationIds, new: dict[tuple[str, str], str], store: Holdings
 ) -> str | None:
     """Return a member's id in the state of `ids`; None where its task is not known."""
-    parent = new.get((PARENT.get(one.stage, ""), one.parent_gen_id or ""), one.parent_gen_id or "")
+    parent = new.get(
+        (PARENT_STAGE.get(one.stage, ""), one.parent_gen_id or ""), one.parent_gen_id or ""
+    )
     if not ids.rollout.covers(one.stage):
         return _uncovered(one, parent, ids)
     if one.task is None:

@@ -160,7 +160,7 @@ def _step(
 def _repeats(members: Iterable[Member], store: Holdings) -> tuple[Repeat, ...]:
     found = []
     for member in members:
-        if member.mode == COPY or store.has_content(member.stage, member.gen_id):
+        if member.mode == COPY or store.is_paid(member.stage, member.gen_id):
             continue
         others = store.elsewhere(member.task, member.gen_id)
         if others:
@@ -176,8 +176,8 @@ def _counts(
     repeats: Sequence[Repeat],
 ) -> Counts:
     changed = [member for member in members if (stage, member.gen_id) not in before]
-    existing = sum(store.has_content(stage, member.gen_id) for member in changed)
-    made = sum(store.has_content(stage, member.gen_id) for member in members)
+    existing = sum(store.is_paid(stage, member.gen_id) for member in changed)
+    made = sum(store.is_paid(stage, member.gen_id) for member in members)
     return Counts(
         stage=stage,
         rows=len(members),

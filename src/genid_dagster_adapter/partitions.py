@@ -7,11 +7,12 @@ deleted here.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import dagster as dg
-import stamina
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from genid_dagster_adapter.errors import AdapterError, Problem
@@ -52,7 +53,9 @@ def check_keys(stage: str, keys: Iterable[str]) -> None:
 def register(
     instance: dg.DagsterInstance, stage: str, keys: Sequence[str], *, prefix: str = ""
 ) -> int:
-    """Add the keys that the stage's partition set lacks, in order; return how many this call added.
+    """Add the keys that the stage's partition set lacks, in order; return how many it lacked.
+
+    Two processes may add the same key at once: both count it, and it is there once.
 
     AdapterError: a key cannot be a partition's; nothing is added then.
     """
@@ -71,16 +74,20 @@ def registered(instance: dg.DagsterInstance, stage: str, *, prefix: str = "") ->
 
 def _add(instance: dg.DagsterInstance, name: str, keys: list[str]) -> int:
     """Add at most CHUNK keys; where another process added some meanwhile, only what it left."""
-    for attempt in stamina.retry_context(
-        on=_lost_a_race, attempts=_ATTEMPTS, timeout=None, wait_initial=0.01, wait_max=0.5
-    ):
-        with attempt:
-            if attempt.num > 1:
+    for attempt in range(_ATTEMPTS):
+        try:
+            if attempt:
                 have = set(instance.get_dynamic_partitions(name))
                 keys = [key for key in keys if key not in have]
             if keys:
                 instance.add_dynamic_partitions(name, keys)
-    return len(keys)
+        except Exception as error:
+            if not _lost_a_race(error) or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * min(attempt + 1, 10)))  # noqa: S311 - only apart
+        else:
+            return len(keys)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _lost_a_race(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_storehouse import lay, read, write
+from dagster_kit import lay, read, write
 from genid_dagster_adapter.generation import (
     Generated,
     Maker,

@@ -1,0 +1,102 @@
+"""Partition keys are checked, and registering them is idempotent and safe in a race."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_kit import new_home
+from genid_dagster_adapter import partitions
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.partitions import partition_set, register, registered
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+def test_keys_keep_the_order_of_their_registration(instance: dg.DagsterInstance) -> None:
+    """Ranges follow it; a key given twice counts once."""
+    assert register(instance, "draft", ["b", "a", "b"]) == 2
+    assert register(instance, "draft", ["c", "a"]) == 1
+    assert registered(instance, "draft") == ["b", "a", "c"]
+
+
+def test_stages_and_prefixes_are_sets_of_their_own(instance: dg.DagsterInstance) -> None:
+    """The names are the contract's, and a prefix keeps two adapters apart."""
+    register(instance, "essay", ["x"])
+    register(instance, "essay", ["y"], prefix="mine_")
+    assert instance.get_dynamic_partitions("essay_gens") == ["x"]
+    assert instance.get_dynamic_partitions("mine_essay_gens") == ["y"]
+    assert partition_set("evaluation") == "evaluation_gens"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "a/b", "..", "a\x00b", "x" * 256, "a\n", "-a", ".a", "a b", "a...b", "é", "a|b"],
+)
+def test_a_key_that_dagster_would_take_and_break_on_is_refused(
+    instance: dg.DagsterInstance, key: str
+) -> None:
+    """The whole call is refused, and names the key."""
+    with pytest.raises(AdapterError) as caught:
+        register(instance, "draft", ["good", key])
+    assert [problem.value for problem in caught.value.problems] == [key]
+    assert registered(instance, "draft") == []
+
+
+def test_many_keys_go_in_chunks(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite binds a limited number of variables; the order stays."""
+    monkeypatch.setattr(partitions, "CHUNK", 7)
+    keys = [f"k{number}" for number in range(40)]
+    assert register(instance, "draft", keys) == 40
+    assert registered(instance, "draft") == keys
+
+
+def test_processes_that_register_the_same_keys_at_once_all_succeed(tmp_path: Path) -> None:
+    """Nobody fails, and each key is there once."""
+    home = new_home(tmp_path / "home")
+    with dg.DagsterInstance.from_config(str(home)):
+        pass  # the schema is made before the race
+    script = (
+        "import sys, dagster as dg\n"
+        "from genid_dagster_adapter.partitions import register\n"
+        f"with dg.DagsterInstance.from_config({str(home)!r}) as instance:\n"
+        "    print('ready', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    added = [register(instance, 'draft', [f'k{n}' for n in range(i * 5, i * 5 + 20)])\n"
+        "             for i in range(10)]\n"
+        "    print(sum(added))\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    answers = []
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        answers.append(int(out))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert sorted(registered(instance, "draft")) == sorted(f"k{n}" for n in range(65))
+    assert sum(answers) >= 65  # a key that two found missing at once counts twice

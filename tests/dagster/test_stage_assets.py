@@ -1,0 +1,174 @@
+"""The stage assets and their condition: what Dagster asks for, what it records, what it costs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_kit import QUIET, Counting, lay, requested, write
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.generation import content_version, failures
+from genid_dagster_adapter.partitions import register
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import DataRoot
+
+DRAFT = dg.AssetKey("draft_generation")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.fixture
+def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
+    """Four drafts with an essay each, members of one cohort, registered."""
+    members = [("draft", f"d{n}", {}) for n in range(4)]
+    essays = [("essay", f"e{n}", {"parent_gen_id": f"d{n}"}) for n in range(4)]
+    for stage, gen_id, fields in [*members, *essays]:
+        lay(tmp_path, stage, gen_id, **fields)
+        register(instance, stage, [gen_id])
+    folder = tmp_path / "cohorts" / "c"
+    folder.mkdir(parents=True)
+    lines = [f"{stage},{gen_id}\n" for stage, gen_id, _ in [*members, *essays]]
+    (folder / "membership.csv").write_text("".join(["stage,gen_id\n", *lines]))
+    return DataRoot(tmp_path)
+
+
+def defs(root: DataRoot, generate: Counting) -> dg.Definitions:
+    return build_definitions(
+        data_root=root.path, generate=generate, rollout=Rollout.OFF, concurrency=2
+    )
+
+
+def launch(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: str,
+    keys: tuple[str, str],
+    **config: object,
+) -> dg.ExecuteInProcessResult:
+    name = f"{stage}_generation"
+    return dg.materialize(
+        [definitions.resolve_assets_def(name)],
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": keys[0],
+            "dagster/asset_partition_range_end": keys[1],
+        },
+        run_config={**QUIET, "ops": {name: {"config": config}}},
+        raise_on_error=False,
+    )
+
+
+def test_the_condition_asks_for_members_whose_parent_is_made(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Drafts first; an essay as soon as its own draft is there, also made outside Dagster."""
+    definitions = defs(root, Counting())
+    assert requested(definitions, instance)["draft"] == {"d0", "d1", "d2", "d3"}
+    assert requested(definitions, instance)["essay"] == set()
+    write(root.path, "draft", "d2", "parsed.txt", "older content")
+    assert requested(definitions, instance)["essay"] == {"e2"}
+
+
+def test_nothing_is_asked_for_twice(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """After a run its members are done; asking again is no cursor's merit."""
+    definitions = defs(root, Counting())
+    assert launch(definitions, instance, "draft", ("d0", "d3")).success
+    assert requested(definitions, instance)["draft"] == set()
+    assert requested(definitions, instance)["essay"] == {"e0", "e1", "e2", "e3"}
+
+
+def test_a_key_that_no_cohort_names_is_never_asked_for(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A rebuild that dropped members leaves their partitions: nobody pays for those."""
+    root.membership("c").write_text("stage,gen_id\ndraft,d1\n")
+    assert requested(defs(root, Counting()), instance)["draft"] == {"d1"}
+
+
+def test_a_failure_waits_for_a_human(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """One member of a run fails: the others are recorded, it is not asked for again, its essay
+    neither; launched by hand and made, all of it follows."""
+    counting = Counting("d1")
+    definitions = defs(root, counting)
+    result = launch(definitions, instance, "draft", ("d0", "d3"))
+    assert not result.success
+    assert instance.get_materialized_partitions(DRAFT) == {"d0", "d2", "d3"}
+    assert requested(definitions, instance) == {
+        "draft": set(),
+        "essay": {"e0", "e2", "e3"},
+        "evaluation": set(),
+    }
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "no answer for d1" in str(event.step_failure_data.user_failure_data)
+    counting.failing.clear()
+    assert launch(definitions, instance, "draft", ("d1", "d1")).success
+    assert failures.failed_ids(root, "draft") == frozenset()
+    assert requested(definitions, instance)["essay"] == {"e0", "e1", "e2", "e3"}
+
+
+def test_a_failure_outside_dagster_counts_too(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """The record on disk is what every way of starting a run looks at."""
+    failures.record(root, "draft", "d3", "elsewhere")
+    assert requested(defs(root, Counting()), instance)["draft"] == {"d0", "d1", "d2"}
+
+
+def test_content_that_is_there_is_recorded_as_reused(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Dagster learns of it and the host's callable is not called."""
+    write(root.path, "draft", "d0", "parsed.txt", "older content")
+    counting = Counting()
+    definitions = defs(root, counting)
+    assert "d0" in requested(definitions, instance)["draft"]
+    assert launch(definitions, instance, "draft", ("d0", "d1")).success
+    assert counting.calls == ["d1"]
+    events = {
+        record.partition_key: record.asset_materialization
+        for record in instance.fetch_materializations(DRAFT, limit=10).records
+    }
+    outcomes = {key: event.metadata["outcome"].value for key, event in events.items() if event}
+    assert outcomes == {"d0": "reused", "d1": "made"}
+
+
+def test_the_data_version_is_the_contents_fingerprint(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Not a random one per run: the same content keeps its version."""
+    definitions = defs(root, Counting())
+    seen = set()
+    for _ in range(2):
+        launch(definitions, instance, "draft", ("d0", "d0"))
+        (record,) = instance.fetch_materializations(DRAFT, limit=1).records
+        assert record.asset_materialization is not None
+        seen.add((record.asset_materialization.tags or {})["dagster/data_version"])
+    assert seen == {content_version(root, "draft", "d0")}
+    assert definitions.resolve_assets_def(DRAFT).code_versions_by_key[DRAFT] == "1"
+
+
+def test_an_unparsed_text_is_paid_for_again_only_when_asked(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Neither automation nor a launch of everything that is missing repeats it."""
+    write(root.path, "draft", "d0", "raw.txt", "paid")
+    counting = Counting()
+    definitions = defs(root, counting)
+    assert "d0" not in requested(definitions, instance)["draft"]
+    assert not launch(definitions, instance, "draft", ("d0", "d0")).success
+    assert counting.calls == []
+    assert launch(definitions, instance, "draft", ("d0", "d0"), pay_again=True).success
+    assert counting.calls == ["d0"]
+
+
+def test_a_blocked_child_is_no_failure_on_record(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Launched too early it is not made, says why, and is left to later runs."""
+    definitions = defs(root, Counting())
+    result = launch(definitions, instance, "essay", ("e0", "e0"))
+    assert not result.success
+    assert failures.failed_ids(root, "essay") == frozenset()

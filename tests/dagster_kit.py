@@ -1,0 +1,91 @@
+"""What the tests of generating share: generations laid by hand, a generator that counts."""
+
+import csv
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from genid_dagster_adapter.generation import Request
+from genid_dagster_adapter.store.layout import DataRoot
+
+PARENT = {"essay": "draft", "evaluation": "essay"}
+
+
+def lay(root: Path, stage: str, gen_id: str, **fields: object) -> DataRoot:
+    """Write one generation's metadata and its template's text; return the data root."""
+    data_root = DataRoot(root)
+    metadata = {
+        "stage": stage,
+        "gen_id": gen_id,
+        "origin_cohort_id": "c",
+        "mode": "llm",
+        "template_id": f"{stage}-t",
+        "combo_id": "combo_v1_0123456789ab",
+        "llm_model_id": "m",
+        "replicate": 1,
+        **fields,
+    }
+    folder = data_root.generation(stage, gen_id)
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    template = data_root.template(stage, str(metadata["template_id"]))
+    template.parent.mkdir(parents=True, exist_ok=True)
+    template.write_text(f"write a {stage}")
+    return data_root
+
+
+def write(root: Path, stage: str, gen_id: str, name: str, text: str) -> None:
+    """Put one file into a generation's folder."""
+    (DataRoot(root).generation(stage, gen_id) / name).write_text(text)
+
+
+def read(root: Path, stage: str, gen_id: str, name: str) -> str:
+    """Return one file of a generation."""
+    return (DataRoot(root).generation(stage, gen_id) / name).read_text()
+
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Counting:
+    """A generator that counts its calls by id; an evaluation's text holds a score.
+
+    Ids in `failing` raise; `texts` gives other answers.
+    """
+
+    def __init__(self, *failing: str) -> None:
+        self.calls: list[str] = []
+        self.failing = set(failing)
+
+    def __call__(self, request: Request) -> str:
+        self.calls.append(request.gen_id)
+        if request.gen_id in self.failing:
+            raise RuntimeError(f"no answer for {request.gen_id}")
+        return f"{request.stage} {request.gen_id}\n"
+
+
+def write_templates(root: DataRoot) -> None:
+    """Write a text for every template that the tables name."""
+    for stage in ("draft", "essay", "evaluation"):
+        with (root.raw / f"{stage}_templates.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                path = root.template(stage, row["template_id"])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"template {row['template_id']}\n", encoding="utf-8")
+
+
+def new_home(path: Path) -> Path:
+    """Make a Dagster home that sends nothing anywhere; return it."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+    return path
+
+
+def requested(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, set[str]]:
+    """Return the keys of each stage that the automation conditions ask for now."""
+    found = dg.evaluate_automation_conditions(definitions, instance)
+    return {
+        stage: set(found.get_requested_partitions(dg.AssetKey(f"{stage}_generation")))
+        for stage in ("draft", "essay", "evaluation")
+    }

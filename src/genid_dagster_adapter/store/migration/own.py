@@ -99,9 +99,13 @@ def _pairs(work: Work) -> list[tuple[str, str, str]]:
 def _carry(work: Work, note: Path, pairs: list[tuple[str, str, str]]) -> None:
     folder = work.plan.root.own / "failures"
     if not note.exists():
-        texts = ((f"{stage}/{source}", _text(folder / stage / f"{source}.json"))
-                 for stage, source, _ in pairs)  # fmt: skip
-        write_atomic(note, json.dumps({k: text for k, text in texts if text is not None}).encode())
+        names = {stage: _names(folder / stage) for stage in STAGES}
+        texts = {
+            f"{stage}/{source}": _text(folder / stage / f"{source}.json")
+            for stage, source, _ in pairs
+            if f"{source}.json" in names[stage]
+        }
+        write_atomic(note, json.dumps(texts).encode())
     found = json.loads(note.read_bytes())
     moved = {
         f"{stage}/{target}": found[f"{stage}/{source}"].replace(f'"{source}"', f'"{target}"')
@@ -120,11 +124,12 @@ def _place(work: Work, records: dict[str, str], gone: set[str]) -> None:
         files.remove(str(folder / f"{key}.json"))
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text("utf-8", "replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _names(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace")
 
 
 def retire_journal(plan: Plan) -> None:

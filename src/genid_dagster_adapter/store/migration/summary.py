@@ -39,7 +39,7 @@ def write_summary(folder: Path, plan_id: str, plan_file: Path) -> None:
     """Write the summary of a plan, from its file alone."""
     with plan_file.open("rb") as file:
         text = "\n".join(summary_lines(plan_id, map(json.loads, file)))
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Container
 from operator import itemgetter
@@ -49,11 +50,16 @@ def entries(folder: str, wanted: Container[str] = (), inner: str = "") -> list[E
     return found
 
 
-def fingerprint(path: str) -> Fingerprint:
-    """Return what is at `path`. OSError: nothing, or it cannot be read."""
-    if os.path.islink(path):
+def fingerprint(path: str) -> Fingerprint | None:
+    """Return what is at `path`, None where there is nothing. OSError: it cannot be read."""
+    try:
+        return _file("", path, keep=False).fingerprint
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return "->", os.readlink(path)
-    return _file("", path, keep=False).fingerprint
 
 
 def digest(data: bytes) -> tuple[int, str]:
@@ -74,7 +80,7 @@ _path: Final = itemgetter(0)
 
 
 def _file(name: str, path: str, *, keep: bool) -> Entry:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
         if status.st_size > _CHUNK and not keep:

@@ -11,7 +11,7 @@ from genid_dagster_adapter.errors import Problem
 from genid_dagster_adapter.store.layout import METADATA
 from genid_dagster_adapter.store.migration.planfile import Record
 from genid_dagster_adapter.store.migration.references import PREVIOUS
-from genid_dagster_adapter.store.migration.tree import Fingerprint, entries, fingerprint, read_bytes
+from genid_dagster_adapter.store.migration.tree import Entry, Fingerprint, entries, fingerprint
 from genid_dagster_adapter.store.migration.work import Work
 
 _REMEDY = "`genid store rollback` gives back the store as it was"
@@ -29,13 +29,14 @@ def verify_migrated(work: Work, advance: Advance) -> Iterator[Problem]:
         folder = f"{work.root}/gens/{record['stage']}/{record['new']}"
         found = _found(folder, record)
         for name, expected in record["files"].items():
-            if name in record["rewrite"]:
-                kept = f"{work.folder}/originals/{number // 1000:05d}/{number}."
-                kept += str(record["rewrite"].index(name))
-                yield from _compare(_name(record, "new", name), expected, _at(kept))
-                yield from _rewritten(record, name, folder)
-            else:
-                yield from _compare(_name(record, "new", name), expected, found.get(name))
+            place = _name(record, "new", name)
+            now = found.get(name)
+            if name not in record["rewrite"]:
+                yield from _compare(place, expected, now and now.fingerprint)
+                continue
+            kept = work.kept_at(number, record["rewrite"].index(name))
+            yield from _compare(place, expected, fingerprint(kept))
+            yield from _rewritten(record, name, now)
 
 
 def verify_rolled_back(work: Work, advance: Advance) -> Iterator[Problem]:
@@ -45,23 +46,20 @@ def verify_rolled_back(work: Work, advance: Advance) -> Iterator[Problem]:
         advance(number + 1)
         found = _found(f"{work.root}/gens/{record['stage']}/{record['old']}", record)
         for name, expected in record["files"].items():
-            yield from _compare(_name(record, "old", name), expected, found.get(name))
+            now = found.get(name)
+            yield from _compare(_name(record, "old", name), expected, now and now.fingerprint)
     for change in work.changes:
         path = f"{work.root}/{change['path']}"
-        yield from _compare(change["path"], change["digest"], _at(path))
+        yield from _compare(change["path"], change["digest"], fingerprint(path))
 
 
-def _found(folder: str, record: Record) -> dict[str, Fingerprint]:
-    if "" in record["files"]:  # the folder is a symbolic link
-        return {"": fingerprint(folder)} if os.path.lexists(folder) else {}
+def _found(folder: str, record: Record) -> dict[str, Entry]:
     try:
-        return {entry.path: entry.fingerprint for entry in entries(folder)}
+        if "" in record["files"]:  # the folder is a symbolic link
+            return {"": Entry("", ("->", os.readlink(folder)), 1, None)}
+        return {entry.path: entry for entry in entries(folder, (METADATA,))}
     except FileNotFoundError:
         return {}
-
-
-def _at(path: str) -> Fingerprint | None:
-    return fingerprint(path) if os.path.lexists(path) else None
 
 
 def _name(record: Record, which: str, name: str) -> str:
@@ -80,18 +78,17 @@ def _compare(place: str, expected: list[Any], found: Fingerprint | None) -> Iter
         )
 
 
-def _rewritten(record: Record, name: str, folder: str) -> Iterator[Problem]:
+def _rewritten(record: Record, name: str, now: Entry | None) -> Iterator[Problem]:
     """Check that a rewritten metadata.json says what it should; others need only be there."""
-    path = f"{folder}/{name}"
-    if not os.path.lexists(path):
-        yield Problem(where=_name(record, "new", name), message="it is gone", remedy=_REMEDY)
-    elif name == METADATA and record["old"] != record["new"]:
-        document = json.loads(read_bytes(path).decode())
+    where = _name(record, "new", name)
+    if now is None:
+        yield Problem(where=where, message="it is gone", remedy=_REMEDY)
+    elif now.data is not None and record["old"] != record["new"]:
+        document = json.loads(now.data.decode())
         previous = document.get(PREVIOUS)
         latest = previous[-1] if type(previous) is list else previous
         said = [document.get("gen_id"), document.get("parent_gen_id") or None, latest]
         wanted = [record["new"], record["parent"][1], record["old"]]
         if said != wanted:
-            where = _name(record, "new", name)
             message = f"the new metadata does not say {wanted}"
             yield Problem(where=where, message=message, value=said, remedy=_REMEDY)

@@ -66,8 +66,10 @@ class Work:
 
     def kept(self, step: Step, at: int) -> str:
         """Where the original of the `at`-th file that a step rewrites is kept."""
-        folder = f"{self.folder}/originals/{step.number // _SHARD:05d}"
-        return f"{folder}/{step.number}.{at}"
+        return self.kept_at(step.number, at)
+
+    def kept_at(self, number: int, at: int) -> str:
+        return f"{self.folder}/originals/{number // _SHARD:05d}/{number}.{at}"
 
     def kept_change(self, at: int) -> str:
         return f"{self.folder}/originals/files/{at}"

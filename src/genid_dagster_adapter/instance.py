@@ -14,6 +14,7 @@ from typing import Final
 import dagster as dg
 
 from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.layout import DataRoot, create_exclusive
 
 _CONFIG: Final = b"telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
@@ -32,7 +33,8 @@ def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> boo
 def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg.DagsterInstance:
     """Open the instance, making the embedded one if there is none. Use it as a context manager.
 
-    AdapterError: DAGSTER_HOME is set and no folder, or the embedded instance cannot be written.
+    AdapterError: DAGSTER_HOME is set and no folder; or the embedded instance cannot be written, or
+    a symbolic link leads it out of the data root.
     """
     home = environ.get("DAGSTER_HOME")
     if home:
@@ -41,6 +43,7 @@ def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg
             raise _refused("DAGSTER_HOME", home, "set it to an existing folder, or unset it")
         return dg.DagsterInstance.from_config(str(folder))
     folder = embedded_home(root)
+    check_inside(root, folder)
     try:
         create_exclusive(folder / "dagster.yaml", _CONFIG)
     except OSError as error:

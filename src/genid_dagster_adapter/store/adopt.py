@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.expected import PARENT_STAGE
-from genid_dagster_adapter.store.guard import guarded
+from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
 from genid_dagster_adapter.store.layout import METADATA, PARSED, STAGES, DataRoot, is_segment
@@ -80,7 +80,8 @@ def adopt(
 
     Raises:
         AdapterError: the cohort has no readable membership; the data root is in use or cannot be
-            written (an adoption that stopped half-way is finished by the next one).
+            written (an adoption that stopped half-way is finished by the next one); or a symbolic
+            link leads a member out of the data root (nothing is written then).
     """
     advance = progress or (lambda done, total: None)
     if dry_run:
@@ -92,6 +93,8 @@ def adopt(
             planned = _plan(root, index, cohort_id)
         if not planned.taken:
             return planned
+        check_inside(root, *(root.generation(one.stage, one.gen_id) for one in planned.taken))
+        check_inside(root, *(root.generation(one.stage, one.gen_id) for one in planned.taken))
         folder = _next_folder(root)
         with Journal(folder / _JOURNAL) as journal:
             journal.append("begin", members=[_described(root, one) for one in planned.taken])
@@ -120,6 +123,8 @@ def undo(root: DataRoot) -> list[str]:
 
 @contextmanager
 def _locked(root: DataRoot) -> Iterator[None]:
+    check_inside(root, root.own / "adoptions")
+    check_inside(root, root.own / "adoptions")
     own.make_own(root)
     with root_lock(root, ADOPTION):
         yield

@@ -1,0 +1,194 @@
+"""Every command that writes, on data roots with links to the outside and on damaged ones."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import storekit
+from genid_dagster_adapter.cli import run
+from genid_dagster_adapter.cohort.build import build
+from genid_dagster_adapter.cohort.prepare import Options
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.adopt import adopt
+from genid_dagster_adapter.store.layout import DataRoot
+from hardening_kit import attempt, tree, without_own
+
+GENERATE = "def generate(request):\n    return f'{request.stage} {request.gen_id}'\n"
+COHORT = "fresh"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+    """A small store of all families with tables, a host's callable beside it, and the flag on."""
+    for name in ("DAGSTER_HOME", "DD_COHORT", "DD_GEN_ID_SCHEME", "GENID_DATA_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
+    folder = tmp_path / "root"
+    storekit.make_store(folder, generations=20, oddities=(), files=("parsed.txt",), selection=None)
+    (tmp_path / "host.py").write_text(GENERATE, encoding="utf-8")
+    return DataRoot.open(folder)
+
+
+def writing_commands(root: DataRoot) -> Iterator[list[str]]:
+    """Yield every command that changes a data root, in an order in which each has work to do."""
+    here = ["--data-root", str(root.path)]
+    generate = ["--generate", f"{root.path.parent}/host.py:generate"]
+    yield ["store", "audit", *here, "--json"]
+    yield ["cohort", "build", *here, "--cohort-id", COHORT]
+    yield ["store", "adopt", *here]
+    yield ["cohort", "run", *here, "--cohort-id", COHORT, *generate, "--max-generations", "2"]
+    yield ["store", "adopt", *here, "--undo"]
+    yield ["store", "migrate", *here]
+    yield ["store", "migrate", *here, "--execute", "--no-dagster"]
+    yield ["store", "rollback", *here, "--no-dagster", "--force"]
+    yield ["store", "migrate", *here, "--execute"]
+    yield ["store", "finalize", *here]
+    yield ["store", "sync-partitions", *here]
+    yield ["rollout", "report", *here, "--out", str(root.path / "report.html")]
+
+
+LINKED = (".genid", ".genid/dagster", "gens/draft")
+LINKED_LONG = (
+    "cohorts", ".genid/migrations",
+    ".genid/tmp", ".genid/claims", ".genid/staging", ".genid/failures", ".genid/adoptions",
+    ".genid/memberships", f"cohorts/{COHORT}", "cohorts/mixed-2026", "gens", "gens/essay",
+    "2_tasks", "report.html",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [*LINKED, *(pytest.param(name, marks=pytest.mark.long) for name in LINKED_LONG)]
+)
+def test_no_command_follows_a_link_out_of_the_data_root(
+    root: DataRoot, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whatever part of the data root is a link to the outside: no command changes anything
+    there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = root.path / name
+    if link.exists():
+        link.rename(outside / "target")
+    elif "." not in link.name[1:]:
+        (outside / "target").mkdir()
+    else:
+        (outside / "target").write_bytes(b"not ours")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside / "target")
+    before = tree(outside)
+    for command in writing_commands(root):
+        status = run(command)
+        assert (status in (0, 1, 2), before) == (True, tree(outside)), command
+    capsys.readouterr()
+
+
+@pytest.mark.long
+def test_a_generation_that_is_a_link_out_is_never_written_through(
+    root: DataRoot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where generations' folders are links to the outside, no command changes anything there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    assert 0 == run(["cohort", "build", "--data-root", str(root.path), "--cohort-id", COHORT])
+    for stage in ("draft", "essay", "evaluation"):
+        for folder in sorted(root.stage(stage).iterdir()):
+            folder.rename(outside / folder.name)
+            folder.symlink_to(outside / folder.name)
+    before = tree(outside)
+    for command in writing_commands(root):
+        status = run(command)
+        assert (status in (0, 1), before) == (True, tree(outside)), command
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", [".genid/adoptions", "gens/draft", "the member", "none"])
+def test_no_adoption_follows_a_link_out_of_the_data_root(tmp_path: Path, name: str) -> None:
+    """Content is adopted inside the data root alone; without a link, some is."""
+    folder = tmp_path / "root"
+    storekit.make_store(folder, generations=300, oddities=(), files=("parsed.txt",), selection=None)
+    root = DataRoot.open(folder)
+    build(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
+    member = adopt(root, dry_run=True).taken[0]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if name != "none":
+        place = f"gens/{member.stage}/{member.gen_id}" if name == "the member" else name
+        if (folder / place).exists():
+            (folder / place).rename(outside / "target")
+        else:
+            (outside / "target").mkdir()
+        (folder / place).symlink_to(outside / "target")
+    before = tree(outside)
+    _, error = attempt(AdapterError, lambda: adopt(root))
+    assert ((name == "none"), before) == ((error is None), tree(outside))
+
+
+@pytest.mark.long
+def test_every_command_refuses_in_words_and_json(
+    root: DataRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With broken tables and stores without sense each command ends with 0, 1 or 2 and words."""
+    for path in [*root.raw.iterdir(), *root.cohorts.rglob("*.csv")]:
+        path.write_bytes(b'\xff\xfe"\0,')
+    for path in root.gens.rglob("metadata.json"):
+        path.write_bytes(b"[" * 20_000)
+    for command in writing_commands(root):
+        status = run([*command, "--json"] if "--json" not in command else command)
+        out, err = capsys.readouterr()
+        assert status in (0, 1, 2), command
+        assert "Traceback" not in err
+        if status == 1 and "report" not in command:
+            json.loads(out)
+
+
+@pytest.mark.parametrize("what", ["missing", "a file", "empty"])
+def test_a_data_root_that_is_none_is_a_usage_error_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    """A data root that is missing or a file is a usage error; an empty folder is refused or has
+    nothing to do; and nothing of the pipeline's appears in it."""
+    folder = tmp_path / "root"
+    if what == "a file":
+        folder.write_bytes(b"x")
+    elif what == "empty":
+        folder.mkdir()
+    (tmp_path / "host.py").write_text(GENERATE, encoding="utf-8")
+    for command in writing_commands(DataRoot(folder)):
+        if "report" in command:
+            command[-1] = str(tmp_path / "report.html")
+        status = run(command)
+        assert status in ((0, 1, 2) if what == "empty" else (2,)), command
+    capsys.readouterr()
+    if what == "empty":
+        assert {} == without_own(tree(folder))
+
+
+def test_looking_writes_nothing_at_all(
+    root: DataRoot, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What only looks leaves a data root as it was, `.genid/` included, apart from the index."""
+    assert 0 == run(["cohort", "build", "--data-root", str(root.path), "--cohort-id", COHORT])
+    gen_id = next(root.stage("draft").iterdir()).name
+    here = ["--data-root", str(root.path)]
+    generate = ["--generate", f"{root.path.parent}/host.py:generate"]
+    shutil.copytree(root.path, tmp_path / "copy", symlinks=True)
+    before = tree(root.path)
+    for command in (
+        ["cohort", "compare", *here, "--cohort-id", COHORT, "--after", "off"],
+        ["cohort", "list", *here],
+        ["cohort", "status", *here, "--cohort-id", COHORT],
+        ["cohort", "run", *here, "--cohort-id", COHORT, *generate, "--dry-run"],
+        ["store", "adopt", *here, "--dry-run"],
+        ["store", "resolve", *here, gen_id],
+        ["explain", gen_id, *here],
+        ["diff", gen_id, gen_id, *here],
+    ):
+        assert 0 == run(command), command
+        after = {name: data for name, data in tree(root.path).items() if "/index." not in name}
+        was = {name: data for name, data in before.items() if "/index." not in name}
+        assert was == after, command
+    capsys.readouterr()

@@ -285,7 +285,16 @@ def test_a_read_only_root_is_refused(root: DataRoot) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gens", "gens/draft", "cohorts", f"cohorts/{COHORT}", ".genid", ".genid/tmp"]
+    "name",
+    [
+        "gens",
+        "gens/draft",
+        "cohorts",
+        f"cohorts/{COHORT}",
+        ".genid",
+        ".genid/tmp",
+        ".genid/memberships",
+    ],
 )
 def test_no_symbolic_link_leads_a_write_out_of_the_data_root(
     root: DataRoot, tmp_path: Path, name: str

@@ -11,7 +11,12 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from genid_dagster_adapter.cohort.compare import Comparison, compare
-from genid_dagster_adapter.cohort.membership import Progress, keep_membership, seed
+from genid_dagster_adapter.cohort.membership import (
+    Progress,
+    keep_membership,
+    kept_memberships,
+    seed,
+)
 from genid_dagster_adapter.cohort.prepare import Options, Prepared, prepare
 from genid_dagster_adapter.cohort.records import Plan, Resolve, StoreView
 from genid_dagster_adapter.errors import AdapterError
@@ -119,4 +124,5 @@ def _changes(
 
 def _written(root: DataRoot, prepared: Prepared) -> list[Path]:
     stages = dict.fromkeys(row.stage for row in prepared.seeding.missing)
-    return [root.own, root.temporary, *map(root.stage, stages), *prepared.files]
+    kept = kept_memberships(root, prepared.plan.cohort_id)
+    return [root.temporary, kept, *map(root.stage, stages), *prepared.files]

@@ -170,9 +170,14 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
                 progress(done, len(rows))
 
 
+def kept_memberships(root: DataRoot, cohort_id: str) -> Path:
+    """Return the folder in which a cohort's former memberships are kept."""
+    return root.own / "memberships" / cohort_id
+
+
 def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
     """Keep a cohort's former membership.csv in `.genid/`, numbered; return where it is."""
-    folder = root.own / "memberships" / cohort_id
+    folder = kept_memberships(root, cohort_id)
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdecimal()]
     path = folder / f"{max(numbers, default=0) + 1:04d}.csv"

@@ -435,6 +435,30 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
     assert "planned" == state_of(plan)
 
 
+@pytest.mark.parametrize("place", ["gens", "gens/essay", "cohorts", "2_tasks"])
+def test_nothing_outside_the_data_root_is_written(
+    root: DataRoot, tmp_path: Path, place: str
+) -> None:
+    """A folder that is a link out of it is refused, by name."""
+    (root.path / place).rename(tmp_path / "outside")
+    (root.path / place).symlink_to(tmp_path / "outside")
+    before = tree(tmp_path / "outside", inodes=True)
+    with pytest.raises(AdapterError, match="out of the data root") as refused:
+        run.migrate(root)
+    assert any(problem.where.startswith(place) for problem in refused.value.problems)
+    assert [] == differences(before, tree(tmp_path / "outside", inodes=True))
+
+
+def test_a_cohort_that_lies_elsewhere_is_refused(root: DataRoot, tmp_path: Path) -> None:
+    """Before anything changes."""
+    (root.cohorts / "one").rename(tmp_path / "outside")
+    (root.cohorts / "one").symlink_to(tmp_path / "outside")
+    before = tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True)
+    with pytest.raises(AdapterError, match="cohorts/one: a symbolic link"):
+        run.migrate(root)
+    assert before == (tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True))
+
+
 def test_a_folder_that_cannot_be_written_is_found_before_anything_changes(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,6 @@ def adopt(
         if not planned.taken:
             return planned
         check_inside(root, *(root.generation(one.stage, one.gen_id) for one in planned.taken))
-        check_inside(root, *(root.generation(one.stage, one.gen_id) for one in planned.taken))
         folder = _next_folder(root)
         with Journal(folder / _JOURNAL) as journal:
             journal.append("begin", members=[_described(root, one) for one in planned.taken])
@@ -123,7 +122,6 @@ def undo(root: DataRoot) -> list[str]:
 
 @contextmanager
 def _locked(root: DataRoot) -> Iterator[None]:
-    check_inside(root, root.own / "adoptions")
     check_inside(root, root.own / "adoptions")
     own.make_own(root)
     with root_lock(root, ADOPTION):

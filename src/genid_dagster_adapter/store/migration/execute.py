@@ -23,7 +23,6 @@ from typing import Final
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside
-from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.journal import Journal
@@ -239,7 +238,6 @@ def _refuse_blockers(work: Work) -> None:
     problems += [_locked(place) for place in _unwritable(work)]
     if problems:
         raise AdapterError(f"the plan {plan.plan_id} cannot be carried out", problems)
-    check_inside(plan.root, *(plan.root.path / change["path"] for change in work.changes))
     check_inside(plan.root, *_outer_folders(work))
 
 

@@ -39,6 +39,9 @@ from genid_dagster_adapter.store.migration.references import IdMapping
 from genid_dagster_adapter.store.migration.scan import StageScan, scan_stage
 from genid_dagster_adapter.store.migration.summary import write_mapping, write_summary
 
+_BLOCK = 4096  # bytes that a file takes at least
+_GROWTH = 512  # bytes by which metadata grows at most, or nearly
+
 Progress = Callable[[int, int], None]
 Duplicates = Literal["renumber", "fail"]
 
@@ -160,9 +163,10 @@ class _Totals:
         self.blockers += record["kind"] == "blocker"
 
     def add_need(self, size: int) -> None:
-        """Count one file that is written anew: its blocks, and the block of a kept original."""
+        """Count one file that is written anew, and its original: where the file system has no hard
+        links it is copied."""
         self.rewritten += 1
-        self.need += -(-(size + 512) // 4096) * 4096 + 512
+        self.need += 2 * -(-(size + _GROWTH) // _BLOCK) * _BLOCK
 
     def record(self) -> Record:
         return {"kind": "end", **vars(self)}

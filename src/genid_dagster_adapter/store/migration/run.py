@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside, guarded
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import MIGRATION, blocked, root_lock, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.execute import execute
 from genid_dagster_adapter.store.migration.journal import Journal
 from genid_dagster_adapter.store.migration.plan import Duplicates, make_plan
-from genid_dagster_adapter.store.migration.planfile import Plan, plans_folder, plans_folder
+from genid_dagster_adapter.store.migration.planfile import Plan, plans_folder
 from genid_dagster_adapter.store.migration.rollback import roll_back
 from genid_dagster_adapter.store.migration.state import State, open_plans, the_open_plan
 from genid_dagster_adapter.store.migration.work import BEFORE

@@ -105,7 +105,7 @@ def _why_open(stages: tuple[str, ...]) -> str:
     child = next(stage for at, stage in enumerate(stages) if stage != STAGES[at])
     parent = STAGES[STAGES.index(child) - 1]
     return (
-        f"covers {child} without {parent}: the deterministic id of a {child} is derived from its "
+        f"covers {child} without {parent}: the deterministic id of an {child} is derived from its "
         f"{parent}'s, which would still be a cohort's own"
     )
 

@@ -1,8 +1,9 @@
 """The transcripts in `docs/`: run what follows `$ `, compare what it printed with what is shown.
 
 A page's ```console blocks are one session, in order, in a folder that holds a copy of the example
-(`data/`, `host.py`, …). In what is shown, `...` stands for anything, and white space is folded: ids
-are exact, paths and times need not be. A block after `<!-- session: NAME -->` begins a new session.
+(`data/`, `host.py`, …); what a command exports stays exported. In what is shown, `...` stands for
+anything, and white space is folded: ids are exact, paths and times need not be. A block after
+`<!-- session: NAME -->` begins a new session.
 
 `python tests/docs/transcripts.py PAGE…` runs the pages and writes what was printed into them.
 """
@@ -27,6 +28,8 @@ _BLOCK: Final = re.compile(
     r"(?P<new><!-- session: [^\n]* -->\n+)?```console\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _KEPT: Final = ("HOME", "LANG", "TMPDIR", "USER")
+#: Runs $1 in a shell that has what earlier commands exported, and notes what it exports itself.
+_SHELL: Final = '[ -f .exports ] && . ./.exports; eval "$1"; s=$?; export -p >.exports; exit $s'
 
 
 @frozen(kw_only=True)
@@ -83,7 +86,7 @@ def run(command: str, folder: Path) -> str:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment |= {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", _SHELL, "bash", command],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -115,7 +118,7 @@ def _performed(page: Path, body: str, folder: Path) -> str:
     lines = []
     for step in _steps(page.name, 1, body):
         printed = run(step.command, folder)
-        kept = step.shown.rstrip() if "..." in step.shown else printed
+        kept = step.shown.rstrip() if "..." in step.shown else printed.rstrip()
         lines += [f"$ {step.command}".replace("\\\n", "\\\n> "), *([kept] if kept else []), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -103,7 +103,7 @@ def build_cohort_assets(
         context: dg.AssetExecutionContext, config: MembershipConfig
     ) -> dg.MaterializeResult[None]:
         """The cohort's members and the metadata of those that the store does not have yet."""
-        value = carried_cohort_id(context.instance, context.run_id, cohort_id.key)
+        value = carried_cohort_id(context.instance, context.run.run_id, cohort_id.key)
         built = build_members(
             DataRoot.open(data_root),
             Options(rollout=rollout, cohort_id=value, rebuild_migrated=config.rebuild_migrated),
@@ -116,7 +116,7 @@ def build_cohort_assets(
     @dg.asset(key_prefix=prefix, group_name=group_name, deps=[cohort_membership], code_version="1")
     def register_cohort_partitions(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         """The cohort's members as partitions of the stage assets; none is ever removed here."""
-        value = carried_cohort_id(context.instance, context.run_id, cohort_membership.key)
+        value = carried_cohort_id(context.instance, context.run.run_id, cohort_membership.key)
         members, added = register_members(
             context.instance, DataRoot.open(data_root), value, prefix=partition_prefix
         )

@@ -1,0 +1,214 @@
+"""The cohort assets and their checks: what they write, what an operator reads in the UI."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from cohort_kit import ON, make_root, put_draft, set_replicates
+from dagster_kit import QUIET, Counting, write_templates
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generation import Maker
+from genid_dagster_adapter.partitions import register, registered
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import DataRoot
+
+MEMBERSHIP = dg.AssetKey("cohort_membership")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    return make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
+
+
+def build(
+    root: DataRoot,
+    instance: dg.DagsterInstance,
+    rollout: Rollout = ON,
+    *,
+    cohort_id: str | None = "c",
+    **membership: bool,
+) -> dg.ExecuteInProcessResult:
+    job = build_definitions(data_root=root.path, rollout=rollout).resolve_job_def("genid_cohort")
+    ops = {
+        "cohort_id": {"config": {"cohort_id": cohort_id}},
+        "cohort_membership": {"config": membership},
+    }
+    return job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops})
+
+
+def shown(instance: dg.DagsterInstance) -> dict[str, Any]:
+    event = instance.get_latest_materialization_event(MEMBERSHIP)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return dict(event.asset_materialization.metadata)
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
+
+
+def failing(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {name for name, one in checks(result).items() if not one.passed}
+
+
+def test_a_build_writes_members_and_registers_them(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """One concept pair, 2 draft templates x 2 models, 2 essay templates, 2 judgements each."""
+    result = build(root, instance)
+    rows = {
+        record.data["stage"]: (record.data["rows"], record.data["new"], record.data["existing"])
+        for record in shown(instance)["rows"].records
+    }
+    assert rows == {"draft": (4, 4, 0), "essay": (8, 8, 0), "evaluation": (16, 16, 0)}
+    text = root.membership("c").read_text().splitlines()[1:]
+    drafts = [line.split(",")[1] for line in text if line.startswith("draft,")]
+    assert registered(instance, "draft") == drafts
+    assert (root.tasks / "selected_combo_mappings.csv").is_file()
+    assert failing(result) == set()
+    assert len(checks(result)) == 6
+
+
+def test_what_the_ui_shows_is_trimmed(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """Mode, rollout, scheme, rows, repeated work and the cohort: nothing more when all is well."""
+    build(root, instance)
+    assert set(shown(instance)) == {
+        "cohort_id",
+        "mode",
+        "rollout",
+        "scheme",
+        "rows",
+        "repeated_work",
+    }
+
+
+def test_without_an_id_the_tables_give_it(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DD_COHORT comes before them."""
+    monkeypatch.delenv("DD_COHORT", raising=False)
+    build(root, instance, cohort_id=None)
+    assert shown(instance)["cohort_id"].value.startswith("cohort-")
+    monkeypatch.setenv("DD_COHORT", "from-env")
+    build(root, instance, cohort_id=None)
+    assert shown(instance)["cohort_id"].value == "from-env"
+
+
+def test_an_error_comes_out_as_it_was_raised(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """No traceback of Dagster's around it; no membership, no partition."""
+    put_draft(root, "other", combo_id=None)
+    (root.tasks / "selected_drafts.txt").write_text("other\nmissing\n")
+    with pytest.raises(AdapterError, match="missing"):
+        build(root, instance)
+    assert not root.cohort("c").exists()
+    assert registered(instance, "draft") == []
+
+
+def test_repeated_work_is_told_and_can_be_refused(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A flag flip makes the same work anew: the metadata, a warning and a refusal say so."""
+    write_templates(root)
+    build(root, instance, Rollout.OFF)
+    counting = Counting()
+    legacy = registered(instance, "draft")
+    for gen_id in legacy:
+        assert Maker(root=root, generator=counting).make("draft", gen_id).complete
+    (root.own / "index.sqlite").unlink(missing_ok=True)
+    with pytest.raises(AdapterError) as caught:
+        build(root, instance, ON, forbid_regeneration=True)
+    assert all(any(old in str(p) for p in caught.value.problems) for old in legacy)
+    assert registered(instance, "draft") == legacy
+    result = build(root, instance, ON)
+    assert shown(instance)["repeated_work"].value == len(legacy)
+    assert legacy[0] in shown(instance)["repeated_members"].value
+    assert "dropped" in shown(instance)
+    assert "rollout_changes" in shown(instance)
+    assert failing(result) == {"no_repeated_work", "partitions_are_members"}
+    warning = checks(result)["no_repeated_work"]
+    assert warning.severity is dg.AssetCheckSeverity.WARN
+
+
+def test_a_changed_template_is_told(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """The id names the slot: the check names what was made from another text."""
+    write_templates(root)
+    build(root, instance)
+    gen_id = registered(instance, "draft")[0]
+    Maker(root=root, generator=Counting()).make("draft", gen_id)
+    assert failing(build(root, instance)) == set()
+    template = json.loads((root.generation("draft", gen_id) / "metadata.json").read_text())
+    root.template("draft", template["template_id"]).write_text("another text")
+    result = build(root, instance)
+    assert failing(result) == {"made_from_current_templates"}
+    assert gen_id in str(checks(result)["made_from_current_templates"].metadata["members"].value)
+
+
+def test_an_id_that_does_not_recompute_is_an_error(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Somebody edited a member's metadata by hand."""
+    build(root, instance)
+    path = root.generation("draft", registered(instance, "draft")[0]) / "metadata.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "replicate": 7}))
+    result = build(root, instance)
+    assert "ids_recompute" in failing(result)
+    assert checks(result)["ids_recompute"].severity is dg.AssetCheckSeverity.ERROR
+
+
+def test_a_parent_that_is_gone_is_an_error(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """An evaluation-only cohort over an essay whose draft was deleted."""
+    build(root, instance)
+    essay = registered(instance, "essay")[0]
+    (root.tasks / "selected_essays.txt").write_text(f"# mode: evaluation-only\n{essay}\n")
+    build(root, instance, cohort_id="later")
+    folder = root.generation("essay", essay)
+    (folder / "metadata.json").unlink()
+    folder.rmdir()
+    result = _only_checks(root, instance)
+    assert "parents_exist" in failing(result)
+
+
+def _only_checks(root: DataRoot, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions(data_root=root.path, rollout=ON)
+    selection = dg.AssetSelection.all_asset_checks()
+    job = dg.define_asset_job("only_checks", selection)
+    merged = dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
+    return merged.resolve_job_def("only_checks").execute_in_process(
+        instance=instance, run_config=QUIET
+    )
+
+
+def test_more_members_than_configured_is_a_warning(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """The table was changed after the build."""
+    set_replicates(root.path, 1, 1, 2)
+    build(root, instance)
+    assert failing(_only_checks(root, instance)) == set()
+    set_replicates(root.path, 1, 1, 1)
+    assert failing(_only_checks(root, instance)) == {"replicates_as_configured"}
+
+
+def test_a_partition_of_nobody_is_a_warning_with_the_command_that_prunes(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """And a member that was never registered is named too."""
+    build(root, instance)
+    register(instance, "draft", ["stray"])
+    result = _only_checks(root, instance)
+    assert failing(result) == {"partitions_are_members"}
+    text = str(checks(result)["partitions_are_members"].metadata["members"].value)
+    assert "stray" in text
+    assert "sync-partitions --prune" in text

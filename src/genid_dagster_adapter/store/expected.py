@@ -45,7 +45,7 @@ _FIELDS: Final = {
     stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
 }
 _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
-_FILL_UP_SALTS: Final = 16  # how many of the endless salts of filling up are tried
+_FILL_UP_SALTS: Final = 8  # how many of the endless salts of filling up are tried
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
@@ -128,7 +128,8 @@ def signature(
 
 def _shape(gen_id: str) -> Family:
     """Return the family that a folder's name shows; a name is a safe segment, so there is one."""
-    return "v1" if is_gen_id(gen_id) else parse_id(gen_id).family
+    prefixed = gen_id[1:2] == "_"  # most older ids are not, and need no closer look
+    return "v1" if prefixed and is_gen_id(gen_id) else parse_id(gen_id).family
 
 
 def own_model(generation: Generation, draft_model: str | None) -> str | None:

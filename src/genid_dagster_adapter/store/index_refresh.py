@@ -88,43 +88,58 @@ def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     for stage in STAGES:
         query = "SELECT gen_id, changed_ns, size, inode FROM stamp WHERE stage = ?"
         known = {row[0]: row for row in connection.execute(query, (stage,))}
-        changed = changes.changed[stage] = []
-        for name, found in _stamps(root, stage, changes.stray):
-            changes.total += 1
-            if known.pop(name, None) != found:
-                changed.append(name)
-        changed.sort()
+        changed = _walk(root, stage, known, changes)
+        changes.changed[stage] = sorted(changed)
         changes.removed[stage] = sorted(known)
     changes.stray.sort()
     return changes
 
 
-def _stamps(
-    root: DataRoot, stage: str, stray: list[tuple[str, str]]
-) -> Iterator[tuple[str, tuple[str, int, int, int]]]:
-    """Yield each generation's folder with its name and the stamp of its metadata in one row."""
+def _walk(
+    root: DataRoot, stage: str, known: dict[str, tuple[Any, ...]], changes: _Changes
+) -> list[str]:
+    """Return the names below gens/<stage>/ whose stamp is not the known one, and take those that
+    are there out of `known`. In a large store nearly all are known: for those it does one stat."""
+    changed: list[str] = []
+    same = 0
     try:
         descriptor = os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        return
-    stat, absent = os.stat, (FileNotFoundError, NotADirectoryError)
+        return changed
+    stat = os.stat
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name
-                if name[0] == ".":
-                    continue
-                if not is_segment(name) or not entry.is_dir():
-                    stray.append((stage, name.encode("utf-8", "backslashreplace").decode()))
-                    continue
+                found = (name, *ABSENT)
+                with_file = True
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
-                except absent:
-                    yield name, (name, *ABSENT)
-                    continue
-                yield name, (name, state.st_ctime_ns, state.st_size, state.st_ino)
+                    found = (name, state.st_ctime_ns, state.st_size, state.st_ino)
+                except OSError:  # no file, no folder, or no right to look: reading it will tell
+                    with_file = False
+                if with_file and known.get(name) == found:
+                    del known[name]
+                    same += 1
+                elif _is_generation(entry, stage, changes):
+                    if known.pop(name, None) == found:
+                        same += 1
+                    else:
+                        changed.append(name)
     finally:
         os.close(descriptor)
+    changes.total += same + len(changed)
+    return changed
+
+
+def _is_generation(entry: os.DirEntry[str], stage: str, changes: _Changes) -> bool:
+    """Say whether an entry is a generation's folder; notes what is neither that nor hidden."""
+    if entry.name.startswith("."):
+        return False
+    if is_segment(entry.name) and entry.is_dir():
+        return True
+    changes.stray.append((stage, entry.name.encode("utf-8", "backslashreplace").decode()))
+    return False
 
 
 class _Update:

@@ -12,6 +12,7 @@ from genid.errors import (
     SignatureError,
 )
 from genid.explain import Difference, Explanation, diff, explain
+from genid.grid import Grid
 from genid.parse import Family, ParsedId, is_gen_id, parse_id, parse_v1
 from genid.schemes import PHASE_1, SCHEMES, V1, Scheme, SchemeName, scheme
 from genid.stages import Draft, DraftId, Essay, EssayId, Evaluation, EvaluationId
@@ -32,6 +33,7 @@ __all__ = [
     "Explanation",
     "Family",
     "GenIdError",
+    "Grid",
     "ParseError",
     "ParsedId",
     "Problem",

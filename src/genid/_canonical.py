@@ -1,7 +1,9 @@
 """A signature's canonical bytes: one JSON object by RFC 8785 (SPEC 2)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import attrs
 
 from genid._rules import COMPONENT_MAX, Rule
 
@@ -12,18 +14,62 @@ _SETTLED = bytes(
 )
 
 
-def canonical_text(stage: str, fields: Mapping[str, str | int]) -> str:
-    """Return the canonical text of normalized `fields`, absent ones left out (SPEC 2.1 to 2.4).
+@attrs.frozen(kw_only=True)
+class Member:
+    """One field's place in the canonical text: what stands around its value.
 
-    RFC 8785 sorts members by name; all names are ASCII, so sorting them as strings is that. No
-    value can hold a character that JSON escapes (SPEC 1.4), so writing is plain substitution.
+    `before` and `after` belong to the fixed members and stay where the field is absent.
     """
-    members = {**fields, "genid": FORMAT, "stage": stage}
-    return "{" + ",".join(_member(name, members[name]) for name in sorted(members)) + "}"
+
+    name: str
+    before: str
+    lead: str
+    trail: str
+    after: str
+
+    def text(self, written: str) -> str:
+        """Return this part of the canonical text; `written` is empty for an absent field."""
+        return (
+            f"{self.before}{self.lead}{written}{self.trail}{self.after}"
+            if written
+            else (self.before + self.after)
+        )
 
 
-def _member(name: str, value: str | int) -> str:
-    return f'"{name}":"{value}"' if isinstance(value, str) else f'"{name}":{value}'
+def layout(stage: str, names: Iterable[str]) -> tuple[Member, ...]:
+    """Return the places of a stage's fields, in the order of the bytes (SPEC 2.1 to 2.4).
+
+    RFC 8785 sorts members by name; all names are ASCII, so sorting them as strings is that. A
+    field has its comma on the side away from `genid`, which is always there.
+    """
+    members: list[Member] = []
+    fixed = "{"
+    for name in sorted({*names, "genid", "stage"}):
+        if name == "genid":
+            fixed += f'"genid":{FORMAT}'
+        elif name == "stage":
+            fixed += f',"stage":"{stage}"'
+        else:
+            first = name < "genid"
+            lead, trail = (f'"{name}":', ",") if first else (f',"{name}":', "")
+            members.append(Member(name=name, before=fixed, lead=lead, trail=trail, after=""))
+            fixed = ""
+    return (*members[:-1], attrs.evolve(members[-1], after=fixed + "}"))
+
+
+def written(value: str | int | None) -> str:
+    """Return a normalized value as JSON, nothing for an absent one (SPEC 2.3, 2.4).
+
+    No value can hold a character that JSON escapes (SPEC 1.4).
+    """
+    if value is None:
+        return ""
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def canonical_text(stage: str, fields: Mapping[str, str | int]) -> str:
+    """Return the canonical text of the normalized fields that are present (SPEC 2)."""
+    return "".join(member.text(written(fields[member.name])) for member in layout(stage, fields))
 
 
 def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], bytes | None]:
@@ -35,9 +81,11 @@ def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], 
     fields would take as long as hashing them.
     """
     texts = "".join(f"{{{name}}}" for name, rule in rules.items() if rule.written.startswith('"'))
-    members = {"genid": str(FORMAT), "stage": f'"{stage}"'}
-    members |= {name: rule.written.format(f"{{{name}}}") for name, rule in rules.items()}
-    written = ",".join(f'"{name}":{members[name]}' for name in sorted(members) if members[name])
+    filled = "".join(
+        member.text(rules[member.name].written.format(f"\0{member.name}\1"))
+        for member in layout(stage, rules)
+    )
+    filled = filled.replace("{", "{{").replace("}", "}}").replace("\0", "{").replace("\1", "}")
     lines = [
         "def settled(signature):",
         *(f"    {name} = signature.{name}" for name in rules),
@@ -45,7 +93,7 @@ def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], 
         f"    text = f'{texts}'",
         f"    if len(text) > {COMPONENT_MAX} or not text.isascii(): return",
         "    if text.encode().translate(None, SETTLED): return",
-        f"    return f'{{{{{written}}}}}'.encode()",
+        f"    return f'{filled}'.encode()",
     ]
     namespace: dict[str, Any] = {"SETTLED": _SETTLED}
     exec("\n".join(lines), namespace)  # noqa: S102 - every name in it is checked by _declaration

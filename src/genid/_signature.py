@@ -85,7 +85,7 @@ class Signature(Generic[IdT]):
         fields = self.__dict__
         problems: list[Problem] = []
         for name, rule in self._rules.items():
-            if fields[name] is None and name in _optional(type(self)):
+            if fields[name] is None and name in optional_of(type(self)):
                 continue
             try:
                 fields[name] = rule.normalize(f"{self.stage}.{name}", fields[name])
@@ -126,13 +126,19 @@ def _known_prefixes() -> str:
     return "".join(cls.prefix for cls in _registered.values())
 
 
-def _optional(cls: type[Signature[Any]]) -> list[str]:
+def rules_of(cls: type[Signature[Any]]) -> Mapping[str, Rule]:
+    """Return the rule of each field of a stage, in the order of declaration."""
+    return cls._rules
+
+
+def optional_of(cls: type[Signature[Any]]) -> list[str]:
+    """Return the names of the fields that may be absent."""
     return [field.name for field in attrs.fields(cls) if field.default is None]
 
 
 def _settled(cls: type[Signature[Any]]) -> Iterator[Callable[[Any], bytes | None]]:
     """Yield the quick look for each set of present fields, the fewest first."""
-    optional = _optional(cls)
+    optional = optional_of(cls)
     for count in range(len(optional), -1, -1):
         for absent in combinations(optional, count):
             rules = cls._rules | dict.fromkeys(absent, ABSENT)

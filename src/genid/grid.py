@@ -1,0 +1,137 @@
+"""Ids of a whole experiment's cells, lazily, each value of an axis checked once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, product
+from math import prod
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
+
+from genid._canonical import layout, written
+from genid._digest import digest, uuid_bits
+from genid._rules import Rule
+from genid._signature import IdT, Signature, optional_of, rules_of
+from genid._text import suffix_text
+from genid.errors import Problem, SignatureError
+
+Value = str | int | None
+T = TypeVar("T")
+
+_LIST = "give a list of values"
+
+
+class Grid(Generic[IdT]):
+    """Every combination of the values of a stage's fields, with its v1 id.
+
+    Each field has an axis of values, given under the field's name::
+
+        drafts = Grid(
+            Draft, combo_id=combos, template_id=templates, llm_model_id=models,
+            replicate=range(1, 4),
+        )
+        essays = Grid(Essay, parent_gen_id=drafts, template_id=["essay-v2"], replicate=[1])
+
+    The order is that of nested loops over the fields as the class declares them: the first varies
+    slowest, the last fastest. An optional field may be left out. Iterating gives the ids; `cells`
+    gives the normalized values in the same order. Both derive as they go, can be repeated, and
+    need memory for the axes alone. The first axis can itself be a grid, of the parents.
+
+    Raises:
+        SignatureError: with every value that breaks a rule of SPEC 1 or comes twice in its axis
+            once normalized, and every axis that is missing, unknown or no list of values.
+    """
+
+    def __init__(
+        self, stage: type[Signature[IdT]], /, **axes: "Iterable[Value] | Grid[Any]"
+    ) -> None:
+        rules, optional = rules_of(stage), optional_of(stage)
+        problems = [
+            _problem(f"{stage.stage}.{name}", axes[name], "is the axis of no field", "leave it out")
+            for name in sorted(axes.keys() - rules.keys())
+        ]
+        self._stage = stage
+        self._axes: list[tuple[Value, ...] | Grid[Any]] = []
+        for name, rule in rules.items():
+            given = axes.get(name, (None,) if name in optional else None)
+            place = f"{stage.stage}.{name}"
+            if isinstance(given, Grid) and not self._axes:
+                problems += _wrong_parents(place, rule, given)
+                self._axes.append(given)
+            else:
+                values, found = _axis(place, rule, given, may_be_absent=name in optional)
+                problems += found
+                self._axes.append(values)
+        if problems:
+            raise SignatureError(*problems)
+
+    def __len__(self) -> int:
+        return prod(map(len, self._axes))
+
+    def __iter__(self) -> Iterator[IdT]:
+        """Yield the id of every cell (SPEC 2 to 5)."""
+        names = list(rules_of(self._stage))
+        members = {member.name: member for member in layout(self._stage.stage, names)}
+        pieces = [
+            _pieces(members[name].text, axis) for name, axis in zip(names, self._axes, strict=True)
+        ]
+        in_order = itemgetter(*(names.index(name) for name in members))
+        prefix = self._stage.prefix
+        for data in map(b"".join, map(in_order, _product(pieces))):
+            text: Any = f"{prefix}_{suffix_text(uuid_bits(digest(data)))}"
+            yield text
+
+    def cells(self) -> Iterator[tuple[Value, ...]]:
+        """Yield the normalized values of every cell, in the order of their declaration."""
+        return _product(self._axes)
+
+
+def _product(axes: Sequence[Iterable[T]]) -> Iterator[tuple[T, ...]]:
+    """Yield nested loops over the axes, never holding what a lazy first axis gives."""
+    first, *others = axes
+    if isinstance(first, tuple):
+        return product(first, *others)
+    held = [tuple(axis) for axis in others]
+    return (cell for value in first for cell in product((value,), *held))
+
+
+def _pieces(text: Callable[[str], str], axis: Iterable[Value]) -> Iterable[bytes]:
+    """Write each value of an axis into its part of the canonical bytes (SPEC 2)."""
+    pieces = (text(written(value)).encode() for value in axis)
+    return tuple(pieces) if isinstance(axis, tuple) else pieces
+
+
+def _axis(
+    place: str, rule: Rule, given: Iterable[Value] | None, *, may_be_absent: bool
+) -> tuple[tuple[Value, ...], list[Problem]]:
+    """Return an axis with its values normalized, and what is wrong with it."""
+    if given is None:
+        return (), [_problem(place, None, "has no axis", _LIST)]
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return (), [_problem(place, given, "is one value", _LIST)]
+    values: list[Any] = []
+    problems: list[Problem] = []
+    for value in given:
+        try:
+            absent = value is None and may_be_absent
+            values.append(None if absent else rule.normalize(place, value))
+        except SignatureError as error:
+            problems.extend(error.problems)
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    problems += [
+        _problem(place, value, "comes twice once normalized", "name it once") for value in repeated
+    ]
+    return tuple(values), problems
+
+
+def _wrong_parents(place: str, rule: Rule, parents: Grid[Any]) -> Sequence[Problem]:
+    """Refuse a grid of another stage's ids as the axis of a parent (SPEC 1.5)."""
+    for first in islice(parents, 1):
+        try:
+            rule.normalize(place, first)
+        except SignatureError as error:
+            return error.problems
+    return ()
+
+
+def _problem(place: str, value: object, reason: str, remedy: str) -> Problem:
+    return Problem(place=place, value=value, reason=reason, remedy=remedy)

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.audit import Audit, audit
-from genid_dagster_adapter.store.audit_report import document, page
+from genid_dagster_adapter.store.audit_report import document
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
 from storekit import FAULTS, ODDITIES, Store, make_store
@@ -296,41 +295,6 @@ def test_the_document_lists_every_id_of_every_finding(mixed: Store) -> None:
     ]
     assert not read["sound"]
     assert {code: len(found) for code, found in result.by_code().items()} == read["counts"]
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.tags.add(tag)
-        assert not any(name.startswith("on") for name, _ in dict(attrs or []).items())  # type: ignore[call-overload]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
-def test_the_page_escapes_everything(sound: Store) -> None:
-    """A hostile value in every place that can hold one stays text."""
-    _metadata(sound, gen_id=_HOSTILE, template_id=_HOSTILE, model_id=_HOSTILE, stage=_HOSTILE)
-    _metadata(sound, of="draft", parent_gen_id=_HOSTILE, origin_cohort_id=_HOSTILE)
-    (sound.path / "gens/draft" / _HOSTILE.replace("/", "∕")).mkdir()  # noqa: RUF001
-    _append(sound.path / "cohorts/one/membership.csv", _HOSTILE.replace('"', "") + ",x\n")
-    reader = _Tags()
-    reader.feed(page(_audit(sound.path)))
-    known = {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "code",
-             "span", "div", "table", "thead", "tbody", "tr", "th", "td", "section"}  # fmt: skip
-    assert set() == reader.tags - known
-    assert 3 <= "".join(reader.text).count("<script>alert(")
-
-
-def test_the_page_of_a_sound_store_says_so(sound: Store) -> None:
-    """One page, nothing loaded."""
-    text = page(_audit(sound.path))
-    assert "Store audit: sound" in text
-    assert "http" not in text
 
 
 def test_an_audit_writes_nothing(sound: Store) -> None:

@@ -173,7 +173,8 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
 
     Exit status 0: sound. 1: findings. 2: the data root cannot be read.
     """
-    from genid_dagster_adapter.store.audit_report import document, page
+    from genid_dagster_adapter.report.audit_page import audit_page
+    from genid_dagster_adapter.store.audit_report import document
 
     try:
         result = _audit(root)
@@ -181,7 +182,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
         click.echo(f"genid: {error}", err=True)
         return 2
     if html is not None:
-        write_atomic(html.absolute(), page(result).encode(), durable=False)
+        write_atomic(html.absolute(), audit_page(result).encode(), durable=False)
     if as_json:
         print_json(document(result))
     else:

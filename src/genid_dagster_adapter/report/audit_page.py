@@ -11,14 +11,11 @@ from genid_dagster_adapter.store.audit import Audit
 _SHOWN: Final = 5_000  # findings of one code; more would be a page that no browser likes
 
 
-def audit_page(audit: Audit, *, made_at: str, version: str) -> str:
-    """Return an audit as one self-contained HTML page; `made_at` is the moment it was made, as
-    text."""
+def audit_page(audit: Audit) -> str:
+    """Return an audit as one self-contained HTML page."""
     return render(
         "audit.html.j2",
         audit=audit,
         faults=by_code(audit, partitions_seen=True),
         shown=_SHOWN,
-        made_at=made_at,
-        version=version,
     )

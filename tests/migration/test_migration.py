@@ -553,6 +553,27 @@ def test_a_difference_in_content_fails_verification(root: DataRoot) -> None:
     assert "rolled-back" == state_of(plan)
 
 
+def test_metadata_that_changes_under_the_migration_stops_it(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not planned is not rewritten; going back keeps the change."""
+    path = root.stage("draft") / "chained" / "metadata.json"
+    real = executing.own.wait_for_makers
+
+    def meddle(root: DataRoot) -> None:
+        path.write_bytes(path.read_bytes() + b"\n")
+        real(root)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executing.own, "wait_for_makers", meddle)
+        with pytest.raises(AdapterError, match="changed since the plan"):
+            run.migrate(root)
+    with pytest.raises(AdapterError, match="chained/metadata"):
+        run.rollback(root)
+    run.rollback(root, force=True)
+    assert path.read_bytes().endswith(b"\n")
+
+
 def test_a_file_system_without_hard_links_keeps_copies(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,8 +257,8 @@ def _carry_out_one(root: DataRoot, folder: Path, number: int, member: dict[str, 
     target = str(root.generation(member["stage"], member["gen_id"]))
     source = str(root.generation(member["stage"], member["from"]))
     path, kept = f"{target}/{METADATA}", f"{folder}/originals/{number}"
-    like = files.keep(path, kept)
-    files.write_new(path, _adopted(kept, member["from"]), kept, like)
+    files.keep(path, kept)
+    files.write_new(path, _adopted(kept, member["from"]), kept, os.stat(kept))
     files.take_place(path)
     for name in member["files"]:
         files.keep(f"{source}/{name}", f"{target}/{name}")
@@ -281,7 +281,7 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
             kept = f"{folder}/originals/{number}"
             if _is_unchanged(f"{target}/{METADATA}", kept, member["from"]):
                 files.put_back(kept, f"{target}/{METADATA}")
-                files.set_folder_time(target, member["mtime_ns"])
+                os.utime(target, ns=(os.stat(target).st_atime_ns, member["mtime_ns"]))
         journal.append("undone")
     shutil.rmtree(folder / "originals", ignore_errors=True)
     return [f"{member['stage']}/{member['gen_id']}" for member in members]

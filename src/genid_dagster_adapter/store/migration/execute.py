@@ -16,7 +16,6 @@ That holds because no name is both a source and a target within one phase.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -29,7 +28,7 @@ from genid_dagster_adapter.store.migration.journal import Journal
 from genid_dagster_adapter.store.migration.planfile import Plan
 from genid_dagster_adapter.store.migration.records import Step
 from genid_dagster_adapter.store.migration.state import state_in, state_of
-from genid_dagster_adapter.store.migration.tree import read_bytes
+from genid_dagster_adapter.store.migration.tree import Fingerprint, digest
 from genid_dagster_adapter.store.migration.verify import verify_migrated
 from genid_dagster_adapter.store.migration.work import (
     Work,
@@ -157,10 +156,14 @@ class _Execution:
         work = self.work
         paths = [f"{work.root}/{change['path']}" for change in work.changes]
         for at, path in enumerate(paths):
-            kept = work.kept_change(at)
-            like = files.keep(path, kept)
-            new = work.new_change(work.changes[at], read_bytes(kept))
-            files.write_new(path, new, kept, like)
+            change, kept = work.changes[at], work.kept_change(at)
+            files.keep(path, kept)
+            original, status = files.read_kept(kept)
+            if isinstance(original, str):
+                _refuse_change(path, ("->", original), change["digest"])
+                continue
+            _refuse_change(path, digest(original), tuple(change["digest"]))
+            files.write_new(path, work.new_change(change, original), kept, status)
         sync_all(work.plan)
         for path in paths:
             files.take_place(path)
@@ -210,15 +213,29 @@ def sync_all(plan: Plan) -> None:
 
 
 def _stage(work: Work, step: Step, folder: str) -> None:
-    """Keep a step's originals and write its new files beside them."""
+    """Keep a step's originals and write its new files beside them.
+
+    AdapterError: an original is not what it was when the plan was made.
+    """
     for at, name in enumerate(step.rewrite):
         path, kept = f"{folder}/{name}", work.kept(step, at)
-        like = files.keep(path, kept)
-        if stat.S_ISLNK(like.st_mode):
-            target = work.new_target(step, name, os.readlink(kept))
-            files.write_new_link(path, target, like)
+        files.keep(path, kept)
+        original, status = files.read_kept(kept)
+        if isinstance(original, str):
+            _refuse_change(path, ("->", original), step.digests[at])
+            files.write_new_link(path, work.new_target(step, name, original), status)
         else:
-            files.write_new(path, work.new_bytes(step, name, read_bytes(kept)), kept, like)
+            _refuse_change(path, digest(original), step.digests[at])
+            files.write_new(path, work.new_bytes(step, name, original), kept, status)
+
+
+def _refuse_change(path: str, found: Fingerprint, planned: Fingerprint) -> None:
+    if found == planned:
+        return
+    remedy = "go back with `genid store rollback`, then plan anew"
+    message = "it was changed since the plan was made"
+    problem = Problem(where=path, message=message, value=found, remedy=remedy)
+    raise AdapterError("something else writes to the store", [problem])
 
 
 def _commit(step: Step, folder: str, target: str) -> None:

@@ -16,6 +16,8 @@ import shutil
 import stat
 from typing import Final
 
+from genid_dagster_adapter.store.migration.tree import read_all
+
 #: What says that a hard link cannot be made here: then the original is copied.
 _NO_LINK: Final = {
     errno.EPERM,
@@ -34,8 +36,8 @@ def temporary_beside(path: str) -> str:
     return f"{folder}/.{name}{TEMPORARY}"
 
 
-def keep(path: str, kept: str) -> os.stat_result:
-    """Keep the file or link at `path` as `kept`, unless it is kept already; return its status."""
+def keep(path: str, kept: str) -> None:
+    """Keep the file or link at `path` as `kept`, unless it is kept already."""
     try:
         os.link(path, kept, follow_symlinks=False)
     except FileExistsError:
@@ -45,7 +47,21 @@ def keep(path: str, kept: str) -> os.stat_result:
             raise
         if not os.path.lexists(kept):
             _copy(path, kept)
-    return os.lstat(kept)
+
+
+def read_kept(kept: str) -> tuple[bytes | str, os.stat_result]:
+    """Return the bytes of a kept file, or the target of a kept link, and its status."""
+    try:
+        descriptor = os.open(kept, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return os.readlink(kept), os.lstat(kept)
+    try:
+        status = os.fstat(descriptor)
+        return read_all(descriptor, status.st_size), status
+    finally:
+        os.close(descriptor)
 
 
 def write_new(path: str, data: bytes, kept: str, like: os.stat_result) -> None:
@@ -111,11 +127,6 @@ def move_folder(source: str, target: str) -> None:
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     os.rename(source, target)
-
-
-def set_folder_time(path: str, mtime_ns: int) -> None:
-    """Set a folder's modification time (nanoseconds); the access time stays."""
-    os.utime(path, ns=(os.stat(path).st_atime_ns, mtime_ns))
 
 
 def remove(path: str) -> None:

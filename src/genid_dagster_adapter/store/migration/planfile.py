@@ -136,6 +136,7 @@ def _step(number: int, record: Record) -> Step:
         record["new"],
         record["replicate"],
         tuple(record["rewrite"]),
+        tuple(tuple(record["files"][name]) for name in record["rewrite"]),
     )
 
 

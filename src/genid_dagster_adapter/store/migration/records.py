@@ -59,7 +59,8 @@ class Duplicate:
 class Step:
     """What is to do for one generation: `rewrite` names its files to be rewritten, from its folder.
 
-    `number` is the generation's place in the plan, by which its originals are kept.
+    `number` is the generation's place in the plan, by which its originals are kept; `digests` are
+    the fingerprints that those files had when the plan was made.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Step:
     new: str
     replicate: int | None
     rewrite: tuple[str, ...]
+    digests: tuple[tuple[int | str, str], ...]
 
     @property
     def moves(self) -> bool:

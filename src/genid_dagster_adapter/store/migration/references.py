@@ -13,6 +13,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from attrs import frozen
@@ -190,9 +191,23 @@ def _replace_values(value: dict[str, Any], references: References) -> None:
 def dump_json(document: Mapping[str, Any]) -> bytes:
     """Return a document as the pipeline writes it: indent 2, non-ASCII kept, no newline."""
     try:
-        return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8")
+        return _dumped(document).encode("utf-8")
     except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
         return json.dumps(document, indent=2).encode("ascii")
+
+
+def _dumped(document: Mapping[str, Any]) -> str:
+    """Return `json.dumps(document, indent=2, ensure_ascii=False)`; three times as fast for metadata
+    without nested values, because the standard encoder is slow as soon as it indents."""
+    lines = []
+    for key, value in document.items():
+        if type(value) is str:
+            lines.append(f"  {encode_basestring(key)}: {encode_basestring(value)}")
+        elif type(value) is int:
+            lines.append(f"  {encode_basestring(key)}: {value}")
+        else:
+            return json.dumps(document, indent=2, ensure_ascii=False)
+    return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
 
 
 def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:

@@ -71,7 +71,7 @@ def read_bytes(path: str) -> bytes:
     """Return a file's bytes. OSError: it cannot be read."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _all(descriptor, os.fstat(descriptor).st_size)
+        return read_all(descriptor, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
 
@@ -85,14 +85,14 @@ def _file(name: str, path: str, *, keep: bool) -> Entry:
         status = os.fstat(descriptor)
         if status.st_size > _CHUNK and not keep:
             return Entry(name, _large(descriptor), status.st_nlink, None)
-        data = _all(descriptor, status.st_size)
+        data = read_all(descriptor, status.st_size)
     finally:
         os.close(descriptor)
     known = (len(data), blake3(data).hexdigest())
     return Entry(name, known, status.st_nlink, data if keep else None)
 
 
-def _all(descriptor: int, size: int) -> bytes:
+def read_all(descriptor: int, size: int) -> bytes:
     """Read to the end; `size` is what the system says that the file has."""
     # one byte more than that, so that the end shows in the same call
     data = os.read(descriptor, size + 1)

@@ -10,7 +10,6 @@ from typing import Final
 from attrs import frozen
 
 from genid_dagster_adapter.store.layout import METADATA, STAGES, write_atomic
-from genid_dagster_adapter.store.migration import files
 from genid_dagster_adapter.store.migration.planfile import Plan, Record, mapping_of
 from genid_dagster_adapter.store.migration.records import Step
 from genid_dagster_adapter.store.migration.references import (
@@ -66,10 +65,7 @@ class Work:
 
     def kept(self, step: Step, at: int) -> str:
         """Where the original of the `at`-th file that a step rewrites is kept."""
-        return self.kept_at(step.number, at)
-
-    def kept_at(self, number: int, at: int) -> str:
-        return f"{self.folder}/originals/{number // _SHARD:05d}/{number}.{at}"
+        return f"{self.folder}/originals/{step.number // _SHARD:05d}/{step.number}.{at}"
 
     def kept_change(self, at: int) -> str:
         return f"{self.folder}/originals/files/{at}"
@@ -136,23 +132,23 @@ def _parked(steps: tuple[Step, ...]) -> Iterator[int]:
 
 # -- the times of folders -------------------------------------------------------------------------
 def write_before(work: Work) -> None:
-    """Write down the modification time of every folder that will be touched; on disk on return."""
-    lines = (
-        json.dumps([place, os.stat(f"{work.root}/{place}").st_mtime_ns]) + "\n"
-        for place in touched(work)
-    )
+    """Write down the times of every folder that will be touched; on disk on return."""
+    lines = []
+    for place in touched(work):
+        status = os.stat(f"{work.root}/{place}")
+        lines.append(f"{json.dumps([place, status.st_atime_ns, status.st_mtime_ns])}\n")
     write_atomic(work.plan.folder / BEFORE, "".join(lines).encode())
 
 
 def set_times(work: Work, *, migrated: bool) -> None:
-    """Give every touched folder the modification time it had; `migrated` says under which name."""
+    """Give every touched folder the times it had; `migrated` says under which name."""
     moved = work.references[STAGES[0]].mapping
     with (work.plan.folder / BEFORE).open("rb") as file:
         for line in file:
-            place, mtime_ns = json.loads(line)
+            place, *times = json.loads(line)
             if migrated:
                 place = _new_place(place, moved)
-            files.set_folder_time(f"{work.root}/{place}", mtime_ns)
+            os.utime(f"{work.root}/{place}", ns=(times[0], times[1]))
 
 
 def touched(work: Work) -> Iterator[str]:

@@ -22,7 +22,7 @@ from genid_dagster_adapter.cohort.records import Plan, Resolve, StoreView
 from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
-from genid_dagster_adapter.store.lock import BUILD, root_lock
+from genid_dagster_adapter.store.lock import BUILD, LOCK_FILES, root_lock
 
 __all__ = ["Options", "Prepared", "Report", "build", "compare", "prepare", "write"]
 
@@ -66,10 +66,12 @@ def build(
         AdapterError: the build is refused and nothing was written; or the system failed half-way,
             and building again goes on from there.
     """
+    first = None
     if not root.own.exists():  # a refused build leaves nothing behind, not even a lock
-        prepare(root, options, view=view, resolve=resolve)
+        first = prepare(root, options, view=view, resolve=resolve)
     with root_lock(root, BUILD):
-        prepared = prepare(root, options, view=view, resolve=resolve)
+        prepared = first if first is not None and _alone(root) else None
+        prepared = prepared or prepare(root, options, view=view, resolve=resolve)
         if before_write is not None:
             before_write(prepared)
         changes = _changes(root, options, prepared, view, resolve)
@@ -103,6 +105,12 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
     )
+
+
+def _alone(root: DataRoot) -> bool:
+    """Say whether nothing but the lock was ever made in `.genid/`: then no other build and no
+    migration has changed the data root since it was looked at without the lock."""
+    return {path.name for path in root.own.iterdir()} <= LOCK_FILES
 
 
 def _changes(

@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -63,9 +64,12 @@ METADATA_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "essay": _CREATED,
     "evaluation": _EVALUATED,
 }
-#: The same, each as the beginning of its line and the column of the row that it shows.
-_LINES: Final = {
-    stage: tuple((f'  "{key}": ', Row._fields.index(key)) for key in keys)
+#: The same as a text to be filled in, replicate last, and what picks the other columns of a row.
+_FORMS: Final = {
+    stage: (
+        "{\n" + "".join(f'  "{key}": %s,\n' for key in keys[:-1]) + '  "replicate": %d\n}',
+        itemgetter(*(Row._fields.index(key) for key in keys[:-1])),
+    )
     for stage, keys in METADATA_KEYS.items()
 }
 _STAGING: Final = "build-"
@@ -90,8 +94,8 @@ class Seeding:
 def metadata_bytes(row: Row) -> bytes:
     """Return the metadata.json of a member: JSON, indent 2, non-ASCII kept, no newline at the
     end."""
-    lines = [f"{label}{_json(row[column])}" for label, column in _LINES[row.stage]]
-    return ("{\n" + ",\n".join(lines) + "\n}").encode("utf-8")
+    form, pick = _FORMS[row.stage]
+    return (form % (*map(encode_basestring, pick(row)), row.replicate)).encode("utf-8")
 
 
 def membership_bytes(rows: Iterable[Row]) -> bytes:
@@ -163,9 +167,10 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
         return
     for stage in dict.fromkeys(row.stage for row in rows):
         root.stage(stage).mkdir(parents=True, exist_ok=True)
+    gens = str(root.gens)
     with _staging(root) as staging:
         for done, row in enumerate(rows, start=1):
-            _create(root, staging, row)
+            _create(gens, staging, row)
             if progress is not None and (done % 100 == 0 or done == len(rows)):
                 progress(done, len(rows))
 
@@ -208,9 +213,9 @@ def _folders(root: DataRoot, stage: str) -> frozenset[str]:
         return frozenset()
 
 
-def _create(root: DataRoot, staging: Path, row: Row) -> None:
+def _create(gens: str, staging: str, row: Row) -> None:
     data = metadata_bytes(row)
-    target = f"{root.gens}/{row.stage}/{row.gen_id}"
+    target = f"{gens}/{row.stage}/{row.gen_id}"
     aside = f"{staging}/{row.gen_id}"
     os.mkdir(aside)
     _write(f"{aside}/{METADATA}", data)
@@ -233,12 +238,12 @@ def _write(path: str, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _staging(root: DataRoot) -> Iterator[Path]:
+def _staging(root: DataRoot) -> Iterator[str]:
     """Yield a fresh folder on the data root's file system, gone afterwards."""
     staging = root.temporary / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
     staging.mkdir(parents=True)
     try:
-        yield staging
+        yield str(staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -247,7 +252,3 @@ def _sweep(root: DataRoot) -> None:
     """Remove what builds that were killed have left aside; the lock says that none is alive."""
     for leftover in root.temporary.glob(f"{_STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _json(value: str | int | None) -> str:
-    return encode_basestring(value) if isinstance(value, str) else str(value)

@@ -31,6 +31,9 @@ MIGRATION: Final = "migration"
 
 Record = TypeVar("Record")
 
+#: What holding the lock makes in `.genid/`.
+LOCK_FILES: Final = frozenset({"lock", "lock-holder.json"})
+
 _PATIENCE: Final = 120.0  # seconds that one build waits for another
 _STEP: Final = 0.05  # seconds between two tries
 

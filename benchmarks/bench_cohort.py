@@ -1,0 +1,155 @@
+"""The cohort build: planning, a first build, and a rebuild that has nothing to do.
+
+The tables come to 400 rows a combo: 4 drafts, 12 essays, 384 evaluations.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Case, Figure, Size
+from genid_dagster_adapter.cohort.build import Options, build
+from genid_dagster_adapter.cohort.combos import read_selected
+from genid_dagster_adapter.cohort.membership import membership_bytes, metadata_bytes
+from genid_dagster_adapter.cohort.plan import Inputs, plan_cohort
+from genid_dagster_adapter.cohort.selection import Selection
+from genid_dagster_adapter.cohort.tables import read_tables
+from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.store.layout import DataRoot, write_atomic
+from genid_dagster_adapter.store.reader import DirectReader
+
+COMBOS = {"short": 5, "full": 51, "long": 250}  # 2,000, 20,400 and 100,000 rows
+OPTIONS = Options(rollout=Rollout.parse("on"), cohort_id="bench")
+
+
+def cases(size: Size) -> Iterator[Case | Figure]:
+    """Yield the three ratios, on a tmpfs where there is one; the memory of 100,000 rows as well,
+    except in the short run."""
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        root = make_root(Path(folder, "root"), COMBOS[size])
+        inputs = read_inputs(root)
+        rows = plan_cohort(inputs, DirectReader(root)).rows
+        files = {f"{row.stage}/{row.gen_id}": metadata_bytes(row) for row in rows}
+        membership = membership_bytes(rows)
+        yield Case(
+            name="first build",
+            peer_name="the same files made bare by the same steps",
+            ours=lambda: build(root, OPTIONS),
+            peer=lambda: make_bare(root, files, membership),
+            before=lambda: unbuild(root),
+            better="cost",
+            goal=1.5,
+            bound=2.5,
+            items=len(rows),
+            rounds=3,
+        )
+        unbuild(root)
+        build(root, OPTIONS)
+        yield Case(
+            name="rebuild with nothing to do",
+            peer_name="planning and a scandir walk of the stages",
+            ours=lambda: build(root, OPTIONS),
+            peer=lambda: (plan_cohort(inputs, DirectReader(root)), walk(root)),
+            better="cost",
+            goal=1.3,
+            bound=2.0,
+            items=len(rows),
+            rounds=5,
+        )
+    if size != "short":
+        yield Figure(
+            name="memory of planning and building 100,000 rows",
+            unit="MB",
+            measure=peak_megabytes,
+            goal=200,
+            bound=400,
+        )
+
+
+def memory_folder() -> str | None:
+    """Return a folder on a tmpfs, None where there is none."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+def make_root(path: Path, combos: int) -> DataRoot:
+    """Write the tables of a cohort of 400 rows for each of `combos` combos."""
+    tables = {
+        "draft_templates.csv": ["template_id", "links-v1", "links-v2"],
+        "essay_templates.csv": ["template_id", "story-v1", "story-v2", "story-v3"],
+        "evaluation_templates.csv": ["template_id", *(f"score-v{n}" for n in range(4))],
+        "llm_models.csv": [
+            "id,for_generation,for_evaluation",
+            *(f"model_{n},{str(n < 2).lower()},true" for n in range(4)),
+        ],
+        "concepts_metadata.csv": ["concept_id,name,active", "tides,Tides,true"],
+        "replication_config.csv": ["stage,replicates", "draft,1", "essay,1", "evaluation,2"],
+    }
+    (path / "1_raw").mkdir(parents=True)
+    (path / "2_tasks").mkdir()
+    for name, lines in tables.items():
+        (path / "1_raw" / name).write_text("".join(f"{line}\n" for line in lines))
+    header = "combo_id,version,concept_id,description_level,k_max,created_at\n"
+    rows = (f"combo_v1_{n:012x},v1,tides,paragraph,2,\n" for n in range(combos))
+    (path / "2_tasks" / "selected_combo_mappings.csv").write_text(header + "".join(rows))
+    return DataRoot.open(path)
+
+
+def read_inputs(root: DataRoot) -> Inputs:
+    """Read what planning takes."""
+    return Inputs(
+        tables=read_tables(root),
+        combos=read_selected(root) or (),
+        selection=Selection(),
+        rollout=OPTIONS.rollout,
+        cohort_id="bench",
+    )
+
+
+def make_bare(root: DataRoot, files: dict[str, bytes], membership: bytes) -> None:
+    """Make each file aside and rename its folder into place; then the membership."""
+    aside = root.temporary / "bare"
+    aside.mkdir(parents=True)
+    for stage in ("draft", "essay", "evaluation"):
+        root.stage(stage).mkdir(parents=True)
+    for number, (name, data) in enumerate(files.items()):
+        folder = f"{aside}/{number}"
+        os.mkdir(folder)
+        descriptor = os.open(f"{folder}/metadata.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(descriptor, data)
+        os.close(descriptor)
+        os.rename(folder, f"{root.gens}/{name}")
+    write_atomic(root.membership("bench"), membership)
+
+
+def walk(root: DataRoot) -> int:
+    """Count the generations that have a metadata.json, as anyone has to who would seed it."""
+    found = 0
+    for stage in os.scandir(root.gens):
+        for generation in os.scandir(stage.path):
+            found += any(file.name == "metadata.json" for file in os.scandir(generation.path))
+    return found
+
+
+def unbuild(root: DataRoot) -> None:
+    """Remove what a build wrote."""
+    for path in (root.gens, root.cohorts, root.own):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def peak_megabytes() -> float:
+    """Build 100,000 rows in a process of its own and return its peak of resident memory."""
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        command = [sys.executable, "-m", "benchmarks.bench_cohort", folder]
+        process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(process.stdout)
+
+
+if __name__ == "__main__":
+    import resource
+
+    build(make_root(Path(sys.argv[1], "root"), COMBOS["long"]), OPTIONS)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

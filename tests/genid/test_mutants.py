@@ -1,0 +1,52 @@
+"""What mutation testing found unguarded: small contracts that no other test would miss."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from genid import (
+    Difference,
+    Draft,
+    Explanation,
+    ParsedId,
+    Problem,
+    SignatureError,
+    normalize_component,
+)
+from genid.errors import shown
+
+
+@pytest.mark.parametrize("record", [Difference, Explanation, ParsedId, Problem])
+def test_records_take_keywords_alone(record: Callable[..., Any]) -> None:
+    """No record can be made by position, so that fields can be added without harm."""
+    with pytest.raises(TypeError, match="positional"):
+        record(*[None] * 6)
+
+
+def test_a_wrong_parent_is_told_by_its_two_first_characters() -> None:
+    """The message shows the prefix, not more of the id than that."""
+    with pytest.raises(SignatureError, match="begins with 'e_', another stage's prefix"):
+        Draft.reference("e_1ythvqj26bgqpsbwfqbqk5k2gc")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("x" * 78, repr("x" * 78)),
+        ("x" * 79, "'" + "x" * 79 + "… (str, 79 characters)"),
+        (list(range(99)), repr(list(range(99)))[:80] + "… (list)"),
+    ],
+)
+def test_a_long_value_is_cut_and_described(value: object, expected: str) -> None:
+    """A message repeats 80 characters of a value; of a longer text it also gives the length."""
+    assert expected == shown(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("ab c", 3), ("  ab c", 5), ("é", 1), ("x" * 9 + '"', 10)]
+)
+def test_the_first_bad_character_is_named_by_its_place(text: str, at: int) -> None:
+    """The place counts from 1 and in the value as it was given, white space included."""
+    with pytest.raises(SignatureError, match=rf"\b{at}\b"):
+        normalize_component(text)

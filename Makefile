@@ -52,7 +52,7 @@ lint: $(VENV)/.test ## ruff, mypy --strict, import contracts
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.test ## the documentation site, links checked
-	@DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "docs: built into site/"
 
 bench: $(VENV)/.test ## every ratio with its goal and bound; non-zero past a bound

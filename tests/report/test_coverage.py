@@ -95,7 +95,7 @@ def test_many_replicates_are_counted() -> None:
 def test_the_missing_evaluations_are_offered_as_csv() -> None:
     """One line a missing evaluation, safe for a spreadsheet."""
     map_ = cover([essay("e1")], [], wanted=[("=1+1", "@m")], replicates=2)
-    rows = list(csv.reader(io.StringIO(map_.missing_csv())))
+    rows = list(csv.reader(io.StringIO(map_.missing_csv() or "")))
     assert [["e1", "'=1+1", "'@m", "1"], ["e1", "'=1+1", "'@m", "2"]] == rows[1:]
 
 
@@ -106,3 +106,14 @@ def test_the_picture_has_a_line_a_column_and_a_cell_an_essay() -> None:
     )  # fmt: skip
     assert (32, 18) == (map_.picture.width, map_.picture.height)
     assert {"full", "none"} == {kind for kind, _ in map_.picture.paths}
+
+
+def test_a_page_of_very_many_cells_stays_a_page() -> None:
+    """Columns that nobody asked for, rows and CSV lines end somewhere, and what is left is said."""
+    essays = [essay(f"e{number}") for number in range(400)]
+    odd = [evaluation(f"v{n}", 1, parent="e1", template=f"odd-{n:03}") for n in range(300)]
+    wanted = [(f"t{number}", "m") for number in range(300)]
+    map_ = cover(essays, odd, wanted=wanted, replicates=1)
+    assert (340, 260) == (len(map_.columns), map_.unlisted)
+    assert (400, 294) == (len(map_.rows), len(map_.shown))
+    assert (120_000, None) == (map_.missing, map_.missing_csv())

@@ -1,6 +1,7 @@
 """What each step of the flag would change: the counts are those of the ids."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,10 @@ def tables(tmp_path: Path) -> DataRoot:
     """A data root with tables and no generation."""
     store = make_store(tmp_path / "data", generations=200, oddities=(), selection=None)
     for folder in ("gens", "cohorts"):
-        _remove(store.path / folder)
+        shutil.rmtree(store.path / folder)
+    counts = "stage,replicates\ndraft,1\nessay,2\nevaluation,1\n"
+    (store.path / "1_raw" / "replication_config.csv").write_text(counts)
     return DataRoot.open(store.path)
-
-
-def _remove(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _make(root: DataRoot, rollout: Rollout, cohort_id: str = "c", *, content: bool = True) -> None:

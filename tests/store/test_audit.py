@@ -15,8 +15,6 @@ from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
 from storekit import FAULTS, ODDITIES, Store, make_store
 
-_HOSTILE = "<script>alert(\"&')</script>"
-
 
 def _audit(path: Path, partitions: dict[str, list[str]] | None = None) -> Audit:
     with StoreIndex.fresh(DataRoot.open(path), persist=False) as index:

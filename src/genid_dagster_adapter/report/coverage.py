@@ -23,6 +23,9 @@ WAITING: Final = "◐"
 MISSING: Final = "○"
 _MARKS: Final = 8  # replicates that a cell shows one by one; more are counted
 _ROOM: Final = 860  # pixels that the picture has
+_UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
+_CELLS: Final = 100_000  # cells that a page shows as a table
+_LINES: Final = 20_000  # missing evaluations that a page offers as CSV
 
 
 class Evaluated(Protocol):
@@ -120,18 +123,28 @@ class EssayRow:
 
 @frozen(kw_only=True)
 class Coverage:
-    """The whole map. `replicates` is what the tables ask for, None where they could not be read."""
+    """The whole map. `replicates` is what the tables ask for, None where they could not be read.
+
+    `orphans` are evaluations of an essay that the store does not hold, or of no template or model;
+    `unlisted` those of rare pairs that are not asked for and got no column.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[EssayRow, ...]
     replicates: int | None
-    orphans: int  # evaluations of essays that the store does not hold, or of no template or model
+    orphans: int
+    unlisted: int = 0
 
     @property
     def picture(self) -> Grid:
         """The map as a picture: a line a column, a cell an essay."""
         lines = [[row.cells[at].kind for row in self.rows] for at in range(len(self.columns))]
         return grid(lines, room=_ROOM)
+
+    @property
+    def shown(self) -> tuple[EssayRow, ...]:
+        """The essays that a page shows as a table: all of them, unless there are very many."""
+        return self.rows[: _CELLS // max(1, len(self.columns))]
 
     @property
     def missing(self) -> int:
@@ -153,10 +166,11 @@ class Coverage:
         kinds = Counter(row.cells[at].kind for row in self.rows)
         return kinds["full"] + kinds["extra"], kinds["partial"], kinds["none"] + kinds["blank"]
 
-    def missing_csv(self) -> str:
-        """Return the missing evaluations as CSV, one a line."""
+    def missing_csv(self) -> str | None:
+        """Return the missing evaluations as CSV, one a line; None where they are too many for a
+        page to carry."""
         columns = ("essay_gen_id", "template_id", "llm_model_id", "replicate")
-        return dump_csv(columns, self._missing_rows())
+        return dump_csv(columns, self._missing_rows()) if self.missing <= _LINES else None
 
     def _missing_rows(self) -> Iterator[tuple[object, ...]]:
         for row in self.rows:
@@ -187,12 +201,17 @@ def cover(
             found.setdefault(key, []).append(one)
         else:
             orphans += 1
-    columns = _columns(wanted, {(template, model) for _, template, model in found})
+    present: Counter[tuple[str, str]] = Counter()
+    for (_, template, model), ones in found.items():
+        present[template, model] += len(ones)
+    columns = _columns(wanted, present)
+    listed = {(column.template_id, column.llm_model_id) for column in columns}
     return Coverage(
         columns=columns,
         rows=tuple(_row(essay, columns, found, replicates) for essay in rows),
         replicates=replicates,
         orphans=orphans,
+        unlisted=sum(count for pair, count in present.items() if pair not in listed),
     )
 
 
@@ -207,10 +226,12 @@ def _place(essay: Evaluated) -> tuple[str, str, str, int, str]:
 
 
 def _columns(
-    wanted: Sequence[tuple[str, str]], present: set[tuple[str, str]]
+    wanted: Sequence[tuple[str, str]], present: Counter[tuple[str, str]]
 ) -> tuple[Column, ...]:
+    """Return the wanted pairs in their order, then the others that are there most, sorted."""
+    others = sorted(present.keys() - set(wanted), key=lambda pair: (-present[pair], pair))
     pairs = [*((pair, True) for pair in dict.fromkeys(wanted))]
-    pairs += [(pair, False) for pair in sorted(present - set(wanted))]
+    pairs += [(pair, False) for pair in sorted(others[:_UNASKED])]
     return tuple(
         Column(template_id=template, llm_model_id=model, wanted=asked)
         for (template, model), asked in pairs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TypeVar
 
 from attrs import frozen
@@ -67,16 +67,14 @@ def gather(
         AdapterError: the generations cannot be listed.
     """
     keys = None if isinstance(partitions, AdapterError) else partitions
-    with guarded(root), StoreIndex.open(root) as index:
-        with watch("indexing the store") as advance:
-            index.refresh(advance)
+    with guarded(root), _refreshed(root, watch) as index:
         store = Holdings.of(held(one, one.expected["v1"]) for one in _all(index))
         with watch("auditing") as advance:
             faults, faults_trouble = _tried(root, lambda: _faults(index, keys, advance))
         tables, tables_trouble = _tried(root, lambda: read_tables(root))
         with watch("planning each step of the rollout") as advance:
             walking = _Walking(index, flag.scheme, tables, store)
-            cohorts = walking.cohorts(advance)
+            cohorts, cohorts_trouble = _tried(root, lambda: walking.cohorts(advance))
     with watch("deciding what a migration would do") as advance:
         moves, moves_trouble = _tried(root, lambda: _moves(root, advance))
     return Report(
@@ -85,7 +83,8 @@ def gather(
         made_at=made_at,
         flag=flag,
         standing=stand(store.by_id.values()),
-        cohorts=cohorts,
+        cohorts=cohorts or (),
+        cohorts_trouble=cohorts_trouble,
         tables_trouble=tables_trouble,
         faults=faults,
         faults_trouble=faults_trouble,
@@ -94,6 +93,18 @@ def gather(
         moves=moves,
         moves_trouble=moves_trouble,
     )
+
+
+@contextmanager
+def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
+    """Open an index that is up to date; in memory where the one on disk cannot be written."""
+    with ExitStack() as opened:
+        with watch("indexing the store") as advance:
+            try:
+                index = opened.enter_context(StoreIndex.fresh(root, advance))
+            except AdapterError:
+                index = opened.enter_context(StoreIndex.fresh(root, advance, persist=False))
+        yield index
 
 
 def _all(index: StoreIndex) -> Iterator[Indexed]:
@@ -158,7 +169,10 @@ class _Walking:
 
     def cohorts(self, advance: Advance) -> tuple[CohortSteps, ...]:
         """Return every recorded cohort's steps; where there is none, those of the cohort that the
-        tables would make."""
+        tables would make.
+
+        AdapterError: there is none, and the tables do not make one.
+        """
         recorded = read_memberships(self.root).members
         if not recorded:
             return self._unbuilt()
@@ -169,17 +183,14 @@ class _Walking:
         return tuple(found)
 
     def _unbuilt(self) -> tuple[CohortSteps, ...]:
-        """Return the steps of the cohort that the tables would make, if they make one."""
-        try:
-            planned = [
-                self._prepare(None, rollout) for rollout in states_from(Rollout.OFF, self._target())
-            ]
-        except AdapterError:
-            return ()  # the page says what is wrong with the tables
+        """Return the steps of the cohort that the tables would make."""
+        planned = [
+            self._prepare(None, rollout) for rollout in states_from(Rollout.OFF, self._target())
+        ]
         return (
             CohortSteps(
                 cohort_id=planned[0].plan.cohort_id,
-                recorded="not built",
+                recorded=None,
                 built=False,
                 basis="tables",
                 steps=walk(map(self._state, planned), self.store),

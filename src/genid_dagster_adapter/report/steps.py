@@ -100,11 +100,12 @@ class Step:
 class CohortSteps:
     """One cohort's way through the rollout: its first step is the state it is in.
 
-    `problems` says why there are no steps, or why they rest on the membership.
+    `recorded` is the state that its manifest gives, None where there is no manifest to tell;
+    `problems` says why the steps rest on the membership although the tables are the same.
     """
 
     cohort_id: str
-    recorded: str
+    recorded: str | None
     built: bool
     basis: Basis
     steps: tuple[Step, ...] = ()

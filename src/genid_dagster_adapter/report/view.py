@@ -47,6 +47,7 @@ class Report:
     flag: Flag
     standing: Standing
     cohorts: tuple[CohortSteps, ...]
+    cohorts_trouble: Trouble | None
     tables_trouble: Trouble | None
     faults: FaultList | None
     faults_trouble: Trouble | None

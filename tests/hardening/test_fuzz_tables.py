@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genid_dagster_adapter.cohort.selection import read_selection
@@ -13,6 +13,7 @@ from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.rollout import FLAG, SCHEME, Rollout
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
 from genid_dagster_adapter.store.metadata import parse_metadata, read_generation
+from genid_dagster_adapter.store.migration.references import rewrite_selection
 from hardening_kit import (
     DEEP,
     attempt,
@@ -171,6 +172,35 @@ def test_a_selection_file_is_understood_or_refused(
     if selection is not None:
         assert selection.chosen
         assert all(is_segment(one.gen_id) for one in selection.chosen)
+
+
+@fuzzed()
+@given(
+    lines=st.lists(
+        st.tuples(
+            st.sampled_from(["", " ", "\t", "\ufeff", "# ", "\u2028", "\x0b", "\x1c"]),
+            st.sampled_from(["6mnl1prnb7hitkpc", "e_sq5klak2lljyyom", "kept", "", "fill-up"]),
+            st.sampled_from(["", " ", "\r", "\x85", "\x0c", " # why"]),
+        ).map("".join),
+        max_size=5,
+    ),
+    mark=st.sampled_from(["", "\ufeff"]),
+)
+@example(lines=["6mnl1prnb7hitkpc", "kept"], mark="\ufeff")
+def test_a_migrated_selection_names_the_same_generations(
+    tmp_path: Path, lines: list[str], mark: str
+) -> None:
+    """Whatever a selection file looks like: after a migration it is read as the same choice."""
+    moved = {"6mnl1prnb7hitkpc": "e_new1", "e_sq5klak2lljyyom": "e_new2"}
+    root = tables_root(tmp_path)
+    file = root.tasks / "selected_essays.txt"
+    file.write_bytes((mark + "\n".join(lines)).encode())
+    before, _ = attempt(AdapterError, lambda: read_selection(root))
+    if before is not None:
+        file.write_bytes(rewrite_selection(file.read_bytes(), moved))
+        after = read_selection(root)
+        named = [moved.get(one.gen_id, one.gen_id) for one in before.chosen]
+        assert (before.mode, named) == (after.mode, [one.gen_id for one in after.chosen])
 
 
 def test_a_selection_of_ten_thousand_lines_is_read(tmp_path: Path) -> None:

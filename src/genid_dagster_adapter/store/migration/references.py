@@ -273,7 +273,7 @@ def rewrite_selection(data: bytes, mapping: Mapping[str, str]) -> bytes:
 
 
 def _selected(line: str, mapping: Mapping[str, str]) -> str:
-    old = line.strip()
+    old = line.removeprefix("\ufeff").strip()  # a byte order mark stands before the first line
     return line.replace(old, mapping[old], 1) if old in mapping else line
 
 

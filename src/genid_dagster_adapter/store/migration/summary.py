@@ -63,9 +63,9 @@ def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:
         row = counts[stage]
         yield f"| {stage} | {row.total()} | {row['moves']} | {row['keeps']} | {row['stays']} |"
     yield ""
-    yield f"Files to be rewritten: {totals['rewritten']}, which takes up to {_size(totals['need'])}"
-    yield f"of free space. Besides, {totals['references']} generations that do not move have"
-    yield "references to such that do."
+    yield f"{totals['rewritten']} files are rewritten, which takes up to {_size(totals['need'])}."
+    if totals["references"]:
+        yield f"{totals['references']} generations that do not move name some that do."
     yield from _blockers([other for other in others if other["kind"] == "blocker"])
     yield from _stays(stays)
     yield from _duplicates([other for other in others if other.get("note") == "duplicates"])

@@ -16,7 +16,8 @@ from attrs import Factory, field, frozen
 class Held:
     """One generation of the store; `task` is None where its metadata does not say which it is.
 
-    `paid` says whether there is any answer, `has_content` whether it is parsed.
+    `paid` says whether there is any answer, `has_content` whether it is parsed. `replicate` is None
+    where the metadata gives none, `number` only where it gives a wrong one.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class Held:
     template_id: str | None = None
     llm_model_id: str | None = None
     replicate: int | None = None
+    number: int | None = None
     task: str | None = None
     mode: str | None = None
 
@@ -57,6 +59,8 @@ class _Indexed(Protocol):
     @property
     def replicate(self) -> int | None: ...
     @property
+    def effective_replicate(self) -> int | None: ...
+    @property
     def mode(self) -> str | None: ...
 
 
@@ -73,6 +77,7 @@ def held(indexed: _Indexed, task: str | None) -> Held:
         template_id=indexed.template_id,
         llm_model_id=indexed.llm_model_id,
         replicate=indexed.replicate,
+        number=indexed.effective_replicate,
         task=task,
         mode=indexed.mode,
     )

@@ -17,7 +17,7 @@ from genid_dagster_adapter.report.holdings import Held, Holdings
 from genid_dagster_adapter.report.steps import Member, State
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.store.expected import PARENT_STAGE
-from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE
+from genid_dagster_adapter.store.metadata import REQUIRED
 
 
 def planned_state(
@@ -51,7 +51,7 @@ def restated(
 ) -> State:
     """Return the state in which recorded members, parents first, would be under `rollout`.
 
-    A member that is not in the store, or whose task cannot be told, keeps its id and counts as
+    A member that is not in the store, or of which no id can be derived, keeps its id and counts as
     unknown.
     """
     ids = GenerationIds(rollout, cohort_id)
@@ -70,35 +70,23 @@ def restated(
 def _new_id(
     one: Held, ids: GenerationIds, new: dict[tuple[str, str], str], store: Holdings
 ) -> str | None:
-    """Return a member's id in the state of `ids`; None where its task is not known."""
+    """Return a member's id in the state of `ids`; None where none can be derived."""
     parent = new.get(
         (PARENT_STAGE.get(one.stage, ""), one.parent_gen_id or ""), one.parent_gen_id or ""
     )
-    if not ids.rollout.covers(one.stage):
-        return _uncovered(one, parent, ids)
-    if one.task is None:
+    follows = one.stage == "evaluation" and parent != (one.parent_gen_id or "")
+    if not ids.rollout.covers(one.stage) and not follows:
+        return one.gen_id  # of what stays legacy, evaluations alone are made of another id
+    if one.number is None or any(getattr(one, name) is None for name in REQUIRED[one.stage]):
         return None
     try:
-        return _covered(one, parent, ids, store)
-    except GenIdError:  # phase-1 cannot express every task
+        return _minted(one, one.number, parent, ids, store)
+    except GenIdError:  # a field is unfit for an id, or phase-1 cannot express the task
         return None
 
 
-def _uncovered(one: Held, parent: str, ids: GenerationIds) -> str | None:
-    """Return the id of a stage that stays legacy: an evaluation's follows its essay's."""
-    if one.stage != "evaluation" or parent == (one.parent_gen_id or ""):
-        return one.gen_id
-    if one.task is None:
-        return None
-    number = one.replicate or ABSENT_REPLICATE
-    task_id = legacy.evaluation_task(parent, one.template_id or "", one.llm_model_id or "")
-    salt = legacy.evaluation_salt(number)
-    return legacy.reserve_gen_id(one.stage, task_id, ids.cohort_id, salt)
-
-
-def _covered(one: Held, parent: str, ids: GenerationIds, store: Holdings) -> str:
+def _minted(one: Held, number: int, parent: str, ids: GenerationIds, store: Holdings) -> str:
     template, model = one.template_id or "", one.llm_model_id or ""
-    number = one.replicate or ABSENT_REPLICATE
     if one.stage == "draft":
         return ids.draft(
             combo_id=one.combo_id or "",
@@ -122,8 +110,8 @@ def _covered(one: Held, parent: str, ids: GenerationIds, store: Holdings) -> str
         template_id=template,
         llm_model_id=model,
         replicate=number,
-        task_id="",
-        salt=None,
+        task_id=legacy.evaluation_task(parent, template, model),
+        salt=legacy.evaluation_salt(number),
     )
 
 

@@ -9,8 +9,13 @@ from genid._rules import COMPONENT_MAX, Rule
 
 FORMAT = 1  # SPEC 2.2: the number of this format, inside the bytes
 
+# Maps what a normalized component may hold to itself and everything else to `!`, for
+# `bytes.translate`, which gives back the very object where it changes nothing.
 _SETTLED = bytes(
-    code for code in range(0x21, 0x7F) if chr(code) not in '"\\ABCDEFGHIJKLMNOPQRSTUVWXYZ'
+    code
+    if chr(code) in "!#$%&'()*+,-./0123456789:;<=>?@[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+    else 0x21
+    for code in range(256)
 )
 
 
@@ -92,7 +97,8 @@ def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], 
         *(f"    if not ({rule.settled.format(name)}): return" for name, rule in rules.items()),
         f"    text = f'{texts}'",
         f"    if len(text) > {COMPONENT_MAX} or not text.isascii(): return",
-        "    if text.encode().translate(None, SETTLED): return",
+        "    data = text.encode()",
+        "    if data.translate(SETTLED) is not data: return",
         f"    return f'{filled}'.encode()",
     ]
     namespace: dict[str, Any] = {"SETTLED": _SETTLED}

@@ -1,6 +1,6 @@
 """The base of all signatures: a class is checked once, when it is defined (SPEC 1)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
@@ -42,7 +42,7 @@ class Signature(Generic[IdT]):
     prefix: ClassVar[str]
     id_type: ClassVar[Any]
     _rules: ClassVar[dict[str, Rule]]
-    _settled: ClassVar[tuple[Callable[[Any], bytes | None], ...]]
+    _settled: ClassVar[Callable[[Any], bytes | None]]
     __attrs_attrs__: ClassVar[tuple[Any, ...]]
 
     def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
@@ -60,7 +60,7 @@ class Signature(Generic[IdT]):
             for other in _registered.values()
         ]
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
-        cls._settled = tuple(_settled(cls))
+        cls._settled = _settled(cls)
         _registered[stage] = cls
 
     def __init__(self) -> None:
@@ -73,12 +73,11 @@ class Signature(Generic[IdT]):
         A signature whose values are settled already takes one quick look; any other goes field
         by field.
         """
-        for settled in self._settled:
-            data = settled(self)
-            if data is not None:
-                self.__dict__["_canonical"] = data
-                return
-        self._settle()
+        data = self._settled()
+        if data is None:
+            self._settle()
+        else:
+            self.__dict__["_canonical"] = data
 
     def _settle(self) -> None:
         """Check and normalize field by field; gather every problem before raising."""
@@ -136,10 +135,22 @@ def optional_of(cls: type[Signature[Any]]) -> list[str]:
     return [field.name for field in attrs.fields(cls) if field.default is None]
 
 
-def _settled(cls: type[Signature[Any]]) -> Iterator[Callable[[Any], bytes | None]]:
-    """Yield the quick look for each set of present fields, the fewest first."""
+def _settled(cls: type[Signature[Any]]) -> Callable[[Any], bytes | None]:
+    """Return the quick look at a stage's signatures, one function for each set of fields."""
     optional = optional_of(cls)
-    for count in range(len(optional), -1, -1):
-        for absent in combinations(optional, count):
-            rules = cls._rules | dict.fromkeys(absent, ABSENT)
-            yield settled_canonical(cls.stage, rules)
+    looks = [
+        settled_canonical(cls.stage, cls._rules | dict.fromkeys(absent, ABSENT))
+        for count in range(len(optional), -1, -1)
+        for absent in combinations(optional, count)
+    ]
+    if len(looks) == 1:
+        return looks[0]
+
+    def settled(signature: Any) -> bytes | None:
+        for look in looks:
+            data = look(signature)
+            if data is not None:
+                return data
+        return None
+
+    return settled

@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from genid._canonical import layout, written
-from genid._digest import digest, uuid_bits
+from genid._digest import digest
 from genid._rules import Rule
 from genid._signature import IdT, Signature, optional_of, rules_of
-from genid._text import suffix_text
+from genid._text import id_text
 from genid.errors import Problem, SignatureError
 
 Value = str | int | None
@@ -77,7 +77,7 @@ class Grid(Generic[IdT]):
         in_order = itemgetter(*(names.index(name) for name in members))
         prefix = self._stage.prefix
         for data in map(b"".join, map(in_order, _product(pieces))):
-            text: Any = f"{prefix}_{suffix_text(uuid_bits(digest(data)))}"
+            text: Any = id_text(prefix, digest(data))
             yield text
 
     def cells(self) -> Iterator[tuple[Value, ...]]:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from genid._digest import digest, uuid_bits
+from genid._digest import digest
 from genid._signature import IdT, Signature, canonical_bytes
-from genid._text import suffix_text
+from genid._text import id_text
 from genid.errors import SchemeError
 
 SchemeName = Literal["v1", "phase-1"]
@@ -45,8 +45,7 @@ class _V1(Scheme):
 
     def gen_id(self, signature: Signature[IdT]) -> IdT:
         """Return the signature's id; never fails."""
-        bits = uuid_bits(digest(canonical_bytes(signature)))
-        text: Any = f"{signature.prefix}_{suffix_text(bits)}"
+        text: Any = id_text(signature.prefix, digest(canonical_bytes(signature)))
         gen_id: IdT = text
         return gen_id
 

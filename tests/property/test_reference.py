@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import slow_reference
 from genid import PHASE_1, Problem, SignatureError, canonical_bytes, gen_id
-from signature_kit import CLASSES, PLAIN, Fields, signature, tasks
+from signature_kit import CLASSES, PLAIN, Fields, fields_of, signature, tasks
 
 
 @given(tasks())
@@ -36,7 +36,7 @@ def test_a_field_is_accepted_as_it_should_be_or_refused_by_name(
     stage: str, data: st.DataObject
 ) -> None:
     """Whatever a field holds: an id of the reference, or an error with that field's place."""
-    fields = data.draw(tasks().filter(lambda task: task[0] == stage))[1]
+    fields = data.draw(fields_of(stage))
     name = data.draw(st.sampled_from(sorted(fields)))
     fields[name] = data.draw(_anything)
     problems: tuple[Problem, ...] = ()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 import slow_reference
 from genid import ParseError, Signature, explain, gen_id, is_gen_id, parse_id, parse_v1
-from genid._text import ALPHABET, suffix_bits, suffix_text
+from genid._digest import uuid_bits
+from genid._text import ALPHABET, id_text, suffix_bits, suffix_text
 from signature_kit import signatures
 
 
@@ -45,4 +46,6 @@ def test_an_accepted_text_is_what_its_parse_would_be_written_as(suffix: str) -> 
 def test_every_marked_uuid_has_a_text_that_parses(digest: bytes, prefix: str) -> None:
     """All 2^122 ids of each stage are accepted."""
     uuid = slow_reference.marked(digest)
+    assert f"{prefix}_{suffix_text(uuid.int)}" == id_text(prefix, digest)
+    assert uuid.int == uuid_bits(digest)
     assert uuid == parse_v1(f"{prefix}_{suffix_text(uuid.int)}").uuid

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Case, Figure, Size
+from genid import Draft, Essay, Evaluation, Grid
 from genid_dagster_adapter.cohort.build import Options, build
 from genid_dagster_adapter.cohort.combos import read_selected
 from genid_dagster_adapter.cohort.membership import membership_bytes, metadata_bytes
@@ -27,14 +28,26 @@ OPTIONS = Options(rollout=Rollout.parse("on"), cohort_id="bench")
 
 
 def cases(size: Size) -> Iterator[Case | Figure]:
-    """Yield the three ratios, on a tmpfs where there is one; the memory of 100,000 rows as well,
+    """Yield the ratios, on a tmpfs where there is one; the memory of 100,000 rows as well,
     except in the short run."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         root = make_root(Path(folder, "root"), COMBOS[size])
         inputs = read_inputs(root)
-        rows = plan_cohort(inputs, DirectReader(root)).rows
+        view = DirectReader(root)
+        rows = plan_cohort(inputs, view).rows
         files = {f"{row.stage}/{row.gen_id}": metadata_bytes(row) for row in rows}
         membership = membership_bytes(rows)
+        yield Case(
+            name="planning",
+            peer_name="Grid deriving the same ids",
+            ours=lambda: plan_cohort(inputs, view),
+            peer=lambda: derive(inputs),
+            better="cost",
+            goal=1.5,
+            bound=2.5,
+            items=len(rows),
+            rounds=15,
+        )
         yield Case(
             name="first build",
             peer_name="the same files made bare by the same steps",
@@ -53,7 +66,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             name="rebuild with nothing to do",
             peer_name="planning and a scandir walk of the stages",
             ours=lambda: build(root, OPTIONS),
-            peer=lambda: (plan_cohort(inputs, DirectReader(root)), walk(root)),
+            peer=lambda: (plan_cohort(inputs, view), walk(root)),
             better="cost",
             goal=1.3,
             bound=2.0,
@@ -107,6 +120,40 @@ def read_inputs(root: DataRoot) -> Inputs:
         rollout=OPTIONS.rollout,
         cohort_id="bench",
     )
+
+
+def derive(inputs: Inputs) -> list[str]:
+    """Return the ids of the cohort, derived and nothing else."""
+    tables = inputs.tables
+    templates = {
+        stage: [row.template_id for row in tables.active_templates(stage)]
+        for stage in ("draft", "essay", "evaluation")
+    }
+    drafts = list(
+        Grid(
+            Draft,
+            combo_id=[combo.combo_id for combo in inputs.combos],
+            template_id=templates["draft"],
+            llm_model_id=[row.llm_model_id for row in tables.generation_models],
+            replicate=range(1, tables.replicates["draft"] + 1),
+        )
+    )
+    essays = list(
+        Grid(
+            Essay,
+            parent_gen_id=drafts,
+            template_id=templates["essay"],
+            replicate=range(1, tables.replicates["essay"] + 1),
+        )
+    )
+    evaluations = Grid(
+        Evaluation,
+        parent_gen_id=essays,
+        template_id=templates["evaluation"],
+        llm_model_id=[row.llm_model_id for row in tables.evaluation_models],
+        replicate=range(1, tables.replicates["evaluation"] + 1),
+    )
+    return [*drafts, *essays, *evaluations]
 
 
 def make_bare(root: DataRoot, files: dict[str, bytes], membership: bytes) -> None:

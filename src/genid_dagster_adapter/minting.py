@@ -7,13 +7,13 @@ neither the cohort nor the salt has a part in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
 from attrs import frozen
 
-from genid import Draft, DraftId, Essay, EssayId, Evaluation, gen_id
+from genid import V1, Draft, DraftId, Essay, EssayId, Evaluation, Grid, gen_id
 from genid_dagster_adapter import legacy
 from genid_dagster_adapter.legacy import reserve_gen_id
 from genid_dagster_adapter.rollout import Rollout
@@ -33,9 +33,11 @@ class GenerationIds:
     """Mints the ids of one cohort's generations under one rollout state.
 
     Every method takes the signature's fields and, for the legacy branch, the task id and the salt
-    that the call site gave to `reserve_gen_id`. Where the stage is covered, genid.SignatureError
-    says that a field breaks a rule of SPEC 1, and genid.SchemeError that the scheme cannot express
-    the signature.
+    that the call site gave to `reserve_gen_id`. The plurals give the ids of whole grids, one after
+    the other, as the singulars would; each value of an axis may be there once.
+
+    Where the stage is covered, genid.SignatureError says that a field breaks a rule of SPEC 1, and
+    genid.SchemeError that the scheme cannot express the signature.
     """
 
     rollout: Rollout
@@ -112,13 +114,21 @@ class GenerationIds:
         llm_model_ids: Sequence[str],
         replicates: int,
     ) -> Iterator[str]:
-        """Yield the ids of a cartesian cohort's drafts: combos x templates x models x replicates
+        """Return the ids of a cartesian cohort's drafts: combos x templates x models x replicates
         from 1, the last axis fastest."""
         numbers = range(1, replicates + 1)
-        for combo_id, template_id, model, replicate in product(
-            combo_ids, template_ids, llm_model_ids, numbers
-        ):
-            yield self.draft(
+        if self._has_grid("draft"):
+            return iter(
+                Grid(
+                    Draft,
+                    combo_id=combo_ids,
+                    template_id=template_ids,
+                    llm_model_id=llm_model_ids,
+                    replicate=numbers,
+                )
+            )
+        return (
+            self.draft(
                 combo_id=combo_id,
                 template_id=template_id,
                 llm_model_id=model,
@@ -126,20 +136,31 @@ class GenerationIds:
                 task_id=legacy.draft_task(combo_id, template_id, model),
                 salt=legacy.draft_salt(replicate),
             )
+            for combo_id, template_id, model, replicate in product(
+                combo_ids, template_ids, llm_model_ids, numbers
+            )
+        )
 
     def essays(
-        self, *, drafts: Iterable[Parent], template_ids: Sequence[str], replicates: int
+        self, *, drafts: Sequence[Parent], template_ids: Sequence[str], replicates: int
     ) -> Iterator[str]:
-        """Yield the ids of essays by the cartesian rule: drafts x templates x replicates from 1."""
+        """Return the ids of essays by the cartesian rule: drafts x templates x replicates."""
         numbers = range(1, replicates + 1)
-        for draft, template_id, replicate in product(drafts, template_ids, numbers):
-            yield self.essay(
+        if self._has_grid("essay"):
+            parents = [draft.gen_id for draft in drafts]
+            return iter(
+                Grid(Essay, parent_gen_id=parents, template_id=template_ids, replicate=numbers)
+            )
+        return (
+            self.essay(
                 parent_gen_id=draft.gen_id,
                 template_id=template_id,
                 replicate=replicate,
                 task_id=legacy.essay_task(draft.task_id, template_id),
                 salt=legacy.essay_salt(draft.replicate, replicate),
             )
+            for draft, template_id, replicate in product(drafts, template_ids, numbers)
+        )
 
     def evaluations(
         self,
@@ -149,12 +170,20 @@ class GenerationIds:
         llm_model_ids: Sequence[str],
         replicates: int,
     ) -> Iterator[str]:
-        """Yield the ids of evaluations: essays x templates x models x replicates from 1."""
+        """Return the ids of evaluations: essays x templates x models x replicates from 1."""
         numbers = range(1, replicates + 1)
-        for essay, template_id, model, replicate in product(
-            essay_gen_ids, template_ids, llm_model_ids, numbers
-        ):
-            yield self.evaluation(
+        if self._has_grid("evaluation"):
+            return iter(
+                Grid(
+                    Evaluation,
+                    parent_gen_id=essay_gen_ids,
+                    template_id=template_ids,
+                    llm_model_id=llm_model_ids,
+                    replicate=numbers,
+                )
+            )
+        return (
+            self.evaluation(
                 parent_gen_id=essay,
                 template_id=template_id,
                 llm_model_id=model,
@@ -162,3 +191,11 @@ class GenerationIds:
                 task_id=legacy.evaluation_task(essay, template_id, model),
                 salt=legacy.evaluation_salt(replicate),
             )
+            for essay, template_id, model, replicate in product(
+                essay_gen_ids, template_ids, llm_model_ids, numbers
+            )
+        )
+
+    def _has_grid(self, stage: str) -> bool:
+        """Say whether a stage's ids are of the scheme that derives whole grids at once."""
+        return self.rollout.covers(stage) and self.rollout.scheme == V1.name

@@ -240,7 +240,7 @@ def _older(
     """Return the family of an id that is neither v1 nor a phase-1 one that recomputes."""
     gen_id = generation.gen_id
     if shape == "legacy":
-        return shape, any(gen_id == found for found in legacy_ids(generation, above))
+        return shape, gen_id in legacy_ids(generation, above)
     if shape != "phase-1":
         return shape, False
     bare = gen_id[2:]

@@ -24,6 +24,7 @@ from genid_dagster_adapter.store.layout import PARSED, RAW, STAGES, DataRoot
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
 #: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_ANY_STAGE: Final = "stage IN ('draft', 'essay', 'evaluation')"  # lets an index be used
 _LAST: Final = "\U0010ffff"
 
 
@@ -94,12 +95,12 @@ class StoreIndex:
     # -- one generation -------------------------------------------------------------------------
     def get(self, stage: str, gen_id: str) -> Indexed | None:
         """Return the generation of a stage whose folder has this name, or None."""
-        found = self._select("WHERE gen_id = ? AND stage = ?", gen_id, stage)
+        found = self._select("WHERE stage = ? AND gen_id = ?", stage, gen_id)
         return found[0] if found else None
 
     def find(self, gen_id: str) -> list[Indexed]:
         """Return the generations of any stage whose folder has this name, in stage order."""
-        return self._select("WHERE gen_id = ?", gen_id)
+        return self._select(f"WHERE {_ANY_STAGE} AND gen_id = ?", gen_id)
 
     def by_expected(self, scheme: SchemeName, gen_id: str) -> list[Indexed]:
         """Return the generations that should have this id under a scheme: several are duplicates
@@ -137,7 +138,7 @@ class StoreIndex:
         """Return up to `limit` generations of which some id begins so: the folder's name, an
         expected id, or one from before a migration; in order of stage and id."""
         keys: set[tuple[str, str]] = set()
-        for column in ("gen_id", *_COLUMNS.values()):
+        for column in (f"{_ANY_STAGE} AND gen_id", *_COLUMNS.values()):
             query = f"SELECT stage, gen_id FROM generation WHERE {column}"  # noqa: S608
             keys.update(self._keys(query, prefix))
         keys.update(self._keys("SELECT stage, now FROM previous WHERE gen_id", prefix))

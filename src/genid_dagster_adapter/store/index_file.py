@@ -23,7 +23,7 @@ from genid_dagster_adapter.store.guard import check_inside
 from genid_dagster_adapter.store.layout import DataRoot
 
 #: Changes with the tables and with the rules by which verdicts come about: older files are rebuilt.
-FORMAT: Final = 1
+FORMAT: Final = 2
 #: Seconds that a writer waits for another one: a first index of a very large store.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
@@ -35,22 +35,19 @@ CREATE TABLE generation (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, declared_gen_id TEXT, parent_gen_id TEXT,
     combo_id TEXT, template_id TEXT, llm_model_id TEXT, replicate INTEGER, origin_cohort_id TEXT,
     mode TEXT, lenient TEXT, metadata_problems TEXT, previous TEXT,
-    family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, id_problems TEXT
-);
-CREATE TABLE stamp (
-    stage TEXT NOT NULL, gen_id TEXT NOT NULL,
+    family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, id_problems TEXT,
     changed_ns INTEGER NOT NULL, size INTEGER NOT NULL, inode INTEGER NOT NULL
 );
 CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);
 CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 """
-#: Made after the first rows are in, which costs a third of keeping them up to date row by row.
+#: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
+#: first one holds the stamps too, so that a comparison with the disk reads nothing else.
 INDEXES: Final = """
-CREATE UNIQUE INDEX IF NOT EXISTS by_id ON generation (gen_id, stage);
+CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;
-CREATE UNIQUE INDEX IF NOT EXISTS stamp_by_id ON stamp (gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_previous ON previous (gen_id);
 CREATE INDEX IF NOT EXISTS by_now ON previous (now, stage);
 """

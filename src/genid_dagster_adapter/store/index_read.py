@@ -34,7 +34,6 @@ class Judged:
     """One generation as the index will hold it, and what its children need to know of it."""
 
     row: tuple[Any, ...]
-    stamp: Stamp
     previous: tuple[str, ...]
     ancestor: Ancestor | None
 
@@ -50,8 +49,7 @@ def read_and_judge(root: str, stage: str, names: Sequence[str], above: Above) ->
 def _judged(generation: Generation, stamp: Stamp, above: Above) -> Judged:
     verdict = judge(generation, above(generation.parent_gen_id))
     return Judged(
-        row=row_of(generation, verdict),
-        stamp=stamp,
+        row=row_of(generation, verdict, stamp),
         previous=generation.previous_gen_ids,
         ancestor=None if generation.stage == _LAST else ancestor(generation, verdict),
     )

@@ -62,8 +62,11 @@ class Indexed(Generation):
         return self.content == "parsed"
 
 
-def row_of(generation: Generation, verdict: Verdict) -> tuple[Any, ...]:
-    """Return the row of the table `generation` for a generation and its verdict."""
+def row_of(
+    generation: Generation, verdict: Verdict, stamp: tuple[int, int, int]
+) -> tuple[Any, ...]:
+    """Return the row of the table `generation` for a generation, its verdict, and the stamp of
+    its file (time of change in ns, size in bytes, inode)."""
     return (
         generation.stage,
         generation.gen_id,
@@ -76,13 +79,14 @@ def row_of(generation: Generation, verdict: Verdict) -> tuple[Any, ...]:
         generation.origin_cohort_id,
         generation.mode,
         _packed(generation.lenient),
-        _packed([_flaw_row(flaw) for flaw in generation.problems]),
+        _packed(generation.problems and [_flaw_row(flaw) for flaw in generation.problems]),
         _packed(generation.previous_gen_ids),
         verdict.family,
         verdict.recomputes,
         verdict.v1,
         verdict.phase_1,
-        _packed([_flaw_row(flaw) for flaw in verdict.problems]),
+        _packed(verdict.problems and [_flaw_row(flaw) for flaw in verdict.problems]),
+        *stamp,
     )
 
 

@@ -32,7 +32,16 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "evaluation": ("parent_gen_id", "template_id", "llm_model_id"),
 }
 #: The fields that are texts; each is kept as it is or, where it is no text, None with a flaw.
-_TEXTS: Final = ("parent_gen_id", "combo_id", "origin_cohort_id", "mode")
+_TEXTS: Final = (
+    "gen_id",
+    "stage",
+    "parent_gen_id",
+    "combo_id",
+    "origin_cohort_id",
+    "mode",
+    "template_id",
+    "llm_model_id",
+)
 #: A number as it is written down: no sign, no space, no `_`, no leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -165,21 +174,30 @@ class _Reading:
         self.problems: list[Flaw] = []
 
     def generation(self) -> Generation:
-        raw, stage = self.raw, self.stage
-        declared = self._declared("gen_id", self.gen_id, findings.FOLDER_MISMATCH)
-        self._declared("stage", stage, findings.STAGE_MISMATCH)
-        values: dict[str, Any] = {name: self._text(name) for name in _TEXTS}
-        values["template_id"] = self._renamed("template_id", f"{stage}_template")
-        values["llm_model_id"] = self._renamed("llm_model_id", "model_id")
-        for name in REQUIRED[stage]:
-            if values[name] is None and not any(flaw.field == name for flaw in self.problems):
+        """Return what the document says."""
+        raw, values = self.raw, {}
+        for name in _TEXTS:
+            value = raw.get(name)
+            plain = type(value) is str and value and value.isascii()  # nearly always
+            values[name] = value if plain else self._text(name)
+        declared, stage = values.pop("gen_id"), values.pop("stage")
+        self._compare("gen_id", declared, self.gen_id, findings.FOLDER_MISMATCH)
+        self._compare("stage", stage, self.stage, findings.STAGE_MISMATCH)
+        for name, older in (
+            ("template_id", f"{self.stage}_template"),
+            ("llm_model_id", "model_id"),
+        ):
+            if older in raw:
+                values[name] = self._renamed(name, values[name], older)
+        for name in REQUIRED[self.stage]:
+            if values[name] is None and not self._is_wrong(name):
                 self._add(findings.FIELD_MISSING, name, f"{name} is missing")
         return Generation(
-            stage=stage,
+            stage=self.stage,
             gen_id=self.gen_id,
             declared_gen_id=declared,
             replicate=self._replicate(),
-            previous_gen_ids=self._previous(),
+            previous_gen_ids=self._previous() if "previous_gen_id" in raw else (),
             lenient=tuple(self.lenient),
             problems=tuple(self.problems),
             raw=raw,
@@ -199,22 +217,22 @@ class _Reading:
         self._add(findings.FIELD_WRONG, name, f"{name} is no text", value)
         return None
 
-    def _declared(self, name: str, actual: str, mismatch: str) -> str | None:
-        value = self._text(name)
-        if value is None:
-            if not self.problems or self.problems[-1].field != name:
-                self._add(findings.FIELD_MISSING, name, f"{name} is missing")
-        elif value != actual:
-            self._add(mismatch, name, f"{name} is not {actual!r}, as the folder says", value)
-        return value
+    def _is_wrong(self, name: str) -> bool:
+        return any(flaw.field == name for flaw in self.problems)
 
-    def _renamed(self, name: str, older: str) -> str | None:
+    def _compare(self, name: str, value: str | None, actual: str, mismatch: str) -> None:
+        """Note where the metadata does not say what the folder does."""
+        if value == actual:
+            return
+        if value is not None:
+            self._add(mismatch, name, f"{name} is not {actual!r}, as the folder says", value)
+        elif not self._is_wrong(name):
+            self._add(findings.FIELD_MISSING, name, f"{name} is missing")
+
+    def _renamed(self, name: str, value: str | None, older: str) -> str | None:
         """Return a field under its name, else under its older one, which is lenient."""
-        value = self._text(name)
-        if older not in self.raw:
-            return value
         fallback = self._text(older)
-        if value is None and fallback is not None and self.raw.get(name) in (None, ""):
+        if value is None and fallback is not None and not self._is_wrong(name):
             self.lenient.append(f"{name} read from {older}")
             return fallback
         if value is not None and fallback is not None and fallback != value:

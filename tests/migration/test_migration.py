@@ -277,7 +277,7 @@ def test_the_audit_has_no_new_finding(tmp_path: Path, faults: tuple[str, ...]) -
     content=st.sets(st.sampled_from(FILES)),
     selection=st.sampled_from(["essays", "drafts", None]),
 )
-def test_migrating_and_rolling_back_is_the_identity(  # noqa: PLR0917 - one argument a strategy
+def test_migrating_and_rolling_back_is_the_identity(
     tmp_path_factory: pytest.TempPathFactory,
     generations: int,
     seed: int,

@@ -1,0 +1,196 @@
+"""The commands that change a store: what they print, what they refuse, their exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genid_dagster_adapter.cli import run
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.migration import files
+from migrationkit import differences, small_store, tree
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the disk's cache alone, and no instance of another test's."""
+    monkeypatch.setattr(files, "sync_filesystem", lambda path: None)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("GENID_DATA_ROOT", str(tmp_path / "store"))
+    return DataRoot.open(small_store(tmp_path / "store"))
+
+
+Say = pytest.CaptureFixture[str]
+
+
+def _json(say: Say, *arguments: str) -> tuple[int, Any]:
+    say.readouterr()
+    status = run(["store", *arguments, "--json"])
+    return status, json.loads(say.readouterr().out)
+
+
+def _text(say: Say, *arguments: str) -> tuple[int, str]:
+    say.readouterr()
+    status = run(["store", *arguments])
+    captured = say.readouterr()
+    return status, captured.out + captured.err
+
+
+def test_a_dry_run_prints_the_summary_and_how_to_go_on(root: DataRoot, capsys: Say) -> None:
+    """And leaves the store alone."""
+    before = tree(root.path, inodes=True)
+    status, said = _text(capsys, "migrate")
+    assert 0 == status
+    for words in ("# Migration plan", "What stays", "Duplicates", "--execute --plan"):
+        assert words in said
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_there_and_back(root: DataRoot, capsys: Say) -> None:
+    """With the plan that was looked at; a second time there is nothing to move."""
+    before = tree(root.path, inodes=True)
+    _, plan = _json(capsys, "migrate")
+    status, done = _json(capsys, "migrate", "--execute", "--plan", plan["plan"])
+    assert (0, "migrated", None) == (status, done["state"], done["dagster"])
+    status, said = _text(capsys, "migrate", "--execute")
+    assert (0, True) == (status, "nothing to move" in said)
+    status, resumed = _json(capsys, "migrate", "--resume")
+    assert (0, "migrated") == (status, resumed["state"])
+    status, back = _json(capsys, "rollback")
+    assert (0, "rolled-back") == (status, back["state"])
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_finalizing_ends_the_way_back(root: DataRoot, capsys: Say) -> None:
+    """The old ids go on resolving."""
+    run(["store", "migrate", "--execute"])
+    status, done = _json(capsys, "finalize")
+    assert (0, "finalized") == (status, done["state"])
+    status, said = _text(capsys, "rollback")
+    assert 1 == status
+    assert "no open migration" in said
+    status, found = _json(capsys, "resolve", "chained")
+    assert (0, "previous") == (status, found["ids"][0]["matches"][0]["by"])
+
+
+def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
+    """For the dry run as for executing."""
+    root.membership("one").write_text("nothing\n")
+    for arguments in (["migrate"], ["migrate", "--execute"]):
+        status, said = _text(capsys, *arguments)
+        assert 1 == status
+        assert "cohorts/one/membership.csv" in said
+
+
+def test_duplicates_can_be_refused(root: DataRoot, capsys: Say) -> None:
+    """Exit status 1, each group with its ids."""
+    status, said = _json(capsys, "migrate", "--duplicates", "fail")
+    assert 1 == status
+    assert all("2 generations claim replicate 1" in one["message"] for one in said["problems"])
+    assert said["problems"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate", "--execute", "--resume"],
+        ["migrate", "--plan", "x"],
+        ["adopt", "--undo", "--dry-run"],
+        ["migrate", "--duplicates", "ignore"],
+        ["migrate", "--data-root", "/nowhere"],
+    ],
+)
+def test_usage_errors_are_exit_status_2(root: DataRoot, capsys: Say, arguments: list[str]) -> None:
+    """And change nothing."""
+    before = tree(root.path, inodes=True)
+    assert 2 == _text(capsys, *arguments)[0]
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate", "--resume"],
+        ["rollback"],
+        ["rollback", "--plan", "0000000000000000"],
+        ["rollback", "--plan", "../../etc"],
+        ["finalize"],
+        ["adopt", "--undo"],
+        ["adopt", "--cohort-id", "../x"],
+        ["sync-partitions"],
+    ],
+)
+def test_what_there_is_not_is_exit_status_1(
+    root: DataRoot, capsys: Say, arguments: list[str]
+) -> None:
+    """With a remedy, and nothing changed."""
+    before = tree(root.path, inodes=True)
+    status, said = _text(capsys, *arguments)
+    assert 1 == status
+    assert said.startswith("genid: ")
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_adopting_and_taking_back(root: DataRoot, capsys: Say) -> None:
+    """A dry run says what would be adopted."""
+    status, said = _json(capsys, "adopt", "--dry-run")
+    assert (0, True, None) == (status, said["dry_run"], said["adoption"])
+    status, said = _json(capsys, "adopt")
+    assert 0 == status
+    assert isinstance(said["adopted"], list)
+
+
+def test_dagster_follows_into_the_embedded_instance_and_back(root: DataRoot, capsys: Say) -> None:
+    """Or later, with sync-partitions; keys of nobody are counted and pruned on request."""
+    from genid_dagster_adapter.instance import open_instance
+    from genid_dagster_adapter.partitions import register, registered
+
+    with open_instance(root) as instance:
+        register(instance, "draft", ["chained", "of-nobody"])
+    _, done = _json(capsys, "migrate", "--execute", "--no-dagster")
+    assert done["dagster"] is None
+    _, done = _json(capsys, "sync-partitions")
+    assert (1, 1) == (done["dagster"][0]["added"], done["dagster"][0]["deleted"])
+    assert ["of-nobody"] == done["unowned"]["draft"]
+    status, said = _text(capsys, "sync-partitions", "--prune")
+    assert 0 == status
+    assert "1 keys that are no cohort's member deleted" in said
+    _, back = _json(capsys, "rollback")
+    assert back["dagster"][0]["back"]
+    with open_instance(root) as instance:
+        assert ["chained"] == registered(instance, "draft")
+
+
+def test_an_instance_that_does_not_answer_is_told(
+    root: DataRoot, capsys: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The store is migrated; the records can follow later."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "gone"))
+    status, said = _text(capsys, "migrate", "--execute")
+    assert 1 == status
+    assert "DAGSTER_HOME" in said
+    monkeypatch.delenv("DAGSTER_HOME")
+    assert "migrated" == _json(capsys, "migrate", "--resume")[1]["state"]
+
+
+def test_old_ids_in_a_selection_still_find_their_generations(root: DataRoot, capsys: Say) -> None:
+    """A selection file written before the migration and put there afterwards works."""
+    from genid_dagster_adapter.store.index import StoreIndex
+    from genid_dagster_adapter.store.lookup import resolver
+
+    old = sorted(os.listdir(root.stage("essay")))
+    run(["store", "migrate", "--execute"])
+    with StoreIndex.fresh(root) as index:
+        find = resolver(index)
+        found = {gen_id: find("essay", gen_id) for gen_id in old}
+    assert None not in found.values()
+    assert set(found.values()) == set(os.listdir(root.stage("essay")))

@@ -13,7 +13,7 @@ from genid_dagster_adapter import legacy
 from genid_dagster_adapter.cohort.axes import Axis, check_axes
 from genid_dagster_adapter.cohort.gather import Gatherer
 from genid_dagster_adapter.cohort.plan_evaluations import evaluation_axes, evaluation_rows
-from genid_dagster_adapter.cohort.records import Inputs, Row
+from genid_dagster_adapter.cohort.records import Inputs, Row, new_row
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.minting import GenerationIds, Parent
 
@@ -72,7 +72,7 @@ def draft_rows(inputs: Inputs) -> list[Row]:
     )
     cells = product(combos, templates, models, range(1, replicates + 1))
     return [
-        Row._make(("draft", gen_id, cohort_id, None, combo, template, model, replicate, mode))
+        new_row(("draft", gen_id, cohort_id, None, combo, template, model, replicate, mode))
         for gen_id, (combo, (template, mode), model, replicate) in zip(ids, cells, strict=True)
     ]
 
@@ -92,7 +92,7 @@ def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
     parents = [(row.gen_id, row.combo_id, row.llm_model_id) for row in drafts]
     cells = product(parents, templates, range(1, replicates + 1))
     return [
-        Row._make(("essay", gen_id, cohort_id, parent, combo, template, model, replicate, mode))
+        new_row(("essay", gen_id, cohort_id, parent, combo, template, model, replicate, mode))
         for gen_id, ((parent, combo, model), (template, mode), replicate) in zip(
             ids, cells, strict=True
         )

@@ -13,7 +13,7 @@ from genid_dagster_adapter.cohort.axes import Axis, check_axes
 from genid_dagster_adapter.cohort.fill_up import fill_up
 from genid_dagster_adapter.cohort.gather import Gatherer
 from genid_dagster_adapter.cohort.rebuild import Refusals
-from genid_dagster_adapter.cohort.records import FillUp, Inputs, Row, StoreView
+from genid_dagster_adapter.cohort.records import FillUp, Inputs, Row, StoreView, new_row
 from genid_dagster_adapter.cohort.sources import Source
 from genid_dagster_adapter.minting import GenerationIds
 
@@ -75,7 +75,7 @@ def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> list[Row]:
     )
     cells = product(parents, templates, models, range(1, replicates + 1))
     return [
-        Row._make(("evaluation", gen_id, cohort_id, parent, combo, template, model, number, "llm"))
+        new_row(("evaluation", gen_id, cohort_id, parent, combo, template, model, number, "llm"))
         for gen_id, ((parent, combo), template, model, number) in zip(ids, cells, strict=True)
     ]
 

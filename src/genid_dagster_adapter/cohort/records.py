@@ -6,6 +6,7 @@ Records alone; the rules stand in `plan` and the modules of the modes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from attrs import frozen
@@ -35,6 +36,10 @@ class Row(NamedTuple):
     llm_model_id: str
     replicate: int
     mode: str  # the template's generator: llm or copy
+
+
+#: Makes a row of all its values, in order; `Row(...)` takes twice as long.
+new_row: Final[Callable[[tuple[object, ...]], Row]] = partial(tuple.__new__, Row)
 
 
 @frozen(kw_only=True)

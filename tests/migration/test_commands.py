@@ -91,6 +91,17 @@ def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
         assert "cohorts/one/membership.csv" in said
 
 
+def test_a_disk_without_room_shows_in_the_dry_run(
+    root: DataRoot, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit status 1, with how much it takes."""
+    real = os.statvfs(root.path)
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*real[:3], 1, 1, *real[5:])))
+    status, said = _json(capsys, "migrate")
+    assert 1 == status
+    assert "takes up to" in said["missing_room"]
+
+
 def test_duplicates_can_be_refused(root: DataRoot, capsys: Say) -> None:
     """Exit status 1, each group with its ids."""
     status, said = _json(capsys, "migrate", "--duplicates", "fail")

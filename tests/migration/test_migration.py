@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import Counter
@@ -574,16 +575,26 @@ def test_metadata_that_changes_under_the_migration_stops_it(
     assert path.read_bytes().endswith(b"\n")
 
 
-def test_a_file_system_without_hard_links_keeps_copies(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EXDEV], ids=["no links", "two disks"])
+def test_where_nothing_can_be_linked_originals_are_copied(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """Rolling back gives the same bytes, times and permissions."""
+    """No hard links, or `gens/` on a disk of its own: rolling back gives the same bytes, times and
+    permissions."""
     before = tree(root.path)
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise OSError(95, os.strerror(95))
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(files.os, "link", refuse)
+    real = os.replace
+
+    def within(source: Any, target: Any) -> None:
+        if code == errno.EXDEV and (".genid/" in str(source)) != (".genid/" in str(target)):
+            refuse()
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", within)
     run.migrate(root)
     run.rollback(root)
     assert [] == differences(before, tree(root.path))

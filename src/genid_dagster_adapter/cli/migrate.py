@@ -58,9 +58,10 @@ def migrate(
     """Plan the move of every generation to its v1 id; carry it out with --execute.
 
     Without --execute only .genid/ is written: the plan, the mapping as CSV, and the summary that is
-    printed. Exit status 1: something must be put right before the plan can be carried out.
+    printed. Exit status 1: something must be put right first, or the disk has no room for it.
     """
     from genid_dagster_adapter.store.migration import run
+    from genid_dagster_adapter.store.migration.execute import missing_room
 
     if execute and resume:
         raise click.UsageError("--resume goes on with what --execute began: give one of them")
@@ -74,14 +75,18 @@ def migrate(
         else:
             plan = run.plan(root, duplicates=duplicates, progress=progress)
     done = execute or resume
+    missing = None if done else missing_room(plan)
     dagster = _follow(root, assets, partitions) if done and not no_dagster else None
     if as_json:
-        print_json({**_plan_record(plan), "dagster": dagster})
+        room = {} if done else {"missing_room": missing and str(missing)}
+        print_json({**_plan_record(plan), **room, "dagster": dagster})
     elif done:
         _print_done(plan, dagster, no_dagster=no_dagster)
     else:
         _print_plan(plan)
-    return 1 if not done and plan.totals()["blockers"] else 0
+    if missing is not None:
+        click.echo(f"genid: {missing}", err=True)
+    return 1 if not done and (missing or plan.totals()["blockers"]) else 0
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:

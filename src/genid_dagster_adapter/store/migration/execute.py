@@ -280,7 +280,8 @@ def _locked(place: str) -> Problem:
     )
 
 
-def _refuse_full_disk(plan: Plan) -> None:
+def missing_room(plan: Plan) -> Problem | None:
+    """Return what is wrong where the disk has not the room that a plan takes, else None."""
     need = plan.totals()["need"] + os.path.getsize(plan.path)
     inodes = plan.totals()["rewritten"] + 64
     for folder in (plan.root.gens, plan.folder):
@@ -289,10 +290,16 @@ def _refuse_full_disk(plan: Plan) -> None:
         free = os.statvfs(folder)
         room = free.f_bavail * free.f_frsize
         if room < need or (free.f_files > 0 and free.f_favail < inodes):
-            problem = Problem(
+            return Problem(
                 where=plan.root.relative(folder),
                 message=f"the migration takes up to {need} bytes and {inodes} files",
                 value=f"{room} bytes and {free.f_favail} files free",
                 remedy="make room; nothing was changed",
             )
-            raise AdapterError("there is not enough room on the disk", [problem])
+    return None
+
+
+def _refuse_full_disk(plan: Plan) -> None:
+    problem = missing_room(plan)
+    if problem is not None:
+        raise AdapterError("there is not enough room on the disk", [problem])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -14,6 +15,8 @@ def main() -> int:
         return 2
     from genid_dagster_adapter.cli import run
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     return run(sys.argv[1:])
 
 

@@ -8,8 +8,6 @@ library and add words.
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -86,21 +84,25 @@ def run(arguments: Sequence[str]) -> int:
 def _refuse(error: AdapterError | Exception, *, as_json: bool) -> int:
     click.echo(f"genid: {error}", err=True)
     if as_json:
-        json.dump(_error_record(error), sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
+        from genid_dagster_adapter.cli._output import print_json
+
+        print_json(_error_record(error))
     return 1
 
 
 def _error_record(error: Exception) -> dict[str, object]:
     if not isinstance(error, AdapterError):
-        return {"error": str(error), "problems": []}
+        problems = [
+            _problem_record(one.place, one.reason, one.remedy, one.value)
+            for one in getattr(error, "problems", ())
+        ]
+        return {"error": str(error), "problems": problems}
     problems = [
-        {
-            "where": problem.where,
-            "message": problem.message,
-            "remedy": problem.remedy,
-            **({} if problem.value is NO_VALUE else {"value": repr(problem.value)}),
-        }
-        for problem in error.problems
+        _problem_record(one.where, one.message, one.remedy, one.value) for one in error.problems
     ]
     return {"error": error.summary, "problems": problems}
+
+
+def _problem_record(where: str, message: str, remedy: str, value: object) -> dict[str, str]:
+    record = {"where": where, "message": message, "remedy": remedy}
+    return record if value is NO_VALUE else {**record, "value": repr(value)}

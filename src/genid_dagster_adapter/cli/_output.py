@@ -69,9 +69,19 @@ def json_option(command: Command) -> Command:
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document, keys in the order given, non-ASCII kept."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    """Print one JSON document, keys in the order given, non-ASCII kept where it can be printed."""
+    sys.stdout.write(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return JSON that standard output can hold: what its encoding lacks, and half a surrogate
+    pair, is escaped."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=indent)
+    return text
 
 
 def print_table(

@@ -6,10 +6,8 @@ there is a store to look into.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -20,9 +18,9 @@ from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_dagster_adapter.cli._output import (
     json_option,
+    json_text,
     optional_data_root_option,
     print_json,
-    progress_bar,
 )
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import DataRoot
@@ -141,7 +139,7 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
             derived = {"line": number, "error": str(error)}
             click.echo(f"genid: line {number}: {error}", err=True)
         if as_json:
-            click.echo(json.dumps(derived, ensure_ascii=False))
+            click.echo(json_text(derived))
         else:
             click.echo(derived.get("gen_id", ""))
     if refused:
@@ -165,10 +163,11 @@ def explain(root: DataRoot | None, as_json: bool, text: str) -> int:
         shape = _words.shape_record(parse_id(text))
         print_json(shape) if as_json else _words.print_shape(shape)
         return 0
+    from genid_dagster_adapter.cli._fresh_index import fresh_index
     from genid_dagster_adapter.store import lookup
     from genid_dagster_adapter.store.explaining import explain_stored
 
-    with _index(root) as index:
+    with fresh_index(root) as index:
         found = [explain_stored(index, match.generation) for match in lookup.resolve(index, text)]
     records = [_words.explanation_record(one) for one in found]
     if as_json:
@@ -196,21 +195,14 @@ def diff(root: DataRoot | None, as_json: bool, a: str, b: str) -> int:
         document = _words.shape_difference(*shapes)
         print_json(document) if as_json else _words.print_shape_difference(document)
         return 0
+    from genid_dagster_adapter.cli._fresh_index import fresh_index
     from genid_dagster_adapter.store.explaining import diff_stored
 
-    with _index(root) as index:
+    with fresh_index(root) as index:
         pair = [_one(index, text, other) for text, other in ((a, b), (b, a))]
         document = _words.difference_record(diff_stored(index, *pair))
     print_json(document) if as_json else _words.print_difference(document)
     return 0
-
-
-@contextmanager
-def _index(root: DataRoot) -> Iterator[StoreIndex]:
-    from genid_dagster_adapter.store.index import StoreIndex
-
-    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
-        yield index
 
 
 def _one(index: StoreIndex, text: str, other: str) -> Indexed:

@@ -1,11 +1,15 @@
 """Expected ids, families and recomputing, against ids that the test-suite derives anew."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from genid_dagster_adapter.store.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.metadata import Generation, read_generation
-from storekit import Made, Store
+from storekit import Made, Store, legacy_id
 
 
 def _judged(store: Store) -> list[tuple[Made, Generation, Verdict]]:
@@ -98,3 +102,32 @@ def test_a_parent_whose_name_shows_another_stage_still_leads_to_an_expected_id()
         stage="essay", gen_id="hand-made", parent_gen_id="v_draft", template_id="t", replicate=1
     )
     assert None is not judge(generation, above).v1
+
+
+@pytest.mark.parametrize("salt", ["rep2", "fill2", "fill2-1", "fill2-3"])
+def test_every_salt_of_filling_up_recomputes(salt: str) -> None:
+    """An evaluation added by filling up has one of several salts."""
+    generation = Generation(
+        stage="evaluation", gen_id=legacy_id("evaluation", "e__t__m", "c", salt), parent_gen_id="e",
+        template_id="t", llm_model_id="m", replicate=2, origin_cohort_id="c",
+    )  # fmt: skip
+    assert judge(generation, None).recomputes
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["cartesian_real_tables", "cartesian_replicated", "curated_essays", "evaluation_fill_up"],
+)
+def test_ids_that_the_existing_pipeline_made_recompute(shared: Path, scenario: str) -> None:
+    """Every generation that it seeded in a golden cohort has the legacy id of its metadata."""
+    folder = shared / "golden" / scenario / "expected" / "off_files"
+    if not folder.is_dir():
+        pytest.skip(f"{scenario} has no seeded files")
+    with StoreIndex.fresh(DataRoot.open(folder), persist=False) as index:
+        found = index.sql(
+            "SELECT family, recomputes, count(*), count(v1) FROM generation GROUP BY 1, 2"
+        )
+    [(family, recomputes, count, derived)] = found
+    assert ("legacy", 1) == (family, recomputes)
+    if "cartesian" in scenario:
+        assert count == derived

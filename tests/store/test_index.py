@@ -437,6 +437,19 @@ def test_a_data_root_that_cannot_be_written_is_indexed_in_memory(
         assert len(small.generations) == len(_all(index))
 
 
+def test_a_link_out_of_the_data_root_is_not_followed(small: Store, tmp_path: Path) -> None:
+    """Where `.genid/` leads elsewhere the index is refused, and one in memory works."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (small.path / ".genid").symlink_to(elsewhere)
+    root = DataRoot.open(small.path)
+    with pytest.raises(AdapterError, match="leads out of the data root"):
+        StoreIndex.open(root)
+    with StoreIndex.fresh(root, persist=False) as index:
+        assert len(small.generations) == len(_all(index))
+    assert [] == list(elsewhere.iterdir())
+
+
 def test_gens_that_cannot_be_read_are_refused(small: Store) -> None:
     """A file where the stage's folder belongs is an error that names it."""
     shutil.rmtree(small.path / "gens" / "essay")

@@ -59,13 +59,13 @@ def resolve(root: DataRoot, as_json: bool, cohort_id: str | None, ids: tuple[str
     A deterministic id finds what the store holds of its task, also under older ids, and an id from
     before a migration what it has become. Exit status 1: an id is unknown or ambiguous.
     """
+    from genid_dagster_adapter.cli._fresh_index import fresh_index
     from genid_dagster_adapter.store import lookup
-    from genid_dagster_adapter.store.index import StoreIndex
 
     found: list[tuple[str, tuple[Match, ...]]] = []
     planned: dict[str, list[dict[str, Any]]] = {}
     problems: list[Problem] = []
-    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
+    with fresh_index(root) as index:
         if cohort_id is not None:
             planned = _planned(root, cohort_id, index, ids)
         for text in ids:
@@ -191,8 +191,8 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
 
 
 def _audit(root: DataRoot) -> Audit:
+    from genid_dagster_adapter.cli._fresh_index import fresh_index
     from genid_dagster_adapter.store import audit as auditing
-    from genid_dagster_adapter.store.index import StoreIndex
 
     if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
         problem = Problem(
@@ -201,10 +201,10 @@ def _audit(root: DataRoot) -> Audit:
             remedy="give --data-root the pipeline's data folder",
         )
         raise AdapterError("this is no data root", [problem])
-    with progress_bar("indexing") as progress, StoreIndex.fresh(root, progress) as index:
+    with fresh_index(root) as index:
         partitions = _partitions(root)
-        with progress_bar("auditing") as advance:
-            return auditing.audit(index, partitions=partitions, progress=advance)
+        with progress_bar("auditing") as progress:
+            return auditing.audit(index, partitions=partitions, progress=progress)
 
 
 def _partitions(root: DataRoot) -> dict[str, list[str]] | None:

@@ -8,8 +8,7 @@ goes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -33,7 +32,8 @@ from genid_dagster_adapter import legacy
 from genid_dagster_adapter.errors import NO_VALUE
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.layout import METADATA
-from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE, REQUIRED, Flaw, Generation, flaw
+from genid_dagster_adapter.store.legacy_ids import legacy_ids
+from genid_dagster_adapter.store.metadata import REQUIRED, Flaw, Generation, flaw
 
 #: The families of ids in a store. "unverifiable": the shape of phase-1, and the metadata gives
 #: neither that id nor a legacy one; a state and no fault.
@@ -45,7 +45,6 @@ _FIELDS: Final = {
     stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
 }
 _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
-_FILL_UP_SALTS: Final = 8  # how many of the endless salts of filling up are tried
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
@@ -240,47 +239,20 @@ def _older(
     """Return the family of an id that is neither v1 nor a phase-1 one that recomputes."""
     gen_id = generation.gen_id
     if shape == "legacy":
-        return shape, gen_id in legacy_ids(generation, above)
+        return shape, gen_id in _legacy_ids(generation, above)
     if shape != "phase-1":
         return shape, False
     bare = gen_id[2:]
     if len(bare) >= _SHORTEST_PREFIXED and any(
-        found.startswith(bare) for found in legacy_ids(generation, above)
+        found.startswith(bare) for found in _legacy_ids(generation, above)
     ):
         return "legacy", True
     return "unverifiable", False
 
 
-def legacy_ids(generation: Generation, above: Ancestor | None) -> Iterator[str]:
-    """Yield the legacy ids that a complete generation can have, with each salt in use.
-
-    The salt depends on the kind of cohort (cartesian, curated, fill-up), which no metadata tells.
-    """
-    task_id, salts = _legacy_task(generation, above)
-    for salt in salts:
-        yield legacy.reserve_gen_id(generation.stage, task_id, generation.origin_cohort_id, salt)
-
-
-def _legacy_task(
-    generation: Generation, above: Ancestor | None
-) -> tuple[str, Iterable[str | None]]:
-    """Return the legacy task id and its possible salts, the likeliest first; none for orphans."""
-    template, model = str(generation.template_id), str(generation.llm_model_id)
-    number = generation.effective_replicate or ABSENT_REPLICATE
-    if generation.stage == "draft":
-        task_id = legacy.draft_task(str(generation.combo_id), template, model)
-        return task_id, (legacy.draft_salt(number),)
-    if generation.stage == "evaluation":
-        task_id = legacy.evaluation_task(str(generation.parent_gen_id), template, model)
-        return task_id, islice(legacy.fill_up_salts(number), _FILL_UP_SALTS)
-    if above is None or above.task_id is None:
-        return "", ()
-    salts = (
-        legacy.essay_salt(above.replicate or ABSENT_REPLICATE, number),
-        *(() if number > 1 else (legacy.curated_essay_salt(1, number),)),
-        legacy.curated_essay_salt(number + 1, number),
-    )
-    return legacy.essay_task(above.task_id, template), salts
+def _legacy_ids(generation: Generation, above: Ancestor | None) -> Iterator[str]:
+    task_id, replicate = (None, None) if above is None else (above.task_id, above.replicate)
+    return legacy_ids(generation, draft_task_id=task_id, draft_replicate=replicate)
 
 
 def _unfit(generation: Generation, error: SignatureError) -> tuple[Flaw, ...]:

@@ -1,8 +1,8 @@
 """What mutation testing found unguarded: small contracts that no other test would miss."""
 
-from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from genid import (
@@ -18,16 +18,27 @@ from genid.errors import shown
 
 
 @pytest.mark.parametrize("record", [Difference, Explanation, ParsedId, Problem])
-def test_records_take_keywords_alone(record: Callable[..., Any]) -> None:
+def test_records_take_keywords_alone(record: type[Any]) -> None:
     """No record can be made by position, so that fields can be added without harm."""
     with pytest.raises(TypeError, match="positional"):
-        record(*[None] * 6)
+        record(*[None] * len(attrs.fields(record)))
 
 
 def test_a_wrong_parent_is_told_by_its_two_first_characters() -> None:
     """The message shows the prefix, not more of the id than that."""
     with pytest.raises(SignatureError, match="begins with 'e_', another stage's prefix"):
         Draft.reference("e_1ythvqj26bgqpsbwfqbqk5k2gc")
+
+
+def test_one_problem_is_one_line_and_several_are_counted() -> None:
+    """The text of an error is its only problem, or their number and each on a line of its own."""
+    one, two = (
+        Problem(place=place, value=1, reason="is wrong", remedy="right it") for place in "ab"
+    )
+    assert "a: 1 is wrong; right it" == str(SignatureError(one))
+    assert "2 problems:\n  a: 1 is wrong; right it\n  b: 1 is wrong; right it" == str(
+        SignatureError(one, two)
+    )
 
 
 @pytest.mark.parametrize(

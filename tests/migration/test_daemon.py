@@ -98,6 +98,10 @@ def _canary(store: Store, number: int) -> str:
     folder.mkdir()
     metadata = {"stage": "draft", "gen_id": gen_id, **task}
     (folder / "metadata.json").write_text(json.dumps(metadata))
+    membership = store.path / "cohorts" / "canaries" / "membership.csv"
+    membership.parent.mkdir(exist_ok=True)
+    rows = membership.read_text() if number > 1 else "stage,gen_id\n"
+    membership.write_text(f"{rows}draft,{gen_id}\n")
     with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
         register(instance, "draft", [gen_id])
     return gen_id

@@ -236,9 +236,12 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
 
     assets = build_stage_assets(data_root=root.path, generate=generate)
     defs = dg.Definitions(assets=assets)
+    unmade = store.of(stage="draft", family="legacy")[0].gen_id
+    for name in ("raw.txt", PARSED):
+        (root.generation("draft", unmade) / name).unlink(missing_ok=True)
     _record_all(instance, root, Target())
     first = dg.evaluate_automation_conditions(defs, instance)
-    missing = {made.gen_id for made in store.generations if made.state == "seeded"}
+    missing = {made.gen_id for made in store.generations if made.state == "seeded"} | {unmade}
     plan = run.migrate(root)
     between = dg.evaluate_automation_conditions(defs, instance, cursor=first.cursor)
     sync(instance, root)
@@ -249,6 +252,7 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
         result = dg.evaluate_automation_conditions(defs, instance, cursor=cursor)
         asked = {key for asset in assets for key in result.get_requested_partitions(asset.key)}
         assert asked <= expected, "only what was missing before the migration, too"
+        assert mapping["draft"][unmade] in asked, "and that is still asked for"
     assert [] == calls
 
 

@@ -37,6 +37,7 @@ test: $(VENV)/.test lint ## everything CI runs: linters, types, contracts, tests
 test-long: $(VENV)/.test ## the long forms: more examples, every kill point, every Python, mutation
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --long
 	$(MAKE) --no-print-directory test-lowest
+	@$(PIP) install -c constraints.txt -e '.[mutation]'
 	$(BIN)/python tests/mutation.py
 
 test-lowest: $(BIN)/python ## the tests with every dependency at its lower bound
@@ -69,7 +70,7 @@ fixtures: $(VENV)/.test ## make the regression fixtures anew by materializing co
 
 constraints: ## pin what a fresh install of everything resolves to
 	rm -rf build/pins && $(PYTHON) -m venv build/pins
-	build/pins/bin/python -m pip install -q --disable-pip-version-check -e '.[test,bench,docs,examples]'
+	build/pins/bin/python -m pip install -q --disable-pip-version-check -e '.[test,bench,docs,examples,mutation]'
 	build/pins/bin/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
 
 clean: ## everything that the other targets made

@@ -75,11 +75,17 @@ def main(names: Sequence[str]) -> int:
 
 def explained(page: str) -> Mapping[Mutant, str]:
     """Return the mutants of the page's table, each with its reason."""
-    rows = re.findall(r"^\| `(.+?)` \| ``? ?(.+?) ?``? \| ``? ?(.+?) ?``? \| (.+) \|$", page, re.M)
+    rows = re.findall(r"^\| `(\w+\.py)` \| `(.+?)` \| `(.+?)` \| (.+) \|$", page, re.M)
     return {
         Mutant(module, before.replace("\\|", "|"), after.replace("\\|", "|")): reason
         for module, before, after, reason in rows
     }
+
+
+def row_of(mutant: Mutant, reason: str) -> str:
+    """Return a mutant's row of the page's table."""
+    before, after = (text.replace("|", "\\|") for text in (mutant.before, mutant.after))
+    return f"| `{mutant.module}` | `{before}` | `{after}` | {reason} |"
 
 
 def _run(worker: int, modules: Sequence[str]) -> list[tuple[str, Mutant]]:
@@ -162,10 +168,14 @@ def _report(
     alive = sum(outcome == "survived" for outcome, _ in outcomes)
     unexplained = sorted(survivors - reasons.keys())
     stale = sorted(reasons.keys() - survivors) if whole else []
+    if unexplained:
+        _say(f"survived, and not in {PAGE.name}:")
     for mutant in unexplained:
-        _say(f"survived: {mutant.module}\n  - {mutant.before}\n  + {mutant.after}")
+        _say(row_of(mutant, "?"))
+    if stale:
+        _say(f"in {PAGE.name}, and no survivors:")
     for mutant in stale:
-        _say(f"in {PAGE.name} and no survivor: {mutant.module}\n  - {mutant.before}")
+        _say(row_of(mutant, reasons[mutant]))
     killed = len(outcomes) - alive
     _say(f"mutation: {killed} of {len(outcomes)} mutants killed ({killed / len(outcomes):.1%});")
     _say(f"  {alive} survived, {len(unexplained)} of them unexplained; {len(stale)} stale rows")

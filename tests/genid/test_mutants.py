@@ -8,6 +8,8 @@ import pytest
 from genid import (
     Difference,
     Draft,
+    DraftId,
+    Essay,
     Explanation,
     ParsedId,
     Problem,
@@ -61,3 +63,12 @@ def test_the_first_bad_character_is_named_by_its_place(text: str, at: int) -> No
     """The place counts from 1 and in the value as it was given, white space included."""
     with pytest.raises(SignatureError, match=rf"\b{at}\b"):
         normalize_component(text)
+
+
+@pytest.mark.parametrize("parent", ["e1ythvqj26bgqpsb", "vA", "e", "e-1", "E_1", "x_1", "d_1"])
+@pytest.mark.parametrize("template", ["t", "T"], ids=["settled", "folded"])
+def test_only_a_known_letter_and_an_underscore_claim_a_stage(parent: str, template: str) -> None:
+    """A parent that begins with another stage's letter is sound, whether or not another field has
+    to be folded on the way."""
+    essay = Essay(parent_gen_id=DraftId(parent), template_id=template, replicate=1)
+    assert (parent, "t") == (essay.parent_gen_id, essay.template_id)

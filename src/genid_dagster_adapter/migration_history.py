@@ -25,7 +25,7 @@ from genid_dagster_adapter.stage_assets import stage_asset_name
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
 from genid_dagster_adapter.store.migration.planfile import Plan, mapping_of, plan_ids
 from genid_dagster_adapter.store.migration.references import References
-from genid_dagster_adapter.store.migration.state import state_of
+from genid_dagster_adapter.store.migration.state import State, state_of
 
 Progress = Callable[[int, int], None]
 
@@ -79,9 +79,8 @@ def sync(
     """
     advance = progress or (lambda done, total: None)
     done = []
-    for plan in (Plan(root, plan_id) for plan_id in plan_ids(root)):
+    for plan, state in _in_order(root):
         history = _History(instance, plan, target or Target())
-        state = state_of(plan)
         if state in ("migrated", "finalized") and not history.followed:
             done.append(history.follow(advance))
         elif state == "rolled-back" and history.note.exists():
@@ -89,11 +88,19 @@ def sync(
     return done
 
 
+def _in_order(root: DataRoot) -> list[tuple[Plan, State]]:
+    """Return the plans that were begun: those rolled back first, the others as they came about."""
+    plans = (Plan(root, plan_id) for plan_id in plan_ids(root))
+    begun = [plan for plan in plans if plan.journal.exists()]
+    begun.sort(key=lambda plan: plan.journal.stat().st_mtime_ns)
+    found = [(plan, state_of(plan)) for plan in begun]
+    return sorted(found, key=lambda pair: pair[1] != "rolled-back")
+
+
 def is_pending(root: DataRoot) -> bool:
     """Say whether `sync` would have something to do."""
-    for plan in (Plan(root, plan_id) for plan_id in plan_ids(root)):
+    for plan, state in _in_order(root):
         note = plan.folder / _NOTE
-        state = state_of(plan)
         if state in ("migrated", "finalized") and _read(note).get("state") != "done":
             return True
         if state == "rolled-back" and note.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +268,25 @@ def test_pruning_deletes_the_keys_of_no_cohort(
     assert {"draft": ["d_of_nobody"], "essay": [], "evaluation": []} == unowned(instance, root)
     prune(instance, root)
     assert before["draft"][0] - {"d_of_nobody"} == _records(instance, Target())["draft"][0]
+
+
+def test_two_migrations_that_nobody_followed_are_followed_in_their_order(
+    instance: dg.DagsterInstance, root: DataRoot
+) -> None:
+    """From the first ids to the last, whatever the plans are called; one undone is undone first."""
+    _record_all(instance, root, Target())
+    run.migrate(root)
+    sync(instance, root)
+    run.rollback(root)
+    folder = root.generation("draft", "chained")
+    (folder / "more.txt").write_text("so that the plan is another one")
+    first = run.migrate(root)
+    run.finalize(root)
+    metadata = folder.with_name(_mapping(first)["draft"]["chained"]) / "metadata.json"
+    document = json.loads(metadata.read_bytes())
+    metadata.write_bytes(json.dumps({**document, "template_id": "another"}).encode())
+    second = run.migrate(root)
+    assert [True, False, False] == [one.back for one in sync(instance, root)]
+    keys = set(registered(instance, "draft"))
+    assert set(os.listdir(root.stage("draft"))) >= keys
+    assert _mapping(second)["draft"][_mapping(first)["draft"]["chained"]] in keys

@@ -1,0 +1,156 @@
+"""The definitions load, merge into a project, and can be set up by defs.yaml alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cohort_kit import make_root
+from genid_dagster_adapter.cli import run
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.rollout import Rollout
+
+NAMES = [
+    "cohort_id",
+    "cohort_membership",
+    "draft_generation",
+    "essay_generation",
+    "evaluation_generation",
+    "register_cohort_partitions",
+    "selected_combo_mappings",
+]
+
+
+def nobody(request: object) -> str:
+    return "text"
+
+
+def keys(definitions: dg.Definitions) -> list[str]:
+    graph = definitions.resolve_asset_graph()
+    return sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+
+
+def test_everything_loads(tmp_path: Path) -> None:
+    """Assets, checks, the job and the sensor; without a callable no stage assets."""
+    definitions = build_definitions(data_root=tmp_path, generate=nobody, rollout=Rollout.OFF)
+    dg.Definitions.validate_loadable(definitions)
+    assert keys(definitions) == NAMES
+    assert len(definitions.resolve_asset_graph().asset_check_keys) == 6
+    alone = build_definitions(data_root=tmp_path, rollout=Rollout.OFF)
+    dg.Definitions.validate_loadable(alone)
+    assert [name for name in NAMES if not name.endswith("generation")] == keys(alone)
+
+
+def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
+    """Prefixes keep assets, job, sensor and partition sets apart; the project has its executor."""
+    both = [
+        build_definitions(
+            data_root=tmp_path / name,
+            generate=nobody,
+            rollout=Rollout.OFF,
+            key_prefix=[name],
+            group_name=f"{name}_group",
+            partition_prefix=f"{name}_",
+            executor=None,
+        )
+        for name in ("one", "two")
+    ]
+    own = dg.Definitions(executor=dg.multiprocess_executor)
+    merged = dg.Definitions.merge(own, *both)
+    dg.Definitions.validate_loadable(merged)
+    assert sorted(f"{name}/{key}" for name in ("one", "two") for key in NAMES) == keys(merged)
+    draft = merged.resolve_assets_def(dg.AssetKey(["one", "draft_generation"]))
+    assert getattr(draft.partitions_def, "name", None) == "one_draft_gens"
+    assert draft.group_names_by_key[draft.key] == "one_group"
+
+
+def test_the_environment_is_read_when_the_arguments_do_not_say() -> None:
+    """Without a data root, or with a typo in the flag, nothing loads and the error says why."""
+    with pytest.raises(AdapterError, match="GENID_DATA_ROOT"):
+        build_definitions(environ={})
+    with pytest.raises(AdapterError, match="DD_DETERMINISTIC_GEN_IDS"):
+        build_definitions(environ={"GENID_DATA_ROOT": "x", "DD_DETERMINISTIC_GEN_IDS": "yess"})
+
+
+def test_the_sensor_starts_stopped_unless_asked(tmp_path: Path) -> None:
+    """Generations are paid for."""
+    states = {}
+    for automation in ("stopped", "running"):
+        definitions = build_definitions(
+            data_root=tmp_path,
+            generate=nobody,
+            rollout=Rollout.OFF,
+            automation=automation,  # type: ignore[arg-type]
+        )
+        (sensor,) = definitions.sensors or ()
+        assert isinstance(sensor, dg.SensorDefinition)
+        states[automation] = sensor.default_status.value
+    assert states == {"stopped": "STOPPED", "running": "RUNNING"}
+
+
+def test_an_asset_prefix_is_given_to_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--asset-prefix` and `--partition-prefix` find what a project has mounted."""
+    root = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    command = ["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"]
+    assert run([*command, "--asset-prefix", "a/b", "--partition-prefix", "p_"]) == 0
+    capsys.readouterr()
+    with dg.DagsterInstance.from_config(str(root.own / "dagster")) as instance:
+        assert len(instance.get_dynamic_partitions("p_draft_gens")) == 4
+        key = dg.AssetKey(["a", "b", "cohort_membership"])
+        assert instance.get_latest_materialization_event(key) is not None
+
+
+def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
+    """`dg check defs` loads a project whose only code is the component's YAML."""
+    package = tmp_path / "src" / "mine"
+    (package / "defs" / "cohorts").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "definitions.py").write_text(
+        "from pathlib import Path\n"
+        "from dagster import definitions, load_from_defs_folder\n"
+        "@definitions\n"
+        "def defs():\n"
+        "    return load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
+    )
+    (package / "defs" / "cohorts" / "defs.yaml").write_text(
+        "type: genid_dagster_adapter.component.GenidCohorts\n"
+        "attributes:\n"
+        "  data_root: data\n"
+        f"  generate: {project / 'examples/daydreaming/host.py'}:offline\n"
+        "  key_prefix: [texts]\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "mine"\nversion = "0"\n[tool.dg]\ndirectory_type = "project"\n'
+        '[tool.dg.project]\nroot_module = "mine"\n'
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+    (tmp_path / ".dg.toml").write_text("[cli.telemetry]\nenabled = false\n")
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "DAGSTER_HOME": str(home),
+        "DG_CLI_CONFIG": str(tmp_path / ".dg.toml"),
+        "PYTHONPATH": str(tmp_path / "src"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    environment.pop("DD_DETERMINISTIC_GEN_IDS", None)
+    done = subprocess.run(
+        ["dg", "check", "defs"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All definitions loaded successfully" in done.stdout + done.stderr

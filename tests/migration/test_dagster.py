@@ -33,7 +33,13 @@ Records = dict[str, tuple[set[str], set[str]]]
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home = tmp_path / "home"
     home.mkdir()
     off = {"telemetry": {"enabled": False}}
@@ -100,9 +106,10 @@ def _mapping(plan: Any) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("target", [Target(), Target(key_prefix=("x",), partition_prefix="x_")])
 def test_keys_and_materializations_follow_and_come_back(
-    instance: dg.DagsterInstance, root: DataRoot, target: Target
+    on_disk: dg.DagsterInstance, root: DataRoot, target: Target
 ) -> None:
     """Every key is renamed, the materialized ones stay so; rolling back restores both sets."""
+    instance = on_disk
     _record_all(instance, root, target)
     before = _records(instance, target)
     plan = run.migrate(root)

@@ -4,6 +4,7 @@ from genid._derive import gen_id
 from genid._rules import normalize_component
 from genid._signature import STAGES, Signature, canonical_bytes
 from genid.errors import (
+    ColumnError,
     DeclarationError,
     GenIdError,
     ParseError,
@@ -22,6 +23,7 @@ __all__ = [
     "SCHEMES",
     "STAGES",
     "V1",
+    "ColumnError",
     "DeclarationError",
     "Difference",
     "Draft",

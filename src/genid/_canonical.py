@@ -5,18 +5,9 @@ from typing import Any
 
 import attrs
 
-from genid._rules import COMPONENT_MAX, Rule
+from genid._rules import COMPONENT_MAX, SETTLED, Rule
 
 FORMAT = 1  # SPEC 2.2: the number of this format, inside the bytes
-
-# Maps what a normalized component may hold to itself and everything else to `!`, for
-# `bytes.translate`, which gives back the very object where it changes nothing.
-_SETTLED = bytes(
-    code
-    if chr(code) in "!#$%&'()*+,-./0123456789:;<=>?@[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
-    else 0x21
-    for code in range(256)
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +92,7 @@ def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], 
         "    if data.translate(SETTLED) is not data: return",
         f"    return f'{filled}'.encode()",
     ]
-    namespace: dict[str, Any] = {"SETTLED": _SETTLED}
+    namespace: dict[str, Any] = {"SETTLED": SETTLED}
     exec("\n".join(lines), namespace)  # noqa: S102 - every name in it is checked by _declaration
     settled: Callable[[Any], bytes | None] = namespace["settled"]
     return settled

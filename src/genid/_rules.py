@@ -11,6 +11,15 @@ COMPONENT_MAX = 255  # characters, SPEC 1.4
 REPLICATE_MAX = 2**31 - 1  # SPEC 1.6: fits a signed 32-bit column
 WHITE_SPACE = " \t\n\r\f\v"  # SPEC 1.3; not str.strip's own set, which Unicode versions extend
 
+# Maps what a normalized component may hold to itself and everything else to `!`, for
+# `bytes.translate`, which gives back the very object where it changes nothing.
+SETTLED = bytes(
+    code
+    if chr(code) in "!#$%&'()*+,-./0123456789:;<=>?@[]^_`abcdefghijklmnopqrstuvwxyz{|}~"
+    else 0x21
+    for code in range(256)
+)
+
 _foreign_character = re.compile(r"[^!#-\[\]-~]").search  # printable ASCII less space, " and \
 _REMEDY = 'use 1 to 255 printable ASCII characters without white space, " and \\'
 
@@ -100,6 +109,7 @@ class Rule:
 
     written: str
     settled: str
+    parent_prefix: str | None = None  # of the stage that a reference is to
     normalize: Callable[[str, object], object]
 
 
@@ -123,6 +133,7 @@ def reference_rule(*, stage: str, prefix: str, known: Callable[[], str]) -> Rule
     return Rule(
         written='"{0}"',
         settled=f"{COMPONENT.settled} and ({{0}}[1:2] != '_' or {{0}}[0] == {prefix!r})",
+        parent_prefix=prefix,
         normalize=normalize,
     )
 

@@ -3,6 +3,7 @@
 import attrs
 
 _SHOWN = 80  # characters of a refused value that a message repeats
+_LISTED = 20  # problems that a message lists; `problems` has them all
 
 
 def shown(value: object) -> str:
@@ -43,10 +44,14 @@ class GenIdError(ValueError):
         return cls(Problem(place=place, value=value, reason=reason, remedy=remedy))
 
     def __str__(self) -> str:
-        lines = [str(problem) for problem in self.problems]
-        if len(lines) == 1:
+        lines = [str(problem) for problem in self.problems[:_LISTED]]
+        if len(self.problems) == 1:
             return lines[0]
-        return "\n".join([f"{len(lines)} problems:", *(f"  {line}" for line in lines)])
+        more = len(self.problems) - len(lines)
+        last = [f"  … and {more} more"] if more else []
+        return "\n".join(
+            [f"{len(self.problems)} problems:", *(f"  {line}" for line in lines), *last]
+        )
 
 
 class SignatureError(GenIdError):
@@ -59,6 +64,10 @@ class DeclarationError(GenIdError):
 
 class SchemeError(GenIdError):
     """A scheme is unknown, or cannot express the signature that it was given."""
+
+
+class ColumnError(GenIdError):
+    """Rows of a table hold no signature; every bad value is listed with its row and column."""
 
 
 class ParseError(GenIdError):

@@ -1,0 +1,171 @@
+"""The rules of SPEC 1 and 2 over Arrow columns: checked, folded and written column by column.
+
+A column with nothing to fold or refuse passes at the speed of a copy. A row that looks bad is
+judged by the very function that checks single signatures, which also words the problem.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genid._canonical import layout
+from genid._rules import COMPONENT_MAX, REPLICATE, REPLICATE_MAX, SETTLED, WHITE_SPACE, Rule
+from genid.errors import Problem, SignatureError
+
+_PLAIN = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
+_SETTLED_PARENT = bytes(
+    code if 0x21 <= code <= 0x7E and code not in b'"\\' else 0x21 for code in range(256)
+)
+
+
+@attrs.frozen(kw_only=True)
+class Column:
+    """A checked column: normalized values, and the problem of each bad row by its number.
+
+    A fault of the column itself, such as its type, stands at row -1.
+    """
+
+    values: Any
+    problems: dict[int, Problem]
+
+
+def checked(place: str, rule: Rule, values: Any, *, first: int, may_be_absent: bool) -> Column:
+    """Check and normalize an array of one field's values (SPEC 1); `first` is its first row."""
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.int32() if rule is REPLICATE else pa.string())
+    if rule is REPLICATE and pa.types.is_integer(values.type):
+        normal, suspicious = values, _out_of_range(values)
+    elif rule is not REPLICATE and _is_text(values.type):
+        normal = _folded(rule, values.cast(pa.string()))
+        suspicious = _suspicious(rule, normal)
+    else:
+        return Column(values=values, problems={-1: _wrong_type(place, rule, values)})
+    problems = dict(_judged(place, rule, values, suspicious, first))
+    if not may_be_absent and values.null_count:
+        for row in pc.indices_nonzero(values.is_null()).to_pylist():
+            remedy = "fill the value in, or leave the row out"
+            problems[first + row] = Problem(
+                place=f"row {first + row}, {place}", value=None, reason="is null", remedy=remedy
+            )
+    return Column(values=normal, problems=problems)
+
+
+def _wrong_type(place: str, rule: Rule, values: Any) -> Problem:
+    wanted = "whole numbers" if rule is REPLICATE else "text"
+    return Problem(
+        place=place,
+        value=str(values.type),
+        reason=f"is the type of the column, not one of {wanted}",
+        remedy="convert the column where it is sure what its values mean",
+    )
+
+
+def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
+    """Write normalized columns as a column of canonical texts (SPEC 2).
+
+    A null stands for an absent field.
+    """
+    parts: list[Any] = []
+    for member in layout(stage, columns):
+        values = columns[member.name]
+        quote = "" if pa.types.is_integer(values.type) else '"'
+        lead, trail = f"{member.lead}{quote}", f"{quote}{member.trail}"
+        texts = values.cast(pa.string())
+        if texts.null_count:
+            present = pc.binary_join_element_wise(lead, texts, trail, "")
+            parts += [member.before, pc.fill_null(present, ""), member.after]
+        else:
+            parts += [member.before + lead, texts, trail + member.after]
+    return pc.binary_join_element_wise(*_merged(parts), "")
+
+
+def _merged(parts: list[Any]) -> Iterator[Any]:
+    """Yield the parts, neighbouring constants as one."""
+    constant = ""
+    for part in parts:
+        if isinstance(part, str):
+            constant += part
+            continue
+        if constant:
+            yield constant
+        constant = ""
+        yield part
+    yield constant
+
+
+def _is_text(kind: Any) -> bool:
+    return any(
+        is_kind(kind)
+        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _out_of_range(values: Any) -> Any:
+    """Return which replicates are out of range, None for none of them (SPEC 1.6)."""
+    ends = pc.min_max(values).as_py()
+    if ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= REPLICATE_MAX):
+        return None
+    return pa.array(
+        [value is not None and not 1 <= value <= REPLICATE_MAX for value in values.to_pylist()]
+    )
+
+
+def _folded(rule: Rule, texts: Any) -> Any:
+    """Trim and fold components; a parent stays as it is (SPEC 1.3, 1.5)."""
+    if rule.parent_prefix is not None or _is_settled(texts, SETTLED):
+        return texts
+    return pc.ascii_lower(pc.ascii_trim(texts, characters=WHITE_SPACE))
+
+
+def _suspicious(rule: Rule, texts: Any) -> Any:
+    """Return which texts break SPEC 1.4 or claim another stage, None for none of them."""
+    prefix = rule.parent_prefix
+    bad = None
+    if not _is_settled(texts, SETTLED if prefix is None else _SETTLED_PARENT):
+        bad = pc.invert(pc.match_substring_regex(texts, _PLAIN))
+    if prefix is None:
+        return bad
+    claims = pc.and_not(
+        pc.match_substring_regex(texts, r"\A[a-z]_"), pc.starts_with(texts, f"{prefix}_")
+    )
+    return claims if bad is None else pc.or_(bad, claims)
+
+
+def _is_settled(texts: Any, table: bytes) -> bool:
+    """Tell whether all texts have 1 to 255 characters, each mapped to itself by `table`."""
+    lengths = pc.min_max(pc.binary_length(texts)).as_py()
+    if lengths["min"] is None:
+        return True
+    if lengths["min"] < 1 or lengths["max"] > COMPONENT_MAX:
+        return False
+    _validity, offsets, data = texts.buffers()
+    ends = memoryview(offsets).cast("i")
+    start, end = ends[texts.offset], ends[texts.offset + len(texts)]
+    held = data[start:end].to_pybytes()
+    return held.translate(table) is held
+
+
+def _judged(
+    place: str, rule: Rule, values: Any, suspicious: Any, first: int
+) -> Iterator[tuple[int, Problem]]:
+    """Yield the problem of each suspicious row that a single signature refuses as well."""
+    if suspicious is None:
+        return
+    for row in pc.indices_nonzero(pc.fill_null(suspicious, fill_value=False)).to_pylist():
+        try:
+            rule.normalize(f"row {first + row}, {place}", _python(values[row]))
+        except SignatureError as error:
+            yield first + row, error.problems[0]
+
+
+def _python(value: Any) -> Any:
+    """Return an Arrow value as Python's; bytes that are no UTF-8 become lone surrogates."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.cast(pa.binary()).as_py().decode("utf-8", "surrogateescape")

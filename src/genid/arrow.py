@@ -1,0 +1,165 @@
+"""Ids for whole tables: Arrow columns in, an Arrow column out (the extra `arrow`).
+
+Data comes as a pyarrow table or record batch, or as anything else with the Arrow PyCapsule
+interface: a Polars or pandas frame, a DuckDB relation. Columns have the names of the signature's
+fields; others are left alone. Rows are numbered from 0. Ids equal those of the single path for
+every row; what a single signature refuses is refused here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genid._bulk import ROWS, ids
+from genid._columns import Column, canonical, checked
+from genid._signature import Signature, optional_of, rules_of
+from genid.errors import ColumnError, Problem
+
+Stage = type[Signature[Any]]
+
+
+def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
+    """Return a column of strings: the v1 id of every row.
+
+    Raises:
+        ColumnError: with every value that is null or refused by SPEC 1, by row and column, and
+            every column that is missing or of another type.
+    """
+    problems: list[Problem] = []
+    texts = []
+    for columns in _slabs(_table(data), stage):
+        problems += (problem for _row, problem in _problems(columns))
+        if not problems:
+            values = {name: column.values for name, column in columns.items()}
+            texts.append(ids(stage.prefix, canonical(stage.stage, values)))
+    if problems:
+        raise ColumnError(*problems)
+    return pa.chunked_array(texts, type=pa.string())
+
+
+def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
+    """Return a column of truth values: which rows `gen_ids` would refuse.
+
+    Raises:
+        ColumnError: with every column that is missing or of another type.
+    """
+    table = _table(data)
+    found = [found for columns in _slabs(table, stage) for found in _problems(columns)]
+    faults = [problem for row, problem in found if row < 0]
+    if faults:
+        raise ColumnError(*faults)
+    bad = {row for row, _problem in found}
+    return pa.array([row in bad for row in range(len(table))], pa.bool_())
+
+
+def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
+    """Return the data with a further column of v1 ids: a record batch for one, else a table.
+
+    This is the function to hand to an engine that maps batches.
+
+    Raises:
+        ColumnError: as `gen_ids` does, or `column` is there already.
+    """
+    if column in data.schema.names:
+        remedy = "drop it, or name another column"
+        raise ColumnError.of("gen_id column", column, "is there already", remedy)
+    texts = gen_ids(data, stage)
+    if isinstance(data, pa.RecordBatch):
+        return data.append_column(column, pa.concat_arrays(texts.chunks))
+    return data.append_column(column, texts)
+
+
+def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
+    """Derive the ids of a whole experiment: drafts, then what is made from them, step by step.
+
+    Each step is a stage and its table. A later table names each row's parent by the number of a
+    row of the table before it, in a column `parent_row`; its `parent_gen_id` comes from there.
+    The tables come back with `gen_id` (and `parent_gen_id`) added.
+
+    Raises:
+        ColumnError: as `gen_ids` does, or a `parent_row` is missing, null, no whole number or
+            beyond the table before, or a table has a column that would be added.
+    """
+    done: list[pa.Table] = []
+    for stage, data in steps:
+        table = _table(data)
+        if done:
+            parents = done[-1]["gen_id"].combine_chunks()
+            table = table.append_column("parent_gen_id", parents.take(_parent_rows(table, parents)))
+        done.append(add_gen_id(table, stage))
+    return done
+
+
+def _parent_rows(table: pa.Table, parents: Any) -> Any:
+    """Return the checked column `parent_row`."""
+    if "parent_row" not in table.column_names or "parent_gen_id" in table.column_names:
+        remedy = "give the parents by parent_row alone"
+        raise ColumnError.of("columns", table.column_names, "name the parents otherwise", remedy)
+    rows = table["parent_row"]
+    if not pa.types.is_integer(rows.type) or rows.null_count:
+        remedy = "number the rows of the table before from 0"
+        raise ColumnError.of("parent_row", str(rows.type), "is no number in every row", remedy)
+    ends = pc.min_max(rows).as_py()
+    if len(rows) and not 0 <= ends["min"] <= ends["max"] < len(parents):
+        reason = f"goes beyond the {len(parents)} rows of the table before"
+        raise ColumnError.of("parent_row", ends, reason, "number those rows from 0")
+    return rows
+
+
+def _table(data: Any) -> pa.Table:
+    """Take whatever has the Arrow PyCapsule interface as a table, without a copy."""
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if not hasattr(data, "__arrow_c_stream__") and not hasattr(data, "__arrow_c_array__"):
+        remedy = "pass a pyarrow table or a frame with the Arrow PyCapsule interface"
+        raise ColumnError.of("data", data, "is no table", remedy)
+    return pa.table(data)
+
+
+def _slabs(table: pa.Table, stage: Stage) -> Iterator[dict[str, Column]]:
+    """Yield the checked columns of some rows at a time."""
+    optional = optional_of(stage)
+    names = [n for n in rules_of(stage) if n in table.column_names or n not in optional]
+    _require(table, names)
+    for first in range(0, len(table), ROWS):
+        slab = table.select(names).slice(first, ROWS)
+        yield {
+            name: checked(
+                f"{stage.stage}.{name}",
+                rules_of(stage)[name],
+                _array(slab[name]),
+                first=first,
+                may_be_absent=name in optional,
+            )
+            for name in names
+        }
+
+
+def _array(column: pa.ChunkedArray) -> Any:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _require(table: pa.Table, names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column or has one twice."""
+    problems = [
+        Problem(
+            place=f"column {name}",
+            value=table.column_names,
+            reason="is there more than once" if name in table.column_names else "is missing",
+            remedy="give each field one column of its name",
+        )
+        for name in names
+        if table.column_names.count(name) != 1
+    ]
+    if problems:
+        raise ColumnError(*problems)
+
+
+def _problems(columns: dict[str, Column]) -> list[tuple[int, Problem]]:
+    """Return the problems of some rows, row by row and column by column."""
+    found = (item for column in columns.values() for item in column.problems.items())
+    return sorted(found, key=lambda item: item[0])

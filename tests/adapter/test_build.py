@@ -189,7 +189,17 @@ def test_a_rebuild_that_only_adds_keeps_nothing(root: DataRoot) -> None:
     assert {"draft": 0, "essay": 0, "evaluation": 32} == report.new
 
 
-@pytest.mark.parametrize("data", [b"", b"gen_id\nx\n", b"stage,gen_id\nx,y\n", b"\xff", b'"'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"gen_id\nx\n",
+        b"stage,gen_id\nx,y\n",
+        b"stage,gen_id\ndraft,../x\n",
+        b"\xff",
+        b'"',
+    ],
+)
 def test_a_membership_that_cannot_be_read_is_kept_and_replaced(root: DataRoot, data: bytes) -> None:
     """The plan does not depend on it: it is reported."""
     built(root)
@@ -211,6 +221,17 @@ def test_a_rebuild_in_another_rollout_state_says_what_changes(root: DataRoot) ->
     assert 88 == len(report.prepared.dropped)
     again = built(root, Rollout.parse("draft,essay"))
     assert (False, None) == (again.prepared.rollout_changed, again.changes)
+
+
+def test_a_former_state_that_cannot_be_planned_any_more_is_not_compared(tmp_path: Path) -> None:
+    """The membership shows what is dropped all the same."""
+    root = make_root(tmp_path / "root")
+    built(root, ON)
+    path = root.raw / "draft_templates.csv"
+    path.write_text(path.read_text().replace("links-v2", "no signature holds this"))
+    report = built(root)
+    assert (True, None) == (report.prepared.rollout_changed, report.changes)
+    assert 88 == len(report.prepared.dropped)
 
 
 def test_a_manifest_that_cannot_be_read_is_replaced(root: DataRoot) -> None:
@@ -271,6 +292,22 @@ def test_what_the_system_refuses_is_said_with_its_remedy(
     assert not root.membership(COHORT).exists()
     assert [] == list(root.temporary.iterdir())
     assert 88 == sum(built(root, ON).new.values())
+
+
+def test_metadata_is_made_in_place_where_a_folder_cannot_be_moved_there(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`.genid/` on another file system than `gens/`, or a folder that has appeared meanwhile."""
+
+    def fail(source: str, target: str) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(membership.os, "rename", fail)
+        report = built(root, ON)
+    for row in report.plan.rows:
+        assert row.gen_id == metadata(root, row.stage, row.gen_id)["gen_id"]
+    assert () == built(root, ON).files
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

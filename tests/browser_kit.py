@@ -94,21 +94,24 @@ class Browser:
         return self.driver.execute_script(text, *values)
 
     def requests(self) -> list[str]:
-        """Return the address of everything that was asked for since the page was opened, apart
-        from what the page's policy stopped."""
+        """Return the address of everything that the page asked for, itself first, apart from what
+        its policy stopped."""
         asked: dict[str, str] = {}
+        page = self.script("return location.href").partition("#")[0]
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             values = message["params"]
-            if message["method"] == "Network.requestWillBeSent":
+            if message["method"] == "Network.requestWillBeSent" and values["documentURL"] == page:
                 asked[values["requestId"]] = values["request"]["url"]
             elif message["method"] == "Network.loadingFailed" and values.get("blockedReason"):
                 asked.pop(values["requestId"], None)
         return list(asked.values())
 
     def complaints(self) -> list[str]:
-        """Return what the page wrote to the console since it was opened."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        """Return what was written to the console about the page since it was opened."""
+        page = self.script("return location.href").partition("#")[0]
+        written = (entry["message"] for entry in self.driver.get_log("browser"))
+        return [message for message in written if message.startswith(page)]
 
     def press(self, *keys: str) -> None:
         """Press keys where the focus is."""

@@ -13,13 +13,14 @@ taken back: such a name counts as materialized after going back, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 from attrs import frozen
 
+from genid_dagster_adapter.migration_events import Rewriting
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
@@ -35,7 +36,6 @@ ORIGINAL_RUN: Final = "genid/original_run_id"
 ORIGINAL_TIME: Final = "genid/original_timestamp"
 SOURCE: Final = "genid/migrated_event"
 _PAGE: Final = 1000  # events that are read at a time
-_DATA_VERSION: Final = "dagster/data_version"
 _NOTE: Final = "dagster.json"
 
 
@@ -198,7 +198,7 @@ class _History:
         if not moved:
             return []
         mine, theirs = self._newest(stage, {*moved, *moved.values()})
-        rewriting = _Rewriting(References(mapping, stage))
+        rewriting = Rewriting(References(mapping, stage))
         return [
             self._event(record, moved[old], rewriting)
             for old, record in sorted(theirs.items(), key=lambda item: item[1].storage_id)
@@ -238,7 +238,7 @@ class _History:
             cursor, more = page.cursor, page.has_more
 
     def _event(
-        self, record: dg.EventLogRecord, new: str, rewriting: _Rewriting
+        self, record: dg.EventLogRecord, new: str, rewriting: Rewriting
     ) -> dg.AssetMaterialization:
         found = _materialization(record)
         old = str(record.partition_key)
@@ -278,42 +278,3 @@ def _source(record: dg.EventLogRecord | None) -> object:
 
 def _text(value: object) -> str | None:
     return value.value if isinstance(value, dg.TextMetadataValue) else None
-
-
-@frozen
-class _Rewriting:
-    """Old ids in an event's words replaced by new ones."""
-
-    references: References
-
-    def value(self, key: str, value: Any) -> Any:
-        """Return a metadata value with the ids in it replaced; numbers and tables stay."""
-        if isinstance(value, dg.TextMetadataValue):
-            return dg.MetadataValue.text(self._words(key, value.value or ""))
-        if isinstance(value, dg.PathMetadataValue):
-            return dg.MetadataValue.path(self._words(key, str(value.value or "")))
-        if isinstance(value, dg.MarkdownMetadataValue):
-            return dg.MetadataValue.md(self._words(key, value.value or ""))
-        if isinstance(value, dg.UrlMetadataValue):
-            return dg.MetadataValue.url(self._words(key, value.value or ""))
-        if isinstance(value, dg.JsonMetadataValue):
-            return dg.MetadataValue.json(self._json(key, value.value))
-        return value
-
-    def tag(self, key: str, value: str) -> str:
-        return value if key == _DATA_VERSION else self._words(key, value)
-
-    def optional(self, text: str | None) -> str | None:
-        return None if text is None else self._words("", text)
-
-    def _words(self, key: str, text: str) -> str:
-        return self.references.new_text(key, text) or self.references.new_words(text)
-
-    def _json(self, key: str, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._words(key, value)
-        if isinstance(value, Mapping):
-            return {name: self._json(str(name), one) for name, one in value.items()}
-        if isinstance(value, Sequence):
-            return [self._json(key, one) for one in value]
-        return value

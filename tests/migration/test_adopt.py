@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store import adopt as adopting
+from genid_dagster_adapter.store import adoption_plan
 from genid_dagster_adapter.store.adopt import adopt, undo
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
@@ -59,7 +59,7 @@ def made(tmp_path: Path) -> Builder:
     return Builder(tmp_path / "store")
 
 
-def _adopted(found: adopting.Adoption) -> dict[str, str]:
+def _adopted(found: adoption_plan.Adoption) -> dict[str, str]:
     return {one.gen_id: one.adopted_from for one in found.taken}
 
 

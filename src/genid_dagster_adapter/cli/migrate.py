@@ -1,4 +1,4 @@
-"""`genid store adopt|migrate|rollback|finalize|sync-partitions`: the verbs that change a store."""
+"""`genid store migrate|rollback|finalize|sync-partitions`: move a store to v1 ids, and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
-    print_table,
     progress_bar,
 )
 from genid_dagster_adapter.errors import AdapterError, Problem
@@ -22,10 +21,9 @@ from genid_dagster_adapter.store.layout import DataRoot
 if TYPE_CHECKING:
     import dagster as dg
 
-    from genid_dagster_adapter.store.adopt import Adoption
     from genid_dagster_adapter.store.migration.planfile import Plan
 
-_SHOWN: Final = 20  # keys or skipped members that are printed for people
+_SHOWN: Final = 20  # keys that are printed for people
 
 
 @click.command()
@@ -273,60 +271,3 @@ def _print_dagster(dagster: list[dict[str, Any]] | None, *, no_dagster: bool) ->
                 f"Dagster's records {way}: {one['events']} materializations, "
                 f"{one['added']} keys added, {one['deleted']} deleted"
             )
-
-
-@click.command()
-@data_root_option
-@click.option("--cohort-id", help="Only the members of this cohort (default: of every cohort).")
-@click.option("--dry-run", is_flag=True, help="Say what would be adopted; write nothing.")
-@click.option("--undo", is_flag=True, help="Take the last adoption back.")
-@json_option
-def adopt(
-    *,
-    root: DataRoot, cohort_id: str | None, dry_run: bool, undo: bool, as_json: bool
-) -> int:  # fmt: skip
-    """Give members with deterministic ids the content that the store has of their task.
-
-    The content is hard-linked, and nothing is renamed, generated or deleted.
-    """
-    from genid_dagster_adapter.store import adopt as adopting
-
-    if undo and (cohort_id is not None or dry_run):
-        raise click.UsageError("--undo takes the last adoption back whole: give it alone")
-    if undo:
-        undone = adopting.undo(root)
-        if as_json:
-            print_json({"undone": undone})
-        else:
-            click.echo(f"taken back: {len(undone)} members have no content any more")
-        return 0
-    with progress_bar("adopting") as progress:
-        adoption = adopting.adopt(root, cohort_id=cohort_id, dry_run=dry_run, progress=progress)
-    if as_json:
-        print_json(_adoption_record(adoption, dry_run=dry_run))
-    else:
-        _print_adoption(adoption, dry_run=dry_run)
-    return 0
-
-
-def _adoption_record(adoption: Adoption, *, dry_run: bool) -> dict[str, Any]:
-    from attrs import asdict
-
-    return {
-        "dry_run": dry_run,
-        "adoption": adoption.adoption_id,
-        "adopted": [asdict(one) for one in adoption.taken],
-        "skipped": [asdict(one) for one in adoption.skipped],
-    }
-
-
-def _print_adoption(adoption: Adoption, *, dry_run: bool) -> None:
-    words = "would be adopted" if dry_run else "adopted"
-    click.echo(f"{words}: {len(adoption.taken)} members get content that is there under another id")
-    rows = [(one.stage, one.gen_id, one.adopted_from) for one in adoption.taken[:_SHOWN]]
-    if rows:
-        print_table(("stage", "member", "from"), rows)
-    for one in adoption.skipped[:_SHOWN]:
-        click.echo(f"not adopted: {one.stage} {one.gen_id}: {one.reason}")
-    if adoption.taken and not dry_run:
-        click.echo("`genid store adopt --undo` takes this back")

@@ -35,7 +35,7 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
 @click.group(
     cls=LazyGroup,
     lazy={
-        "adopt": ("migrate:adopt", "Give deterministic members the content their task has."),
+        "adopt": ("adopt:adopt", "Give deterministic members the content their task has."),
         "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
         "finalize": ("migrate:finalize", "End a migration: it cannot be rolled back after this."),
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),

@@ -303,7 +303,7 @@ def test_metadata_is_made_in_place_where_a_folder_cannot_be_moved_there(
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), source)
 
     with monkeypatch.context() as patch:
-        patch.setattr(membership.os, "rename", fail)
+        patch.setattr(os, "rename", fail)
         report = built(root, ON)
     for row in report.plan.rows:
         assert row.gen_id == metadata(root, row.stage, row.gen_id)["gen_id"]

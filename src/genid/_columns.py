@@ -91,10 +91,9 @@ def _merged(parts: list[Any]) -> Iterator[Any]:
         if isinstance(part, str):
             constant += part
             continue
-        if constant:
-            yield constant
-        constant = ""
+        yield constant
         yield part
+        constant = ""
     yield constant
 
 

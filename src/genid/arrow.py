@@ -67,7 +67,7 @@ def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
         raise ColumnError.of("gen_id column", column, "is there already", remedy)
     texts = gen_ids(data, stage)
     if isinstance(data, pa.RecordBatch):
-        return data.append_column(column, pa.concat_arrays(texts.chunks))
+        return data.append_column(column, texts.combine_chunks())
     return data.append_column(column, texts)
 
 

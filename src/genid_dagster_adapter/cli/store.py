@@ -6,8 +6,6 @@ The verbs that change a store (adopt, migrate, rollback, finalize, sync-partitio
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from genid_dagster_adapter.cli import LazyGroup
+from genid_dagster_adapter.cli._instance import partition_keys
 from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
@@ -23,7 +22,7 @@ from genid_dagster_adapter.cli._output import (
     progress_bar,
 )
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
+from genid_dagster_adapter.store.layout import DataRoot, write_atomic
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.store.audit import Audit
@@ -202,23 +201,9 @@ def _audit(root: DataRoot) -> Audit:
         )
         raise AdapterError("this is no data root", [problem])
     with fresh_index(root) as index:
-        partitions = _partitions(root)
+        partitions = partition_keys(root)
         with progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
-
-
-def _partitions(root: DataRoot) -> dict[str, list[str]] | None:
-    """Return the registered partition keys by stage; None where there is no instance to ask."""
-    likely = bool(os.environ.get("DAGSTER_HOME")) or (root.own / "dagster").is_dir()
-    if not likely or importlib.util.find_spec("dagster") is None:
-        return None
-    from genid_dagster_adapter.instance import has_instance, open_instance
-    from genid_dagster_adapter.partitions import registered
-
-    if not has_instance(root):
-        return None
-    with open_instance(root) as instance:
-        return {stage: registered(instance, stage) for stage in STAGES}
 
 
 def _print_audit(result: Audit) -> None:

@@ -59,7 +59,8 @@ def _read(root: str, stage: str, name: str) -> tuple[Generation, Stamp]:
     """Read one metadata file together with the stamp under which it was read."""
     where = f"gens/{stage}/{name}/{METADATA}"
     try:
-        descriptor = os.open(f"{root}/{where}", os.O_RDONLY | os.O_CLOEXEC)
+        # a pipe in the file's place would never open; a file knows no O_NONBLOCK
+        descriptor = os.open(f"{root}/{where}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         return unreadable(stage, name, where, error), _stamp_of_unreadable(root, where)
     try:

@@ -169,6 +169,17 @@ def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
     return True
 
 
+def read_at_once(path: str | Path) -> bytes:
+    """Return a file's bytes. A pipe in its place gives none, rather than being waited for.
+    OSError: it cannot be read."""
+    with open(path, "rb", opener=_without_waiting) as file:
+        return file.read() or b""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # files know no O_NONBLOCK
+
+
 def sync_folder(path: Path) -> None:
     """Bring a folder's entries to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment, read_at_once
 
 _COLUMNS: Final = ["stage", "gen_id"]
 
@@ -41,7 +41,7 @@ def read_memberships(root: DataRoot) -> Memberships:
         path = root.membership(cohort)
         where = root.relative(path)
         try:
-            text = path.read_bytes().decode("utf-8")
+            text = read_at_once(path).decode("utf-8")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as error:

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from genid_dagster_adapter.errors import NO_VALUE, Problem
 from genid_dagster_adapter.store import findings
-from genid_dagster_adapter.store.layout import METADATA, DataRoot
+from genid_dagster_adapter.store.layout import METADATA, DataRoot, read_at_once
 
 #: What an absent replicate is read as where a number is needed: the first of its task.
 ABSENT_REPLICATE: Final = 1
@@ -96,7 +96,7 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     path = root.generation(stage, gen_id) / METADATA
     where = root.relative(path)
     try:
-        data = path.read_bytes()
+        data = read_at_once(path)
     except (FileNotFoundError, NotADirectoryError):
         return _unread(stage, gen_id, flaw(where, findings.METADATA_MISSING))
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import Final
 
 from genid import ParseError, parse_id
 from genid_dagster_adapter.store import findings
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment, read_at_once
 from genid_dagster_adapter.store.migration.planfile import Record
 from genid_dagster_adapter.store.migration.references import (
     IdMapping,
@@ -119,7 +119,7 @@ def _change(root: DataRoot, path: Path, new: Callable[[bytes], bytes]) -> Record
     """
     place = root.relative(path)
     try:
-        data = path.read_bytes()
+        data = read_at_once(path)
         if new(data) == data:
             return None
     except FileNotFoundError:

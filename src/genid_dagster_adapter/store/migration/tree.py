@@ -69,7 +69,8 @@ def digest(data: bytes) -> tuple[int, str]:
 
 def read_bytes(path: str) -> bytes:
     """Return a file's bytes. OSError: it cannot be read."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
+    descriptor = os.open(path, flags)
     try:
         return read_all(descriptor, os.fstat(descriptor).st_size)
     finally:

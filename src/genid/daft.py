@@ -1,0 +1,37 @@
+"""Ids for a Daft data frame, on one machine or on a Ray cluster (the extra `daft`).
+
+The engine cuts the data into batches and sends them to its workers; each batch goes through
+`genid.arrow`. The same code runs on either runner.
+"""
+
+from typing import Any
+
+import daft
+import pyarrow as pa
+
+from genid._signature import Signature, optional_of, rules_of
+from genid.arrow import gen_ids
+from genid.errors import ColumnError
+
+
+def add_gen_id(
+    frame: daft.DataFrame, stage: type[Signature[Any]], *, column: str = "gen_id"
+) -> daft.DataFrame:
+    """Return the lazy frame with a further column of v1 ids.
+
+    Raises:
+        ColumnError: `column` is there already; and when the frame is computed, wrapped by the
+            engine, whatever `genid.arrow.gen_ids` raises. Rows are numbered within a batch.
+    """
+    if column in frame.column_names:
+        remedy = "drop it, or name another column"
+        raise ColumnError.of("gen_id column", column, "is there already", remedy)
+    optional = optional_of(stage)
+    names = [n for n in rules_of(stage) if n in frame.column_names or n not in optional]
+
+    def ids(*values: daft.Series) -> pa.Array:
+        columns = dict(zip(names, (series.to_arrow() for series in values), strict=True))
+        return gen_ids(pa.table(columns), stage).combine_chunks()
+
+    derive = daft.func.batch(return_dtype=daft.DataType.string())(ids)
+    return frame.with_column(column, derive(*(frame[name] for name in names)))

@@ -5,6 +5,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 WORKERS ?= 2
 
+# The tests write many small files: below a folder in memory where the system offers one.
+define pytest
+@scratch=$$(mktemp -d -p /dev/shm genid.XXXX 2>/dev/null || mktemp -d); \
+  trap 'rm -rf "$$scratch"' EXIT; \
+  TMPDIR="$$scratch" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1)
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-lowest test-engines lint types docs bench bench-short bench-long fixtures constraints clean
 
@@ -31,11 +38,11 @@ demo: $(VENV)/.demo ## build the example cohort flag off, then on, then once mor
 
 test: $(VENV)/.test lint ## everything CI runs: linters, types, contracts, tests, short benchmarks, docs
 	@if command -v npm >/dev/null; then npm install --prefix build/node --no-package-lock --no-audit --no-fund --silent @noble/hashes || true; fi
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(call pytest)
 	$(MAKE) --no-print-directory docs bench-short
 
 test-long: $(VENV)/.test ## the long forms: more examples, every kill point, every Python, mutation
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --long
+	$(call pytest,--long)
 	$(MAKE) --no-print-directory test-lowest
 	@$(PIP) install -c constraints.txt -e '.[mutation]'
 	$(BIN)/python tests/mutation.py

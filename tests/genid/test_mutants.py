@@ -1,22 +1,32 @@
 """What mutation testing found unguarded: small contracts that no other test would miss."""
 
-from typing import Any
+from typing import Any, NewType
 
 import attrs
 import pytest
 
 from genid import (
+    PHASE_1,
+    V1,
+    DeclarationError,
     Difference,
     Draft,
     DraftId,
     Essay,
     Explanation,
     ParsedId,
+    ParseError,
     Problem,
+    Signature,
     SignatureError,
+    is_gen_id,
     normalize_component,
+    parse_v1,
 )
+from genid import _signature as registry
 from genid.errors import shown
+
+RevisionId = NewType("RevisionId", str)
 
 
 @pytest.mark.parametrize("record", [Difference, Explanation, ParsedId, Problem])
@@ -72,3 +82,62 @@ def test_only_a_known_letter_and_an_underscore_claim_a_stage(parent: str, templa
     to be folded on the way."""
     essay = Essay(parent_gen_id=DraftId(parent), template_id=template, replicate=1)
     assert (parent, "t") == (essay.parent_gen_id, essay.template_id)
+
+
+@pytest.mark.parametrize("first", ["-", "!", "/", " ", ".", "i", "8"])
+def test_the_first_character_of_a_suffix_is_looked_at(first: str) -> None:
+    """A suffix that begins with no digit from 0 to 7 is refused, not looked up."""
+    text = f"d_{first}pkyzevzpngrcb4vm9d9j2b1mk"
+    assert not is_gen_id(text)
+    with pytest.raises(ParseError):
+        parse_v1(text)
+
+
+@pytest.mark.parametrize("one", [V1, PHASE_1])
+def test_schemes_cannot_be_changed(one: Any) -> None:
+    """A scheme is one object for everybody: no attribute can be set on it."""
+    with pytest.raises(AttributeError):
+        one.salt = "x"
+
+
+def test_an_absent_field_does_not_hide_a_bad_one_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fields behind an optional one that is absent are checked like any other."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+    class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+        editor_id: str
+        style: str | None = None
+        publisher_id: str
+        replicate: int
+
+    with pytest.raises(SignatureError) as refused:
+        Revision(editor_id="Ed", publisher_id="a b", replicate=0)
+    assert ["revision.publisher_id", "revision.replicate"] == [
+        problem.place for problem in refused.value.problems
+    ]
+
+
+def test_a_taken_name_is_told_by_its_letters() -> None:
+    """A stage that is named like another one is refused, whichever object holds the name."""
+    with pytest.raises(DeclarationError, match="is defined already"):
+
+        class _Again(Signature[RevisionId], stage="".join(["dra", "ft"]), prefix="r"):
+            editor_id: str
+            replicate: int
+
+
+def test_a_number_is_a_field_as_the_replicate_alone() -> None:
+    """An `int` under any other name, before or behind it in the alphabet, has no rule."""
+    with pytest.raises(DeclarationError) as refused:
+
+        class _Counted(Signature[RevisionId], stage="revision", prefix="r"):
+            editor_id: str
+            amount: int
+            volume: int
+            replicate: int
+
+    assert ["amount", "volume"] == [
+        problem.place.rpartition(".")[2] for problem in refused.value.problems
+    ]

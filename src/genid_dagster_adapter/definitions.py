@@ -6,6 +6,7 @@ result merges into any project.
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def build_definitions(
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
     build_observer: BuildObserver | None = None,
     observer: Callable[[Outcome], None] | None = None,
+    stop: threading.Event | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dg.Definitions:
     """Return the cohort assets, their checks and a job; with `generate` the stage assets and their
@@ -50,7 +52,7 @@ def build_definitions(
     a project's others. `automation` is the state in which the sensor starts: generations are paid
     for, so it is "stopped" unless the host says otherwise. `executor=None` leaves the choice to the
     project that these definitions are merged into (each step of another executor imports Dagster
-    anew).
+    anew). `build_observer`, `observer` and `stop` are for a caller in the run's own process.
 
     AdapterError: no data root is given, or a variable of the rollout is not understood.
     """
@@ -78,6 +80,7 @@ def build_definitions(
             concurrency=concurrency,
             code_version=code_version,
             observer=observer,
+            stop=stop,
         )
     )
     checks = build_cohort_checks(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
+from filelock import FileLock
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside
@@ -49,7 +50,12 @@ def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg
     except OSError as error:
         message = "make the data root writable, or set DAGSTER_HOME"
         raise _refused(str(folder), error.strerror or str(error), message) from error
-    return dg.DagsterInstance.from_config(str(folder))
+    with FileLock(folder / "opening.lock"):  # Dagster's own first opening is safe for one process
+        instance = dg.DagsterInstance.from_config(str(folder))
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("")
+        instance.all_instigator_state()
+    return instance
 
 
 def _refused(where: str, value: str, remedy: str) -> AdapterError:

@@ -7,6 +7,7 @@ that Dagster has no record of are taken along, which records them as reused.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 import dagster as dg
@@ -63,6 +64,7 @@ def run_members(
     members = read_membership(root, cohort_id)
     work = plan_work(root, members, retry_failed=retry_failed, max_calls=max_calls)
     outcomes: list[Outcome] = []
+    stop = threading.Event()
     total = len(work.todo)
 
     def observe(outcome: Outcome) -> None:
@@ -77,22 +79,48 @@ def run_members(
         partition_prefix=partition_prefix,
         concurrency=concurrency,
         observer=observe,
+        stop=stop,
         environ=os.environ,
     )
     config = {"concurrency": concurrency, "pay_again": retry_failed}
-    interrupted = False
-    with open_instance(root) as instance:
-        register_members(instance, root, cohort_id, prefix=partition_prefix)
-        try:
+
+    def materialize() -> None:
+        with open_instance(root) as instance:
+            register_members(instance, root, cohort_id, prefix=partition_prefix)
             for stage in STAGES:
                 key = dg.AssetKey([*key_prefix, stage_asset_name(stage)])
                 for keys in _ranges(instance, root, stage, work, key=key, prefix=partition_prefix):
-                    materialize_range(
-                        definitions, stage, instance, keys, config, key_prefix=key_prefix
-                    )
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            interrupted = True
-    return Done(outcomes=tuple(outcomes), workload=work, interrupted=interrupted)
+                    if not stop.is_set():
+                        materialize_range(
+                            definitions, stage, instance, keys, config, key_prefix=key_prefix
+                        )
+
+    _until_interrupted(materialize, stop)
+    return Done(outcomes=tuple(outcomes), workload=work, interrupted=stop.is_set())
+
+
+def _until_interrupted(work: Callable[[], None], stop: threading.Event) -> None:
+    """Do the work in another thread, since Dagster takes the signals of the main one for itself and
+    may lose one between two steps; set `stop` at the first interrupt, pass on the second."""
+    raised: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=target, name="genid-run", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            if stop.is_set():
+                raise
+            stop.set()
+    if raised:
+        raise raised[0]
 
 
 def _ranges(

@@ -5,6 +5,7 @@ a kill costs only what it hits. Content that is there is recorded as reused; the
 not called for it. Paths, parents, claims and writing are `generation`'s.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,13 @@ def build_stage_assets(
     concurrency: int = CONCURRENCY,
     code_version: str = "1",
     observer: Callable[[Outcome], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> list[dg.AssetsDefinition]:
     """Return `draft_generation`, `essay_generation` and `evaluation_generation`.
 
     `generate` is the host's callable; it is called from `concurrency` threads at once, in one run.
     `observer` sees each outcome, in the run's own process, right after Dagster recorded it.
+    Once `stop` is set no other call begins, and what was not begun stays missing.
     """
 
     def build(stage: str) -> dg.AssetsDefinition:
@@ -80,6 +83,7 @@ def build_stage_assets(
                 generator=generate,
                 provider_models=provider_models(root) if provider_models else {},
                 pay_again=config.pay_again,
+                stop=stop or threading.Event(),
             )
             report = _Report(context, root, observer)
             limit = config.concurrency or concurrency

@@ -1,7 +1,8 @@
 """Make many generations at once, a limited number at a time, each reported as it finishes.
 
-Interruptible: whatever is raised in the calling thread (Ctrl-C, a run that is terminated) lets the
-calls in flight finish, since they are paid for, reports them, starts no other, and is raised again.
+Interruptible: where the maker's `stop` is set, no other call begins; whatever is raised in the
+calling thread (a run that is terminated) sets it. Either way the calls in flight finish, since they
+are paid for, and are reported; what was raised is raised again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def make_all(
         _draining(maker, running, report),
     ):
         while True:
-            while len(running) < concurrency and (gen_id := next(todo, None)) is not None:
+            while len(running) < concurrency and not maker.stop.is_set():
+                gen_id = next(todo, None)
+                if gen_id is None:
+                    break
                 running.add(pool.submit(maker.make, stage, gen_id))
             if not running:
                 return

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-from attrs import frozen
+from typing import Any, Final, NamedTuple
 
 from genid_dagster_adapter.store.expected import Ancestor, ancestor, judge
 from genid_dagster_adapter.store.index_rows import row_of
@@ -29,9 +27,9 @@ TICK_NS: Final = 50_000_000
 _LAST: Final = STAGES[-1]
 
 
-@frozen(kw_only=True, slots=False)
-class Judged:
-    """One generation as the index will hold it, and what its children need to know of it."""
+class Judged(NamedTuple):
+    """One generation as the index will hold it, and what its children need to know of it. A tuple,
+    because it goes from process to process."""
 
     row: tuple[Any, ...]
     previous: tuple[str, ...]
@@ -49,9 +47,9 @@ def read_and_judge(root: str, stage: str, names: Sequence[str], above: Above) ->
 def _judged(generation: Generation, stamp: Stamp, above: Above) -> Judged:
     verdict = judge(generation, above(generation.parent_gen_id))
     return Judged(
-        row=row_of(generation, verdict, stamp),
-        previous=generation.previous_gen_ids,
-        ancestor=None if generation.stage == _LAST else ancestor(generation, verdict),
+        row_of(generation, verdict, stamp),
+        generation.previous_gen_ids,
+        None if generation.stage == _LAST else ancestor(generation, verdict),
     )
 
 

@@ -104,8 +104,7 @@ def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     for stage in STAGES:
         query = "SELECT gen_id, changed_ns, size, inode FROM generation WHERE stage = ?"
         known = {row[0]: row for row in connection.execute(query, (stage,))}
-        changed = _walk(root, stage, known, changes)
-        changes.changed[stage] = sorted(changed)
+        changes.changed[stage] = _walk(root, stage, known, changes)
         changes.removed[stage] = sorted(known)
     changes.stray.sort()
     return changes

@@ -67,13 +67,15 @@ def generation_sensor(
 ) -> dg.AutomationConditionSensorDefinition:
     """Return the sensor that evaluates the conditions every `interval` seconds.
 
-    It starts stopped unless `running`: generations are paid for, so a host switches it on.
+    It starts stopped unless `running`: generations are paid for, so a host switches it on. It asks
+    for runs, not for backfills: a backfill reaches the same runs up to half a minute later.
     """
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
     return dg.AutomationConditionSensorDefinition(
         name,
         target=dg.AssetSelection.assets(*keys),
         use_user_code_server=True,
+        emit_backfills=False,
         default_status=status,
         minimum_interval_seconds=interval,
     )

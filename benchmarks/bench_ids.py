@@ -110,6 +110,7 @@ def _case(
         bound=bound,
         items=_COUNT,
         rounds=rounds,
+        clock="cpu",
     )
 
 
@@ -128,16 +129,15 @@ def _by_rfc8785() -> Callable[[list[Cell]], None]:
 
 def _by_typeid() -> Callable[[list[Cell]], None]:
     try:
-        import uuid_utils
         from typeid import TypeID
     except ImportError as error:
         raise Skipped("typeid-python is not installed") from error
-    namespace = uuid_utils.UUID(int=_NAMESPACE.int)
+    from_uuid: Callable[..., object] = TypeID.from_uuid
 
     def peer(cells: list[Cell]) -> None:
         for combo, template, model, replicate in cells:
             name = f"{combo}|{template}|{model}|{replicate}"
-            str(TypeID.from_uuid(uuid_utils.uuid5(namespace, name), "d"))
+            str(from_uuid(uuid.uuid5(_NAMESPACE, name), "d"))
 
     return peer
 
@@ -150,7 +150,7 @@ def _by_dask() -> Callable[[list[Cell]], None]:
 
     def peer(cells: list[Cell]) -> None:
         for cell in cells:
-            tokenize(*cell)
+            tokenize(named(cell))
 
     return peer
 
@@ -163,6 +163,6 @@ def _by_joblib() -> Callable[[list[Cell]], None]:
 
     def peer(cells: list[Cell]) -> None:
         for cell in cells:
-            joblib.hash(cell)
+            joblib.hash(named(cell))
 
     return peer

@@ -1,17 +1,14 @@
 """A signature's canonical bytes: one JSON object by RFC 8785 (SPEC 2)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from genid._rules import COMPONENT_MAX, SETTLED, Rule
 
 FORMAT = 1  # SPEC 2.2: the number of this format, inside the bytes
 
 
-@attrs.frozen(kw_only=True)
-class Member:
+class Member(NamedTuple):
     """One field's place in the canonical text: what stands around its value.
 
     `before` and `after` belong to the fixed members and stay where the field is absent.
@@ -50,7 +47,7 @@ def layout(stage: str, names: Iterable[str]) -> tuple[Member, ...]:
             lead, trail = (f'"{name}":', ",") if first else (f',"{name}":', "")
             members.append(Member(name=name, before=fixed, lead=lead, trail=trail, after=""))
             fixed = ""
-    return (*members[:-1], attrs.evolve(members[-1], after=fixed + "}"))
+    return (*members[:-1], members[-1]._replace(after=fixed + "}"))
 
 
 def written(value: str | int | None) -> str:

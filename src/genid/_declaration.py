@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 import attrs
 
@@ -15,9 +15,8 @@ _FIELD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _TAKEN = frozenset({"genid", "stage", "prefix", "id_type", "fields", "reference"})
 
 
-@attrs.frozen(kw_only=True)
-class Declared:
-    """A stage that is defined already."""
+class Declared(Protocol):
+    """A stage that is defined already: its class."""
 
     stage: str
     prefix: str

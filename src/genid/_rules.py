@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable
-
-import attrs
+from typing import NamedTuple
 
 from genid.errors import SignatureError
 
@@ -98,8 +97,7 @@ def _check_characters(place: str, value: object, text: str) -> None:
         raise SignatureError.of(place, value, f"has {len(text)} characters", _REMEDY)
 
 
-@attrs.frozen(kw_only=True)
-class Rule:
+class Rule(NamedTuple):
     """How one kind of field is checked, and how it is written around its value `{0}`.
 
     `settled` is a Python expression over the value `{0}`: true only where nothing is left to
@@ -109,8 +107,8 @@ class Rule:
 
     written: str
     settled: str
-    parent_prefix: str | None = None  # of the stage that a reference is to
     normalize: Callable[[str, object], object]
+    parent_prefix: str | None = None  # of the stage that a reference is to
 
 
 COMPONENT = Rule(written='"{0}"', settled="type({0}) is str and {0}", normalize=component)

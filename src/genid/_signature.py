@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 import attrs
 
 from genid._canonical import canonical_text, settled_canonical
-from genid._declaration import Declared, declared_rules
+from genid._declaration import declared_rules
 from genid._rules import ABSENT, Rule, reference_rule
 from genid.errors import Problem, SignatureError
 
@@ -55,10 +55,7 @@ class Signature(Generic[IdT]):
         super().__init_subclass__()
         attrs.frozen(kw_only=True, slots=False)(cls)  # slots would cost a fifth of a construction
         cls.stage, cls.prefix = stage, prefix
-        known = [
-            Declared(stage=other.stage, prefix=other.prefix, id_type=other.id_type)
-            for other in _registered.values()
-        ]
+        known = list(_registered.values())
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
         cls._settled = _settled(cls)
         _registered[stage] = cls

@@ -84,7 +84,7 @@ def test_the_sensor_starts_stopped_unless_asked(tmp_path: Path) -> None:
             data_root=tmp_path,
             generate=nobody,
             rollout=Rollout.OFF,
-            automation=automation,  # type: ignore[arg-type]
+            automation=automation,
         )
         (sensor,) = definitions.sensors or ()
         assert isinstance(sensor, dg.SensorDefinition)

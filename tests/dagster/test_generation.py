@@ -259,7 +259,7 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     """A disk that fails after the call costs no text: the error says where it is."""
     root = lay(tmp_path, "draft", "d1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(staging.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -313,7 +313,7 @@ def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
 
     def slow(request: Request) -> str:
         inside.set()
-        assert release.wait(10)
+        assert release.wait(60)
         return "once"
 
     outcomes: list[Outcome] = []
@@ -323,10 +323,10 @@ def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
     ]
     for thread in threads:
         thread.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     release.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(outcome.kind for outcome in outcomes) == ["made", "reused"]
 
 
@@ -365,7 +365,7 @@ def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        barrier.wait(10)
+        barrier.wait(60)
         with lock:
             running[0] -= 1
         return "x"
@@ -403,11 +403,14 @@ def test_an_interrupt_lets_the_calls_in_flight_finish(tmp_path: Path) -> None:
     """What is being paid for is recorded, nothing else begins, and the interrupt goes on."""
     for number in range(8):
         root = lay(tmp_path, "draft", f"d{number}")
-    first = threading.Event()
+    first, second = threading.Event(), threading.Event()
 
     def work(request: Request) -> str:
-        if request.gen_id != "d0":
-            assert first.wait(10)
+        if request.gen_id == "d0":
+            assert second.wait(60)  # both calls are in flight before one of them ends
+        else:
+            second.set()
+            assert first.wait(60)
         return "x"
 
     outcomes: list[Outcome] = []

@@ -25,7 +25,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
     """Four drafts with an essay each, members of one cohort, registered."""
-    members = [("draft", f"d{n}", {}) for n in range(4)]
+    members: list[tuple[str, str, dict[str, object]]] = [("draft", f"d{n}", {}) for n in range(4)]
     essays = [("essay", f"e{n}", {"parent_gen_id": f"d{n}"}) for n in range(4)]
     for stage, gen_id, fields in [*members, *essays]:
         lay(tmp_path, stage, gen_id, **fields)

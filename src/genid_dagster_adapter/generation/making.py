@@ -195,7 +195,7 @@ def recover(root: DataRoot) -> int:
     count = 0
     for stage, gen_id in staged(root):
         with claim(root, stage, gen_id, at_once) as held:
-            if held and roll_forward(root, stage, gen_id):
+            if held and blocked(root) is None and roll_forward(root, stage, gen_id):
                 failures.forget(root, stage, gen_id)
                 count += 1
     return count

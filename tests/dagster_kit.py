@@ -86,6 +86,8 @@ def requested(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict
     """Return the keys of each stage that the automation conditions ask for now."""
     found = dg.evaluate_automation_conditions(definitions, instance)
     return {
-        stage: set(found.get_requested_partitions(dg.AssetKey(f"{stage}_generation")))
+        stage: {
+            str(key) for key in found.get_requested_partitions(dg.AssetKey(f"{stage}_generation"))
+        }
         for stage in ("draft", "essay", "evaluation")
     }

@@ -241,8 +241,8 @@ def _guard_open(switch: Switch, real: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _switched(switch: Switch) -> Iterator[Switch]:
     with (
-        mock.patch.multiple(
-            os, **{name: _guard(switch, getattr(os, name), name) for name in _CHANGES}
+        mock.patch.dict(
+            os.__dict__, {name: _guard(switch, getattr(os, name), name) for name in _CHANGES}
         ),
         mock.patch.object(os, "open", _guard_open(switch, os.open)),
         mock.patch.object(builtins, "open", _guard_open(switch, builtins.open)),

@@ -32,6 +32,7 @@ TIMEOUT = 120.0  # seconds after which a mutant counts as killed: it made someth
 TESTS = (
     "tests/genid", "tests/property/test_round_trip.py", "tests/property/test_reference.py",
     "tests/property/test_injective.py", "tests/property/test_order_free.py",
+    "tests/property/test_grid.py",
     "tests/hardening/test_fuzz_core.py",
 )  # fmt: skip
 #: Of the many replacements of one operator the closest is kept: the others die of the same tests.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -25,7 +26,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
     """Four drafts with an essay each, members of one cohort, registered."""
-    members: list[tuple[str, str, dict[str, object]]] = [("draft", f"d{n}", {}) for n in range(4)]
+    members: list[tuple[str, str, dict[str, Any]]] = [("draft", f"d{n}", {}) for n in range(4)]
     essays = [("essay", f"e{n}", {"parent_gen_id": f"d{n}"}) for n in range(4)]
     for stage, gen_id, fields in [*members, *essays]:
         lay(tmp_path, stage, gen_id, **fields)

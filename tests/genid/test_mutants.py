@@ -1,5 +1,6 @@
 """What mutation testing found unguarded: small contracts that no other test would miss."""
 
+import tracemalloc
 from typing import Any, NewType
 
 import attrs
@@ -14,11 +15,13 @@ from genid import (
     DraftId,
     Essay,
     Explanation,
+    Grid,
     ParsedId,
     ParseError,
     Problem,
     Signature,
     SignatureError,
+    gen_id,
     is_gen_id,
     normalize_component,
     parse_v1,
@@ -141,3 +144,18 @@ def test_a_number_is_a_field_as_the_replicate_alone() -> None:
     assert ["amount", "volume"] == [
         problem.place.rpartition(".")[2] for problem in refused.value.problems
     ]
+
+
+def test_a_grid_of_children_asks_its_parents_one_by_one() -> None:
+    """The first of 64,000 children is there before the second parent is: none is held."""
+    names = [f"x{number}" for number in range(40)]
+    drafts = Grid(Draft, combo_id=names, template_id=names, llm_model_id=names, replicate=[1])
+    essays = Grid(Essay, parent_gen_id=drafts, template_id=["t"], replicate=[1])
+    first = Draft(combo_id="x0", template_id="x0", llm_model_id="x0", replicate=1)
+    child = Essay(parent_gen_id=gen_id(first), template_id="t", replicate=1)
+    tracemalloc.start()
+    assert gen_id(child) == next(iter(essays))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 64_000 == len(essays)
+    assert 500_000 > peak

@@ -172,7 +172,7 @@ def test_without_hard_links_content_is_copied(
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError(95, os.strerror(95))
 
-    monkeypatch.setattr(files.os, "link", refuse)
+    monkeypatch.setattr("os.link", refuse)
     adopt(root)
     mine = root.generation("essay", new[1]) / "parsed.txt"
     theirs = root.generation("essay", old[1]) / "parsed.txt"

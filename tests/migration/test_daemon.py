@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -91,7 +92,11 @@ def _wait(until: Callable[[], bool], tmp_path: Path) -> None:
 
 def _canary(store: Store, number: int) -> str:
     """Add a member that is to be made, and return its id: once it is, the daemon has looked."""
-    task = {"combo_id": "canary", "template_id": "deliberate-v1", "llm_model_id": "m"}
+    task: dict[str, Any] = {
+        "combo_id": "canary",
+        "template_id": "deliberate-v1",
+        "llm_model_id": "m",
+    }
     task |= {"replicate": number}
     gen_id = v1_id("draft", task)
     folder = store.path / "gens" / "draft" / gen_id
@@ -114,7 +119,7 @@ def _is_made(store: Store, gen_id: str) -> bool:
 @pytest.mark.long
 def test_a_live_daemon_generates_nothing_through_it(store: Store, tmp_path: Path) -> None:
     """Before, between and after, it makes the canaries and nothing else."""
-    canaries = []
+    canaries: list[str] = []
     with _daemon(tmp_path):
         for command in (["migrate", "--execute"], ["rollback"], None):
             gen_id = _canary(store, len(canaries) + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def test_keys_and_materializations_follow_and_come_back(
     before = _records(instance, target)
     plan = run.migrate(root)
     mapping = _mapping(plan)
-    expected = {
+    expected: Mapping[str, tuple[set[str], ...]] = {
         stage: tuple({mapping[stage][key] for key in keys} for keys in both)
         for stage, both in before.items()
     }
@@ -184,7 +184,7 @@ def test_stopping_in_the_middle_is_gone_on_with(
     before = _records(instance, Target())
     plan = run.migrate(root)
     mapping = _mapping(plan)
-    expected = {
+    expected: Mapping[str, tuple[set[str], ...]] = {
         stage: tuple({mapping[stage][key] for key in keys} for keys in both)
         for stage, both in before.items()
     }

@@ -69,7 +69,7 @@ def _die_at(record: int, *, written: bool, work: Callable[[], object]) -> Callab
             if last:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        Journal.append = append  # type: ignore[method-assign] - the process is a child of its own
+        Journal.append = append  # type: ignore[method-assign]  # a child process of its own
         work()
 
     return doomed

@@ -14,7 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from benchmarks.harness import Case, Figure, Size, Skipped
+from benchmarks.harness import Case, Clock, Figure, Size, Skipped
 from genid import Draft, canonical_bytes
 
 
@@ -29,8 +29,8 @@ def cases(size: Size) -> Iterator[Case | Figure]:
     if size == "long":
         yield from _long()
         return
-    rows = 1_000_000 if size == "full" else 100_000
-    table = drafts(pa, rows)
+    largest = 1_000_000 if size == "full" else 100_000
+    table = drafts(pa, largest)
     ready = [
         canonical_bytes(Draft(combo_id=c, template_id=t, llm_model_id=m, replicate=r))
         for c, t, m, r in zip(
@@ -38,16 +38,13 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         )
     ]
 
-    def loop() -> None:
-        for data in ready:
-            blake3(data).digest(16)
-
-    def case(name: str, clock: Any, goal: float, bound: float) -> Case:
+    def case(rows: int, of: str, clock: Clock, goal: float, bound: float) -> Case:
+        some, data = table.slice(0, rows), ready[:rows]
         return Case(
-            name=name,
+            name=f"{rows:,} complete ids{of}",
             peer_name="loop of blake3(b).digest(16)",
-            ours=lambda: gen_ids(table, Draft),
-            peer=loop,
+            ours=lambda: gen_ids(some, Draft),
+            peer=lambda: _loop(data),
             better="cost",
             goal=goal,
             bound=bound,
@@ -56,8 +53,16 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             clock=clock,
         )
 
-    yield case(f"{rows:,} complete ids", "wall", 1.0, 1.3)
-    yield case(f"{rows:,} complete ids, time of all cores added up", "cpu", 1.2, 1.6)
+    if size == "full":
+        yield case(10_000, ", all cores added up", "cpu", 1.2, 2)
+        yield case(100_000, ", all cores added up", "cpu", 1.2, 1.6)
+    yield case(largest, ", all cores added up", "cpu", 1.2, 1.6)
+    yield case(largest, "", "wall", 1.0, 1.3)
+
+
+def _loop(ready: list[bytes]) -> None:
+    for data in ready:
+        blake3(data).digest(16)
 
 
 def drafts(pa: Any, rows: int) -> Any:

@@ -15,6 +15,7 @@ from genid_dagster_adapter.cohort.membership import Member, read_membership
 from genid_dagster_adapter.cohort.records import Row
 from genid_dagster_adapter.cohort.selection import CohortMode, read_selection
 from genid_dagster_adapter.cohort.tables import read_tables
+from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.partition_pruning import unowned
 from genid_dagster_adapter.partitions import registered
 from genid_dagster_adapter.repeats import find_repeats
@@ -124,12 +125,21 @@ def _partition_findings(
         for stage, gen_id in members
         if gen_id not in keys[stage]
     ]
-    extra = [
+    return [*missing, *_unowned_findings(instance, root, prefix)]
+
+
+def _unowned_findings(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> list[str]:
+    """Return the keys that no cohort names, or why nobody can tell: the cohort that was built is
+    not at fault where another one's membership is damaged."""
+    try:
+        found = unowned(instance, root, prefix=prefix)
+    except AdapterError as error:
+        return [f"{error.summary}: {problem}" for problem in error.problems]
+    return [
         f"{stage} {key} is no cohort's member: `genid store sync-partitions --prune` deletes it"
-        for stage, found in unowned(instance, root, prefix=prefix).items()
-        for key in found
+        for stage, keys in found.items()
+        for key in keys
     ]
-    return [*missing, *extra]
 
 
 def _result(

@@ -212,3 +212,16 @@ def test_a_partition_of_nobody_is_a_warning_with_the_command_that_prunes(
     text = str(checks(result)["partitions_are_members"].metadata["members"].value)
     assert "stray" in text
     assert "sync-partitions --prune" in text
+
+
+def test_a_damaged_cohort_elsewhere_does_not_fail_this_one(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Whose partitions are whose cannot be told then, and the check says why."""
+    damaged = root.membership("damaged")
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("no membership\n")
+    result = build(root, instance)
+    assert result.success
+    text = str(checks(result)["partitions_are_members"].metadata["members"].value)
+    assert "cohorts/damaged/membership.csv" in text

@@ -16,7 +16,7 @@ from datafusion import functions as sql
 from genid._digest import DIGEST_BYTES, digest
 from genid._text import ALPHABET, SUFFIX_LENGTH
 
-ROWS = 2**18  # that are worked on at once: what bounds the memory
+ROWS = 2**17  # that are worked on at once: what bounds the memory
 _FEW = 4096  # a query costs a millisecond or two, in which a loop has hashed so many
 _PIECE = 2**14  # rows that one thread takes at once
 
@@ -45,7 +45,7 @@ def _by_engine(canonical: pa.StringArray) -> Words:
     """Hash on all cores, rows kept in order; return two words of 64 bits a row (SPEC 3)."""
     pieces = pa.record_batch({"text": canonical})
     batches = [pieces.slice(at, _PIECE) for at in range(0, len(canonical), _PIECE)]
-    share = -(-len(batches) // _cores())
+    share = -(-len(batches) // cores())
     shares = [batches[at : at + share] for at in range(0, len(batches), share)]
     frame: DataFrame = _session().create_dataframe(shares)
     hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest")).collect_partitioned()
@@ -64,13 +64,14 @@ def _words(digests: pa.BinaryArray) -> Words:
 @cache
 def _session() -> SessionContext:
     """Return the one engine of this process; nothing but its threads is shared."""
-    config = SessionConfig().with_target_partitions(_cores())
+    config = SessionConfig().with_target_partitions(cores())
     return SessionContext(
         config.set("datafusion.optimizer.enable_round_robin_repartition", "false")
     )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many threads to work in."""
     return cpu_count() or 1
 
 

@@ -81,7 +81,9 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
             parts += [member.before, pc.fill_null(present, ""), member.after]
         else:
             parts += [member.before + lead, texts, trail + member.after]
-    return pc.binary_join_element_wise(*_merged(parts), "")
+    # Arrow's own pool would give these tens of megabytes back and fetch them zeroed each time,
+    # which takes longer than the hashing; the C library keeps them.
+    return pc.binary_join_element_wise(*_merged(parts), "", memory_pool=pa.system_memory_pool())
 
 
 def _merged(parts: list[Any]) -> Iterator[Any]:

@@ -7,12 +7,14 @@ every row; what a single signature refuses is refused here.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genid._bulk import ROWS, ids
+from genid._bulk import ROWS, cores, ids
 from genid._columns import Column, canonical, checked
 from genid._signature import Signature, optional_of, rules_of
 from genid.errors import ColumnError, Problem
@@ -29,14 +31,23 @@ def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
     """
     problems: list[Problem] = []
     texts = []
-    for columns in _slabs(_table(data), stage):
-        problems += (problem for _row, problem in _problems(columns))
-        if not problems:
-            values = {name: column.values for name, column in columns.items()}
-            texts.append(ids(stage.prefix, canonical(stage.stage, values)))
+    with ThreadPoolExecutor(cores()) as pool:
+        for found, text in pool.map(partial(_derived, stage), _slabs(_table(data), stage)):
+            problems += found
+            texts.append(text)
     if problems:
-        raise ColumnError(*problems)
+        raise ColumnError(*dict.fromkeys(problems))  # a column's own fault comes with each slab
     return pa.chunked_array(texts, type=pa.string())
+
+
+def _derived(stage: Stage, slab: tuple[int, pa.Table]) -> tuple[list[Problem], Any]:
+    """Return what is wrong with some rows, or else their ids."""
+    columns = _checked(stage, slab)
+    problems = [problem for _row, problem in _problems(columns)]
+    if problems:
+        return problems, None
+    values = {name: column.values for name, column in columns.items()}
+    return [], ids(stage.prefix, canonical(stage.stage, values))
 
 
 def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
@@ -46,10 +57,10 @@ def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
         ColumnError: with every column that is missing or of another type.
     """
     table = _table(data)
-    found = [found for columns in _slabs(table, stage) for found in _problems(columns)]
+    found = [one for slab in _slabs(table, stage) for one in _problems(_checked(stage, slab))]
     faults = [problem for row, problem in found if row < 0]
     if faults:
-        raise ColumnError(*faults)
+        raise ColumnError(*dict.fromkeys(faults))
     bad = {row for row, _problem in found}
     return pa.array([row in bad for row in range(len(table))], pa.bool_())
 
@@ -120,23 +131,29 @@ def _table(data: Any) -> pa.Table:
     return pa.table(data)
 
 
-def _slabs(table: pa.Table, stage: Stage) -> Iterator[dict[str, Column]]:
-    """Yield the checked columns of some rows at a time."""
+def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
+    """Return the fields' columns of some rows at a time, with the number of the first."""
     optional = optional_of(stage)
     names = [n for n in rules_of(stage) if n in table.column_names or n not in optional]
     _require(table, names)
-    for first in range(0, len(table), ROWS):
-        slab = table.select(names).slice(first, ROWS)
-        yield {
-            name: checked(
-                f"{stage.stage}.{name}",
-                rules_of(stage)[name],
-                _array(slab[name]),
-                first=first,
-                may_be_absent=name in optional,
-            )
-            for name in names
-        }
+    fields = table.select(names)
+    return ((first, fields.slice(first, ROWS)) for first in range(0, len(table), ROWS))
+
+
+def _checked(stage: Stage, slab: tuple[int, pa.Table]) -> dict[str, Column]:
+    """Return the checked columns of some rows."""
+    first, fields = slab
+    optional = optional_of(stage)
+    return {
+        name: checked(
+            f"{stage.stage}.{name}",
+            rules_of(stage)[name],
+            _array(fields[name]),
+            first=first,
+            may_be_absent=name in optional,
+        )
+        for name in fields.column_names
+    }
 
 
 def _array(column: pa.ChunkedArray) -> Any:

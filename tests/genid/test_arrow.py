@@ -101,6 +101,13 @@ def test_frames_with_the_capsule_interface_are_taken() -> None:
     assert EXPECTED == arrow.gen_ids(relation, Draft).to_pylist()
 
 
+def test_a_column_of_the_wrong_type_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many slabs it is worked on in."""
+    monkeypatch.setattr(arrow, "ROWS", 1)
+    assert 1 == len(problems(table(replicate=[1.0, 2.0])))
+    assert 2 == len(problems(table(combo_id=["a b", "c d"])))
+
+
 def test_what_is_no_table_is_refused() -> None:
     """By name, with what would do."""
     assert ["is no table"] == [text[text.index("is no") :][:11] for text in problems([1, 2])]

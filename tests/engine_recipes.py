@@ -3,6 +3,7 @@
 The lines between `# recipe` and `# end` are those of the page; a test compares them.
 """
 
+import os
 import sys
 import tempfile
 from functools import partial
@@ -73,6 +74,7 @@ def with_spark(pattern: str) -> list[str]:
     """Spark maps it over its iterators of batches."""
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # where genid is; else the workers' `python3`
     spark = SparkSession.builder.master("local[2]").getOrCreate()
     # recipe spark
     drafts = spark.read.parquet(pattern)

@@ -1,6 +1,7 @@
 """What every test may ask for. Nothing here touches the network or a folder outside `tmp_path`."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def shared() -> Path:
     if not (folder / "spec" / "vectors.json").is_file():
         pytest.skip(f"no reference files at {folder}; set GENID_SHARED to run this test")
     return folder
+
+
+def pytest_configure() -> None:
+    """Take interrupts as a terminal would send them: a script's background job ignores them, and
+    what is ignored here would be ignored by every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,10 @@ must not be generated is never inside a range. Errors of the assets come out as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import dagster as dg
@@ -48,7 +51,8 @@ def run_job(
     """Run a job with the given config by op; raise what an asset raised."""
     ops = {op: {"config": dict(values)} for op, values in config.items()}
     job = definitions.resolve_job_def(name)
-    return job.execute_in_process(instance=instance, run_config={**_QUIET, "ops": ops})
+    with guarded_signals():
+        return job.execute_in_process(instance=instance, run_config={**_QUIET, "ops": ops})
 
 
 def materialize_range(
@@ -71,3 +75,25 @@ def materialize_range(
         raise_on_error=False,
     )
     return result.success
+
+
+@contextmanager
+def guarded_signals() -> Iterator[None]:
+    """Keep Dagster's handling of signals from reaching the processes that it starts.
+
+    It gives SIGTERM whatever handling SIGINT has. Where SIGINT is ignored (`nohup`, a script's
+    background job) SIGTERM would be too, in its children also, and the log followers that it ends
+    with SIGTERM would not end: each run would wait 30 seconds and fail. A handler that does nothing
+    ignores as well, and is not inherited.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

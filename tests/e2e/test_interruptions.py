@@ -126,3 +126,21 @@ def test_two_runs_at_once_pay_once(root: DataRoot) -> None:
         out, errors = process.communicate(timeout=240)
         assert process.returncode == 0, out + errors
     assert (len(calls(root)), len(set(calls(root))), len(made(root))) == (CALLS, CALLS, MEMBERS)
+
+
+def test_a_run_that_ignores_interrupts_ends_by_itself(root: DataRoot, tmp_path: Path) -> None:
+    """As under `nohup`, or in the background of a script: Dagster's helpers end all the same."""
+    (tmp_path / "go").touch()
+    command = [sys.executable, "-m", "genid_dagster_adapter", "cohort", "run", "--json"]
+    command += ["--data-root", str(root.path), "--cohort-id", "c"]
+    command += ["--generate", f"{tmp_path / 'host.py'}:make"]
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        env={**os.environ, "HOST_FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert CALLS == len((tmp_path / "calls").read_text().split())

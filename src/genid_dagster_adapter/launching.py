@@ -51,7 +51,7 @@ def run_job(
     """Run a job with the given config by op; raise what an asset raised."""
     ops = {op: {"config": dict(values)} for op, values in config.items()}
     job = definitions.resolve_job_def(name)
-    with guarded_signals():
+    with restored_sigterm():
         return job.execute_in_process(instance=instance, run_config={**_QUIET, "ops": ops})
 
 
@@ -78,22 +78,18 @@ def materialize_range(
 
 
 @contextmanager
-def guarded_signals() -> Iterator[None]:
-    """Keep Dagster's handling of signals from reaching the processes that it starts.
+def restored_sigterm() -> Iterator[None]:
+    """Give SIGTERM back its handling when Dagster is done.
 
-    It gives SIGTERM whatever handling SIGINT has. Where SIGINT is ignored (`nohup`, a script's
-    background job) SIGTERM would be too, in its children also, and the log followers that it ends
-    with SIGTERM would not end: each run would wait 30 seconds and fail. A handler that does nothing
-    ignores as well, and is not inherited.
+    Dagster leaves it with whatever handling SIGINT has. Where SIGINT is ignored (a script's job in
+    the background) SIGTERM would be from then on, in child processes too, and the log followers
+    that Dagster ends with SIGTERM would not end: the next run would wait 30 seconds and fail.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if before[signal.SIGINT] is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: None)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)

@@ -24,7 +24,7 @@ from genid_dagster_adapter.generation import (
     recover,
 )
 from genid_dagster_adapter.instance import open_instance
-from genid_dagster_adapter.launching import guarded_signals, key_ranges, materialize_range
+from genid_dagster_adapter.launching import key_ranges, materialize_range
 from genid_dagster_adapter.partitions import registered
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.stage_assets import stage_asset_name
@@ -95,8 +95,7 @@ def run_members(
                             definitions, stage, instance, keys, config, key_prefix=key_prefix
                         )
 
-    with guarded_signals():
-        _until_interrupted(materialize, stop)
+    _until_interrupted(materialize, stop)
     return Done(outcomes=tuple(outcomes), workload=work, interrupted=stop.is_set())
 
 

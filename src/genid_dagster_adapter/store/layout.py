@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -200,7 +199,7 @@ def _create_without_links(path: Path, data: bytes) -> bool:
 
 @contextlib.contextmanager
 def _temporary_beside(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-WIDTH, BAR, GAP, LEFT = 720, 18, 8, 220
+WIDTH, BAR, GAP, LEFT = 840, 18, 8, 340
 STYLE = """
 text { font: 13px sans-serif; fill: currentColor }
 .ours { fill: #2f6fde } .peer { fill: #9aa4b2 } .limit { fill: #d08a1d }
@@ -63,7 +63,7 @@ def _one_id(results: list[dict[str, Any]]) -> Iterator[Bar]:
 def _columns(results: list[dict[str, Any]]) -> Iterator[Bar]:
     for case in results:
         if case["topic"] == "columns" and case["ours"] is not None:
-            yield f"genid, {case['name']}"[:36], "ours", case["ours"]
+            yield f"genid, {case['name']}", "ours", case["ours"]
             yield case["peer_name"], "peer", case["peer"]
 
 

@@ -5,7 +5,6 @@ on all cores; NumPy writes the texts in a tenth. Both belong to the extra `arrow
 """
 
 from functools import cache
-from os import cpu_count
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,8 @@ def _session() -> SessionContext:
 
 def cores() -> int:
     """Return how many threads to work in."""
-    return cpu_count() or 1
+    count: int = pa.cpu_count()
+    return count
 
 
 def _texts(prefix: str, words: Words) -> pa.StringArray:

@@ -5,11 +5,12 @@ on all cores; NumPy writes the texts in a tenth. Both belong to the extra `arrow
 """
 
 from functools import cache
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datafusion import DataFrame, SessionConfig, SessionContext, col
+from datafusion import SessionConfig, SessionContext, col
 from datafusion import functions as sql
 
 from genid._digest import DIGEST_BYTES, digest
@@ -24,6 +25,8 @@ _PAIRS = np.frombuffer(
 )
 _VERSION_KEPT, _VERSION = np.uint64(2**64 - 1 - (0xF << 12)), np.uint64(8 << 12)
 _VARIANT_KEPT, _VARIANT = np.uint64(2**62 - 1), np.uint64(0b10 << 62)
+
+_numbers = count()  # names for what the engine is given, from whichever thread
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -46,9 +49,14 @@ def _by_engine(canonical: pa.StringArray) -> Words:
     batches = [pieces.slice(at, _PIECE) for at in range(0, len(canonical), _PIECE)]
     share = -(-len(batches) // cores())
     shares = [batches[at : at + share] for at in range(0, len(batches), share)]
-    frame: DataFrame = _session().create_dataframe(shares)
-    hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest")).collect_partitioned()
-    words = [_words(batch.column(0)) for partition in hashed for batch in partition]
+    name = f"texts_{next(_numbers)}"
+    try:
+        frame = _session().create_dataframe(shares, name=name)
+        hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest"))
+        partitions = hashed.collect_partitioned()
+    finally:
+        _session().deregister_table(name)  # which would hold the texts for good
+    words = [_words(batch.column(0)) for partition in partitions for batch in partition]
     return np.concatenate(words)
 
 

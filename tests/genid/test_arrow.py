@@ -280,3 +280,13 @@ def test_an_empty_step_of_a_chain_has_empty_children() -> None:
     )  # fmt: skip
     drafts, made = arrow.chain((Draft, table()), (Essay, essays))
     assert (2, 0) == (len(drafts), len(made))
+
+
+def test_nothing_stays_behind_from_one_call_to_the_next() -> None:
+    """The engine lets go of what it has hashed: memory is that of one slab, however many come."""
+    texts = pa.array([f"text {at}" for at in range(5_000)])
+    bulk.ids("d", texts)
+    before = pa.total_allocated_bytes()
+    for _ in range(20):
+        bulk.ids("d", pa.array([f"text {at}" for at in range(5_000)]))
+    assert before + texts.nbytes > pa.total_allocated_bytes()

@@ -155,7 +155,7 @@ def test_a_selection_keeps_comments_blanks_and_line_ends() -> None:
     ("target", "expected"),
     [
         (f"../../draft/{OLD}/parsed.txt", f"../../draft/{NEW}/parsed.txt"),
-        (f"/root/gens/draft/{OLD}/parsed.txt", f"/root/gens/draft/{NEW}/parsed.txt"),
+        (f"/data/gens/draft/{OLD}/parsed.txt", f"/data/gens/draft/{NEW}/parsed.txt"),
         (f"../{OLD}/parsed.txt", "../e_same/parsed.txt"),
         ("parsed.txt", None),
         (f"/elsewhere/gens/draft/{OLD}", None),
@@ -165,4 +165,4 @@ def test_a_selection_keeps_comments_blanks_and_line_ends() -> None:
 )
 def test_links_into_moving_folders_are_retargeted(target: str, expected: str | None) -> None:
     """Relative and absolute ones; others stay."""
-    assert expected == retarget(target, "gens/essay/x", "/root", MAPPING)
+    assert expected == retarget(target, "gens/essay/x", "/data", MAPPING)

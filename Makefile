@@ -39,10 +39,12 @@ demo: $(VENV)/.demo ## build the example cohort flag off, then on, then once mor
 test: $(VENV)/.test lint ## everything CI runs: linters, types, contracts, tests, short benchmarks, docs
 	@if command -v npm >/dev/null; then npm install --prefix build/node --no-package-lock --no-audit --no-fund --silent @noble/hashes || true; fi
 	$(call pytest)
+	$(BIN)/python tests/every_python.py --quick
 	$(MAKE) --no-print-directory docs bench-short
 
 test-long: $(VENV)/.test ## the long forms: more examples, every kill point, every Python, mutation
 	$(call pytest,--long)
+	$(BIN)/python tests/every_python.py
 	$(MAKE) --no-print-directory test-lowest
 	@$(PIP) install -c constraints.txt -e '.[mutation]'
 	$(BIN)/python tests/mutation.py

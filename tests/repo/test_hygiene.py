@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ADDRESS = re.compile(rb"--(extra-)?index-url|\"resolved\": *\"http")
+ADDRESS = re.compile(b"index" + rb"-url\b|\"resolved\": *\"" + b"http")
 HOME = re.compile(rb"(?<![A-Za-z0-9_.~/-])/(?:home|root|Users)/[a-z]")
 
 

@@ -1,7 +1,7 @@
 """Deterministic generation ids: the same task gives the same id, everywhere and for good."""
 
 from genid._derive import gen_id
-from genid._rules import normalize_component
+from genid._rules import REPLICATE_MAX, normalize_component
 from genid._signature import STAGES, Signature, canonical_bytes
 from genid.errors import (
     ColumnError,
@@ -20,6 +20,7 @@ from genid.stages import Draft, DraftId, Essay, EssayId, Evaluation, EvaluationI
 
 __all__ = [
     "PHASE_1",
+    "REPLICATE_MAX",
     "SCHEMES",
     "STAGES",
     "V1",

@@ -1,8 +1,11 @@
 """Canonical bytes to 16 bytes of BLAKE3, and those to a UUID (SPEC 3 and 4)."""
 
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 DIGEST_BYTES = 16  # 128 bits, of which SPEC 4 leaves 122
 
@@ -32,6 +35,8 @@ def is_version_8(bits: int) -> bool:
     return bits & ~_KEPT == _MARKS
 
 
-def as_uuid(bits: int) -> UUID:
+def as_uuid(bits: int) -> "UUID":
     """Return 128 bits as a `uuid.UUID`."""
+    from uuid import UUID  # noqa: PLC0415 - a sixth of `import genid`, and no id needs it
+
     return UUID(int=bits)

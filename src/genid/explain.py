@@ -1,13 +1,15 @@
 """How an id comes about, and why two differ."""
 
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from genid._derive import gen_id, no_signature
 from genid._digest import as_uuid, digest, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +23,7 @@ class Explanation:
     fields: dict[str, str | int]
     canonical: str
     blake3: str
-    uuid: UUID
+    uuid: "UUID"
     gen_id: str
 
 

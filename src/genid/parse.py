@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal, TypeGuard
-from uuid import UUID
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import attrs
 
@@ -11,6 +10,9 @@ from genid._digest import as_uuid, is_version_8
 from genid._signature import STAGES
 from genid._text import ALPHABET, SUFFIX_LENGTH, suffix_bits
 from genid.errors import ParseError
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 Family = Literal["v1", "phase-1", "legacy", "foreign"]
 
@@ -28,7 +30,7 @@ class ParsedId:
     text: str
     family: Family
     stage: str | None
-    uuid: UUID | None
+    uuid: "UUID | None"
 
 
 def parse_v1(text: str) -> ParsedId:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from genid_dagster_adapter.errors import NO_VALUE, AdapterError
+if TYPE_CHECKING:
+    from genid import GenIdError
+    from genid_dagster_adapter.errors import AdapterError
 
 _HERE: Final = "genid_dagster_adapter.cli"
 
@@ -64,8 +66,6 @@ def genid() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; documented errors become one message."""
-    from genid import GenIdError
-
     try:
         outcome = genid.main(list(arguments), prog_name="genid", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -76,12 +76,18 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (AdapterError, GenIdError) as error:
+    except Exception as error:
+        # Named here, so that `--help` need not import them: it takes half of its time.
+        from genid import GenIdError
+        from genid_dagster_adapter.errors import AdapterError
+
+        if not isinstance(error, AdapterError | GenIdError):
+            raise
         return _refuse(error, as_json="--json" in arguments)
     return outcome if isinstance(outcome, int) else 0
 
 
-def _refuse(error: AdapterError | Exception, *, as_json: bool) -> int:
+def _refuse(error: AdapterError | GenIdError, *, as_json: bool) -> int:
     click.echo(f"genid: {error}", err=True)
     if as_json:
         from genid_dagster_adapter.cli._output import print_json
@@ -90,11 +96,12 @@ def _refuse(error: AdapterError | Exception, *, as_json: bool) -> int:
     return 1
 
 
-def _error_record(error: Exception) -> dict[str, object]:
-    if not isinstance(error, AdapterError):
+def _error_record(error: AdapterError | GenIdError) -> dict[str, object]:
+    from genid import GenIdError
+
+    if isinstance(error, GenIdError):
         problems = [
-            _problem_record(one.place, one.reason, one.remedy, one.value)
-            for one in getattr(error, "problems", ())
+            _problem_record(one.place, one.reason, one.remedy, one.value) for one in error.problems
         ]
         return {"error": str(error), "problems": problems}
     problems = [
@@ -104,5 +111,7 @@ def _error_record(error: Exception) -> dict[str, object]:
 
 
 def _problem_record(where: str, message: str, remedy: str, value: object) -> dict[str, str]:
+    from genid_dagster_adapter.errors import NO_VALUE
+
     record = {"where": where, "message": message, "remedy": remedy}
     return record if value is NO_VALUE else {**record, "value": repr(value)}

@@ -1,22 +1,20 @@
 """What every command shares: the data root option, JSON, tables, progress.
 
 Progress shows after a second and only on a terminal; `NO_COLOR` and redirection switch colour off
-(rich does both).
+(rich does both). Everything is imported where it is used: `genid --help` needs none of it.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store.layout import DataRoot
+if TYPE_CHECKING:
+    from genid_dagster_adapter.store.layout import DataRoot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: Called as (done, total) by every long operation of the library.
@@ -25,12 +23,15 @@ Progress = Callable[[int, int], None]
 _PATIENCE: Final = 1.0  # seconds before progress is shown
 
 
-class _DataRootType(click.ParamType[DataRoot]):
+class _DataRootType(click.ParamType["DataRoot"]):
     name = "directory"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> DataRoot:
+        from genid_dagster_adapter.errors import AdapterError
+        from genid_dagster_adapter.store.layout import DataRoot
+
         if isinstance(value, DataRoot):
             return value
         try:
@@ -76,6 +77,8 @@ def print_json(document: object) -> None:
 def json_text(document: object, *, indent: int | None = None) -> str:
     """Return JSON that standard output can hold: what its encoding lacks, and half a surrogate
     pair, is escaped."""
+    import json
+
     text = json.dumps(document, ensure_ascii=False, indent=indent)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -105,6 +108,8 @@ def print_table(
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """Yield a callback `(done, total)` that draws a bar on a terminal once a second has passed."""
+    import time
+
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import click
 
-from genid import SCHEMES, STAGES, GenIdError, Signature, gen_id, parse_id
+from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id, parse_id
 from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_dagster_adapter.cli._output import (
@@ -23,12 +23,11 @@ from genid_dagster_adapter.cli._output import (
     print_json,
 )
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.metadata import MAX_REPLICATE, load_object
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.store.index import StoreIndex
     from genid_dagster_adapter.store.index_rows import Indexed
+    from genid_dagster_adapter.store.layout import DataRoot
 
 _NUMBER: Final = "replicate"
 
@@ -56,7 +55,7 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
 
     command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
     for attribute in attrs.fields(cls):
-        kind = click.IntRange(1, MAX_REPLICATE) if attribute.name == _NUMBER else click.STRING
+        kind = click.IntRange(1, REPLICATE_MAX) if attribute.name == _NUMBER else click.STRING
         note = "" if attribute.default is attrs.NOTHING else " (may be left out)"
         click.option(
             _option(attribute.name), type=kind, help=f"The {stage}'s {attribute.name}{note}."
@@ -125,6 +124,8 @@ def _steps(steps: Any) -> dict[str, str]:
 def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     """Derive an id for each JSON object on standard input, in order; a line that is refused gives
     an empty line (or an object with `error`), so that output and input stay side by side."""
+    from genid_dagster_adapter.store.metadata import load_object
+
     refused = 0
     for number, line in enumerate(sys.stdin.buffer, start=1):
         if not line.strip():

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeVar
 
 from attrs import frozen
 
+from genid import REPLICATE_MAX
 from genid_dagster_adapter.cohort.csvfile import Line, read_csv
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
@@ -21,7 +22,6 @@ from genid_dagster_adapter.store.layout import STAGES, DataRoot
 Mode = Literal["llm", "copy"]
 Row = TypeVar("Row")
 
-_MAX_REPLICATES: Final = 2**31 - 1  # SPEC 1.6
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,9}")
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -178,14 +178,14 @@ def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
         remedy = f"use one of {', '.join(STAGES)}"
         where = line.where("stage")
         problems.append(Problem(where=where, value=stage, message="is no stage", remedy=remedy))
-    if _COUNT.fullmatch(text) and int(text) <= _MAX_REPLICATES:
+    if _COUNT.fullmatch(text) and int(text) <= REPLICATE_MAX:
         return stage, int(text)
     problems.append(
         Problem(
             where=line.where("replicates"),
             value=text,
             message="is no replicate count",
-            remedy=f"write a whole number from 1 to {_MAX_REPLICATES}",
+            remedy=f"write a whole number from 1 to {REPLICATE_MAX}",
         )
     )
     return stage, 1

@@ -16,14 +16,13 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from genid import REPLICATE_MAX
 from genid_dagster_adapter.errors import NO_VALUE, Problem
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.layout import METADATA, DataRoot, read_at_once
 
 #: What an absent replicate is read as where a number is needed: the first of its task.
 ABSENT_REPLICATE: Final = 1
-#: The largest replicate that a signature can hold (SPEC 1).
-MAX_REPLICATE: Final = 2**31 - 1
 #: The fields without which a generation's task is unknown. An essay without a model of its own has
 #: its draft's, so that field is not among them.
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -242,13 +241,13 @@ class _Reading:
 
     def _replicate(self) -> int | None:
         value = self.raw.get("replicate")
-        if type(value) is int and 1 <= value <= MAX_REPLICATE:
+        if type(value) is int and 1 <= value <= REPLICATE_MAX:
             return value
         if value is None:
             self.lenient.append("replicate is missing")
             return None
         number = _whole(value)
-        if number is not None and 1 <= number <= MAX_REPLICATE:
+        if number is not None and 1 <= number <= REPLICATE_MAX:
             self.lenient.append(f"replicate read from {value!r}")
             return number
         self._add(findings.FIELD_WRONG, "replicate", "replicate is no number from 1 up", value)

@@ -3,7 +3,8 @@
 Data comes as a pyarrow table or record batch, or as anything else with the Arrow PyCapsule
 interface: a Polars or pandas frame, a DuckDB relation. Columns have the names of the signature's
 fields; others are left alone. Rows are numbered from 0. Ids equal those of the single path for
-every row; what a single signature refuses is refused here.
+every row; what a single signature refuses is refused here. Each function raises a `ColumnError`
+for data that is no table.
 """
 
 from collections.abc import Iterator, Sequence
@@ -73,13 +74,12 @@ def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
     Raises:
         ColumnError: as `gen_ids` does, or `column` is there already.
     """
-    if column in data.schema.names:
+    rows = data if isinstance(data, pa.RecordBatch) else _table(data)
+    if column in rows.schema.names:
         remedy = "drop it, or name another column"
         raise ColumnError.of("gen_id column", column, "is there already", remedy)
-    texts = gen_ids(data, stage)
-    if isinstance(data, pa.RecordBatch):
-        return data.append_column(column, texts.combine_chunks())
-    return data.append_column(column, texts)
+    texts = gen_ids(rows, stage)
+    return rows.append_column(column, _array(texts) if isinstance(rows, pa.RecordBatch) else texts)
 
 
 def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
@@ -90,8 +90,8 @@ def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
     The tables come back with `gen_id` (and `parent_gen_id`) added.
 
     Raises:
-        ColumnError: as `gen_ids` does, or a `parent_row` is missing, null, no whole number or
-            beyond the table before, or a table has a column that would be added.
+        ColumnError: as `gen_ids` does, or a `parent_row` is missing, there twice, null, no whole
+            number or beyond the table before, or a table has a column that would be added.
     """
     done: list[pa.Table] = []
     for stage, data in steps:
@@ -105,7 +105,7 @@ def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
 
 def _parent_rows(table: pa.Table, parents: Any) -> Any:
     """Return the checked column `parent_row`."""
-    if "parent_row" not in table.column_names or "parent_gen_id" in table.column_names:
+    if table.column_names.count("parent_row") != 1 or "parent_gen_id" in table.column_names:
         remedy = "give the parents by parent_row alone"
         raise ColumnError.of("columns", table.column_names, "name the parents otherwise", remedy)
     rows = table["parent_row"]
@@ -120,7 +120,12 @@ def _parent_rows(table: pa.Table, parents: Any) -> Any:
 
 
 def _table(data: Any) -> pa.Table:
-    """Take whatever has the Arrow PyCapsule interface as a table, without a copy."""
+    """Take whatever has the Arrow PyCapsule interface as a table, without a copy.
+
+    Raises:
+        ColumnError: `data` has no such interface, or cannot give a table through it: a pandas
+            frame does not where a column has values of several types.
+    """
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):
@@ -128,16 +133,23 @@ def _table(data: Any) -> pa.Table:
     if not hasattr(data, "__arrow_c_stream__") and not hasattr(data, "__arrow_c_array__"):
         remedy = "pass a pyarrow table or a frame with the Arrow PyCapsule interface"
         raise ColumnError.of("data", data, "is no table", remedy)
-    return pa.table(data)
+    try:
+        return pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        reason, remedy = f"gives no Arrow table: {error}", "give each column one name and one type"
+        raise ColumnError.of("data", type(data).__name__, reason, remedy) from error
 
 
 def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
-    """Return the fields' columns of some rows at a time, with the number of the first."""
+    """Return the fields' columns of some rows at a time, with the number of the first.
+
+    A table without rows is one slab: its columns are looked at too.
+    """
     optional = optional_of(stage)
     names = [n for n in rules_of(stage) if n in table.column_names or n not in optional]
     _require(table, names)
     fields = table.select(names)
-    return ((first, fields.slice(first, ROWS)) for first in range(0, len(table), ROWS))
+    return ((first, fields.slice(first, ROWS)) for first in range(0, len(table) or 1, ROWS))
 
 
 def _checked(stage: Stage, slab: tuple[int, pa.Table]) -> dict[str, Column]:

@@ -13,6 +13,8 @@ import pytest
 from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.store import adoption_plan
 from genid_dagster_adapter.store.adopt import adopt, undo
+from genid_dagster_adapter.store.audit import audit
+from genid_dagster_adapter.store.audit_finding import Finding
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import root_lock
@@ -223,12 +225,87 @@ def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
                 assert [] == differences(before, tree(root.path)), point
 
 
-def test_an_adopted_member_migrates_first(made: Builder) -> None:
-    """It keeps its number; whose content it has is told by the new id."""
+def _findings(root: DataRoot) -> dict[str, list[Finding]]:
+    with StoreIndex.fresh(root, persist=False) as index:
+        return audit(index).by_code()
+
+
+def test_an_adopted_pair_is_one_generation_to_the_audit(made: Builder) -> None:
+    """Neither a duplicate nor without membership, whichever of the two a cohort names."""
+    old = _chain(made, "old", "one", content=True)
+    _members(made, "two")
+    root = _memberships(made)
+    assert 3 == len(_findings(root)["duplicate"])
+    adopt(root)
+    assert {} == _findings(root)
+    (root.cohorts / "one" / "membership.csv").write_text("stage,gen_id\n")
+    assert {} == _findings(root)
+    (root.generation("draft", old[0]) / "parsed.txt").unlink()
+    (root.generation("draft", old[0]) / "parsed.txt").write_text("another sample")
+    assert ["duplicate", "generation-without-membership"] == list(_findings(root))
+
+
+def test_a_third_generation_of_the_task_is_a_duplicate(made: Builder) -> None:
+    """The adopted pair counts once, and is named as what it is."""
+    made.draft("old", "one")
+    made.draft("other", "two")
+    member = made.draft(v1_id("draft", DRAFT), "two", content=False)
+    root = _memberships(made)
+    adopt(root)
+    (found,) = _findings(root)["duplicate"]
+    assert {"old", "other", member} == {gen_id for _, gen_id in found.ids}
+    assert found.message.startswith("2 generations")
+    assert f"{member} (from old)" in found.message
+
+
+def test_an_adopted_pair_migrates_as_one(made: Builder) -> None:
+    """The member keeps its number, what it was adopted from stays, nobody is a new replicate; and
+    the way back gives every byte."""
+    old, new = _chain(made, "old", "one", content=True), _members(made, "two")
+    root = _memberships(made)
+    adopt(root)
+    before = tree(root.path, inodes=True)
+    plan = run.migrate(root)
+    decided = {r["old"]: (r["new"], r["reason"]) for r in plan.records("generation")}
+    assert {**{one: (one, "adopted") for one in old}, **{one: (one, "") for one in new}} == decided
+    assert "## Adopted content" in (plan.folder / "summary.md").read_text()
+    assert not plan.journal.exists(), "there is nothing to carry out"
+    assert {} == _findings(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_children_of_what_was_adopted_follow_the_member(made: Builder) -> None:
+    """Legacy essays and evaluations over an adopted draft get ids over the member."""
+    draft, essay, evaluation = _chain(made, "old", "one", content=True)
+    member = made.draft(v1_id("draft", DRAFT), "two", content=False)
+    root = _memberships(made)
+    adopt(root)
+    before = tree(root.path, inodes=True)
+    run.migrate(root)
+    task: dict[str, Any] = {"parent_gen_id": member, "template_id": "et", "replicate": 1}
+    new_essay = v1_id("essay", task)
+    task = {"parent_gen_id": new_essay, "template_id": "vt", "llm_model_id": "j", "replicate": 1}
+    new_evaluation = v1_id("evaluation", task)
+    metadata = json.loads((root.generation("essay", new_essay) / "metadata.json").read_bytes())
+    assert (member, essay) == (metadata["parent_gen_id"], metadata["previous_gen_id"])
+    assert root.generation("evaluation", new_evaluation).is_dir()
+    assert {} == _findings(root)
+    rows = (root.cohorts / "one" / "membership.csv").read_text().splitlines()
+    assert [f"draft,{draft}", f"essay,{new_essay}", f"evaluation,{new_evaluation}"] == rows[1:]
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    assert root.generation("evaluation", evaluation).is_dir()
+
+
+def test_a_text_that_is_no_copy_any_more_is_a_replicate_of_its_own(made: Builder) -> None:
+    """What somebody wrote over an adopted text is another sample, and is kept."""
     made.draft("old")
     member = made.draft(v1_id("draft", DRAFT), "new", content=False)
     root = _memberships(made)
     adopt(root)
+    path = root.generation("draft", member) / "parsed.txt"
+    path.unlink()
+    path.write_text("written by hand")
     run.migrate(root)
     metadata = json.loads((root.generation("draft", member) / "metadata.json").read_bytes())
     assert v1_id("draft", {**DRAFT, "replicate": 2}) == metadata["adopted_from"]

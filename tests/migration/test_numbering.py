@@ -140,3 +140,38 @@ def test_what_has_no_deterministic_id_stays_with_its_reason(source: Source, reas
     parents = _parents(bad=Source(stage="draft", gen_id="bad", reason="metadata-empty"))
     decision = number_stage([source], parents).decisions["a"]
     assert (reason, "a", False) == (decision.reason, decision.new_id, decision.moves)
+
+
+def test_generations_with_one_text_make_one_claim() -> None:
+    """Whoever adopted from whom, and through whomever: the first claimant stands for all."""
+    copies = [
+        draft("old"),
+        draft("older", adopted_from="old"),
+        draft(target(1), adopted_from="old"),
+        draft("d_1phase", adopted_from=target(1)),
+        draft("another"),
+    ]
+    for order in (copies, copies[::-1]):
+        found = number_stage(order, {})
+        assert {target(1): 1, "another": 2} == {
+            old: one.replicate for old, one in found.decisions.items() if not one.reason
+        }
+        assert {"old", "older", "d_1phase"} == {
+            old for old, one in found.decisions.items() if one.same_as == target(1)
+        }
+        essay = Source(stage="essay", gen_id="e", parent_gen_id="old", template_id="t", replicate=1)
+        (child,) = number_stage([essay], found.decisions).decisions.values()
+        assert (target(1), True) == (child.parent, child.moves)
+
+
+def test_who_adopted_from_each_other_is_one() -> None:
+    """A circle, written by hand, loses nobody."""
+    found = number_stage([draft("a", adopted_from="b"), draft("b", adopted_from="a")], {})
+    assert {"a": "", "b": "adopted"} == {old: one.reason for old, one in found.decisions.items()}
+
+
+def test_a_copy_that_stays_stands_for_nobody() -> None:
+    """What it was adopted from claims for itself."""
+    stays = draft("copy", adopted_from="old", reason="symlink")
+    found = number_stage([stays, draft("old")], {})
+    assert ("", "symlink") == (found.decisions["old"].reason, found.decisions["copy"].reason)

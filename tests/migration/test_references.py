@@ -92,7 +92,8 @@ def test_every_byte_but_the_references_stays(
 
 
 def _metadata(document: dict[str, Any], **given: Any) -> dict[str, Any]:
-    options = {"new_id": "e_new", "replicate": 2, "plan": "p1", "old": "fedcba9876543210", **given}
+    options = {"new_id": "e_new", "replicate": 2, "parent": NEW, "plan": "p1", **given}
+    options.setdefault("old", "fedcba9876543210")
     data = json.dumps(document).encode()
     found: dict[str, Any] = json.loads(rewrite_metadata(data, ESSAY, **options))
     return found
@@ -118,7 +119,7 @@ def test_metadata_gets_its_id_parent_number_and_where_it_came_from() -> None:
 
 def test_a_second_migration_keeps_the_first_ids() -> None:
     """The oldest first."""
-    once = _metadata({"gen_id": "x", "previous_gen_id": "a"}, old="b")
+    once = _metadata({"gen_id": "x", "parent_gen_id": OLD, "previous_gen_id": "a"}, old="b")
     assert ["a", "b"] == once["previous_gen_id"]
     assert ["a", "b", "c"] == _metadata(once, old="c")["previous_gen_id"]
 

@@ -12,11 +12,12 @@ from attrs import frozen
 
 from genid_dagster_adapter.report.drawing import Segment, bar
 from genid_dagster_adapter.store.findings import KINDS
-from genid_dagster_adapter.store.migration.numbering import PARENT_STAYS, Numbered
+from genid_dagster_adapter.store.migration.numbering import ADOPTED, PARENT_STAYS, Numbered
 from genid_dagster_adapter.store.migration.records import Decision, Duplicate
 
 _WHY = {
     PARENT_STAYS: "its parent stays, and an id is made of the parent's",
+    ADOPTED: "its text was adopted under the id that stands for it, and its children follow that",
     "symlink": "its folder is a symbolic link",
 }
 

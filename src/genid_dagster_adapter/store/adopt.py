@@ -23,6 +23,7 @@ from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import METADATA, DataRoot
 from genid_dagster_adapter.store.lock import root_lock
+from genid_dagster_adapter.store.metadata import ADOPTED_FROM
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.journal import Journal, read_records
 from genid_dagster_adapter.store.migration.references import dump_json
@@ -30,7 +31,6 @@ from genid_dagster_adapter.store.migration.tree import read_bytes
 
 Progress = Callable[[int, int], None]
 ADOPTION: Final = "adoption"
-ADOPTED_FROM: Final = "adopted_from"
 _JOURNAL: Final = "journal.jsonl"
 
 

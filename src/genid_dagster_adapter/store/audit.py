@@ -68,14 +68,15 @@ def audit(
     instance, so that they are not looked at. `progress` is called as (done, total generations).
     """
     memberships = read_memberships(index.root)
+    texts = audit_references.copies(index)
     content = audit_content.Content.of(index, progress)
     found = [
         *_problems(index),
         *audit_references.references(index),
-        *audit_references.duplicates(index, memberships),
+        *audit_references.duplicates(index, memberships, texts),
         *audit_references.names(index),
         *content.findings,
-        *_membership(index, memberships),
+        *_membership(index, memberships, texts),
         *_partitions(memberships, partitions or {}),
     ]
     order = {code: place for place, code in enumerate(findings.KINDS)}
@@ -134,7 +135,9 @@ def _details(value: object) -> dict[str, Any]:
     return {"value": value} if known else {}
 
 
-def _membership(index: StoreIndex, memberships: Memberships) -> Iterator[Finding]:
+def _membership(
+    index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
+) -> Iterator[Finding]:
     for where, message in memberships.malformed:
         yield Finding(code=findings.MEMBERSHIP_MALFORMED, where=where, message=message)
     stored = set(index.sql("SELECT stage, gen_id FROM generation"))
@@ -148,7 +151,10 @@ def _membership(index: StoreIndex, memberships: Memberships) -> Iterator[Finding
             ids=((stage, gen_id),),
             details={"cohorts": cohorts},
         )
+    held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(stored - named.keys()):
+        if (stage, texts.get((stage, gen_id), "")) in held:
+            continue  # an adopted copy, or what it was adopted from, is named in its place
         yield Finding(
             code=findings.GENERATION_WITHOUT_MEMBERSHIP,
             where=f"gens/{stage}/{gen_id}",

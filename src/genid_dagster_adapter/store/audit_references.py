@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.audit_finding import Finding
+from genid_dagster_adapter.store.copies import is_copy, one_text
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
@@ -39,18 +40,40 @@ def references(index: StoreIndex) -> Iterator[Finding]:
         )
 
 
-def duplicates(index: StoreIndex, memberships: Memberships) -> Iterator[Finding]:
-    """Yield each task that several generations are of, with their cohorts and content."""
+def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
+    """Return, for each (stage, id) whose text was adopted or is an adopted one, the id that names
+    that text: the same for all generations that have it."""
+    found: dict[tuple[str, str], str] = {}
+    for stage in STAGES:
+        query = (
+            "SELECT gen_id, adopted_from FROM generation WHERE stage = ? AND adopted_from NOTNULL"
+        )
+        folder = f"{index.root.gens}/{stage}"
+        pairs = [pair for pair in index.sql(query, stage) if is_copy(folder, *pair)]
+        found.update({(stage, gen_id): text for gen_id, text in one_text(pairs).items()})
+    return found
+
+
+def duplicates(
+    index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
+) -> Iterator[Finding]:
+    """Yield each task that several generations are of, with their cohorts and content.
+
+    Those that have one text by adoption (`texts`, see `copies`) are one generation.
+    """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [sorted(index.by_expected("v1", v1), key=claim) for (v1,) in index.sql(query)]
     named = memberships.cohorts_of() if groups else {}
     for group in groups:
         first = group[0]
+        count = len({texts.get((one.stage, one.gen_id), one.gen_id) for one in group})
+        if count == 1:
+            continue
         yield Finding(
             code=findings.DUPLICATE,
             where=f"gens/{first.stage}/{first.gen_id}",
-            message=f"{len(group)} generations of the task {first.expected['v1']}: "
-            + ", ".join(one.gen_id for one in group),
+            message=f"{count} generations of the task {first.expected['v1']}: "
+            + ", ".join(map(_named, group)),
             ids=tuple((one.stage, one.gen_id) for one in group),
             details={
                 "task": first.expected["v1"],
@@ -61,11 +84,16 @@ def duplicates(index: StoreIndex, memberships: Memberships) -> Iterator[Finding]
                         "origin_cohort_id": one.origin_cohort_id,
                         "cohorts": named.get((one.stage, one.gen_id), []),
                         "has_content": one.has_content,
+                        "adopted_from": one.adopted_from,
                     }
                     for one in group
                 ],
             },
         )
+
+
+def _named(one: Indexed) -> str:
+    return one.gen_id if one.adopted_from is None else f"{one.gen_id} (from {one.adopted_from})"
 
 
 def names(index: StoreIndex) -> Iterator[Finding]:

@@ -30,13 +30,14 @@ FIELDS: Final = (
     "replicate",
     "origin_cohort_id",
     "mode",
+    "adopted_from",
     "lenient",
     "metadata_problems",
     "previous",
 )
 _JUDGED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *_JUDGED))} FROM generation"  # noqa: S608
-_PLAIN: Final = FIELDS[:10]
+_PLAIN: Final = FIELDS[:11]
 _SHOWN: Final = 200  # characters of a wrong value that the index keeps
 
 
@@ -78,6 +79,7 @@ def row_of(
         generation.replicate,
         generation.origin_cohort_id,
         generation.mode,
+        generation.adopted_from,
         _packed(generation.lenient),
         _packed(generation.problems and [_flaw_row(flaw) for flaw in generation.problems]),
         _packed(generation.previous_gen_ids),

@@ -44,6 +44,8 @@ _TEXTS: Final = (
 #: A number as it is written down: no sign, no space, no `_`, no leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+#: Under what a member's metadata says whose content it was given.
+ADOPTED_FROM: Final = "adopted_from"
 
 
 @frozen(kw_only=True)
@@ -55,24 +57,34 @@ class Flaw(Problem):
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
-class Generation:
-    """One generation as its folder and its metadata say; a field the metadata lacks is None.
+class Described:
+    """Which generation a folder's metadata describes; a field the metadata lacks is None.
 
-    `gen_id` is the folder's name, by which everything refers to it; `declared_gen_id` is what the
-    metadata says; `previous_gen_ids` are those that it had before migrations. `raw` is the metadata
-    as it was parsed, empty where it could not be.
+    `gen_id` is the folder's name, by which everything refers to it.
     """
 
     stage: str
     gen_id: str
-    declared_gen_id: str | None = None
     parent_gen_id: str | None = None
     combo_id: str | None = None
     template_id: str | None = None
     llm_model_id: str | None = None
     replicate: int | None = None
     origin_cohort_id: str | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class Generation(Described):
+    """One generation as its folder and its metadata say.
+
+    `declared_gen_id` is the id that the metadata says; `previous_gen_ids` are those that it had
+    before migrations; `adopted_from` is the generation whose content it was given. `raw` is the
+    metadata as it was parsed, empty where it could not be.
+    """
+
+    declared_gen_id: str | None = None
     mode: str | None = None
+    adopted_from: str | None = None
     previous_gen_ids: tuple[str, ...] = ()
     lenient: tuple[str, ...] = ()
     problems: tuple[Flaw, ...] = ()
@@ -196,6 +208,7 @@ class _Reading:
             gen_id=self.gen_id,
             declared_gen_id=declared,
             replicate=self._replicate(),
+            adopted_from=self._text(ADOPTED_FROM) if ADOPTED_FROM in raw else None,
             previous_gen_ids=self._previous() if "previous_gen_id" in raw else (),
             lenient=tuple(self.lenient),
             problems=tuple(self.problems),

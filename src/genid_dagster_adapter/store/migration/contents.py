@@ -109,6 +109,8 @@ class Contents:
         old = decision.source.parent_gen_id
         if old is None:
             return [None, None]
+        if decision.moves and decision.parent is not None:
+            return [old, decision.parent]
         return [old, References(self.mapping, decision.source.stage).new_parent(old) or old]
 
 

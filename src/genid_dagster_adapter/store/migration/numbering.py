@@ -3,7 +3,8 @@
 Pure. Claimants of one number of a task are ordered: the id that is right already and the other v1
 ids, then those with content, then by `origin_cohort_id`, then by id. The first keeps the number,
 the others take the task's lowest free ones. An evaluation without `replicate` claims none and takes
-the lowest that is left.
+the lowest that is left. Of generations that have one text by adoption the first claims for all; the
+others stay beside it, and their children follow it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from genid import (
     normalize_component,
 )
 from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.copies import one_text
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.metadata import ABSENT_REPLICATE
 from genid_dagster_adapter.store.migration.records import Decision, Duplicate, Source
 
 PARENT_STAYS: Final = "parent-stays"
+ADOPTED: Final = "adopted"
 #: The fields by which a duplicate group is told to people.
 _TASK: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id")
 
@@ -44,12 +47,14 @@ class Numbered:
 @frozen
 class _Claim:
     """One generation's claim: `number` is the one it asks for, None for whichever is left, and
-    `new_id` the id of its signature, which for None has the replicate 1."""
+    `new_id` the id of its signature, which for None has the replicate 1; `parent` is the new id of
+    its parent."""
 
     source: Source
     signature: Signature[Any]
     number: int | None
     new_id: str
+    parent: str | None
 
     def id_with(self, replicate: int) -> str:
         if replicate == (self.number or ABSENT_REPLICATE):
@@ -116,7 +121,10 @@ class _Stage:
         return number
 
     def _give(self, claim: _Claim, number: int) -> None:
-        self.decisions[claim.source.gen_id] = Decision(claim.source, claim.id_with(number), number)
+        source = claim.source
+        self.decisions[source.gen_id] = Decision(
+            source, claim.id_with(number), number, parent=claim.parent
+        )
 
     def _report(self, number: int, holder: _Claim | None, others: list[tuple[str, int]]) -> None:
         one = self.decisions[others[0][0]].source
@@ -140,21 +148,47 @@ def number_stage(
     `parents` are the decisions of the parent's stage; `strays` are names in the stage's folder that
     are no generation's. The order of `sources` does not matter.
     """
-    claims: dict[bytes, list[_Claim]] = {}
+    claims: dict[str, _Claim] = {}
     stays: dict[str, Decision] = {}
     for source in sources:
         try:
-            claim = _claim(source, parents)
+            claims[source.gen_id] = _claim(source, parents)
         except _StaysError as reason:
-            stays[source.gen_id] = Decision(
-                source, source.gen_id, source.replicate, reason.code, reason.detail
-            )
-        else:
-            claims.setdefault(_task(claim), []).append(claim)
+            stays[source.gen_id] = _stay(source, reason.code, reason.detail)
+    stays.update(_same_texts(claims))
+    tasks: dict[bytes, list[_Claim]] = {}
+    for old, claim in claims.items():
+        if old not in stays:
+            tasks.setdefault(_task(claim), []).append(claim)
     stage = _Stage({*stays, *strays}, dict(stays))
-    for task in sorted(claims):
-        stage.settle(claims[task])
+    for task in sorted(tasks):
+        stage.settle(tasks[task])
     return Numbered(dict(sorted(stage.decisions.items())), tuple(stage.duplicates))
+
+
+def _stay(source: Source, code: str, detail: str, same_as: str | None = None) -> Decision:
+    return Decision(source, source.gen_id, source.replicate, code, detail, same_as=same_as)
+
+
+def _same_texts(claims: Mapping[str, _Claim]) -> dict[str, Decision]:
+    """Return the decisions about generations whose text another one has, which stands for them:
+    of each such group all but the first claimant."""
+    copies = (
+        (old, adopted_from)
+        for old, claim in claims.items()
+        if (adopted_from := claim.source.adopted_from) in claims and adopted_from is not None
+    )
+    groups: dict[str, list[_Claim]] = {}
+    for old, text in one_text(copies).items():
+        groups.setdefault(text, []).append(claims[old])
+    stays = {}
+    for group in groups.values():
+        kept, *others = sorted(group, key=lambda claim: _rank(claim.source, claim.new_id))
+        for other in others:
+            detail = f"{kept.source.gen_id} has the same text, by adoption, and stands for it"
+            source = other.source
+            stays[source.gen_id] = _stay(source, ADOPTED, detail, same_as=kept.source.gen_id)
+    return stays
 
 
 class _StaysError(Exception):
@@ -176,7 +210,8 @@ def _claim(source: Source, parents: Mapping[str, Decision]) -> _Claim:
     number = source.replicate
     if number is None and source.stage != "evaluation":
         number = ABSENT_REPLICATE
-    return _Claim(source, signature, number, str(gen_id(signature)))
+    above = None if parent is None else parent.new_id
+    return _Claim(source, signature, number, str(gen_id(signature)), above)
 
 
 def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
@@ -190,6 +225,8 @@ def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
             f"no {PARENT_STAGE[source.stage]} has the id "
             f"{source.parent_gen_id!r} that parent_gen_id names",
         )
+    if parent.same_as is not None:
+        return parents[parent.same_as]
     if parent.reason:
         detail = f"its {parent.source.stage} {parent.source.gen_id} stays: {parent.reason}"
         raise _StaysError(PARENT_STAYS, detail)

@@ -135,6 +135,7 @@ def _step(number: int, record: Record) -> Step:
         record["old"],
         record["new"],
         record["replicate"],
+        record["parent"][1],
         tuple(record["rewrite"]),
         tuple(tuple(record["files"][name]) for name in record["rewrite"]),
     )

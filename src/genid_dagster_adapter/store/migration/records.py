@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from genid_dagster_adapter.store.metadata import Described
 
-@frozen(kw_only=True)
-class Source:
+
+@frozen(kw_only=True, slots=False)
+class Source(Described):
     """One generation as planning found it; `reason` is why it cannot move, empty where it can.
 
-    `digest` is (size in bytes, BLAKE3 in hex) of metadata.json, None where there is none.
+    `adopted_from` is the generation of its stage whose text it has: the two are one.
     """
 
-    stage: str
-    gen_id: str
-    parent_gen_id: str | None = None
-    combo_id: str | None = None
-    template_id: str | None = None
-    llm_model_id: str | None = None
-    replicate: int | None = None
-    origin_cohort_id: str | None = None
     has_content: bool = False
-    digest: tuple[int, str] | None = None
+    adopted_from: str | None = None
     reason: str = ""
     detail: str = ""
 
@@ -30,7 +24,9 @@ class Source:
 class Decision:
     """What becomes of one generation: its new id and number, or why it stays.
 
-    `new_id` is the id it has already where it stays or is right as it is.
+    `new_id` is the id it has already where it stays or is right as it is. `parent` is its parent's
+    id afterwards, None for a draft and where it stays. `same_as` is the generation, by its old id,
+    that has the same text by adoption and stands for both: this one stays, its children follow.
     """
 
     source: Source
@@ -38,6 +34,8 @@ class Decision:
     replicate: int | None
     reason: str = ""
     detail: str = ""
+    parent: str | None = None
+    same_as: str | None = None
 
     @property
     def moves(self) -> bool:
@@ -59,8 +57,9 @@ class Duplicate:
 class Step:
     """What is to do for one generation: `rewrite` names its files to be rewritten, from its folder.
 
-    `number` is the generation's place in the plan, by which its originals are kept; `digests` are
-    the fingerprints that those files had when the plan was made.
+    `number` is the generation's place in the plan, by which its originals are kept; `parent` is its
+    parent's id afterwards; `digests` are the fingerprints that those files had when the plan was
+    made.
     """
 
     number: int
@@ -68,6 +67,7 @@ class Step:
     old: str
     new: str
     replicate: int | None
+    parent: str | None
     rewrite: tuple[str, ...]
     digests: tuple[tuple[int | str, str], ...]
 

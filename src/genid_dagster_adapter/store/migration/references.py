@@ -153,7 +153,14 @@ def _replace_strings(text: str, new_text: Callable[[str | None, str], str | None
 
 
 def rewrite_metadata(
-    data: bytes, references: References, *, new_id: str, replicate: int | None, plan: str, old: str
+    data: bytes,
+    references: References,
+    *,
+    new_id: str,
+    replicate: int | None,
+    parent: str | None,
+    plan: str,
+    old: str,
 ) -> bytes:
     """Return the metadata.json of a generation that moves: its new id, its parent's, its number,
     `previous_gen_id` and the plan's id; every other key and its place stay.
@@ -164,6 +171,8 @@ def rewrite_metadata(
     document: dict[str, Any] = json.loads(data.decode())
     _replace_values(document, references)
     document["gen_id"] = new_id
+    if parent is not None:
+        document["parent_gen_id"] = parent
     document["replicate"] = replicate
     document[PREVIOUS] = _previous(document.get(PREVIOUS), old)
     document[PLAN] = plan

@@ -12,15 +12,17 @@ from attrs import frozen
 
 from genid import STAGES as SIGNATURES
 from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store.copies import is_copy
 from genid_dagster_adapter.store.layout import METADATA, PARSED, DataRoot, is_segment
 from genid_dagster_adapter.store.metadata import (
+    Described,
     Flaw,
     Generation,
     parse_metadata,
     unreadable,
 )
 from genid_dagster_adapter.store.migration.records import Source
-from genid_dagster_adapter.store.migration.tree import digest, read_bytes
+from genid_dagster_adapter.store.migration.tree import read_bytes
 
 SYMLINK: Final = "symlink"
 _FILE: Final = {
@@ -29,6 +31,7 @@ _FILE: Final = {
     findings.METADATA_MALFORMED,
     findings.METADATA_UNREADABLE,
 }
+_DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 
 
@@ -67,26 +70,20 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str]) -> Source:
     try:
         data = read_bytes(path)
     except OSError as error:
-        return _from(unreadable(stage, entry.name, where, error), entry, None)
-    return _from(parse_metadata(stage, entry.name, data, where), entry, digest(data))
+        return _from(unreadable(stage, entry.name, where, error), entry)
+    return _from(parse_metadata(stage, entry.name, data, where), entry)
 
 
-def _from(found: Generation, entry: os.DirEntry[str], known: tuple[int, str] | None) -> Source:
+def _from(found: Generation, entry: os.DirEntry[str]) -> Source:
     flaw = _obstacle(found.stage, found.problems)
     reason, detail = ("", "") if flaw is None else (flaw.code, str(flaw))
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
+    stage, copied = os.path.dirname(entry.path), found.adopted_from
     return Source(
-        stage=found.stage,
-        gen_id=found.gen_id,
-        parent_gen_id=found.parent_gen_id,
-        combo_id=found.combo_id,
-        template_id=found.template_id,
-        llm_model_id=found.llm_model_id,
-        replicate=found.replicate,
-        origin_cohort_id=found.origin_cohort_id,
+        **{name: getattr(found, name) for name in _DESCRIBED},
         has_content=os.path.isfile(f"{entry.path}/{PARSED}"),
-        digest=known,
+        adopted_from=copied if copied and is_copy(stage, found.gen_id, copied) else None,
         reason=reason,
         detail=detail,
     )

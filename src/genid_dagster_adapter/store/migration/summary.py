@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from genid_dagster_adapter.store.layout import STAGES
+from genid_dagster_adapter.store.migration.numbering import ADOPTED
 from genid_dagster_adapter.store.migration.planfile import Record
 from genid_dagster_adapter.store.migration.records import Decision
 
@@ -99,9 +100,18 @@ def _blockers(records: list[Record]) -> Iterator[str]:
 
 def _stays(stays: dict[tuple[str, str], list[str]]) -> Iterator[str]:
     lines = [
-        f"{len(ids)} {stage} ({reason}): {_some(ids)}" for (stage, reason), ids in stays.items()
+        f"{len(ids)} {stage} ({reason}): {_some(ids)}"
+        for (stage, reason), ids in stays.items()
+        if reason != ADOPTED
     ]
     yield from _section("What stays, and why", lines)
+    title = "Adopted content: these have a text that another one stands for, and stay beside it"
+    adopted = [
+        f"{len(ids)} {stage}: {_some(ids)}"
+        for (stage, reason), ids in stays.items()
+        if reason == ADOPTED
+    ]
+    yield from _section(title, adopted)
 
 
 def _duplicates(records: list[Record]) -> Iterator[str]:

@@ -86,6 +86,7 @@ class Work:
                 references,
                 new_id=step.new,
                 replicate=step.replicate,
+                parent=step.parent,
                 plan=self.plan.plan_id,
                 old=step.old,
             )

@@ -1,5 +1,6 @@
 """Making generations: what is called, what is written, what is never paid for twice."""
 
+import errno
 import json
 import os
 import signal
@@ -166,7 +167,7 @@ def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
         pytest.param(b"bytes", id="bytes"),
         pytest.param(" \n", id="a blank text"),
         pytest.param(Generated(text=None), id="no text"),  # type: ignore[arg-type]
-        pytest.param(Generated(text="t", prompt=1), id="a wrong prompt"),  # type: ignore[arg-type]
+        pytest.param(SystemExit(3), id="an exit"),
     ],
 )
 def test_a_failure_is_on_record_until_it_is_made(tmp_path: Path, answer: object) -> None:
@@ -211,6 +212,36 @@ def test_an_unparsed_text_is_kept_and_not_paid_for_again(tmp_path: Path) -> None
     assert again.calls[0].unparsed_text == "no score here"
     (kept,) = (root.own / "replaced" / "evaluation" / "v1").glob("*raw.txt")
     assert kept.read_text() == "no score here"
+
+
+def test_a_text_beside_a_wrong_field_is_kept(tmp_path: Path) -> None:
+    """A prompt that is a list of messages, say: the text was paid for, and is not again."""
+    root = lay(tmp_path, "draft", "d1")
+    counting = Counting(Generated(text="paid", prompt=["a", "b"], parsed=3))  # type: ignore[arg-type]
+    outcome = make(root, "draft", "d1", counting)
+    assert outcome.kind == "unparsed"
+    assert "prompt is no str but list, parsed is no str but int" in outcome.reason
+    assert read(tmp_path, "draft", "d1", "raw.txt") == "paid"
+    assert make(root, "draft", "d1", counting).kind == "unparsed"
+    assert len(counting.calls) == 1
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP], ids=["two disks", "no links"])
+def test_a_file_that_is_replaced_is_kept_where_nothing_can_be_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """`gens/` on a disk of its own, or no hard links: a text that was paid for is published."""
+    root = lay(tmp_path, "draft", "d1")
+    write(tmp_path, "draft", "d1", "raw.txt", "unparsed")
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert make(root, "draft", "d1", Counting("paid"), pay_again=True).kind == "made"
+    assert read(tmp_path, "draft", "d1", "raw.txt") == "paid"
+    (kept,) = (root.own / "replaced" / "draft" / "d1").glob("*raw.txt")
+    assert kept.read_text() == "unparsed"
 
 
 def test_a_text_with_half_a_surrogate_is_kept(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class Maker:
         with prepared(self.root, generation.stage, generation.gen_id) as folder:
             if self.stop.is_set():
                 return "stopped", "interrupted before it began"
-            generated = as_generated(self.generator(request))
+            generated = as_generated(_answer(self.generator, request))
             files = _files(generated, request, template)
             publish(folder, files)
         if PARSED in files:
@@ -179,6 +179,17 @@ class Maker:
                 remedy="put the template's text there",
             )
             raise AdapterError("the template's text cannot be read", [problem]) from error
+
+
+def _answer(generator: Generator, request: Request) -> object:
+    """Call the host. RuntimeError: it raised what would end more than this one generation (an
+    exit, a cancellation); an interrupt is passed on."""
+    try:
+        return generator(request)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"the callable raised {type(error).__name__}: {error}") from error
 
 
 _UNPARSED: Final = (

@@ -64,6 +64,9 @@ Generator: TypeAlias = Callable[[Request], str | Generated]
 #: blocked: the parent has no content yet. stopped: interrupted before it began.
 Kind: TypeAlias = Literal["made", "copied", "reused", "failed", "unparsed", "blocked", "stopped"]
 
+#: The fields of an answer that may be absent; each is a text.
+_COMPANIONS: Final = ("prompt", "parsed", "unparsed", "provider_model")
+
 #: The outcomes after which a generation has content.
 COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused"})
 
@@ -85,18 +88,32 @@ class Outcome:
 
 
 def as_generated(answer: object) -> Generated:
-    """Return the callable's answer as a record. AdapterError: it is neither text nor Generated,
-    or it holds no text (an empty answer is a failure, not content)."""
+    """Return the callable's answer as a record. A text beside which another field is wrong is paid
+    for: it comes back as one that could not be parsed, without those fields.
+
+    AdapterError: it is neither text nor Generated, or it holds no text (an empty answer is a
+    failure, not content).
+    """
     generated = Generated(text=answer) if isinstance(answer, str) else answer
     if not isinstance(generated, Generated):
         raise _refused(answer, "neither a str nor a Generated")
-    for name in ("text", "prompt", "parsed", "unparsed", "provider_model"):
-        value = getattr(generated, name)
-        if not isinstance(value, str) and (name == "text" or value is not None):
-            raise _refused(value, f"{name} is no str")
+    if not isinstance(generated.text, str):
+        raise _refused(generated.text, "text is no str")
     if not generated.text.strip():
         raise _refused(generated.text, "no text in it")
-    return generated
+    companions = {name: getattr(generated, name) for name in _COMPANIONS}
+    wrong = [name for name, value in companions.items() if not isinstance(value, str | None)]
+    if not wrong:
+        return generated
+    told = [f"{name} is no str but {type(companions[name]).__name__}" for name in wrong]
+    kept = {name: None if name in wrong else companions[name] for name in ("prompt", "parsed")}
+    return Generated(
+        text=generated.text,
+        unparsed=", ".join(told),
+        parameters=generated.parameters,
+        provider_model=None if "provider_model" in wrong else generated.provider_model,
+        **kept,
+    )
 
 
 def _refused(value: object, message: str) -> AdapterError:

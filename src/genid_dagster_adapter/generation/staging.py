@@ -36,6 +36,7 @@ from genid_dagster_adapter.store.layout import (
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
+_NO_LINKS: Final = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _ROOM: Final = 16 * 2**20  # bytes that must be free before a generation is paid for
 
 
@@ -135,7 +136,7 @@ def _move(root: DataRoot, source: Path, target: Path) -> None:
     if target.exists() and source.exists():
         kept = root.own / "replaced" / target.parent.parent.name / target.parent.name
         kept.mkdir(parents=True, exist_ok=True)
-        os.link(target, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{target.name}")
+        _keep(target, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{target.name}")
     try:
         os.rename(source, target)
     except OSError as error:
@@ -145,6 +146,17 @@ def _move(root: DataRoot, source: Path, target: Path) -> None:
         shutil.copyfile(source, beside)
         os.replace(beside, target)
         os.unlink(source)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file a second name, or a copy where it cannot have one: on another file system, or
+    one without hard links."""
+    try:
+        os.link(path, kept)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(path, kept)
 
 
 def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,18 +20,31 @@ from typing import Final
 from genid_dagster_adapter.store.layout import DataRoot
 
 _POLL: Final = 0.05  # seconds between two looks at a claim that another run holds
+#: Seconds between two words in the log about a claim that is waited for.
+TELLING: Final = 60.0
+_LOG: Final = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def claim(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> Iterator[bool]:
     """Yield True while this thread alone holds the generation.
 
-    Waits for another holder to finish; yields False where `stop` is set before that.
+    Waits for another holder to finish, as long as that takes (its call is paid for), and says so in
+    the log every `TELLING` seconds; yields False where `stop` is set before that.
     """
     path = root.own / "claims" / stage / gen_id
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
+    since = told = time.monotonic()
     while descriptor is None:
+        if (now := time.monotonic()) - told >= TELLING:
+            told = now
+            _LOG.warning(
+                "waiting for %s %s, which another run is making, for %.0f s; interrupting is safe",
+                stage,
+                gen_id,
+                now - since,
+            )
         if stop.wait(_POLL):
             yield False
             return

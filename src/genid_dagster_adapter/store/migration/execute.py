@@ -59,6 +59,7 @@ def execute(plan: Plan, *, progress: Progress | None = None) -> None:
                 _refuse_blockers(work)
                 _refuse_full_disk(plan)
                 _begin(work, journal)
+            own.wait_for_makers(plan.root)  # a resumed migration too: it may have stopped waiting
             _Execution(work, journal, progress or (lambda done, total: None)).run()
             journal.append("migrated")
             unblock(plan.root)
@@ -184,8 +185,8 @@ class _Execution:
 
 
 def _begin(work: Work, journal: Journal) -> None:
-    """Put on disk all that going back needs, then say so in the journal, then close the store to
-    others and wait until no generation is being made."""
+    """Put on disk all that going back needs, then close the store to others, then say in the
+    journal that the migration has begun."""
     plan = work.plan
     work.make_folders()
     own.reserve_room(plan)
@@ -198,7 +199,6 @@ def _begin(work: Work, journal: Journal) -> None:
         remedy="go on with `genid store migrate --resume`, or go back with `genid store rollback`",
     )
     journal.append("begin", plan=plan.plan_id)
-    own.wait_for_makers(plan.root)
 
 
 def sync_all(plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
 from genid_dagster_adapter.store.migration import files
 from genid_dagster_adapter.store.migration.planfile import JOURNAL_FILE, Plan
@@ -22,6 +24,12 @@ from genid_dagster_adapter.store.migration.work import Work
 RESERVE: Final = "reserve"
 _RESERVED: Final = 1 << 18  # bytes
 _POLL: Final = 0.2  # seconds between two looks at a generation that is being made
+#: Seconds that an operation waits for generations being made before it gives up.
+PATIENCE: Final = 3600.0
+#: Seconds between two words in the log about what is waited for.
+TELLING: Final = 30.0
+_NAMED: Final = 5  # generations that one of them names
+_LOG: Final = logging.getLogger(__name__)
 
 
 def make_own(root: DataRoot) -> None:
@@ -37,11 +45,43 @@ def reserve_room(plan: Plan) -> None:
     (plan.folder / RESERVE).write_bytes(bytes(_RESERVED))
 
 
-def wait_for_makers(root: DataRoot) -> None:
+def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     """Return when no generation is being made: those that began before the store was closed to
-    others finish first (an answer under way is paid for)."""
-    while list(makers(root)):
+    others finish first (an answer under way is paid for).
+
+    Says in the log what it waits for, at once and every `TELLING` seconds. May be interrupted like
+    any other step.
+
+    AdapterError: some were still being made after `limit` seconds; the operation can be resumed.
+    """
+    began = time.monotonic()
+    told: float | None = None
+    while held := list(makers(root)):
+        now = time.monotonic()
+        if now - began >= limit:
+            raise _still_made(root, held, limit)
+        if told is None or now - told >= TELLING:
+            told = now
+            more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+            _LOG.warning(
+                "waiting for generations that are being made: %s%s; interrupting is safe",
+                ", ".join(held[:_NAMED]),
+                more,
+            )
         time.sleep(_POLL)
+
+
+def _still_made(root: DataRoot, held: list[str], limit: float) -> AdapterError:
+    problems = [
+        Problem(
+            where=root.relative(root.own / "claims" / one),
+            message=f"another process still makes it after {limit:.0f} s",
+            remedy="end that process or let it finish, then run the same command again "
+            "(a migration: with --resume)",
+        )
+        for one in held
+    ]
+    return AdapterError("generations are being made; nothing of the store was changed", problems)
 
 
 def makers(root: DataRoot) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""Nothing waits silently: for another run's generation, or for those that a migration waits for."""
+
+import functools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dagster_kit import lay
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generation import claims
+from genid_dagster_adapter.generation.claims import claim
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.migration import own, run
+from genid_dagster_adapter.store.migration.state import open_plans
+from storekit import make_store
+
+
+def test_a_claim_that_is_waited_for_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another run makes the generation: the log says which, and that interrupting is safe."""
+    root = lay(tmp_path, "draft", "d1")
+    monkeypatch.setattr(claims, "TELLING", 0.0)
+    stop = threading.Event()
+    real = claims._take
+
+    def take(path: Path) -> int | None:
+        if len(caplog.records) >= 2:
+            stop.set()
+        return real(path)
+
+    with claim(root, "draft", "d1", threading.Event()):
+        monkeypatch.setattr(claims, "_take", take)
+        with claim(root, "draft", "d1", stop) as held:
+            assert held is False
+    assert "draft d1" in caplog.messages[0]
+    assert "interrupting is safe" in caplog.messages[0]
+
+
+def test_waiting_for_makers_is_told_and_limited(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log names what is being made; past the limit an error does, with the remedy."""
+    root = lay(tmp_path, "draft", "d1")
+    clock = iter([0.0, 0.0, 31.0, 32.0, 100.0])
+    with claim(root, "draft", "d1", threading.Event()), monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: next(clock))
+        patch.setattr(time, "sleep", lambda seconds: None)
+        with pytest.raises(AdapterError, match="draft/d1") as caught:
+            own.wait_for_makers(root, limit=60.0)
+    assert "--resume" in str(caught.value)
+    assert 2 == sum("draft/d1" in message for message in caplog.messages)
+    own.wait_for_makers(root, limit=0.0)
+
+
+def test_a_resumed_migration_waits_for_makers_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that gave up waiting moves nothing from under the generation being made on --resume."""
+    store = make_store(tmp_path / "store", generations=12, oddities=())
+    root = DataRoot(store.path)
+    one = next(one for one in store.generations if one.family == "legacy")
+    impatient = functools.partial(own.wait_for_makers, limit=0.0)
+    monkeypatch.setattr(own, "wait_for_makers", impatient)
+    with claim(root, one.stage, one.gen_id, threading.Event()):
+        for resume in (False, True):
+            with pytest.raises(AdapterError, match="being made"):
+                run.resume(root) if resume else run.migrate(root)
+            assert (store.path / one.folder).is_dir()
+    run.resume(root)
+    assert not (store.path / one.folder).exists()
+    assert open_plans(root)[0][1] == "migrated"

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from itertools import takewhile
+from typing import Any, Final
 
 import click
-
-if TYPE_CHECKING:
-    from genid import GenIdError
-    from genid_dagster_adapter.errors import AdapterError
 
 _HERE: Final = "genid_dagster_adapter.cli"
 
@@ -60,7 +57,8 @@ class LazyGroup(click.Group):
 def genid() -> None:
     """Deterministic ids for paid generations: same task, same id.
 
-    Exit status: 0 done or sound, 1 refused or with findings (a refusal writes nothing), 2 usage.
+    Exit status: 0 done or sound, 1 refused or with findings (a refusal writes nothing), 2 usage,
+    130 interrupted.
     """
 
 
@@ -70,48 +68,13 @@ def run(arguments: Sequence[str]) -> int:
         outcome = genid.main(list(arguments), prog_name="genid", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
-        click.echo("genid: interrupted", err=True)
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except Exception as error:
-        # Named here, so that `--help` need not import them: it takes half of its time.
-        from genid import GenIdError
-        from genid_dagster_adapter.errors import AdapterError
+        # Loaded here, so that `--help` need not import it: that takes half of its time.
+        from genid_dagster_adapter.cli._refusals import refuse
 
-        if not isinstance(error, AdapterError | GenIdError):
+        as_json = "--json" in takewhile(lambda one: one != "--", arguments)
+        status = refuse(error, as_json=as_json)
+        if status is None:
             raise
-        return _refuse(error, as_json="--json" in arguments)
+        return status
     return outcome if isinstance(outcome, int) else 0
-
-
-def _refuse(error: AdapterError | GenIdError, *, as_json: bool) -> int:
-    click.echo(f"genid: {error}", err=True)
-    if as_json:
-        from genid_dagster_adapter.cli._output import print_json
-
-        print_json(_error_record(error))
-    return 1
-
-
-def _error_record(error: AdapterError | GenIdError) -> dict[str, object]:
-    from genid import GenIdError
-
-    if isinstance(error, GenIdError):
-        problems = [
-            _problem_record(one.place, one.reason, one.remedy, one.value) for one in error.problems
-        ]
-        return {"error": str(error), "problems": problems}
-    problems = [
-        _problem_record(one.where, one.message, one.remedy, one.value) for one in error.problems
-    ]
-    return {"error": error.summary, "problems": problems}
-
-
-def _problem_record(where: str, message: str, remedy: str, value: object) -> dict[str, str]:
-    from genid_dagster_adapter.errors import NO_VALUE
-
-    record = {"where": where, "message": message, "remedy": remedy}
-    return record if value is NO_VALUE else {**record, "value": repr(value)}

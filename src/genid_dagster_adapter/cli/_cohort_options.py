@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -48,8 +49,20 @@ _BUILD = ("k_max", "description_level", "write_combos", "forbid_regeneration", "
 def cohort_option(command: Command) -> Command:
     """Add `--cohort-id`; without it DD_COHORT says, else the tables."""
     return click.option(
-        "--cohort-id", help="The cohort (default: DD_COHORT, else computed from the tables)."
+        "--cohort-id",
+        shell_complete=complete_cohort,
+        help="The cohort (default: DD_COHORT, else computed from the tables).",
     )(command)
+
+
+def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the cohorts of the data root that begin so; none where there is no data root."""
+    root = ctx.params.get("root")
+    try:
+        names = [] if root is None else os.listdir(root.cohorts)
+    except OSError:
+        names = []
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def build_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
 """What every command shares: the data root option, JSON, tables, progress.
 
-Progress shows after a second and only on a terminal; `NO_COLOR` and redirection switch colour off
-(rich does both). Everything is imported where it is used: `genid --help` needs none of it.
+Progress shows after a second and only on a terminal, whatever else asks for colour; `NO_COLOR` and
+redirection switch colour off (rich does both). Everything is imported where it is used:
+`genid --help` needs none of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.shell_completion import CompletionItem
+
     from genid_dagster_adapter.store.layout import DataRoot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,6 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Progress = Callable[[int, int], None]
 
 _PATIENCE: Final = 1.0  # seconds before progress is shown
+_UNCUT: Final = 10_000  # columns: no cell is folded
 
 
 class _DataRootType(click.ParamType["DataRoot"]):
@@ -38,6 +44,13 @@ class _DataRootType(click.ParamType["DataRoot"]):
             return DataRoot.open(value)
         except AdapterError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
 
 
 def data_root_option(command: Command) -> Command:
@@ -87,6 +100,19 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return text
 
 
+def write_page(page: Path, text: str, *, option: str) -> None:
+    """Write the page that an option names. UsageError: it cannot be written."""
+    from genid_dagster_adapter.store.layout import write_atomic
+
+    try:
+        write_atomic(page.absolute(), text.encode("utf-8"), durable=False)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise click.UsageError(
+            f"{option} {page}: {reason}; name a file that can be written"
+        ) from error
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
@@ -101,25 +127,31 @@ def print_table(
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=10_000).print(table)
+    Console(width=None if sys.stdout.isatty() else _UNCUT).print(table)
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """Yield a callback `(done, total)` that draws a bar on a terminal once a second has passed."""
-    import time
+    """Yield a callback `(done, total)`; on a terminal a bar appears once a second has passed, also
+    where nothing was called yet."""
+    if not sys.stderr.isatty():
+        yield _quiet
+        return
+    from threading import Timer
 
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    started = time.monotonic()
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, visible=False)
+        appear = Timer(_PATIENCE, bar.update, (task,), {"visible": True})
+        appear.daemon = True
+        appear.start()
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        finally:
+            appear.cancel()
 
-        def advance(done: int, total: int) -> None:
-            late = time.monotonic() - started > _PATIENCE
-            bar.update(task, completed=done, total=total, visible=late)
 
-        yield advance
+def _quiet(done: int, total: int) -> None:
+    """Say nothing: what reads this is no terminal."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from genid_dagster_adapter.cli._cohort_options import complete_cohort
 from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
@@ -23,7 +24,11 @@ _SHOWN: Final = 20  # members that are printed for people
 
 @click.command()
 @data_root_option
-@click.option("--cohort-id", help="Only the members of this cohort (default: of every cohort).")
+@click.option(
+    "--cohort-id",
+    shell_complete=complete_cohort,
+    help="Only the members of this cohort (default: of every cohort).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be adopted; write nothing.")
 @click.option("--undo", is_flag=True, help="Take the last adoption back.")
 @json_option
@@ -40,7 +45,8 @@ def adopt(
     if undo and (cohort_id is not None or dry_run):
         raise click.UsageError("--undo takes the last adoption back whole: give it alone")
     if undo:
-        undone = adopting.undo(root)
+        with progress_bar("taking back"):
+            undone = adopting.undo(root)
         if as_json:
             print_json({"undone": undone})
         else:

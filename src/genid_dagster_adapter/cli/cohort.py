@@ -1,9 +1,9 @@
-"""`genid cohort`: build, compare, run, list, status."""
+"""`genid cohort`: build, list, status; `compare` and `run` have modules of their own."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -22,16 +22,14 @@ from genid_dagster_adapter.cli._output import (
     print_table,
     progress_bar,
 )
+from genid_dagster_adapter.cli._refusals import problem_records
+from genid_dagster_adapter.cli.cohort_compare import compare
 from genid_dagster_adapter.cli.cohort_run import run
-from genid_dagster_adapter.cohort.build import Options, Report, compare
-from genid_dagster_adapter.cohort.compare import Change, Comparison
-from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded, recorded_rollout
+from genid_dagster_adapter.cohort.build import Report
+from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded
 from genid_dagster_adapter.cohort.membership import read_membership
-from genid_dagster_adapter.csv_safety import dump_csv
-from genid_dagster_adapter.rollout import FLAG, Rollout
-from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.store.lookup import resolver
 from genid_dagster_adapter.store.memberships import read_memberships
 from genid_dagster_adapter.workload import Standing, failed_members, standing
 
@@ -46,10 +44,11 @@ def cohort() -> None:
     """
 
 
+cohort.add_command(compare)
 cohort.add_command(run)
 
 
-@cohort.command()
+@cohort.command(short_help="Write a cohort's membership and register its partitions.")
 @data_root_option
 @cohort_option
 @build_options
@@ -127,7 +126,7 @@ def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
             "after": report.changes.after.label,
             "ids_changed": report.changes.changed(),
         },
-        "notices": [str(problem) for problem in plan.notices],
+        "notices": problem_records(plan.notices),
     }
 
 
@@ -176,125 +175,36 @@ def _remarks(built: Built, report: Report) -> list[str]:
     return [*lines, *(f"notice: {problem}" for problem in plan.notices)]
 
 
-@cohort.command("compare")
-@data_root_option
-@cohort_option
-@click.option("--before", help="The state to compare with (default: the last build's, else off).")
-@click.option("--after", help=f"The state to look at (default: {FLAG}, else all stages).")
-@click.option("--scheme", help="The scheme of --after (default: DD_GEN_ID_SCHEME, else v1).")
-@click.option("--changed", is_flag=True, help="Only the members whose id differs.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a member.")
-@json_option
-def compare_command(
-    *,
-    root: DataRoot,
-    cohort_id: str | None,
-    before: str | None,
-    after: str | None,
-    scheme: str | None,
-    changed: bool,
-    as_csv: bool,
-    as_json: bool,
-) -> int:
-    """Say what another rollout state would change, without writing to the data root.
-
-    Old id -> new id for each member, counts by stage, and which exist under either.
-    """
-    found = _compare(root, given_cohort_id(cohort_id, os.environ), before, after, scheme)
-    changes = [one for one in found.changes if one.changed or not changed]
-    if as_json:
-        print_json(_comparison_record(found, changes))
-    elif as_csv:
-        rows = [tuple(_change_record(one).values()) for one in changes]
-        click.echo(dump_csv(tuple(_change_record(None)), rows), nl=False)
-    else:
-        click.echo(f"before: {found.before.label}, after: {found.after.label}")
-        print_table(("stage", "members", "ids that differ", "exist before", "exist after"),
-                    [tuple(row.values()) for row in _stage_counts(found)])  # fmt: skip
-        rows = [tuple(_change_record(one).values()) for one in changes]
-        print_table(("stage", "old id", "new id", "old exists", "new exists"), rows)
-    return 0
-
-
-def _compare(
-    root: DataRoot, cohort_id: str | None, before: str | None, after: str | None, scheme: str | None
-) -> Comparison:
-    flag = after if after is not None else os.environ.get(FLAG) or "all"
-    rollout = Rollout.parse(
-        "true" if flag == "all" else flag, scheme or os.environ.get("DD_GEN_ID_SCHEME")
-    )
-    options = Options(rollout=rollout, cohort_id=cohort_id, rebuild_migrated=True)
-    with StoreIndex.fresh(root, persist=False) as index:
-        if before is not None:
-            earlier = Rollout.parse("true" if before == "all" else before, rollout.scheme)
-        elif cohort_id is not None:
-            earlier = recorded_rollout(root, cohort_id) or Rollout.OFF
-        else:
-            earlier = Rollout.OFF
-        return compare(root, options, earlier, resolve=resolver(index))
-
-
-def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, Any]:
-    return {
-        "before": {"rollout": found.before.label, "scheme": found.before.scheme},
-        "after": {"rollout": found.after.label, "scheme": found.after.scheme},
-        "stages": {row.pop("stage"): row for row in _stage_counts(found)},
-        "members": [_change_record(one) for one in changes],
-    }
-
-
-def _stage_counts(found: Comparison) -> list[dict[str, Any]]:
-    changed = found.changed()
-    return [
-        {
-            "stage": stage,
-            "members": sum(one.stage == stage and one.new is not None for one in found.changes),
-            "changed": changed[stage],
-            "exist_before": sum(one.stage == stage and one.old_exists for one in found.changes),
-            "exist_after": sum(one.stage == stage and one.new_exists for one in found.changes),
-        }
-        for stage in STAGES
-    ]
-
-
-def _change_record(change: Change | None) -> dict[str, Any]:
-    """Return one member as a row; None gives the columns."""
-    if change is None:
-        return dict.fromkeys(("stage", "old_gen_id", "new_gen_id", "old_exists", "new_exists"))
-    return {
-        "stage": change.stage,
-        "old_gen_id": None if change.old is None else change.old.gen_id,
-        "new_gen_id": None if change.new is None else change.new.gen_id,
-        "old_exists": change.old_exists,
-        "new_exists": change.new_exists,
-    }
-
-
-@cohort.command("list")
+@cohort.command("list", short_help="List the cohorts and how much of them is made.")
 @data_root_option
 @json_option
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the cohorts with their members and how many of them are made."""
-    found = read_memberships(root)
-    records = []
-    for cohort_id in found.members:
-        standings = (
-            standing(root, read_membership(root, cohort_id))
-            if not any(
-                where.startswith(f"{root.relative(root.membership(cohort_id))}:")
-                for where, _ in found.malformed
-            )
-            else {}
-        )
-        records.append(_cohort_record(root, cohort_id, standings))
+    with progress_bar("looking"):
+        found = read_memberships(root)
+        records = [
+            _cohort_record(root, cohort_id, _standings(root, cohort_id, found.malformed))
+            for cohort_id in found.members
+        ]
     if as_json:
-        print_json({"cohorts": records, "malformed": [list(one) for one in found.malformed]})
+        malformed = [{"where": where, "message": message} for where, message in found.malformed]
+        print_json({"cohorts": records, "malformed": malformed})
         return 0
     columns = ("cohort_id", "rollout", "migrated", "members", "made", "missing", "failed")
     print_table(columns, [[record[column] for column in columns] for record in records])
     for where, message in found.malformed:
         click.echo(f"{where}: {message}")
     return 0
+
+
+def _standings(
+    root: DataRoot, cohort_id: str, malformed: Iterable[tuple[str, str]]
+) -> Mapping[str, Standing]:
+    """Return how far a cohort is, by stage; nothing where its membership is malformed."""
+    start = f"{root.relative(root.membership(cohort_id))}:"
+    if any(where.startswith(start) for where, _ in malformed):
+        return {}
+    return standing(root, read_membership(root, cohort_id))
 
 
 def _cohort_record(
@@ -314,7 +224,7 @@ def _cohort_record(
     }
 
 
-@cohort.command()
+@cohort.command(short_help="Show what of a cohort is made, missing and failed.")
 @data_root_option
 @cohort_option
 @json_option
@@ -323,8 +233,9 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     from genid_dagster_adapter.cli._cohort_build import known_cohort_id
 
     known = known_cohort_id(root, given_cohort_id(cohort_id, os.environ), Rollout.from_env())
-    members = read_membership(root, known)
-    found, failed = standing(root, members), failed_members(root, members)
+    with progress_bar("looking"):
+        members = read_membership(root, known)
+        found, failed = standing(root, members), failed_members(root, members)
     if as_json:
         stages = {stage: _standing_record(one) for stage, one in found.items()}
         reasons = [

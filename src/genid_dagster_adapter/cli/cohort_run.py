@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from genid_dagster_adapter.cli._cohort_build import (
     build_in_dagster,
@@ -27,6 +28,7 @@ from genid_dagster_adapter.cli._output import (
     print_table,
     progress_bar,
 )
+from genid_dagster_adapter.cli._refusals import INTERRUPTED
 from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded
 from genid_dagster_adapter.cohort.membership import Member, read_membership
 from genid_dagster_adapter.errors import AdapterError
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from genid_dagster_adapter.running import Done
 
 _SHOWN = 20  # failures that people are shown
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class _GeneratorType(click.ParamType[Generator]):
@@ -58,8 +59,13 @@ class _GeneratorType(click.ParamType[Generator]):
         except AdapterError as error:
             self.fail(str(error), param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
-@click.command()
+
+@click.command(short_help="Build a cohort and make what is missing.")
 @data_root_option
 @cohort_option
 @click.option(
@@ -140,7 +146,7 @@ def run(
     summary = _summary(root, known, done, repeats)
     print_json(summary) if as_json else _print_summary(summary)
     if done.interrupted:
-        return _INTERRUPTED
+        return INTERRUPTED
     return 1 if summary["failed"] else 0
 
 

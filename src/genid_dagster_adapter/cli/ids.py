@@ -22,6 +22,7 @@ from genid_dagster_adapter.cli._output import (
     optional_data_root_option,
     print_json,
 )
+from genid_dagster_adapter.cli._refusals import error_record
 from genid_dagster_adapter.errors import AdapterError, Problem
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
             derived = _derived(stage, scheme, fields)
         except (AdapterError, GenIdError, ValueError, RecursionError) as error:
             refused += 1
-            derived = {"line": number, "error": str(error)}
+            derived = {"line": number, **error_record(error)}
             click.echo(f"genid: line {number}: {error}", err=True)
         if as_json:
             click.echo(json_text(derived))

@@ -169,7 +169,8 @@ def finalize(*, root: DataRoot, plan_id: str | None, as_json: bool) -> int:
     """
     from genid_dagster_adapter.store.migration import run
 
-    plan = run.finalize(root, plan_id)
+    with progress_bar("finalizing"):
+        plan = run.finalize(root, plan_id)
     if as_json:
         print_json(_plan_record(plan))
     else:

@@ -16,9 +16,10 @@ from genid_dagster_adapter.cli._output import (
     json_option,
     print_json,
     progress_bar,
+    write_page,
 )
 from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store.layout import DataRoot, write_atomic
+from genid_dagster_adapter.store.layout import DataRoot
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.report.view import Flag
@@ -31,7 +32,7 @@ def rollout() -> None:
     """Report where the rollout stands and what comes next."""
 
 
-@rollout.command()
+@rollout.command(short_help="Write one page about a store and its rollout.")
 @data_root_option
 @click.option(
     "--out",
@@ -65,7 +66,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
         raise click.UsageError(str(error)) from error
     page = out if out is not None or as_json else Path(_PAGE)
     if page is not None:
-        _write(page, html(made))
+        write_page(page, html(made), option="--out")
     if as_json:
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
@@ -96,13 +97,3 @@ def _partitions(root: DataRoot) -> Mapping[str, list[str]] | AdapterError | None
         return partition_keys(root)
     except AdapterError as error:
         return error
-
-
-def _write(page: Path, text: str) -> None:
-    try:
-        write_atomic(page, text.encode("utf-8"), durable=False)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise click.UsageError(
-            f"--out {page}: {reason}; name a file that can be written"
-        ) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from genid_dagster_adapter.cli import LazyGroup
+from genid_dagster_adapter.cli._cohort_options import complete_cohort
 from genid_dagster_adapter.cli._instance import partition_keys
 from genid_dagster_adapter.cli._output import (
     data_root_option,
@@ -20,9 +21,11 @@ from genid_dagster_adapter.cli._output import (
     print_json,
     print_table,
     progress_bar,
+    write_page,
 )
+from genid_dagster_adapter.cli._refusals import problem_records
 from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.layout import DataRoot, write_atomic
+from genid_dagster_adapter.store.layout import DataRoot
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.store.audit import Audit
@@ -50,7 +53,11 @@ def store() -> None:
 @click.command()
 @data_root_option
 @json_option
-@click.option("--cohort-id", help="Look among the ids that this cohort would have, too.")
+@click.option(
+    "--cohort-id",
+    shell_complete=complete_cohort,
+    help="Look among the ids that this cohort would have, too.",
+)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def resolve(root: DataRoot, as_json: bool, cohort_id: str | None, ids: tuple[str, ...]) -> int:
     """Find generations by ids of any family, or by prefixes of at least 6 characters.
@@ -82,7 +89,7 @@ def resolve(root: DataRoot, as_json: bool, cohort_id: str | None, ids: tuple[str
             }
             for text, matches in found
         ]
-        print_json({"ids": rows, "problems": list(map(str, problems))})
+        print_json({"ids": rows, "problems": problem_records(problems)})
     else:
         _print_matches(found)
         _print_planned(planned)
@@ -170,7 +177,7 @@ def _print_planned(planned: Mapping[str, list[dict[str, Any]]]) -> None:
 def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
 
-    Exit status 0: sound. 1: findings. 2: the data root cannot be read.
+    Exit status 0: sound. 1: findings. 2: the data root cannot be read, or FILE not written.
     """
     from genid_dagster_adapter.report.audit_page import audit_page
     from genid_dagster_adapter.store.audit_report import document
@@ -178,10 +185,9 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
     try:
         result = _audit(root)
     except AdapterError as error:
-        click.echo(f"genid: {error}", err=True)
-        return 2
+        raise click.UsageError(str(error)) from error
     if html is not None:
-        write_atomic(html.absolute(), audit_page(result).encode(), durable=False)
+        write_page(html, audit_page(result), option="--html")
     if as_json:
         print_json(document(result))
     else:

@@ -1,6 +1,6 @@
 """A signature's canonical bytes: one JSON object by RFC 8785 (SPEC 2)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from genid._rules import COMPONENT_MAX, SETTLED, Rule
@@ -65,31 +65,42 @@ def canonical_text(stage: str, fields: Mapping[str, str | int]) -> str:
     return "".join(member.text(written(fields[member.name])) for member in layout(stage, fields))
 
 
-def settled_canonical(stage: str, rules: Mapping[str, Rule]) -> Callable[[Any], bytes | None]:
-    """Return a function: a signature's canonical bytes, if none of its values needs a change.
+def quick_look(
+    stage: str, variants: Sequence[Mapping[str, Rule]], otherwise: Callable[[Any], None]
+) -> Callable[[Any], None]:
+    """Return a method that keeps a signature's canonical bytes, if no value needs a change.
 
-    It gives None for a signature that has other fields present, that has something to fold or to
-    refuse, and for some rare sound ones (upper case in a parent, over 255 characters in all).
-    Its source is written out for one class, as attrs writes an `__init__`: a loop over the
-    fields would take as long as hashing them.
+    `variants` are the rules of the fields for every set of fields that can be present. A signature
+    that has something to fold or to refuse goes to `otherwise`, and so do some rare sound ones
+    (upper case in a parent, over 255 characters in all). The method's source is written out for
+    one class, as attrs writes an `__init__`: a loop over the fields would take as long as hashing
+    them.
     """
-    texts = "".join(f"{{{name}}}" for name, rule in rules.items() if rule.written.startswith('"'))
-    filled = "".join(
+    lines = ["def look(signature):", *(f"    {name} = signature.{name}" for name in variants[0])]
+    for rules in variants:
+        settled = " and ".join(f"({rule.settled.format(name)})" for name, rule in rules.items())
+        texts = "".join(f"{{{name}}}" for name, rule in rules.items() if '"' in rule.written)
+        lines += [
+            f"    if {settled}:",
+            f"        text = f'{texts}'",
+            f"        if len(text) <= {COMPONENT_MAX} and text.isascii():",
+            "            data = text.encode()",
+            "            if data.translate(SETTLED) is data:",
+            f"                text = f'{_source(stage, rules)}'",
+            "                signature.__dict__['_canonical'] = text.encode()",
+            "                return",
+        ]
+    lines.append("    otherwise(signature)")
+    namespace: dict[str, Any] = {"SETTLED": SETTLED, "otherwise": otherwise}
+    exec("\n".join(lines), namespace)  # noqa: S102 - every name in it is checked by _declaration
+    look: Callable[[Any], None] = namespace["look"]
+    return look
+
+
+def _source(stage: str, rules: Mapping[str, Rule]) -> str:
+    """Return the canonical text as what stands in an f-string, each field by its name."""
+    text = "".join(
         member.text(rules[member.name].written.format(f"\0{member.name}\1"))
         for member in layout(stage, rules)
     )
-    filled = filled.replace("{", "{{").replace("}", "}}").replace("\0", "{").replace("\1", "}")
-    lines = [
-        "def settled(signature):",
-        *(f"    {name} = signature.{name}" for name in rules),
-        *(f"    if not ({rule.settled.format(name)}): return" for name, rule in rules.items()),
-        f"    text = f'{texts}'",
-        f"    if len(text) > {COMPONENT_MAX} or not text.isascii(): return",
-        "    data = text.encode()",
-        "    if data.translate(SETTLED) is not data: return",
-        f"    return f'{filled}'.encode()",
-    ]
-    namespace: dict[str, Any] = {"SETTLED": SETTLED}
-    exec("\n".join(lines), namespace)  # noqa: S102 - every name in it is checked by _declaration
-    settled: Callable[[Any], bytes | None] = namespace["settled"]
-    return settled
+    return text.replace("{", "{{").replace("}", "}}").replace("\0", "{").replace("\1", "}")

@@ -1,13 +1,13 @@
 """The base of all signatures: a class is checked once, when it is defined (SPEC 1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 import attrs
 
-from genid._canonical import canonical_text, settled_canonical
+from genid._canonical import canonical_text, quick_look
 from genid._declaration import declared_rules
 from genid._rules import ABSENT, Rule, reference_rule
 from genid.errors import Problem, SignatureError
@@ -42,7 +42,6 @@ class Signature(Generic[IdT]):
     prefix: ClassVar[str]
     id_type: ClassVar[Any]
     _rules: ClassVar[dict[str, Rule]]
-    _settled: ClassVar[Callable[[Any], bytes | None]]
     __attrs_attrs__: ClassVar[tuple[Any, ...]]
 
     def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
@@ -57,7 +56,8 @@ class Signature(Generic[IdT]):
         cls.stage, cls.prefix = stage, prefix
         known = list(_registered.values())
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
-        cls._settled = _settled(cls)
+        look = quick_look(stage, _variants(cls), cls.__attrs_post_init__)
+        setattr(cls, "__attrs_post_init__", look)  # noqa: B010 - not an assignment to a method
         _registered[stage] = cls
 
     def __init__(self) -> None:
@@ -65,19 +65,9 @@ class Signature(Generic[IdT]):
         raise TypeError("Signature is a base; construct a Draft, an Essay, an Evaluation")
 
     def __attrs_post_init__(self) -> None:
-        """Keep the canonical bytes, which is where every field gets checked.
-
-        A signature whose values are settled already takes one quick look; any other goes field
-        by field.
+        """Check and normalize field by field, gather every problem before raising, and keep the
+        canonical bytes. A stage has a method before this one that spares a look at each field.
         """
-        data = self._settled()
-        if data is None:
-            self._settle()
-        else:
-            self.__dict__["_canonical"] = data
-
-    def _settle(self) -> None:
-        """Check and normalize field by field; gather every problem before raising."""
         fields = self.__dict__
         problems: list[Problem] = []
         for name, rule in self._rules.items():
@@ -93,8 +83,8 @@ class Signature(Generic[IdT]):
 
     def fields(self) -> dict[str, str | int]:
         """Return the fields that are present, normalized, in the order of their declaration."""
-        values = ((name, getattr(self, name)) for name in self._rules)
-        return {name: value for name, value in values if value is not None}
+        values = self.__dict__
+        return {name: values[name] for name in self._rules if values[name] is not None}
 
     @classmethod
     def reference(cls, text: str) -> IdT:
@@ -132,22 +122,11 @@ def optional_of(cls: type[Signature[Any]]) -> list[str]:
     return [field.name for field in attrs.fields(cls) if field.default is None]
 
 
-def _settled(cls: type[Signature[Any]]) -> Callable[[Any], bytes | None]:
-    """Return the quick look at a stage's signatures, one function for each set of fields."""
+def _variants(cls: type[Signature[Any]]) -> list[dict[str, Rule]]:
+    """Return a stage's rules for each set of fields that can be present, the smallest first."""
     optional = optional_of(cls)
-    looks = [
-        settled_canonical(cls.stage, cls._rules | dict.fromkeys(absent, ABSENT))
+    return [
+        cls._rules | dict.fromkeys(absent, ABSENT)
         for count in range(len(optional), -1, -1)
         for absent in combinations(optional, count)
     ]
-    if len(looks) == 1:
-        return looks[0]
-
-    def settled(signature: Any) -> bytes | None:
-        for look in looks:
-            data = look(signature)
-            if data is not None:
-                return data
-        return None
-
-    return settled

@@ -9,6 +9,7 @@ _VERSION, _VARIANT = 76, 62  # where the marks of SPEC 4.1 begin
 _KEPT = 2**128 - 1 - (0b1111 << _VERSION | 0b11 << _VARIANT)
 _MARKS = 0b1000 << _VERSION | 0b10 << _VARIANT
 
+_number = int.from_bytes  # big-endian; once, because to look it up takes as long as the call
 _CHARACTERS = bytes.maketrans(bytes(range(32)), ALPHABET.encode())
 
 
@@ -39,13 +40,13 @@ def id_text(prefix: str, digest: bytes) -> str:
     It is `suffix_text(uuid_bits(digest))` behind the prefix. The groups of 5 bits are spread to a
     byte each, halving the blocks that move, so that all become characters at once.
     """
-    bits = int.from_bytes(digest, "big") & _KEPT | _MARKS
+    bits = _number(digest) & _KEPT | _MARKS
     bits += (bits & _HALF_16) * _BY_16
     bits += (bits & _HALF_8) * _BY_8
     bits += (bits & _HALF_4) * _BY_4
     bits += (bits & _HALF_2) * _BY_2
     bits += (bits & _HALF_1) * _BY_1
-    return f"{prefix}_{bits.to_bytes(SUFFIX_LENGTH, 'big').translate(_CHARACTERS).decode('ascii')}"
+    return f"{prefix}_{bits.to_bytes(SUFFIX_LENGTH).translate(_CHARACTERS).decode()}"
 
 
 def suffix_bits(suffix: str) -> int:

@@ -1,17 +1,19 @@
 """The rules that turn a signature into an id, each a small object with a name (SPEC 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from genid._digest import digest
 from genid._signature import IdT, Signature, canonical_bytes
 from genid._text import id_text
-from genid.errors import SchemeError
+from genid.errors import Problem, SchemeError
 
 SchemeName = Literal["v1", "phase-1"]
 
 _BASE_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + second for first in _BASE_36 for second in _BASE_36]
 _PHASE_1_FIELDS = {  # frozen: what was released under this name, SPEC 8.1
     "draft": ("combo_id", "template_id", "llm_model_id", "replicate"),
     "essay": ("parent_gen_id", "template_id", "replicate"),
@@ -60,37 +62,50 @@ class _Phase1(Scheme):
             SchemeError: the signature's stage or one of its fields is unknown to this scheme, or
                 a field contains `|`.
         """
-        from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL: a quarter of `import genid`
-
         joined = "|".join(_phase_1_parts(signature))
-        number = int.from_bytes(blake2b(joined.encode(), digest_size=10).digest(), "big")
+        number = int.from_bytes(_blake2b()(joined.encode(), digest_size=10).digest(), "big")
         text: Any = f"{signature.prefix}_{base_36(number)}"
         gen_id: IdT = text
         return gen_id
+
+
+@cache
+def _blake2b() -> Any:
+    from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL: a quarter of `import genid`
+
+    return blake2b
 
 
 def _phase_1_parts(signature: Signature[Any]) -> list[str]:
     """Return the parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
     fields = signature.fields()
     names = _PHASE_1_FIELDS.get(signature.stage, ())
-    for name, value in fields.items():
-        place = f"{signature.stage}.{name}"
+    parts = [str(fields[name]).lower() for name in names]
+    if len(parts) < len(fields) or "|" in "".join(parts):
+        raise SchemeError(*_phase_1_problems(signature, names))
+    return parts
+
+
+def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterator[Problem]:
+    """Yield what this scheme cannot express: its fields are frozen, and joined by `|`."""
+    for name, value in signature.fields().items():
         if name not in names:
             reason = "cannot be told by the scheme phase-1"
-            raise SchemeError.of(place, value, reason, "use the scheme v1")
-        if "|" in str(value):
+        elif "|" in str(value):
             reason = "contains |, which joins the parts of the scheme phase-1"
-            raise SchemeError.of(place, value, reason, "use the scheme v1")
-    return [str(fields[name]).lower() for name in names]
+        else:
+            continue
+        place = f"{signature.stage}.{name}"
+        yield Problem(place=place, value=value, reason=reason, remedy="use the scheme v1")
 
 
 def base_36(number: int) -> str:
     """Return a number in base 36, digits then a-z, without padding (SPEC 8.3)."""
     digits = ""
     while number:
-        number, digit = divmod(number, 36)
-        digits = _BASE_36[digit] + digits
-    return digits or "0"
+        number, pair = divmod(number, 36 * 36)
+        digits = _PAIRS[pair] + digits
+    return digits.lstrip("0") or "0"
 
 
 V1: Scheme = _V1()

@@ -7,13 +7,13 @@ neither the cohort nor the salt has a part in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product, starmap
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from genid import V1, Draft, DraftId, Essay, EssayId, Evaluation, Grid, gen_id
+from genid import V1, Draft, Essay, Evaluation, Grid, Signature, gen_id
 from genid_dagster_adapter import legacy
 from genid_dagster_adapter.legacy import reserve_gen_id
 from genid_dagster_adapter.rollout import Rollout
@@ -54,15 +54,8 @@ class GenerationIds:
         salt: str | None,
     ) -> str:
         """Return a draft's id."""
-        if not self.rollout.covers("draft"):
-            return reserve_gen_id("draft", task_id, self.cohort_id, salt)
-        signature = Draft(
-            combo_id=combo_id,
-            template_id=template_id,
-            llm_model_id=llm_model_id,
-            replicate=replicate,
-        )
-        return gen_id(signature, self.rollout.scheme)
+        fields = {"combo_id": combo_id, "template_id": template_id, "llm_model_id": llm_model_id}
+        return self._mint(Draft, task_id, salt, **fields, replicate=replicate)
 
     def essay(
         self,
@@ -75,15 +68,10 @@ class GenerationIds:
         llm_model_id: str | None = None,
     ) -> str:
         """Return an essay's id. `llm_model_id` is given only where it is not the draft's."""
-        if not self.rollout.covers("essay"):
-            return reserve_gen_id("essay", task_id, self.cohort_id, salt)
-        signature = Essay(
-            parent_gen_id=DraftId(parent_gen_id),
-            template_id=template_id,
-            replicate=replicate,
-            llm_model_id=llm_model_id,
+        fields = {"parent_gen_id": parent_gen_id, "template_id": template_id}
+        return self._mint(
+            Essay, task_id, salt, **fields, replicate=replicate, llm_model_id=llm_model_id
         )
-        return gen_id(signature, self.rollout.scheme)
 
     def evaluation(
         self,
@@ -96,15 +84,10 @@ class GenerationIds:
         salt: str | None,
     ) -> str:
         """Return an evaluation's id."""
-        if not self.rollout.covers("evaluation"):
-            return reserve_gen_id("evaluation", task_id, self.cohort_id, salt)
-        signature = Evaluation(
-            parent_gen_id=EssayId(parent_gen_id),
-            template_id=template_id,
-            llm_model_id=llm_model_id,
-            replicate=replicate,
+        fields = {"parent_gen_id": parent_gen_id, "template_id": template_id}
+        return self._mint(
+            Evaluation, task_id, salt, **fields, replicate=replicate, llm_model_id=llm_model_id
         )
-        return gen_id(signature, self.rollout.scheme)
 
     def drafts(
         self,
@@ -116,51 +99,28 @@ class GenerationIds:
     ) -> Iterator[str]:
         """Return the ids of a cartesian cohort's drafts: combos x templates x models x replicates
         from 1, the last axis fastest."""
-        numbers = range(1, replicates + 1)
-        if self._has_grid("draft"):
-            return iter(
-                Grid(
-                    Draft,
-                    combo_id=combo_ids,
-                    template_id=template_ids,
-                    llm_model_id=llm_model_ids,
-                    replicate=numbers,
-                )
-            )
-        return (
-            self.draft(
-                combo_id=combo_id,
-                template_id=template_id,
-                llm_model_id=model,
-                replicate=replicate,
-                task_id=legacy.draft_task(combo_id, template_id, model),
-                salt=legacy.draft_salt(replicate),
-            )
-            for combo_id, template_id, model, replicate in product(
-                combo_ids, template_ids, llm_model_ids, numbers
-            )
-        )
+
+        def one(combo_id: str, template_id: str, llm_model_id: str, replicate: int) -> str:
+            task_id = legacy.draft_task(combo_id, template_id, llm_model_id)
+            return reserve_gen_id("draft", task_id, self.cohort_id, legacy.draft_salt(replicate))
+
+        axes = {"combo_id": combo_ids, "template_id": template_ids, "llm_model_id": llm_model_ids}
+        return self._grid(Draft, one, **axes, replicate=range(1, replicates + 1))
 
     def essays(
         self, *, drafts: Sequence[Parent], template_ids: Sequence[str], replicates: int
     ) -> Iterator[str]:
         """Return the ids of essays by the cartesian rule: drafts x templates x replicates."""
-        numbers = range(1, replicates + 1)
-        if self._has_grid("essay"):
-            parents = [draft.gen_id for draft in drafts]
-            return iter(
-                Grid(Essay, parent_gen_id=parents, template_id=template_ids, replicate=numbers)
-            )
-        return (
-            self.essay(
-                parent_gen_id=draft.gen_id,
-                template_id=template_id,
-                replicate=replicate,
-                task_id=legacy.essay_task(draft.task_id, template_id),
-                salt=legacy.essay_salt(draft.replicate, replicate),
-            )
-            for draft, template_id, replicate in product(drafts, template_ids, numbers)
-        )
+        by_id = {draft.gen_id: draft for draft in drafts}
+
+        def one(parent_gen_id: str, template_id: str, replicate: int) -> str:
+            draft = by_id[parent_gen_id]
+            salt = legacy.essay_salt(draft.replicate, replicate)
+            task_id = legacy.essay_task(draft.task_id, template_id)
+            return reserve_gen_id("essay", task_id, self.cohort_id, salt)
+
+        axes = {"parent_gen_id": list(by_id), "template_id": template_ids}
+        return self._grid(Essay, one, **axes, replicate=range(1, replicates + 1))
 
     def evaluations(
         self,
@@ -171,31 +131,34 @@ class GenerationIds:
         replicates: int,
     ) -> Iterator[str]:
         """Return the ids of evaluations: essays x templates x models x replicates from 1."""
-        numbers = range(1, replicates + 1)
-        if self._has_grid("evaluation"):
-            return iter(
-                Grid(
-                    Evaluation,
-                    parent_gen_id=essay_gen_ids,
-                    template_id=template_ids,
-                    llm_model_id=llm_model_ids,
-                    replicate=numbers,
-                )
-            )
-        return (
-            self.evaluation(
-                parent_gen_id=essay,
-                template_id=template_id,
-                llm_model_id=model,
-                replicate=replicate,
-                task_id=legacy.evaluation_task(essay, template_id, model),
-                salt=legacy.evaluation_salt(replicate),
-            )
-            for essay, template_id, model, replicate in product(
-                essay_gen_ids, template_ids, llm_model_ids, numbers
-            )
-        )
 
-    def _has_grid(self, stage: str) -> bool:
-        """Say whether a stage's ids are of the scheme that derives whole grids at once."""
-        return self.rollout.covers(stage) and self.rollout.scheme == V1.name
+        def one(parent_gen_id: str, template_id: str, llm_model_id: str, replicate: int) -> str:
+            task_id = legacy.evaluation_task(parent_gen_id, template_id, llm_model_id)
+            salt = legacy.evaluation_salt(replicate)
+            return reserve_gen_id("evaluation", task_id, self.cohort_id, salt)
+
+        axes = {"parent_gen_id": essay_gen_ids, "template_id": template_ids}
+        numbers = range(1, replicates + 1)
+        return self._grid(Evaluation, one, **axes, llm_model_id=llm_model_ids, replicate=numbers)
+
+    def _mint(
+        self, signature: type[Signature[Any]], task_id: str, salt: str | None, **fields: Any
+    ) -> str:
+        """Return the id that the rollout gives a task of the signature's stage."""
+        if not self.rollout.covers(signature.stage):
+            return reserve_gen_id(signature.stage, task_id, self.cohort_id, salt)
+        return str(gen_id(signature(**fields), self.rollout.scheme))
+
+    def _grid(
+        self, signature: type[Signature[Any]], legacy_id: Callable[..., str], **axes: Sequence[Any]
+    ) -> Iterator[str]:
+        """Return the ids of a stage's grid: whole where the scheme derives grids at once, else one
+        by one."""
+        if not self.rollout.covers(signature.stage):
+            return starmap(legacy_id, product(*axes.values()))
+        if self.rollout.scheme == V1.name:
+            return iter(Grid(signature, **axes))
+        return (
+            str(gen_id(signature(**dict(zip(axes, cell, strict=True))), self.rollout.scheme))
+            for cell in product(*axes.values())
+        )

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from attrs import frozen
 
 from genid_dagster_adapter.csv_safety import dump_csv
 from genid_dagster_adapter.report.drawing import Grid, grid
+from genid_dagster_adapter.report.holdings import Held
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
 MADE: Final = "●"
@@ -26,25 +27,6 @@ _ROOM: Final = 860  # pixels that the picture has
 _UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
 _CELLS: Final = 100_000  # cells that a page shows as a table
 _LINES: Final = 20_000  # missing evaluations that a page offers as CSV
-
-
-class Evaluated(Protocol):
-    """What is asked of an essay or an evaluation here."""
-
-    @property
-    def gen_id(self) -> str: ...
-    @property
-    def parent_gen_id(self) -> str | None: ...
-    @property
-    def combo_id(self) -> str | None: ...
-    @property
-    def template_id(self) -> str | None: ...
-    @property
-    def llm_model_id(self) -> str | None: ...
-    @property
-    def replicate(self) -> int | None: ...
-    @property
-    def has_content(self) -> bool: ...
 
 
 @frozen(kw_only=True)
@@ -180,8 +162,8 @@ class Coverage:
 
 
 def cover(
-    essays: Iterable[Evaluated],
-    evaluations: Iterable[Evaluated],
+    essays: Iterable[Held],
+    evaluations: Iterable[Held],
     *,
     wanted: Sequence[tuple[str, str]],
     replicates: int | None,
@@ -193,7 +175,7 @@ def cover(
     """
     rows = sorted(essays, key=_place)
     known = {essay.gen_id for essay in rows}
-    found: dict[tuple[str, str, str], list[Evaluated]] = {}
+    found: dict[tuple[str, str, str], list[Held]] = {}
     orphans = 0
     for one in evaluations:
         if one.parent_gen_id in known and one.template_id and one.llm_model_id:
@@ -215,7 +197,7 @@ def cover(
     )
 
 
-def _place(essay: Evaluated) -> tuple[str, str, str, int, str]:
+def _place(essay: Held) -> tuple[str, str, str, int, str]:
     return (
         essay.combo_id or "",
         essay.template_id or "",
@@ -239,9 +221,9 @@ def _columns(
 
 
 def _row(
-    essay: Evaluated,
+    essay: Held,
     columns: Sequence[Column],
-    found: dict[tuple[str, str, str], list[Evaluated]],
+    found: dict[tuple[str, str, str], list[Held]],
     replicates: int | None,
 ) -> EssayRow:
     cells = [
@@ -262,7 +244,7 @@ def _row(
     )
 
 
-def _cell(evaluations: Sequence[Evaluated], replicates: int, wanted: bool) -> Cell:
+def _cell(evaluations: Sequence[Held], replicates: int, wanted: bool) -> Cell:
     if not evaluations and not wanted:
         return _BLANK
     numbers = _numbered(evaluations)
@@ -280,7 +262,7 @@ def _cell(evaluations: Sequence[Evaluated], replicates: int, wanted: bool) -> Ce
 _BLANK: Final = Cell(wanted=False)
 
 
-def _numbered(evaluations: Sequence[Evaluated]) -> list[tuple[int, Evaluated]]:
+def _numbered(evaluations: Sequence[Held]) -> list[tuple[int, Held]]:
     """Give every evaluation its number; those without one the lowest that are free."""
     numbers = [(one.replicate, one) for one in evaluations if one.replicate is not None]
     taken = {number for number, _ in numbers}

@@ -7,9 +7,11 @@ first: two generations of one task are one piece of work under two ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, Self
+from typing import Self
 
 from attrs import Factory, field, frozen
+
+from genid_dagster_adapter.store.index_rows import Indexed
 
 
 @frozen(kw_only=True)
@@ -35,36 +37,7 @@ class Held:
     mode: str | None = None
 
 
-class _Indexed(Protocol):
-    """The part of an index record that is kept."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def gen_id(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def has_content(self) -> bool: ...
-    @property
-    def content(self) -> object: ...
-    @property
-    def parent_gen_id(self) -> str | None: ...
-    @property
-    def combo_id(self) -> str | None: ...
-    @property
-    def template_id(self) -> str | None: ...
-    @property
-    def llm_model_id(self) -> str | None: ...
-    @property
-    def replicate(self) -> int | None: ...
-    @property
-    def effective_replicate(self) -> int | None: ...
-    @property
-    def mode(self) -> str | None: ...
-
-
-def held(indexed: _Indexed, task: str | None) -> Held:
+def held(indexed: Indexed, task: str | None) -> Held:
     """Return what the report keeps of an index record."""
     return Held(
         stage=indexed.stage,

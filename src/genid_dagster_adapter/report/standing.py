@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import frozen
 
 from genid_dagster_adapter.report.drawing import Segment, bar
+from genid_dagster_adapter.report.holdings import Held
 from genid_dagster_adapter.store.layout import STAGES
 
 #: family -> what it is, in the order in which it is drawn: the target first.
@@ -19,17 +20,6 @@ FAMILIES: Final = {
     "foreign": "made by hand or by older tools",
     "unverifiable": "looks like phase-1 and its metadata does not confirm it",
 }
-
-
-class Counted(Protocol):
-    """What is asked of a generation here."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def has_content(self) -> bool: ...
 
 
 @frozen(kw_only=True)
@@ -71,7 +61,7 @@ class Standing:
         return sum(stage.made for stage in self.stages)
 
 
-def stand(generations: Iterable[Counted]) -> Standing:
+def stand(generations: Iterable[Held]) -> Standing:
     """Count generations by stage and family, and draw them."""
     families: Counter[tuple[str, str]] = Counter()
     made: Counter[str] = Counter()

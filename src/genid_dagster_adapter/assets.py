@@ -5,8 +5,10 @@ Dagster what came of it. The cohort's id goes from asset to asset as metadata of
 events, so that two builds at once cannot mix, whatever executor runs them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from attrs import frozen
@@ -14,12 +16,14 @@ from attrs import frozen
 from genid_dagster_adapter.building import Built, build_members, find_cohort_id, write_combos
 from genid_dagster_adapter.cohort import combos as combo_files
 from genid_dagster_adapter.cohort.build import Options
+from genid_dagster_adapter.cohort.manifest import given_cohort_id
 from genid_dagster_adapter.cohort.membership import Progress, read_membership
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
 from genid_dagster_adapter.partitions import register
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_dagster_adapter.store.lock import BUILD, root_lock
 
 COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value travels
 
@@ -68,15 +72,26 @@ def build_cohort_assets(
     prefix = list(key_prefix) or None
 
     @dg.asset(key_prefix=prefix, group_name=group_name, code_version="1", kinds={"csv"})
-    def selected_combo_mappings(config: CombosConfig) -> dg.MaterializeResult[None]:
-        """The combos that cartesian cohorts are about; the operator's own file is used as it is."""
+    def selected_combo_mappings(
+        context: dg.AssetExecutionContext, config: CombosConfig
+    ) -> dg.MaterializeResult[None]:
+        """The combos that cartesian cohorts are about; the operator's own file is used as it is.
+        Nothing is written where the cohort that they are for would be refused."""
+        given = _configured(context.run, cohort_id).get("cohort_id")
+        told = _configured(context.run, cohort_membership)
         options = Options(
             rollout=rollout,
+            cohort_id=given_cohort_id(given if isinstance(given, str) else None, os.environ),
             k_max=config.k_max,
             description_level=config.description_level,
             write_combos=config.write_anew,
+            rebuild_migrated=told.get("rebuild_migrated") is True,
         )
-        combos = write_combos(DataRoot.open(data_root), options)
+        combos = write_combos(
+            DataRoot.open(data_root),
+            options,
+            forbid_regeneration=told.get("forbid_regeneration") is True,
+        )
         return dg.MaterializeResult(metadata={"combos": _combo_table(combos)})
 
     @dg.asset(
@@ -103,7 +118,7 @@ def build_cohort_assets(
         context: dg.AssetExecutionContext, config: MembershipConfig
     ) -> dg.MaterializeResult[None]:
         """The cohort's members and the metadata of those that the store does not have yet."""
-        value = carried_cohort_id(context.instance, context.run.run_id, cohort_id.key)
+        value = carried_cohort_id(context.instance, context.run, cohort_id.key)
         built = build_members(
             DataRoot.open(data_root),
             Options(rollout=rollout, cohort_id=value, rebuild_migrated=config.rebuild_migrated),
@@ -116,7 +131,7 @@ def build_cohort_assets(
     @dg.asset(key_prefix=prefix, group_name=group_name, deps=[cohort_membership], code_version="1")
     def register_cohort_partitions(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         """The cohort's members as partitions of the stage assets; none is ever removed here."""
-        value = carried_cohort_id(context.instance, context.run.run_id, cohort_membership.key)
+        value = carried_cohort_id(context.instance, context.run, cohort_membership.key)
         members, added = register_members(
             context.instance, DataRoot.open(data_root), value, prefix=partition_prefix
         )
@@ -128,36 +143,51 @@ def build_cohort_assets(
     return [selected_combo_mappings, cohort_id, cohort_membership, register_cohort_partitions]
 
 
+def _configured(run: dg.DagsterRun, asset: dg.AssetsDefinition) -> Mapping[str, object]:
+    """Return the config that an asset was given in a run, empty where it was given none."""
+    ops: Any = run.run_config.get("ops", {})
+    config: Mapping[str, object] = ops.get(asset.op.name, {}).get("config", {})
+    return config
+
+
 def register_members(
     instance: dg.DagsterInstance, root: DataRoot, cohort_id: str, *, prefix: str = ""
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Register a cohort's members as partitions; return members and added keys by stage.
 
-    AdapterError: the membership cannot be read, or an id cannot be a partition's key.
+    Holds the data root's lock meanwhile: of two builds at once only one counts a key as added, and
+    no id that a migration is changing is registered.
+
+    AdapterError: the membership cannot be read, an id cannot be a partition's key, or the data root
+    is in use.
     """
-    members = read_membership(root, cohort_id)
-    keys = {stage: [one.gen_id for one in members if one.stage == stage] for stage in STAGES}
-    added = {stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()}
+    with root_lock(root, BUILD):
+        members = read_membership(root, cohort_id)
+        keys = {stage: [one.gen_id for one in members if one.stage == stage] for stage in STAGES}
+        added = {
+            stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
+        }
     return {stage: len(ids) for stage, ids in keys.items()}, added
 
 
-def carried_cohort_id(instance: dg.DagsterInstance, run_id: str, upstream: dg.AssetKey) -> str:
-    """Return the cohort id that `upstream` gave in this run, else in its last one.
+def carried_cohort_id(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, upstream: dg.AssetKey
+) -> str:
+    """Return the cohort id that `upstream` gave in this run, else in the run that this one goes on
+    with (a re-execution from the failed step), else the last one it gave at all.
 
     AdapterError: it was never materialized.
     """
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    mine = [entry.asset_materialization for entry in instance.all_logs(run_id, of_type=kind)]
+    for run_id in _lineage(instance, run):
+        for entry in instance.all_logs(run_id, of_type=kind):
+            found = _cohort_id_in(entry.asset_materialization, upstream)
+            if found is not None:
+                return found
     latest = instance.get_latest_materialization_event(upstream)
-    found = [event for event in mine if event is not None and event.asset_key == upstream]
-    found += (
-        []
-        if latest is None or latest.asset_materialization is None
-        else [latest.asset_materialization]
-    )
-    for event in found:
-        if COHORT_ID in event.metadata:
-            return str(event.metadata[COHORT_ID].value)
+    found = None if latest is None else _cohort_id_in(latest.asset_materialization, upstream)
+    if found is not None:
+        return found
     name = upstream.to_user_string()
     problem = Problem(
         where=name,
@@ -165,6 +195,21 @@ def carried_cohort_id(instance: dg.DagsterInstance, run_id: str, upstream: dg.As
         remedy=f"materialize {name} together with this asset, or before it",
     )
     raise AdapterError("no cohort is known", [problem])
+
+
+def _lineage(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
+    """Yield the run, the run that it re-executes, and so on."""
+    before: dg.DagsterRun | None = run
+    while before is not None:
+        yield before.run_id
+        parent = before.parent_run_id
+        before = None if parent is None else instance.get_run_by_id(parent)
+
+
+def _cohort_id_in(event: dg.AssetMaterialization | None, upstream: dg.AssetKey) -> str | None:
+    if event is None or event.asset_key != upstream or COHORT_ID not in event.metadata:
+        return None
+    return str(event.metadata[COHORT_ID].value)
 
 
 def _combo_table(combos: Sequence[combo_files.Combo]) -> dg.TableMetadataValue:

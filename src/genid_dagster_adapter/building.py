@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from attrs import frozen
 
@@ -59,19 +60,37 @@ def preview(root: DataRoot, options: Options, *, forbid_regeneration: bool = Fal
     return Preview(prepared=prepared, repeats=repeats)
 
 
-def write_combos(root: DataRoot, options: Options) -> tuple[Combo, ...]:
+def write_combos(
+    root: DataRoot, options: Options, *, forbid_regeneration: bool = False
+) -> tuple[Combo, ...]:
     """Write the combo files where they are absent and needed, or asked for; return the selection,
     empty where the mode needs none.
 
-    AdapterError: the concepts or the files are not sound; nothing is written then.
+    Where there is something to write, the cohort of `options` is planned first.
+
+    AdapterError: the concepts or the files are not sound, or the cohort would be refused; nothing
+    is written then.
     """
+    forbid = forbid_regeneration
+    if not root.own.exists():  # a refusal leaves nothing behind, not even a lock
+        _checked_combos(root, options, forbid_regeneration=forbid)
     with root_lock(root, BUILD), guarded(root):
-        tables, selection = read_tables(root), read_selection(root)
-        combos, files = choose_combos(root, options, tables, selection, datetime.now(UTC))
+        combos, files = _checked_combos(root, options, forbid_regeneration=forbid)
         check_inside(root, *files)
         for path, data in files.items():
             write_atomic(path, data)
-    return combos or ()
+    return combos
+
+
+def _checked_combos(
+    root: DataRoot, options: Options, *, forbid_regeneration: bool
+) -> tuple[tuple[Combo, ...], dict[Path, bytes]]:
+    """Return the combos and the files to write. AdapterError: as `write_combos`."""
+    tables, selection = read_tables(root), read_selection(root)
+    combos, files = choose_combos(root, options, tables, selection, datetime.now(UTC))
+    if files:
+        preview(root, options, forbid_regeneration=forbid_regeneration)
+    return combos or (), files
 
 
 def find_cohort_id(root: DataRoot, options: Options) -> str:

@@ -61,19 +61,19 @@ def build_cohort_checks(
     words = "Members are partitions, and partitions are members of some cohort."
     specs.append(dg.AssetCheckSpec(PARTITIONS_CHECK, asset=registration, description=words))
 
-    @dg.multi_asset_check(
-        name="_".join([*membership.path[:-1], "cohort_checks"]), specs=specs, can_subset=True
-    )
+    name = dg.AssetKey([*membership.path[:-1], "cohort_checks"]).to_python_identifier()
+
+    @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
     def cohort_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         root = DataRoot.open(data_root)
-        cohort_id = carried_cohort_id(context.instance, context.run.run_id, membership)
+        cohort_id = carried_cohort_id(context.instance, context.run, membership)
         wanted = {key.name for key in context.selected_asset_check_keys}
         members = read_membership(root, cohort_id)
         with StoreIndex.fresh(root) as index:
             found = inspection.members_of(index, members)
             for name, (severity, _) in CHECKS.items():
                 if name in wanted:
-                    findings = _findings(name, index, found)
+                    findings = _findings_or_why_not(name, index, found)
                     yield _result(name, membership, severity, findings)
         if PARTITIONS_CHECK in wanted:
             findings = _partition_findings(context.instance, root, members, partition_prefix)
@@ -81,6 +81,15 @@ def build_cohort_checks(
             yield _result(PARTITIONS_CHECK, registration, severity, findings)
 
     return cohort_checks
+
+
+def _findings_or_why_not(name: str, index: StoreIndex, found: Sequence[Indexed]) -> list[str]:
+    """Return a check's findings, or why it could not look: a table that is gone takes no other
+    check along."""
+    try:
+        return _findings(name, index, found)
+    except AdapterError as error:
+        return [f"not checked: {error.summary}: {problem}" for problem in error.problems]
 
 
 def _findings(name: str, index: StoreIndex, found: Sequence[Indexed]) -> list[str]:

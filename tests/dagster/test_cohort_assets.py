@@ -1,15 +1,20 @@
 """The cohort assets and their checks: what they write, what an operator reads in the UI."""
 
+import contextlib
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from cohort_kit import ON, make_root, put_draft, set_replicates
+from cohort_kit import ON, everything, make_root, put_draft, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
+from genid_dagster_adapter import assets, partitions
+from genid_dagster_adapter.assets import carried_cohort_id, register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.generation import Maker
@@ -113,6 +118,89 @@ def test_an_error_comes_out_as_it_was_raised(root: DataRoot, instance: dg.Dagste
         build(root, instance)
     assert not root.cohort("c").exists()
     assert registered(instance, "draft") == []
+
+
+def test_the_combos_alone_are_not_written_for_a_cohort_that_would_be_refused(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """An id that the flag cannot fold: no combo file is left behind, nor anything of ours."""
+    (root.raw / "llm_models.csv").write_text(
+        "id,for_generation,for_evaluation\nm,true,true\nM,true,true\n"
+    )
+    before = everything(root.path)
+    definitions = build_definitions(data_root=root.path, rollout=ON)
+    combos = definitions.resolve_assets_def("selected_combo_mappings")
+    with pytest.raises(AdapterError, match="llm_models"):
+        dg.materialize([combos], instance=instance, run_config=QUIET)
+    assert before == everything(root.path)
+    (root.raw / "llm_models.csv").write_text("id,for_generation,for_evaluation\nm,true,true\n")
+    assert dg.materialize([combos], instance=instance, run_config=QUIET).success
+    assert (root.tasks / "selected_combo_mappings.csv").is_file()
+
+
+def test_the_job_writes_no_combos_where_a_later_step_refuses(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """What the run's other steps were told counts too: here, to refuse work that is paid for."""
+    write_templates(root)
+    build(root, instance, Rollout.OFF)
+    Maker(root=root, generator=Counting()).make("draft", registered(instance, "draft")[0])
+    selected = root.tasks / "selected_combo_mappings.csv"
+    selected.unlink()
+    with pytest.raises(AdapterError, match="paid for a second time"):
+        build(root, instance, ON, forbid_regeneration=True)
+    assert not selected.exists()
+
+
+def test_a_reexecuted_run_goes_on_with_its_own_cohort(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Another cohort was built between the failure and its re-execution from the failed step."""
+    first = build(root, instance, cohort_id="spring")
+    build(root, instance, cohort_id="autumn")
+    failed = instance.get_run_by_id(first.run_id)
+    assert failed is not None
+    again = dg.DagsterRun(
+        job_name=failed.job_name, parent_run_id=failed.run_id, root_run_id=failed.run_id
+    )
+    key = dg.AssetKey("cohort_id")
+    assert carried_cohort_id(instance, again, key) == "spring"
+    assert carried_cohort_id(instance, dg.DagsterRun(job_name="other"), key) == "autumn"
+
+
+def test_of_two_builds_at_once_one_alone_counts_a_key_as_added(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the keys missing in the same moment, were it not for the data root's lock."""
+    build(root, instance)
+    for key in registered(instance, "draft"):
+        instance.delete_dynamic_partition("draft_gens", key)
+    both = threading.Barrier(2)
+    real = partitions.register
+
+    def together(*args: Any, **kwargs: Any) -> int:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(assets, "register", together)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: register_members(instance, root, "c"), range(2)))
+    assert sorted(added["draft"] for _, added in results) == [0, 4]
+
+
+def test_a_check_that_cannot_look_takes_no_other_along(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A table is gone: the check that needs it says so, the others are done."""
+    build(root, instance)
+    (root.raw / "replication_config.csv").unlink()
+    result = _only_checks(root, instance)
+    assert len(checks(result)) == 6
+    assert failing(result) == {"replicates_as_configured"}
+    text = str(checks(result)["replicates_as_configured"].metadata["members"].value)
+    assert "not checked" in text
+    assert "replication_config.csv" in text
 
 
 def test_repeated_work_is_told_and_can_be_refused(

@@ -2,7 +2,8 @@
 
 Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
 no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A key
-that no cohort names any more (a rebuild dropped it) is never asked for. Asset dependencies
+that no cohort names any more (a rebuild dropped it) is never asked for, and nothing is while a
+migration has the data root. Asset dependencies
 gate nothing here: between two dynamic partition sets Dagster would map equal keys to each other,
 and a draft's key is never an essay's.
 """
@@ -15,6 +16,7 @@ import dagster as dg
 
 from genid_dagster_adapter.generation import is_wanted
 from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.lock import blocked
 from genid_dagster_adapter.store.memberships import read_memberships
 
 _CONDITION = dg.AutomationCondition
@@ -22,7 +24,8 @@ _CONDITION = dg.AutomationCondition
 
 @dataclasses.dataclass(frozen=True)
 class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
-    """True for the partitions that are some cohort's members and wanted (`generation.is_wanted`).
+    """True for the partitions that are some cohort's members and wanted (`generation.is_wanted`),
+    for none while the data root is blocked by a migration.
 
     Evaluated in the host's code server; reads the memberships and the candidates' metadata.
     """
@@ -38,10 +41,11 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
         self, context: dg.AutomationContext[dg.AssetKey]
     ) -> dg.AutomationResult[dg.AssetKey]:
         root = DataRoot(self.data_root)
-        candidates = context.candidate_subset.expensively_compute_partition_keys()
-        wanted = {
-            key for key in self._members(root, candidates) if is_wanted(root, self.stage, key)
-        }
+        wanted: set[str] = set()
+        if blocked(root) is None:  # a run would stop at once, and count as failed from then on
+            candidates = context.candidate_subset.expensively_compute_partition_keys()
+            members = self._members(root, candidates)
+            wanted = {key for key in members if is_wanted(root, self.stage, key)}
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
 

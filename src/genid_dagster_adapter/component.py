@@ -31,7 +31,7 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
     generate: str | None = None
     key_prefix: Sequence[str] = ()
     group_name: str = "genid"
-    partition_prefix: str = ""
+    partition_prefix: str | None = None
     concurrency: int = CONCURRENCY
     automation: Literal["stopped", "running"] = "stopped"
 

@@ -6,6 +6,7 @@ result merges into any project.
 """
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,10 @@ from genid_dagster_adapter.building import provider_models
 from genid_dagster_adapter.checks import build_cohort_checks
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.generation import CONCURRENCY, Generator, Outcome
+from genid_dagster_adapter.missing_job import build_missing_job
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.stage_assets import build_stage_assets
+from genid_dagster_adapter.store.layout import STAGES
 
 DATA_ROOT = "GENID_DATA_ROOT"
 
@@ -33,7 +36,7 @@ def build_definitions(
     rollout: Rollout | None = None,
     key_prefix: Sequence[str] = (),
     group_name: str = "genid",
-    partition_prefix: str = "",
+    partition_prefix: str | None = None,
     concurrency: int = CONCURRENCY,
     automation: Literal["stopped", "running"] = "stopped",
     automation_interval: int = 30,
@@ -44,18 +47,23 @@ def build_definitions(
     stop: threading.Event | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dg.Definitions:
-    """Return the cohort assets, their checks and a job; with `generate` the stage assets and their
-    sensor too.
+    """Return the cohort assets, their checks and the job that builds a cohort; with `generate` the
+    stage assets, their sensor and the job that makes what is missing too.
 
     `generate` is the host's callable; `concurrency` is how many of its calls run at once in a run.
     `key_prefix`, `group_name` and `partition_prefix` keep the assets and partition sets apart from
-    a project's others. `automation` is the state in which the sensor starts: generations are paid
-    for, so it is "stopped" unless the host says otherwise. `executor=None` leaves the choice to the
-    project that these definitions are merged into (each step of another executor imports Dagster
-    anew). `build_observer`, `observer` and `stop` are for a caller in the run's own process.
+    a project's others; with a `key_prefix` the partition sets' prefix must be given too ("" for
+    none), since they are global to an instance. `automation` is the state in which the sensor
+    starts: generations are paid for, so it is "stopped" unless the host says otherwise.
+    `executor=None` leaves the choice to the project that these definitions are merged into (each
+    step of another executor imports Dagster anew). `build_observer`, `observer` and `stop` are for
+    a caller in the run's own process.
 
-    AdapterError: no data root is given, or a variable of the rollout is not understood.
+    AdapterError: no data root is given, a variable of the rollout is not understood, or an argument
+    cannot be used.
     """
+    _check_arguments(key_prefix, partition_prefix, concurrency, automation)
+    partition_prefix = partition_prefix or ""
     root = _data_root(data_root, environ)
     state = Rollout.from_env(environ) if rollout is None else rollout
     _accept_young_interfaces()
@@ -89,24 +97,38 @@ def build_definitions(
         registration=cohort[3].key,
         partition_prefix=partition_prefix,
     )
-    name = "_".join([*key_prefix, "genid"])
     sensor = generation_sensor(
         [asset.key for asset in stages],
-        name=f"{name}_generation",
+        name=_name(key_prefix, "genid_generation"),
         running=automation == "running",
         interval=automation_interval,
     )
+    jobs: list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition] = [
+        dg.define_asset_job(  # in one process: its steps are short
+            cohort_job_name(key_prefix),
+            dg.AssetSelection.assets(*cohort) | dg.AssetSelection.checks(checks),
+            executor_def=dg.in_process_executor,
+            description="Build a cohort and check it.",
+        )
+    ]
+    if generate is not None:
+        jobs.append(
+            build_missing_job(
+                name=missing_job_name(key_prefix),
+                data_root=root,
+                generate=generate,
+                keys={stage: asset.key for stage, asset in zip(STAGES, stages, strict=True)},
+                provider_models=provider_models,
+                partition_prefix=partition_prefix,
+                concurrency=concurrency,
+                observer=observer,
+                stop=stop,
+            )
+        )
     return dg.Definitions(
         assets=[*cohort, *stages],
         asset_checks=[checks],
-        jobs=[
-            dg.define_asset_job(  # in one process: its steps are short
-                cohort_job_name(key_prefix),
-                dg.AssetSelection.assets(*cohort) | dg.AssetSelection.checks(checks),
-                executor_def=dg.in_process_executor,
-                description="Build a cohort and check it.",
-            )
-        ],
+        jobs=jobs,
         sensors=[sensor] if stages else [],
         executor=executor,
     )
@@ -114,7 +136,42 @@ def build_definitions(
 
 def cohort_job_name(key_prefix: Sequence[str] = ()) -> str:
     """Return the name of the job that builds a cohort."""
-    return "_".join([*key_prefix, "genid_cohort"])
+    return _name(key_prefix, "genid_cohort")
+
+
+def missing_job_name(key_prefix: Sequence[str] = ()) -> str:
+    """Return the name of the job that makes what a cohort lacks."""
+    return _name(key_prefix, "genid_make_missing")
+
+
+def _name(key_prefix: Sequence[str], name: str) -> str:
+    """Return a name that Dagster takes for a job or a sensor: keys may hold what those may not."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", "_".join([*key_prefix, name]))
+
+
+def _check_arguments(
+    key_prefix: Sequence[str], partition_prefix: str | None, concurrency: int, automation: str
+) -> None:
+    problems = []
+    if isinstance(key_prefix, str):
+        message, remedy = "is one text", f"give its parts: [{key_prefix!r}]"
+        problems.append(Problem(where="key_prefix", message=message, remedy=remedy))
+    if key_prefix and partition_prefix is None:
+        remedy = f'give one, e.g. "{"_".join(key_prefix)}_" ("" for the sets draft_gens, …)'
+        message = "is missing beside key_prefix: partition sets are global to an instance"
+        problems.append(Problem(where="partition_prefix", message=message, remedy=remedy))
+    if concurrency < 1:
+        message, remedy = "is below 1", "allow 1 call at once or more"
+        problems.append(
+            Problem(where="concurrency", value=concurrency, message=message, remedy=remedy)
+        )
+    if automation not in ("stopped", "running"):
+        message, remedy = "is no state of a sensor", 'give "stopped" or "running"'
+        problems.append(
+            Problem(where="automation", value=automation, message=message, remedy=remedy)
+        )
+    if problems:
+        raise AdapterError("the definitions cannot be built", problems)
 
 
 def _accept_young_interfaces() -> None:

@@ -2,15 +2,16 @@
 
 A partition is a generation. Many share one run, each recorded as it finishes, so that a failure or
 a kill costs only what it hits. Content that is there is recorded as reused; the host's callable is
-not called for it. Paths, parents, claims and writing are `generation`'s.
+not called for it. Where Dagster tries a failed run again by itself, what failed in it is left to a
+human. Paths, parents, claims and writing are `generation`'s.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from genid_dagster_adapter.automation import generate_missing
 from genid_dagster_adapter.generation import (
@@ -18,20 +19,23 @@ from genid_dagster_adapter.generation import (
     Generator,
     Maker,
     Outcome,
+    failures,
     make_all,
     recover,
 )
 from genid_dagster_adapter.partitions import partitions_def
+from genid_dagster_adapter.recording import Recorder
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
 
-_SHOWN = 20  # failures that one error lists
+#: The tag of a run that Dagster itself launched because another one failed.
+_RETRY = "dagster/retry_number"
 
 
 class GenerationConfig(dg.Config):
     """What one run can be told: how many calls at once, and whether to pay again for a text that
     could not be parsed."""
 
-    concurrency: int | None = None
+    concurrency: int | None = Field(default=None, ge=1)
     pay_again: bool = False
 
 
@@ -77,18 +81,22 @@ def build_stage_assets(
             context: dg.AssetExecutionContext, config: GenerationConfig
         ) -> Iterator[dg.Output[None]]:
             root = DataRoot.open(data_root)
+            retried = _RETRY in context.run.tags
             recover(root)
             maker = Maker(
                 root=root,
                 generator=generate,
                 provider_models=provider_models(root) if provider_models else {},
-                pay_again=config.pay_again,
+                pay_again=config.pay_again and not retried,
                 stop=stop or threading.Event(),
             )
-            report = _Report(context, root, observer)
+            recorder = Recorder(context, root, {stage: context.asset_key}, observer)
             limit = config.concurrency or concurrency
-            make_all(maker, stage, context.partition_keys, report, concurrency=limit)
-            report.raise_for_failures()
+            keys = context.partition_keys
+            if retried:
+                keys = _without_failed(root, stage, keys, recorder)
+            make_all(maker, stage, keys, recorder, concurrency=limit)
+            recorder.raise_for_failures()
             yield from ()  # a generator without an output: each partition is recorded by itself
 
         return generation
@@ -96,51 +104,13 @@ def build_stage_assets(
     return [build(stage) for stage in STAGES]
 
 
-class _Report:
-    """Records each outcome in Dagster as it comes, and remembers what did not become content."""
-
-    def __init__(
-        self,
-        context: dg.AssetExecutionContext,
-        root: DataRoot,
-        observer: Callable[[Outcome], None] | None,
-    ) -> None:
-        self.context, self.root, self.observer = context, root, observer
-        self.incomplete: list[Outcome] = []
-
-    def __call__(self, outcome: Outcome) -> None:
-        if outcome.complete:
-            self.context.log_event(self._materialization(outcome))
-        else:
-            self.incomplete.append(outcome)
-            self.context.log.warning(
-                "%s %s %s: %s", outcome.stage, outcome.gen_id, outcome.kind, outcome.reason
-            )
-        if self.observer is not None:
-            self.observer(outcome)
-
-    def _materialization(self, outcome: Outcome) -> dg.AssetMaterialization:
-        metadata: dict[str, Any] = {
-            "outcome": outcome.kind,
-            "path": dg.MetadataValue.path(str(self.root.generation(outcome.stage, outcome.gen_id))),
-            "seconds": round(outcome.seconds, 3),
-        }
-        return dg.AssetMaterialization(
-            self.context.asset_key,
-            partition=outcome.gen_id,
-            metadata=metadata,
-            tags={"dagster/data_version": outcome.version or ""},
-        )
-
-    def raise_for_failures(self) -> None:
-        """Raise dg.Failure: some generation of this run has no content; lists them."""
-        if not self.incomplete:
-            return
-        told = [f"{o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
-        more = len(self.incomplete) - len(told)
-        summary = f"{len(self.incomplete)} generation(s) have no content; the others are recorded"
-        rest = [f"and {more} more"] if more else []
-        raise dg.Failure(
-            description="\n".join([summary, *told, *rest]),
-            allow_retries=False,
-        )
+def _without_failed(
+    root: DataRoot, stage: str, keys: Sequence[str], recorder: Recorder
+) -> list[str]:
+    """Return the keys without those that failed before, which are told to `recorder`: nobody has
+    decided to pay for them again."""
+    failed = failures.failed_ids(root, stage)
+    for gen_id in (key for key in keys if key in failed):
+        reason = "it failed before, and this run is an automatic retry: launch it by hand"
+        recorder(Outcome(stage=stage, gen_id=gen_id, kind="failed", reason=reason))
+    return [key for key in keys if key not in failed]

@@ -68,6 +68,26 @@ def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
     assert draft.group_names_by_key[draft.key] == "one_group"
 
 
+def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
+    """All at once: partition sets that two data roots would share, a text for a list of parts, no
+    call at a time, a state that no sensor has."""
+    with pytest.raises(AdapterError) as caught:
+        build_definitions(
+            data_root=tmp_path,
+            rollout=Rollout.OFF,
+            key_prefix="one",
+            concurrency=0,
+            automation="runing",  # type: ignore[arg-type]
+        )
+    places = [problem.where for problem in caught.value.problems]
+    assert places == ["key_prefix", "partition_prefix", "concurrency", "automation"]
+    bare = build_definitions(
+        data_root=tmp_path, rollout=Rollout.OFF, key_prefix=["my-texts"], partition_prefix=""
+    )
+    dg.Definitions.validate_loadable(bare)
+    assert [job.name for job in bare.jobs or ()] == ["my_texts_genid_cohort"]
+
+
 def test_the_environment_is_read_when_the_arguments_do_not_say() -> None:
     """Without a data root, or with a typo in the flag, nothing loads and the error says why."""
     with pytest.raises(AdapterError, match="GENID_DATA_ROOT"):
@@ -125,6 +145,7 @@ def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
         "  data_root: data\n"
         f"  generate: {project / 'examples/daydreaming/host.py'}:offline\n"
         "  key_prefix: [texts]\n"
+        "  partition_prefix: texts_\n"
     )
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "mine"\nversion = "0"\n[tool.dg]\ndirectory_type = "project"\n'

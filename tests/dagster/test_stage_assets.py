@@ -1,7 +1,8 @@
 """The stage assets and their condition: what Dagster asks for, what it records, what it costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from genid_dagster_adapter.generation import content_version, failures
 from genid_dagster_adapter.partitions import register
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
 
 DRAFT = dg.AssetKey("draft_generation")
 
@@ -49,6 +51,8 @@ def launch(
     instance: dg.DagsterInstance,
     stage: str,
     keys: tuple[str, str],
+    *,
+    tags: Mapping[str, str] = MappingProxyType({}),
     **config: object,
 ) -> dg.ExecuteInProcessResult:
     name = f"{stage}_generation"
@@ -56,6 +60,7 @@ def launch(
         [definitions.resolve_assets_def(name)],
         instance=instance,
         tags={
+            **tags,
             "dagster/asset_partition_range_start": keys[0],
             "dagster/asset_partition_range_end": keys[1],
         },
@@ -110,6 +115,45 @@ def test_a_failure_waits_for_a_human(root: DataRoot, instance: dg.DagsterInstanc
     assert launch(definitions, instance, "draft", ("d1", "d1")).success
     assert failures.failed_ids(root, "draft") == frozenset()
     assert requested(definitions, instance)["essay"] == {"e0", "e1", "e2", "e3"}
+
+
+def test_an_automatic_retry_pays_for_no_failure_again(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Dagster may launch a failed run again by itself: what was never tried is made, what failed
+    or was not parsed waits for a human, whatever the first run was told."""
+    write(root.path, "draft", "d0", "raw.txt", "paid")
+    counting = Counting("d1")
+    definitions = defs(root, counting)
+    assert not launch(definitions, instance, "draft", ("d1", "d1")).success
+    retry = {"dagster/retry_number": "1"}
+    result = launch(definitions, instance, "draft", ("d0", "d3"), tags=retry, pay_again=True)
+    assert not result.success
+    assert counting.calls.count("d1") == 1
+    assert sorted(counting.calls) == ["d1", "d2", "d3"]
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "d1 failed: it failed before" in str(event.step_failure_data.user_failure_data)
+
+
+def test_nothing_is_asked_for_while_a_migration_has_the_data_root(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A run would be stopped, and count as failed after the migration too."""
+    definitions = defs(root, Counting())
+    block(root, by=MIGRATION, reason="the migration p1 was begun", remedy="finish it")
+    assert requested(definitions, instance)["draft"] == set()
+    unblock(root)
+    assert requested(definitions, instance)["draft"] == {"d0", "d1", "d2", "d3"}
+
+
+def test_a_run_without_any_call_at_once_is_refused(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """0 is no way to say "the default"."""
+    counting = Counting()
+    result = launch(defs(root, counting), instance, "draft", ("d0", "d0"), concurrency=0)
+    assert not result.success
+    assert counting.calls == []
 
 
 def test_a_failure_outside_dagster_counts_too(root: DataRoot, instance: dg.DagsterInstance) -> None:

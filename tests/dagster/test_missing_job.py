@@ -1,0 +1,146 @@
+"""The job that makes what a cohort lacks: one launch in Dagster's UI, without sensor or command."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cohort_kit import ON, make_root, write_table
+from dagster_kit import QUIET, Counting, requested, write, write_templates
+from genid_dagster_adapter.building import build_members
+from genid_dagster_adapter.cohort.build import Options
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generation import failures
+from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.store.layout import DataRoot
+
+STAGES = ("draft", "essay", "evaluation")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as found:
+        yield found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    """A built cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
+    found = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
+    models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
+    write_table(found.path, "llm_models.csv", models)
+    judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
+    write_table(found.path, "evaluation_templates.csv", judgements)
+    write_templates(found)
+    options = Options(rollout=ON, cohort_id="c")
+    build_members(found, options, forbid_regeneration=False, progress=lambda done, total: None)
+    return found
+
+
+def launch(
+    root: DataRoot,
+    instance: dg.DagsterInstance,
+    generate: Counting,
+    *,
+    cohort_id: str = "c",
+    raises: bool = False,
+    **config: object,
+) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions(data_root=root.path, rollout=ON, generate=generate)
+    job = definitions.resolve_job_def("genid_make_missing")
+    ops = {"genid_make_missing_op": {"config": {"cohort_id": cohort_id, **config}}}
+    return job.execute_in_process(
+        instance=instance, run_config={**QUIET, "ops": ops}, raise_on_error=raises
+    )
+
+
+def recorded(instance: dg.DagsterInstance) -> list[int]:
+    keys = (dg.AssetKey(f"{stage}_generation") for stage in STAGES)
+    return [len(instance.get_materialized_partitions(key)) for key in keys]
+
+
+def test_one_launch_makes_all_three_stages_and_a_second_one_nothing(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Parents first, each recorded under its stage's asset; then 0 calls and 0 new events."""
+    counting = Counting()
+    assert launch(root, instance, counting).success
+    assert len(counting.calls) == 2 + 2 + 4
+    assert recorded(instance) == [2, 4, 4]
+    assert [len(registered(instance, stage)) for stage in STAGES] == [2, 4, 4]
+    again = launch(root, instance, counting)
+    assert again.success
+    assert len(counting.calls) == 2 + 2 + 4
+    assert not [e for e in again.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
+    definitions = build_definitions(data_root=root.path, rollout=ON, generate=counting)
+    assert requested(definitions, instance) == {stage: set() for stage in STAGES}
+
+
+def test_content_without_a_record_gets_one(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """Made by the command, or by a run that was killed before Dagster heard of it."""
+    gen_id = next(path.name for path in sorted((root.gens / "draft").iterdir()))
+    write(root.path, "draft", gen_id, "parsed.txt", "there")
+    counting = Counting()
+    assert launch(root, instance, counting).success
+    assert gen_id not in counting.calls
+    assert recorded(instance) == [2, 4, 4]
+
+
+def test_what_failed_is_tried_again_only_when_asked(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """The run fails and names it, also the run after it, which calls nobody; the rest is made."""
+    bad = next(path.name for path in sorted((root.gens / "draft").iterdir()))
+    counting = Counting(bad)
+    assert not launch(root, instance, counting).success
+    assert recorded(instance) == [1, 2, 2]
+    calls = len(counting.calls)
+    result = launch(root, instance, counting)
+    assert not result.success
+    assert len(counting.calls) == calls
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert f"draft {bad} failed" in str(event.step_failure_data.user_failure_data)
+    counting.failing.clear()
+    assert launch(root, instance, counting, retry_failed=True).success
+    assert recorded(instance) == [2, 4, 4]
+    assert failures.failed_ids(root, "draft") == frozenset()
+
+
+def test_the_calls_can_be_capped(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """What is left by the cap is no failure; Dagster does not start such a run again by itself."""
+    counting = Counting()
+    result = launch(root, instance, counting, max_generations=3)
+    assert result.success
+    assert len(counting.calls) == 3
+    assert launch(root, instance, counting).success
+    assert len(counting.calls) == len(set(counting.calls)) == 8
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["dagster/max_retries"] == "0"
+
+
+def test_an_unknown_cohort_is_refused(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """A typo makes nothing, and the error says where it was looked for."""
+    counting = Counting()
+    with pytest.raises(AdapterError, match=r"cohorts/spring/membership\.csv"):
+        launch(root, instance, counting, cohort_id="spring", raises=True)
+    assert counting.calls == []
+
+
+def test_the_jobs_are_the_ones_that_can_work(tmp_path: Path) -> None:
+    """Without a callable there is nothing to make anything with."""
+    alone = build_definitions(data_root=tmp_path, rollout=ON)
+    assert [job.name for job in alone.jobs or ()] == ["genid_cohort"]
+    prefixed = build_definitions(
+        data_root=tmp_path,
+        rollout=ON,
+        generate=Counting(),
+        key_prefix=["a-b"],
+        partition_prefix="x_",
+    )
+    assert [job.name for job in prefixed.jobs or ()] == [
+        "a_b_genid_cohort",
+        "a_b_genid_make_missing",
+    ]

@@ -224,7 +224,7 @@ def test_a_rebuild_in_another_rollout_state_says_what_changes(root: DataRoot) ->
 
 
 def test_a_former_state_that_cannot_be_planned_any_more_is_not_compared(tmp_path: Path) -> None:
-    """The membership shows what is dropped all the same."""
+    """A notice says why; the membership shows what is dropped all the same."""
     root = make_root(tmp_path / "root")
     built(root, ON)
     path = root.raw / "draft_templates.csv"
@@ -232,6 +232,9 @@ def test_a_former_state_that_cannot_be_planned_any_more_is_not_compared(tmp_path
     report = built(root)
     assert (True, None) == (report.prepared.rollout_changed, report.changes)
     assert 88 == len(report.prepared.dropped)
+    (notice,) = report.plan.notices
+    assert f"cohorts/{COHORT}/manifest.json" == notice.where
+    assert "no signature holds this" in notice.message
 
 
 def test_a_manifest_that_cannot_be_read_is_replaced(root: DataRoot) -> None:
@@ -240,7 +243,55 @@ def test_a_manifest_that_cannot_be_read_is_replaced(root: DataRoot) -> None:
     root.manifest(COHORT).write_bytes(b"{")
     report = built(root)
     assert (True, None) == (report.prepared.rollout_changed, report.changes)
+    assert "the manifest does not tell it" in report.plan.notices[0].message
     assert b"combos" in root.manifest(COHORT).read_bytes()
+
+
+def test_what_killed_writers_left_is_swept_by_the_next_build(root: DataRoot) -> None:
+    """Exactly their temporary files, although nothing else is to be written."""
+    built(root)
+    folders = {"membership.csv": root.cohort(COHORT), "manifest.json": root.cohort(COHORT)}
+    folders |= {"combo_mappings.csv": root.path, "lock-holder.json": root.own}
+    ours = [folder / f".{name}.123-0123abcd.tmp" for name, folder in folders.items()]
+    others = [
+        root.cohort(COHORT) / name
+        for name in (
+            ".membership.csv.tmp", ".membership.csv.x-0123abcd.tmp",
+            ".membership.csv.1-0123ABCD.tmp",
+            "membership.csv.1-0123abcd.tmp", ".notes.csv.1-0123abcd.tmp", ".membership.csv.swp",
+        )
+    ]  # fmt: skip
+    for path in (*ours, *others):
+        path.write_text("half a fi")
+    assert () == built(root).files
+    assert [] == [path for path in ours if path.exists()]
+    assert others == [path for path in others if path.exists()]
+
+
+def test_a_folder_that_leads_out_of_the_data_root_is_not_swept(root: DataRoot) -> None:
+    """Nothing is deleted behind a symbolic link."""
+    built(root)
+    away = root.path.parent / "away"
+    root.cohort(COHORT).rename(away)
+    root.cohort(COHORT).symlink_to(away)
+    left = away / ".membership.csv.1-0123abcd.tmp"
+    left.write_text("half a fi")
+    assert () == built(root).files
+    assert left.exists()
+
+
+def test_metadata_for_a_folder_that_is_there_leaves_nothing_beside_it(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the build is killed in between: what it had aside lies where it is swept."""
+    row = planned(root).rows[0]
+    folder = root.generation(row.stage, row.gen_id)
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # killed before it tidies up
+    built(root)
+    assert metadata_bytes(row) == (folder / "metadata.json").read_bytes()
+    assert {"metadata.json", "notes.txt"} == set(os.listdir(folder))
 
 
 def test_what_is_prepared_can_still_be_refused(root: DataRoot) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from attrs import evolve, frozen
 
+from genid_dagster_adapter.cohort.combos import selected_path
 from genid_dagster_adapter.cohort.compare import Comparison, compare
 from genid_dagster_adapter.cohort.membership import (
     Progress,
@@ -19,12 +21,14 @@ from genid_dagster_adapter.cohort.membership import (
 )
 from genid_dagster_adapter.cohort.prepare import Options, Prepared, prepare
 from genid_dagster_adapter.cohort.records import Plan, Resolve, StoreView
-from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside, guarded
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
+from genid_dagster_adapter.store.layout import STAGES, DataRoot, sweep_temporaries, write_atomic
 from genid_dagster_adapter.store.lock import BUILD, LOCK_FILES, root_lock
 
 __all__ = ["Options", "Prepared", "Report", "build", "compare", "prepare", "write"]
+
+_REASONS: Final = 3  # problems that a notice repeats
 
 
 @frozen(kw_only=True)
@@ -32,7 +36,7 @@ class Report:
     """What a build did: counts by stage, files by their path from the data root.
 
     `changes` compares with the rollout state of the cohort's last build, where that was another
-    one and can be made out.
+    one; where it cannot be made out, or not be planned any more, a notice of the plan says why.
     """
 
     prepared: Prepared
@@ -74,7 +78,10 @@ def build(
         prepared = prepared or prepare(root, options, view=view, resolve=resolve)
         if before_write is not None:
             before_write(prepared)
-        changes = _changes(root, options, prepared, view, resolve)
+        try:
+            changes = _changes(root, options, prepared, view, resolve)
+        except AdapterError as error:  # what is dropped shows in the membership all the same
+            changes, prepared = None, _noticed(root, prepared, error)
         return evolve(write(root, prepared, progress=progress), changes=changes)
 
 
@@ -89,6 +96,7 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
     kept = None
     with guarded(root):
         check_inside(root, *_written(root, prepared))
+        sweep_temporaries(root, _files(root, plan.cohort_id))
         seed(root, prepared.seeding.missing, progress)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
@@ -120,14 +128,33 @@ def _changes(
     view: StoreView | None,
     resolve: Resolve | None,
 ) -> Comparison | None:
-    """Compare with the last build before this one is written: afterwards its members exist."""
-    before = None if prepared.recorded is None else prepared.recorded.rollout
-    if before is None or not prepared.rollout_changed:
+    """Compare with the last build before this one is written: afterwards its members exist.
+
+    AdapterError: the manifest does not tell its rollout state, or nothing can be planned in it now.
+    """
+    if prepared.recorded is None or not prepared.rollout_changed:
         return None
-    try:
-        return compare(root, options, before, view=view, resolve=resolve)
-    except AdapterError:  # what was possible then is not now: the membership shows what is dropped
-        return None
+    if prepared.recorded.rollout is None:
+        raise AdapterError("the manifest does not tell it")
+    return compare(root, options, prepared.recorded.rollout, view=view, resolve=resolve)
+
+
+def _noticed(root: DataRoot, prepared: Prepared, error: AdapterError) -> Prepared:
+    """Add the notice that a build could not be compared with the one before, and why."""
+    why = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
+    notice = Problem(
+        where=root.relative(root.manifest(prepared.plan.cohort_id)),
+        message="what changes against the rollout state of the last build cannot be told: " + why,
+        remedy="look at the members that are dropped and added instead",
+    )
+    plan = evolve(prepared.plan, notices=(*prepared.plan.notices, notice))
+    return evolve(prepared, plan=plan)
+
+
+def _files(root: DataRoot, cohort_id: str) -> list[Path]:
+    """Return every file that a build of the cohort may write, metadata and kept files aside."""
+    cohort = [root.membership(cohort_id), root.manifest(cohort_id)]
+    return [*cohort, root.combo_mappings, selected_path(root)]
 
 
 def _written(root: DataRoot, prepared: Prepared) -> list[Path]:

@@ -30,6 +30,7 @@ from genid_dagster_adapter.store.layout import (
     DataRoot,
     create_exclusive,
     is_segment,
+    sweep_temporaries,
     write_atomic,
 )
 
@@ -186,6 +187,7 @@ def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdecimal()]
     path = folder / f"{max(numbers, default=0) + 1:04d}.csv"
+    sweep_temporaries(root, [path])
     write_atomic(path, data)
     return path
 
@@ -224,8 +226,19 @@ def _create(gens: str, staging: str, row: Row) -> None:
     except OSError as error:
         if error.errno not in _TAKEN:
             raise
+        _put(f"{aside}/{METADATA}", f"{target}/{METADATA}", data)
         shutil.rmtree(aside)
-        create_exclusive(Path(target, METADATA), data)
+
+
+def _put(aside: str, path: str, data: bytes) -> None:
+    """Give the file at `aside` the name `path`, unless something has it: with one link, so that a
+    crash leaves nothing beside it; as a new file where the two cannot be linked."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError:
+        create_exclusive(Path(path), data)
 
 
 def _write(path: str, data: bytes) -> None:

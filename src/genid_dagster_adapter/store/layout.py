@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +23,13 @@ STAGES: Final = ("draft", "essay", "evaluation")
 #: A path segment that is safe on every file system (ID families, "foreign").
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
+#: What the temporary file of a written file is called: its name, the process, 4 random bytes.
+_TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
+
 #: What a file system says that cannot link (FAT, some network mounts).
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+_KEPT: Final = 200  # characters of a file's name that its temporary file's has
 
 METADATA: Final = "metadata.json"
 PROMPT: Final = "prompt.txt"
@@ -148,6 +153,22 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:
+    """Remove the temporary files that killed writers of these paths left beside them; for whoever
+    knows, by a lock, that no writer of them is alive. A folder that a symbolic link leads out of
+    the data root is looked past."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name[:_KEPT])
+    for folder, wanted in names.items():
+        if not folder.is_dir() or not folder.resolve().is_relative_to(root.path.resolve()):
+            continue
+        for name in os.listdir(folder):
+            found = _TEMPORARY.fullmatch(name)
+            if found is not None and found["name"] in wanted:
+                (folder / name).unlink(missing_ok=True)
+
+
 def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
     """Create `path` with `data` unless it exists; return whether this call created it.
 
@@ -199,7 +220,7 @@ def _create_without_links(path: Path, data: bytes) -> bool:
 
 @contextlib.contextmanager
 def _temporary_beside(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside, guarded
-from genid_dagster_adapter.store.layout import DataRoot, write_atomic
+from genid_dagster_adapter.store.layout import DataRoot, sweep_temporaries, write_atomic
 
 #: What a build calls itself. Builds are short: others wait for them, and for nothing else.
 BUILD: Final = "cohort build"
@@ -84,6 +84,7 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     try:
         _refuse_block(root, purpose)
         with guarded(root):
+            sweep_temporaries(root, [_note(root), _barrier(root)])
             write_atomic(_note(root), _dump(_myself(purpose)), durable=False)
         yield
     finally:

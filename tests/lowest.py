@@ -24,8 +24,12 @@ PYTHON = HOME / "bin" / "python"
 EXTRAS = ("cli", "dagster", "arrow", "examples", "test")
 #: `name[extra]>=version` and, after a comma, an upper bound.
 REQUIREMENT = re.compile(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)(?:,<[0-9.]+)?")
-#: What is run: all that is fast. Not linting, not the package that is built, not the long forms.
-TESTS = ("tests/genid", "tests/property", "tests/adapter", "tests/store", "tests/dagster")
+#: What is run: all that runs the product in this process. Not the browser, the linters, the package
+#: that is built, nor the long forms.
+TESTS = (
+    "tests/genid", "tests/property", "tests/adapter", "tests/store", "tests/dagster",
+    "tests/migration", "tests/hardening", "tests/report",
+)  # fmt: skip
 
 
 def lower_bounds(project: dict[str, Any]) -> Iterator[str]:

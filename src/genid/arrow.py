@@ -1,10 +1,10 @@
 """Ids for whole tables: Arrow columns in, an Arrow column out (the extra `arrow`).
 
 Data comes as a pyarrow table or record batch, or as anything else with the Arrow PyCapsule
-interface: a Polars or pandas frame, a DuckDB relation. Columns have the names of the signature's
-fields; others are left alone. Rows are numbered from 0. Ids equal those of the single path for
-every row; what a single signature refuses is refused here. Each function raises a `ColumnError`
-for data that is no table.
+interface: a Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. Columns have
+the names of the signature's fields; others are left alone. Rows are numbered from 0. Ids equal
+those of the single path for every row; what a single signature refuses is refused here. Each
+function raises a `ColumnError` for data that is no table.
 """
 
 from collections.abc import Iterator, Sequence

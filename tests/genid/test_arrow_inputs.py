@@ -83,6 +83,10 @@ def dictionaries(made: Any) -> Any:
     return pa.table(dict(zip(AXES, map(pa.chunked_array, encoded), strict=True)))
 
 
+def structs(made: Any) -> Any:
+    return pa.array(made.to_pylist(), pa.struct(list(made.schema)))
+
+
 def in_type(text: str) -> Callable[[Any], Any]:
     def cast(made: Any) -> Any:
         types = {"replicate": made.schema.field("replicate").type}
@@ -96,8 +100,8 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "pyarrow table": lambda made: made,
     "pyarrow record batch": lambda made: pa.RecordBatch.from_pylist(made.to_pylist(), made.schema),
     "pyarrow reader": lambda made: made.to_reader(max_chunksize=4),
-    "pyarrow array of structs": lambda made: made.to_struct_array().combine_chunks(),
-    "pyarrow chunked array of structs": lambda made: chunked(made).to_struct_array(),
+    "pyarrow array of structs": structs,
+    "pyarrow chunked array of structs": lambda made: pa.chunked_array([structs(made)]),
     "polars": polars_frame,
     "duckdb": duckdb_relation,
     "pandas, objects": pandas_objects,

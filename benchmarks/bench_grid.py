@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import islice, product
 from typing import Any
 
-from benchmarks.bench_ids import by_uuid5
 from benchmarks.harness import Case, Figure, Size
+from benchmarks.micro import by_uuid5
 from genid import Draft, Essay, Grid
 
 _MODELS = ["gemini_25_pro", "sonnet-4", "deepseek_r1_p"]
@@ -38,7 +38,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         name="grid of drafts",
         peer_name="str(uuid5) over the cells",
         ours=lambda: deque(Grid(Draft, **work["axes"]), maxlen=0),
-        peer=lambda: by_uuid5(work["cells"]),
+        peer=lambda: by_uuid5()(work["cells"]),
         before=before,
         better="speed",
         goal=1.8,

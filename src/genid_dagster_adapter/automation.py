@@ -45,6 +45,7 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
         if blocked(root) is None:  # a run would stop at once, and count as failed from then on
             candidates = context.candidate_subset.expensively_compute_partition_keys()
             members = self._members(root, candidates)
+            members = members and members - _on_record(context)
             wanted = {key for key in members if is_wanted(root, self.stage, key)}
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
@@ -57,6 +58,13 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
         return {
             key for members in named for stage, key in members if stage == self.stage
         } & candidates
+
+
+def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:
+    """Return the partitions that Dagster's event log has as materialized. What its own condition
+    takes for missing comes of a cache, which lacks keys that were registered during the tick that
+    filled it (a migration, or going back on one, registers keys with a history)."""
+    return context.asset_graph_view.instance.get_materialized_partitions(context.key)
 
 
 def generate_missing(data_root: Path, stage: str) -> dg.AutomationCondition[dg.AssetKey]:

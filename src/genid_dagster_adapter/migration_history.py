@@ -148,6 +148,7 @@ class _History:
             new = [mapping[stage][key] for key in old]
             added += register(self.instance, stage, new, prefix=self.target.partition_prefix)
             deleted += self._delete(stage, set(old) - set(new))
+            self._forget_cache(stage)
         write_atomic(self.note, json.dumps({**known, "state": "done"}).encode())
         return Carried(plan_id=self.plan.plan_id, back=False, events=events, added=added,
                        deleted=deleted)  # fmt: skip
@@ -167,6 +168,7 @@ class _History:
                 progress(events, events)
             added += register(self.instance, stage, old, prefix=self.target.partition_prefix)
             deleted += self._delete(stage, new - set(before))
+            self._forget_cache(stage)
         self.note.unlink()
         return Carried(plan_id=self.plan.plan_id, back=True, events=events, added=added,
                        deleted=deleted)  # fmt: skip
@@ -188,6 +190,11 @@ class _History:
         for key in gone:
             self.instance.delete_dynamic_partition(name, key)
         return len(gone)
+
+    def _forget_cache(self, stage: str) -> None:
+        """Let Dagster work out anew which partitions are materialized: what it remembers may be
+        from the moment between an event and the registration of its key."""
+        self.instance.wipe_asset_cached_status([self.target.asset_key(stage)])
 
     # -- events -------------------------------------------------------------------------------
     def _to_report(

@@ -88,6 +88,23 @@ def test_nothing_is_asked_for_twice(root: DataRoot, instance: dg.DagsterInstance
     assert requested(definitions, instance)["essay"] == {"e0", "e1", "e2", "e3"}
 
 
+def test_what_is_on_record_is_not_asked_for_whatever_dagsters_cache_says(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick during which keys with a history were registered remembers them as missing."""
+    definitions = defs(root, Counting())
+    for key in ("d0", "d1"):
+        write(root.path, "draft", key, "parsed.txt", "made")
+        instance.report_runless_asset_event(dg.AssetMaterialization(DRAFT, partition=key))
+
+    def before_registration(definition: object, keys: set[str]) -> set[str]:
+        return set()
+
+    definition = dg.DynamicPartitionsDefinition
+    monkeypatch.setattr(definition, "filter_valid_partition_keys", before_registration)
+    assert requested(definitions, instance)["draft"] == {"d2", "d3"}
+
+
 def test_a_key_that_no_cohort_names_is_never_asked_for(
     root: DataRoot, instance: dg.DagsterInstance
 ) -> None:

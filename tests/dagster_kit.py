@@ -2,9 +2,17 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from genid_dagster_adapter.generation import Request
 from genid_dagster_adapter.store.layout import DataRoot
@@ -80,6 +88,67 @@ def new_home(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     (path / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
     return path
+
+
+#: Definitions for a daemon: each call is noted in the file CALLS, the id in FAILING raises.
+_AUTOMATED = """
+import os
+from genid_dagster_adapter.definitions import build_definitions
+
+def generate(request):
+    with open(os.environ["CALLS"], "a") as file:
+        file.write(request.gen_id + "\\n")
+    if request.gen_id == os.environ.get("FAILING"):
+        raise RuntimeError("no answer")
+    return "generated"
+
+defs = build_definitions(generate=generate, automation="running", automation_interval=1)
+"""
+_PATIENCE = 600  # looks at what is waited for, half a second apart
+
+
+class Daemon:
+    """Dagster's real daemon over a data root whose missing members it makes, in `folder`."""
+
+    def __init__(self, folder: Path, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.calls_file = folder, folder / "calls"
+        home = new_home(folder / "home")
+        with (home / "dagster.yaml").open("a") as config:
+            config.write("sensors: {use_threads: true, num_workers: 1}\n")
+        (folder / "defs.py").write_text(_AUTOMATED)
+        patch.setenv("DAGSTER_HOME", str(home))
+        patch.setenv("GENID_DATA_ROOT", str(root))
+        patch.setenv("CALLS", str(self.calls_file))
+
+    def calls(self) -> list[str]:
+        """Return the ids that the generator was called for, in order."""
+        return self.calls_file.read_text().split() if self.calls_file.exists() else []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it in a process group of its own, which is killed at the end."""
+        with (self.folder / "daemon.log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-f", "defs.py"],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                yield
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Return when `until` says so; fail with the daemon's log when that takes too long."""
+        idle = threading.Event()
+        for _ in range(_PATIENCE):
+            if until():
+                return
+            idle.wait(0.5)
+        pytest.fail((self.folder / "daemon.log").read_text()[-4000:])
 
 
 def requested(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, set[str]]:

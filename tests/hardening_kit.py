@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -189,19 +190,92 @@ def without_privileges() -> None:
             os._exit(97)
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a tmpfs of `size` at `folder`; skips where that is not allowed."""
-    need_linux_root()
+# -- file systems of one's own ---------------------------------------------------------------------
+_NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000  # CLONE_NEWNS, CLONE_NEWUSER
+_READ_ONLY, _REMOUNT, _PRIVATE = 1, 32, (1 << 14) | (1 << 18)  # MS_RDONLY, MS_REMOUNT, MS_REC|...
+NO_MOUNTS = b"no mounts: "
+
+
+def on_a_disk(folder: Path, options: str, scenario: Callable[[Path], None]) -> None:
+    """Run `scenario` over a tmpfs mounted at `folder`, in a child that alone sees it.
+
+    Mounting takes root or a user namespace; where there is neither, the test is skipped with the
+    system's reason. What the scenario raises fails the test with its traceback.
+    """
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told = b""
+        try:
+            _mount_privately(folder, options)
+            scenario(folder)
+        except _NoMountsError as error:
+            told = NO_MOUNTS + str(error).encode()
+        except BaseException:  # the parent fails with what it is told
+            told = traceback.format_exc().encode()
+        finally:
+            os.write(writing, told[-60_000:])  # a pipe holds so much without a reader
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if told.startswith(NO_MOUNTS):
+        pytest.skip(f"no file system can be mounted here: {told[len(NO_MOUNTS) :].decode()}")
+    if told or status:
+        pytest.fail(f"over {folder} (status {status}):\n{told.decode(errors='replace')}")
+
+
+def remount(folder: Path, *, read_only: bool) -> None:
+    """Make the file system at `folder`, mounted by `on_a_disk`, read-only or writable again."""
+    _call("mount", None, folder, None, _REMOUNT | (_READ_ONLY if read_only else 0), None)
+
+
+def fill(disk: Path) -> Path:
+    """Take every free block of a file system; return the file to remove for having them back."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    os.posix_fallocate(descriptor, 0, free.f_bavail * free.f_frsize)
+    os.close(descriptor)
+    return ballast
+
+
+class _NoMountsError(Exception):
+    """This system lets us mount nothing."""
+
+
+def _mount_privately(folder: Path, options: str) -> None:
+    if not sys.platform.startswith("linux"):
+        raise _NoMountsError("not on Linux")
+    user, group = os.getuid(), os.getgid()
     try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        if user != 0 or not _may(lambda: _call("unshare", _NEW_MOUNTS)):
+            _call("unshare", _NEW_MOUNTS | _NEW_USERS)
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        _call("mount", None, "/", None, _PRIVATE, None)
+        _call("mount", "tmpfs", folder, "tmpfs", 0, options)
+    except OSError as error:
+        raise _NoMountsError(str(error)) from error
+
+
+def _may(step: Callable[[], None]) -> bool:
+    try:
+        step()
+    except OSError:
+        return False
+    return True
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of the C library. OSError: it returns -1."""
+    given = [os.fsencode(a) if isinstance(a, str | Path) else a for a in arguments]
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*given):
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
 def start(arguments: Sequence[object], **options: Any) -> subprocess.Popen[str]:
@@ -221,7 +295,7 @@ STEPS = ("open", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "write
 
 
 @contextlib.contextmanager
-def faulty(folder: Path, at: int, strike: Callable[[str, str], None]) -> Iterator[list[str]]:
+def faulty(folder: Path, at: int, strike: Callable[[str, str], object]) -> Iterator[list[str]]:
     """Call `strike(step, path)` before the change number `at` below `folder`; count from 1.
 
     A change is a call of the system that writes: files opened for writing, and STEPS. Yields the

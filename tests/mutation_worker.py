@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator
@@ -35,6 +36,9 @@ def main(session: str, seconds: int, tests: Sequence[str]) -> int:
     for name in LIBRARIES:
         if find_spec(name.split(".")[0]):
             importlib.import_module(name)
+    found_is_enough = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # no shrinking
+    hypothesis.settings.register_profile("mutation", phases=found_is_enough, database=None)
+    hypothesis.settings.load_profile("mutation")
     if not passes(tests, seconds, quiet=False):
         return 1
     with (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.store import findings
+from genid_dagster_adapter.store import findings, metadata
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.metadata import Generation, parse_metadata, read_generation
 
@@ -212,3 +212,51 @@ def test_any_document_is_read_without_an_exception(stage: str, document: dict[st
 def test_any_bytes_are_read_without_an_exception(data: bytes) -> None:
     """Bytes that are no metadata are a flaw, never an exception."""
     assert parse_metadata("draft", "abc", data, "x").problems
+
+
+_VALUES = st.sampled_from(
+    [
+        "abc",
+        "draft",
+        "essay",
+        "é",
+        "\ud800",
+        "",
+        " x ",
+        "7",
+        None,
+        0,
+        1,
+        2**31 - 1,
+        2**31,
+        1.0,
+        True,
+    ]
+) | st.lists(st.just("abc"), max_size=1)
+_KEYS = st.sampled_from(
+    [*_GOOD, "parent_gen_id", "model_id", "draft_template", "previous_gen_id", "adopted_from", "x"]
+)
+
+
+@given(
+    stage=st.sampled_from(["draft", "essay", "evaluation"]),
+    changes=st.dictionaries(_KEYS, _VALUES, max_size=3),
+    parent=st.sampled_from(["p", ...]),
+)
+def test_what_needs_no_closer_look_reads_the_same_with_one(
+    stage: str, changes: dict[str, Any], parent: Any
+) -> None:
+    """The short way through plain documents is that and nothing else."""
+    document = {**_GOOD, "stage": stage, "parent_gen_id": parent, **changes}
+    document = {key: value for key, value in document.items() if value is not ...}
+    data = json.dumps(document).encode()
+    found = parse_metadata(stage, "abc", data, "metadata.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "_plain", lambda *given: None)
+        assert parse_metadata(stage, "abc", data, "metadata.json") == found
+
+
+def test_a_plain_document_takes_no_closer_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or reading a large store would take much longer."""
+    monkeypatch.delattr(metadata, "_Reading")
+    assert () == _read().problems

@@ -9,7 +9,7 @@ goes in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import attrs
 from attrs import frozen
@@ -47,9 +47,9 @@ _FIELDS: Final = {
 _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
 
 
-@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
-class Ancestor:
-    """What a child's ids need to know of its parent: its expected ids and its draft fields."""
+class Ancestor(NamedTuple):
+    """What a child's ids need to know of its parent: its expected ids and its draft fields. A
+    tuple, because it goes from process to process."""
 
     v1: str | None
     phase_1: str | None
@@ -58,7 +58,7 @@ class Ancestor:
     replicate: int | None
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Verdict:
     """What follows from a generation's metadata; ids are None where none can be derived."""
 

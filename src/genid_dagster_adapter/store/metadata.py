@@ -21,6 +21,8 @@ from genid_dagster_adapter.errors import NO_VALUE, Problem
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.layout import METADATA, DataRoot, read_at_once
 
+#: Under what a member's metadata says whose content it was given.
+ADOPTED_FROM: Final = "adopted_from"
 #: What an absent replicate is read as where a number is needed: the first of its task.
 ABSENT_REPLICATE: Final = 1
 #: The fields without which a generation's task is unknown. An essay without a model of its own has
@@ -41,11 +43,17 @@ _TEXTS: Final = (
     "template_id",
     "llm_model_id",
 )
+_PLAIN: Final = _TEXTS[2:]
+#: The keys that take a closer look: older names, and what only some generations have.
+_UNUSUAL: Final = {
+    "previous_gen_id",
+    ADOPTED_FROM,
+    "model_id",
+    *(f"{stage}_template" for stage in REQUIRED),
+}
 #: A number as it is written down: no sign, no space, no `_`, no leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-#: Under what a member's metadata says whose content it was given.
-ADOPTED_FROM: Final = "adopted_from"
 
 
 @frozen(kw_only=True)
@@ -135,7 +143,7 @@ def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generati
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
         return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
-    return _Reading(stage, gen_id, raw, where).generation()
+    return _plain(stage, gen_id, raw) or _Reading(stage, gen_id, raw, where).generation()
 
 
 def _unread(stage: str, gen_id: str, flaw: Flaw) -> Generation:
@@ -176,6 +184,28 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
+    """Return what a document says that has nothing to be lenient or to complain about, as nearly
+    all have; None where it takes a closer look (`_Reading`), which would say the same."""
+    if raw.get("gen_id") != gen_id or raw.get("stage") != stage:
+        return None
+    replicate = raw.get("replicate")
+    if type(replicate) is not int or not 1 <= replicate <= REPLICATE_MAX:
+        return None
+    if not raw.keys().isdisjoint(_UNUSUAL):
+        return None
+    values: dict[str, Any] = {name: raw.get(name) for name in _PLAIN}
+    for value in values.values():
+        if value is not None and (type(value) is not str or not value or not value.isascii()):
+            return None
+    for name in REQUIRED[stage]:
+        if values[name] is None:
+            return None
+    return Generation(
+        stage=stage, gen_id=gen_id, declared_gen_id=gen_id, replicate=replicate, raw=raw, **values
+    )
+
+
 class _Reading:
     """The reading of one parsed document: gathers its fields, what was lenient and what wrong."""
 
@@ -186,11 +216,8 @@ class _Reading:
 
     def generation(self) -> Generation:
         """Return what the document says."""
-        raw, values = self.raw, {}
-        for name in _TEXTS:
-            value = raw.get(name)
-            plain = type(value) is str and value and value.isascii()  # nearly always
-            values[name] = value if plain else self._text(name)
+        raw = self.raw
+        values = {name: self._text(name) for name in _TEXTS}
         declared, stage = values.pop("gen_id"), values.pop("stage")
         self._compare("gen_id", declared, self.gen_id, findings.FOLDER_MISMATCH)
         self._compare("stage", stage, self.stage, findings.STAGE_MISMATCH)

@@ -145,10 +145,7 @@ def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
 
     A table without rows is one slab: its columns are looked at too.
     """
-    optional = optional_of(stage)
-    names = [n for n in rules_of(stage) if n in table.column_names or n not in optional]
-    _require(table, names)
-    fields = table.select(names)
+    fields = table.select(fields_among(table.column_names, stage))
     return ((first, fields.slice(first, ROWS)) for first in range(0, len(table) or 1, ROWS))
 
 
@@ -172,20 +169,27 @@ def _array(column: pa.ChunkedArray) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _require(table: pa.Table, names: Sequence[str]) -> None:
-    """Refuse a table that lacks a column or has one twice."""
+def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
+    """Return which columns are fields of a stage, in the order of their declaration.
+
+    Raises:
+        ColumnError: with every field whose column is missing or there twice.
+    """
+    optional = optional_of(stage)
+    names = [name for name in rules_of(stage) if name in columns or name not in optional]
     problems = [
         Problem(
             place=f"column {name}",
-            value=table.column_names,
-            reason="is there more than once" if name in table.column_names else "is missing",
+            value=columns,
+            reason="is there more than once" if name in columns else "is missing",
             remedy="give each field one column of its name",
         )
         for name in names
-        if table.column_names.count(name) != 1
+        if columns.count(name) != 1
     ]
     if problems:
         raise ColumnError(*problems)
+    return names
 
 
 def _problems(columns: dict[str, Column]) -> list[tuple[int, Problem]]:

@@ -9,8 +9,8 @@ from typing import Any
 import daft
 import pyarrow as pa
 
-from genid._signature import Signature, optional_of, rules_of
-from genid.arrow import gen_ids
+from genid._signature import Signature
+from genid.arrow import fields_among, gen_ids
 from genid.errors import ColumnError
 
 
@@ -20,14 +20,14 @@ def add_gen_id(
     """Return the lazy frame with a further column of v1 ids.
 
     Raises:
-        ColumnError: `column` is there already; and when the frame is computed, wrapped by the
-            engine, whatever `genid.arrow.gen_ids` raises. Rows are numbered within a batch.
+        ColumnError: `column` is there already, or a field's column is missing; and when the frame
+            is computed, wrapped by the engine, whatever `genid.arrow.gen_ids` raises. Rows are
+            numbered within a batch.
     """
     if column in frame.column_names:
         remedy = "drop it, or name another column"
         raise ColumnError.of("gen_id column", column, "is there already", remedy)
-    optional = optional_of(stage)
-    names = [n for n in rules_of(stage) if n in frame.column_names or n not in optional]
+    names = fields_among(frame.column_names, stage)
 
     def ids(*values: daft.Series) -> pa.Array:
         columns = dict(zip(names, (series.to_arrow() for series in values), strict=True))

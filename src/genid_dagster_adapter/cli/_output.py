@@ -43,7 +43,7 @@ class _DataRootType(click.ParamType["DataRoot"]):
         try:
             return DataRoot.open(value)
         except AdapterError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 from attrs import evolve
+from click.shell_completion import CompletionItem
 
 from genid import SCHEMES, SchemeName
 from genid_dagster_adapter.cli._cohort_options import cohort_option
@@ -33,6 +34,7 @@ _COLUMNS: Final = ("stage", "old_gen_id", "new_gen_id", "old_exists", "new_exist
 
 class _StateType(click.ParamType[Rollout]):
     name = "state"
+    _states = ("off", "draft", "draft,essay", _ALL)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -42,7 +44,12 @@ class _StateType(click.ParamType[Rollout]):
         try:
             return Rollout.parse("on" if value == _ALL else value)
         except AdapterError:
-            self.fail(f"{value!r} is no state: give off, draft, draft,essay or all", param, ctx)
+            self.fail(f"{value!r} is no state: give one of {' '.join(self._states)}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(state) for state in self._states if state.startswith(incomplete)]
 
 
 @click.command(short_help="Say what another rollout state would change; write nothing.")

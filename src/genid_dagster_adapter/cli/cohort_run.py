@@ -57,7 +57,7 @@ class _GeneratorType(click.ParamType[Generator]):
         try:
             return load_generator(value)
         except AdapterError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -207,8 +207,11 @@ def sync_partitions(
         return 0
     _print_dagster(dagster, no_dagster=False)
     count = sum(map(len, unowned.values()))
-    words = "deleted" if prune else "registered (--prune deletes them)"
-    click.echo(f"{count} keys that are no cohort's member {words}")
+    words = "deleted" if prune else "are registered (--prune deletes them)"
+    if count:
+        click.echo(f"{count} keys that are no cohort's member {words}")
+    else:
+        click.echo("every registered key is some cohort's member")
     for stage, keys in unowned.items():
         for key in keys[:_SHOWN]:
             click.echo(f"  {stage} {key}")

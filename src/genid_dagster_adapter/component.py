@@ -43,7 +43,7 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
             data_root=project / self.data_root,
             generate=None
             if self.generate is None
-            else load_generator(_from(project, self.generate)),
+            else load_generator(_from(project, self.generate), where="generate"),
             key_prefix=self.key_prefix,
             group_name=self.group_name,
             partition_prefix=self.partition_prefix,

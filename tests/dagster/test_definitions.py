@@ -9,9 +9,11 @@ import dagster as dg
 import pytest
 
 from cohort_kit import make_root
+from genid_dagster_adapter.building import provider_models
 from genid_dagster_adapter.cli import run
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generators import load_generator
 from genid_dagster_adapter.rollout import Rollout
 
 NAMES = [
@@ -96,6 +98,34 @@ def test_the_environment_is_read_when_the_arguments_do_not_say() -> None:
         build_definitions(environ={"GENID_DATA_ROOT": "x", "DD_DETERMINISTIC_GEN_IDS": "yess"})
 
 
+def test_a_damaged_table_of_models_asks_no_model(tmp_path: Path) -> None:
+    """A wrong row elsewhere takes no provider's name away; a table that cannot be read stops what
+    would be asked of another model. Without a table the models have no other name."""
+    root = make_root(tmp_path / "root", combos=False)
+    table = root.raw / "llm_models.csv"
+    table.write_text("id,model,for_generation,for_evaluation\nm,vendor/m-2,true,true\n")
+    (root.raw / "concepts_metadata.csv").unlink()
+    assert {"m": "vendor/m-2"} == provider_models(root)
+    table.write_bytes(b"id,model\nm,\xff\n")
+    with pytest.raises(AdapterError, match=r"1_raw/llm_models\.csv"):
+        provider_models(root)
+    table.unlink()
+    assert {} == provider_models(root)
+
+
+def test_two_hosts_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    """One code location mounts both; a name that is none says who gave it."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "host.py").write_text(f"def make(request):\n    return {name!r}\n")
+    found = [load_generator(f"{tmp_path / name / 'host.py'}:make") for name in ("one", "two")]
+    modules = [sys.modules[make.__module__] for make in found]
+    assert [make(None) for make in found] == ["one", "two"]  # type: ignore[arg-type]
+    assert [module.make for module in modules] == found
+    with pytest.raises(AdapterError, match=r"defs\.yaml: there is no file"):
+        load_generator("none.py:make", where="defs.yaml")
+
+
 def test_the_sensor_starts_stopped_unless_asked(tmp_path: Path) -> None:
     """Generations are paid for."""
     states = {}
@@ -128,9 +158,10 @@ def test_an_asset_prefix_is_given_to_the_command(
 
 
 def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
-    """`dg check defs` loads a project whose only code is the component's YAML."""
+    """`dg check defs` loads a project whose only code is the component's YAML, for two data
+    roots."""
     package = tmp_path / "src" / "mine"
-    (package / "defs" / "cohorts").mkdir(parents=True)
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "definitions.py").write_text(
         "from pathlib import Path\n"
@@ -139,14 +170,17 @@ def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
         "def defs():\n"
         "    return load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
     )
-    (package / "defs" / "cohorts" / "defs.yaml").write_text(
-        "type: genid_dagster_adapter.component.GenidCohorts\n"
-        "attributes:\n"
-        "  data_root: data\n"
-        f"  generate: {project / 'examples/daydreaming/host.py'}:offline\n"
-        "  key_prefix: [texts]\n"
-        "  partition_prefix: texts_\n"
-    )
+    for name in ("texts", "others"):
+        (package / "defs" / name).mkdir(parents=True)
+        (package / "defs" / name / "defs.yaml").write_text(
+            "type: genid_dagster_adapter.component.GenidCohorts\n"
+            "attributes:\n"
+            f"  data_root: {name}\n"
+            f"  generate: {project / 'examples/daydreaming/host.py'}:offline\n"
+            f"  key_prefix: [{name}]\n"
+            f"  group_name: {name}\n"
+            f"  partition_prefix: {name}_\n"
+        )
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "mine"\nversion = "0"\n[tool.dg]\ndirectory_type = "project"\n'
         '[tool.dg.project]\nroot_module = "mine"\n'

@@ -7,8 +7,10 @@ that Dagster has no record of are taken along, which records them as reused.
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 from attrs import frozen
@@ -101,7 +103,8 @@ def run_members(
 
 def _until_interrupted(work: Callable[[], None], stop: threading.Event) -> None:
     """Do the work in another thread, since Dagster takes the signals of the main one for itself and
-    may lose one between two steps; set `stop` at the first interrupt, pass on the second."""
+    may lose one between two steps; set `stop` at the first interrupt or SIGTERM, which lets the
+    calls in flight finish, pass on the second."""
     raised: list[BaseException] = []
 
     def target() -> None:
@@ -111,16 +114,34 @@ def _until_interrupted(work: Callable[[], None], stop: threading.Event) -> None:
             raised.append(error)
 
     thread = threading.Thread(target=target, name="genid-run", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            if stop.is_set():
-                raise
-            stop.set()
+    with _terminated_as_interrupted():
+        thread.start()
+        while thread.is_alive():
+            try:
+                thread.join()
+            except KeyboardInterrupt:
+                if stop.is_set():
+                    raise
+                stop.set()
     if raised:
         raise raised[0]
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM (a service manager's or a scheduler's stop) as Ctrl-C, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _ranges(

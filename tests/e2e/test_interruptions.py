@@ -77,11 +77,15 @@ def made(root: DataRoot) -> set[str]:
     return {path.parent.name for path in root.gens.glob("*/*/parsed.txt")}
 
 
-def test_ctrl_c_lets_the_calls_in_flight_finish(root: DataRoot) -> None:
-    """Exit 130; both calls in flight are recorded, no other began; the next run makes the rest."""
+@pytest.mark.parametrize("stopping", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_lets_the_calls_in_flight_finish(
+    root: DataRoot, stopping: signal.Signals
+) -> None:
+    """By Ctrl-C, or by a service manager: exit 130; both calls in flight are recorded, no other
+    began; the next run makes the rest."""
     process = start(root)
     wait_for_calls(process, root, 2)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, stopping)
     (root.path.parent / "go").touch()
     out, errors = process.communicate(timeout=180)
     assert process.returncode == 130, out + errors

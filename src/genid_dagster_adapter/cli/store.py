@@ -43,7 +43,7 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
         "resolve": ("store:resolve", "Find generations by ids of any family, or prefixes."),
         "rollback": ("migrate:rollback", "Undo a migration or an interrupted part of one."),
-        "sync-partitions": ("migrate:sync_partitions", "Bring Dagster's records to where the store stands."),
+        "sync-partitions": ("migrate:sync_partitions", "Bring Dagster's records up to date."),
     },
 )
 def store() -> None:

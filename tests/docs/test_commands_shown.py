@@ -1,0 +1,134 @@
+"""The documentation shows every command and every option of the command line, and no others."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from genid_dagster_adapter.cli import genid
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), HERE.parents[1] / "README.md"]
+#: What every command has; shown in the help of each and used by nobody else.
+HELP = {"-h", "--help"}
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("transcripts", HERE / "transcripts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+STEPS = [step for page in PAGES for session in _load().sessions(page) for step in session]
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of a command and of everything below it."""
+    yield path
+    if isinstance(command, click.Group):
+        with click.Context(command) as ctx:
+            for name in command.list_commands(ctx):
+                found = command.get_command(ctx, name)
+                assert found is not None
+                yield from walk(found, (*path, name))
+
+
+def at(path: tuple[str, ...]) -> click.Command:
+    """Return the command that some words name."""
+    command: click.Command = genid
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return command
+
+
+def options(path: tuple[str, ...]) -> set[str]:
+    """Return the names of a command's options, as they are typed."""
+    params = at(path).get_params(click.Context(at(path)))
+    return {name for one in params for name in one.opts if name.startswith("-")}
+
+
+COMMANDS = list(walk(genid))
+VERBS = [path for path in COMMANDS if not isinstance(at(path), click.Group)]
+
+
+def calls(text: str) -> Iterator[list[str]]:
+    """Yield the words after each `genid` that a shell command or a sentence's code calls."""
+    words = shlex.split(text.replace("\\\n", " "), comments=False)
+    while "genid" in words:
+        words = words[words.index("genid") + 1 :]
+        end = next((at for at, word in enumerate(words) if set(word) <= set("|;&<>")), len(words))
+        yield words[:end]
+
+
+def parts(words: list[str]) -> tuple[tuple[str, ...], set[str]]:
+    """Return the command that is called and the options that it is given."""
+    path: tuple[str, ...] = ()
+    for word in words:
+        if (*path, word) in COMMANDS:
+            path = (*path, word)
+    given = (word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word))
+    return path, {word.rstrip("…") for word in given}
+
+
+RUN = [(*parts(words), step) for step in STEPS for words in calls(step.command)]
+
+
+def name(path: tuple[str, ...]) -> str:
+    return " ".join(("genid", *path))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=name)
+def test_the_help_of_every_command_is_shown_with_every_option(path: tuple[str, ...]) -> None:
+    """In a transcript that is run, so that it is the help of today."""
+    shown = [step.shown for found, given, step in RUN if found == path and "--help" in given]
+    assert shown, f"no page shows `{name(path)} --help`"
+    missing = [one for one in sorted(options(path)) if not re.search(rf"(?<!\S){one}\b", shown[0])]
+    assert [] == missing, f"`{name(path)} --help` is shown without these options"
+
+
+@pytest.mark.parametrize("path", VERBS, ids=name)
+def test_every_command_is_run(path: tuple[str, ...]) -> None:
+    """In words and, where it has the option, with --json."""
+    forms = {"--json" in given for found, given, _ in RUN if found == path and not given & HELP}
+    assert False in forms or path == (), f"no page runs `{name(path)}`"
+    assert True in forms or "--json" not in options(path), f"no page runs `{name(path)} --json`"
+
+
+def test_every_option_is_used() -> None:
+    """Each option that some command has is given to one in a transcript."""
+    known = {option: name(path) for path in VERBS for option in options(path) - HELP}
+    used = {option for path, given, _ in RUN for option in given & options(path)}
+    unused = {option: where for option, where in sorted(known.items()) if option not in used}
+    assert {} == unused, "no transcript uses these options"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_calls_is_there(page: Path) -> None:
+    """Every `genid …` in a sentence, a block or a transcript names a command and its options."""
+    text = page.read_text(encoding="utf-8")
+    codes = re.findall(r"`(genid [a-z][^`]*)`", text.replace("\n", " "))
+    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        codes += [line.partition("#")[0] for line in block.splitlines() if "genid " in line]
+    codes += [step.command for step in STEPS if step.page == page.name]
+    wrong = []
+    for code in codes:
+        for words in calls(code):
+            path, given = parts(words)
+            known = options(path) | ({"--help"} if path == () else set())
+            first = words[len(path)] if len(words) > len(path) else ""
+            if isinstance(at(path), click.Group) and re.match(r"[a-z]", first):
+                wrong.append(f"{code}: {name(path)} has no {first}")
+            wrong += [f"{code}: {name(path)} has no {one}" for one in sorted(given - known)]
+    assert [] == wrong

@@ -5,6 +5,7 @@ judged by the very function that checks single signatures, which also words the 
 """
 
 from collections.abc import Iterator, Mapping
+from string import ascii_uppercase
 from typing import Any
 
 import attrs
@@ -16,9 +17,8 @@ from genid._rules import COMPONENT_MAX, REPLICATE, REPLICATE_MAX, SETTLED, WHITE
 from genid.errors import Problem, SignatureError
 
 _PLAIN = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
-_SETTLED_PARENT = bytes(
-    code if 0x21 <= code <= 0x7E and code not in b'"\\' else 0x21 for code in range(256)
-)
+# As SETTLED for what is not folded: capitals too are mapped to themselves.
+_SETTLED_PARENT = SETTLED[:0x41] + ascii_uppercase.encode() + SETTLED[0x5B:]
 
 
 @attrs.frozen(kw_only=True)
@@ -107,13 +107,11 @@ def _is_text(kind: Any) -> bool:
 
 
 def _out_of_range(values: Any) -> Any:
-    """Return which replicates are out of range, None for none of them (SPEC 1.6)."""
+    """Return that no replicate is out of range by None, else each for a closer look (SPEC 1.6)."""
     ends = pc.min_max(values).as_py()
     if ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= REPLICATE_MAX):
         return None
-    return pa.array(
-        [value is not None and not 1 <= value <= REPLICATE_MAX for value in values.to_pylist()]
-    )
+    return values.is_valid()
 
 
 def _folded(rule: Rule, texts: Any) -> Any:
@@ -124,10 +122,10 @@ def _folded(rule: Rule, texts: Any) -> Any:
 
 
 def _suspicious(rule: Rule, texts: Any) -> Any:
-    """Return which texts break SPEC 1.4 or claim another stage, None for none of them."""
+    """Return which folded texts break SPEC 1.4 or claim another stage, None for none of them."""
     prefix = rule.parent_prefix
     bad = None
-    if not _is_settled(texts, SETTLED if prefix is None else _SETTLED_PARENT):
+    if not _is_settled(texts, _SETTLED_PARENT):
         bad = pc.invert(pc.match_substring_regex(texts, _PLAIN))
     if prefix is None:
         return bad
@@ -161,7 +159,8 @@ def _judged(
         try:
             rule.normalize(f"row {first + row}, {place}", _python(values[row]))
         except SignatureError as error:
-            yield first + row, error.problems[0]
+            (problem,) = error.problems
+            yield first + row, problem
 
 
 def _python(value: Any) -> Any:

@@ -113,7 +113,7 @@ def _parent_rows(table: pa.Table, parents: Any) -> Any:
         remedy = "number the rows of the table before from 0"
         raise ColumnError.of("parent_row", str(rows.type), "is no number in every row", remedy)
     ends = pc.min_max(rows).as_py()
-    if len(rows) and not 0 <= ends["min"] <= ends["max"] < len(parents):
+    if len(rows) and not (ends["min"] >= 0 and ends["max"] < len(parents)):
         reason = f"goes beyond the {len(parents)} rows of the table before"
         raise ColumnError.of("parent_row", ends, reason, "number those rows from 0")
     return rows

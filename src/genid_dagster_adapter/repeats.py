@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
+from genid import SCHEMES, parse_id
 from genid_dagster_adapter.cohort.records import Row
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.index import StoreIndex, content_of
@@ -53,11 +54,18 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         Problem(
             where=f"{repeat.stage} {repeat.gen_id}",
             message=f"the store has this work as {', '.join(repeat.held)}",
-            remedy="adopt it (`genid store adopt`), or allow to pay for it again",
+            remedy=_remedy(repeat),
         )
         for repeat in found[:_LISTED]
     ]
     raise AdapterError(f"{len(found)} member(s) would be paid for a second time", problems)
+
+
+def _remedy(repeat: Repeat) -> str:
+    """Adopting gives content to deterministic ids alone."""
+    if parse_id(repeat.gen_id).family in SCHEMES:
+        return "adopt it (`genid store adopt`), or allow to pay for it again"
+    return "build it under a deterministic id and adopt it then, or allow to pay for it again"
 
 
 def _repeat(index: StoreIndex, row: Row, expected: str) -> Repeat | None:

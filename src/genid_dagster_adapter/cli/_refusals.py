@@ -73,7 +73,9 @@ def _problem(where: str, message: str, remedy: str, value: object) -> dict[str, 
 def _misuse(error: click.ClickException) -> dict[str, Any]:
     """Return a usage error as JSON values: the refusal that it comes from, where there is one."""
     cause = error.__cause__
-    return error_record(cause) if isinstance(cause, AdapterError) else _document(error.message)
+    if isinstance(cause, AdapterError):
+        return error_record(cause)
+    return _document(error.format_message())
 
 
 def _of_system(error: OSError) -> AdapterError:

@@ -167,7 +167,8 @@ def _remarks(built: Built, report: Report) -> list[str]:
     if built.repeats:
         lines.append(
             f"repeated work: {len(built.repeats)} members would be paid for although the store "
-            "has their work under another id (`genid store adopt` takes it over)"
+            "has their work under another id "
+            "(`genid store adopt` takes it over for deterministic ids)"
         )
         lines += [f"  {one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats][
             :_SHOWN

@@ -273,5 +273,5 @@ def _print_repeats(count: int) -> None:
     if count:
         click.echo(
             f"repeated work: {count} members had been paid for under another id "
-            "(`genid store adopt` takes such work over)"
+            "(`genid store adopt` takes it over for deterministic ids)"
         )

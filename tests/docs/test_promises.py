@@ -1,0 +1,239 @@
+"""What `docs/errors.md` and `docs/commands.md` promise of every command: exit statuses, the one
+shape of a refusal, colour and progress on terminals alone."""
+
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from genid_dagster_adapter.cli import genid, run
+from genid_dagster_adapter.cli._output import progress_bar
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "daydreaming"
+#: The name of a file or a cohort that is no UTF-8, as Python reads it from the disk.
+LONE = os.fsdecode(b"\xff\xfe")
+GENERATE = ["--generate", f"{EXAMPLE}/host.py:offline"]
+FIELDS = ["--template-id", "t", "--llm-model-id", "m", "--replicate", "1"]
+
+#: One way to have each command refuse, and the exit status of it.
+REFUSED = [
+    (["cohort", "build", "--cohort-id", LONE], 1),
+    (["cohort", "build", "--k-max", "0"], 2),
+    (["cohort", "run", "--cohort-id", LONE, *GENERATE], 1),
+    (["cohort", "run", "--cohort-id", "c", "--generate", "nowhere.py:f"], 2),
+    (["cohort", "compare", "--cohort-id", LONE], 1),
+    (["cohort", "compare", "--after", "sometimes"], 2),
+    (["cohort", "compare", "--csv", "--json", "--scheme", "v2"], 2),
+    (["cohort", "status", "--cohort-id", LONE], 1),
+    (["cohort", "list", "--what"], 2),
+    (["store", "resolve"], 2),
+    (["store", "audit", "--html", "/dev/null/page.html"], 2),
+    (["store", "adopt", "--cohort-id", LONE], 1),
+    (["store", "adopt", "--undo", "--dry-run"], 2),
+    (["store", "migrate", "--resume"], 1),
+    (["store", "migrate", "--plan", "p"], 2),
+    (["store", "rollback"], 1),
+    (["store", "rollback", "--plan", LONE], 1),
+    (["store", "finalize"], 1),
+    (["store", "sync-partitions"], 1),
+    (["rollout", "report", "--out", "/dev/null/page.html"], 2),
+    (["explain", LONE], 1),
+    (["explain", "no-such-id"], 1),
+    (["diff", LONE, "no-such-id"], 1),
+    (["diff", "one-id"], 2),
+    (["derive", "draft", "--combo-id", LONE, *FIELDS], 1),
+    (["derive", "essay"], 2),
+    (["derive", "evaluation", "--parent-gen-id", "a b", *FIELDS], 1),
+    (["store", "nothing"], 2),
+]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A copy of the example's data root, and nothing else from outside."""
+    for name in ("DAGSTER_HOME", "DD_COHORT", "DD_DETERMINISTIC_GEN_IDS", "DD_GEN_ID_SCHEME"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(EXAMPLE / "data", tmp_path / "data")
+    monkeypatch.setenv("GENID_DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def outcome(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
+    """Return exit status, output and errors of a command, its streams as the entry point has
+    them."""
+    out, err = io.BytesIO(), io.BytesIO()
+    for name, stream in (("stdout", out), ("stderr", err)):
+        escaping = io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", write_through=True)
+        monkeypatch.setattr(sys, name, escaping)
+    return run(words), out.getvalue().decode("utf-8"), err.getvalue().decode("utf-8")
+
+
+@pytest.mark.parametrize(("words", "status"), REFUSED)
+def test_a_refusal_has_one_shape(
+    words: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words on standard error alone; with --json also one document, strictly JSON, on standard
+    output."""
+    told, out, err = outcome(words, monkeypatch)
+    assert (status, "", True) == (told, out, err.startswith(("genid: ", "Usage: genid")))
+    told, out, err = outcome([*words, "--json"], monkeypatch)
+    assert status == told
+    document = json.loads(out)
+    assert ["error", "problems"] == list(document)
+    assert document["error"]
+    for problem in document["problems"]:
+        assert (
+            {"where", "message", "remedy"}
+            <= set(problem)
+            <= {"where", "message", "remedy", "value"}
+        )
+    assert "Traceback" not in err
+
+
+def test_every_command_is_among_the_refused() -> None:
+    """So that a new one keeps the promise, too."""
+
+    def verbs(group: click.Group) -> set[str]:
+        names = set()
+        for name in group.list_commands(click.Context(group)):
+            found = group.get_command(click.Context(group), name)
+            below = verbs(found) if isinstance(found, click.Group) else set()
+            names |= {f"{name} {verb}" for verb in below} or {name}
+        return names
+
+    shown = {" ".join(words[:2]) for words, _ in REFUSED} | {words[0] for words, _ in REFUSED}
+    assert set() == verbs(genid) - shown
+
+
+@pytest.mark.parametrize("words", [["store", "audit"], ["cohort", "list"], ["store", "migrate"]])
+def test_names_that_are_no_utf8_are_printed_as_json(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever such a name stands: strictly JSON, and no traceback."""
+    for place in ("gens/draft", "gens/essay", "cohorts", "1_raw", "2_tasks"):
+        os.makedirs(os.fsencode(tmp_path / "data" / place) + b"/\xff\xfe")
+    status, out, err = outcome([*words, "--json"], monkeypatch)
+    assert (status in (0, 1), "") == (True, err)
+    json.loads(out)
+
+
+def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
+    """One line, status 2, nothing written."""
+    code = (
+        "import sys; sys.modules['dagster'] = None\n"
+        "from genid_dagster_adapter.cli import run; sys.exit(run(sys.argv[1:]))"
+    )
+    words = ["cohort", "build", "--cohort-id", "c"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "genid: this command is part of an extra: pip install 'genid[dagster]'\n" == done.stderr
+    assert not (tmp_path / "data" / "cohorts").exists()
+
+
+def test_what_the_system_refuses_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A right that is missing or a mount that is gone ends with words and status 1."""
+
+    def lost(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", "cohorts")
+
+    monkeypatch.setattr(Path, "iterdir", lost)
+    assert 1 == run(["cohort", "list", "--json"])
+    out, err = capsys.readouterr()
+    assert "genid: the system refused" in err
+    assert "cohorts" == json.loads(out)["problems"][0]["where"]
+
+
+def test_an_interruption_is_130(tmp_path: Path) -> None:
+    """Ctrl-C ends a command with one line and the shells' own status."""
+    command = [
+        sys.executable,
+        "-m",
+        "genid_dagster_adapter",
+        "derive",
+        "draft",
+        "--stdin",
+        "--json",
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"{}\n")
+        process.stdin.flush()
+        assert b"error" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert 130 == process.returncode
+    assert b"genid: interrupted\n" in err
+    assert {"error": "interrupted", "problems": []} == json.loads(out)
+
+
+# -- terminals -------------------------------------------------------------------------------------
+#: Half of something, shown at once; waits for what shows it, and not for a time.
+PROGRESS = """
+import threading
+from genid_dagster_adapter.cli import _output
+_output._PATIENCE = 0.0
+with _output.progress_bar("working") as progress:
+    [one.join() for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    progress(1, 2)
+"""
+
+
+def on_terminal(code: str, **environ: str) -> str:
+    """Return what Python code shows on a terminal, output and errors."""
+    leader, follower = pty.openpty()
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+        env=environment | {"TERM": "xterm-256color"} | environ,
+    ) as process:
+        os.close(follower)
+        shown = bytearray()
+        try:
+            while data := os.read(leader, 4096):
+                shown += data
+        except OSError:  # Linux says so when the last writer is gone
+            pass
+        assert 0 == process.wait(60)
+    os.close(leader)
+    return shown.decode()
+
+
+def test_progress_shows_on_a_terminal_and_no_color_takes_its_colour() -> None:
+    """The bar with its label and how far it is; colour codes (30 to 39) unless NO_COLOR is set."""
+    plain, coloured = on_terminal(PROGRESS, NO_COLOR="1"), on_terminal(PROGRESS)
+    colour = re.compile(r"\x1b\[(?:\d+;)*3\d")
+    assert "working" in plain
+    assert "50%" in plain
+    assert (None, True) == (colour.search(plain), colour.search(coloured) is not None)
+
+
+@pytest.mark.parametrize("wish", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_progress_is_quiet_where_there_is_no_terminal(
+    wish: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not a byte, whatever else asks for colour, and however long it takes."""
+    for name, value in wish.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("genid_dagster_adapter.cli._output._PATIENCE", 0.0)
+    with progress_bar("working") as progress:
+        progress(1, 2)
+    assert ("", "") == capsys.readouterr()

@@ -93,17 +93,37 @@ def main(names: Sequence[str]) -> int:
 
 def explained(page: str) -> Mapping[Mutant, str]:
     """Return the mutants of the page's table, each with its reason."""
-    rows = re.findall(r"^\| `(\w+\.py)` \| `(.+?)` \| `(.+?)` \| (.+) \|$", page, re.M)
     return {
-        Mutant(module, before.replace("\\|", "|"), after.replace("\\|", "|")): reason
-        for module, before, after, reason in rows
+        Mutant(module, plain(before), plain(after)): reason
+        for module, changes, reason in re.findall(
+            r"^\| `(\w+\.py)` \| (.+) \| (.+) \|$", page, re.M
+        )
+        for change in changes.split("<br>")
+        for before, afters in [change.strip("`").split("` → `")]
+        for after in afters.split("`, `")
     }
 
 
-def row_of(mutant: Mutant, reason: str) -> str:
-    """Return a mutant's row of the page's table."""
-    before, after = (text.replace("|", "\\|") for text in (mutant.before, mutant.after))
-    return f"| `{mutant.module}` | `{before}` | `{after}` | {reason} |"
+def table_of(reasons: Mapping[Mutant, str]) -> str:
+    """Return the page's rows: one for each module and reason, with all changes that share them."""
+    rows: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for mutant, reason in sorted(reasons.items()):
+        changes = rows.setdefault((mutant.module, reason), {})
+        changes.setdefault(mutant.before, []).append(mutant.after)
+    return "".join(
+        f"| `{module}` | {'<br>'.join(_change(*change) for change in changes.items())} | {why} |\n"
+        for (module, why), changes in rows.items()
+    )
+
+
+def _change(before: str, afters: Sequence[str]) -> str:
+    told = "`, `".join(afters)
+    return f"`{before}` → `{told}`".replace("|", "\\|")
+
+
+def plain(text: str) -> str:
+    """Undo what a cell of a table asks for."""
+    return text.replace("\\|", "|")
 
 
 def _run(number: int, modules: Sequence[str], looking: Sequence[str]) -> list[tuple[str, Mutant]]:
@@ -163,14 +183,9 @@ def _report(
     alive = sum(outcome == "survived" for outcome, _ in outcomes)
     unexplained = sorted(survivors - reasons.keys())
     stale = sorted(reasons.keys() - survivors) if whole else []
-    if unexplained:
-        _say(f"survived, and not in {PAGE.name}:")
-    for mutant in unexplained:
-        _say(row_of(mutant, "?"))
-    if stale:
-        _say(f"in {PAGE.name}, and no survivors:")
-    for mutant in stale:
-        _say(row_of(mutant, reasons[mutant]))
+    if unexplained or stale:
+        _say(f"not as {PAGE.name} has it; these are the survivors, `?` where a reason is missing:")
+        _say(table_of({mutant: reasons.get(mutant, "?") for mutant in survivors}))
     killed = len(outcomes) - alive
     _say(f"mutation: {killed} of {len(outcomes)} mutants killed ({killed / len(outcomes):.1%});")
     _say(f"  {alive} survived, {len(unexplained)} of them unexplained; {len(stale)} stale rows")

@@ -34,17 +34,19 @@ class Column:
 
 def checked(place: str, rule: Rule, values: Any, *, first: int, may_be_absent: bool) -> Column:
     """Check and normalize an array of one field's values (SPEC 1); `first` is its first row."""
+    numeric = rule is REPLICATE
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
     if pa.types.is_null(values.type):
-        values = values.cast(pa.int32() if rule is REPLICATE else pa.string())
-    if rule is REPLICATE and pa.types.is_integer(values.type):
+        values = values.cast(pa.int32() if numeric else pa.string())
+    if numeric and pa.types.is_integer(values.type):
         normal, suspicious = values, _out_of_range(values)
-    elif rule is not REPLICATE and _is_text(values.type):
+    elif not numeric and _is_text(values.type):
         normal = _folded(rule, values.cast(pa.string()))
         suspicious = _suspicious(rule, normal)
     else:
-        return Column(values=values, problems={-1: _wrong_type(place, rule, values)})
+        wanted = "whole numbers" if numeric else "text"
+        return Column(values=values, problems={-1: _wrong_type(place, wanted, values)})
     problems = dict(_judged(place, rule, values, suspicious, first))
     if not may_be_absent and values.null_count:
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
@@ -55,8 +57,7 @@ def checked(place: str, rule: Rule, values: Any, *, first: int, may_be_absent: b
     return Column(values=normal, problems=problems)
 
 
-def _wrong_type(place: str, rule: Rule, values: Any) -> Problem:
-    wanted = "whole numbers" if rule is REPLICATE else "text"
+def _wrong_type(place: str, wanted: str, values: Any) -> Problem:
     return Problem(
         place=place,
         value=str(values.type),

@@ -95,6 +95,14 @@ def test_a_checked_column_is_made_by_keyword_and_frozen() -> None:
         columns.Column(values=[], problems={}).values = [1]
 
 
+def test_a_fault_of_a_whole_column_stands_before_its_rows() -> None:
+    """At row -1, whatever the number of its first row."""
+    made = columns.checked("x", REPLICATE, pa.array(["1"]), first=7, may_be_absent=False)
+    assert {-1: "is the type of the column, not one of whole numbers"} == {
+        row: problem.reason for row, problem in made.problems.items()
+    }
+
+
 def test_a_table_without_chunks_has_no_ids() -> None:
     """Columns of no chunk at all, as a reader of nothing gives them."""
     made = pa.table({name: pa.chunked_array([], kind.type) for name, kind in

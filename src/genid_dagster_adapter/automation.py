@@ -80,14 +80,15 @@ def generation_sensor(
     """Return the sensor that evaluates the conditions every `interval` seconds.
 
     It starts stopped unless `running`: generations are paid for, so a host switches it on. It asks
-    for runs, not for backfills: a backfill reaches the same runs up to half a minute later.
+    for backfills: those make one run of each range of keys, where a request for runs makes one of
+    each key, and a run costs seconds.
     """
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
     return dg.AutomationConditionSensorDefinition(
         name,
         target=dg.AssetSelection.assets(*keys),
         use_user_code_server=True,
-        emit_backfills=False,
+        emit_backfills=True,
         default_status=status,
         minimum_interval_seconds=interval,
     )

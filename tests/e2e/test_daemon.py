@@ -60,7 +60,8 @@ def test_the_daemon_makes_each_member_once(
     root: DataRoot, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failing draft is tried once and takes its descendants along, the others are made; built
-    again nothing is asked for; a new evaluation template costs its own cell alone."""
+    again nothing is asked for; a new evaluation template costs its own cell alone. Members that
+    are missing at once share a run."""
     build(root)
     drafts = [
         line.split(",")[1]
@@ -84,3 +85,6 @@ def test_the_daemon_makes_each_member_once(
     assert made == set(calls) - {drafts[0]}
     metadata = json.loads((root.generation("draft", drafts[1]) / "metadata.json").read_text())
     assert metadata["origin_cohort_id"] == "c"
+    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        runs = [run for run in instance.get_runs() if run.job_name.startswith("__ASSET_JOB")]
+    assert len(runs) == 1 + 1 + 1 + 1  # both drafts, the essay, its judgement, the new one

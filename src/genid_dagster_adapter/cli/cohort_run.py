@@ -169,21 +169,22 @@ def _dry_run(
     cap: int | None,
 ) -> int:
     repeats: tuple[Repeat, ...] = ()
-    if given is not None and _runs_as_it_stands(root, given, options):
-        known = known_cohort_id(root, given, rollout)
-        work = plan_work(root, read_membership(root, known), retry_failed=retry, max_calls=cap)
-    else:
-        planned = preview_cohort(root, given, rollout, options)
-        known, repeats = planned.prepared.plan.cohort_id, planned.repeats
-        rows = planned.prepared.plan.rows
-        members = [Member(row.stage, row.gen_id) for row in rows]
-        work = plan_work(
-            root,
-            members,
-            retry_failed=retry,
-            max_calls=cap,
-            planned={Member(row.stage, row.gen_id): row for row in rows},
-        )
+    with progress_bar("planning"):
+        if given is not None and _runs_as_it_stands(root, given, options):
+            known = known_cohort_id(root, given, rollout)
+            work = plan_work(root, read_membership(root, known), retry_failed=retry, max_calls=cap)
+        else:
+            planned = preview_cohort(root, given, rollout, options)
+            known, repeats = planned.prepared.plan.cohort_id, planned.repeats
+            rows = planned.prepared.plan.rows
+            members = [Member(row.stage, row.gen_id) for row in rows]
+            work = plan_work(
+                root,
+                members,
+                retry_failed=retry,
+                max_calls=cap,
+                planned={Member(row.stage, row.gen_id): row for row in rows},
+            )
     record = {
         "cohort_id": known,
         "dry_run": True,

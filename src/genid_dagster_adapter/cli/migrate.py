@@ -199,7 +199,7 @@ def sync_partitions(
         problem = Problem(where="DAGSTER_HOME", message="there is no instance", remedy=remedy)
         raise AdapterError("there are no Dagster records to bring up to date", [problem])
     dagster = _follow(root, assets, partitions) or []
-    with instance:
+    with instance, progress_bar("looking for keys"):
         find = partition_pruning.prune if prune else partition_pruning.unowned
         unowned = find(instance, root, prefix=partitions)
     if as_json:

@@ -32,21 +32,28 @@ class Column:
     problems: dict[int, Problem]
 
 
-def checked(place: str, rule: Rule, values: Any, *, first: int, may_be_absent: bool) -> Column:
-    """Check and normalize an array of one field's values (SPEC 1); `first` is its first row."""
+def checked(place: str, rule: Rule, column: Any, *, first: int, may_be_absent: bool) -> Column:
+    """Check and normalize the values of one field (SPEC 1); `first` is the first one's row."""
     numeric = rule is REPLICATE
-    if isinstance(values, pa.DictionaryArray):
-        values = values.dictionary_decode()
+    try:
+        values = _one_array(column)
+    except pa.ArrowInvalid:
+        reason, remedy = (
+            "is the type of a column with 2 GiB of text and more",
+            "pass ids, not texts",
+        )
+        return Column(values=column, problems={-1: _fault(place, column, reason, remedy)})
     if pa.types.is_null(values.type):
         values = values.cast(pa.int32() if numeric else pa.string())
     if numeric and pa.types.is_integer(values.type):
         normal, suspicious = values, _out_of_range(values)
-    elif not numeric and _is_text(values.type):
-        normal = _folded(rule, values.cast(pa.string()))
+    elif not numeric and pa.types.is_string(values.type):
+        normal = _folded(rule, values)
         suspicious = _suspicious(rule, normal)
     else:
-        wanted = "whole numbers" if numeric else "text"
-        return Column(values=values, problems={-1: _wrong_type(place, wanted, values)})
+        reason = f"is the type of the column, not one of {'whole numbers' if numeric else 'text'}"
+        remedy = "convert the column where it is sure what its values mean"
+        return Column(values=values, problems={-1: _fault(place, values, reason, remedy)})
     problems = dict(_judged(place, rule, values, suspicious, first))
     if not may_be_absent and values.null_count:
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
@@ -57,13 +64,20 @@ def checked(place: str, rule: Rule, values: Any, *, first: int, may_be_absent: b
     return Column(values=normal, problems=problems)
 
 
-def _wrong_type(place: str, wanted: str, values: Any) -> Problem:
-    return Problem(
-        place=place,
-        value=str(values.type),
-        reason=f"is the type of the column, not one of {wanted}",
-        remedy="convert the column where it is sure what its values mean",
-    )
+def _one_array(column: Any) -> Any:
+    """Return a column as one array, without a dictionary, its text in Arrow's plain type of it.
+
+    Raises:
+        pyarrow.ArrowInvalid: that type does not hold so much text.
+    """
+    values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    return values.cast(pa.string()) if _is_text(values.type) else values
+
+
+def _fault(place: str, column: Any, reason: str, remedy: str) -> Problem:
+    return Problem(place=place, value=str(column.type), reason=reason, remedy=remedy)
 
 
 def canonical(stage: str, columns: Mapping[str, Any]) -> Any:

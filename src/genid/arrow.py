@@ -79,7 +79,9 @@ def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
         remedy = "drop it, or name another column"
         raise ColumnError.of("gen_id column", column, "is there already", remedy)
     texts = gen_ids(rows, stage)
-    return rows.append_column(column, _array(texts) if isinstance(rows, pa.RecordBatch) else texts)
+    return rows.append_column(
+        column, texts.combine_chunks() if isinstance(rows, pa.RecordBatch) else texts
+    )
 
 
 def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
@@ -157,16 +159,12 @@ def _checked(stage: Stage, slab: tuple[int, pa.Table]) -> dict[str, Column]:
         name: checked(
             f"{stage.stage}.{name}",
             rules_of(stage)[name],
-            _array(fields[name]),
+            fields[name],
             first=first,
             may_be_absent=name in optional,
         )
         for name in fields.column_names
     }
-
-
-def _array(column: pa.ChunkedArray) -> Any:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:

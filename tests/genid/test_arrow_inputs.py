@@ -1,5 +1,6 @@
 """What a table may come as: each library's frames, each of Arrow's shapes, and what is refused."""
 
+import mmap
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -181,6 +182,15 @@ def test_the_types_of_an_empty_tables_columns_are_looked_at() -> None:
     for call in (arrow.gen_ids, arrow.bad_rows, arrow.add_gen_id):
         with pytest.raises(ColumnError, match="'double' is the type of the column"):
             call(empty, Draft)
+
+
+def test_a_column_with_whole_books_is_refused_whole() -> None:
+    """More text than one array can hold: the column is no column of ids."""
+    ends, text = pa.array([0, 2**31]), mmap.mmap(-1, 2**31)  # of zeros, which nobody looks at
+    book = pa.LargeStringArray.from_buffers(1, ends.buffers()[1], pa.py_buffer(text))
+    for call in (arrow.gen_ids, arrow.bad_rows):
+        with pytest.raises(ColumnError, match=r"draft.combo_id: 'large_string' .* 2 GiB"):
+            call(table(ROWS[:1]).set_column(0, "combo_id", book), Draft)
 
 
 def test_a_missing_replicate_in_pandas_is_told_as_what_pandas_makes_of_it() -> None:

@@ -97,7 +97,7 @@ def test_a_checked_column_is_made_by_keyword_and_frozen() -> None:
 
 def test_a_fault_of_a_whole_column_stands_before_its_rows() -> None:
     """At row -1, whatever the number of its first row."""
-    made = columns.checked("x", REPLICATE, pa.array(["1"]), first=7, may_be_absent=False)
+    made = columns.checked("x", REPLICATE, pa.chunked_array([["1"]]), first=7, may_be_absent=False)
     assert {-1: "is the type of the column, not one of whole numbers"} == {
         row: problem.reason for row, problem in made.problems.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -327,3 +328,58 @@ def test_on_a_mixed_store_only_seeded_members_are_adopted(tmp_path: Path) -> Non
     found = adopt(root)
     assert {one.gen_id for one in found.taken} <= seeded
     assert not {one.adopted_from for one in found.taken} & seeded
+
+
+def test_a_member_that_something_was_made_from_keeps_its_text(made: Builder) -> None:
+    """Taking the adoption back would leave a paid essay without what it was made from."""
+    _chain(made, "old", "one", content=True)
+    draft, _, _ = _members(made, "two")
+    root = _memberships(made)
+    adopt(root)
+    made.essay("since", draft, "two", template_id="another")
+    left = undo(root)
+    assert (root.generation("draft", draft) / "parsed.txt").is_file()
+    assert {"essay", "evaluation"} == {one.partition("/")[0] for one in left}
+
+
+def test_an_adoption_that_stopped_looks_past_what_is_gone(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was renamed or moved away since does not stop every later adoption."""
+    old, new = _chain(made, "old", "one", content=True), _members(made, "two")
+    root = _memberships(made)
+    write_new = files.write_new
+    monkeypatch.setattr(files, "write_new", _full_disk)
+    with pytest.raises(AdapterError):
+        adopt(root)
+    monkeypatch.setattr(files, "write_new", write_new)
+    root.generation("evaluation", old[2]).rename(root.path / "moved-away")
+    adopt(root)
+    assert (root.generation("essay", new[1]) / "parsed.txt").is_file()
+    assert not (root.generation("evaluation", new[2]) / "parsed.txt").exists()
+
+
+def _full_disk(*args: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_number_is_not_given_to_two_adoptions(made: Builder) -> None:
+    """Also where the record of an older one was moved away."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    (root.own / "adoptions" / "00007").mkdir(parents=True)
+    assert "00008" == adopt(root).adoption_id
+    assert [f"draft/{member}"] == undo(root)
+
+
+def test_a_membership_that_cannot_be_read_is_refused(made: Builder) -> None:
+    """Rather than that its members count as none."""
+    made.draft("old")
+    root = _memberships(made)
+    (root.cohorts / "one" / "membership.csv").write_text("id\nold\n")
+    (root.cohorts / "notes.txt").write_text("no cohort")
+    for cohort in (None, "one"):
+        for dry_run in (True, False):
+            with pytest.raises(AdapterError, match="not stage,gen_id"):
+                adopt(root, cohort_id=cohort, dry_run=dry_run)

@@ -22,7 +22,7 @@ from genid_dagster_adapter.store.layout import STAGES, DataRoot
 from genid_dagster_adapter.store.lock import BUILD, MIGRATION, root_lock
 from genid_dagster_adapter.store.metadata import read_generation
 from genid_dagster_adapter.store.migration import execute as executing
-from genid_dagster_adapter.store.migration import files, own, run, work
+from genid_dagster_adapter.store.migration import files, own, run, verify, work
 from genid_dagster_adapter.store.migration.planfile import Plan, open_plan
 from genid_dagster_adapter.store.migration.state import state_of
 from migrationkit import Tree, differences, failures, small_store, tree
@@ -596,5 +596,24 @@ def test_where_nothing_can_be_linked_originals_are_copied(
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(os, "replace", within)
     run.migrate(root)
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path))
+
+
+def test_metadata_that_somebody_spoils_meanwhile_is_a_problem_that_is_told(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verification names the file; rolling back gives the store as it was."""
+    before = tree(root.path)
+
+    def spoil(work: work.Work, advance: Any) -> Any:
+        moved = next(step for step in work.steps if step.moves)
+        with open(f"{work.new(moved)}/metadata.json", "wb") as file:
+            file.write(b"{")
+        return verify.verify_migrated(work, advance)
+
+    monkeypatch.setattr(executing, "verify_migrated", spoil)
+    with pytest.raises(AdapterError, match="the new metadata does not say"):
+        run.migrate(root)
     run.rollback(root)
     assert [] == differences(before, tree(root.path))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from genid_dagster_adapter.store.migration import numbering
 from genid_dagster_adapter.store.migration.numbering import PARENT_STAYS, Numbered, number_stage
 from genid_dagster_adapter.store.migration.records import Decision, Source
 from storekit import v1_id
@@ -175,3 +176,19 @@ def test_a_copy_that_stays_stands_for_nobody() -> None:
     stays = draft("copy", adopted_from="old", reason="symlink")
     found = number_stage([stays, draft("old")], {})
     assert ("", "symlink") == (found.decisions["old"].reason, found.decisions["copy"].reason)
+
+
+def test_many_claimants_of_one_number_are_served_in_turn() -> None:
+    """Each looks on from where the one before found its number, past what is taken."""
+    asked: list[int] = []
+
+    class Names(set[str]):
+        def __contains__(self, name: object) -> bool:
+            asked.append(1)
+            return super().__contains__(name)
+
+    claims = [numbering._claim(draft(f"d{at}"), {}) for at in range(300)]
+    stage = numbering._Stage(Names())
+    stage.settle(claims)
+    assert set(range(1, 301)) == {one.replicate for one in stage.decisions.values()}
+    assert len(asked) < 1_000

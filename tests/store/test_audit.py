@@ -10,8 +10,10 @@ import pytest
 
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.audit import Audit, audit
+from genid_dagster_adapter.store.audit_references import references
 from genid_dagster_adapter.store.audit_report import document
 from genid_dagster_adapter.store.index import StoreIndex
+from genid_dagster_adapter.store.index_rows import Indexed
 from genid_dagster_adapter.store.layout import DataRoot
 from storekit import FAULTS, ODDITIES, Store, make_store
 
@@ -300,3 +302,33 @@ def test_an_audit_writes_nothing(sound: Store) -> None:
     before = {path: os.stat(path).st_mtime_ns for path in sorted(sound.path.rglob("*"))}
     _audit(sound.path)
     assert before == {path: os.stat(path).st_mtime_ns for path in sorted(sound.path.rglob("*"))}
+
+
+def test_a_file_among_the_cohorts_is_no_cohort(sound: Store) -> None:
+    """And no finding."""
+    (sound.path / "cohorts" / "notes.txt").write_text("mine")
+    assert _audit(sound.path).sound
+
+
+def test_long_chains_of_wrong_parents_are_walked_once(tmp_path: Path) -> None:
+    """One cycle with what leads into it: each generation's parent is asked for once or twice."""
+    count = 300
+    for at in range(count):
+        folder = tmp_path / "gens" / "draft" / f"d{at:03d}"
+        folder.mkdir(parents=True)
+        above = f"d{(at + 1) % count:03d}" if at != 100 else "d050"
+        document = {"stage": "draft", "gen_id": folder.name, "parent_gen_id": above}
+        (folder / "metadata.json").write_text(json.dumps(document))
+    asked: list[str] = []
+
+    class Counting(StoreIndex):
+        def find(self, gen_id: str) -> list[Indexed]:
+            asked.append(gen_id)
+            return super().find(gen_id)
+
+    with Counting.fresh(DataRoot.open(tmp_path), persist=False) as index:
+        found = list(references(index))
+    (cycle,) = [one for one in found if one.code == findings.CYCLE]
+    assert [("draft", f"d{at:03d}") for at in range(50, 101)] == list(cycle.ids)
+    assert count - 51 == len([one for one in found if one.code == findings.PARENT_STAGE])
+    assert len(asked) <= 2 * count

@@ -67,13 +67,8 @@ def fill_up(inputs: Inputs, rows: Gatherer, essays: Sequence[Row], view: StoreVi
 
 def numbered(replicates: Sequence[int | None]) -> list[int]:
     """Return replicate numbers with each None as the lowest number not otherwise taken."""
-    taken = {number for number in replicates if number is not None}
-    result = []
-    for number in replicates:
-        chosen = next(free_numbers(taken)) if number is None else number
-        taken.add(chosen)
-        result.append(chosen)
-    return result
+    free = free_numbers({number for number in replicates if number is not None})
+    return [next(free) if number is None else number for number in replicates]
 
 
 def free_numbers(taken: Container[int]) -> Iterator[int]:

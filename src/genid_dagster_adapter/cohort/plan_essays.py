@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import islice
 
 from attrs import frozen
 
@@ -97,15 +98,11 @@ def essay_numbers(
     used: dict[Hashable, set[int]] = defaultdict(set)
     for slot, _, own in sources:
         used[slot].add(own)
+    free = {slot: free_numbers(taken) for slot, taken in used.items()}
     numbers: dict[Hashable, list[int]] = {}
     for slot, task, own in sources:
-        if task in numbers:
-            continue
-        numbers[task] = [own]
-        for _ in range(wanted - 1):
-            number = next(free_numbers(used[slot]))
-            used[slot].add(number)
-            numbers[task].append(number)
+        if task not in numbers:
+            numbers[task] = [own, *islice(free[slot], wanted - 1)]
     return [numbers[task] for _, task, _ in sources]
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from genid_dagster_adapter.cohort.fill_up import numbered
 from genid_dagster_adapter.csv_safety import dump_csv
 from genid_dagster_adapter.report.drawing import Grid, grid
 from genid_dagster_adapter.report.holdings import Held
@@ -264,15 +265,8 @@ _BLANK: Final = Cell(wanted=False)
 
 def _numbered(evaluations: Sequence[Held]) -> list[tuple[int, Held]]:
     """Give every evaluation its number; those without one the lowest that are free."""
-    numbers = [(one.replicate, one) for one in evaluations if one.replicate is not None]
-    taken = {number for number, _ in numbers}
-    for one in sorted(
-        (one for one in evaluations if one.replicate is None), key=lambda one: one.gen_id
-    ):
-        free = next(number for number in range(1, len(taken) + 2) if number not in taken)
-        taken.add(free)
-        numbers.append((free, one))
-    return numbers
+    ordered = sorted(evaluations, key=lambda one: one.gen_id)
+    return list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.adoption_plan import Adoption, Taken, plan_adoption
+from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import METADATA, DataRoot
@@ -52,7 +53,7 @@ def adopt(
     """
     advance = progress or (lambda done, total: None)
     if dry_run:
-        with StoreIndex.fresh(root, persist=False) as index:
+        with guarded(root), StoreIndex.fresh(root, persist=False) as index:
             return plan_adoption(root, index, cohort_id)
     with guarded(root), _locked(root):
         _finish_interrupted(root)
@@ -71,8 +72,9 @@ def adopt(
 def undo(root: DataRoot) -> list[str]:
     """Take the last adoption back; return the members, as `stage/id`, that lost their content.
 
-    What was changed since stays as it is. AdapterError: there is none to take back, or the data
-    root is in use.
+    What was changed since stays as it is, and so does the text of a member from which something was
+    made since: without it nobody could tell what that was made from. AdapterError: there is none
+    to take back, or the data root is in use.
     """
     with guarded(root), _locked(root):
         for folder in reversed(_folders(root)):
@@ -100,7 +102,8 @@ def _folders(root: DataRoot) -> list[Path]:
 
 
 def _next_folder(root: DataRoot) -> Path:
-    folder = root.own / "adoptions" / f"{len(_folders(root)) + 1:05d}"
+    numbers = [int(path.name) for path in _folders(root) if path.name.isdecimal()]
+    folder = root.own / "adoptions" / f"{max(numbers, default=0) + 1:05d}"
     (folder / "originals").mkdir(parents=True)
     return folder
 
@@ -139,6 +142,8 @@ def _carry_out(root: DataRoot, folder: Path, journal: Journal, progress: Progres
 def _carry_out_one(root: DataRoot, folder: Path, number: int, member: dict[str, Any]) -> None:
     target = str(root.generation(member["stage"], member["gen_id"]))
     source = str(root.generation(member["stage"], member["from"]))
+    if not (os.path.isdir(target) and os.path.isdir(source)):
+        return  # gone, or renamed by a migration, since an adoption that was interrupted
     path, kept = f"{target}/{METADATA}", f"{folder}/originals/{number}"
     files.keep(path, kept)
     files.write_new(path, _adopted(kept, member["from"]), kept, os.stat(kept))
@@ -153,12 +158,15 @@ def _adopted(kept: str, source: str) -> bytes:
 
 # -- taking back ----------------------------------------------------------------------------------
 def _take_back(root: DataRoot, folder: Path) -> list[str]:
+    taken: list[str] = []
     with Journal(folder / _JOURNAL) as journal:
         members = journal.records[0]["members"]
+        used = _used(root, members)
         for number, member in reversed(list(enumerate(members))):
             target = str(root.generation(member["stage"], member["gen_id"]))
-            if not os.path.isdir(target):
+            if not os.path.isdir(target) or (member["stage"], member["gen_id"]) in used:
                 continue  # a migration gave it another name; its content is its own now
+            taken.append(f"{member['stage']}/{member['gen_id']}")
             for path in _still_adopted(target, member):
                 files.remove(path)
             kept = f"{folder}/originals/{number}"
@@ -167,7 +175,21 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
                 os.utime(target, ns=(os.stat(target).st_atime_ns, member["mtime_ns"]))
         journal.append("undone")
     shutil.rmtree(folder / "originals", ignore_errors=True)
-    return [f"{member['stage']}/{member['gen_id']}" for member in members]
+    return taken[::-1]
+
+
+def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Return the members from which a generation was made that has content of its own."""
+    adopted = {(member["stage"], member["gen_id"]) for member in members}
+    with StoreIndex.fresh(root) as index:
+        return {
+            (stage, gen_id)
+            for stage, gen_id in adopted
+            for above in PARENT_STAGE
+            if PARENT_STAGE[above] == stage
+            for child in index.children(above, gen_id)
+            if child.content is not None and (above, child.gen_id) not in adopted
+        }
 
 
 def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:

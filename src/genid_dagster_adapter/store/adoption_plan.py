@@ -10,10 +10,10 @@ from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
-from genid_dagster_adapter.store.layout import PARSED, STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.layout import PARSED, STAGES, DataRoot
 from genid_dagster_adapter.store.lookup import claim, duplicates
+from genid_dagster_adapter.store.memberships import read_memberships
 from genid_dagster_adapter.store.migration import own
-from genid_dagster_adapter.store.migration.outside import read_members
 from genid_dagster_adapter.store.migration.tree import read_bytes
 
 
@@ -111,14 +111,18 @@ def plan_adoption(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> A
 
 
 def _members(root: DataRoot, cohort_id: str | None) -> set[tuple[str, str]]:
-    if cohort_id is None:
-        names = sorted(os.listdir(root.cohorts)) if root.cohorts.is_dir() else []
-        paths = [root.membership(name) for name in names if is_segment(name)]
-    else:
-        paths = [root.membership(cohort_id)]
-        if not paths[0].is_file():
-            where, remedy = root.relative(paths[0]), "build the cohort first"
-            problem = Problem(where=where, message="there is no membership", remedy=remedy)
-            raise AdapterError(f"the cohort {cohort_id} is not there", [problem])
-    members = (read_members(path.read_bytes()) for path in paths if path.is_file())
-    return {(s, g) for rows in members for s, g in rows if s in STAGES and is_segment(g)}
+    """Return the members of all cohorts, or of one.
+
+    AdapterError: a membership that is asked for is not there, or is not the two columns.
+    """
+    found = read_memberships(root)
+    asked = root.relative(root.cohorts if cohort_id is None else root.cohort(cohort_id))
+    remedy = "build the cohort"
+    wrong = [(where, why) for where, why in found.malformed if where.startswith(f"{asked}/")]
+    if cohort_id is not None and cohort_id not in found.members and not wrong:
+        wrong = [(root.relative(root.membership(cohort_id)), "there is no membership")]
+    if wrong:
+        problems = [Problem(where=where, message=why, remedy=remedy) for where, why in wrong]
+        raise AdapterError("the members cannot be told", problems)
+    cohorts = found.members if cohort_id is None else [cohort_id]
+    return {member for cohort in cohorts for member in found.members[cohort]}

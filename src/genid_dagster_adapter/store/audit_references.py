@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 
 from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.audit_finding import Finding
@@ -15,6 +17,8 @@ from genid_dagster_adapter.store.lookup import claim
 from genid_dagster_adapter.store.memberships import Memberships
 
 _FIRST = STAGES[0]
+_Key = tuple[str, str]  # stage and id
+_Cycle = tuple[_Key, ...]
 
 
 def references(index: StoreIndex) -> Iterator[Finding]:
@@ -23,14 +27,11 @@ def references(index: StoreIndex) -> Iterator[Finding]:
     A parent is looked for at the stage where it belongs, then at any other, so that a chain that
     leads back to itself is seen whatever it leads through.
     """
-    cycles: set[tuple[tuple[str, str], ...]] = set()
+    found: dict[_Key, _Cycle] = {}
     for generation in _astray(index):
-        cycle = _cycle(index, generation)
-        if cycle:
-            cycles.add(cycle)
-        else:
+        if not _cycle(index, generation, found):
             yield _misplaced(index, generation)
-    for cycle in sorted(cycles):
+    for cycle in sorted({cycle for cycle in found.values() if cycle}):
         stage, gen_id = cycle[0]
         yield Finding(
             code=findings.CYCLE,
@@ -99,12 +100,12 @@ def _named(one: Indexed) -> str:
 def names(index: StoreIndex) -> Iterator[Finding]:
     """Yield ids that differ in case only, and entries that are no generation's folder."""
     query = (
-        "SELECT stage, lower(gen_id) FROM generation"
-        " GROUP BY stage, lower(gen_id) HAVING count(*) > 1"
+        "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
+        " (SELECT stage, lower(gen_id) FROM generation GROUP BY 1, 2 HAVING count(*) > 1)"
+        " ORDER BY 1, 2, 3"
     )
-    for stage, lowered in index.sql(query):
-        same = "SELECT gen_id FROM generation WHERE stage = ? AND lower(gen_id) = ? ORDER BY gen_id"
-        ids = [row[0] for row in index.sql(same, stage, lowered)]
+    for (stage, _), rows in groupby(index.sql(query), key=itemgetter(0, 1)):
+        ids = [gen_id for _, _, gen_id in rows]
         yield Finding(
             code=findings.CASE_COLLISION,
             where=f"gens/{stage}/{ids[0]}",
@@ -139,22 +140,27 @@ def _records(index: StoreIndex, stage: str, rows: list[tuple[str]]) -> Iterator[
             yield found
 
 
-def _cycle(index: StoreIndex, start: Indexed) -> tuple[tuple[str, str], ...]:
-    """Return the cycle that a generation stands in, its least member first; () for none."""
-    way = [(start.stage, start.gen_id)]
+def _cycle(index: StoreIndex, start: Indexed, found: dict[_Key, _Cycle]) -> _Cycle:
+    """Return the cycle that a generation stands in, its least member first; () for none.
+
+    `found` keeps the answer for every generation on the way, so that each is walked through once.
+    """
+    way: dict[_Key, None] = {}
     current: Indexed | None = start
     while current is not None:
-        current = _any_parent(index, current)
-        if current is None:
-            break
         key = (current.stage, current.gen_id)
-        if key == way[0]:
-            least = way.index(min(way))
-            return (*way[least:], *way[:least])
-        if key in way:  # it leads into a cycle of others
+        if key in found:
             break
-        way.append(key)
-    return ()
+        if key in way:
+            cycle = list(way)[list(way).index(key) :]
+            least = cycle.index(min(cycle))
+            found.update(dict.fromkeys(cycle, (*cycle[least:], *cycle[:least])))
+            break
+        way[key] = None
+        current = _any_parent(index, current)
+    for key in way:
+        found.setdefault(key, ())
+    return found[start.stage, start.gen_id]
 
 
 def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:

@@ -42,7 +42,7 @@ def read_memberships(root: DataRoot) -> Memberships:
         where = root.relative(path)
         try:
             text = read_at_once(path).decode("utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeDecodeError) as error:
             malformed.append((where, f"cannot be read: {error}"))

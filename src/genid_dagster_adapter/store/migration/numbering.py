@@ -9,7 +9,8 @@ others stay beside it, and their children follow it.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, Final
 
 import attrs
@@ -79,8 +80,9 @@ class _Stage:
         holders, waiting = self._holders(claims)
         taken = dict(holders)
         renumbered: dict[int, list[tuple[str, int]]] = {}
+        free = self._free(claims[0], taken)
         for asked, claim in waiting:
-            number = self._lowest_free(claim, taken)
+            number = next(free)
             taken[number] = claim
             if number != asked:
                 renumbered.setdefault(asked, []).append((claim.source.gen_id, number))
@@ -114,11 +116,11 @@ class _Stage:
         unnumbered.sort(key=lambda claim: _rank(claim.source, ""))
         return holders, waiting + [(ABSENT_REPLICATE, claim) for claim in unnumbered]
 
-    def _lowest_free(self, claim: _Claim, taken: Container[int]) -> int:
-        number = 1
-        while number in taken or claim.id_with(number) in self.blocked:
-            number += 1
-        return number
+    def _free(self, claim: _Claim, taken: Container[int]) -> Iterator[int]:
+        """Yield the numbers of the claimed task that nobody has, from 1 up, without end."""
+        for number in count(1):
+            if number not in taken and claim.id_with(number) not in self.blocked:
+                yield number
 
     def _give(self, claim: _Claim, number: int) -> None:
         source = claim.source

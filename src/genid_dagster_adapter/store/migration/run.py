@@ -101,7 +101,7 @@ def finalize(root: DataRoot, plan_id: str | None = None) -> Plan:
     The plan, its mapping and its journal stay. AdapterError: no such migration was carried out, or
     it is not finished.
     """
-    with _locked(root), guarded(root):
+    with _locked(root):
         found, state = the_open_plan(root, plan_id)
         if state != "migrated":
             remedy = "go on with `genid store migrate --resume` or `genid store rollback`"
@@ -125,10 +125,12 @@ def _locked(root: DataRoot) -> Iterator[None]:
     with guarded(root):
         check_inside(root, root.own, plans_folder(root))
         own.make_own(root)
-    with root_lock(root, MIGRATION):
-        if blocked(root) and not _unfinished(root):
-            unblock(root)  # a process died between closing the store and beginning, or at the end
-        yield
+        with root_lock(root, MIGRATION):
+            if blocked(root) and not _unfinished(root):
+                unblock(
+                    root
+                )  # a process died between closing the store and beginning, or at the end
+            yield
 
 
 def _unfinished(root: DataRoot) -> list[tuple[Plan, State]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from genid_dagster_adapter.errors import Problem
 from genid_dagster_adapter.store.layout import METADATA
+from genid_dagster_adapter.store.metadata import load_object
 from genid_dagster_adapter.store.migration.planfile import Record
 from genid_dagster_adapter.store.migration.references import PREVIOUS
 from genid_dagster_adapter.store.migration.tree import Entry, Fingerprint, entries, fingerprint
@@ -82,7 +82,7 @@ def _rewritten(record: Record, name: str, now: Entry | None) -> Iterator[Problem
     if now is None:
         yield Problem(where=where, message="it is gone", remedy=_REMEDY)
     elif now.data is not None and record["old"] != record["new"]:
-        document = json.loads(now.data.decode())
+        document = _document(now.data)
         previous = document.get(PREVIOUS)
         latest = previous[-1] if type(previous) is list else previous
         said = [document.get("gen_id"), document.get("parent_gen_id") or None, latest]
@@ -90,3 +90,11 @@ def _rewritten(record: Record, name: str, now: Entry | None) -> Iterator[Problem
         if said != wanted:
             message = f"the new metadata does not say {wanted}"
             yield Problem(where=where, message=message, value=said, remedy=_REMEDY)
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    """Return what a rewritten metadata.json says; nothing where somebody made it no JSON object."""
+    try:
+        return load_object(data)
+    except (ValueError, RecursionError):
+        return {}

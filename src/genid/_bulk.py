@@ -42,18 +42,16 @@ def ids(prefix: str, canonical: pa.StringArray) -> pa.StringArray:
 def _by_loop(canonical: pa.StringArray) -> Words:
     """Hash row by row; return two words of 64 bits a row (SPEC 3)."""
     data = b"".join(map(digest, canonical.cast(pa.binary()).to_pylist()))
-    return np.frombuffer(data, dtype=">u8").reshape(-1, 2)
+    return np.frombuffer(data, dtype=">u8").reshape(len(canonical), 2)
 
 
 def _by_engine(canonical: pa.StringArray) -> Words:
     """Hash on all cores, rows kept in order; return two words of 64 bits a row (SPEC 3)."""
     pieces = pa.record_batch({"text": canonical})
     batches = [pieces.slice(at, _PIECE) for at in range(0, len(canonical), _PIECE)]
-    share = -(-len(batches) // cores())
-    shares = [batches[at : at + share] for at in range(0, len(batches), share)]
     session, name = _session(), f"texts_{next(_numbers)}"
     try:
-        frame = session.create_dataframe(shares, name=name)
+        frame = session.create_dataframe(_shares(batches, cores()), name=name)
         hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest"))
         partitions = hashed.collect_partitioned()
     finally:
@@ -62,12 +60,18 @@ def _by_engine(canonical: pa.StringArray) -> Words:
     return np.concatenate(words)
 
 
+def _shares(batches: list[Any], most: int) -> list[list[Any]]:
+    """Cut batches into `most` runs or fewer, all but the last of one length."""
+    size = -(-len(batches) // most)
+    return [batches[at : at + size] for at in range(0, len(batches), size)]
+
+
 def _words(digests: pa.BinaryArray) -> Words:
     """Return the first 16 of each 32 bytes as two big-endian words."""
     _validity, offsets, data = digests.buffers()
     start = np.frombuffer(offsets, dtype=np.int32)[digests.offset]
     words = np.frombuffer(data, dtype=">u8", offset=start, count=len(digests) * 4)
-    return words.reshape(-1, 4)[:, :2]
+    return words.reshape(len(digests), 4)[:, :2]
 
 
 @cache

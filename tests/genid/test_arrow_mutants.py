@@ -151,6 +151,16 @@ def test_one_engine_serves_the_process_on_every_core(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    ("batches", "cores", "expected"),
+    [(1, 1, [1]), (1, 2, [1]), (3, 2, [2, 1]), (8, 2, [4, 4]), (5, 64, [1] * 5), (7, 3, [3, 3, 1])],
+)
+def test_work_is_cut_for_every_core(batches: int, cores: int, expected: list[int]) -> None:
+    """Evenly, in order, in no more pieces than there are cores."""
+    shares = bulk._shares(list(range(batches)), cores)
+    assert (expected, [*range(batches)]) == ([len(one) for one in shares], sum(shares, []))
+
+
+@pytest.mark.parametrize(
     ("parent_row", "says"),
     [([2], "beyond the 2 rows"), ([0, 2], "beyond"), ([-1, 1], "beyond"), ([-1], "beyond")],
 )

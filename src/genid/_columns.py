@@ -42,7 +42,7 @@ def checked(place: str, rule: Rule, column: Any, *, first: int, may_be_absent: b
             "is the type of a column with 2 GiB of text and more",
             "pass ids, not texts",
         )
-        return Column(values=column, problems={-1: _fault(place, column, reason, remedy)})
+        return _faulty(place, column, reason, remedy)
     if pa.types.is_null(values.type):
         values = values.cast(pa.int32() if numeric else pa.string())
     if numeric and pa.types.is_integer(values.type):
@@ -53,7 +53,7 @@ def checked(place: str, rule: Rule, column: Any, *, first: int, may_be_absent: b
     else:
         reason = f"is the type of the column, not one of {'whole numbers' if numeric else 'text'}"
         remedy = "convert the column where it is sure what its values mean"
-        return Column(values=values, problems={-1: _fault(place, values, reason, remedy)})
+        return _faulty(place, values, reason, remedy)
     problems = dict(_judged(place, rule, values, suspicious, first))
     if not may_be_absent and values.null_count:
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
@@ -76,8 +76,10 @@ def _one_array(column: Any) -> Any:
     return values.cast(pa.string()) if _is_text(values.type) else values
 
 
-def _fault(place: str, column: Any, reason: str, remedy: str) -> Problem:
-    return Problem(place=place, value=str(column.type), reason=reason, remedy=remedy)
+def _faulty(place: str, values: Any, reason: str, remedy: str) -> Column:
+    """Return a column that is of no use whatever its rows hold."""
+    fault = Problem(place=place, value=str(values.type), reason=reason, remedy=remedy)
+    return Column(values=values, problems={-1: fault})
 
 
 def canonical(stage: str, columns: Mapping[str, Any]) -> Any:

@@ -130,6 +130,12 @@ def print_table(
     Console(width=None if sys.stdout.isatty() else _UNCUT).print(table)
 
 
+def print_rest(count: int, shown: int, *, indent: str = "") -> None:
+    """Say how many of `count` entries are left out where people are shown `shown` of them."""
+    if count > shown:
+        click.echo(f"{indent}and {count - shown} more (--json lists all)")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """Yield a callback `(done, total)`; on a terminal a bar appears once a second has passed, also

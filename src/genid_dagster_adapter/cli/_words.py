@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from genid import Difference, Explanation, ParsedId
-from genid_dagster_adapter.cli._output import print_table
+from genid_dagster_adapter.cli._output import print_rest, print_table
 from genid_dagster_adapter.store.explaining import Level, StoreDifference, StoreExplanation
 from genid_dagster_adapter.store.index_rows import Indexed
 
@@ -136,8 +136,7 @@ def _print_related(title: str, related: list[dict[str, Any]]) -> None:
     rows = [(one["stage"], one["gen_id"], one["family"], one["v1"]) for one in related[:_SHOWN]]
     click.echo(f"\n{title}: {len(related)}")
     print_table(("stage", "gen_id", "family", "v1 id"), rows)
-    if len(related) > _SHOWN:
-        click.echo(f"and {len(related) - _SHOWN} more (--json lists all)")
+    print_rest(len(related), _SHOWN)
 
 
 def difference_record(found: StoreDifference) -> dict[str, Any]:

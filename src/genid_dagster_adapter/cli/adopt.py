@@ -11,6 +11,7 @@ from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     print_table,
     progress_bar,
 )
@@ -78,7 +79,9 @@ def _print_adoption(adoption: Adoption, *, dry_run: bool) -> None:
     rows = [(one.stage, one.gen_id, one.adopted_from) for one in adoption.taken[:_SHOWN]]
     if rows:
         print_table(("stage", "member", "from"), rows)
+    print_rest(len(adoption.taken), _SHOWN)
     for one in adoption.skipped[:_SHOWN]:
         click.echo(f"not adopted: {one.stage} {one.gen_id}: {one.reason}")
+    print_rest(len(adoption.skipped), _SHOWN)
     if adoption.taken and not dry_run:
         click.echo("`genid store adopt --undo` takes this back")

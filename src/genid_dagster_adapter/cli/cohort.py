@@ -19,6 +19,7 @@ from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     print_table,
     progress_bar,
 )
@@ -162,18 +163,24 @@ def _remarks(built: Built, report: Report) -> list[str]:
     dropped = report.prepared.dropped
     if dropped:
         lines.append(f"dropped: {len(dropped)} former members; kept in {report.kept}")
-        lines += [f"  {stage} {gen_id}" for stage, gen_id in dropped[:_SHOWN]]
-        lines += [f"  and {len(dropped) - _SHOWN} more"] if len(dropped) > _SHOWN else []
+        lines += _listed([f"{stage} {gen_id}" for stage, gen_id in dropped])
     if built.repeats:
         lines.append(
             f"repeated work: {len(built.repeats)} members would be paid for although the store "
             "has their work under another id "
             "(`genid store adopt` takes it over for deterministic ids)"
         )
-        lines += [f"  {one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats][
-            :_SHOWN
-        ]
+        lines += _listed(
+            [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]
+        )
     return [*lines, *(f"notice: {problem}" for problem in plan.notices)]
+
+
+def _listed(entries: list[str]) -> list[str]:
+    """Return the first entries of a list as lines, and how many there are more."""
+    more = len(entries) - _SHOWN
+    rest = [f"and {more} more (--json lists all)"] if more > 0 else []
+    return [f"  {line}" for line in (*entries[:_SHOWN], *rest)]
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")
@@ -253,8 +260,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     )
     for one in failed[:_SHOWN]:
         click.echo(f"{one.state}: {one.stage} {one.gen_id}: {one.reason}")
-    if len(failed) > _SHOWN:
-        click.echo(f"and {len(failed) - _SHOWN} more (--json lists all)")
+    print_rest(len(failed), _SHOWN)
     if failed:
         click.echo("`genid cohort run --retry-failed` tries them again")
     return 0

@@ -13,6 +13,7 @@ from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     progress_bar,
 )
 from genid_dagster_adapter.errors import AdapterError, Problem
@@ -215,6 +216,7 @@ def sync_partitions(
     for stage, keys in unowned.items():
         for key in keys[:_SHOWN]:
             click.echo(f"  {stage} {key}")
+        print_rest(len(keys), _SHOWN, indent="  ")
     return 0
 
 

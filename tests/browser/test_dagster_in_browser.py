@@ -133,3 +133,8 @@ def test_every_members_partition_is_there(
     assert 0 < len(ids) < 1_000
     page = f"{server}/assets/{stage}_generation?view=partitions"
     _shows(browser, page, f"Missing ({len(ids)})", *ids[:3])
+
+
+def test_both_jobs_are_there(browser: Browser, server: str) -> None:
+    """The one that builds a cohort and the one that makes what it lacks."""
+    _shows(browser, f"{server}/jobs", "genid_cohort", "genid_make_missing")

@@ -1,6 +1,9 @@
 """The example host: its prompts, its parser, its offline texts, and a real HTTP endpoint."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -207,3 +210,21 @@ def test_offline_texts_are_the_same_every_time(host: ModuleType, project: Path) 
     assert made("e_1") == made("e_1")
     assert made("e_1").text != made("e_2").text
     assert "notes" in str(made("e_1").prompt)
+
+
+@pytest.mark.long
+def test_what_the_docs_say_was_measured_can_be_measured(project: Path, tmp_path: Path) -> None:
+    """Every figure of docs/dagster.md is printed by the command beside them."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DD_", "GENID"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "examples/daydreaming/timing.py", "--keys", "40"],
+        cwd=project,
+        env={**kept, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (0, 4) == (done.returncode, len(done.stdout.splitlines())), done.stdout + done.stderr
+    assert "3 runs by the daemon" in done.stdout
+    assert "python examples/daydreaming/timing.py" in (project / "docs/dagster.md").read_text()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from cohort_kit import ON, make_root, write_table
 from dagster_kit import QUIET, Counting, requested, write, write_templates
@@ -127,6 +128,24 @@ def test_an_unknown_cohort_is_refused(root: DataRoot, instance: dg.DagsterInstan
     with pytest.raises(AdapterError, match=r"cohorts/spring/membership\.csv"):
         launch(root, instance, counting, cohort_id="spring", raises=True)
     assert counting.calls == []
+
+
+def test_the_launchpads_config_in_the_docs_is_taken(tmp_path: Path, project: Path) -> None:
+    """Also with everything that stands there as a remark."""
+    page = (project / "docs" / "dagster.md").read_text()
+    blocks = (part.partition("```")[0] for part in page.split("```yaml")[1:])
+    text = next(block for block in blocks if "make_missing" in block)
+    for name in ("retry_failed", "max_generations", "concurrency"):
+        text = text.replace(f"# {name}", name)
+    definitions = build_definitions(data_root=tmp_path, rollout=ON, generate=Counting())
+    config = yaml.safe_load(text)
+    dg.validate_run_config(definitions.resolve_job_def("genid_make_missing"), config)
+    assert set(config["ops"]["genid_make_missing_op"]["config"]) == {
+        "cohort_id",
+        "retry_failed",
+        "max_generations",
+        "concurrency",
+    }
 
 
 def test_the_jobs_are_the_ones_that_can_work(tmp_path: Path) -> None:

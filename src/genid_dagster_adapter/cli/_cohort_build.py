@@ -87,8 +87,8 @@ def known_cohort_id(root: DataRoot, given: str | None, rollout: Rollout) -> str:
 def _config(
     cohort_id: str, options: Mapping[str, Any], key_prefix: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    def op(asset: str) -> str:
-        return "__".join([*key_prefix, asset])
+    def op(asset: str) -> str:  # as Dagster names an asset's op
+        return "__".join([*key_prefix, asset]).replace("-", "_").replace(".", "_")
 
     return {
         op("selected_combo_mappings"): {

@@ -164,3 +164,25 @@ def test_registered_partitions_are_compared_with_memberships(tmp_path: Path) -> 
     page = Path("report.html").read_text("utf-8")
     assert "d_nobodys" in page
     assert 'id="partition-without-membership"' in page
+
+
+def test_a_prefix_of_the_partition_sets_is_looked_under(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the report and by the audit; another one's sets are nobody's findings here."""
+    from genid_dagster_adapter.instance import open_instance
+    from genid_dagster_adapter.partitions import register
+    from genid_dagster_adapter.store.layout import DataRoot
+
+    store = make_store(tmp_path / "data", generations=60, oddities=())
+    with open_instance(DataRoot.open(store.path)) as instance:
+        register(instance, "draft", ["d_nobodys"], prefix="texts_")
+        register(instance, "draft", ["d_anothers"])
+    assert 0 == report(store.path, "--partition-prefix", "texts_")
+    page = Path("report.html").read_text("utf-8")
+    assert (True, False) == ("d_nobodys" in page, "d_anothers" in page)
+    command = ["store", "audit", "--data-root", str(store.path), "--partition-prefix", "texts_"]
+    capsys.readouterr()
+    assert 1 == run([*command, "--json"])
+    shown = capsys.readouterr().out
+    assert (True, False) == ("d_nobodys" in shown, "d_anothers" in shown)

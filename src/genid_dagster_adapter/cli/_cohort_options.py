@@ -1,4 +1,4 @@
-"""Options that several `genid cohort` commands share."""
+"""Options that several commands share: about cohorts, and about what Dagster has of them."""
 
 from __future__ import annotations
 
@@ -78,11 +78,16 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def instance_options(command: Command) -> Command:
-    """Add the prefixes under which a project has mounted the definitions."""
-    command = click.option(
+def partition_option(command: Command) -> Command:
+    """Add the prefix of the partition sets that a project has mounted."""
+    return click.option(
         "--partition-prefix", "partitions", default="", help="Prefix of the partition sets."
     )(command)
+
+
+def instance_options(command: Command) -> Command:
+    """Add the prefixes under which a project has mounted the definitions."""
+    command = partition_option(command)
     return click.option(
         "--asset-prefix", "assets", default="", help="Key prefix of the assets, parts joined by /."
     )(command)

@@ -9,8 +9,10 @@ from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
 
 
-def partition_keys(root: DataRoot) -> dict[str, list[str]] | None:
+def partition_keys(root: DataRoot, prefix: str) -> dict[str, list[str]] | None:
     """Return the registered partition keys by stage; None where there is no instance to ask.
+
+    `prefix` is that of the partition sets, which no instance tells.
 
     AdapterError: there is one, and it cannot be opened or read.
     """
@@ -27,7 +29,7 @@ def partition_keys(root: DataRoot) -> dict[str, list[str]] | None:
         return None
     try:
         with open_instance(root) as instance:
-            return {stage: registered(instance, stage) for stage in STAGES}
+            return {stage: registered(instance, stage, prefix=prefix) for stage in STAGES}
     except (dg.DagsterError, SQLAlchemyError, OSError) as error:
         problem = Problem(
             where=os.environ.get("DAGSTER_HOME") or str(root.own / "dagster"),

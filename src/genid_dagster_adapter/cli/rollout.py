@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genid_dagster_adapter.cli._cohort_options import partition_option
 from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
@@ -40,7 +41,8 @@ def rollout() -> None:
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
 @json_option
-def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
+@partition_option
+def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> int:
     """Write one self-contained page about a store: families, steps, findings, coverage, migration.
 
     Exit status 0 whatever the report says, 2 if the store cannot be read or the page not written.
@@ -59,7 +61,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool) -> int:
             flag=_flag(),
             version=version("genid"),
             made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            partitions=_partitions(root),
+            partitions=_partitions(root, partitions),
             watch=progress_bar,
         )
     except AdapterError as error:
@@ -88,12 +90,12 @@ def _flag() -> Flag:
     return Flag(label=state.label, scheme=state.scheme)
 
 
-def _partitions(root: DataRoot) -> Mapping[str, list[str]] | AdapterError | None:
+def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | AdapterError | None:
     """Return the registered partition keys by stage, None where there is no instance, or why the
     one that is there does not answer."""
     from genid_dagster_adapter.cli._instance import partition_keys
 
     try:
-        return partition_keys(root)
+        return partition_keys(root, prefix)
     except AdapterError as error:
         return error

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from genid_dagster_adapter.cli import LazyGroup
-from genid_dagster_adapter.cli._cohort_options import complete_cohort
+from genid_dagster_adapter.cli._cohort_options import complete_cohort, partition_option
 from genid_dagster_adapter.cli._instance import partition_keys
 from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     print_table,
     progress_bar,
     write_page,
@@ -174,7 +175,8 @@ def _print_planned(planned: Mapping[str, list[dict[str, Any]]]) -> None:
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write the audit to this file as one self-contained page.",
 )
-def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
+@partition_option
+def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
 
     Exit status 0: sound. 1: findings. 2: the data root cannot be read, or FILE not written.
@@ -183,7 +185,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
     from genid_dagster_adapter.store.audit_report import document
 
     try:
-        result = _audit(root)
+        result = _audit(root, partitions)
     except AdapterError as error:
         raise click.UsageError(str(error)) from error
     if html is not None:
@@ -195,7 +197,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None) -> int:
     return 0 if result.sound else 1
 
 
-def _audit(root: DataRoot) -> Audit:
+def _audit(root: DataRoot, prefix: str) -> Audit:
     from genid_dagster_adapter.cli._fresh_index import fresh_index
     from genid_dagster_adapter.store import audit as auditing
 
@@ -207,7 +209,7 @@ def _audit(root: DataRoot) -> Audit:
         )
         raise AdapterError("this is no data root", [problem])
     with fresh_index(root) as index:
-        partitions = partition_keys(root)
+        partitions = partition_keys(root, prefix)
         with progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
 
@@ -227,6 +229,5 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"  remedy: {found[0].kind.remedy}")
         for finding in found[:_SHOWN]:
             click.echo(f"  {finding.where}: {finding.words}")
-        if len(found) > _SHOWN:
-            click.echo(f"  and {len(found) - _SHOWN} more (--json lists all)")
+        print_rest(len(found), _SHOWN, indent="  ")
     click.echo(f"\n{len(result.findings)} findings")

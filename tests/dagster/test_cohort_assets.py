@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 
 from cohort_kit import ON, everything, make_root, put_draft, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
-from genid_dagster_adapter import assets, partitions
 from genid_dagster_adapter.assets import carried_cohort_id, register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.errors import AdapterError
@@ -176,14 +175,14 @@ def test_of_two_builds_at_once_one_alone_counts_a_key_as_added(
     for key in registered(instance, "draft"):
         instance.delete_dynamic_partition("draft_gens", key)
     both = threading.Barrier(2)
-    real = partitions.register
+    real = instance.add_dynamic_partitions
 
-    def together(*args: Any, **kwargs: Any) -> int:
+    def together(name: str, keys: Sequence[str]) -> None:
         with contextlib.suppress(threading.BrokenBarrierError):
-            both.wait(0.2)
-        return real(*args, **kwargs)
+            both.wait(0.5)
+        real(name, keys)
 
-    monkeypatch.setattr(assets, "register", together)
+    monkeypatch.setattr(instance, "add_dynamic_partitions", together)
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda _: register_members(instance, root, "c"), range(2)))
     assert sorted(added["draft"] for _, added in results) == [0, 4]

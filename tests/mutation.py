@@ -131,7 +131,7 @@ def _run(number: int, modules: Sequence[str], looking: Sequence[str]) -> list[tu
     copy = HOME / str(number)
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    for name in ("src", "tests", "SPEC.md", "pyproject.toml"):
+    for name in ("docs", "src", "tests", "SPEC.md", "pyproject.toml"):
         source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,5 +1,6 @@
 """What mutation testing asked for: columns of which every character, bound and shortcut counts."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -132,6 +133,42 @@ def test_both_ways_of_hashing_meet_at_their_border(rows: int) -> None:
     ).to_pylist()
 
 
+def test_few_rows_take_the_loop_and_more_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query costs more than it saves below a border, which itself is worth one."""
+    taken: list[str] = []
+    loop = bulk._by_loop
+
+    def noted(name: str, texts: Any) -> Any:
+        taken.append(name)
+        return loop(texts)
+
+    monkeypatch.setattr(bulk, "_by_loop", partial(noted, "loop"))
+    monkeypatch.setattr(bulk, "_by_engine", partial(noted, "engine"))
+    for rows in (0, bulk._FEW - 1, bulk._FEW, bulk._FEW + 1):
+        bulk.ids("d", pa.array(["x"] * rows, pa.string()))
+    assert ["loop", "loop", "engine", "engine"] == taken
+
+
+def test_a_column_of_ids_takes_28_bytes_a_row_and_its_offsets() -> None:
+    """Nothing behind the last one."""
+    _validity, offsets, data = bulk.ids("d", pa.array(["a", "b", "c"])).buffers()
+    assert (4 * 4, 3 * 28) == (offsets.size, data.size)
+
+
+def test_ids_of_several_slabs_are_added_in_their_chunks_or_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table's column is not copied together; a record batch has no chunks."""
+    monkeypatch.setattr(arrow, "ROWS", 2)
+    made = drafts(replicate=[1, 2, 3, 4, 5])
+    batch = made.combine_chunks().to_batches()[0]
+    assert 3 == arrow.add_gen_id(made, Draft)["gen_id"].num_chunks
+    assert (
+        arrow.gen_ids(made, Draft).to_pylist()
+        == arrow.add_gen_id(batch, Draft)["gen_id"].to_pylist()
+    )
+
+
 def test_texts_of_a_slice_are_hashed_where_it_begins() -> None:
     """Not where the column behind it does."""
     texts = pa.array([f"text {at}" for at in range(9_001)])
@@ -163,7 +200,13 @@ def test_work_is_cut_for_every_core(batches: int, cores: int, expected: list[int
 
 @pytest.mark.parametrize(
     ("parent_row", "says"),
-    [([2], "beyond the 2 rows"), ([0, 2], "beyond"), ([-1, 1], "beyond"), ([-1], "beyond")],
+    [
+        ([2], "beyond the 2 rows"),
+        ([0, 2], "beyond"),
+        ([3], "beyond"),
+        ([-1, 1], "beyond"),
+        ([-1], "beyond"),
+    ],
 )
 def test_a_parent_row_is_judged_by_both_of_its_ends(parent_row: list[int], says: str) -> None:
     """One row too many and one too few, alone and with sound ones."""

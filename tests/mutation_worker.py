@@ -48,9 +48,12 @@ def main(session: str, seconds: int, tests: Sequence[str]) -> int:
         for item in list(database.pending_work_items):
             (mutation,) = item.mutations
             operator = get_operator(mutation.operator_name)(**mutation.operator_args)
-            with use_mutation(mutation.module_path, operator, mutation.occurrence) as codes:
-                before, after = codes
-                outcome = "survived" if passes(tests, seconds, quiet=True) else "killed"
+            try:
+                with use_mutation(mutation.module_path, operator, mutation.occurrence) as codes:
+                    before, after = codes
+                    outcome = "survived" if passes(tests, seconds, quiet=True) else "killed"
+            except AttributeError:  # cosmic-ray cannot replace an exception with a dotted name
+                continue
             diff = difflib.unified_diff(before.splitlines(), (after or before).splitlines(), n=0)
             told = [outcome, Path(mutation.module_path).name, mutation.operator_name, [*diff][2:]]
             outcomes.write(f"{json.dumps(told)}\n")

@@ -215,7 +215,7 @@ class Switch:
 
 def _guard(switch: Switch, real: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        if args and str(args[0]).endswith("lock-holder.json"):
+        if args and _is_of_the_lock(args[0]):
             return real(*args, **kwargs)  # so that the lock itself is let go of, as by the kernel
         if switch.step():
             if name == "write" and len(args[1]) > 1:
@@ -224,6 +224,14 @@ def _guard(switch: Switch, real: Callable[..., Any], name: str) -> Callable[...,
         return real(*args, **kwargs)
 
     return call
+
+
+def _is_of_the_lock(place: Any) -> bool:
+    """Tell whether a path or a descriptor is the lock's, which versions of filelock treat apart."""
+    if type(place) is int:
+        with suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{place}").endswith(".genid/lock")
+    return str(place).endswith("lock-holder.json")
 
 
 def _guard_open(switch: Switch, real: Callable[..., Any]) -> Callable[..., Any]:

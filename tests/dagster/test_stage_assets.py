@@ -101,6 +101,8 @@ def test_what_is_on_record_is_not_asked_for_whatever_dagsters_cache_says(
         return set()
 
     definition = dg.DynamicPartitionsDefinition
+    if not hasattr(definition, "filter_valid_partition_keys"):
+        pytest.skip("this version of Dagster looks partitions up in another way")
     monkeypatch.setattr(definition, "filter_valid_partition_keys", before_registration)
     assert requested(definitions, instance)["draft"] == {"d2", "d3"}
 

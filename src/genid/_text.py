@@ -31,7 +31,7 @@ def _moved(groups: int) -> tuple[int, int]:
 
 def suffix_text(bits: int) -> str:
     """Return 128 bits as 26 characters, most significant first, two zero bits ahead (SPEC 5.2)."""
-    return "".join(ALPHABET[bits >> shift & 0b11111] for shift in range(125, -1, -5))
+    return "".join(ALPHABET[bits >> shift & 0b11111] for shift in reversed(range(0, 130, 5)))
 
 
 def id_text(prefix: str, digest: bytes) -> str:

@@ -74,12 +74,12 @@ def quick_look(
     that has something to fold or to refuse goes to `otherwise`, and so do some rare sound ones
     (upper case in a parent, over 255 characters in all). The method's source is written out for
     one class, as attrs writes an `__init__`: a loop over the fields would take as long as hashing
-    them.
+    them. Its names for values begin with `_`, as no field's does, and so meet no other name in it.
     """
-    lines = ["def look(signature):", *(f"    {name} = signature.{name}" for name in variants[0])]
+    lines = ["def look(signature):", *(f"    _{name} = signature.{name}" for name in variants[0])]
     for rules in variants:
-        settled = " and ".join(f"({rule.settled.format(name)})" for name, rule in rules.items())
-        texts = "".join(f"{{{name}}}" for name, rule in rules.items() if '"' in rule.written)
+        settled = " and ".join(f"({rule.settled.format(f'_{n}')})" for n, rule in rules.items())
+        texts = "".join(f"{{_{name}}}" for name, rule in rules.items() if '"' in rule.written)
         lines += [
             f"    if {settled}:",
             f"        text = f'{texts}'",
@@ -98,9 +98,9 @@ def quick_look(
 
 
 def _source(stage: str, rules: Mapping[str, Rule]) -> str:
-    """Return the canonical text as what stands in an f-string, each field by its name."""
+    """Return the canonical text as what stands in an f-string, each value by its name."""
     text = "".join(
-        member.text(rules[member.name].written.format(f"\0{member.name}\1"))
+        member.text(rules[member.name].written.format(f"\0_{member.name}\1"))
         for member in layout(stage, rules)
     )
     return text.replace("{", "{{").replace("}", "}}").replace("\0", "{").replace("\1", "}")

@@ -70,10 +70,20 @@ def _one_array(column: Any) -> Any:
     Raises:
         pyarrow.ArrowInvalid: that type does not hold so much text.
     """
-    values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    chunks = [_plain(chunk) for chunk in column.chunks or [column.combine_chunks()]]
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+
+
+def _plain(values: Any) -> Any:
+    """Return an array without a dictionary (chunks may have several), text in the plain type."""
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
-    return values.cast(pa.string()) if _is_text(values.type) else values
+    if not _is_text(values.type):
+        return values
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:  # far inside a large array: where it begins counts, not its size alone
+        return values.take(pa.array(range(len(values)))).cast(pa.string())
 
 
 def _faulty(place: str, values: Any, reason: str, remedy: str) -> Column:

@@ -10,7 +10,7 @@ import attrs
 from genid._canonical import canonical_text, quick_look
 from genid._declaration import declared_rules
 from genid._rules import ABSENT, Rule, reference_rule
-from genid.errors import Problem, SignatureError
+from genid.errors import DeclarationError, Problem, SignatureError
 
 IdT = TypeVar("IdT", bound=str)
 
@@ -52,12 +52,20 @@ class Signature(Generic[IdT]):
                 or default that SPEC 1 does not know, or `replicate` is missing.
         """
         super().__init_subclass__()
-        attrs.frozen(kw_only=True, slots=False)(cls)  # slots would cost a fifth of a construction
+        try:  # without slots, which would cost a fifth of a construction
+            attrs.frozen(kw_only=True, slots=False)(cls)
+        except SyntaxError as error:  # `self`, or a word of Python's own
+            names, reason = (
+                list(cls.__annotations__),
+                "have a name among them that no field can have",
+            )
+            raise DeclarationError.of(cls.__qualname__, names, reason, "use another") from error
         cls.stage, cls.prefix = stage, prefix
         known = list(_registered.values())
         cls.id_type, cls._rules = declared_rules(cls, stage, prefix, known, _known_prefixes)
-        look = quick_look(stage, _variants(cls), cls.__attrs_post_init__)
-        setattr(cls, "__attrs_post_init__", look)  # noqa: B010 - not an assignment to a method
+        if cls.__attrs_post_init__ is Signature.__attrs_post_init__:  # a stage may have its own
+            look = quick_look(stage, _variants(cls), Signature.__attrs_post_init__)
+            setattr(cls, "__attrs_post_init__", look)  # noqa: B010 - not an assignment to a method
         _registered[stage] = cls
 
     def __init__(self) -> None:
@@ -66,7 +74,8 @@ class Signature(Generic[IdT]):
 
     def __attrs_post_init__(self) -> None:
         """Check and normalize field by field, gather every problem before raising, and keep the
-        canonical bytes. A stage has a method before this one that spares a look at each field.
+        canonical bytes. A stage has a method before this one that spares a look at each field,
+        unless it defines one of its own (which calls this one).
         """
         fields = self.__dict__
         problems: list[Problem] = []

@@ -8,7 +8,10 @@ _LISTED = 20  # problems that a message lists; `problems` has them all
 
 def shown(value: object) -> str:
     """Return `repr(value)`, cut to a length that suits a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        return f"a value of type {type(value).__name__}, too large to show,"
     if len(text) <= _SHOWN:
         return text
     size = f", {len(value)} characters" if isinstance(value, str) else ""

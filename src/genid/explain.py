@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from genid._derive import gen_id, no_signature
-from genid._digest import as_uuid, digest, full_digest_hex, uuid_bits
+from genid._digest import DIGEST_BYTES, as_uuid, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
 
 if TYPE_CHECKING:
@@ -23,8 +23,12 @@ class Explanation:
     fields: dict[str, str | int]
     canonical: str
     blake3: str
-    uuid: "UUID"
     gen_id: str
+
+    @property
+    def uuid(self) -> "UUID":
+        """The UUID that the id is the text of (SPEC 4)."""
+        return as_uuid(uuid_bits(bytes.fromhex(self.blake3)[:DIGEST_BYTES]))
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +53,6 @@ def explain(signature: Signature[Any]) -> Explanation:
         fields=signature.fields(),
         canonical=data.decode("ascii"),
         blake3=full_digest_hex(data),
-        uuid=as_uuid(uuid_bits(digest(data))),
         gen_id=derived,
     )
 

@@ -25,12 +25,16 @@ _FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.5
 
 @attrs.frozen(kw_only=True)
 class ParsedId:
-    """What a text shows of an id: `stage` and `uuid` are None where the family does not tell."""
+    """What a text shows of an id: `stage` is None where the family does not tell."""
 
     text: str
     family: Family
     stage: str | None
-    uuid: "UUID | None"
+
+    @property
+    def uuid(self) -> "UUID | None":
+        """The UUID of a v1 id (SPEC 4), None for the other families."""
+        return as_uuid(suffix_bits(self.text[2:])) if self.family == "v1" else None
 
 
 def parse_v1(text: str) -> ParsedId:
@@ -57,7 +61,7 @@ def parse_id(text: str) -> ParsedId:
         return _parsed_v1(text)
     if type(text) is str:
         for family, stage in _older_families(text):
-            return ParsedId(text=text, family=family, stage=stage, uuid=None)
+            return ParsedId(text=text, family=family, stage=stage)
     remedy = "use 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
     raise ParseError.of("id", text, "is no generation id of any family", remedy)
 
@@ -68,8 +72,7 @@ def is_gen_id(text: object) -> TypeGuard[str]:
 
 
 def _parsed_v1(text: str) -> ParsedId:
-    uuid = as_uuid(suffix_bits(text[2:]))
-    return ParsedId(text=text, family="v1", stage=_stages_by_prefix()[text[0]], uuid=uuid)
+    return ParsedId(text=text, family="v1", stage=_stages_by_prefix()[text[0]])
 
 
 def _stages_by_prefix() -> dict[str, str]:

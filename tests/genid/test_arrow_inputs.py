@@ -3,6 +3,7 @@
 import mmap
 import pickle
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -84,6 +85,32 @@ def dictionaries(made: Any) -> Any:
     return pa.table(dict(zip(AXES, map(pa.chunked_array, encoded), strict=True)))
 
 
+def small_dictionaries(made: Any) -> Any:
+    """Chunks whose dictionaries together have more values than their indices could count."""
+    combos = [f"combo_{at}" for at in range(100)]
+    parts = [made.slice(0, 5), made.slice(5)]
+    encoded = [
+        pa.DictionaryArray.from_arrays(
+            pa.array([100 + at for at in range(len(part))], pa.int8()),
+            [f"{number}-{combo}" for combo in combos] + part["combo_id"].to_pylist(),
+        )
+        for number, part in enumerate(parts)
+    ]
+    return made.set_column(0, "combo_id", pa.chunked_array(encoded))
+
+
+def far_inside(made: Any) -> Any:
+    """Rows that lie behind 2 GiB of another row's text, in one array of `large_string`."""
+    texts = made["combo_id"].to_pylist()
+    joined = "".join(texts).encode()
+    starts = [0, *accumulate(map(len, texts), initial=2**31)]
+    buffer = mmap.mmap(-1, 2**31 + len(joined))  # of zeros, which take no memory until looked at
+    buffer[2**31 :] = joined
+    ends = pa.array(starts, pa.int64()).buffers()[1]
+    array = pa.LargeStringArray.from_buffers(len(texts) + 1, ends, pa.py_buffer(buffer))
+    return made.set_column(0, "combo_id", pa.chunked_array([array.slice(1)]))
+
+
 def structs(made: Any) -> Any:
     return pa.array(made.to_pylist(), pa.struct(list(made.schema)))
 
@@ -113,7 +140,9 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "a slice": sliced,
     "a slice of a slice": lambda made: sliced(sliced(made)),
     "dictionaries": dictionaries,
+    "dictionaries, small indices": small_dictionaries,
     "large_string": in_type("large_string"),
+    "large_string, far inside": far_inside,
     "string_view": lambda made: in_type("string_view")(chunked(made)),
 }
 
@@ -159,7 +188,10 @@ def test_an_empty_table_of_each_kind_has_no_ids(kind: str) -> None:
     assert [] == arrow.bad_rows(INPUTS[kind](empty), Draft).to_pylist()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in INPUTS if kind != "dictionaries"])
+WITHOUT_NULLS = {"dictionaries", "large_string, far inside"}
+
+
+@pytest.mark.parametrize("kind", sorted(INPUTS.keys() - WITHOUT_NULLS))
 def test_nulls_of_each_input_are_told(kind: str) -> None:
     """However a library spells a missing text."""
     with pytest.raises(ColumnError) as caught:

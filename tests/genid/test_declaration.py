@@ -256,6 +256,12 @@ def bad_only_replicate() -> None:
         replicate: int
 
 
+def bad_field_self() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        self: str
+        replicate: int
+
+
 def bad_unknown_annotation() -> None:
     class X(Signature[OtherId], stage="x", prefix="x"):
         text: "Nowhere"  # type: ignore[name-defined]  # noqa: F821

@@ -62,6 +62,7 @@ def test_one_problem_is_one_line_and_several_are_counted() -> None:
         ("x" * 78, repr("x" * 78)),
         ("x" * 79, "'" + "x" * 79 + "… (str, 79 characters)"),
         (list(range(99)), repr(list(range(99)))[:80] + "… (list)"),
+        pytest.param(10**5000, "a value of type int, too large to show,", id="huge"),
     ],
 )
 def test_a_long_value_is_cut_and_described(value: object, expected: str) -> None:

@@ -1,5 +1,6 @@
 """What is settled already takes one look: no signature that could is sent field by field."""
 
+import types
 from types import SimpleNamespace
 from typing import Any, NewType
 
@@ -78,3 +79,47 @@ def test_every_set_of_fields_that_can_be_present_has_its_look(
         - 1
         for one in registry._variants(Revision)
     ]
+
+
+#: What the look, Python and attrs call things themselves.
+NAMES = ("text", "data", "signature", "otherwise", "type", "str", "int", "len", "look", "settled")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_may_have_any_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """One look gives the same bytes as field by field, and nobody else's; the value stays."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    base: Any = Signature[RevisionId]
+    body = {"__annotations__": {"combo_id": str, name: str, "replicate": int}}
+    cls = types.new_class(
+        "Note",
+        (base,),
+        {"stage": "note", "prefix": "n"},
+        lambda namespace: namespace.update(body),
+    )
+    quick, slow = (cls(**{"combo_id": "c", name: value, "replicate": 1}) for value in ("v", " V"))
+    assert quick == slow
+    assert canonical_bytes(quick) == canonical_bytes(slow)
+    assert f'"{name}":"v"'.encode() in canonical_bytes(quick)
+    assert "v" == getattr(quick, name)
+    others = [cls(**{"combo_id": "c", name: "cv", "replicate": 1})]
+    assert canonical_bytes(quick) not in map(canonical_bytes, others)
+
+
+def test_a_stage_may_check_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own `__attrs_post_init__` runs for every signature, settled ones too."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+    class Note(Signature[RevisionId], stage="note", prefix="n"):
+        note: str
+        replicate: int
+
+        def __attrs_post_init__(self) -> None:
+            super().__attrs_post_init__()
+            if self.note == "bad":
+                raise ValueError("bad")
+
+    assert b'"note":"good"' in canonical_bytes(Note(note="Good", replicate=1))
+    for note in ("bad", " BAD"):
+        with pytest.raises(ValueError, match="bad"):
+            Note(note=note, replicate=1)

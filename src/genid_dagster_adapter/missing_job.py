@@ -5,7 +5,7 @@ parsed is decided by the disk, as for every other way of starting a run.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -25,7 +25,7 @@ from genid_dagster_adapter.generation import (
 from genid_dagster_adapter.membership_metadata import stage_table
 from genid_dagster_adapter.recording import Recorder
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.workload import Workload, plan_work, standing
+from genid_dagster_adapter.workload import Workload, blocked_members, plan_work, standing
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
 _NO_RETRIES = {"dagster/max_retries": "0"}
@@ -82,6 +82,7 @@ def build_missing_job(
             make_all(maker, stage, [*unrecorded, *ready], recorder, concurrency=limit)
         context.add_output_metadata({"cohort_id": config.cohort_id, **_figures(root, members)})
         recorder.incomplete += _left_alone(work)
+        recorder.incomplete += _blocked(root, members, work, recorder.incomplete)
         recorder.raise_for_failures()
 
     @dg.job(
@@ -129,6 +130,18 @@ def _left_alone(work: Workload) -> list[Outcome]:
         )
         for member, why in work.waiting.items()
         if why in {"failed", "unparsed"}
+    ]
+
+
+def _blocked(
+    root: DataRoot, members: tuple[Member, ...], work: Workload, told: Sequence[Outcome]
+) -> list[Outcome]:
+    """Return the members that could not be begun, as outcomes of this run; without those `told`."""
+    known = {(one.stage, one.gen_id) for one in told}
+    return [
+        Outcome(stage=one.stage, gen_id=one.gen_id, kind="blocked", reason=one.reason)
+        for one in blocked_members(root, members, work)
+        if (one.stage, one.gen_id) not in known
     ]
 
 

@@ -46,6 +46,15 @@ class Failed:
 
 
 @frozen(kw_only=True)
+class Blocked:
+    """A member that a run could not begin, and what keeps it from being made."""
+
+    stage: str
+    gen_id: str
+    reason: str
+
+
+@frozen(kw_only=True)
 class Workload:
     """What one run would do: `made` needs nothing, `todo` is made in this order (parents first).
 
@@ -97,6 +106,23 @@ def failed_members(root: DataRoot, members: Iterable[Member]) -> list[Failed]:
     return found
 
 
+def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -> list[Blocked]:
+    """Return the members that are still missing after a run that set out to do `work`, parents
+    first. What the run's limit left is none of them, and neither is what hangs on that."""
+    left = {member for member, why in work.waiting.items() if why == "over the limit"}
+    found = []
+    for member in sorted(members, key=lambda one: STAGES.index(one.stage)):
+        if member in left or state_of(root, *member) != "missing":
+            continue
+        generation = read_generation(root, *member)
+        if _parent(generation) in left:
+            left.add(member)
+        else:
+            reason = _why_blocked(root, generation)
+            found.append(Blocked(stage=member.stage, gen_id=member.gen_id, reason=reason))
+    return found
+
+
 def plan_work(
     root: DataRoot,
     members: Sequence[Member],
@@ -142,11 +168,22 @@ def _parent_will_be_there(
 ) -> bool:
     if generation.stage not in PARENT_STAGE:
         return True
-    if generation.parent_gen_id is None:
-        return False
-    stage = PARENT_STAGE[generation.stage]
-    parent = Member(stage, generation.parent_gen_id)
-    return parent in todo or has_content(root, *parent)
+    parent = _parent(generation)
+    return parent is not None and (parent in todo or has_content(root, *parent))
+
+
+def _parent(generation: Generation | Row) -> Member | None:
+    if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
+        return None
+    return Member(PARENT_STAGE[generation.stage], generation.parent_gen_id)
+
+
+def _why_blocked(root: DataRoot, generation: Generation) -> str:
+    reasons = [str(problem) for problem in generation.problems]
+    parent = _parent(generation)
+    if parent is not None and not has_content(root, *parent):
+        reasons.append(f"{parent.stage} {parent.gen_id} has no content")
+    return "; ".join(reasons) or "it was not begun; run again"
 
 
 def _model(root: DataRoot, generation: Generation | Row) -> str:

@@ -250,6 +250,23 @@ def test_a_failing_member_costs_only_what_hangs_on_it(
     assert (cohort.status, len(cohort.calls()) - calls) == (0, 1 + 1 + 4)
 
 
+def test_a_member_that_cannot_be_begun_is_no_success(cohort: Cohort) -> None:
+    """An essay's metadata is cut short: exit 1, and it is named with the evaluations after it. An
+    essay that the limit left, and what hangs on it, is not."""
+    cohort.json("build")
+    bad = next(path for path in sorted((cohort.root.gens / "essay").iterdir()))
+    (bad / "metadata.json").write_text('{"stage": "es')
+    capped = cohort.json("run", "--max-generations", "0")
+    assert (cohort.status, capped["blocked"][0]["gen_id"]) == (1, bad.name)
+    assert {one["stage"] for one in capped["blocked"]} == {"essay", "evaluation"}
+    record = cohort.json("run")
+    assert (cohort.status, record["failed"]) == (1, 0)
+    assert [one["stage"] for one in record["blocked"]] == ["essay", "evaluation", "evaluation"]
+    assert f"gens/essay/{bad.name}/metadata.json" in record["blocked"][0]["reason"]
+    assert record["blocked"][1]["reason"] == f"essay {bad.name} has no content"
+    assert f"blocked: essay {bad.name}: gens/essay" in cohort("run")
+
+
 def test_an_unparsed_text_is_reported_and_kept(
     cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,38 @@ def test_the_calls_can_be_capped(root: DataRoot, instance: dg.DagsterInstance) -
     assert run.tags["dagster/max_retries"] == "0"
 
 
+@pytest.mark.parametrize("text", [None, '{"stage": "es'], ids=["gone", "cut short"])
+def test_a_member_that_cannot_be_begun_fails_the_run(
+    root: DataRoot, instance: dg.DagsterInstance, text: str | None
+) -> None:
+    """An essay whose metadata is gone or cut short: it is named with its evaluation, the rest is
+    made; what a cap left, and what hangs on that, is not among what is named."""
+    bad = next(path for path in sorted((root.gens / "essay").iterdir()))
+    (bad / "metadata.json").unlink() if text is None else (bad / "metadata.json").write_text(text)
+    assert launch(root, instance, Counting(), max_generations=0).success is False
+    result = launch(root, instance, Counting())
+    assert not result.success
+    assert recorded(instance) == [2, 3, 3]
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    told = str(event.step_failure_data.user_failure_data)
+    assert "2 generation(s) have no content" in told
+    assert f"essay {bad.name} blocked: gens/essay/{bad.name}/metadata.json" in told
+    assert f"essay {bad.name} has no content" in told
+
+
+def test_an_essay_of_another_cohort_that_is_not_made_fails_the_run(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A cohort of evaluations alone can do nothing about their essay, and says so."""
+    rows = root.membership("c").read_text().splitlines()
+    judgements = [row for row in rows if row.startswith(("stage", "evaluation"))]
+    root.membership("e").parent.mkdir()
+    root.membership("e").write_text("\n".join(judgements) + "\n")
+    counting = Counting()
+    assert not launch(root, instance, counting, cohort_id="e").success
+    assert counting.calls == []
+
+
 def test_an_unknown_cohort_is_refused(root: DataRoot, instance: dg.DagsterInstance) -> None:
     """A typo makes nothing, and the error says where it was looked for."""
     counting = Counting()

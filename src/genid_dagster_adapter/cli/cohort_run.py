@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import asdict
 from click.shell_completion import CompletionItem
 
 from genid_dagster_adapter.cli._cohort_build import (
@@ -25,6 +26,7 @@ from genid_dagster_adapter.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     print_table,
     progress_bar,
 )
@@ -37,7 +39,7 @@ from genid_dagster_adapter.generators import load_generator
 from genid_dagster_adapter.repeats import Repeat
 from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.workload import failed_members, plan_work, standing
+from genid_dagster_adapter.workload import blocked_members, failed_members, plan_work, standing
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.running import Done
@@ -105,7 +107,7 @@ def run(
 
     A migrated cohort is run from its membership as it stands. Ctrl-C lets the calls in flight
     finish and records them; running again goes on from there. Exit status: 0 all members are made
-    (or were left by --max-generations), 1 some failed, 130 interrupted.
+    (or were left by --max-generations), 1 some failed or could not be begun, 130 interrupted.
     """
     given = given_cohort_id(cohort_id, os.environ)
     rollout = Rollout.from_env()
@@ -147,7 +149,7 @@ def run(
     print_json(summary) if as_json else _print_summary(summary)
     if done.interrupted:
         return INTERRUPTED
-    return 1 if summary["failed"] else 0
+    return 1 if summary["failed"] or summary["blocked"] else 0
 
 
 def _runs_as_it_stands(root: DataRoot, cohort_id: str, options: Mapping[str, Any]) -> bool:
@@ -235,6 +237,7 @@ def _summary(
         {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
         for one in failed_members(root, members)
     ]
+    blocked = [] if done.interrupted else blocked_members(root, members, done.workload)
     return {
         "cohort_id": cohort_id,
         "interrupted": done.interrupted,
@@ -242,6 +245,7 @@ def _summary(
         "stages": stages,
         "failed": len(failures),
         "failures": failures,
+        "blocked": [asdict(one) for one in blocked],
         "left_by_limit": sum(why == "over the limit" for why in done.workload.waiting.values()),
         "repeated_work": len(repeats),
     }
@@ -261,6 +265,9 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         click.echo(f"{one['state']}: {one['stage']} {one['gen_id']}: {one['reason']}")
     if summary["failed"] > _SHOWN:
         click.echo(f"and {summary['failed'] - _SHOWN} more (`genid cohort status --json`)")
+    for one in summary["blocked"][:_SHOWN]:
+        click.echo(f"blocked: {one['stage']} {one['gen_id']}: {one['reason']}")
+    print_rest(len(summary["blocked"]), _SHOWN)
     if summary["failed"]:
         click.echo("--retry-failed tries them again")
     if summary["left_by_limit"]:

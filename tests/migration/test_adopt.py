@@ -342,6 +342,33 @@ def test_a_member_that_something_was_made_from_keeps_its_text(made: Builder) -> 
     assert {"essay", "evaluation"} == {one.partition("/")[0] for one in left}
 
 
+def test_keeping_a_text_keeps_those_above_it(made: Builder) -> None:
+    """An essay that an evaluation was made from keeps its text, so its draft has to as well."""
+    _chain(made, "old", "one", content=True)
+    draft, essay, evaluation = _members(made, "two")
+    root = _memberships(made)
+    adopt(root)
+    made.evaluation("since", essay, "two", template_id="another")
+    assert [f"evaluation/{evaluation}"] == undo(root)
+    for stage, member in (("draft", draft), ("essay", essay)):
+        assert (root.generation(stage, member) / "parsed.txt").is_file()
+        assert "adopted_from" in (root.generation(stage, member) / "metadata.json").read_text()
+
+
+def test_what_was_made_anew_keeps_the_text_above_it(made: Builder) -> None:
+    """An adopted essay that was replaced since was made from the adopted draft."""
+    _chain(made, "old", "one", content=True)
+    draft, essay, _ = _members(made, "two")
+    root = _memberships(made)
+    adopt(root)
+    path = root.generation("essay", essay) / "parsed.txt"
+    path.unlink()
+    path.write_text("another essay over the same draft")
+    undo(root)
+    assert (root.generation("draft", draft) / "parsed.txt").is_file()
+    assert "another essay over the same draft" == path.read_text()
+
+
 def test_an_adoption_that_stopped_looks_past_what_is_gone(
     made: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from genid_dagster_adapter.store.adoption_plan import Adoption, Taken, plan_adop
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import METADATA, DataRoot
+from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot
 from genid_dagster_adapter.store.lock import root_lock
 from genid_dagster_adapter.store.metadata import ADOPTED_FROM
 from genid_dagster_adapter.store.migration import files, own
@@ -179,17 +179,34 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
 
 
 def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """Return the members from which a generation was made that has content of its own."""
-    adopted = {(member["stage"], member["gen_id"]) for member in members}
+    """Return the members from which a generation was made that keeps content.
+
+    From below: an essay that an evaluation needs keeps its text, so its draft is needed too.
+    """
+    adopted = [(member["stage"], member["gen_id"]) for member in members]
+    emptied = {
+        key for key, one in zip(adopted, members, strict=True) if not _is_replaced(root, one)
+    }
+    used: set[tuple[str, str]] = set()
     with StoreIndex.fresh(root) as index:
-        return {
-            (stage, gen_id)
-            for stage, gen_id in adopted
-            for above in PARENT_STAGE
-            if PARENT_STAGE[above] == stage
-            for child in index.children(above, gen_id)
-            if child.content is not None and (above, child.gen_id) not in adopted
-        }
+        for above in reversed(STAGES):
+            needed = {
+                (stage, gen_id)
+                for stage, gen_id in adopted
+                if stage == PARENT_STAGE.get(above)
+                for child in index.children(above, gen_id)
+                if child.content is not None and (above, child.gen_id) not in emptied
+            }
+            used |= needed
+            emptied -= needed
+    return used
+
+
+def _is_replaced(root: DataRoot, member: dict[str, Any]) -> bool:
+    """Say whether a member has a file in the place of an adopted one that is not that one."""
+    target = str(root.generation(member["stage"], member["gen_id"]))
+    there = [name for name in member["files"] if os.path.lexists(f"{target}/{name}")]
+    return len(there) != len(list(_still_adopted(target, member)))
 
 
 def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def test_waiting_for_makers_is_told_and_limited(
         patch.setattr(time, "sleep", lambda seconds: None)
         with pytest.raises(AdapterError, match="draft/d1") as caught:
             own.wait_for_makers(root, limit=60.0)
-    assert "--resume" in str(caught.value)
+    assert "run the same command again" in str(caught.value)
     assert 2 == sum("draft/d1" in message for message in caplog.messages)
     own.wait_for_makers(root, limit=0.0)
 

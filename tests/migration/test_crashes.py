@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generation.claims import claim
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import blocked
-from genid_dagster_adapter.store.migration import files, run
+from genid_dagster_adapter.store.migration import files, own, run
 from genid_dagster_adapter.store.migration.state import open_plans
 from migrationkit import (
     Tree,
@@ -161,6 +164,25 @@ def test_rolling_back_after_a_kill_at_every_change(make: Make, before: Tree) -> 
 def test_a_rollback_killed_at_every_change_is_gone_on_with(make: Make, before: Tree) -> None:
     """Every single one."""
     _killed_while_going_back(make, before, every=1)
+
+
+def test_giving_up_waiting_half_way_names_the_command_to_go_on_with(
+    make: Make, before: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not say that nothing was changed: folders have moved by then."""
+    root = make()
+    with killed_at(_changes(make, run.migrate) // 2):
+        run.migrate(root)
+    assert [] != differences(before, tree(root.path))
+    impatient = functools.partial(own.wait_for_makers, limit=0.0)
+    with monkeypatch.context() as patch, claim(root, "draft", "any", threading.Event()):
+        patch.setattr(own, "wait_for_makers", impatient)
+        for go_on, command in ((run.resume, "migrate --resume"), (run.rollback, "store rollback")):
+            with pytest.raises(AdapterError, match=f"go on with `genid .*{command}`") as caught:
+                go_on(root)
+            assert "nothing more was changed" in caught.value.summary
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path))
 
 
 def _full(make: Make, before: Tree, after: Tree, every: int) -> None:

@@ -17,7 +17,7 @@ from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, write_atomic
 from genid_dagster_adapter.store.migration import files
 from genid_dagster_adapter.store.migration.planfile import JOURNAL_FILE, Plan
-from genid_dagster_adapter.store.migration.state import state_of
+from genid_dagster_adapter.store.migration.state import open_plans, state_of
 from genid_dagster_adapter.store.migration.work import Work
 
 #: Room that is set aside so that going back can be recorded on a full disk.
@@ -29,6 +29,11 @@ PATIENCE: Final = 3600.0
 #: Seconds between two words in the log about what is waited for.
 TELLING: Final = 30.0
 _NAMED: Final = 5  # generations that one of them names
+#: What to do about a migration that gave up waiting, in its state.
+_GO_ON: Final = {
+    "executing": "go on with `genid store migrate --resume`, or back with `genid store rollback`",
+    "rolling-back": "go on with `genid store rollback`",
+}
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -52,7 +57,7 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     Says in the log what it waits for, at once and every `TELLING` seconds. May be interrupted like
     any other step.
 
-    AdapterError: some were still being made after `limit` seconds; the operation can be resumed.
+    AdapterError: some were still being made after `limit` seconds; names the command that goes on.
     """
     began = time.monotonic()
     told: float | None = None
@@ -72,16 +77,17 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
 
 
 def _still_made(root: DataRoot, held: list[str], limit: float) -> AdapterError:
+    begun = [_GO_ON[state] for _, state in open_plans(root) if state in _GO_ON]
+    go_on = begun[0] if begun else "run the same command again"
     problems = [
         Problem(
             where=root.relative(root.own / "claims" / one),
             message=f"another process still makes it after {limit:.0f} s",
-            remedy="end that process or let it finish, then run the same command again "
-            "(a migration: with --resume)",
+            remedy=f"end that process or let it finish, then {go_on}",
         )
         for one in held
     ]
-    return AdapterError("generations are being made; nothing of the store was changed", problems)
+    return AdapterError("generations are being made; nothing more was changed", problems)
 
 
 def makers(root: DataRoot) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Case, Figure, Size
+from benchmarks.walks import stat_all
 from genid import Draft, Essay, Evaluation, Grid
 from genid_dagster_adapter.cohort.build import Options, build
 from genid_dagster_adapter.cohort.combos import read_selected
@@ -64,9 +65,9 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         build(root, OPTIONS)
         yield Case(
             name="rebuild with nothing to do",
-            peer_name="planning and a scandir walk of the stages",
+            peer_name="planning, scandir of the stages and a stat of each metadata file",
             ours=lambda: build(root, OPTIONS),
-            peer=lambda: (plan_cohort(inputs, view), walk(root)),
+            peer=lambda: (plan_cohort(inputs, view), stat_all(root)),
             better="cost",
             goal=1.3,
             bound=2.0,
@@ -170,15 +171,6 @@ def make_bare(root: DataRoot, files: dict[str, bytes], membership: bytes) -> Non
         os.close(descriptor)
         os.rename(folder, f"{root.gens}/{name}")
     write_atomic(root.membership("bench"), membership)
-
-
-def walk(root: DataRoot) -> int:
-    """Count the generations that have a metadata.json, as anyone has to who would seed it."""
-    found = 0
-    for stage in os.scandir(root.gens):
-        for generation in os.scandir(stage.path):
-            found += any(file.name == "metadata.json" for file in os.scandir(generation.path))
-    return found
 
 
 def unbuild(root: DataRoot) -> None:

@@ -5,7 +5,6 @@ The peers read or stat every metadata file in one process and do nothing with it
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -17,9 +16,10 @@ from pathlib import Path
 
 from benchmarks.bench_cohort import memory_folder
 from benchmarks.harness import Case, Figure, Size
+from benchmarks.walks import read_all, stat_all
 from genid_dagster_adapter.store.audit import audit
 from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot
+from genid_dagster_adapter.store.layout import STAGES, DataRoot
 
 GENERATIONS = {"short": 25_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 3, "long": 3}
@@ -144,31 +144,6 @@ def look_ups(root: DataRoot) -> Callable[[], None]:
             opened.sql("SELECT gen_id FROM generation WHERE v1 = ?", v1)
 
     return look_up
-
-
-def read_all(root: DataRoot) -> int:
-    """Read and parse every metadata file."""
-    done = 0
-    for stage in STAGES:
-        folder = os.fspath(root.stage(stage))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                with open(f"{folder}/{entry.name}/{METADATA}", "rb") as file:
-                    json.loads(file.read())
-                done += 1
-    return done
-
-
-def stat_all(root: DataRoot) -> int:
-    """Stat every metadata file."""
-    done = 0
-    for stage in STAGES:
-        folder = os.fspath(root.stage(stage))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                os.stat(f"{folder}/{entry.name}/{METADATA}")
-                done += 1
-    return done
 
 
 _MEASURED = """

@@ -12,7 +12,9 @@ import errno
 import os
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from json.encoder import encode_basestring
 from operator import itemgetter
 from pathlib import Path
@@ -84,6 +86,12 @@ class Member(NamedTuple):
     gen_id: str
 
 
+def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
+    """Return the lines of the membership of a plan's rows, in their order."""
+    new = partial(tuple.__new__, Member)  # `Member(...)` takes twice as long
+    return tuple(map(new, map(itemgetter(0, 1), rows)))
+
+
 @frozen(kw_only=True)
 class Seeding:
     """The members without metadata, and how many have it, by stage."""
@@ -141,16 +149,17 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
     Raises:
         AdapterError: the folder of one of them is none, or a symbolic link out of the data root.
     """
-    missing: list[Row] = []
-    existing = dict.fromkeys(STAGES, 0)
-    folders = {stage: _folders(root, stage) for stage in dict.fromkeys(row.stage for row in rows)}
+    wanted = Counter(row.stage for row in rows)
+    folders = {stage: _folders(root, stage) for stage in wanted}
     gens = os.fspath(root.gens)
-    for row in rows:
-        there = row.gen_id in folders[row.stage]
-        if there and os.path.exists(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}"):
-            existing[row.stage] += 1
-        else:
-            missing.append(row)
+    missing = [  # `access` asks for no more than whether it is there: half the time of `exists`
+        row
+        for row in rows
+        if row.gen_id not in folders[row.stage]
+        or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
+    ]
+    absent = Counter(row.stage for row in missing)
+    existing = {stage: wanted[stage] - absent[stage] for stage in STAGES}
     held = [row for row in missing if row.gen_id in folders[row.stage]]
     _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
     return Seeding(missing=tuple(missing), existing=existing)

@@ -24,6 +24,7 @@ from genid_dagster_adapter.cohort.membership import (
     Member,
     Seeding,
     find_missing,
+    members_of,
     membership_bytes,
     read_membership,
 )
@@ -174,7 +175,7 @@ def _prepared(
     if root.membership(plan.cohort_id) in changed:
         previous, problems = _previous(root, plan.cohort_id)
     else:
-        previous, problems = tuple(Member(row.stage, row.gen_id) for row in plan.rows), ()
+        previous, problems = members_of(plan.rows), ()
     return Prepared(
         plan=evolve(plan, notices=(*plan.notices, *problems)),
         manifest=manifest,

@@ -73,8 +73,8 @@ class Cohort:
         self.said = self.capsys.readouterr()
         return self.said.out
 
-    def json(self, command: str, *options: str) -> Any:
-        return json.loads(self(command, "--json", *options))
+    def json(self, command: str, *options: str, given: str | None = "c") -> Any:
+        return json.loads(self(command, "--json", *options, given=given))
 
     def calls(self) -> list[str]:
         return self.calls_file.read_text().split() if self.calls_file.exists() else []
@@ -311,6 +311,23 @@ def test_a_migrated_cohort_runs_from_its_membership(cohort: Cohort) -> None:
     assert cohort.status == 1
 
 
+def test_a_migrated_cohort_with_a_computed_id_runs_from_its_membership(cohort: Cohort) -> None:
+    """The command that a refused build names works as it was given, without an id too; a rebuild
+    is still what `--rebuild-migrated` asks for."""
+    known = cohort.json("run", given=None)["cohort_id"]
+    path = cohort.root.manifest(known)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "migrated": {"plan": "p1"}}))
+    before = tree(cohort.root)
+    record = cohort.json("run", given=None)
+    assert (cohort.status, record["cohort_id"], record["calls"]) == (0, known, 0)
+    assert cohort.json("run", "--dry-run", given=None)["cohort_id"] == known
+    assert cohort.status == 0
+    assert before == tree(cohort.root)
+    cohort("run", "--rebuild-migrated", given=None)
+    assert cohort.status == 0
+    assert "migrated" not in json.loads(path.read_text())
+
+
 def test_status_and_list_count_members(cohort: Cohort) -> None:
     """Without Dagster; an unknown cohort is refused with where it was looked for."""
     cohort.json("run", "--max-generations", "3")
@@ -339,6 +356,17 @@ def test_compare_writes_nothing_and_shows_old_and_new_ids(cohort: Cohort) -> Non
     assert "before: all, after: draft" in cohort("compare", "--after", "draft")
     assert cohort.json("compare", "--changed", "--after", "all")["members"] == []
     assert before == everything(cohort.root.path)
+
+
+def test_compare_knows_the_last_build_of_a_computed_id(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an id, the state to compare with is that of the cohort that the tables come to."""
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "draft")
+    cohort.json("build", given=None)
+    assert "before: draft, after: draft,essay" in cohort(
+        "compare", "--after", "draft,essay", given=None
+    )
 
 
 def test_the_embedded_instance_is_used_where_dagster_home_is_unset(

@@ -10,6 +10,7 @@ from attrs import evolve
 from click.shell_completion import CompletionItem
 
 from genid import SCHEMES, SchemeName
+from genid_dagster_adapter.building import find_cohort_id
 from genid_dagster_adapter.cli._cohort_options import cohort_option
 from genid_dagster_adapter.cli._output import (
     data_root_option,
@@ -114,10 +115,15 @@ def _after(state: Rollout | None, scheme: SchemeName | None) -> Rollout:
 def _compare(
     root: DataRoot, cohort_id: str | None, before: Rollout | None, after: Rollout
 ) -> Comparison:
-    """Plan both states. Without `before` it is the recorded one, else off."""
+    """Plan both states. Without `before` it is the recorded one, else off.
+
+    AdapterError: the cohort cannot be planned in one of them.
+    """
     options = build.Options(rollout=after, cohort_id=cohort_id, rebuild_migrated=True)
-    recorded = None if cohort_id is None else recorded_rollout(root, cohort_id)
-    earlier = evolve(before, scheme=after.scheme) if before else recorded or Rollout.OFF
+    if before is None:
+        earlier = recorded_rollout(root, find_cohort_id(root, options)) or Rollout.OFF
+    else:
+        earlier = evolve(before, scheme=after.scheme)
     with (
         progress_bar("comparing") as progress,
         StoreIndex.fresh(root, progress, persist=False) as index,

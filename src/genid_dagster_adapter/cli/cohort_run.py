@@ -11,6 +11,7 @@ import click
 from attrs import asdict
 from click.shell_completion import CompletionItem
 
+from genid_dagster_adapter.building import find_cohort_id
 from genid_dagster_adapter.cli._cohort_build import (
     build_in_dagster,
     known_cohort_id,
@@ -31,6 +32,7 @@ from genid_dagster_adapter.cli._output import (
     progress_bar,
 )
 from genid_dagster_adapter.cli._refusals import INTERRUPTED
+from genid_dagster_adapter.cohort.build import Options
 from genid_dagster_adapter.cohort.manifest import given_cohort_id, read_recorded
 from genid_dagster_adapter.cohort.membership import Member, read_membership
 from genid_dagster_adapter.errors import AdapterError
@@ -118,7 +120,7 @@ def run(
     from genid_dagster_adapter.running import run_members
 
     repeats: tuple[Repeat, ...] = ()
-    if given is not None and _runs_as_it_stands(root, given, options):
+    if _runs_as_it_stands(root, given, rollout, options):
         known = known_cohort_id(root, given, rollout)
     else:
         with progress_bar("building") as progress:
@@ -152,12 +154,15 @@ def run(
     return 1 if summary["failed"] or summary["blocked"] else 0
 
 
-def _runs_as_it_stands(root: DataRoot, cohort_id: str, options: Mapping[str, Any]) -> bool:
+def _runs_as_it_stands(
+    root: DataRoot, given: str | None, rollout: Rollout, options: Mapping[str, Any]
+) -> bool:
     """Say whether a migration has changed the cohort since it was built: then its tables no longer
-    say who its members are."""
-    recorded = read_recorded(root, cohort_id)
-    migrated = recorded is not None and recorded.migrated is not None
-    return migrated and not options["rebuild_migrated"]
+    say who its members are. AdapterError: no id is given, and none can be computed."""
+    if options["rebuild_migrated"] or (given is None and options["write_combos"]):
+        return False  # the id is computed from the combos, which are to be written first
+    recorded = read_recorded(root, given or find_cohort_id(root, Options(rollout=rollout)))
+    return recorded is not None and recorded.migrated is not None
 
 
 def _dry_run(
@@ -172,7 +177,7 @@ def _dry_run(
 ) -> int:
     repeats: tuple[Repeat, ...] = ()
     with progress_bar("planning"):
-        if given is not None and _runs_as_it_stands(root, given, options):
+        if _runs_as_it_stands(root, given, rollout, options):
             known = known_cohort_id(root, given, rollout)
             work = plan_work(root, read_membership(root, known), retry_failed=retry, max_calls=cap)
         else:

@@ -11,6 +11,7 @@ import dagster as dg
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.partitions import partition_set, registered
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
+from genid_dagster_adapter.store.lock import BUILD, root_lock
 from genid_dagster_adapter.store.migration.outside import read_members
 
 
@@ -21,12 +22,12 @@ def unowned(
 
     AdapterError: a membership cannot be read, so nobody can tell.
     """
+    # The keys first: a key is some cohort's member by the time that it is registered.
+    keys = {stage: registered(instance, stage, prefix=prefix) for stage in STAGES}
     members = _members(root)
     return {
-        stage: [
-            key for key in registered(instance, stage, prefix=prefix) if (stage, key) not in members
-        ]
-        for stage in STAGES
+        stage: [key for key in found if (stage, key) not in members]
+        for stage, found in keys.items()
     }
 
 
@@ -35,12 +36,16 @@ def prune(
 ) -> dict[str, list[str]]:
     """Delete the keys that `unowned` finds, and return them. Their events stay in Dagster's log.
 
-    AdapterError: as `unowned`; nothing is deleted then.
+    Holds the data root's lock meanwhile, as a build does: no key becomes a member's between looking
+    and deleting.
+
+    AdapterError: as `unowned`, or the data root is in use; nothing is deleted then.
     """
-    found = unowned(instance, root, prefix=prefix)
-    for stage, keys in found.items():
-        for key in keys:
-            instance.delete_dynamic_partition(partition_set(stage, prefix), key)
+    with root_lock(root, BUILD):
+        found = unowned(instance, root, prefix=prefix)
+        for stage, keys in found.items():
+            for key in keys:
+                instance.delete_dynamic_partition(partition_set(stage, prefix), key)
     return found
 
 

@@ -9,9 +9,12 @@ import dagster as dg
 import pytest
 
 from dagster_kit import new_home
-from genid_dagster_adapter import partitions
+from genid_dagster_adapter import partition_pruning, partitions
 from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import partition_set, register, registered
+from genid_dagster_adapter.store.layout import DataRoot
+from genid_dagster_adapter.store.lock import BUILD, root_lock
 
 
 @pytest.fixture
@@ -100,3 +103,50 @@ def test_processes_that_register_the_same_keys_at_once_all_succeed(tmp_path: Pat
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert sorted(registered(instance, "draft")) == sorted(f"k{n}" for n in range(65))
     assert sum(answers) >= 65  # a key that two found missing at once counts twice
+
+
+def _member(root: DataRoot, cohort_id: str, key: str) -> None:
+    path = root.membership(cohort_id)
+    path.parent.mkdir(parents=True)
+    path.write_text(f"stage,gen_id\ndraft,{key}\n")
+
+
+def test_no_build_comes_between_looking_at_keys_and_deleting_them(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pruning holds the lock under which builds write members and register them; a data root that
+    is in use is not pruned."""
+    root = DataRoot(tmp_path)
+    refused = []
+
+    def looked(*arguments: object) -> None:
+        with pytest.raises(AdapterError, match="in use") as caught, root_lock(root, BUILD, wait=0):
+            raise AssertionError("a build can begin")
+        refused.append(caught.value)
+
+    _member(root, "c", "kept")
+    register(instance, "draft", ["kept", "stray"])
+    monkeypatch.setattr(instance, "delete_dynamic_partition", looked)
+    assert ["stray"] == prune(instance, root)["draft"]
+    assert 1 == len(refused)
+    with root_lock(root, "migration"), pytest.raises(AdapterError, match="in use"):
+        prune(instance, root)
+
+
+def test_a_key_that_a_build_adds_meanwhile_is_not_taken_for_nobodys(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build ends after one of the two was read, and before the other is."""
+    root = DataRoot(tmp_path)
+    read = partition_pruning.read_members
+
+    def build_after_reading(data: bytes) -> list[tuple[str, str]]:
+        if not root.membership("new").exists():
+            _member(root, "new", "added")
+            register(instance, "draft", ["added"])
+        return read(data)
+
+    _member(root, "c", "kept")
+    register(instance, "draft", ["kept"])
+    monkeypatch.setattr(partition_pruning, "read_members", build_after_reading)
+    assert [] == unowned(instance, root)["draft"]

@@ -20,7 +20,7 @@ from genid_dagster_adapter.cohort.csvfile import read_csv
 from genid_dagster_adapter.cohort.manifest import given_cohort_id, make_manifest, required
 from genid_dagster_adapter.cohort.prepare import choose_combos
 from genid_dagster_adapter.cohort.selection import read_selection
-from genid_dagster_adapter.cohort.tables import read_tables
+from genid_dagster_adapter.cohort.tables import id_problems, read_tables
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.repeats import Repeat, find_repeats, refuse_repeats
 from genid_dagster_adapter.store.guard import check_inside, guarded
@@ -128,14 +128,15 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     """Return model id -> the provider's name, as llm_models.csv has it; empty where there is no
     such table (a cohort can be run from its membership alone). The other tables are not looked at.
 
-    AdapterError: the table is there and cannot be read; nothing is to be paid for then, since it
-    might be asked of another model.
+    AdapterError: the table is there and cannot be read, or an id of it is blank or repeated;
+    nothing is to be paid for then, since it might be asked of another model.
     """
     path = root.raw / "llm_models.csv"
     if not path.exists():
         return {}
     problems: list[Problem] = []
     lines = read_csv(root, path, ("id",), problems)
+    problems.extend(id_problems(lines, "id"))
     if problems:
         raise AdapterError("the models' names cannot be told", problems)
     return {line["id"]: model for line in lines if (model := line.get("model"))}

@@ -128,11 +128,12 @@ class _Reading:
     ) -> tuple[Row, ...]:
         """Return the parsed rows of a table whose first column of `columns` is its id."""
         lines = read_csv(self.root, self.root.raw / name, columns, self.problems)
-        self.problems.extend(_id_problems(lines, columns[0]))
+        self.problems.extend(id_problems(lines, columns[0]))
         return tuple([parse(line, self.problems) for line in lines])
 
 
-def _id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
+def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
+    """Yield what is wrong with the ids of a table's lines: blank, or there already."""
     first: dict[str, Line] = {}
     for line in lines:
         text, where = line[column], line.where(column)

@@ -77,7 +77,7 @@ def _one_array(column: Any) -> Any:
 def _plain(values: Any) -> Any:
     """Return an array without a dictionary (chunks may have several), text in the plain type."""
     if isinstance(values, pa.DictionaryArray):
-        values = values.dictionary_decode()
+        values = _plain(values.dictionary).take(values.indices)
     if not _is_text(values.type):
         return values
     try:

@@ -122,13 +122,29 @@ def _known_prefixes() -> str:
 
 
 def rules_of(cls: type[Signature[Any]]) -> Mapping[str, Rule]:
-    """Return the rule of each field of a stage, in the order of declaration."""
+    """Return the rule of each field of a stage, in the order of declaration.
+
+    Raises:
+        SignatureError: `cls` is no stage's class.
+    """
+    _check_stage(cls)
     return cls._rules
 
 
 def optional_of(cls: type[Signature[Any]]) -> list[str]:
-    """Return the names of the fields that may be absent."""
+    """Return the names of the fields that may be absent.
+
+    Raises:
+        SignatureError: `cls` is no stage's class.
+    """
+    _check_stage(cls)
     return [field.name for field in attrs.fields(cls) if field.default is None]
+
+
+def _check_stage(cls: Any) -> None:
+    if not isinstance(cls, type) or not issubclass(cls, Signature) or cls is Signature:
+        remedy = "pass the class: Draft, Essay, Evaluation"
+        raise SignatureError.of("stage", cls, "is no stage's class", remedy)
 
 
 def _variants(cls: type[Signature[Any]]) -> list[dict[str, Rule]]:

@@ -4,7 +4,8 @@ Data comes as a pyarrow table or record batch, or as anything else with the Arro
 interface: a Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. Columns have
 the names of the signature's fields; others are left alone. Rows are numbered from 0. Ids equal
 those of the single path for every row; what a single signature refuses is refused here. Each
-function raises a `ColumnError` for data that is no table.
+function raises a `ColumnError` for data that is no table, and a `SignatureError` for a stage that
+is no signature's class.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from genid._bulk import ROWS, cores, ids
-from genid._columns import Column, canonical, checked
 from genid._signature import Signature, optional_of, rules_of
 from genid.errors import ColumnError, Problem
+
+try:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from genid._bulk import ROWS, cores, ids
+    from genid._columns import Column, canonical, checked
+except ModuleNotFoundError as error:
+    told = f"{error}: columns are an extra, pip install 'genid[arrow]'"
+    raise ModuleNotFoundError(told, name=error.name) from error
 
 Stage = type[Signature[Any]]
 

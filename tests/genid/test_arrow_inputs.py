@@ -37,6 +37,16 @@ def polars_frame(made: Any) -> Any:
     return pytest.importorskip("polars").from_arrow(made)
 
 
+def polars_categories(made: Any) -> Any:
+    """Texts as categories and as an enumeration: dictionaries of string views."""
+    polars = pytest.importorskip("polars")
+    frame = polars.from_arrow(made)
+    models = polars.Enum(frame["llm_model_id"].drop_nulls().unique().sort())
+    return frame.with_columns(
+        polars.col("combo_id").cast(polars.Categorical), polars.col("llm_model_id").cast(models)
+    )
+
+
 def duckdb_relation(made: Any) -> Any:
     return pytest.importorskip("duckdb").connect().from_arrow(made)
 
@@ -131,6 +141,7 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
     "pyarrow array of structs": structs,
     "pyarrow chunked array of structs": lambda made: pa.chunked_array([structs(made)]),
     "polars": polars_frame,
+    "polars, categories": polars_categories,
     "duckdb": duckdb_relation,
     "pandas, objects": pandas_objects,
     "pandas, Arrow types": pandas_arrow,

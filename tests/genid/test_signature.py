@@ -15,6 +15,7 @@ from genid import (
     EssayId,
     Evaluation,
     GenIdError,
+    Grid,
     Signature,
     SignatureError,
     canonical_bytes,
@@ -234,3 +235,15 @@ def test_an_id_type_is_a_plain_string_at_run_time() -> None:
     """NewTypes cost nothing."""
     assert str is type(gen_id(AN_ESSAY))
     assert gen_id(AN_ESSAY) == EssayId(gen_id(AN_ESSAY))
+
+
+@pytest.mark.parametrize("stage", ["draft", A_DRAFT, Signature, int, None])
+def test_what_is_no_stage_is_refused_where_a_class_is_asked_for(stage: Any) -> None:
+    """A name, a signature, the base itself: told as such, in grids and in columns."""
+    with pytest.raises(SignatureError, match="is no stage's class; pass the class"):
+        Grid(stage, combo_id=["c"])
+    arrow = pytest.importorskip("genid.arrow")
+    pa = pytest.importorskip("pyarrow")
+    for call in (arrow.gen_ids, arrow.bad_rows, arrow.add_gen_id):
+        with pytest.raises(SignatureError, match="is no stage's class; pass the class"):
+            call(pa.table({"combo_id": ["c"]}), stage)

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from blake3 import blake3
@@ -46,8 +46,9 @@ def cases(size: Size) -> Iterator[Case | Figure]:
 
 def _ratios(folder: Path, size: Size) -> Iterator[Case]:
     ours = Store(make_root(folder / "ours", GENERATIONS[size]))
-    bare = Bare(make_root(folder / "bare", GENERATIONS[size]).gens)
-    count = ours.plan.totals()["generations"]
+    steps = ours.plan.steps()
+    root = make_root(folder / "bare", GENERATIONS[size])
+    bare = Bare(root.gens, [f"{step.stage}/{step.old}" for step in steps])
 
     def reset() -> None:
         ours.reset()
@@ -64,7 +65,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         better="cost",
         goal=2.0,
         bound=3.5,
-        items=count,
+        items=len(steps),
         rounds=ROUNDS[size],
     )
     yield Case(
@@ -76,7 +77,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         better="cost",
         goal=2.0,
         bound=3.5,
-        items=count,
+        items=len(steps),
         rounds=ROUNDS[size],
     )
 
@@ -106,8 +107,9 @@ class Store:
 class Bare:
     """A store that is migrated by a loop that cares for nothing else."""
 
-    def __init__(self, gens: Path) -> None:
+    def __init__(self, gens: Path, moving: Sequence[str]) -> None:
         self.gens = gens
+        self.moving = [f"{gens}/{name}" for name in moving]
 
     def folders(self) -> Iterator[str]:
         """Yield the folder of every generation."""
@@ -117,8 +119,8 @@ class Bare:
             yield from paths
 
     def migrate(self) -> None:
-        """Parse and rewrite each generation's metadata, and rename its folder."""
-        for folder in self.folders():
+        """Parse and rewrite the metadata of each generation that moves, and rename its folder."""
+        for folder in self.moving:
             path = f"{folder}/metadata.json"
             with open(path, "rb") as file:
                 document = json.loads(file.read())
@@ -137,7 +139,7 @@ class Bare:
 
     def rename(self) -> None:
         """Rename the folders alone."""
-        for folder in self.folders():
+        for folder in self.moving:
             os.rename(folder, f"{folder}-x")
 
     def digest(self) -> None:

@@ -1,5 +1,6 @@
 """Every finding code: a store that has it, and one that has not; states are no findings."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from genid_dagster_adapter.store.audit_report import document
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.index_rows import Indexed
 from genid_dagster_adapter.store.layout import DataRoot
+from hardening_kit import command, need_linux_root
 from storekit import FAULTS, ODDITIES, Store, make_store
 
 
@@ -67,7 +69,11 @@ def _of_v1(store: Store) -> None:
 
 
 def _unreadable(store: Store) -> None:
-    path = _metadata(store)
+    _in_place_of(_metadata(store))
+
+
+def _in_place_of(path: Path) -> None:
+    """Put a folder where a file was: nobody can read it, the superuser neither."""
     path.unlink()
     path.mkdir()
 
@@ -133,6 +139,9 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     findings.CONTENT_DRIFT: _drift,
     findings.RECORD_MALFORMED: lambda store: (_content(store) / "raw_metadata.json").write_text(
         "["
+    ),
+    findings.MEMBERSHIP_UNREADABLE: lambda store: _in_place_of(
+        store.path / "cohorts/one/membership.csv"
     ),
     findings.MEMBERSHIP_MALFORMED: lambda store: _append(
         store.path / "cohorts/one/membership.csv", "summary,x\n"
@@ -282,6 +291,49 @@ def test_memberships_that_cannot_be_read(sound: Store, text: str) -> None:
     [finding] = _audit(sound.path).findings
     assert findings.MEMBERSHIP_MALFORMED == finding.code
     assert finding.where.startswith("cohorts/two/membership.csv:")
+
+
+@pytest.mark.parametrize("refused", ["cohorts/one/membership.csv", "gens/draft"])
+def test_a_right_to_read_that_is_missing_is_told_as_that(sound: Store, refused: str) -> None:
+    """With the remedy that helps, and without findings that only follow from it."""
+    need_linux_root()
+    (sound.path / refused).chmod(0)
+    done = command("store", "audit", "--json", "--data-root", sound.path, unprivileged=True)
+    document = json.loads(done.stdout)
+    [problem] = document.get("findings") or document["problems"]
+    assert refused == problem["where"]
+    assert os.strerror(errno.EACCES) in problem["message"]
+    assert "read" in problem["remedy"]
+    assert "write" not in problem["remedy"]
+
+
+@pytest.mark.parametrize("words", [["cohort", "list"], ["store", "adopt"]])
+def test_a_membership_that_cannot_be_read_is_told_everywhere(
+    sound: Store, words: list[str]
+) -> None:
+    """With the remedy, by what lists cohorts and by what adopts for them."""
+    need_linux_root()
+    (sound.path / "cohorts/one/membership.csv").chmod(0)
+    done = command(*words, "--data-root", sound.path, unprivileged=True)
+    assert (
+        "cohorts/one/membership.csv: cannot be read: Permission denied; make it readable"
+        in done.stdout + done.stderr
+    )
+    assert "Errno" not in done.stdout + done.stderr
+
+
+def test_what_no_cohort_names_is_not_judged_where_a_membership_cannot_be_read(
+    sound: Store,
+) -> None:
+    """It may be named there: neither generations nor keys are called nobody's."""
+    (sound.path / "cohorts/two").mkdir()
+    (sound.path / "cohorts/one/membership.csv").rename(sound.path / "cohorts/two/membership.csv")
+    (sound.path / "cohorts/one/membership.csv").mkdir()
+    lines = (sound.path / "cohorts/two/membership.csv").read_text().splitlines(keepends=True)
+    (sound.path / "cohorts/two/membership.csv").write_text("".join(lines[:-1]))
+    [finding] = _audit(sound.path, {"draft": ["nobody's"]}).findings
+    assert findings.MEMBERSHIP_UNREADABLE == finding.code
+    assert finding.message.endswith("not judged")
 
 
 # -- reports ---------------------------------------------------------------------------------------

@@ -113,16 +113,17 @@ def plan_adoption(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> A
 def _members(root: DataRoot, cohort_id: str | None) -> set[tuple[str, str]]:
     """Return the members of all cohorts, or of one.
 
-    AdapterError: a membership that is asked for is not there, or is not the two columns.
+    AdapterError: a membership that is asked for is not there, cannot be read, or is not the two
+    columns.
     """
     found = read_memberships(root)
     asked = root.relative(root.cohorts if cohort_id is None else root.cohort(cohort_id))
-    remedy = "build the cohort"
-    wrong = [(where, why) for where, why in found.malformed if where.startswith(f"{asked}/")]
-    if cohort_id is not None and cohort_id not in found.members and not wrong:
-        wrong = [(root.relative(root.membership(cohort_id)), "there is no membership")]
-    if wrong:
-        problems = [Problem(where=where, message=why, remedy=remedy) for where, why in wrong]
+    problems: list[Problem] = [one for one in found.problems if one.where.startswith(f"{asked}/")]
+    if cohort_id is not None and cohort_id not in found.members and not problems:
+        where = root.relative(root.membership(cohort_id))
+        missing = Problem(where=where, message="there is no membership", remedy="build the cohort")
+        problems = [missing]
+    if problems:
         raise AdapterError("the members cannot be told", problems)
     cohorts = found.members if cohort_id is None else [cohort_id]
     return {member for cohort in cohorts for member in found.members[cohort]}

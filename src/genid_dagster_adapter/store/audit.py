@@ -138,8 +138,9 @@ def _details(value: object) -> dict[str, Any]:
 def _membership(
     index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
 ) -> Iterator[Finding]:
-    for where, message in memberships.malformed:
-        yield Finding(code=findings.MEMBERSHIP_MALFORMED, where=where, message=message)
+    for flaw in memberships.problems:
+        message = f"{flaw.message}; what no cohort names was not judged"
+        yield Finding(code=flaw.code, where=flaw.where, message=message)
     stored = set(index.sql("SELECT stage, gen_id FROM generation"))
     named = memberships.cohorts_of()
     for stage, gen_id in sorted(named.keys() - stored):
@@ -151,6 +152,8 @@ def _membership(
             ids=((stage, gen_id),),
             details={"cohorts": cohorts},
         )
+    if memberships.problems:
+        return  # what seems to be nobody's may be named where it cannot be read
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(stored - named.keys()):
         if (stage, texts.get((stage, gen_id), "")) in held:
@@ -166,6 +169,8 @@ def _membership(
 def _partitions(
     memberships: Memberships, partitions: Mapping[str, Collection[str]]
 ) -> Iterator[Finding]:
+    if memberships.problems:
+        return
     named = {member for members in memberships.members.values() for member in members}
     for stage, keys in partitions.items():
         for key in sorted(keys):

@@ -41,6 +41,7 @@ STRAY_ENTRY: Final = "stray-entry"
 UNPARSED: Final = "unparsed"
 CONTENT_DRIFT: Final = "content-drift"
 RECORD_MALFORMED: Final = "record-malformed"
+MEMBERSHIP_UNREADABLE: Final = "membership-unreadable"
 MEMBERSHIP_MALFORMED: Final = "membership-malformed"
 MEMBER_WITHOUT_GENERATION: Final = "member-without-generation"
 GENERATION_WITHOUT_MEMBERSHIP: Final = "generation-without-membership"
@@ -147,6 +148,11 @@ _KINDS: Final = (
         RECORD_MALFORMED,
         "raw_metadata.json cannot be read, so what the generation was made from is unknown",
         "restore the file from a backup, or delete it if nothing needs it",
+    ),
+    FindingKind(
+        MEMBERSHIP_UNREADABLE,
+        "a cohort's membership.csv is there and cannot be read",
+        "make it readable for this user, and make sure that it is a file",
     ),
     FindingKind(
         MEMBERSHIP_MALFORMED,

@@ -29,16 +29,19 @@ _OTHERWISE: Final = "look at the disk, then run the command again: it goes on wh
 
 
 @contextlib.contextmanager
-def guarded(root: DataRoot) -> Iterator[None]:
+def guarded(root: DataRoot, *, reading: bool = False) -> Iterator[None]:
     """Turn what the system refuses inside the block (OSError) into one AdapterError with its path
-    and remedy."""
+    and remedy; `reading`: the block writes nothing."""
     try:
         yield
     except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, _OTHERWISE)
+        if reading and error.errno in (errno.EACCES, errno.EPERM):
+            remedy = "give this user the right to read it"
         problem = Problem(
             where=_place(root, error),
             message=error.strerror or type(error).__name__,
-            remedy=_REMEDIES.get(error.errno or 0, _OTHERWISE),
+            remedy=remedy,
         )
         raise AdapterError("the system refused a file operation", [problem]) from error
 

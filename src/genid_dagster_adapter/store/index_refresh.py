@@ -63,7 +63,7 @@ def refresh(
     full, or locked by another writer for longer than anyone should wait. AdapterError: the folders
     below gens/ cannot be read.
     """
-    with guarded(root):
+    with guarded(root, reading=True):
         changes = _compare(root, connection)
     strays = connection.execute("SELECT stage, name FROM stray ORDER BY rowid").fetchall()
     if changes or strays != changes.stray:

@@ -9,7 +9,9 @@ from typing import Final
 
 from attrs import frozen
 
+from genid_dagster_adapter.store import findings
 from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment, read_at_once
+from genid_dagster_adapter.store.metadata import Flaw, flaw
 
 _COLUMNS: Final = ["stage", "gen_id"]
 
@@ -18,11 +20,16 @@ _COLUMNS: Final = ["stage", "gen_id"]
 class Memberships:
     """The members of every cohort, in the order of the rows, and what is wrong with the files.
 
-    `malformed` holds (place, what is wrong there); rows that are wrong are no members.
+    Rows that are wrong are no members; a cohort whose file cannot be read is not in `members`.
     """
 
     members: dict[str, tuple[tuple[str, str], ...]]
-    malformed: tuple[tuple[str, str], ...]
+    problems: tuple[Flaw, ...]
+
+    @property
+    def malformed(self) -> tuple[tuple[str, str], ...]:
+        """The problems as (place, what is wrong there and what to do about it)."""
+        return tuple((one.where, f"{one.message}; {one.remedy}") for one in self.problems)
 
     def cohorts_of(self) -> dict[tuple[str, str], list[str]]:
         """Return the cohorts that name each (stage, id), in order of their ids."""
@@ -36,7 +43,7 @@ class Memberships:
 def read_memberships(root: DataRoot) -> Memberships:
     """Read cohorts/*/membership.csv, cohort ids in order; a cohort without one has no members."""
     members: dict[str, tuple[tuple[str, str], ...]] = {}
-    malformed: list[tuple[str, str]] = []
+    problems: list[Flaw] = []
     for cohort in _cohorts(root):
         path = root.membership(cohort)
         where = root.relative(path)
@@ -44,17 +51,25 @@ def read_memberships(root: DataRoot) -> Memberships:
             text = read_at_once(path).decode("utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            malformed.append((where, f"cannot be read: {error}"))
+        except OSError as error:
+            why = f"cannot be read: {error.strerror or type(error).__name__}"
+            problems.append(flaw(where, findings.MEMBERSHIP_UNREADABLE, message=why))
+            continue
+        except UnicodeDecodeError as error:
+            problems.append(_malformed(where, f"is no UTF-8: {error}"))
             continue
         rows: list[tuple[str, str]] = []
         for place, row in _rows(text):
             if isinstance(row, str):
-                malformed.append((f"{where}:{place}", row))
+                problems.append(_malformed(f"{where}:{place}", row))
             else:
                 rows.append(row)
         members[cohort] = tuple(rows)
-    return Memberships(members=members, malformed=tuple(malformed))
+    return Memberships(members=members, problems=tuple(problems))
+
+
+def _malformed(where: str, message: str) -> Flaw:
+    return flaw(where, findings.MEMBERSHIP_MALFORMED, message=message)
 
 
 def _cohorts(root: DataRoot) -> list[str]:

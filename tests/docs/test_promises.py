@@ -156,6 +156,66 @@ def test_what_the_system_refuses_is_told(
     assert "cohorts" == json.loads(out)["problems"][0]["where"]
 
 
+def test_what_the_hosts_module_raises_is_no_refusal_of_the_systems(tmp_path: Path) -> None:
+    """Libraries have OSErrors of their own, without a number: their text and place are kept."""
+    host = tmp_path / "revoked.py"
+    host.write_text("class Refused(IOError): pass\nraise Refused('401 the key is revoked')\n")
+    words = ["cohort", "run", "--data-root", str(tmp_path), "--generate", f"{host}:make"]
+    done = subprocess.run(
+        [sys.executable, "-m", "genid_dagster_adapter", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 1 == done.returncode
+    assert "Refused: 401 the key is revoked" in done.stderr
+    assert f'"{host}", line 2' in done.stderr
+    assert "the system" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"replicate": ' + "9" * 4301 + "}", "has a number of thousands of digits"),
+        ('{"combo_id": ' + "[" * 100_000, "is nested too deeply"),
+        ('{"combo_id": }', "is no JSON at column 14: Expecting value"),
+        ("[]", "cannot be read: the document is a list, not an object"),
+        (b'{"combo_id": "\xff"}', "has the byte 0xff, which is no UTF-8"),
+    ],
+    ids=["digits", "deep", "no-json", "list", "no-utf8"],
+)
+def test_a_line_that_cannot_be_read_is_a_problem_with_its_place(
+    line: str | bytes,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the one shape, and in words that are not Python's about itself."""
+    data = line.encode() if isinstance(line, str) else line
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n" + data)))
+    assert 1 == run(["derive", "draft", "--stdin", "--json"])
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert ["line", "error", "problems"] == list(document)
+    (problem,) = document["problems"]
+    assert ("line 2", message) == (problem["where"], problem["message"])
+    assert problem["remedy"]
+    assert "sys." not in out + err
+
+
+def test_no_depth_of_nesting_ends_derive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that can just be read, and no more be shown: each line has its answer."""
+    depths = range(900, 1000)
+    lines = [f'{{"combo_id": {"[" * depth}{"]" * depth}}}' for depth in depths]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
+    assert 1 == run(["derive", "draft", "--stdin", "--json"])
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert list(range(1, len(depths) + 1)) == [answer["line"] for answer in answers]
+    assert all(answer["problems"] for answer in answers)
+
+
 def test_an_interruption_is_130(tmp_path: Path) -> None:
     """Ctrl-C ends a command with one line and the shells' own status."""
     command = [

@@ -8,7 +8,7 @@ there is none, and the list is empty where `error` says it all. Loaded only when
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import click
 
@@ -33,7 +33,7 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         words = "this command is part of an extra: pip install 'genid[dagster]'"
         _tell(words)
         status, document = USAGE, _document(words)
-    elif isinstance(error, AdapterError | GenIdError | OSError):
+    elif isinstance(error, AdapterError | GenIdError) or _is_systems(error):
         known = _of_system(error) if isinstance(error, OSError) else error
         _tell(str(known))
         status, document = REFUSED, error_record(known)
@@ -44,16 +44,12 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
     return status
 
 
-def error_record(error: AdapterError | GenIdError | ValueError | RecursionError) -> dict[str, Any]:
+def error_record(error: AdapterError | GenIdError) -> dict[str, Any]:
     """Return an error as JSON values, in the one shape."""
     if isinstance(error, AdapterError):
         return _document(error.summary, problem_records(error.problems))
-    if isinstance(error, GenIdError):
-        problems = [
-            _problem(one.place, one.reason, one.remedy, one.value) for one in error.problems
-        ]
-        return _document(str(error), problems)
-    return _document(str(error))
+    problems = [_problem(one.place, one.reason, one.remedy, one.value) for one in error.problems]
+    return _document(str(error), problems)
 
 
 def problem_records(problems: Iterable[Problem]) -> list[dict[str, str]]:
@@ -78,11 +74,17 @@ def _misuse(error: click.ClickException) -> dict[str, Any]:
     return _document(error.format_message())
 
 
+def _is_systems(error: Exception) -> TypeGuard[OSError]:
+    """Say whether the system refused something. A library's error about its own matters can be an
+    OSError too (those of `requests` are); the system's have a number."""
+    return isinstance(error, OSError) and isinstance(error.errno, int)
+
+
 def _of_system(error: OSError) -> AdapterError:
     """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
     problem = Problem(
         where=str(error.filename or "the system"),
-        message=error.strerror or type(error).__name__,
+        message=error.strerror or str(error) or type(error).__name__,
         remedy="put this right and run the command again",
     )
     return AdapterError("the system refused a file operation", [problem])

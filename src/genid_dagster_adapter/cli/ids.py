@@ -6,6 +6,7 @@ there is a store to look into.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -125,21 +126,14 @@ def _steps(steps: Any) -> dict[str, str]:
 def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     """Derive an id for each JSON object on standard input, in order; a line that is refused gives
     an empty line (or an object with `error`), so that output and input stay side by side."""
-    from genid_dagster_adapter.store.metadata import load_object
-
     refused = 0
     for number, line in enumerate(sys.stdin.buffer, start=1):
         if not line.strip():
             continue
-        try:
-            fields = load_object(line)
-            if fields.get("stage") == stage:
-                del fields["stage"]
-            derived = _derived(stage, scheme, fields)
-        except (AdapterError, GenIdError, ValueError, RecursionError) as error:
+        derived, words = _derive_line(stage, scheme, number, line)
+        if words is not None:
             refused += 1
-            derived = {"line": number, **error_record(error)}
-            click.echo(f"genid: line {number}: {error}", err=True)
+            click.echo(f"genid: line {number}: {words}", err=True)
         if as_json:
             click.echo(json_text(derived))
         else:
@@ -147,6 +141,42 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     if refused:
         click.echo(f"genid: {refused} lines were refused", err=True)
     return 1 if refused else 0
+
+
+def _derive_line(
+    stage: str, scheme: str, number: int, line: bytes
+) -> tuple[dict[str, Any], str | None]:
+    """Return what a line comes to as JSON values, and in words why it is refused, if it is."""
+    from genid_dagster_adapter.store.metadata import load_object
+
+    try:
+        try:
+            fields = load_object(line)
+            if fields.get("stage") == stage:
+                del fields["stage"]
+            return _derived(stage, scheme, fields), None
+        except (AdapterError, GenIdError) as error:
+            return {"line": number, **error_record(error)}, str(error)
+    except (ValueError, RecursionError) as error:
+        unread = _unread(number, error)
+        return {"line": number, **error_record(unread)}, str(unread)
+
+
+def _unread(number: int, error: ValueError | RecursionError) -> AdapterError:
+    """Return why a line is no JSON object that could be read, in words of ours."""
+    if isinstance(error, RecursionError):
+        message = "is nested too deeply"
+    elif isinstance(error, UnicodeDecodeError):
+        message = f"has the byte 0x{error.object[error.start]:02x}, which is no UTF-8"
+    elif isinstance(error, json.JSONDecodeError):
+        message = f"is no JSON at column {error.colno}: {error.msg}"
+    elif str(error).startswith("Exceeds the limit"):  # Python's protection against long numbers
+        message = "has a number of thousands of digits"
+    else:
+        message = f"cannot be read: {error}"
+    remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
+    problem = Problem(where=f"line {number}", message=message, remedy=remedy)
+    return AdapterError("the line is no JSON object of a signature's fields", [problem])
 
 
 @click.command()

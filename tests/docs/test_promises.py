@@ -141,6 +141,17 @@ def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "cohorts").exists()
 
 
+@pytest.mark.parametrize("words", [["store", "audit", "--html"], ["rollout", "report", "--out"]])
+def test_a_page_goes_into_a_folder_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """A mistyped path makes no folders; what was asked for is not begun."""
+    assert 2 == run([*words, "nowhere/below/page.html"])
+    assert "the folder nowhere/below is not there; make it" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "data" / ".genid").exists()
+
+
 def test_what_the_system_refuses_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,18 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return text
 
 
+def in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
+    """Return the page that an option names, before anything is done for it. UsageError: its folder
+    is not there."""
+    import os
+
+    if page is not None and not os.path.exists(page.parent):
+        raise click.BadParameter(
+            f"the folder {page.parent} is not there; make it, or name another", context, option
+        )
+    return page
+
+
 def write_page(page: Path, text: str, *, option: str) -> None:
     """Write the page that an option names. UsageError: it cannot be written."""
     from genid_dagster_adapter.store.layout import write_atomic

@@ -14,6 +14,7 @@ import click
 from genid_dagster_adapter.cli._cohort_options import partition_option
 from genid_dagster_adapter.cli._output import (
     data_root_option,
+    in_a_folder,
     json_option,
     print_json,
     progress_bar,
@@ -38,6 +39,7 @@ def rollout() -> None:
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
 @json_option

@@ -17,6 +17,7 @@ from genid_dagster_adapter.cli._cohort_options import complete_cohort, partition
 from genid_dagster_adapter.cli._instance import partition_keys
 from genid_dagster_adapter.cli._output import (
     data_root_option,
+    in_a_folder,
     json_option,
     print_json,
     print_rest,
@@ -173,6 +174,7 @@ def _print_planned(planned: Mapping[str, list[dict[str, Any]]]) -> None:
     "--html",
     "html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=in_a_folder,
     help="Write the audit to this file as one self-contained page.",
 )
 @partition_option

@@ -62,7 +62,7 @@ def build_definitions(
     AdapterError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.
     """
-    _check_arguments(key_prefix, partition_prefix, concurrency, automation)
+    _check_arguments(generate, key_prefix, partition_prefix, concurrency, automation)
     partition_prefix = partition_prefix or ""
     root = _data_root(data_root, environ)
     state = Rollout.from_env(environ) if rollout is None else rollout
@@ -150,9 +150,19 @@ def _name(key_prefix: Sequence[str], name: str) -> str:
 
 
 def _check_arguments(
-    key_prefix: Sequence[str], partition_prefix: str | None, concurrency: int, automation: str
+    generate: object,
+    key_prefix: Sequence[str],
+    partition_prefix: str | None,
+    concurrency: int,
+    automation: str,
 ) -> None:
     problems = []
+    if generate is not None and not callable(generate):
+        message = "cannot be called"
+        remedy = (
+            "give the callable itself; genid_dagster_adapter.generators.load_generator finds it"
+        )
+        problems.append(Problem(where="generate", value=generate, message=message, remedy=remedy))
     if isinstance(key_prefix, str):
         message, remedy = "is one text", f"give its parts: [{key_prefix!r}]"
         problems.append(Problem(where="key_prefix", message=message, remedy=remedy))

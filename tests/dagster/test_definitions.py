@@ -71,18 +71,19 @@ def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
 
 
 def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
-    """All at once: partition sets that two data roots would share, a text for a list of parts, no
-    call at a time, a state that no sensor has."""
+    """All at once: the name of a callable for the callable, partition sets that two data roots
+    would share, a text for a list of parts, no call at a time, a state that no sensor has."""
     with pytest.raises(AdapterError) as caught:
         build_definitions(
             data_root=tmp_path,
+            generate="host.py:offline",  # type: ignore[arg-type]
             rollout=Rollout.OFF,
             key_prefix="one",
             concurrency=0,
             automation="runing",  # type: ignore[arg-type]
         )
     places = [problem.where for problem in caught.value.problems]
-    assert places == ["key_prefix", "partition_prefix", "concurrency", "automation"]
+    assert places == ["generate", "key_prefix", "partition_prefix", "concurrency", "automation"]
     bare = build_definitions(
         data_root=tmp_path, rollout=Rollout.OFF, key_prefix=["my-texts"], partition_prefix=""
     )

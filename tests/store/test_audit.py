@@ -322,6 +322,19 @@ def test_a_membership_that_cannot_be_read_is_told_everywhere(
     assert "Errno" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("words", [["explain"], ["store", "resolve"]])
+def test_content_that_cannot_be_looked_at_is_unknown(sound: Store, words: list[str]) -> None:
+    """Neither there nor missing, for people and for machines."""
+    need_linux_root()
+    folder = sound.path / sound.generations[0].folder
+    folder.chmod(0)
+    line = [*words, folder.name, "--data-root", sound.path]
+    done = command(*line, unprivileged=True)
+    assert "unknown" in done.stdout
+    machine = command(*line, "--json", unprivileged=True)
+    assert '"has_content": null' in machine.stdout
+
+
 def test_what_no_cohort_names_is_not_judged_where_a_membership_cannot_be_read(
     sound: Store,
 ) -> None:

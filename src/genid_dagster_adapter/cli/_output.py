@@ -25,6 +25,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: Called as (done, total) by every long operation of the library.
 Progress = Callable[[int, int], None]
 
+#: How people read whether there is content.
+CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
+
 _PATIENCE: Final = 1.0  # seconds before progress is shown
 _UNCUT: Final = 10_000  # columns: no cell is folded
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from genid import Difference, Explanation, ParsedId
-from genid_dagster_adapter.cli._output import print_rest, print_table
+from genid_dagster_adapter.cli._output import CONTENT, print_rest, print_table
 from genid_dagster_adapter.store.explaining import Level, StoreDifference, StoreExplanation
 from genid_dagster_adapter.store.index_rows import Indexed
 
@@ -69,7 +69,7 @@ def generation_record(one: Indexed) -> dict[str, Any]:
         "mode": one.mode,
         "previous": list(one.previous_gen_ids),
         "expected": dict(one.expected),
-        "has_content": one.has_content,
+        "has_content": one.known_content,
         "lenient": list(one.lenient),
         "problems": [{"code": flaw.code, "problem": str(flaw)} for flaw in one.problems],
     }
@@ -104,7 +104,7 @@ def _short(one: Indexed) -> dict[str, Any]:
         "gen_id": one.gen_id,
         "family": one.family,
         "v1": one.expected["v1"],
-        "has_content": one.has_content,
+        "has_content": one.known_content,
     }
 
 
@@ -115,7 +115,7 @@ def print_explanation(record: dict[str, Any]) -> None:
         ("id", record["gen_id"]),
         ("family", f"{record['family']} (recomputes from its metadata: {recomputes})"),
         *((name, record[name]) for name in (*_FIELDS, "origin_cohort_id", "mode")),
-        ("content", "yes" if record["has_content"] else "no"),
+        ("content", CONTENT[record["has_content"]]),
         *((f"{name} id", value or "none") for name, value in record["expected"].items()),
     ]
     rows += [("id before", older) for older in record["previous"]]

@@ -16,6 +16,7 @@ from genid_dagster_adapter.cli import LazyGroup
 from genid_dagster_adapter.cli._cohort_options import complete_cohort, partition_option
 from genid_dagster_adapter.cli._instance import partition_keys
 from genid_dagster_adapter.cli._output import (
+    CONTENT,
     data_root_option,
     in_a_folder,
     json_option,
@@ -109,7 +110,7 @@ def _record(generation: Any) -> dict[str, Any]:
         "origin_cohort_id": generation.origin_cohort_id,
         "expected": dict(generation.expected),
         "previous": list(generation.previous_gen_ids),
-        "has_content": generation.has_content,
+        "has_content": generation.known_content,
     }
 
 
@@ -123,7 +124,7 @@ def _print_matches(found: list[tuple[str, tuple[Match, ...]]]) -> None:
             one.family,
             one.expected["v1"],
             one.origin_cohort_id,
-            "yes" if one.has_content else "no",
+            CONTENT[one.known_content],
         )
         for text, matches in found
         for match in matches

@@ -40,7 +40,7 @@ class Content:
         rows = index.sql("SELECT stage, gen_id, template_id FROM generation ORDER BY rowid")
         for done, (stage, gen_id, template_id) in enumerate(rows, start=1):
             folder = f"{index.root.gens}/{stage}/{gen_id}"
-            content, _ = content_of(folder)
+            content, *_ = content_of(folder)
             made[stage] += content == "parsed"
             if content == "raw":
                 where = f"gens/{stage}/{gen_id}/{RAW}"

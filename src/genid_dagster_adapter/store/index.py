@@ -186,15 +186,18 @@ class StoreIndex:
         return indexed_of(row, *content_of(f"{self._gens}/{row[0]}/{row[1]}"))
 
 
-def content_of(folder: str) -> tuple[Content | None, int | None]:
-    """Return what content a generation's folder holds and when it last changed (ns)."""
+def content_of(folder: str) -> tuple[Content | None, int | None, bool]:
+    """Return what content a generation's folder holds, when it last changed (ns), and whether that
+    could be looked at."""
     states: tuple[tuple[str, Content], ...] = ((PARSED, "parsed"), (RAW, "raw"))
     for name, content in states:
         try:
-            return content, os.stat(f"{folder}/{name}").st_mtime_ns
-        except OSError:
+            return content, os.stat(f"{folder}/{name}").st_mtime_ns, True
+        except (FileNotFoundError, NotADirectoryError):
             continue
-    return None, None
+        except OSError:
+            return None, None, False
+    return None, None, True
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -48,7 +48,8 @@ class Indexed(Generation):
     `expected` gives, for each scheme, the id of the same task in a fresh deterministic cohort, None
     where none can be derived. `raw` is empty: the index does not keep whole documents. `problems`
     are those of the metadata and those of the id. `content_ns` is when the content file last
-    changed, in nanoseconds since 1970, at the moment the record was made.
+    changed, in nanoseconds since 1970, at the moment the record was made. `looked` is False where
+    the system did not let us look, so that no `content` says nothing.
     """
 
     family: StoreFamily
@@ -56,11 +57,17 @@ class Indexed(Generation):
     expected: Mapping[SchemeName, str | None]
     content: Content | None = None
     content_ns: int | None = None
+    looked: bool = True
 
     @property
     def has_content(self) -> bool:
-        """Whether there is a parsed text."""
+        """Whether there is a parsed text that can be seen."""
         return self.content == "parsed"
+
+    @property
+    def known_content(self) -> bool | None:
+        """Whether there is a parsed text; None: that is not known."""
+        return self.has_content if self.looked else None
 
 
 def row_of(
@@ -109,7 +116,9 @@ def verdict_of(row: tuple[Any, ...]) -> Verdict:
     )
 
 
-def indexed_of(row: tuple[Any, ...], content: Content | None, content_ns: int | None) -> Indexed:
+def indexed_of(
+    row: tuple[Any, ...], content: Content | None, content_ns: int | None, looked: bool
+) -> Indexed:
     """Return the whole record of a row, with the state of the content that was found on disk."""
     family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
     fields = _fields_of(row)
@@ -121,6 +130,7 @@ def indexed_of(row: tuple[Any, ...], content: Content | None, content_ns: int | 
         expected=MappingProxyType({"v1": v1, "phase-1": phase_1}),
         content=content,
         content_ns=content_ns,
+        looked=looked,
     )
 
 

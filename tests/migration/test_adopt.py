@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import json
 import os
-from contextlib import suppress
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genid_dagster_adapter.errors import AdapterError
+from genid_dagster_adapter.generation import Maker, Request
+from genid_dagster_adapter.generation.claims import claim
+from genid_dagster_adapter.store import adopt as adopting
 from genid_dagster_adapter.store import adoption_plan
 from genid_dagster_adapter.store.adopt import adopt, undo
+from genid_dagster_adapter.store.adoption_state import close, unfinished
 from genid_dagster_adapter.store.audit import audit
 from genid_dagster_adapter.store.audit_finding import Finding
 from genid_dagster_adapter.store.index import StoreIndex
 from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import root_lock
-from genid_dagster_adapter.store.migration import files, run
+from genid_dagster_adapter.store.lock import BUILD, blocked, root_lock
+from genid_dagster_adapter.store.migration import files, own, run
 from migrationkit import Builder, differences, killed_at, tree
 from storekit import make_store, v1_id
 
@@ -199,13 +206,15 @@ def test_content_that_changed_since_is_not_taken_back(made: Builder) -> None:
 
 
 def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
-    """At every change to the disk: the next one finishes it, or undo removes every trace."""
+    """At every change to the disk: the next one finishes it, or undo removes every trace; and
+    until then nobody else touches the store."""
     for finish in (True, False):
-        point, tripped = 0, True
+        point, tripped, halves = 0, True, 0
         while tripped:
             point += 1
             made = Builder(tmp_path / f"{finish}-{point}")
             made.draft("old", "one")
+            (made.root / "gens/draft/old/raw.txt").write_text("the answer")
             member = made.draft(v1_id("draft", DRAFT), "two", content=False)
             root = _memberships(made)
             root.own.mkdir()
@@ -213,17 +222,166 @@ def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
             with killed_at(point) as switch:
                 adopt(root)
             tripped = switch.tripped
+            folder = root.generation("draft", member)
+            if any(unfinished(root)) and blocked(root):
+                _check_closed(root, member)
+                halves += (folder / "raw.txt").exists() and not (folder / "parsed.txt").exists()
             if finish:
                 adopt(root)
-                assert (root.generation("draft", member) / "parsed.txt").is_file()
-                assert (
-                    "adopted_from"
-                    in (root.generation("draft", member) / "metadata.json").read_text()
-                )
+                assert (folder / "parsed.txt").is_file()
+                assert "adopted_from" in (folder / "metadata.json").read_text()
             else:
-                with suppress(AdapterError):  # it had not begun
+                with contextlib.suppress(AdapterError):  # it had not begun
                     undo(root)
                 assert [] == differences(before, tree(root.path)), point
+            _check_open(root)
+        assert halves
+
+
+def test_a_killed_undoing_is_finished_by_the_next(tmp_path: Path) -> None:
+    """At every change to the disk; adopting and all else is refused while it is half done, and the
+    adoption before stays."""
+    point, tripped, halves = 0, True, 0
+    while tripped:
+        point += 1
+        made = Builder(tmp_path / str(point))
+        made.draft("first", "one", combo_id="combo-b")
+        made.draft(v1_id("draft", {**DRAFT, "combo_id": "combo-b"}), "two", content=False,
+                   combo_id="combo-b")  # fmt: skip
+        root = _memberships(made)
+        adopt(root)
+        made.draft("old", "one")
+        (made.root / "gens/draft/old/raw.txt").write_text("the answer")
+        draft = made.draft(v1_id("draft", DRAFT), "three", content=False)
+        shutil.rmtree(root.cohorts)
+        _memberships(made)
+        before = tree(root.path)
+        adopt(root)
+        with killed_at(point) as switch:
+            undo(root)
+        tripped = switch.tripped
+        if any(unfinished(root)) and blocked(root):
+            with pytest.raises(AdapterError, match=r"--undo. finishes it"):
+                adopt(root)
+            _check_closed(root, draft)
+            halves += 1
+            there = set(os.listdir(root.generation("draft", draft)))
+            assert "parsed.txt" in there or {"metadata.json"} == there, "half an answer"
+        if any(unfinished(root)) or [] != differences(before, tree(root.path)):
+            undo(root)
+        assert [] == differences(before, tree(root.path)), point
+        adopt(root)
+        _check_open(root)
+    assert halves
+
+
+def _check_closed(root: DataRoot, member: str) -> None:
+    """Whatever would pay for a member with half of its files, or take its number, is refused."""
+    with pytest.raises(AdapterError, match="adopt"), root_lock(root, BUILD):
+        pass
+    for operation in (run.plan, run.migrate):
+        with pytest.raises(AdapterError, match="genid store adopt"):
+            operation(root)
+    maker = Maker(root=root, generator=_unpaid, pay_again=True)
+    outcome = maker.make("draft", member)
+    complete = (root.generation("draft", member) / "parsed.txt").exists()
+    assert ("reused" if complete else "stopped") == outcome.kind
+    assert complete or "genid store adopt" in outcome.reason
+
+
+def _check_open(root: DataRoot) -> None:
+    with root_lock(root, BUILD):
+        assert blocked(root) is None
+
+
+def _unpaid(request: Request) -> str:
+    pytest.fail(f"{request.gen_id} was paid for")
+
+
+def test_an_unfinished_adoption_keeps_a_migration_out_without_a_readable_block(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal tells of it too; the refusal names the way on, which is open then."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "take_place", _full_disk)
+        with pytest.raises(AdapterError, match="No space"):
+            adopt(root)
+    for damaged in ("{", None):
+        path = root.own / "blocked.json"
+        path.unlink() if damaged is None else path.write_text(damaged)
+        for operation in (run.plan, run.migrate, run.finalize, run.rollback):
+            with pytest.raises(AdapterError, match="genid store adopt"):
+                operation(root)
+        _check_closed(root, member)
+    adopt(root)
+    assert (root.generation("draft", member) / "parsed.txt").is_file()
+    _check_open(root)
+
+
+def test_nothing_is_adopted_for_what_is_begun_meanwhile(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that takes a member while the adoption is planned makes it; nobody begins later."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    plan = adoption_plan.plan_adoption
+    with contextlib.ExitStack() as running:
+
+        def planned(*args: Any) -> adoption_plan.Adoption:
+            found = plan(*args)
+            if blocked(root) is None:
+                running.enter_context(claim(root, "draft", member, threading.Event()))
+            return found
+
+        monkeypatch.setattr(adopting, "plan_adoption", planned)
+        assert () == adopt(root).taken
+    assert ["metadata.json"] == os.listdir(root.generation("draft", member))
+    _check_open(root)
+
+
+def test_taking_back_waits_for_what_is_being_made(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An essay that a run is paying for keeps the adopted draft that it is made from."""
+    _chain(made, "old", "one", content=True)
+    draft, _, _ = _members(made, "two")
+    since = made.essay("since", draft, "two", template_id="another", content=False)
+    root = _memberships(made)
+    adopt(root)
+    with claim(root, "essay", since, threading.Event()):
+        impatient = functools.partial(own.wait_for_makers, limit=0.0)
+        before = tree(root.path)
+        with monkeypatch.context() as patch:
+            patch.setattr(own, "wait_for_makers", impatient)
+            with pytest.raises(AdapterError, match="being made"):
+                undo(root)
+        assert [] == differences(before, tree(root.path))
+    _check_open(root)
+
+    def answered(root: DataRoot) -> None:
+        assert blocked(root) is not None, "another one could begin"
+        (root.generation("essay", since) / "parsed.txt").write_text("made from the draft")
+
+    monkeypatch.setattr(own, "wait_for_makers", answered)
+    undo(root)
+    assert (root.generation("draft", draft) / "parsed.txt").is_file()
+    _check_open(root)
+
+
+def test_taking_back_what_gave_nothing_leaves_the_adoption_before(made: Builder) -> None:
+    """An adoption that was killed before it began is not the one before it."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    adopt(root)
+    close(root, "begin")
+    assert [] == undo(root)
+    _check_open(root)
+    assert [f"draft/{member}"] == undo(root)
 
 
 def _findings(root: DataRoot) -> dict[str, list[Finding]]:

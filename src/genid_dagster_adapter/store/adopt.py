@@ -4,7 +4,8 @@ The cautious way to reuse what is paid for: no generation is renamed, made or de
 hard-linked (copied where the file system cannot link) and the member's metadata says whose it is,
 under `adopted_from`. A child is adopted only where its parent's text is the one that the content
 was made from. Everything is written down first, in `.genid/adoptions/`, so that an adoption that
-was interrupted is finished by the next one, and the last one can be taken back.
+was interrupted is finished by the next one, and the last one can be taken back. Until it is
+finished the store is closed to others: a member that has half of its files would be paid for.
 """
 
 from __future__ import annotations
@@ -13,26 +14,33 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.adoption_plan import Adoption, Taken, plan_adoption
+from genid_dagster_adapter.store.adoption_state import (
+    BLOCKS,
+    JOURNAL,
+    close,
+    folders,
+    last_event,
+    locked,
+    refused,
+    unfinished,
+)
 from genid_dagster_adapter.store.expected import PARENT_STAGE
 from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot
-from genid_dagster_adapter.store.lock import root_lock
+from genid_dagster_adapter.store.layout import METADATA, PARSED, STAGES, DataRoot
+from genid_dagster_adapter.store.lock import blocked, unblock
 from genid_dagster_adapter.store.metadata import ADOPTED_FROM
 from genid_dagster_adapter.store.migration import files, own
-from genid_dagster_adapter.store.migration.journal import Journal, read_records
+from genid_dagster_adapter.store.migration.journal import Journal
 from genid_dagster_adapter.store.migration.references import dump_json
 from genid_dagster_adapter.store.migration.tree import read_bytes
 
 Progress = Callable[[int, int], None]
-ADOPTION: Final = "adoption"
-_JOURNAL: Final = "journal.jsonl"
 
 
 def adopt(
@@ -44,26 +52,31 @@ def adopt(
 ) -> Adoption:
     """Give the members of deterministic cohorts, or of one, the content that their task has.
 
-    With `dry_run` nothing is written. `progress` is called as (members done, members).
+    With `dry_run` nothing is written. `progress` is called as (members done, members). While
+    there is something to adopt no generation is begun by others; one that is being made is left.
 
     Raises:
         AdapterError: the cohort has no readable membership; the data root is in use or cannot be
-            written (an adoption that stopped half-way is finished by the next one); or a symbolic
-            link leads a member out of the data root (nothing is written then).
+            written (an adoption that stopped half-way is finished by the next one); taking one back
+            is not finished; or a symbolic link leads a member out of the data root (nothing is
+            written then).
     """
     advance = progress or (lambda done, total: None)
     if dry_run:
         with guarded(root), StoreIndex.fresh(root, persist=False) as index:
             return plan_adoption(root, index, cohort_id)
-    with guarded(root), _locked(root):
+    with guarded(root), locked(root):
         _finish_interrupted(root)
         with StoreIndex.fresh(root) as index:
             planned = plan_adoption(root, index, cohort_id)
+            if planned.taken:
+                close(root, "begin")
+                planned = plan_adoption(root, index, cohort_id)  # some may be being made by now
         if not planned.taken:
             return planned
         check_inside(root, *(root.generation(one.stage, one.gen_id) for one in planned.taken))
         folder = _next_folder(root)
-        with Journal(folder / _JOURNAL) as journal:
+        with Journal(folder / JOURNAL) as journal:
             journal.append("begin", members=[_described(root, one) for one in planned.taken])
             _carry_out(root, folder, journal, advance)
         return Adoption(adoption_id=folder.name, taken=planned.taken, skipped=planned.skipped)
@@ -73,36 +86,26 @@ def undo(root: DataRoot) -> list[str]:
     """Take the last adoption back; return the members, as `stage/id`, that lost their content.
 
     What was changed since stays as it is, and so does the text of a member from which something was
-    made since: without it nobody could tell what that was made from. AdapterError: there is none
-    to take back, or the data root is in use.
+    made since: without it nobody could tell what that was made from. Generations that are being
+    made are waited for, and none is begun. [] where an adoption stopped before it gave anything.
+
+    AdapterError: there is none to take back, the data root is in use, or generations were being
+    made for too long (nothing is changed then).
     """
-    with guarded(root), _locked(root):
-        for folder in reversed(_folders(root)):
-            records, _ = read_records(folder / _JOURNAL)
-            events = [record["event"] for record in records]
-            if "begin" in events and "undone" not in events:
+    with guarded(root), locked(root):
+        if blocked(root) == BLOCKS["begin"] and not any(unfinished(root)):
+            return []  # the one before was not asked for
+        for folder in reversed(folders(root)):
+            if last_event(folder) not in (None, "undone"):
                 return _take_back(root, folder)
     remedy = "`genid store adopt` has to come first"
     problem = Problem(where=".genid/adoptions", message="there is none", remedy=remedy)
     raise AdapterError("there is no adoption to take back", [problem])
 
 
-@contextmanager
-def _locked(root: DataRoot) -> Iterator[None]:
-    check_inside(root, root.own / "adoptions")
-    own.make_own(root)
-    with root_lock(root, ADOPTION):
-        yield
-
-
 # -- doing ----------------------------------------------------------------------------------------
-def _folders(root: DataRoot) -> list[Path]:
-    folder = root.own / "adoptions"
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
 def _next_folder(root: DataRoot) -> Path:
-    numbers = [int(path.name) for path in _folders(root) if path.name.isdecimal()]
+    numbers = [int(path.name) for path in folders(root) if path.name.isdecimal()]
     folder = root.own / "adoptions" / f"{max(numbers, default=0) + 1:05d}"
     (folder / "originals").mkdir(parents=True)
     return folder
@@ -123,10 +126,12 @@ def _described(root: DataRoot, one: Taken) -> dict[str, Any]:
 
 
 def _finish_interrupted(root: DataRoot) -> None:
-    for folder in _folders(root):
-        with Journal(folder / _JOURNAL) as journal:
-            if journal.has("begin") and not (journal.has("done") or journal.has("undone")):
-                _carry_out(root, folder, journal, lambda done, total: None)
+    for folder, event in list(unfinished(root)):
+        if event == "undo":
+            raise refused(root, folder, event)
+        close(root, event)
+        with Journal(folder / JOURNAL) as journal:
+            _carry_out(root, folder, journal, lambda done, total: None)
 
 
 def _carry_out(root: DataRoot, folder: Path, journal: Journal, progress: Progress) -> None:
@@ -135,8 +140,14 @@ def _carry_out(root: DataRoot, folder: Path, journal: Journal, progress: Progres
     for number, member in enumerate(members):
         _carry_out_one(root, folder, number, member)
         progress(number + 1, len(members))
+    _finish(root, journal, "done")
+
+
+def _finish(root: DataRoot, journal: Journal, event: str) -> None:
+    """Record the end. The block goes first: one that stayed would ask to finish what is over."""
     files.sync_filesystem(str(root.gens))
-    journal.append("done")
+    unblock(root)
+    journal.append(event)
 
 
 def _carry_out_one(root: DataRoot, folder: Path, number: int, member: dict[str, Any]) -> None:
@@ -148,7 +159,7 @@ def _carry_out_one(root: DataRoot, folder: Path, number: int, member: dict[str, 
     files.keep(path, kept)
     files.write_new(path, _adopted(kept, member["from"]), kept, os.stat(kept))
     files.take_place(path)
-    for name in member["files"]:
+    for name in _parsed_last(member):
         files.keep(f"{source}/{name}", f"{target}/{name}")
 
 
@@ -159,7 +170,10 @@ def _adopted(kept: str, source: str) -> bytes:
 # -- taking back ----------------------------------------------------------------------------------
 def _take_back(root: DataRoot, folder: Path) -> list[str]:
     taken: list[str] = []
-    with Journal(folder / _JOURNAL) as journal:
+    close(root, "undo")
+    own.wait_for_makers(root)  # what they make now may be made from an adopted text
+    with Journal(folder / JOURNAL) as journal:
+        journal.append("undo")
         members = journal.records[0]["members"]
         used = _used(root, members)
         for number, member in reversed(list(enumerate(members))):
@@ -173,7 +187,7 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
             if _is_unchanged(f"{target}/{METADATA}", kept, member["from"]):
                 files.put_back(kept, f"{target}/{METADATA}")
                 os.utime(target, ns=(os.stat(target).st_atime_ns, member["mtime_ns"]))
-        journal.append("undone")
+        _finish(root, journal, "undone")
     shutil.rmtree(folder / "originals", ignore_errors=True)
     return taken[::-1]
 
@@ -210,8 +224,9 @@ def _is_replaced(root: DataRoot, member: dict[str, Any]) -> bool:
 
 
 def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:
-    """Yield the files of a member that are the adopted ones, `parsed.txt` first."""
-    for name, (inode, size, mtime_ns) in reversed(list(member["files"].items())):
+    """Yield the files of a member that are the adopted ones, `parsed.txt` last."""
+    for name in _parsed_last(member):
+        inode, size, mtime_ns = member["files"][name]
         path = f"{target}/{name}"
         if not os.path.lexists(path):
             continue
@@ -220,8 +235,14 @@ def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:
             yield path
 
 
+def _parsed_last(member: dict[str, Any]) -> list[str]:
+    """Return the names of the adopted files. With `parsed.txt` there is content: it comes when the
+    others are there, and goes when they are gone, so that no half looks like an answer to parse."""
+    return sorted(member["files"], key=lambda name: (name == PARSED, name))
+
+
 def _is_unchanged(path: str, kept: str, source: str) -> bool:
-    """Say whether a member's metadata is as the adoption left it, or not written yet."""
+    """Say whether a member's metadata is as the adoption left it, not written yet or put back."""
     if not os.path.lexists(kept) or not os.path.lexists(path):
-        return os.path.lexists(kept)
+        return True
     return os.path.samefile(path, kept) or read_bytes(path) == _adopted(kept, source)

@@ -2,8 +2,8 @@
 
 The lock is the operating system's (flock on `.genid/lock`), so a process that dies in any way lets
 go of it: a stale lock cannot exist, only a stale note of who held it, which the next holder
-replaces. An interrupted migration is another matter: it leaves a block behind, under which nobody
-but a migration gets the lock.
+replaces. An interrupted migration or adoption is another matter: it leaves a block behind, under
+which nobody but another of its kind gets the lock.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
     if found is not None and found.by != purpose:
         where = root.relative(_barrier(root))
         problem = Problem(where=where, message=found.reason, remedy=found.remedy)
-        raise AdapterError(f"the data root is blocked by a {found.by}", [problem])
+        raise AdapterError(f"the data root is blocked by an unfinished {found.by}", [problem])
 
 
 def _note(root: DataRoot) -> Path:

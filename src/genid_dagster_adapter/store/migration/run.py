@@ -1,5 +1,5 @@
 """The four things one does with a migration: plan, execute, roll back, finalize; each under the
-data root's lock."""
+data root's lock, and none while an adoption is unfinished."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from genid_dagster_adapter.errors import AdapterError, Problem
+from genid_dagster_adapter.store.adoption_state import refuse_unfinished
 from genid_dagster_adapter.store.guard import check_inside, guarded
 from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import MIGRATION, blocked, root_lock, unblock
+from genid_dagster_adapter.store.lock import MIGRATION, root_lock, unblock
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.execute import execute
 from genid_dagster_adapter.store.migration.journal import Journal
@@ -126,10 +127,9 @@ def _locked(root: DataRoot) -> Iterator[None]:
         check_inside(root, root.own, plans_folder(root))
         own.make_own(root)
         with root_lock(root, MIGRATION):
-            if blocked(root) and not _unfinished(root):
-                unblock(
-                    root
-                )  # a process died between closing the store and beginning, or at the end
+            if not _unfinished(root):
+                refuse_unfinished(root)  # a half adopted member would lose its number
+                unblock(root)  # a process died after closing the store, or at the end
             yield
 
 

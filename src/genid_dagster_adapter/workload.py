@@ -47,10 +47,12 @@ class Failed:
 
 @frozen(kw_only=True)
 class Blocked:
-    """A member that a run could not begin, and what keeps it from being made."""
+    """A member that a run could not begin, its parent as far as it is known, and what keeps it from
+    being made."""
 
     stage: str
     gen_id: str
+    parent_gen_id: str | None
     reason: str
 
 
@@ -118,8 +120,14 @@ def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -
         if _parent(generation) in left:
             left.add(member)
         else:
-            reason = _why_blocked(root, generation)
-            found.append(Blocked(stage=member.stage, gen_id=member.gen_id, reason=reason))
+            found.append(
+                Blocked(
+                    stage=member.stage,
+                    gen_id=member.gen_id,
+                    parent_gen_id=generation.parent_gen_id,
+                    reason=_why_blocked(root, generation),
+                )
+            )
     return found
 
 

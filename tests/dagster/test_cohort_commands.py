@@ -264,7 +264,10 @@ def test_a_member_that_cannot_be_begun_is_no_success(cohort: Cohort) -> None:
     assert [one["stage"] for one in record["blocked"]] == ["essay", "evaluation", "evaluation"]
     assert f"gens/essay/{bad.name}/metadata.json" in record["blocked"][0]["reason"]
     assert record["blocked"][1]["reason"] == f"essay {bad.name} has no content"
-    assert f"blocked: essay {bad.name}: gens/essay" in cohort("run")
+    said = cohort("run")
+    assert f"blocked: essay {bad.name}: gens/essay" in said
+    assert "blocked by these: 2\n" in said
+    assert "blocked: evaluation" not in said
 
 
 def test_an_unparsed_text_is_reported_and_kept(

@@ -270,9 +270,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         click.echo(f"{one['state']}: {one['stage']} {one['gen_id']}: {one['reason']}")
     if summary["failed"] > _SHOWN:
         click.echo(f"and {summary['failed'] - _SHOWN} more (`genid cohort status --json`)")
-    for one in summary["blocked"][:_SHOWN]:
-        click.echo(f"blocked: {one['stage']} {one['gen_id']}: {one['reason']}")
-    print_rest(len(summary["blocked"]), _SHOWN)
+    _print_blocked(summary)
     if summary["failed"]:
         click.echo("--retry-failed tries them again")
     if summary["left_by_limit"]:
@@ -280,6 +278,18 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     if summary["interrupted"]:
         click.echo("interrupted; what was being made is recorded: run again to go on")
     _print_repeats(summary["repeated_work"])
+
+
+def _print_blocked(summary: Mapping[str, Any]) -> None:
+    """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
+    told = {one["gen_id"] for one in (*summary["failures"], *summary["blocked"])}
+    first = [one for one in summary["blocked"] if one["parent_gen_id"] not in told]
+    for one in first[:_SHOWN]:
+        click.echo(f"blocked: {one['stage']} {one['gen_id']}: {one['reason']}")
+    print_rest(len(first), _SHOWN)
+    behind = len(summary["blocked"]) - len(first)
+    if behind:
+        click.echo(f"blocked by these: {behind}")
 
 
 def _print_repeats(count: int) -> None:

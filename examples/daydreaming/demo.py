@@ -54,10 +54,11 @@ def main() -> None:
         "the experiment: every missing member is made", f"cohort run {cohort} {generate}", flag="on"
     )
     step("once more: 0 generator calls", f"cohort run {cohort} {generate}", flag="on")
+    dagster = os.path.relpath(Path(sys.executable).with_name("dagster"))
     print(
         "\nto look at it in Dagster's UI:\n"
         "  export DAGSTER_HOME=$PWD/.demo/data/.genid/dagster\n"
-        "  dagster dev -f examples/daydreaming/definitions.py"
+        f"  {dagster} dev -f examples/daydreaming/definitions.py"
     )
 
 

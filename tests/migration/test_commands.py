@@ -91,6 +91,17 @@ def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
         assert "cohorts/one/membership.csv" in said
 
 
+def test_blockers_count_where_nothing_else_moves(root: DataRoot, capsys: Say) -> None:
+    """What could not be judged is no store with nothing to move."""
+    for arguments in (["migrate", "--execute"], ["finalize"]):
+        assert 0 == run(["store", *arguments])
+    root.membership("one").write_text("nothing\n")
+    for arguments in (["migrate"], ["migrate", "--execute"]):
+        status, said = _text(capsys, *arguments)
+        assert (1, False) == (status, "nothing to move" in said)
+        assert "cohorts/one/membership.csv" in said
+
+
 def test_a_disk_without_room_shows_in_the_dry_run(
     root: DataRoot, capsys: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:

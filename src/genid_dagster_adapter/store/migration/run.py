@@ -60,6 +60,7 @@ def migrate(
             raise _other_plan(made, expected)
         if has_work(made):
             _refuse_open(root)
+        if has_work(made) or made.totals()["blockers"]:  # which are refused, moves or none
             execute(made, progress=progress)
         return made
 

@@ -116,3 +116,16 @@ def test_selected_drafts_are_paired_with_what_they_are_rebuilt_as(tmp_path: Path
     changes = compared(root, OFF, Rollout.parse("draft")).changes
     assert ["d1", "d2"] == [one.old.gen_id for one in changes if one.stage == "draft" and one.old]
     assert all(one.old and one.new for one in changes)
+
+
+def test_members_that_the_tables_do_not_plan_any_more_are_told(tmp_path: Path) -> None:
+    """Those of the last build; after a build in another state nobody can tell."""
+    root = make_root(tmp_path / "root", replicates=(2, 1, 1))
+    members = {(row.stage, row.gen_id) for row in built(root, OFF).plan.rows}
+    assert () == compared(root, OFF, ON).unplanned
+    set_replicates(root.path, 1, 1, 1)
+    left = {(row.stage, row.gen_id) for row in planned(root, OFF).rows}
+    unplanned = compared(root, OFF, ON).unplanned
+    assert members - left == set(unplanned)
+    assert unplanned
+    assert () == compared(root, ON, ON).unplanned

@@ -135,6 +135,11 @@ def _print_comparison(found: Comparison, changes: list[Change]) -> None:
     click.echo(f"before: {found.before.label}, after: {found.after.label}")
     counts = [tuple(row.values()) for row in _stage_counts(found)]
     print_table(("stage", "members", "ids that differ", "exist before", "exist after"), counts)
+    if found.unplanned:
+        click.echo(
+            f"{len(found.unplanned)} members of the last build are not planned by today's tables; "
+            "a build in any state drops them from the cohort (their generations stay)"
+        )
     rows = map(_row, changes)
     print_table(("stage", "old id", "new id", "old exists", "new exists"), rows)
 
@@ -144,6 +149,7 @@ def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, An
         "before": {"rollout": found.before.label, "scheme": found.before.scheme},
         "after": {"rollout": found.after.label, "scheme": found.after.scheme},
         "stages": {row.pop("stage"): row for row in _stage_counts(found)},
+        "unplanned": len(found.unplanned),
         "members": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in changes],
     }
 

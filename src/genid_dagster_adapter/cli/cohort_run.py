@@ -176,6 +176,7 @@ def _dry_run(
     cap: int | None,
 ) -> int:
     repeats: tuple[Repeat, ...] = ()
+    dropped = 0
     with progress_bar("planning"):
         if _runs_as_it_stands(root, given, rollout, options):
             known = known_cohort_id(root, given, rollout)
@@ -183,6 +184,7 @@ def _dry_run(
         else:
             planned = preview_cohort(root, given, rollout, options)
             known, repeats = planned.prepared.plan.cohort_id, planned.repeats
+            dropped = len(planned.prepared.dropped)
             rows = planned.prepared.plan.rows
             members = [Member(row.stage, row.gen_id) for row in rows]
             work = plan_work(
@@ -204,6 +206,7 @@ def _dry_run(
         "already_made": len(work.made),
         "left_alone": dict(sorted(Counter(work.waiting.values()).items())),
         "repeated_work": len(repeats),
+        "dropped": dropped,
     }
     print_json(record) if as_json else _print_dry_run(record)
     return 0
@@ -218,6 +221,11 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
     click.echo(f"copies: {record['copies']}, already made: {record['already_made']}")
     for why, count in record["left_alone"].items():
         click.echo(f"left alone, {why}: {count}")
+    if record["dropped"]:
+        click.echo(
+            f"dropped: {record['dropped']} former members; a run begins with a build from today's "
+            "tables"
+        )
     _print_repeats(record["repeated_work"])
 
 

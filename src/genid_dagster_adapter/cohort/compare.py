@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from genid_dagster_adapter.cohort.membership import Member
 from genid_dagster_adapter.cohort.prepare import Options, prepare
 from genid_dagster_adapter.cohort.records import Plan, Resolve, Row, StoreView
 from genid_dagster_adapter.rollout import Rollout
@@ -37,11 +38,16 @@ class Change:
 
 @frozen(kw_only=True)
 class Comparison:
-    """A cohort in two rollout states, members in the order of the second."""
+    """A cohort in two rollout states, members in the order of the second.
+
+    `unplanned` are the members of its last build in the first state that today's tables do not
+    plan: a build drops them in any state. Empty where that build was in another state.
+    """
 
     before: Rollout
     after: Rollout
     changes: tuple[Change, ...]
+    unplanned: tuple[Member, ...] = ()
 
     def changed(self) -> dict[str, int]:
         """Return how many members' ids differ, by stage."""
@@ -68,8 +74,9 @@ def compare(
     options = evolve(options, rebuild_migrated=True)
     new = prepare(root, options, view=view, resolve=resolve).plan
     options = evolve(options, rollout=before, cohort_id=new.cohort_id)
-    old = prepare(root, options, view=view, resolve=resolve).plan
-    return compare_plans(old, new, view)
+    old = prepare(root, options, view=view, resolve=resolve)
+    unplanned = () if old.rollout_changed else old.dropped
+    return evolve(compare_plans(old.plan, new, view), unplanned=unplanned)
 
 
 def compare_plans(old: Plan, new: Plan, view: StoreView) -> Comparison:

@@ -51,6 +51,7 @@ def test_out_names_the_page_and_json_prints_the_numbers(
     assert 0 == report(mixed.path, "--json")
     document = json.loads(capsys.readouterr().out)
     assert (None, []) == (document["page"], os.listdir())
+    Path("sub").mkdir()
     assert 0 == report(mixed.path, "--out", "sub/page.html", "--json")
     again = json.loads(capsys.readouterr().out)
     assert "sub/page.html" == again["page"]

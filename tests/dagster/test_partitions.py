@@ -15,6 +15,7 @@ from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.store.layout import DataRoot
 from genid_dagster_adapter.store.lock import BUILD, root_lock
+from genid_dagster_adapter.store.migration import outside
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_key_that_a_build_adds_meanwhile_is_not_taken_for_nobodys(
 ) -> None:
     """The build ends after one of the two was read, and before the other is."""
     root = DataRoot(tmp_path)
-    read = partition_pruning.read_members
+    read = outside.read_members
 
     def build_after_reading(data: bytes) -> list[tuple[str, str]]:
         if not root.membership("new").exists():

@@ -1,7 +1,9 @@
 """What a table may come as: each library's frames, each of Arrow's shapes, and what is refused."""
 
+import importlib
 import mmap
 import pickle
+import sys
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
@@ -307,3 +309,13 @@ def test_an_error_travels_between_processes() -> None:
         arrow.gen_ids(table(BAD_ROWS), Draft)
     again = pickle.loads(pickle.dumps(caught.value))
     assert (ColumnError, caught.value.problems) == (type(again), again.problems)
+
+
+def test_what_columns_need_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package that is not there, and the extra that brings it."""
+    for name in ("genid.arrow", "genid._bulk", "genid._columns"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'genid\[arrow\]'") as caught:
+        importlib.import_module("genid.arrow")
+    assert "pyarrow" == caught.value.name

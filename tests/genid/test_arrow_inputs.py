@@ -267,14 +267,16 @@ def columns_of_one_type(values: Any) -> Any:
     return [values, pa.chunked_array([values]), values.slice(1)]
 
 
-@pytest.mark.parametrize("data", columns_of_one_type(pa.array(["a", "b"])), ids=repr)
+@pytest.mark.parametrize(
+    "data", columns_of_one_type(pa.array(["a", "b"])), ids=["array", "chunks", "slice"]
+)
 def test_a_column_is_no_table(data: Any) -> None:
     """Arrays are taken where they are structs, which have columns."""
     with pytest.raises(ColumnError, match="gives no Arrow table"):
         arrow.gen_ids(data, Draft)
 
 
-@pytest.mark.parametrize("data", [None, 1, "text", [1], {"combo_id": ["c"]}, object()], ids=repr)
+@pytest.mark.parametrize("data", [None, 1, "text", [1], {"combo_id": ["c"]}, b"c"], ids=repr)
 def test_what_has_no_arrow_interface_is_refused(data: Any) -> None:
     """By every function, with what would do."""
     for call in (arrow.gen_ids, arrow.bad_rows, arrow.add_gen_id):

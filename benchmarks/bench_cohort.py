@@ -5,13 +5,12 @@ The tables come to 400 rows a combo: 4 drafts, 12 essays, 384 evaluations.
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Case, Figure, Size
+from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import stat_all
 from genid import Draft, Essay, Evaluation, Grid
 from genid_dagster_adapter.cohort.build import Options, build
@@ -182,9 +181,7 @@ def unbuild(root: DataRoot) -> None:
 def peak_megabytes() -> float:
     """Build 100,000 rows in a process of its own and return its peak of resident memory."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
-        command = [sys.executable, "-m", "benchmarks.bench_cohort", folder]
-        process = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(process.stdout)
+        return float(apart("-m", "benchmarks.bench_cohort", folder))
 
 
 if __name__ == "__main__":

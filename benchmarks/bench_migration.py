@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from benchmarks.bench_cohort import memory_folder
-from benchmarks.harness import Case, Figure, Size
+from benchmarks.harness import Case, Figure, Size, apart
 from genid_dagster_adapter.store.layout import STAGES, DataRoot
 from genid_dagster_adapter.store.migration.execute import execute
 from genid_dagster_adapter.store.migration.plan import make_plan
@@ -161,9 +160,7 @@ def peak_megabytes(generations: int) -> float:
     """Migrate a store in a process of its own and return its peak of resident memory."""
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         make_root(Path(folder, "root"), generations)
-        command = [sys.executable, "-m", "benchmarks.bench_migration", f"{folder}/root"]
-        process = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(process.stdout)
+        return float(apart("-m", "benchmarks.bench_migration", f"{folder}/root"))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.bench_cohort import memory_folder
-from benchmarks.harness import Case, Figure, Size
+from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import read_all, stat_all
 from genid_dagster_adapter.store.audit import audit
 from genid_dagster_adapter.store.index import StoreIndex
@@ -162,12 +161,5 @@ print((own + useful_count(read) * child) / 1024)
 
 
 def peak_megabytes(root: DataRoot) -> float:
-    """Return the most memory that a first index and an audit hold, helping processes included.
-
-    Measured below a shell: a process's peak begins with that of the process that started it.
-    """
-    below_a_shell = ["sh", "-c", '"$@"; exit $?', "sh"]
-    command = [*below_a_shell, sys.executable, "-c", _MEASURED, str(root.path)]
-    project = _TESTS.parent
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project)
-    return float(done.stdout)
+    """Return the most memory that a first index and an audit hold, helping processes included."""
+    return float(apart("-c", _MEASURED, str(root.path)))

@@ -39,6 +39,8 @@ import importlib
 import pkgutil
 import resource
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, process_time
 from typing import Any, Literal
@@ -178,6 +180,15 @@ def timed(
     start = now()
     call()
     return now() - start
+
+
+def apart(*command: str) -> str:
+    """Return what a command prints that measures its own peak of memory.
+
+    It runs below a shell: a process's peak begins with that of the process that started it.
+    """
+    below_a_shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, *command]
+    return subprocess.run(below_a_shell, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _children_time() -> float:

@@ -205,6 +205,53 @@ def test_content_that_changed_since_is_not_taken_back(made: Builder) -> None:
     assert "written by hand" == path.read_text()
 
 
+def test_the_last_copy_of_a_text_is_not_taken_back(made: Builder) -> None:
+    """Where the source has gone, the adopted file is what was paid for."""
+    old = made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    adopt(root)
+    shutil.rmtree(root.generation("draft", old))
+    assert [] == undo(root)
+    assert (root.generation("draft", member) / "parsed.txt").is_file()
+
+
+def test_a_folder_of_another_user_does_not_keep_the_store_closed(
+    made: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its owner may set its time; the content is taken back all the same."""
+
+    def refused(path: str, **times: object) -> None:
+        raise PermissionError(errno.EPERM, "not yours", path)
+
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    adopt(root)
+    monkeypatch.setattr("os.utime", refused)
+    assert [f"draft/{member}"] == undo(root)
+    assert not (root.generation("draft", member) / "parsed.txt").exists()
+    assert blocked(root) is None
+
+
+def test_texts_that_wait_for_their_places_are_respected(made: Builder) -> None:
+    """A member with one of its own adopts none; and nothing is taken back while one waits."""
+    made.draft("old")
+    member = made.draft(v1_id("draft", DRAFT), "new", content=False)
+    root = _memberships(made)
+    waiting = root.own / "staging" / "draft" / member
+    waiting.mkdir(parents=True)
+    assert {} == _adopted(adopt(root))
+    waiting.rmdir()
+    assert {member: "old"} == _adopted(adopt(root))
+    (root.own / "staging" / "essay" / "e1").mkdir(parents=True)
+    before = tree(root.path)
+    with pytest.raises(AdapterError, match="cannot be taken back yet") as caught:
+        undo(root)
+    assert ["gens/essay/e1"] == [problem.where for problem in caught.value.problems]
+    assert (None, []) == (blocked(root), differences(before, tree(root.path)))
+
+
 def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
     """At every change to the disk: the next one finishes it, or undo removes every trace; and
     until then nobody else touches the store."""

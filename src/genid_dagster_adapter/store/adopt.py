@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from genid_dagster_adapter.store.lock import blocked, unblock
 from genid_dagster_adapter.store.metadata import ADOPTED_FROM
 from genid_dagster_adapter.store.migration import files, own
 from genid_dagster_adapter.store.migration.journal import Journal
+from genid_dagster_adapter.store.migration.outside import own_records
 from genid_dagster_adapter.store.migration.references import dump_json
 from genid_dagster_adapter.store.migration.tree import read_bytes
 
@@ -86,11 +88,12 @@ def undo(root: DataRoot) -> list[str]:
     """Take the last adoption back; return the members, as `stage/id`, that lost their content.
 
     What was changed since stays as it is, and so does the text of a member from which something was
-    made since: without it nobody could tell what that was made from. Generations that are being
+    made since: without it nobody could tell what that was made from. A text that nothing else of
+    the store has any more stays, too: it is what was paid for. Generations that are being
     made are waited for, and none is begun. [] where an adoption stopped before it gave anything.
 
-    AdapterError: there is none to take back, the data root is in use, or generations were being
-    made for too long (nothing is changed then).
+    AdapterError: there is none to take back, the data root is in use, a finished text waits to be
+    put into its place, or generations were being made for too long (nothing is changed then).
     """
     with guarded(root), locked(root):
         if blocked(root) == BLOCKS["begin"] and not any(unfinished(root)):
@@ -172,6 +175,7 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
     taken: list[str] = []
     close(root, "undo")
     own.wait_for_makers(root)  # what they make now may be made from an adopted text
+    _refuse_waiting(root)
     with Journal(folder / JOURNAL) as journal:
         journal.append("undo")
         members = journal.records[0]["members"]
@@ -180,16 +184,29 @@ def _take_back(root: DataRoot, folder: Path) -> list[str]:
             target = str(root.generation(member["stage"], member["gen_id"]))
             if not os.path.isdir(target) or (member["stage"], member["gen_id"]) in used:
                 continue  # a migration gave it another name; its content is its own now
-            taken.append(f"{member['stage']}/{member['gen_id']}")
-            for path in _still_adopted(target, member):
+            if not _is_replaced(root, member):
+                taken.append(f"{member['stage']}/{member['gen_id']}")
+            for path in list(_still_adopted(root, member)):
                 files.remove(path)
             kept = f"{folder}/originals/{number}"
             if _is_unchanged(f"{target}/{METADATA}", kept, member["from"]):
                 files.put_back(kept, f"{target}/{METADATA}")
-                os.utime(target, ns=(os.stat(target).st_atime_ns, member["mtime_ns"]))
+                with suppress(PermissionError):  # the folder's owner alone may set its time
+                    os.utime(target, ns=(os.stat(target).st_atime_ns, member["mtime_ns"]))
         _finish(root, journal, "undone")
     shutil.rmtree(folder / "originals", ignore_errors=True)
     return taken[::-1]
+
+
+def _refuse_waiting(root: DataRoot) -> None:
+    """Refuse while a killed run's texts wait for their places: what they were made from is needed,
+    and nobody could tell."""
+    problems = [
+        Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
+        for one in own_records(root)
+    ]
+    if problems:
+        raise AdapterError("the adoption cannot be taken back yet", problems)
 
 
 def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -217,22 +234,31 @@ def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]
 
 
 def _is_replaced(root: DataRoot, member: dict[str, Any]) -> bool:
-    """Say whether a member has a file in the place of an adopted one that is not that one."""
+    """Say whether a member has a file in the place of an adopted one that is not that one, or is
+    all that is left of it."""
     target = str(root.generation(member["stage"], member["gen_id"]))
     there = [name for name in member["files"] if os.path.lexists(f"{target}/{name}")]
-    return len(there) != len(list(_still_adopted(target, member)))
+    return len(there) != len(list(_still_adopted(root, member)))
 
 
-def _still_adopted(target: str, member: dict[str, Any]) -> Iterator[str]:
-    """Yield the files of a member that are the adopted ones, `parsed.txt` last."""
+def _still_adopted(root: DataRoot, member: dict[str, Any]) -> Iterator[str]:
+    """Yield the files of a member that are the adopted ones, `parsed.txt` last; none whose bytes
+    are in no other place."""
+    target = root.generation(member["stage"], member["gen_id"])
+    source = root.generation(member["stage"], member["from"])
     for name in _parsed_last(member):
         inode, size, mtime_ns = member["files"][name]
-        path = f"{target}/{name}"
+        path = str(target / name)
         if not os.path.lexists(path):
             continue
         status = os.lstat(path)
-        if status.st_ino == inode or (status.st_size, status.st_mtime_ns) == (size, mtime_ns):
+        same = status.st_ino == inode or (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
+        if same and (status.st_nlink > 1 or _are_equal(path, str(source / name))):
             yield path
+
+
+def _are_equal(mine: str, theirs: str) -> bool:
+    return os.path.isfile(theirs) and read_bytes(mine) == read_bytes(theirs)
 
 
 def _parsed_last(member: dict[str, Any]) -> list[str]:

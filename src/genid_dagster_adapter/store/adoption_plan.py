@@ -14,6 +14,7 @@ from genid_dagster_adapter.store.layout import PARSED, STAGES, DataRoot
 from genid_dagster_adapter.store.lookup import claim, duplicates
 from genid_dagster_adapter.store.memberships import read_memberships
 from genid_dagster_adapter.store.migration import own
+from genid_dagster_adapter.store.migration.outside import own_records
 from genid_dagster_adapter.store.migration.tree import read_bytes
 
 
@@ -99,7 +100,8 @@ class _Planning:
 
 def plan_adoption(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> Adoption:
     planning = _Planning(root, index)
-    busy = set(own.makers(root))
+    waiting = (record["path"].removeprefix("gens/") for record in own_records(root))
+    busy = {*own.makers(root), *waiting}  # what gets a text of its own
     members = sorted(_members(root, cohort_id), key=lambda key: (STAGES.index(key[0]), key[1]))
     for stage, gen_id in members:
         member = index.get(stage, gen_id)

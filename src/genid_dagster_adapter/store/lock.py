@@ -23,7 +23,12 @@ from filelock import FileLock, Timeout
 
 from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.store.guard import check_inside, guarded
-from genid_dagster_adapter.store.layout import DataRoot, sweep_temporaries, write_atomic
+from genid_dagster_adapter.store.layout import (
+    DataRoot,
+    sweep_temporaries,
+    sync_folder,
+    write_atomic,
+)
 
 #: What a build calls itself. Builds are short: others wait for them, and for nothing else.
 BUILD: Final = "cohort build"
@@ -108,8 +113,10 @@ def block(root: DataRoot, *, by: str, reason: str, remedy: str) -> None:
 
 
 def unblock(root: DataRoot) -> None:
-    """Take the block away; does nothing where there is none."""
-    _barrier(root).unlink(missing_ok=True)
+    """Take the block away, on disk too when this returns; does nothing where there is none."""
+    if _barrier(root).exists():
+        _barrier(root).unlink()
+        sync_folder(root.own)
 
 
 def blocked(root: DataRoot) -> Block | None:

@@ -154,11 +154,11 @@ def test_an_asset_prefix_is_given_to_the_command(
     root = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     command = ["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"]
-    assert run([*command, "--asset-prefix", "a-1/b.c", "--partition-prefix", "p_"]) == 0
+    assert run([*command, "--asset-prefix", "a-1/b-c", "--partition-prefix", "p_"]) == 0
     capsys.readouterr()
     with dg.DagsterInstance.from_config(str(root.own / "dagster")) as instance:
         assert len(instance.get_dynamic_partitions("p_draft_gens")) == 4
-        key = dg.AssetKey(["a-1", "b.c", "cohort_membership"])
+        key = dg.AssetKey(["a-1", "b-c", "cohort_membership"])
         assert instance.get_latest_materialization_event(key) is not None
 
 

@@ -2,7 +2,7 @@
 
 from genid._derive import gen_id
 from genid._rules import REPLICATE_MAX, normalize_component
-from genid._signature import STAGES, Signature, canonical_bytes
+from genid._signature import STAGES, Signature, canonical_bytes, parent_field, parent_stage
 from genid.errors import (
     ColumnError,
     DeclarationError,
@@ -51,6 +51,8 @@ __all__ = [
     "gen_id",
     "is_gen_id",
     "normalize_component",
+    "parent_field",
+    "parent_stage",
     "parse_id",
     "parse_v1",
     "scheme",

@@ -108,7 +108,8 @@ class Rule(NamedTuple):
     written: str
     settled: str
     normalize: Callable[[str, object], object]
-    parent_prefix: str | None = None  # of the stage that a reference is to
+    parent_stage: str | None = None  # the stage that a reference is to, and its prefix
+    parent_prefix: str | None = None
 
 
 COMPONENT = Rule(written='"{0}"', settled="type({0}) is str and {0}", normalize=component)
@@ -131,6 +132,7 @@ def reference_rule(*, stage: str, prefix: str, known: Callable[[], str]) -> Rule
     return Rule(
         written='"{0}"',
         settled=f"{COMPONENT.settled} and ({{0}}[1:2] != '_' or {{0}}[0] == {prefix!r})",
+        parent_stage=stage,
         parent_prefix=prefix,
         normalize=normalize,
     )

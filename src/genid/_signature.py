@@ -141,6 +141,28 @@ def optional_of(cls: type[Signature[Any]]) -> list[str]:
     return [field.name for field in attrs.fields(cls) if field.default is None]
 
 
+def parent_field(cls: type[Signature[Any]]) -> str | None:
+    """Return the name of the field that holds the parent's id, None for a stage without one.
+
+    Of several references the one declared first is the parent (SPEC 1.5).
+
+    Raises:
+        SignatureError: `cls` is not a stage's class.
+    """
+    rules = rules_of(cls).items()
+    return next((name for name, rule in rules if rule.parent_stage is not None), None)
+
+
+def parent_stage(cls: type[Signature[Any]]) -> str | None:
+    """Return the name of the stage that the parent is of, None for a stage without a parent.
+
+    Raises:
+        SignatureError: `cls` is not a stage's class.
+    """
+    field = parent_field(cls)
+    return None if field is None else cls._rules[field].parent_stage
+
+
 def _check_stage(cls: Any) -> None:
     if not isinstance(cls, type) or not issubclass(cls, Signature) or cls is Signature:
         remedy = "pass the class: Draft, Essay, Evaluation"

@@ -14,13 +14,17 @@ from genid import (
     DeclarationError,
     Draft,
     DraftId,
+    Essay,
     EssayId,
+    Evaluation,
     SchemeError,
     Signature,
     SignatureError,
     canonical_bytes,
     explain,
     gen_id,
+    parent_field,
+    parent_stage,
     parse_id,
     parse_v1,
 )
@@ -65,6 +69,24 @@ def test_a_fourth_stage_is_one_class() -> None:
         Revision(parent_gen_id=EssayId("d_x"), editor_id="e", replicate=1)
     with pytest.raises(SchemeError, match="revision"):
         gen_id(plain, PHASE_1)
+
+
+def test_a_stage_says_what_its_parent_is() -> None:
+    """The field and the stage; of several references the first; nothing for a root."""
+
+    class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+        editor_id: str
+        essay_gen_id: EssayId
+        draft_gen_id: DraftId
+        replicate: int
+
+    assert (None, None) == (parent_field(Draft), parent_stage(Draft))
+    assert ("parent_gen_id", "draft") == (parent_field(Essay), parent_stage(Essay))
+    assert ("parent_gen_id", "essay") == (parent_field(Evaluation), parent_stage(Evaluation))
+    assert ("essay_gen_id", "essay") == (parent_field(Revision), parent_stage(Revision))
+    for look in (parent_field, parent_stage):
+        with pytest.raises(SignatureError, match="stage"):
+            look(Signature)
 
 
 def test_an_r_prefix_means_nothing_before_there_is_such_a_stage() -> None:

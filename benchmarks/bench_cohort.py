@@ -13,15 +13,15 @@ from pathlib import Path
 from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import stat_all
 from genid import Draft, Essay, Evaluation, Grid
-from genid_dagster_adapter.cohort.build import Options, build
-from genid_dagster_adapter.cohort.combos import read_selected
-from genid_dagster_adapter.cohort.membership import membership_bytes, metadata_bytes
-from genid_dagster_adapter.cohort.plan import Inputs, plan_cohort
-from genid_dagster_adapter.cohort.selection import Selection
-from genid_dagster_adapter.cohort.tables import read_tables
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot, write_atomic
-from genid_dagster_adapter.store.reader import DirectReader
+from genid_store.catalog.reader import DirectReader
+from genid_store.cohort.build import Options, build
+from genid_store.cohort.inputs.combos import read_selected
+from genid_store.cohort.inputs.selection import Selection
+from genid_store.cohort.inputs.tables import read_tables
+from genid_store.cohort.planning.plan import Inputs, plan_cohort
+from genid_store.cohort.seeding import membership_bytes, metadata_bytes
+from genid_store.fs.layout import DataRoot, write_atomic
+from genid_store.ids.rollout import Rollout
 
 COMBOS = {"short": 5, "full": 51, "long": 250}  # 2,000, 20,400 and 100,000 rows
 OPTIONS = Options(rollout=Rollout.parse("on"), cohort_id="bench")

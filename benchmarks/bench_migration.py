@@ -16,12 +16,12 @@ from blake3 import blake3
 
 from benchmarks.bench_cohort import memory_folder
 from benchmarks.harness import Case, Figure, Size, apart
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.store.migration.execute import execute
-from genid_dagster_adapter.store.migration.plan import make_plan
-from genid_dagster_adapter.store.migration.planfile import Plan
-from genid_dagster_adapter.store.migration.rollback import roll_back
-from genid_dagster_adapter.store.migration.state import state_of
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.migration.execute import execute
+from genid_store.migration.plan import make_plan
+from genid_store.migration.planfile import Plan
+from genid_store.migration.rollback import roll_back
+from genid_store.migration.state import state_of
 
 GENERATIONS = {"short": 2_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 2, "long": 2}

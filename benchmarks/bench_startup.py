@@ -7,9 +7,7 @@ from importlib.util import find_spec
 
 from benchmarks.harness import Case, Figure, Size
 
-_COMMAND = (
-    "import sys; sys.argv = {argv!r}; from genid_dagster_adapter.__main__ import main; main()"
-)
+_COMMAND = "import sys; sys.argv = {argv!r}; from genid_store.__main__ import main; main()"
 _DERIVE = [
     "genid", "derive", "draft", "--combo-id", "c", "--template-id", "t", "--llm-model-id", "m",
     "--replicate", "1",

@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.bench_cohort import memory_folder
 from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import read_all, stat_all
-from genid_dagster_adapter.store.audit import audit
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.fs.layout import STAGES, DataRoot
 
 GENERATIONS = {"short": 25_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 3, "long": 3}
@@ -148,8 +148,8 @@ def look_ups(root: DataRoot) -> Callable[[], None]:
 _MEASURED = """
 import resource, shutil, sys
 from benchmarks.bench_store import audit_all, index
-from genid_dagster_adapter.store.index_workers import useful_count
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.catalog.index.workers import useful_count
+from genid_store.fs.layout import DataRoot
 root = DataRoot.open(sys.argv[1])
 shutil.rmtree(root.own, ignore_errors=True)
 read = index(root)

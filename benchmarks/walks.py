@@ -3,7 +3,7 @@
 import json
 import os
 
-from genid_dagster_adapter.store.layout import METADATA, STAGES, DataRoot
+from genid_store.fs.layout import METADATA, STAGES, DataRoot
 
 
 def read_all(root: DataRoot) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from genid_dagster_adapter.cohort.build import Options, Report, build, prepare
-from genid_dagster_adapter.cohort.records import Plan, Row
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import Options, Report, build, prepare
+from genid_store.cohort.planning.records import Plan, Row
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
 
 COHORT = "test-cohort"
 #: Every rollout state with both schemes, by a name for test ids.

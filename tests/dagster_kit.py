@@ -14,8 +14,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from genid_dagster_adapter.generation import Request
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Request
 
 PARENT = {"essay": "draft", "evaluation": "essay"}
 

@@ -155,7 +155,7 @@ def command(
 
 def arguments_of(*arguments: object) -> list[str]:
     """Return the command line that runs `genid` with this interpreter."""
-    return [sys.executable, "-m", "genid_dagster_adapter", *map(str, arguments)]
+    return [sys.executable, "-m", "genid_store", *map(str, arguments)]
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

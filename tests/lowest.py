@@ -27,7 +27,7 @@ REQUIREMENT = re.compile(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)(?:,<[0-9.]+)?
 #: What is run: all that runs the product in this process. Not the browser, the linters, the package
 #: that is built, nor the long forms.
 TESTS = (
-    "tests/genid", "tests/property", "tests/adapter", "tests/store", "tests/dagster",
+    "tests/genid", "tests/property", "tests/ids", "tests/cohort", "tests/catalog", "tests/dagster",
     "tests/migration", "tests/hardening", "tests/report",
 )  # fmt: skip
 

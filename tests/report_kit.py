@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from genid_dagster_adapter.report.gather import gather
-from genid_dagster_adapter.report.view import Flag, Report
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.report.collect import gather
+from genid_store.report.view import Flag, Report
 
 FLAG = Flag(label="off", scheme="v1")
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.generators import load_generator
+from genid_store.generation.load import load_generator
 
 _HERE = Path(__file__).resolve().parent
 _COPY = _HERE.parents[1] / ".demo" / "data"

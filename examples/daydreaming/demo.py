@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from genid_dagster_adapter.cli import run
+from genid_store.cli import run
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / ".demo"

@@ -23,15 +23,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.cohort.membership import membership_bytes
-from genid_dagster_adapter.cohort.records import Row
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.generators import load_generator
 from genid_dagster_adapter.launching import materialize_range
 from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.cohort.planning.records import Row
+from genid_store.cohort.seeding import membership_bytes
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.load import load_generator
+from genid_store.ids.rollout import Rollout
 
 HERE = Path(__file__).resolve().parent
 CONFIG = "telemetry: {enabled: false}\nsensors: {use_threads: true, num_workers: 1}\n"

@@ -1,5 +1,9 @@
-"""Deterministic generation ids in a cohort pipeline: planning, the store on disk, Dagster.
+"""Cohort membership in Dagster, behind the flag DD_DETERMINISTIC_GEN_IDS.
 
-Nothing is imported here: `genid_dagster_adapter.cohort` and `.store` work without Dagster, and
-importing Dagster costs seconds that `genid --help` must not pay.
+The seam that a host's code calls is re-exported here; Dagster itself is imported by the modules
+that need it (`definitions`, `component` …) and never by importing this package.
 """
+
+from genid_store import GenerationIds, Rollout
+
+__all__ = ["GenerationIds", "Rollout"]

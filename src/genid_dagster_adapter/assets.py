@@ -13,17 +13,17 @@ from typing import Any
 import dagster as dg
 from attrs import frozen
 
-from genid_dagster_adapter.building import Built, build_members, find_cohort_id, write_combos
-from genid_dagster_adapter.cohort import combos as combo_files
-from genid_dagster_adapter.cohort.build import Options
-from genid_dagster_adapter.cohort.manifest import given_cohort_id
-from genid_dagster_adapter.cohort.membership import Progress, read_membership
-from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
 from genid_dagster_adapter.partitions import register
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.store.lock import BUILD, root_lock
+from genid_store.cohort.build import Options
+from genid_store.cohort.building import Built, build_members, find_cohort_id, write_combos
+from genid_store.cohort.inputs import combos as combo_files
+from genid_store.cohort.manifest import given_cohort_id
+from genid_store.cohort.seeding import Progress, read_membership
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.locks import BUILD, root_lock
+from genid_store.ids.rollout import Rollout
 
 COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value travels
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from genid_dagster_adapter.generation import is_wanted
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import blocked
-from genid_dagster_adapter.store.memberships import read_memberships
+from genid_store.catalog.memberships import read_memberships
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import blocked
+from genid_store.generation import is_wanted
 
 _CONDITION = dg.AutomationCondition
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import dagster as dg
 
-from genid_dagster_adapter import inspection
 from genid_dagster_adapter.assets import carried_cohort_id
-from genid_dagster_adapter.cohort.membership import Member, read_membership
-from genid_dagster_adapter.cohort.records import Row
-from genid_dagster_adapter.cohort.selection import CohortMode, read_selection
-from genid_dagster_adapter.cohort.tables import read_tables
-from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.partition_pruning import unowned
 from genid_dagster_adapter.partitions import registered
-from genid_dagster_adapter.repeats import find_repeats
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.index_rows import Indexed
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_store.catalog.audit import inspection
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.rows import Indexed
+from genid_store.cohort.inputs.selection import CohortMode, read_selection
+from genid_store.cohort.inputs.tables import read_tables
+from genid_store.cohort.planning.records import Row
+from genid_store.cohort.regeneration import find_repeats
+from genid_store.cohort.seeding import Member, read_membership
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import STAGES, DataRoot
 
 _SHOWN = 50  # findings that one check lists
 #: name -> (severity of a finding, what the check asserts)

@@ -16,8 +16,8 @@ from typing import Literal
 import dagster as dg
 
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.generation import CONCURRENCY
-from genid_dagster_adapter.generators import load_generator
+from genid_store.generation import CONCURRENCY
+from genid_store.generation.load import load_generator
 
 
 class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):

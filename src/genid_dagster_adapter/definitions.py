@@ -17,14 +17,14 @@ import dagster as dg
 
 from genid_dagster_adapter.assets import BuildObserver, build_cohort_assets
 from genid_dagster_adapter.automation import generation_sensor
-from genid_dagster_adapter.building import provider_models
 from genid_dagster_adapter.checks import build_cohort_checks
-from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.generation import CONCURRENCY, Generator, Outcome
-from genid_dagster_adapter.missing_job import build_missing_job
-from genid_dagster_adapter.rollout import Rollout
+from genid_dagster_adapter.jobs import build_missing_job
 from genid_dagster_adapter.stage_assets import build_stage_assets
-from genid_dagster_adapter.store.layout import STAGES
+from genid_store.cohort.building import provider_models
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES
+from genid_store.generation import CONCURRENCY, Generator, Outcome
+from genid_store.ids.rollout import Rollout
 
 DATA_ROOT = "GENID_DATA_ROOT"
 
@@ -159,9 +159,7 @@ def _check_arguments(
     problems = []
     if generate is not None and not callable(generate):
         message = "cannot be called"
-        remedy = (
-            "give the callable itself; genid_dagster_adapter.generators.load_generator finds it"
-        )
+        remedy = "give the callable itself; genid_store.generation.load.load_generator finds it"
         problems.append(Problem(where="generate", value=generate, message=message, remedy=remedy))
     if isinstance(key_prefix, str):
         message, remedy = "is one text", f"give its parts: [{key_prefix!r}]"

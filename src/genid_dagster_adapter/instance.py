@@ -14,9 +14,9 @@ from typing import Final
 import dagster as dg
 from filelock import FileLock
 
-from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.guard import check_inside
-from genid_dagster_adapter.store.layout import DataRoot, create_exclusive
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.guard import check_inside
+from genid_store.fs.layout import DataRoot, create_exclusive
 
 _CONFIG: Final = b"telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.building import Built
-from genid_dagster_adapter.cohort.compare import Comparison
-from genid_dagster_adapter.cohort.records import FillUp
-from genid_dagster_adapter.store.layout import STAGES
+from genid_store.cohort.building import Built
+from genid_store.cohort.compare import Comparison
+from genid_store.cohort.planning.records import FillUp
+from genid_store.fs.layout import STAGES
 
 _SHOWN = 50  # lines of a list
 

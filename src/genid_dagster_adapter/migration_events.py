@@ -8,7 +8,7 @@ from typing import Any, Final
 import dagster as dg
 from attrs import frozen
 
-from genid_dagster_adapter.store.migration.references import References
+from genid_store.migration.references import References
 
 _DATA_VERSION: Final = "dagster/data_version"
 

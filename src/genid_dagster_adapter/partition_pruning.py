@@ -8,11 +8,11 @@ import os
 
 import dagster as dg
 
-from genid_dagster_adapter.errors import AdapterError, Problem
 from genid_dagster_adapter.partitions import partition_set, registered
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
-from genid_dagster_adapter.store.lock import BUILD, root_lock
-from genid_dagster_adapter.store.migration.outside import read_members
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.fs.locks import BUILD, root_lock
+from genid_store.migration.cohort_files import read_members
 
 
 def unowned(

@@ -15,8 +15,8 @@ from typing import Final
 import dagster as dg
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from genid_dagster_adapter.errors import AdapterError, Problem
-from genid_dagster_adapter.store.layout import is_segment
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import is_segment
 
 #: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
 CHUNK: Final = 10_000

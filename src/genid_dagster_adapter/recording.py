@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.generation import Kind, Outcome
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Kind, Outcome
 
 _SHOWN = 20  # generations that one error lists
 

@@ -16,22 +16,16 @@ import dagster as dg
 from attrs import frozen
 
 from genid_dagster_adapter.assets import register_members
-from genid_dagster_adapter.cohort.membership import read_membership
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.generation import (
-    Generator,
-    Outcome,
-    has_content,
-    is_ready,
-    recover,
-)
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.launching import key_ranges, materialize_range
 from genid_dagster_adapter.partitions import registered
-from genid_dagster_adapter.rollout import Rollout
 from genid_dagster_adapter.stage_assets import stage_asset_name
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.workload import Workload, plan_work
+from genid_store.cohort.seeding import read_membership
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.generation import Generator, Outcome, has_content, is_ready, recover
+from genid_store.generation.workload import Workload, plan_work
+from genid_store.ids.rollout import Rollout
 
 Progress = Callable[[int, int], None]
 

@@ -14,7 +14,10 @@ import dagster as dg
 from pydantic import Field
 
 from genid_dagster_adapter.automation import generate_missing
-from genid_dagster_adapter.generation import (
+from genid_dagster_adapter.partitions import partitions_def
+from genid_dagster_adapter.recording import Recorder
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.generation import (
     CONCURRENCY,
     Generator,
     Maker,
@@ -23,9 +26,6 @@ from genid_dagster_adapter.generation import (
     make_all,
     recover,
 )
-from genid_dagster_adapter.partitions import partitions_def
-from genid_dagster_adapter.recording import Recorder
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
 
 #: The tag of a run that Dagster itself launched because another one failed.
 _RETRY = "dagster/retry_number"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from browser_kit import Browser
-from genid_dagster_adapter.cli import run
+from genid_store.cli import run
 from storekit import make_store
 
 pytestmark = pytest.mark.browser

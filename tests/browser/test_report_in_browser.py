@@ -25,7 +25,7 @@ def test_the_page_asks_no_server_and_runs_nothing(
 
 def test_even_an_injected_script_would_not_run(browser: Browser, tmp_path: Path) -> None:
     """The page's own policy is a second wall: markup that got in could run and load nothing."""
-    from genid_dagster_adapter.report.page import render
+    from genid_store.report.page import render
 
     text = render("page.html.j2").replace(
         "</main>", "<script>window.pwned=1</script><img src='http://x.invalid/' onerror='pwned=1'>"

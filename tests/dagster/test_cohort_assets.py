@@ -15,11 +15,11 @@ from cohort_kit import ON, everything, make_root, put_draft, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
 from genid_dagster_adapter.assets import carried_cohort_id, register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import Maker
 from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Maker
+from genid_store.ids.rollout import Rollout
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")
 

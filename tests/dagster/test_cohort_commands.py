@@ -10,12 +10,12 @@ import pytest
 
 from cohort_kit import everything, make_root, tree, write_table
 from dagster_kit import new_home, write_templates
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
 
 HOST = """
 import os
-from genid_dagster_adapter.generation import Generated
+from genid_store.generation import Generated
 
 def make(request):
     with open(os.environ["CALLS"], "a") as calls:

@@ -9,12 +9,12 @@ import dagster as dg
 import pytest
 
 from cohort_kit import make_root
-from genid_dagster_adapter.building import provider_models
-from genid_dagster_adapter.cli import run
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generators import load_generator
-from genid_dagster_adapter.rollout import Rollout
+from genid_store.cli import run
+from genid_store.cohort.building import provider_models
+from genid_store.errors import AdapterError
+from genid_store.generation.load import load_generator
+from genid_store.ids.rollout import Rollout
 
 NAMES = [
     "cohort_id",

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from dagster_kit import lay, read, write
-from genid_dagster_adapter.generation import Generated, Maker, Request
-from genid_dagster_adapter.generators import load_generator
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Generated, Maker, Request
+from genid_store.generation.load import load_generator
 
 pytestmark = pytest.mark.network_free
 

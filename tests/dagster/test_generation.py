@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from dagster_kit import lay, read, write
-from genid_dagster_adapter.generation import (
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import claim
+from genid_store.generation import (
     Generated,
     Maker,
     Outcome,
@@ -21,12 +23,10 @@ from genid_dagster_adapter.generation import (
     is_wanted,
     make_all,
     recover,
-    staging,
     state_of,
 )
-from genid_dagster_adapter.generation.claims import claim
-from genid_dagster_adapter.generation.making import digest
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.generation import publish as staging
+from genid_store.generation.generate import digest
 
 
 class Counting:
@@ -366,8 +366,8 @@ def test_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
     root = lay(tmp_path, "draft", "d1")
     script = (
         "import sys, threading, time\n"
-        "from genid_dagster_adapter.generation.claims import claim\n"
-        "from genid_dagster_adapter.store.layout import DataRoot\n"
+        "from genid_store.fs.leases import claim\n"
+        "from genid_store.fs.layout import DataRoot\n"
         f"with claim(DataRoot({str(tmp_path)!r}), 'draft', 'd1', threading.Event()):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"

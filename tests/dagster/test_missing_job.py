@@ -9,13 +9,13 @@ import yaml  # type: ignore[import-untyped]
 
 from cohort_kit import ON, make_root, write_table
 from dagster_kit import QUIET, Counting, requested, write, write_templates
-from genid_dagster_adapter.building import build_members
-from genid_dagster_adapter.cohort.build import Options
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import failures
 from genid_dagster_adapter.partitions import registered
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import Options
+from genid_store.cohort.building import build_members
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import failures
 
 STAGES = ("draft", "essay", "evaluation")
 

@@ -10,12 +10,12 @@ import pytest
 
 from dagster_kit import new_home
 from genid_dagster_adapter import partition_pruning, partitions
-from genid_dagster_adapter.errors import AdapterError
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import partition_set, register, registered
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import BUILD, root_lock
-from genid_dagster_adapter.store.migration import outside
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import BUILD, root_lock
+from genid_store.migration import cohort_files as outside
 
 
 @pytest.fixture

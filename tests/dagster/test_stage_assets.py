@@ -10,11 +10,11 @@ import pytest
 
 from dagster_kit import QUIET, Counting, lay, requested, write
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.generation import content_version, failures
 from genid_dagster_adapter.partitions import register
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import MIGRATION, block, unblock
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import MIGRATION, block, unblock
+from genid_store.generation import content_version, failures
+from genid_store.ids.rollout import Rollout
 
 DRAFT = dg.AssetKey("draft_generation")
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from dagster_kit import lay
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import claims
-from genid_dagster_adapter.generation.claims import claim
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.migration import own, run
-from genid_dagster_adapter.store.migration.state import open_plans
+from genid_store.errors import AdapterError
+from genid_store.fs import leases as claims
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import claim
+from genid_store.migration import run
+from genid_store.migration import state_folder as own
+from genid_store.migration.state import open_plans
 from storekit import make_store
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import click
 import pytest
 
-from genid_dagster_adapter.cli import genid
+from genid_store.cli import genid
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.cli import run
+from genid_store.cli import run
 
 #: Runs the command as its entry point does, and says on standard error what it has imported.
 ENTRY = (
-    "import sys; from genid_dagster_adapter.__main__ import main\n"
+    "import sys; from genid_store.__main__ import main\n"
     "try: sys.exit(main())\n"
     "finally: print(*sorted({'dagster', 'rich', 'pyarrow'} & set(sys.modules)), file=sys.stderr)\n"
 )

@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 import pytest
 
-from genid_dagster_adapter.cli import genid, run
-from genid_dagster_adapter.cli._output import progress_bar
+from genid_store.cli import genid, run
+from genid_store.cli._output import progress_bar
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "daydreaming"
 #: The name of a file or a cohort that is no UTF-8, as Python reads it from the disk.
@@ -130,7 +130,7 @@ def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
     """One line, status 2, nothing written."""
     code = (
         "import sys; sys.modules['dagster'] = None\n"
-        "from genid_dagster_adapter.cli import run; sys.exit(run(sys.argv[1:]))"
+        "from genid_store.cli import run; sys.exit(run(sys.argv[1:]))"
     )
     words = ["cohort", "build", "--cohort-id", "c"]
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_what_the_hosts_module_raises_is_no_refusal_of_the_systems(tmp_path: Pat
     host.write_text("class Refused(IOError): pass\nraise Refused('401 the key is revoked')\n")
     words = ["cohort", "run", "--data-root", str(tmp_path), "--generate", f"{host}:make"]
     done = subprocess.run(
-        [sys.executable, "-m", "genid_dagster_adapter", *words],
+        [sys.executable, "-m", "genid_store", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -232,7 +232,7 @@ def test_an_interruption_is_130(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "genid_dagster_adapter",
+        "genid_store",
         "derive",
         "draft",
         "--stdin",
@@ -257,7 +257,7 @@ def test_an_interruption_is_130(tmp_path: Path) -> None:
 #: Half of something, shown at once; waits for what shows it, and not for a time.
 PROGRESS = """
 import threading
-from genid_dagster_adapter.cli import _output
+from genid_store.cli import _output
 _output._PATIENCE = 0.0
 with _output.progress_bar("working") as progress:
     [one.join() for one in threading.enumerate() if isinstance(one, threading.Timer)]
@@ -304,7 +304,7 @@ def test_progress_is_quiet_where_there_is_no_terminal(
     """Not a byte, whatever else asks for colour, and however long it takes."""
     for name, value in wish.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("genid_dagster_adapter.cli._output._PATIENCE", 0.0)
+    monkeypatch.setattr("genid_store.cli._output._PATIENCE", 0.0)
     with progress_bar("working") as progress:
         progress(1, 2)
     assert ("", "") == capsys.readouterr()

@@ -10,9 +10,9 @@ import pytest
 
 from cohort_kit import make_root, write_table
 from dagster_kit import Daemon, write_templates
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.generation import failures
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import failures
 
 
 def finished(count: int) -> bool:

@@ -10,8 +10,8 @@ import pytest
 from cohort_kit import tree
 from dagster_kit import new_home
 from genid import parse_v1
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
 
 FLAGS = {"off": "", "draft": "draft", "draft_essay": "draft,essay", "all": "true"}
 CARTESIAN = ("cartesian_real_tables", "cartesian_replicated")

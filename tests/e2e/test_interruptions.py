@@ -11,7 +11,7 @@ import pytest
 
 from cohort_kit import make_root, write_table
 from dagster_kit import write_templates
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
 
 #: Each call notes that it began, then waits for a file to appear before it answers.
 HOST = """
@@ -49,7 +49,7 @@ def start(root: DataRoot, *options: str) -> subprocess.Popen[str]:
     command = ["cohort", "run", "--data-root", str(root.path), "--cohort-id", "c"]
     generator = ["--generate", f"{folder / 'host.py'}:make", "--concurrency", "2", *options]
     return subprocess.Popen(
-        [sys.executable, "-m", "genid_dagster_adapter", *command, *generator],
+        [sys.executable, "-m", "genid_store", *command, *generator],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -135,7 +135,7 @@ def test_two_runs_at_once_pay_once(root: DataRoot) -> None:
 def test_a_run_that_ignores_interrupts_ends_by_itself(root: DataRoot, tmp_path: Path) -> None:
     """As under `nohup`, or in the background of a script: Dagster's helpers end all the same."""
     (tmp_path / "go").touch()
-    command = [sys.executable, "-m", "genid_dagster_adapter", "cohort", "run", "--json"]
+    command = [sys.executable, "-m", "genid_store", "cohort", "run", "--json"]
     command += ["--data-root", str(root.path), "--cohort-id", "c"]
     command += ["--generate", f"{tmp_path / 'host.py'}:make"]
     done = subprocess.run(

@@ -9,13 +9,13 @@ from cohort_kit import make_root, put_draft, put_essay, tree, write_table
 from dagster_kit import Counting, new_home, write_templates
 from genid import is_gen_id, parse_id
 from genid_dagster_adapter.assets import BuildObserver
-from genid_dagster_adapter.building import Built
-from genid_dagster_adapter.cohort.membership import read_membership
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.launching import key_ranges, materialize_range, run_job
 from genid_dagster_adapter.partitions import registered
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
+from genid_store.cohort.building import Built
+from genid_store.cohort.seeding import read_membership
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.ids.rollout import Rollout
 
 STATES = {
     "off": Rollout.OFF,

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.cohort.build import Report, build
-from genid_dagster_adapter.cohort.prepare import Options, prepare
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import Report, build
+from genid_store.cohort.prepare import Options, prepare
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
 from hardening_kit import (
     HANGS,
     attempt,
@@ -182,11 +182,11 @@ def test_a_read_only_data_root_is_refused_in_words(root: DataRoot) -> None:
 # -- several at once -------------------------------------------------------------------------------
 SCRIPT = """
 import sys
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.prepare import Options
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import build
+from genid_store.cohort.prepare import Options
+from genid_store.errors import AdapterError
+from genid_store.ids.rollout import Rollout
+from genid_store.fs.layout import DataRoot
 try:
     root = DataRoot.open(sys.argv[1])
     report = build(root, Options(rollout=Rollout.parse("on"), cohort_id=sys.argv[2]))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from genid import SchemeName
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.prepare import Options, prepare
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.cohort.build import build
+from genid_store.cohort.prepare import Options, prepare
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
 
 COHORT = "golden-cohort"
 

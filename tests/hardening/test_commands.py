@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import storekit
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.prepare import Options
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.adopt import adopt
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.cohort.build import build
+from genid_store.cohort.prepare import Options
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
+from genid_store.migration.adopt import adopt
 from hardening_kit import attempt, tree, without_own
 
 GENERATE = "def generate(request):\n    return f'{request.stage} {request.gen_id}'\n"

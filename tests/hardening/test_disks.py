@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.prepare import Options
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.migration import run
-from genid_dagster_adapter.store.migration.state import open_plans
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.cohort.build import build
+from genid_store.cohort.prepare import Options
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
+from genid_store.migration import run
+from genid_store.migration.state import open_plans
 from hardening_kit import (
     attempt,
     faulty,

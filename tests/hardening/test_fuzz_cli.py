@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import storekit
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
 from hardening_kit import (
     DEEP,
     command,

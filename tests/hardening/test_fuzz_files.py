@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import storekit
-from genid_dagster_adapter.cohort.combos import read_catalogue, read_selected
-from genid_dagster_adapter.cohort.manifest import read_recorded
-from genid_dagster_adapter.cohort.membership import read_membership
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import failures
-from genid_dagster_adapter.store import lock
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.memberships import read_memberships
-from genid_dagster_adapter.store.migration import run as migration
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import read_memberships
+from genid_store.cohort.inputs.combos import read_catalogue, read_selected
+from genid_store.cohort.manifest import read_recorded
+from genid_store.cohort.seeding import read_membership
+from genid_store.errors import AdapterError
+from genid_store.fs import locks as lock
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import failures
+from genid_store.migration import run as migration
 from hardening_kit import (
     DEEP,
     attempt,

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.cohort.selection import read_selection
-from genid_dagster_adapter.cohort.tables import read_tables
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import FLAG, SCHEME, Rollout
-from genid_dagster_adapter.store.layout import STAGES, DataRoot, is_segment
-from genid_dagster_adapter.store.metadata import parse_metadata, read_generation
-from genid_dagster_adapter.store.migration.references import rewrite_selection
+from genid_store.catalog.metadata import parse_metadata, read_generation
+from genid_store.cohort.inputs.selection import read_selection
+from genid_store.cohort.inputs.tables import read_tables
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.ids.rollout import FLAG, SCHEME, Rollout
+from genid_store.migration.references import rewrite_selection
 from hardening_kit import (
     DEEP,
     attempt,

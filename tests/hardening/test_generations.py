@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.generation import (
-    Generated,
-    Maker,
-    Request,
-    has_content,
-    is_wanted,
-    make_all,
-)
-from genid_dagster_adapter.generation.records import Outcome
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Generated, Maker, Request, has_content, is_wanted, make_all
+from genid_store.generation.records import Outcome
 from hardening_kit import NASTY_TEXTS, fuzzed, json_values, tree
 
 UNSAFE = ["..", "../../evil", "/evil", "a/b", "", ".", "-x", "x\0y", "x" * 300, "\ud800", "a...b\n"]

@@ -9,11 +9,11 @@ from typing import NoReturn
 import pytest
 from filelock import FileLock
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import Maker
-from genid_dagster_adapter.store import lock
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.errors import AdapterError
+from genid_store.fs import locks as lock
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Maker
 from hardening_kit import tree, without_own
 
 

@@ -9,14 +9,15 @@ import pytest
 
 import genid
 import genid_dagster_adapter
-from genid_dagster_adapter.generation import Generated, Maker
-from genid_dagster_adapter.store.layout import DataRoot
+import genid_store
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Generated, Maker
 
 
 def defined_errors() -> set[str]:
     """Return the names of the exceptions that the two packages define."""
     found = set()
-    for package in (genid, genid_dagster_adapter):
+    for package in (genid, genid_store, genid_dagster_adapter):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(("__main__", ".daft")):  # that extra is not installed
                 names = vars(importlib.import_module(module.name)).values()

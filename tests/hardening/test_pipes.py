@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.metadata import read_generation
+from genid_store.catalog.metadata import read_generation
+from genid_store.fs.layout import DataRoot
 from hardening_kit import command
 
 

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 
 import storekit
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store import lock
-from genid_dagster_adapter.store.audit import audit
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.memberships import read_memberships
-from genid_dagster_adapter.store.migration import run as migration
+from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import read_memberships
+from genid_store.errors import AdapterError
+from genid_store.fs import locks as lock
+from genid_store.fs.layout import DataRoot
+from genid_store.migration import run as migration
 from hardening_kit import HANGS, environment, tree, without_own
 
 BUILD = """
 import sys
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.prepare import Options
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import build
+from genid_store.cohort.prepare import Options
+from genid_store.errors import AdapterError
+from genid_store.ids.rollout import Rollout
+from genid_store.fs.layout import DataRoot
 try:
     build(DataRoot.open(sys.argv[1]), Options(rollout=Rollout.parse("on"), cohort_id="fresh"))
 except AdapterError as error:
@@ -32,9 +32,9 @@ except AdapterError as error:
 """
 MIGRATE = """
 import sys
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.migration import run
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.migration import run
 try:
     run.migrate(DataRoot.open(sys.argv[1]))
 except AdapterError as error:
@@ -42,8 +42,8 @@ except AdapterError as error:
 """
 HOLD = """
 import sys
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import root_lock
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import root_lock
 with root_lock(DataRoot.open(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()

@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation import Maker, Request
-from genid_dagster_adapter.generation.claims import claim
-from genid_dagster_adapter.store import adopt as adopting
-from genid_dagster_adapter.store import adoption_plan
-from genid_dagster_adapter.store.adopt import adopt, undo
-from genid_dagster_adapter.store.adoption_state import close, unfinished
-from genid_dagster_adapter.store.audit import audit
-from genid_dagster_adapter.store.audit_finding import Finding
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import BUILD, blocked, root_lock
-from genid_dagster_adapter.store.migration import files, own, run
+from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.audit.finding import Finding
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import claim
+from genid_store.fs.locks import BUILD, blocked, root_lock
+from genid_store.generation import Maker, Request
+from genid_store.migration import adopt as adopting
+from genid_store.migration import adoption_plan, files, run
+from genid_store.migration import state_folder as own
+from genid_store.migration.adopt import adopt, undo
+from genid_store.migration.adoption_state import close, unfinished
 from migrationkit import Builder, differences, killed_at, tree
 from storekit import make_store, v1_id
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from genid_dagster_adapter.cli import run
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.migration import files
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
+from genid_store.migration import files
 from migrationkit import differences, small_store, tree
 
 
@@ -206,8 +206,8 @@ def test_an_instance_that_does_not_answer_is_told(
 
 def test_old_ids_in_a_selection_still_find_their_generations(root: DataRoot, capsys: Say) -> None:
     """A selection file written before the migration and put there afterwards works."""
-    from genid_dagster_adapter.store.index import StoreIndex
-    from genid_dagster_adapter.store.lookup import resolver
+    from genid_store.catalog.index.query import StoreIndex
+    from genid_store.catalog.lookup import resolver
 
     old = sorted(os.listdir(root.stage("essay")))
     run(["store", "migrate", "--execute"])

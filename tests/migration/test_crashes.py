@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.generation.claims import claim
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.lock import blocked
-from genid_dagster_adapter.store.migration import files, own, run
-from genid_dagster_adapter.store.migration.state import open_plans
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import claim
+from genid_store.fs.locks import blocked
+from genid_store.migration import files, run
+from genid_store.migration import state_folder as own
+from genid_store.migration.state import open_plans
 from migrationkit import (
     Tree,
     differences,

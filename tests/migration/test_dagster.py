@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from genid_dagster_adapter.generation import Generated, Request
 from genid_dagster_adapter.migration_history import (
     MIGRATED_FROM,
     ORIGINAL_RUN,
@@ -23,9 +22,10 @@ from genid_dagster_adapter.migration_history import (
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import build_stage_assets
-from genid_dagster_adapter.store.layout import PARSED, STAGES, DataRoot
-from genid_dagster_adapter.store.migration import run
-from genid_dagster_adapter.store.migration.outside import read_members
+from genid_store.fs.layout import PARSED, STAGES, DataRoot
+from genid_store.generation import Generated, Request
+from genid_store.migration import run
+from genid_store.migration.cohort_files import read_members
 from migrationkit import KilledError, killed_at, small_store
 from storekit import make_store
 

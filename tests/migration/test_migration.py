@@ -14,17 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genid import is_gen_id
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store import lookup
-from genid_dagster_adapter.store.audit import audit
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import STAGES, DataRoot
-from genid_dagster_adapter.store.lock import BUILD, MIGRATION, root_lock
-from genid_dagster_adapter.store.metadata import read_generation
-from genid_dagster_adapter.store.migration import execute as executing
-from genid_dagster_adapter.store.migration import files, own, run, verify, work
-from genid_dagster_adapter.store.migration.planfile import Plan, open_plan
-from genid_dagster_adapter.store.migration.state import state_of
+from genid_store.catalog import lookup
+from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.metadata import read_generation
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.locks import BUILD, MIGRATION, root_lock
+from genid_store.migration import context as work
+from genid_store.migration import execute as executing
+from genid_store.migration import files, run, verify
+from genid_store.migration import state_folder as own
+from genid_store.migration.planfile import Plan, open_plan
+from genid_store.migration.state import state_of
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from genid_dagster_adapter.store.migration import numbering
-from genid_dagster_adapter.store.migration.numbering import PARENT_STAYS, Numbered, number_stage
-from genid_dagster_adapter.store.migration.records import Decision, Source
+from genid_store.migration import numbering
+from genid_store.migration.numbering import PARENT_STAYS, Numbered, number_stage
+from genid_store.migration.records import Decision, Source
 from storekit import v1_id
 
 TASK = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.store.layout import DataRoot
-from genid_dagster_adapter.store.migration import run
-from genid_dagster_adapter.store.migration.journal import Journal
-from genid_dagster_adapter.store.migration.state import open_plans, state_of
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.migration import run
+from genid_store.migration.journal import Journal
+from genid_store.migration.state import open_plans, state_of
 from migrationkit import Tree, differences, small_store, tree
 from storekit import FAULTS, make_store
 

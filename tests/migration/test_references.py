@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.store.migration.references import (
+from genid_store.migration.references import (
     References,
     retarget,
     rewrite_json,

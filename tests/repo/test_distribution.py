@@ -14,6 +14,7 @@ import pytest
 
 SITE = Path(sysconfig.get_path("purelib"))
 CORE_DEPENDENCIES = ("attr", "attrs", "blake3")
+PACKAGES = ("genid", "genid_store", "genid_dagster_adapter")
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +50,11 @@ def run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_wheel_holds_both_packages_their_types_and_the_licence(built: Path) -> None:
-    """The wheel carries both packages, their `py.typed` markers and the licence, and no tests."""
+def test_the_wheel_holds_every_package_their_types_and_the_licence(built: Path) -> None:
+    """The wheel carries three packages, their `py.typed` markers and the licence, no tests."""
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"genid/py.typed", "genid_dagster_adapter/py.typed"} <= names
+    assert {f"{name}/py.typed" for name in PACKAGES} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith("tests")]
 
@@ -78,7 +79,7 @@ def test_the_core_derives_an_id_with_attrs_and_blake3_alone(bare_python: Path) -
 
 def test_the_command_without_its_extra_says_how_to_get_it(bare_python: Path) -> None:
     """Without the `cli` extra `genid` prints one line with the remedy and exits with 2."""
-    result = run(bare_python, "-m", "genid_dagster_adapter", "--help")
+    result = run(bare_python, "-m", "genid_store", "--help")
     assert (2, "genid: the command is an extra: pip install 'genid[cli]'\n") == (
         result.returncode,
         result.stderr,
@@ -89,7 +90,7 @@ def test_the_command_without_its_extra_says_how_to_get_it(bare_python: Path) -> 
 def test_the_command_starts_without_any_heavy_library(arguments: list[str]) -> None:
     """`genid --help` and `genid derive` import neither Dagster nor a dataframe library."""
     script = (
-        "import sys; from genid_dagster_adapter.cli import run; run(sys.argv[1:]);"
+        "import sys; from genid_store.cli import run; run(sys.argv[1:]);"
         "heavy = {'dagster', 'pandas', 'pyarrow', 'polars', 'daft', 'datafusion', 'rich'};"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )

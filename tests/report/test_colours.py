@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-STYLE = (files("genid_dagster_adapter.report") / "templates" / "style.css").read_text("utf-8")
+STYLE = (files("genid_store.report") / "templates" / "style.css").read_text("utf-8")
 LIGHT, DARK = re.findall(r":root \{(.*?)\n *\}", STYLE, re.DOTALL)
 
 

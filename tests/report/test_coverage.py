@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from genid_dagster_adapter.report.coverage import Coverage, cover
-from genid_dagster_adapter.report.holdings import Held
+from genid_store.report.coverage import Coverage, cover
+from genid_store.report.holdings import Held
 
 WANTED = [("novelty", "sonnet")]
 TWICE = "made 1, missing 2, 3, 1 more of the same number"

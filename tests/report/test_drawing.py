@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.report.drawing import bar, grid
+from genid_store.report.drawing import bar, grid
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=6))

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_dagster_adapter.errors import AdapterError
-from genid_dagster_adapter.report.audit_page import audit_page
-from genid_dagster_adapter.report.document import html
-from genid_dagster_adapter.report.page import visible
-from genid_dagster_adapter.report.view import Flag, Report, Trouble
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.audit import audit
-from genid_dagster_adapter.store.index import StoreIndex
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
+from genid_store.report.audit_page import audit_page
+from genid_store.report.document import html
+from genid_store.report.page import visible
+from genid_store.report.view import Flag, Report, Trouble
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
 from storekit import make_store
 

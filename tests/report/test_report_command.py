@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.cli import run
+from genid_store.cli import run
 from report_kit import hostile_store, hostile_tables
 from storekit import Store, make_store
 
@@ -156,7 +156,7 @@ def test_registered_partitions_are_compared_with_memberships(tmp_path: Path) -> 
     """With an instance, keys that no cohort names are among the findings."""
     from genid_dagster_adapter.instance import open_instance
     from genid_dagster_adapter.partitions import register
-    from genid_dagster_adapter.store.layout import DataRoot
+    from genid_store.fs.layout import DataRoot
 
     store = make_store(tmp_path / "data", generations=200, oddities=())
     with open_instance(DataRoot.open(store.path)) as instance:
@@ -173,7 +173,7 @@ def test_a_prefix_of_the_partition_sets_is_looked_under(
     """By the report and by the audit; another one's sets are nobody's findings here."""
     from genid_dagster_adapter.instance import open_instance
     from genid_dagster_adapter.partitions import register
-    from genid_dagster_adapter.store.layout import DataRoot
+    from genid_store.fs.layout import DataRoot
 
     store = make_store(tmp_path / "data", generations=60, oddities=())
     with open_instance(DataRoot.open(store.path)) as instance:

@@ -1,7 +1,7 @@
 """Where a store stands: every generation is counted once."""
 
-from genid_dagster_adapter.report.holdings import Held
-from genid_dagster_adapter.report.standing import FAMILIES, stand
+from genid_store.report.holdings import Held
+from genid_store.report.standing import FAMILIES, stand
 
 
 def test_every_generation_counts_once_in_its_stage_and_family() -> None:

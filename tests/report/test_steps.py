@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from genid_dagster_adapter.cohort.build import build
-from genid_dagster_adapter.cohort.compare import compare
-from genid_dagster_adapter.cohort.prepare import Options, prepare
-from genid_dagster_adapter.report.steps import CohortSteps, Counts
-from genid_dagster_adapter.report.view import Report
-from genid_dagster_adapter.rollout import Rollout
-from genid_dagster_adapter.store.layout import DataRoot
+from genid_store.cohort.build import build
+from genid_store.cohort.compare import compare
+from genid_store.cohort.prepare import Options, prepare
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
+from genid_store.report.steps import CohortSteps, Counts
+from genid_store.report.view import Report
 from report_kit import report_on
 from storekit import make_store
 

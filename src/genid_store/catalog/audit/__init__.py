@@ -1,0 +1,1 @@
+"""Everything the audit looks for, and one report of it."""

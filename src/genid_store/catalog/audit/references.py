@@ -1,0 +1,191 @@
+"""Findings between generations: parents that are gone or wrong, cycles, duplicates, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+
+from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog.audit.finding import Finding
+from genid_store.catalog.copies import is_copy, one_text
+from genid_store.catalog.expected import PARENT_STAGE
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.lookup import claim
+from genid_store.catalog.memberships import Memberships
+from genid_store.fs.layout import METADATA, STAGES
+
+_FIRST = STAGES[0]
+_Key = tuple[str, str]  # stage and id
+_Cycle = tuple[_Key, ...]
+
+
+def references(index: StoreIndex) -> Iterator[Finding]:
+    """Yield orphans, parents of the wrong stage, and each cycle once.
+
+    A parent is looked for at the stage where it belongs, then at any other, so that a chain that
+    leads back to itself is seen whatever it leads through.
+    """
+    found: dict[_Key, _Cycle] = {}
+    for generation in _astray(index):
+        if not _cycle(index, generation, found):
+            yield _misplaced(index, generation)
+    for cycle in sorted({cycle for cycle in found.values() if cycle}):
+        stage, gen_id = cycle[0]
+        yield Finding(
+            code=findings.CYCLE,
+            where=f"gens/{stage}/{gen_id}/{METADATA}:parent_gen_id",
+            message=" → ".join(f"{stage} {gen_id}" for stage, gen_id in (*cycle, cycle[0])),
+            ids=cycle,
+        )
+
+
+def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
+    """Return, for each (stage, id) whose text was adopted or is an adopted one, the id that names
+    that text: the same for all generations that have it."""
+    found: dict[tuple[str, str], str] = {}
+    for stage in STAGES:
+        query = (
+            "SELECT gen_id, adopted_from FROM generation WHERE stage = ? AND adopted_from NOTNULL"
+        )
+        folder = f"{index.root.gens}/{stage}"
+        pairs = [pair for pair in index.sql(query, stage) if is_copy(folder, *pair)]
+        found.update({(stage, gen_id): text for gen_id, text in one_text(pairs).items()})
+    return found
+
+
+def duplicates(
+    index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
+) -> Iterator[Finding]:
+    """Yield each task that several generations are of, with their cohorts and content.
+
+    Those that have one text by adoption (`texts`, see `copies`) are one generation.
+    """
+    query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
+    groups = [sorted(index.by_expected("v1", v1), key=claim) for (v1,) in index.sql(query)]
+    named = memberships.cohorts_of() if groups else {}
+    for group in groups:
+        first = group[0]
+        count = len({texts.get((one.stage, one.gen_id), one.gen_id) for one in group})
+        if count == 1:
+            continue
+        yield Finding(
+            code=findings.DUPLICATE,
+            where=f"gens/{first.stage}/{first.gen_id}",
+            message=f"{count} generations of the task {first.expected['v1']}: "
+            + ", ".join(map(_named, group)),
+            ids=tuple((one.stage, one.gen_id) for one in group),
+            details={
+                "task": first.expected["v1"],
+                "generations": [
+                    {
+                        "gen_id": one.gen_id,
+                        "family": one.family,
+                        "origin_cohort_id": one.origin_cohort_id,
+                        "cohorts": named.get((one.stage, one.gen_id), []),
+                        "has_content": one.has_content,
+                        "adopted_from": one.adopted_from,
+                    }
+                    for one in group
+                ],
+            },
+        )
+
+
+def _named(one: Indexed) -> str:
+    return one.gen_id if one.adopted_from is None else f"{one.gen_id} (from {one.adopted_from})"
+
+
+def names(index: StoreIndex) -> Iterator[Finding]:
+    """Yield ids that differ in case only, and entries that are no generation's folder."""
+    query = (
+        "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
+        " (SELECT stage, lower(gen_id) FROM generation GROUP BY 1, 2 HAVING count(*) > 1)"
+        " ORDER BY 1, 2, 3"
+    )
+    for (stage, _), rows in groupby(index.sql(query), key=itemgetter(0, 1)):
+        ids = [gen_id for _, _, gen_id in rows]
+        yield Finding(
+            code=findings.CASE_COLLISION,
+            where=f"gens/{stage}/{ids[0]}",
+            message=f"differ in case only: {', '.join(ids)}",
+            ids=tuple((stage, gen_id) for gen_id in ids),
+        )
+    for stage, name in index.sql("SELECT stage, name FROM stray ORDER BY stage, name"):
+        yield Finding(
+            code=findings.STRAY_ENTRY,
+            where=f"gens/{stage}/{name}",
+            message="is no folder that a generation can have",
+        )
+
+
+def _astray(index: StoreIndex) -> Iterator[Indexed]:
+    """Yield the generations whose parent is not where it belongs, and drafts that name one."""
+    query = "SELECT gen_id FROM generation WHERE stage = ? AND parent_gen_id NOTNULL"
+    yield from _records(index, _FIRST, index.sql(f"{query} ORDER BY gen_id", _FIRST))
+    absent = (
+        "SELECT gen_id FROM generation AS child WHERE stage = ? AND parent_gen_id NOTNULL"
+        " AND NOT EXISTS (SELECT 1 FROM generation AS above"
+        " WHERE above.gen_id = child.parent_gen_id AND above.stage = ?) ORDER BY gen_id"
+    )
+    for stage, above in PARENT_STAGE.items():
+        yield from _records(index, stage, index.sql(absent, stage, above))
+
+
+def _records(index: StoreIndex, stage: str, rows: list[tuple[str]]) -> Iterator[Indexed]:
+    for (gen_id,) in rows:
+        found = index.get(stage, gen_id)
+        if found is not None:
+            yield found
+
+
+def _cycle(index: StoreIndex, start: Indexed, found: dict[_Key, _Cycle]) -> _Cycle:
+    """Return the cycle that a generation stands in, its least member first; () for none.
+
+    `found` keeps the answer for every generation on the way, so that each is walked through once.
+    """
+    way: dict[_Key, None] = {}
+    current: Indexed | None = start
+    while current is not None:
+        key = (current.stage, current.gen_id)
+        if key in found:
+            break
+        if key in way:
+            cycle = list(way)[list(way).index(key) :]
+            least = cycle.index(min(cycle))
+            found.update(dict.fromkeys(cycle, (*cycle[least:], *cycle[:least])))
+            break
+        way[key] = None
+        current = _any_parent(index, current)
+    for key in way:
+        found.setdefault(key, ())
+    return found[start.stage, start.gen_id]
+
+
+def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:
+    if generation.parent_gen_id is None:
+        return None
+    found = index.find(generation.parent_gen_id)
+    right = PARENT_STAGE.get(generation.stage)
+    return next((one for one in found if one.stage == right), found[0] if found else None)
+
+
+def _misplaced(index: StoreIndex, generation: Indexed) -> Finding:
+    parent = generation.parent_gen_id
+    elsewhere = _any_parent(index, generation)
+    where = f"gens/{generation.stage}/{generation.gen_id}/{METADATA}:parent_gen_id"
+    code, message = findings.PARENT_STAGE, f"a {generation.stage} has no parent"
+    if generation.stage in PARENT_STAGE:
+        right = PARENT_STAGE[generation.stage]
+        if elsewhere is None:
+            code, message = findings.ORPHAN, f"there is no {right} {parent}"
+        else:
+            message = f"{parent} is no {right}, it is of the stage {elsewhere.stage}"
+    return Finding(
+        code=code,
+        where=where,
+        message=message,
+        ids=((generation.stage, generation.gen_id),),
+        details={"parent_gen_id": parent},
+    )

@@ -1,0 +1,41 @@
+"""Adopted copies and what they were adopted from: one text under several ids is one generation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from genid_store.fs.layout import PARSED, is_segment
+from genid_store.migration.fingerprints import read_bytes
+
+
+def is_copy(stage: str, gen_id: str, adopted_from: str | None) -> bool:
+    """Say whether a generation still has the text of the one that it was `adopted_from`.
+
+    `stage` is the path of the stage's folder. False where one of the two has no text (any more).
+    """
+    if not is_segment(adopted_from) or adopted_from == gen_id:
+        return False
+    mine, theirs = f"{stage}/{gen_id}/{PARSED}", f"{stage}/{adopted_from}/{PARSED}"
+    try:
+        return os.path.samefile(mine, theirs) or read_bytes(mine) == read_bytes(theirs)
+    except OSError:
+        return False
+
+
+def one_text(copies: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return, for each id in pairs of (copy, adopted from), the id that names its text: the same
+    for all that have it, also through others."""
+    source: dict[str, str] = {}
+
+    def first(gen_id: str) -> str:
+        while gen_id in source:
+            gen_id = source[gen_id]
+        return gen_id
+
+    pairs = sorted(copies)
+    for copy, adopted_from in pairs:
+        mine, theirs = first(copy), first(adopted_from)
+        if mine != theirs:
+            source[mine] = theirs
+    return {gen_id: first(gen_id) for pair in pairs for gen_id in pair}

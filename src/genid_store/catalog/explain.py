@@ -1,0 +1,147 @@
+"""Why a stored generation has the id it has, and why two generations have different ones."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from genid import Difference, Explanation, GenIdError, explain, normalize_component
+from genid_store.catalog.expected import PARENT_STAGE, is_complete, own_model, signature
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.lookup import chain, children, duplicates
+
+#: The fields that say which task a generation is, apart from its parent.
+_OWN: Final = ("combo_id", "template_id", "llm_model_id", "replicate")
+#: What decides an id besides the task, in one family or another.
+_MINTING: Final = ("family", "origin_cohort_id", "recomputes")
+_DEPTH: Final = {"draft": 1, "essay": 2, "evaluation": 3}  # levels of a chain that is whole
+_OF_DRAFTS: Final = "combo_id"  # descendants have it through their draft
+
+
+@frozen(kw_only=True)
+class StoreExplanation:
+    """A stored generation, where it comes from and what comes of it.
+
+    `written` derives the v1 id over the parent's id as the metadata has it, `fresh` over the id
+    that the parent should have; None where the metadata does not suffice. `ancestors` run from the
+    parent up to the draft.
+    """
+
+    generation: Indexed
+    written: Explanation | None
+    fresh: Explanation | None
+    ancestors: tuple[Indexed, ...]
+    children: tuple[Indexed, ...]
+    duplicates: tuple[Indexed, ...]
+
+
+@frozen(kw_only=True)
+class Level:
+    """One generation of each side that stand at the same stage, and their own fields that differ
+    (the parent is the level above)."""
+
+    stage: str
+    a: Indexed
+    b: Indexed
+    differences: tuple[Difference, ...]
+
+
+@frozen(kw_only=True)
+class StoreDifference:
+    """Why two generations have different ids.
+
+    `levels` are those that both have, the draft first. `cause` is the deepest ancestor (or the
+    generation itself) whose own fields differ; None where no field does. `minting` is what differs
+    in how the two ids were made: family, cohort of origin, whether they recompute.
+    """
+
+    a: Indexed
+    b: Indexed
+    levels: tuple[Level, ...]
+    minting: tuple[Difference, ...]
+
+    @property
+    def cause(self) -> Level | None:
+        """The first level, from the draft down, that differs in fields of its own."""
+        return next((level for level in self.levels if level.differences), None)
+
+    @property
+    def same_task(self) -> bool:
+        """Whether both are the same task and replicate, down from the draft."""
+        whole = len(self.levels) == _DEPTH[self.a.stage]
+        return whole and self.a.stage == self.b.stage and self.cause is None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether the two differ only because an ancestor does."""
+        if self.a.stage != self.b.stage or self.cause is None:
+            return False
+        return self.levels[-1].stage == self.a.stage and not self.levels[-1].differences
+
+
+def explain_stored(index: StoreIndex, generation: Indexed) -> StoreExplanation:
+    """Return how a stored generation's id comes about, its ancestors, children and duplicates."""
+    above = chain(index, generation)[1:]
+    parent = above[0] if above else None
+    return StoreExplanation(
+        generation=generation,
+        written=_derivation(generation, parent, generation.parent_gen_id),
+        fresh=_derivation(generation, parent, parent.expected["v1"] if parent else None),
+        ancestors=above,
+        children=tuple(children(index, generation)),
+        duplicates=tuple(duplicates(index, generation)),
+    )
+
+
+def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
+    """Return at which ancestor two stored generations part, and in which fields.
+
+    Generations of two stages part in `stage`: their common levels tell how their ancestors compare.
+    """
+    left = {one.stage: one for one in chain(index, a)}
+    right = {one.stage: one for one in chain(index, b)}
+    levels = tuple(
+        Level(
+            stage=stage, a=left[stage], b=right[stage], differences=_own(left[stage], right[stage])
+        )
+        for stage in ("draft", *PARENT_STAGE)
+        if stage in left and stage in right
+    )
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in _MINTING]
+    minting = tuple(Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y)
+    return StoreDifference(a=a, b=b, levels=levels, minting=minting)
+
+
+def _derivation(
+    generation: Indexed, parent: Indexed | None, parent_gen_id: str | None
+) -> Explanation | None:
+    """Return the derivation of a v1 id over this parent's id; None where there is none."""
+    if not is_complete(generation) or (generation.stage in PARENT_STAGE and parent_gen_id is None):
+        return None
+    try:
+        model = own_model(generation, None if parent is None else parent.llm_model_id)
+        return explain(signature(generation, parent_gen_id=parent_gen_id, llm_model_id=model))
+    except GenIdError:
+        return None
+
+
+def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
+    fields = _OWN if a.stage == "draft" else tuple(name for name in _OWN if name != _OF_DRAFTS)
+    pairs = ((name, _value(a, name), _value(b, name)) for name in fields)
+    return tuple(Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y)
+
+
+def _value(generation: Indexed, name: str) -> str | int | None:
+    if name == "replicate":
+        return generation.effective_replicate
+    return _folded(getattr(generation, name))
+
+
+def _folded(text: str | None) -> str | None:
+    """Return a text as identity sees it; one that can be part of no id stays as it is."""
+    try:
+        return None if text is None else normalize_component(text)
+    except GenIdError:
+        return text

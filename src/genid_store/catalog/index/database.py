@@ -1,0 +1,215 @@
+"""The index's database file: a cache that can be deleted at any time and is never trusted blindly.
+
+While a process has the file open it holds a shared lock; the last one to close it writes a seal,
+the file's size, times and inode. Whoever opens it alone and finds no fitting seal (a crash, a torn
+or copied file, one of another format) throws it away and starts from an empty one. Where `.genid/`
+cannot be written, and on request, the database lives in memory and nothing on disk changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from attrs import define
+
+from genid_store.fs.guard import check_inside
+from genid_store.fs.layout import DataRoot
+
+#: Changes with the tables and with the rules by which verdicts come about: older files are rebuilt.
+FORMAT: Final = 3
+#: Seconds that a writer waits for another one: a first index of a very large store.
+_PATIENCE: Final = 600.0
+_FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
+_WAL_VERSION: Final = slice(18, 20)  # bytes of the header; an in-memory copy cannot use WAL
+_NO_WAL: Final = b"\x01\x01"
+
+_TABLES: Final = """
+CREATE TABLE generation (
+    stage TEXT NOT NULL, gen_id TEXT NOT NULL, declared_gen_id TEXT, parent_gen_id TEXT,
+    combo_id TEXT, template_id TEXT, llm_model_id TEXT, replicate INTEGER, origin_cohort_id TEXT,
+    mode TEXT, adopted_from TEXT, lenient TEXT, metadata_problems TEXT, previous TEXT,
+    family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, id_problems TEXT,
+    changed_ns INTEGER NOT NULL, size INTEGER NOT NULL, inode INTEGER NOT NULL
+);
+CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);
+CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
+"""
+#: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
+#: first one holds the stamps too, so that a comparison with the disk reads nothing else.
+INDEXES: Final = """
+CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
+CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
+CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_previous ON previous (gen_id);
+CREATE INDEX IF NOT EXISTS by_now ON previous (now, stage);
+"""
+
+
+@define
+class IndexFile:
+    """An open index database; `path` is None for one in memory."""
+
+    connection: sqlite3.Connection
+    path: Path | None = None
+    _use: int | None = None  # the descriptor whose shared lock says that the file is in use
+
+    @classmethod
+    def open(cls, root: DataRoot, *, persist: bool) -> IndexFile:
+        """Open the data root's index, or one in memory that begins as a copy of it.
+
+        AdapterError: it would be written, and a symbolic link leads it out of the data root.
+        """
+        if persist:
+            check_inside(root, root.own, *(root.own / name for name in _FILES))
+            try:
+                root.own.mkdir(exist_ok=True)
+                return _open_on_disk(root.own)
+            except OSError:  # read-only, full, or without locks: an index is a cache
+                pass
+        return cls(_in_memory(_sealed_bytes(root.own)))
+
+    def close(self) -> None:
+        """Close the database; the last process to do so seals the file."""
+        if self.path is None or self._use is None:
+            self.connection.close()
+            return
+        folder, use = self.path.parent, self._use
+        self._use = None
+        try:
+            with _mutex(folder):
+                self.connection.close()
+                if _try_lock(use, fcntl.LOCK_EX):
+                    _write_seal(use, self.path)
+        finally:
+            os.close(use)
+
+    def discard(self, root: DataRoot) -> IndexFile:
+        """Throw a damaged database away and return an empty one (in memory where others still
+        have the file open)."""
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+        if self.path is None or self._use is None:
+            return IndexFile(_in_memory(None))
+        use, self._use = self._use, None
+        try:
+            with _mutex(self.path.parent):
+                if not _try_lock(use, fcntl.LOCK_EX):
+                    return IndexFile(_in_memory(None))
+                os.truncate(use, 0)
+        finally:
+            os.close(use)
+        return IndexFile.open(root, persist=True)
+
+
+def _open_on_disk(folder: Path) -> IndexFile:
+    path = folder / "index.sqlite"
+    with _mutex(folder):
+        use = os.open(folder / "index.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if _try_lock(use, fcntl.LOCK_EX) and not _is_sealed(use, path):
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+            fcntl.flock(use, fcntl.LOCK_SH)
+            connection = _connect(path)
+            os.truncate(use, 0)  # in use: whoever finds it so without a user finds a crash
+        except BaseException:
+            os.close(use)
+            raise
+    return IndexFile(connection, path, use)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Return a connection with the tables in place. OSError: the system does not let us write."""
+    try:
+        connection = _tuned(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None))
+        connection.execute("PRAGMA journal_mode=WAL")
+        _create(connection)
+    except sqlite3.OperationalError as error:
+        raise OSError(str(error)) from error
+    return connection
+
+
+def _tuned(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA cache_size=-65536")  # KiB
+    connection.execute("PRAGMA mmap_size=1073741824")  # look-ups without a system call each
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+
+
+def _in_memory(data: bytes | None) -> sqlite3.Connection:
+    connection = _tuned(sqlite3.connect(":memory:", isolation_level=None))
+    if data is not None:
+        copy = bytearray(data)
+        copy[_WAL_VERSION] = _NO_WAL
+        connection.deserialize(bytes(copy))
+    _create(connection)
+    return connection
+
+
+def _sealed_bytes(folder: Path) -> bytes | None:
+    """Return the bytes of a sealed index that nobody has open; None where there is none."""
+    path = folder / "index.sqlite"
+    try:
+        with _mutex(folder, create=False):
+            use = os.open(folder / "index.use", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                alone = _try_lock(use, fcntl.LOCK_EX)
+                return path.read_bytes() if alone and _is_sealed(use, path) else None
+            finally:
+                os.close(use)
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _mutex(folder: Path, *, create: bool = True) -> Iterator[None]:
+    """Hold, for the moment that opening or closing takes, the lock that makes it one step."""
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    descriptor = os.open(folder / "index.lock", flags | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _seal_of(path: Path) -> list[int]:
+    state = os.stat(path)
+    return [FORMAT, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+
+
+def _is_sealed(use: int, path: Path) -> bool:
+    """Say whether the file is exactly as the last one to close it left it."""
+    try:
+        seal = json.loads(os.pread(use, 1000, 0))
+        return bool(seal == _seal_of(path)) and not path.with_name(f"{path.name}-wal").exists()
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _write_seal(use: int, path: Path) -> None:
+    """Seal a closed file; one that has a journal left over stays unsealed, so it is rebuilt."""
+    with contextlib.suppress(OSError):
+        os.pwrite(use, json.dumps(_seal_of(path)).encode(), 0)

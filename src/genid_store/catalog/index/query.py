@@ -1,0 +1,222 @@
+"""The store index: every generation with the ids it should have, found by any of its ids at once.
+
+A cache in `.genid/index.sqlite`: deleting it costs one reading of the metadata files. It is as old
+as its last `refresh`; only whether content is there is asked of the disk with every answer, because
+content comes and goes without a metadata file changing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self
+
+from genid import SchemeName
+from genid_store.catalog.index.database import IndexFile
+from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
+from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import PARSED, RAW, STAGES, DataRoot
+
+_COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
+#: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_ANY_STAGE: Final = "stage IN ('draft', 'essay', 'evaluation')"  # lets an index be used
+_LAST: Final = "\U0010ffff"
+
+
+class StoreIndex:
+    """An open index of one data root; close it, or use it as a context manager.
+
+    Any number of processes may read while one refreshes. An instance belongs to one thread.
+    """
+
+    def __init__(self, root: DataRoot, file: IndexFile) -> None:
+        self.root = root
+        self._file = file
+        self._gens = os.fspath(root.gens)
+
+    @classmethod
+    def open(cls, root: DataRoot, persist: bool = True) -> Self:
+        """Open the index of a data root, empty where there is none that can be trusted.
+
+        With `persist=False`, and where `.genid/` cannot be written, nothing is written below the
+        data root: the index lives in memory and begins as a copy of the file, if any.
+        """
+        return cls(root, IndexFile.open(root, persist=persist))
+
+    @classmethod
+    @contextlib.contextmanager
+    def fresh(
+        cls, root: DataRoot, progress: Progress | None = None, *, persist: bool = True
+    ) -> Iterator[Self]:
+        """Open the index of a data root, bring it up to date, and close it again at the end."""
+        with cls.open(root, persist) as index:
+            index.refresh(progress)
+            yield index
+
+    @property
+    def persistent(self) -> bool:
+        """Whether refreshing it writes `.genid/index.sqlite`."""
+        return self._file.path is not None
+
+    def close(self) -> None:
+        """Close the index; it cannot be used afterwards."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def refresh(self, progress: Progress | None = None) -> Refreshed:
+        """Bring the index up to date with the disk; reads only metadata files that changed.
+
+        `progress` is called as (read, to read). AdapterError: the database cannot be written (full
+        disk), or another process has been refreshing it for ten minutes.
+        """
+        try:
+            return refresh(self.root, self._file.connection, progress)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise _unusable(self.root, error) from error
+        self._file = self._file.discard(self.root)
+        return refresh(self.root, self._file.connection, progress)
+
+    # -- one generation -------------------------------------------------------------------------
+    def get(self, stage: str, gen_id: str) -> Indexed | None:
+        """Return the generation of a stage whose folder has this name, or None."""
+        found = self._select("WHERE stage = ? AND gen_id = ?", stage, gen_id)
+        return found[0] if found else None
+
+    def find(self, gen_id: str) -> list[Indexed]:
+        """Return the generations of any stage whose folder has this name, in stage order."""
+        return self._select(f"WHERE {_ANY_STAGE} AND gen_id = ?", gen_id)
+
+    def by_expected(self, scheme: SchemeName, gen_id: str) -> list[Indexed]:
+        """Return the generations that should have this id under a scheme: several are duplicates
+        of one task, in order of their ids."""
+        return self._select(f"WHERE {_COLUMNS[scheme]} = ?", gen_id)
+
+    def by_previous(self, gen_id: str) -> list[Indexed]:
+        """Return the generations that had this id before a migration."""
+        query = "SELECT stage, now FROM previous WHERE gen_id = ?"
+        rows = self._all(query, gen_id)
+        return [one for stage, now in sorted(rows) for one in self._maybe(stage, now)]
+
+    def expected(self, gen_id: str, scheme: SchemeName, stage: str | None = None) -> str | None:
+        """Return the id that a generation should have under a scheme; None where there is no such
+        generation or no such id.
+
+        AdapterError: generations of several stages have this name, and `stage` is not given.
+        """
+        found = [one for one in self.find(gen_id) if stage in (None, one.stage)]
+        if len(found) > 1:
+            raise AdapterError("one id, several generations", [_ambiguous(gen_id, found)])
+        return found[0].expected[scheme] if found else None
+
+    # -- many -----------------------------------------------------------------------------------
+    def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:
+        """Return the generations of `stage` whose metadata names this parent, in order of ids."""
+        return self._select("WHERE parent_gen_id = ? AND stage = ?", parent_gen_id, stage)
+
+    def evaluations_of(self, essay_ids: Iterable[str]) -> Iterator[Indexed]:
+        """Yield the evaluations of these essays, essay by essay."""
+        for essay_id in essay_ids:
+            yield from self.children("evaluation", essay_id)
+
+    def with_prefix(self, prefix: str, limit: int) -> list[Indexed]:
+        """Return up to `limit` generations of which some id begins so: the folder's name, an
+        expected id, or one from before a migration; in order of stage and id."""
+        keys: set[tuple[str, str]] = set()
+        for column in (f"{_ANY_STAGE} AND gen_id", *_COLUMNS.values()):
+            query = f"SELECT stage, gen_id FROM generation WHERE {column}"  # noqa: S608
+            keys.update(self._keys(query, prefix))
+        keys.update(self._keys("SELECT stage, now FROM previous WHERE gen_id", prefix))
+        ordered = sorted(keys, key=lambda key: (STAGES.index(key[0]), key[1]))
+        return [one for stage, gen_id in ordered[:limit] for one in self._maybe(stage, gen_id)]
+
+    def iter(self, stage: str) -> Iterator[Indexed]:
+        """Yield every generation of a stage in order of ids; memory stays bounded."""
+        last = ""
+        while True:
+            rows = self._all(
+                f"{SELECT} WHERE gen_id > ? AND stage = ? ORDER BY gen_id LIMIT 1000", last, stage
+            )
+            yield from map(self._record, rows)
+            if not rows:
+                return
+            last = rows[-1][1]
+
+    def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query over the index's own tables (see index_file), for reports
+        and audits; the tables are no stable interface."""
+        return self._all(query, *values)
+
+    # -- below ----------------------------------------------------------------------------------
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._file.connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _unusable(self.root, error) from error
+
+    def _select(self, condition: str, *values: object) -> list[Indexed]:
+        rows = self._all(f"{SELECT} {condition}", *values)
+        rows.sort(key=lambda row: (STAGES.index(row[0]), row[1]))
+        return [self._record(row) for row in rows]
+
+    def _maybe(self, stage: str, gen_id: str) -> Iterator[Indexed]:
+        found = self.get(stage, gen_id)
+        if found is not None:
+            yield found
+
+    def _keys(self, query: str, prefix: str) -> list[tuple[str, str]]:
+        return self._all(f"{query} BETWEEN ? AND ?", prefix, prefix + _LAST)
+
+    def _record(self, row: tuple[Any, ...]) -> Indexed:
+        return indexed_of(row, *content_of(f"{self._gens}/{row[0]}/{row[1]}"))
+
+
+def content_of(folder: str) -> tuple[Content | None, int | None, bool]:
+    """Return what content a generation's folder holds, when it last changed (ns), and whether that
+    could be looked at."""
+    states: tuple[tuple[str, Content], ...] = ((PARSED, "parsed"), (RAW, "raw"))
+    for name, content in states:
+        try:
+            return content, os.stat(f"{folder}/{name}").st_mtime_ns, True
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None, None, False
+    return None, None, True
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)  # absent where Python itself raises
+    return code is None or code & 0xFF in _DAMAGED
+
+
+def _unusable(root: DataRoot, error: sqlite3.Error) -> AdapterError:
+    problem = Problem(
+        where=root.relative(root.own / "index.sqlite"),
+        message=f"SQLite says: {error}",
+        remedy="make room on the disk, wait for the other process, or delete the file: it is a "
+        "cache and will be built again",
+    )
+    return AdapterError("the store index cannot be used", [problem])
+
+
+def _ambiguous(gen_id: str, found: list[Indexed]) -> Problem:
+    stages = ", ".join(one.stage for one in found)
+    return Problem(
+        where="id", value=gen_id, message=f"is an id in {stages}", remedy="give the stage as well"
+    )

@@ -1,0 +1,171 @@
+"""Generations and verdicts as rows of the index, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from attrs import frozen
+
+from genid import SchemeName
+from genid_store.catalog.expected import StoreFamily, Verdict
+from genid_store.catalog.metadata import Flaw, Generation, flaw
+from genid_store.errors import NO_VALUE
+from genid_store.fs.layout import METADATA
+
+#: "parsed": parsed.txt is there; "raw": only raw.txt is, so it is paid for and not parsed.
+Content = Literal["parsed", "raw"]
+
+#: The columns that hold a generation's own fields, in the table's order.
+FIELDS: Final = (
+    "stage",
+    "gen_id",
+    "declared_gen_id",
+    "parent_gen_id",
+    "combo_id",
+    "template_id",
+    "llm_model_id",
+    "replicate",
+    "origin_cohort_id",
+    "mode",
+    "adopted_from",
+    "lenient",
+    "metadata_problems",
+    "previous",
+)
+_JUDGED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
+SELECT: Final = f"SELECT {', '.join((*FIELDS, *_JUDGED))} FROM generation"  # noqa: S608
+_PLAIN: Final = FIELDS[:11]
+_SHOWN: Final = 200  # characters of a wrong value that the index keeps
+
+
+@frozen(kw_only=True)
+class Indexed(Generation):
+    """A generation with what follows from its metadata and whether its content is there.
+
+    `expected` gives, for each scheme, the id of the same task in a fresh deterministic cohort, None
+    where none can be derived. `raw` is empty: the index does not keep whole documents. `problems`
+    are those of the metadata and those of the id. `content_ns` is when the content file last
+    changed, in nanoseconds since 1970, at the moment the record was made. `looked` is False where
+    the system did not let us look, so that no `content` says nothing.
+    """
+
+    family: StoreFamily
+    recomputes: bool
+    expected: Mapping[SchemeName, str | None]
+    content: Content | None = None
+    content_ns: int | None = None
+    looked: bool = True
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is a parsed text that can be seen."""
+        return self.content == "parsed"
+
+    @property
+    def known_content(self) -> bool | None:
+        """Whether there is a parsed text; None: that is not known."""
+        return self.has_content if self.looked else None
+
+
+def row_of(
+    generation: Generation, verdict: Verdict, stamp: tuple[int, int, int]
+) -> tuple[Any, ...]:
+    """Return the row of the table `generation` for a generation, its verdict, and the stamp of
+    its file (time of change in ns, size in bytes, inode)."""
+    return (
+        generation.stage,
+        generation.gen_id,
+        generation.declared_gen_id,
+        generation.parent_gen_id,
+        generation.combo_id,
+        generation.template_id,
+        generation.llm_model_id,
+        generation.replicate,
+        generation.origin_cohort_id,
+        generation.mode,
+        generation.adopted_from,
+        _packed(generation.lenient),
+        _packed(generation.problems and [_flaw_row(flaw) for flaw in generation.problems]),
+        _packed(generation.previous_gen_ids),
+        verdict.family,
+        verdict.recomputes,
+        verdict.v1,
+        verdict.phase_1,
+        _packed(verdict.problems and [_flaw_row(flaw) for flaw in verdict.problems]),
+        *stamp,
+    )
+
+
+def generation_of(row: tuple[Any, ...]) -> Generation:
+    """Return the generation in a row, without what was judged of it."""
+    return Generation(**_fields_of(row))
+
+
+def verdict_of(row: tuple[Any, ...]) -> Verdict:
+    """Return what was judged of the generation in a row."""
+    family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
+    return Verdict(
+        family=family,
+        recomputes=bool(recomputes),
+        v1=v1,
+        phase_1=phase_1,
+        problems=_flaws(row, problems),
+    )
+
+
+def indexed_of(
+    row: tuple[Any, ...], content: Content | None, content_ns: int | None, looked: bool
+) -> Indexed:
+    """Return the whole record of a row, with the state of the content that was found on disk."""
+    family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
+    fields = _fields_of(row)
+    fields["problems"] = (*fields["problems"], *_flaws(row, problems))
+    return Indexed(
+        **fields,
+        family=family,
+        recomputes=bool(recomputes),
+        expected=MappingProxyType({"v1": v1, "phase-1": phase_1}),
+        content=content,
+        content_ns=content_ns,
+        looked=looked,
+    )
+
+
+def _fields_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    lenient, problems, previous = row[len(_PLAIN) : len(FIELDS)]
+    fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
+    fields["lenient"] = tuple(_unpacked(lenient))
+    fields["problems"] = _flaws(row, problems)
+    fields["previous_gen_ids"] = tuple(_unpacked(previous))
+    return fields
+
+
+def _packed(values: Any) -> str | None:
+    """Return a list as JSON, None for an empty one, which nearly all of them are."""
+    return json.dumps(list(values), default=repr) if values else None
+
+
+def _unpacked(text: str | None) -> list[Any]:
+    return [] if text is None else list(json.loads(text))
+
+
+def _flaw_row(found: Flaw) -> list[Any]:
+    if found.value is NO_VALUE:
+        return [found.code, found.field, found.message]
+    value = found.value
+    if not isinstance(value, int | float | None) and len(repr(value)) > _SHOWN:
+        value = repr(value)[:_SHOWN]
+    return [found.code, found.field, found.message, value]
+
+
+def _flaws(row: tuple[Any, ...], text: str | None) -> tuple[Flaw, ...]:
+    if text is None:
+        return ()
+    where = f"gens/{row[0]}/{row[1]}/{METADATA}"
+    return tuple(
+        flaw(where, code, field=field, message=message, value=value[0] if value else NO_VALUE)
+        for code, field, message, *value in _unpacked(text)
+    )

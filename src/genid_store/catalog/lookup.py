@@ -1,0 +1,239 @@
+"""From any id to generations and back: full ids of every family, prefixes, planned ids.
+
+All of it answers from an open `StoreIndex`; a look-up by a full id takes the same time in a store
+of any size. Refuses, with the candidates, a prefix that fits several generations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Literal, Protocol
+
+from attrs import frozen
+
+from genid import SCHEMES, SchemeName
+from genid_store.catalog.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.metadata import Generation
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES, is_segment
+
+#: How a text named a generation: its folder, the id it should have under a scheme, one from before
+#: a migration, or the beginning of one of these.
+How = Literal["id", "v1", "phase-1", "previous", "prefix"]
+
+SHORTEST_PREFIX: Final = 6  # characters
+_SHOWN: Final = 10  # candidates that an error lists
+
+
+@frozen(kw_only=True)
+class Match:
+    """A generation that a text names, and by which of its ids."""
+
+    generation: Indexed
+    by: How
+
+
+class PlannedRow(Protocol):
+    """What looking up planned ids needs of a membership row."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def gen_id(self) -> str: ...
+    @property
+    def origin_cohort_id(self) -> str: ...
+    @property
+    def parent_gen_id(self) -> str | None: ...
+    @property
+    def combo_id(self) -> str: ...
+    @property
+    def template_id(self) -> str: ...
+    @property
+    def llm_model_id(self) -> str: ...
+    @property
+    def replicate(self) -> int: ...
+    @property
+    def mode(self) -> str: ...
+
+
+def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
+    """Return the generations that a full id, or a prefix of at least 6 characters, names.
+
+    A full id names the folder of that name; else the generations that should have that id (several
+    are duplicates of one task) or had it before a migration. AdapterError: no generation is named
+    so, a prefix names several (they are listed), or `text` cannot be an id.
+    """
+    if not is_segment(text):
+        raise _unresolved(text, "is no id of any family", "use A-Z a-z 0-9 . _ -")
+    found = _by_full_id(index, text)
+    if found:
+        return found
+    if len(text) < SHORTEST_PREFIX:
+        remedy = f"give the full id or at least {SHORTEST_PREFIX} characters of it"
+        raise _unresolved(text, "names no generation and is too short for a prefix", remedy)
+    candidates = index.with_prefix(text, _SHOWN + 1)
+    if not candidates:
+        raise _unresolved(text, "names no generation of this store", "check the id and the root")
+    if len(candidates) > 1:
+        shown = ", ".join(f"{one.stage} {one.gen_id}" for one in candidates[:_SHOWN])
+        more = ", and more" if len(candidates) > _SHOWN else ""
+        raise _unresolved(text, f"is the beginning of several: {shown}{more}", "give more of it")
+    return (Match(generation=candidates[0], by="prefix"),)
+
+
+def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
+    """Return a function (stage, id of any family) -> the id under which the store has it, or None.
+
+    Of several duplicates it is the one with content, then the one whose cohort and id come first.
+    """
+
+    def find(stage: str, gen_id: str) -> str | None:
+        matches = [match.generation for match in _by_full_id(index, gen_id)]
+        mine = sorted((one for one in matches if one.stage == stage), key=claim)
+        return mine[0].gen_id if mine else None
+
+    return find
+
+
+def claim(generation: Indexed) -> tuple[bool, bool, str, str]:
+    """Return the key by which several generations of one task are ordered: v1 ids first, then those
+    with content, then by cohort and id."""
+    return (
+        generation.family != "v1",
+        not generation.has_content,
+        generation.origin_cohort_id or "",
+        generation.gen_id,
+    )
+
+
+def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
+    """Return the other generations of the same task and replicate, in the order of `claim`."""
+    expected = generation.expected["v1"]
+    if expected is None:
+        return []
+    same = index.by_expected("v1", expected)
+    return sorted((one for one in same if one.gen_id != generation.gen_id), key=claim)
+
+
+def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
+    """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
+    parent is not in the store."""
+    found = [generation]
+    while found[-1].stage in PARENT_STAGE and found[-1].parent_gen_id is not None:
+        above = index.get(PARENT_STAGE[found[-1].stage], found[-1].parent_gen_id)
+        if above is None:
+            break
+        found.append(above)
+    return tuple(found)
+
+
+def children(index: StoreIndex, generation: Generation) -> list[Indexed]:
+    """Return the generations whose metadata names this one as their parent."""
+    return [
+        child
+        for stage, above in PARENT_STAGE.items()
+        if above == generation.stage
+        for child in index.children(stage, generation.gen_id)
+    ]
+
+
+def judge_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[str, str], Verdict]:
+    """Return, for each (stage, id) of planned rows, what its id is and should be.
+
+    Parents are looked for among the rows before, then in the store. This tells which planned
+    members repeat work: `index.by_expected("v1", verdict.v1)` has the generations of the same task.
+    """
+    known: dict[tuple[str, str], Ancestor | None] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for row in rows:
+        generation = _generation_of(row)
+        key = (row.stage, row.gen_id)
+        verdicts[key] = judge(generation, _above(index, generation, known))
+        if row.stage != STAGES[-1]:
+            known[key] = ancestor(generation, verdicts[key])
+    return verdicts
+
+
+@frozen(kw_only=True)
+class PlannedIds:
+    """The ids of a cohort that exists only as a plan, both ways, one dictionary look-up each."""
+
+    deterministic: Mapping[SchemeName, Mapping[str, str]]
+    planned: Mapping[SchemeName, Mapping[str, tuple[str, ...]]]
+
+    @classmethod
+    def of(cls, index: StoreIndex, rows: Iterable[PlannedRow]) -> PlannedIds:
+        """Return the table for a plan's rows, which may have ids of any family."""
+        forth: dict[SchemeName, dict[str, str]] = {name: {} for name in SCHEMES}
+        back: dict[SchemeName, dict[str, tuple[str, ...]]] = {name: {} for name in SCHEMES}
+        for (_, gen_id), verdict in judge_rows(index, rows).items():
+            ids: dict[SchemeName, str | None] = {"v1": verdict.v1, "phase-1": verdict.phase_1}
+            for name, expected in ids.items():
+                if expected is not None:
+                    forth[name][gen_id] = expected
+                    back[name][expected] = (*back[name].get(expected, ()), gen_id)
+        return cls(deterministic=forth, planned=back)
+
+    def to_deterministic(self, gen_id: str, scheme: SchemeName = "v1") -> str | None:
+        """Return the deterministic id of a planned one; None where the plan has no such id."""
+        return self.deterministic[scheme].get(gen_id)
+
+    def to_planned(self, gen_id: str, scheme: SchemeName = "v1") -> tuple[str, ...]:
+        """Return the planned ids of the task that has this deterministic id."""
+        return self.planned[scheme].get(gen_id, ())
+
+
+def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
+    ways: tuple[tuple[How, Callable[[], list[Indexed]]], ...] = (
+        ("id", lambda: index.find(text)),
+        ("previous", lambda: index.by_previous(text)),
+        ("v1", lambda: index.by_expected("v1", text)),
+        ("phase-1", lambda: index.by_expected("phase-1", text)),
+    )
+    for how, look in ways:
+        found = look()
+        if found:
+            return tuple(Match(generation=one, by=how) for one in found)
+    return ()
+
+
+def _above(
+    index: StoreIndex, generation: Generation, known: dict[tuple[str, str], Ancestor | None]
+) -> Ancestor | None:
+    if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
+        return None
+    key = (PARENT_STAGE[generation.stage], generation.parent_gen_id)
+    if key not in known:
+        found = index.get(*key)
+        known[key] = None if found is None else ancestor(found, _verdict_of(found))
+    return known[key]
+
+
+def _verdict_of(found: Indexed) -> Verdict:
+    return Verdict(
+        v1=found.expected["v1"],
+        phase_1=found.expected["phase-1"],
+        family=found.family,
+        recomputes=found.recomputes,
+    )
+
+
+def _generation_of(row: PlannedRow) -> Generation:
+    return Generation(
+        stage=row.stage,
+        gen_id=row.gen_id,
+        parent_gen_id=row.parent_gen_id,
+        combo_id=row.combo_id,
+        template_id=row.template_id,
+        llm_model_id=row.llm_model_id,
+        replicate=row.replicate,
+        origin_cohort_id=row.origin_cohort_id,
+        mode=row.mode,
+    )
+
+
+def _unresolved(text: str, message: str, remedy: str) -> AdapterError:
+    problem = Problem(where="id", value=text, message=message, remedy=remedy)
+    return AdapterError("an id cannot be resolved", [problem])

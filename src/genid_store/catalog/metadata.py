@@ -1,0 +1,324 @@
+"""One generation's metadata.json, read: the only place that is lenient about its oddities.
+
+Lenient, and listed in `Generation.lenient`: `template_id` under its older names, `llm_model_id`
+under `model_id`, `replicate` missing, as a text of digits, or as a whole float. Everything else
+that is not as the contract has it becomes a `Flaw` with a stable code; the field it concerns is
+then None, never a guess. Texts are kept exactly as they are, because legacy ids are made of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from genid import REPLICATE_MAX
+from genid_store.catalog.audit import kinds as findings
+from genid_store.errors import NO_VALUE, Problem
+from genid_store.fs.layout import METADATA, DataRoot, read_at_once
+
+#: Under what a member's metadata says whose content it was given.
+ADOPTED_FROM: Final = "adopted_from"
+#: What an absent replicate is read as where a number is needed: the first of its task.
+ABSENT_REPLICATE: Final = 1
+#: The fields without which a generation's task is unknown. An essay without a model of its own has
+#: its draft's, so that field is not among them.
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "draft": ("combo_id", "template_id", "llm_model_id"),
+    "essay": ("parent_gen_id", "template_id"),
+    "evaluation": ("parent_gen_id", "template_id", "llm_model_id"),
+}
+#: The fields that are texts; each is kept as it is or, where it is no text, None with a flaw.
+_TEXTS: Final = (
+    "gen_id",
+    "stage",
+    "parent_gen_id",
+    "combo_id",
+    "origin_cohort_id",
+    "mode",
+    "template_id",
+    "llm_model_id",
+)
+_PLAIN: Final = _TEXTS[2:]
+#: The keys that take a closer look: older names, and what only some generations have.
+_UNUSUAL: Final = {
+    "previous_gen_id",
+    ADOPTED_FROM,
+    "model_id",
+    *(f"{stage}_template" for stage in REQUIRED),
+}
+#: A number as it is written down: no sign, no space, no `_`, no leading zero.
+_DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@frozen(kw_only=True)
+class Flaw(Problem):
+    """One thing that is wrong with one generation: a problem with its stable code and field."""
+
+    code: str
+    field: str
+
+
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
+class Described:
+    """Which generation a folder's metadata describes; a field the metadata lacks is None.
+
+    `gen_id` is the folder's name, by which everything refers to it.
+    """
+
+    stage: str
+    gen_id: str
+    parent_gen_id: str | None = None
+    combo_id: str | None = None
+    template_id: str | None = None
+    llm_model_id: str | None = None
+    replicate: int | None = None
+    origin_cohort_id: str | None = None
+
+
+@frozen(kw_only=True, slots=False)
+class Generation(Described):
+    """One generation as its folder and its metadata say.
+
+    `declared_gen_id` is the id that the metadata says; `previous_gen_ids` are those that it had
+    before migrations; `adopted_from` is the generation whose content it was given. `raw` is the
+    metadata as it was parsed, empty where it could not be.
+    """
+
+    declared_gen_id: str | None = None
+    mode: str | None = None
+    adopted_from: str | None = None
+    previous_gen_ids: tuple[str, ...] = ()
+    lenient: tuple[str, ...] = ()
+    problems: tuple[Flaw, ...] = ()
+    raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+
+    @property
+    def effective_replicate(self) -> int | None:
+        """The replicate, 1 where the metadata gives none, None where it gives a wrong one."""
+        if self.replicate is not None:
+            return self.replicate
+        wrong = any(flaw.field == "replicate" for flaw in self.problems)
+        return None if wrong else ABSENT_REPLICATE
+
+
+def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
+    """Read gens/<stage>/<gen_id>/metadata.json; what is wrong with the file is in `problems`.
+
+    AdapterError: `gen_id` is no safe path segment.
+    """
+    path = root.generation(stage, gen_id) / METADATA
+    where = root.relative(path)
+    try:
+        data = read_at_once(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_MISSING))
+    except OSError as error:
+        return unreadable(stage, gen_id, where, error)
+    return parse_metadata(stage, gen_id, data, where)
+
+
+def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generation:
+    """Return the generation whose metadata the system does not let us read."""
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
+    value = NO_VALUE if missing else error.strerror
+    return _unread(stage, gen_id, flaw(where, code, value=value))
+
+
+def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generation:
+    """Return the generation that the bytes of a metadata.json describe; never raises for them.
+
+    `where` is the file's path as messages show it.
+    """
+    if not data.strip():
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_EMPTY))
+    try:
+        raw = load_object(data)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
+    return _plain(stage, gen_id, raw) or _Reading(stage, gen_id, raw, where).generation()
+
+
+def _unread(stage: str, gen_id: str, flaw: Flaw) -> Generation:
+    return Generation(stage=stage, gen_id=gen_id, problems=(flaw,))
+
+
+def flaw(
+    where: str, code: str, *, field: str = "", message: str = "", value: object = NO_VALUE
+) -> Flaw:
+    kind = findings.KINDS[code]
+    return Flaw(
+        where=f"{where}:{field}" if field else where,
+        code=code,
+        field=field,
+        message=message or kind.meaning,
+        value=value,
+        remedy=kind.remedy,
+    )
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in `data`. ValueError: it is not UTF-8, not JSON, not an object, or
+    gives a key twice (of which `json` would silently keep the last)."""
+    text = data.decode("utf-8")
+    raw = json.loads(text)
+    if type(raw) is not dict:
+        raise ValueError(f"the document is a {type(raw).__name__}, not an object")
+    if text.count('":') != len(raw):  # cheap and seldom true: nested objects, or a key twice
+        json.loads(text, object_pairs_hook=_unique)
+    return raw
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key given twice: {next(key for key in keys if keys.count(key) > 1)!r}")
+    return result
+
+
+def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
+    """Return what a document says that has nothing to be lenient or to complain about, as nearly
+    all have; None where it takes a closer look (`_Reading`), which would say the same."""
+    if raw.get("gen_id") != gen_id or raw.get("stage") != stage:
+        return None
+    replicate = raw.get("replicate")
+    if type(replicate) is not int or not 1 <= replicate <= REPLICATE_MAX:
+        return None
+    if not raw.keys().isdisjoint(_UNUSUAL):
+        return None
+    values: dict[str, Any] = {name: raw.get(name) for name in _PLAIN}
+    for value in values.values():
+        if value is not None and (type(value) is not str or not value or not value.isascii()):
+            return None
+    for name in REQUIRED[stage]:
+        if values[name] is None:
+            return None
+    return Generation(
+        stage=stage, gen_id=gen_id, declared_gen_id=gen_id, replicate=replicate, raw=raw, **values
+    )
+
+
+class _Reading:
+    """The reading of one parsed document: gathers its fields, what was lenient and what wrong."""
+
+    def __init__(self, stage: str, gen_id: str, raw: dict[str, Any], where: str) -> None:
+        self.stage, self.gen_id, self.raw, self.where = stage, gen_id, raw, where
+        self.lenient: list[str] = []
+        self.problems: list[Flaw] = []
+
+    def generation(self) -> Generation:
+        """Return what the document says."""
+        raw = self.raw
+        values = {name: self._text(name) for name in _TEXTS}
+        declared, stage = values.pop("gen_id"), values.pop("stage")
+        self._compare("gen_id", declared, self.gen_id, findings.FOLDER_MISMATCH)
+        self._compare("stage", stage, self.stage, findings.STAGE_MISMATCH)
+        for name, older in (
+            ("template_id", f"{self.stage}_template"),
+            ("llm_model_id", "model_id"),
+        ):
+            if older in raw:
+                values[name] = self._renamed(name, values[name], older)
+        for name in REQUIRED[self.stage]:
+            if values[name] is None and not self._is_wrong(name):
+                self._add(findings.FIELD_MISSING, name, f"{name} is missing")
+        return Generation(
+            stage=self.stage,
+            gen_id=self.gen_id,
+            declared_gen_id=declared,
+            replicate=self._replicate(),
+            adopted_from=self._text(ADOPTED_FROM) if ADOPTED_FROM in raw else None,
+            previous_gen_ids=self._previous() if "previous_gen_id" in raw else (),
+            lenient=tuple(self.lenient),
+            problems=tuple(self.problems),
+            raw=raw,
+            **values,
+        )
+
+    def _add(self, code: str, name: str, message: str, value: object = NO_VALUE) -> None:
+        self.problems.append(flaw(self.where, code, field=name, message=message, value=value))
+
+    def _text(self, name: str) -> str | None:
+        """Return a field's text as it is; None where it is absent, null, empty or no text."""
+        value = self.raw.get(name)
+        if type(value) is str and value and _is_text(value):
+            return value
+        if value is None or value == "":
+            return None
+        self._add(findings.FIELD_WRONG, name, f"{name} is no text", value)
+        return None
+
+    def _is_wrong(self, name: str) -> bool:
+        return any(flaw.field == name for flaw in self.problems)
+
+    def _compare(self, name: str, value: str | None, actual: str, mismatch: str) -> None:
+        """Note where the metadata does not say what the folder does."""
+        if value == actual:
+            return
+        if value is not None:
+            self._add(mismatch, name, f"{name} is not {actual!r}, as the folder says", value)
+        elif not self._is_wrong(name):
+            self._add(findings.FIELD_MISSING, name, f"{name} is missing")
+
+    def _renamed(self, name: str, value: str | None, older: str) -> str | None:
+        """Return a field under its name, else under its older one, which is lenient."""
+        fallback = self._text(older)
+        if value is None and fallback is not None and not self._is_wrong(name):
+            self.lenient.append(f"{name} read from {older}")
+            return fallback
+        if value is not None and fallback is not None and fallback != value:
+            message = f"{name} is {value!r} and {older}, its older name, says otherwise"
+            self._add(findings.FIELD_CONFLICT, name, message, fallback)
+        return value
+
+    def _replicate(self) -> int | None:
+        value = self.raw.get("replicate")
+        if type(value) is int and 1 <= value <= REPLICATE_MAX:
+            return value
+        if value is None:
+            self.lenient.append("replicate is missing")
+            return None
+        number = _whole(value)
+        if number is not None and 1 <= number <= REPLICATE_MAX:
+            self.lenient.append(f"replicate read from {value!r}")
+            return number
+        self._add(findings.FIELD_WRONG, "replicate", "replicate is no number from 1 up", value)
+        return None
+
+    def _previous(self) -> tuple[str, ...]:
+        value = self.raw.get("previous_gen_id")
+        if value is None:
+            return ()
+        values = value if type(value) is list else [value]
+        if all(type(one) is str and _is_text(one) for one in values):
+            return tuple(values)
+        self._add(findings.FIELD_WRONG, "previous_gen_id", "previous_gen_id is no text", value)
+        return ()
+
+
+def _whole(value: object) -> int | None:
+    """Return the whole number that a text of digits or a float without a fraction shows."""
+    if type(value) is str and _DIGITS.fullmatch(value):
+        return int(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return None
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a text can be written down: JSON escapes can make half a surrogate pair."""
+    if value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

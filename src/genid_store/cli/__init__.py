@@ -1,0 +1,82 @@
+"""The `genid` command: nouns (`cohort`, `store`, `rollout`) and the verbs about single ids.
+
+Defines the tree of commands, each loaded when it is called, and turns every documented error into
+one message and an exit status. No rule of ids, cohorts or stores stands here: the commands call the
+library and add words.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final
+
+import click
+
+_HERE: Final = "genid_store.cli"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named here and imported when they are used."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy  # command name -> ("module:object", one-line help)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        place, help_line = self._lazy[cmd_name]
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(f"{_HERE}.{module}"), attribute)
+        command.short_help = help_line
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from their one-line help, without importing any of them."""
+        rows = [(name, self._lazy[name][1]) for name in sorted(self._lazy)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    lazy={
+        "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
+        "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
+        "diff": ("ids:diff", "Say why two generations have different ids."),
+        "explain": ("ids:explain", "Say what an id is and how it comes about."),
+        "rollout": ("report:rollout", "Report where the rollout stands and what comes next."),
+        "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
+    },
+)
+@click.version_option(package_name="genid")
+def genid() -> None:
+    """Deterministic ids for paid generations: same task, same id.
+
+    Exit status: 0 done or sound, 1 refused or with findings (a refusal writes nothing), 2 usage,
+    130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; documented errors become one message."""
+    try:
+        outcome = genid.main(list(arguments), prog_name="genid", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except Exception as error:
+        # Loaded here, so that `--help` need not import it: that takes half of its time.
+        from genid_store.cli._errors import refuse
+
+        as_json = "--json" in takewhile(lambda one: one != "--", arguments)
+        status = refuse(error, as_json=as_json)
+        if status is None:
+            raise
+        return status
+    return outcome if isinstance(outcome, int) else 0

@@ -1,0 +1,94 @@
+"""Why a command stopped: words for people, one JSON document for machines, and the exit status.
+
+The shape of that document is the same everywhere:
+`{"error": …, "problems": [{"where", "message", "remedy", "value"}, …]}`; `value` is left out where
+there is none, and the list is empty where `error` says it all. Loaded only when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeGuard
+
+import click
+
+from genid import GenIdError
+from genid_store.cli._output import print_json
+from genid_store.errors import NO_VALUE, AdapterError, Problem
+
+REFUSED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+
+
+def refuse(error: Exception, *, as_json: bool) -> int | None:
+    """Say why a command stopped and return its exit status; None: it is no documented refusal."""
+    if isinstance(error, click.Abort):
+        _tell("interrupted")
+        status, document = INTERRUPTED, _document("interrupted")
+    elif isinstance(error, click.ClickException):
+        error.show()
+        status, document = error.exit_code, _misuse(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name == "dagster":
+        words = "this command is part of an extra: pip install 'genid[dagster]'"
+        _tell(words)
+        status, document = USAGE, _document(words)
+    elif isinstance(error, AdapterError | GenIdError) or _is_systems(error):
+        known = _of_system(error) if isinstance(error, OSError) else error
+        _tell(str(known))
+        status, document = REFUSED, error_record(known)
+    else:
+        return None
+    if as_json:
+        print_json(document)
+    return status
+
+
+def error_record(error: AdapterError | GenIdError) -> dict[str, Any]:
+    """Return an error as JSON values, in the one shape."""
+    if isinstance(error, AdapterError):
+        return _document(error.summary, problem_records(error.problems))
+    problems = [_problem(one.place, one.reason, one.remedy, one.value) for one in error.problems]
+    return _document(str(error), problems)
+
+
+def problem_records(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    """Return problems as JSON values, in the one shape."""
+    return [_problem(one.where, one.message, one.remedy, one.value) for one in problems]
+
+
+def _document(error: str, problems: Iterable[dict[str, str]] = ()) -> dict[str, Any]:
+    return {"error": error, "problems": list(problems)}
+
+
+def _problem(where: str, message: str, remedy: str, value: object) -> dict[str, str]:
+    record = {"where": where, "message": message, "remedy": remedy}
+    return record if value is NO_VALUE else {**record, "value": repr(value)}
+
+
+def _misuse(error: click.ClickException) -> dict[str, Any]:
+    """Return a usage error as JSON values: the refusal that it comes from, where there is one."""
+    cause = error.__cause__
+    if isinstance(cause, AdapterError):
+        return error_record(cause)
+    return _document(error.format_message())
+
+
+def _is_systems(error: Exception) -> TypeGuard[OSError]:
+    """Say whether the system refused something. A library's error about its own matters can be an
+    OSError too (those of `requests` are); the system's have a number."""
+    return isinstance(error, OSError) and isinstance(error.errno, int)
+
+
+def _of_system(error: OSError) -> AdapterError:
+    """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
+    problem = Problem(
+        where=str(error.filename or "the system"),
+        message=error.strerror or str(error) or type(error).__name__,
+        remedy="put this right and run the command again",
+    )
+    return AdapterError("the system refused a file operation", [problem])
+
+
+def _tell(words: str) -> None:
+    click.echo(f"genid: {words}", err=True)

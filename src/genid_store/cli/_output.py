@@ -1,0 +1,178 @@
+"""What every command shares: the data root option, JSON, tables, progress.
+
+Progress shows after a second and only on a terminal, whatever else asks for colour; `NO_COLOR` and
+redirection switch colour off (rich does both). Everything is imported where it is used:
+`genid --help` needs none of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.shell_completion import CompletionItem
+
+    from genid_store.fs.layout import DataRoot
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+#: Called as (done, total) by every long operation of the library.
+Progress = Callable[[int, int], None]
+
+#: How people read whether there is content.
+CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
+
+_PATIENCE: Final = 1.0  # seconds before progress is shown
+_UNCUT: Final = 10_000  # columns: no cell is folded
+
+
+class _DataRootType(click.ParamType["DataRoot"]):
+    name = "directory"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> DataRoot:
+        from genid_store.errors import AdapterError
+        from genid_store.fs.layout import DataRoot
+
+        if isinstance(value, DataRoot):
+            return value
+        try:
+            return DataRoot.open(value)
+        except AdapterError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
+def data_root_option(command: Command) -> Command:
+    """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
+    usage error (exit status 2)."""
+    return _data_root(command, required=True)
+
+
+def optional_data_root_option(command: Command) -> Command:
+    """Add `--data-root DIR` to a command that says more where there is a store, and less without
+    one (None)."""
+    return _data_root(command, required=False)
+
+
+def _data_root(command: Command, *, required: bool) -> Command:
+    return click.option(
+        "--data-root",
+        "root",
+        type=_DataRootType(),
+        envvar="GENID_DATA_ROOT",
+        required=required,
+        show_envvar=True,
+        help="The pipeline's data folder.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Add `--json`: one JSON document on standard output, nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document, keys in the order given, non-ASCII kept where it can be printed."""
+    sys.stdout.write(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return JSON that standard output can hold: what its encoding lacks, and half a surrogate
+    pair, is escaped."""
+    import json
+
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=indent)
+    return text
+
+
+def in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
+    """Return the page that an option names, before anything is done for it. UsageError: its folder
+    is not there."""
+    import os
+
+    if page is not None and not os.path.exists(page.parent):
+        raise click.BadParameter(
+            f"the folder {page.parent} is not there; make it, or name another", context, option
+        )
+    return page
+
+
+def write_page(page: Path, text: str, *, option: str) -> None:
+    """Write the page that an option names. UsageError: it cannot be written."""
+    from genid_store.fs.layout import write_atomic
+
+    try:
+        write_atomic(page.absolute(), text.encode("utf-8"), durable=False)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise click.UsageError(
+            f"{option} {page}: {reason}; name a file that can be written"
+        ) from error
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
+) -> None:
+    """Print a table; on anything but a terminal it keeps its full width (no cell is cut)."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _UNCUT).print(table)
+
+
+def print_rest(count: int, shown: int, *, indent: str = "") -> None:
+    """Say how many of `count` entries are left out where people are shown `shown` of them."""
+    if count > shown:
+        click.echo(f"{indent}and {count - shown} more (--json lists all)")
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """Yield a callback `(done, total)`; on a terminal a bar appears once a second has passed, also
+    where nothing was called yet."""
+    if not sys.stderr.isatty():
+        yield _quiet
+        return
+    from threading import Timer
+
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, visible=False)
+        appear = Timer(_PATIENCE, bar.update, (task,), {"visible": True})
+        appear.daemon = True
+        appear.start()
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        finally:
+            appear.cancel()
+
+
+def _quiet(done: int, total: int) -> None:
+    """Say nothing: what reads this is no terminal."""

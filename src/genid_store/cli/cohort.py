@@ -1,0 +1,271 @@
+"""`genid cohort`: build, list, status; `compare` and `run` have modules of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from genid_store.catalog.memberships import read_memberships
+from genid_store.cli._errors import problem_records
+from genid_store.cli._options import asset_prefix, build_options, cohort_option, instance_options
+from genid_store.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_rest,
+    print_table,
+    progress_bar,
+)
+from genid_store.cli.cohort_compare import compare
+from genid_store.cli.cohort_run import run
+from genid_store.cohort.build import Report
+from genid_store.cohort.building import Built
+from genid_store.cohort.manifest import given_cohort_id, read_recorded
+from genid_store.cohort.seeding import read_membership
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.generation.workload import Standing, failed_members, standing
+from genid_store.ids.rollout import Rollout
+
+_SHOWN = 20  # lines of a list that people read
+
+
+@click.group()
+def cohort() -> None:
+    """Build, compare, run and look at cohorts.
+
+    The rollout state is DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
+    """
+
+
+cohort.add_command(compare)
+cohort.add_command(run)
+
+
+@cohort.command(short_help="Write a cohort's membership and register its partitions.")
+@data_root_option
+@cohort_option
+@build_options
+@instance_options
+@json_option
+def build(
+    *,
+    root: DataRoot,
+    cohort_id: str | None,
+    options: Mapping[str, Any],
+    assets: str,
+    partitions: str,
+    as_json: bool,
+) -> int:
+    """Write a cohort's membership and metadata and register its partitions.
+
+    A second build changes nothing. A refused one writes nothing (exit status 1).
+    """
+    from genid_store.cli._cohort_build import build_in_dagster
+
+    with progress_bar("building") as progress:
+        built, added = build_in_dagster(
+            root,
+            given_cohort_id(cohort_id, os.environ),
+            Rollout.from_env(),
+            options,
+            progress=progress,
+            key_prefix=asset_prefix(assets),
+            partition_prefix=partitions,
+        )
+    if as_json:
+        print_json(built_record(built, added))
+    else:
+        print_built(built, added)
+    return 0
+
+
+def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
+    """Return a build as JSON values."""
+    report, plan = built.report, built.report.plan
+    rows = plan.counts()
+    return {
+        "cohort_id": plan.cohort_id,
+        "mode": str(plan.mode),
+        "rollout": plan.rollout.label,
+        "scheme": plan.rollout.scheme,
+        "stages": {
+            stage: {
+                "rows": rows[stage],
+                "new_metadata": report.new[stage],
+                "already_there": report.existing[stage],
+                "partitions_added": added[stage],
+            }
+            for stage in STAGES
+        },
+        "files": list(report.files),
+        "dropped": [list(member) for member in report.prepared.dropped],
+        "kept_membership": report.kept,
+        "folded": len(plan.folded),
+        "fill_up": None
+        if plan.fill_up is None
+        else {
+            "added": plan.fill_up.added,
+            "missing_cells": len(plan.fill_up.missing),
+            "covered_essays": list(plan.fill_up.covered_essays),
+        },
+        "repeated_work": [
+            {"stage": one.stage, "gen_id": one.gen_id, "held": list(one.held)}
+            for one in built.repeats
+        ],
+        "rollout_changes": None
+        if report.changes is None
+        else {
+            "before": report.changes.before.label,
+            "after": report.changes.after.label,
+            "ids_changed": report.changes.changed(),
+        },
+        "notices": problem_records(plan.notices),
+    }
+
+
+def print_built(built: Built, added: Mapping[str, int]) -> None:
+    """Print a build for people."""
+    report, plan = built.report, built.report.plan
+    scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
+    click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
+    rows = plan.counts()
+    print_table(
+        ("stage", "rows", "new metadata", "already there", "partitions added"),
+        [(s, rows[s], report.new[s], report.existing[s], added[s]) for s in STAGES],
+    )
+    for line in _remarks(built, report):
+        click.echo(line)
+
+
+def _remarks(built: Built, report: Report) -> list[str]:
+    """Return what an operator should know beside the figures."""
+    plan, lines = report.plan, []
+    if plan.fill_up is not None:
+        covered = len(plan.fill_up.covered_essays)
+        lines.append(
+            f"fill-up: {plan.fill_up.added} evaluations added in {len(plan.fill_up.missing)} "
+            f"cells; {covered} essays were fully covered"
+        )
+    if plan.folded:
+        lines.append(f"folded: {len(plan.folded)} tasks came to an id that was there already")
+    if report.changes is not None:
+        before, after = report.changes.before.label, report.changes.after.label
+        counts = ", ".join(f"{n} {stage}" for stage, n in report.changes.changed().items())
+        lines.append(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
+    dropped = report.prepared.dropped
+    if dropped:
+        lines.append(f"dropped: {len(dropped)} former members; kept in {report.kept}")
+        lines += _listed([f"{stage} {gen_id}" for stage, gen_id in dropped])
+    if built.repeats:
+        lines.append(
+            f"repeated work: {len(built.repeats)} members would be paid for although the store "
+            "has their work under another id "
+            "(`genid store adopt` takes it over for deterministic ids)"
+        )
+        lines += _listed(
+            [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]
+        )
+    return [*lines, *(f"notice: {problem}" for problem in plan.notices)]
+
+
+def _listed(entries: list[str]) -> list[str]:
+    """Return the first entries of a list as lines, and how many there are more."""
+    more = len(entries) - _SHOWN
+    rest = [f"and {more} more (--json lists all)"] if more > 0 else []
+    return [f"  {line}" for line in (*entries[:_SHOWN], *rest)]
+
+
+@cohort.command("list", short_help="List the cohorts and how much of them is made.")
+@data_root_option
+@json_option
+def list_command(root: DataRoot, as_json: bool) -> int:
+    """List the cohorts with their members and how many of them are made."""
+    with progress_bar("looking"):
+        found = read_memberships(root)
+        records = [
+            _cohort_record(root, cohort_id, _standings(root, cohort_id, found.malformed))
+            for cohort_id in found.members
+        ]
+    if as_json:
+        malformed = [{"where": where, "message": message} for where, message in found.malformed]
+        print_json({"cohorts": records, "malformed": malformed})
+        return 0
+    columns = ("cohort_id", "rollout", "migrated", "members", "made", "missing", "failed")
+    print_table(columns, [[record[column] for column in columns] for record in records])
+    for where, message in found.malformed:
+        click.echo(f"{where}: {message}")
+    return 0
+
+
+def _standings(
+    root: DataRoot, cohort_id: str, malformed: Iterable[tuple[str, str]]
+) -> Mapping[str, Standing]:
+    """Return how far a cohort is, by stage; nothing where its membership is malformed."""
+    start = f"{root.relative(root.membership(cohort_id))}:"
+    if any(where.startswith(start) for where, _ in malformed):
+        return {}
+    return standing(root, read_membership(root, cohort_id))
+
+
+def _cohort_record(
+    root: DataRoot, cohort_id: str, standings: Mapping[str, Standing]
+) -> dict[str, Any]:
+    recorded = read_recorded(root, cohort_id)
+    rollout = None if recorded is None else recorded.rollout
+    values = standings.values()
+    return {
+        "cohort_id": cohort_id,
+        "rollout": "unknown" if rollout is None else rollout.label,
+        "migrated": None if recorded is None else recorded.migrated,
+        "members": sum(one.members for one in values),
+        "made": sum(one.made for one in values),
+        "missing": sum(one.missing for one in values),
+        "failed": sum(one.failed + one.unparsed for one in values),
+    }
+
+
+@cohort.command(short_help="Show what of a cohort is made, missing and failed.")
+@data_root_option
+@cohort_option
+@json_option
+def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
+    """Show a cohort's members by stage: made, missing, failed, and why they failed."""
+    from genid_store.cli._cohort_build import known_cohort_id
+
+    known = known_cohort_id(root, given_cohort_id(cohort_id, os.environ), Rollout.from_env())
+    with progress_bar("looking"):
+        members = read_membership(root, known)
+        found, failed = standing(root, members), failed_members(root, members)
+    if as_json:
+        stages = {stage: _standing_record(one) for stage, one in found.items()}
+        reasons = [
+            {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
+            for one in failed
+        ]
+        print_json({"cohort_id": known, "stages": stages, "failures": reasons})
+        return 0
+    click.echo(f"cohort {known}")
+    columns = ("members", "made", "missing", "failed", "unparsed")
+    print_table(
+        ("stage", *columns),
+        [(stage, *_standing_record(one).values()) for stage, one in found.items()],
+    )
+    for one in failed[:_SHOWN]:
+        click.echo(f"{one.state}: {one.stage} {one.gen_id}: {one.reason}")
+    print_rest(len(failed), _SHOWN)
+    if failed:
+        click.echo("`genid cohort run --retry-failed` tries them again")
+    return 0
+
+
+def _standing_record(one: Standing) -> dict[str, int]:
+    return {
+        "members": one.members,
+        "made": one.made,
+        "missing": one.missing,
+        "failed": one.failed,
+        "unparsed": one.unparsed,
+    }

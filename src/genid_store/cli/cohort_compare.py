@@ -1,0 +1,174 @@
+"""`genid cohort compare`: what another rollout state would change, without writing anything."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import click
+from attrs import evolve
+from click.shell_completion import CompletionItem
+
+from genid import SCHEMES, SchemeName
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.lookup import resolver
+from genid_store.cli._options import cohort_option
+from genid_store.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from genid_store.cohort import build
+from genid_store.cohort.building import find_cohort_id
+from genid_store.cohort.compare import Change, Comparison
+from genid_store.cohort.manifest import given_cohort_id, recorded_rollout
+from genid_store.errors import AdapterError
+from genid_store.fs.csv_safety import dump_csv
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.ids.rollout import FLAG, SCHEME, Rollout
+
+_ALL: Final = "all"
+_COLUMNS: Final = ("stage", "old_gen_id", "new_gen_id", "old_exists", "new_exists")
+
+
+class _StateType(click.ParamType[Rollout]):
+    name = "state"
+    _states = ("off", "draft", "draft,essay", _ALL)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Rollout:
+        if isinstance(value, Rollout):
+            return value
+        try:
+            return Rollout.parse("on" if value == _ALL else value)
+        except AdapterError:
+            self.fail(f"{value!r} is no state: give one of {' '.join(self._states)}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(state) for state in self._states if state.startswith(incomplete)]
+
+
+@click.command(short_help="Say what another rollout state would change; write nothing.")
+@data_root_option
+@cohort_option
+@click.option(
+    "--before",
+    type=_StateType(),
+    help="The state to compare with: off, draft, draft,essay or all (default: the last build's, "
+    "else off).",
+)
+@click.option(
+    "--after",
+    type=_StateType(),
+    help=f"The state to look at (default: {FLAG}, else all).",
+)
+@click.option(
+    "--scheme",
+    type=click.Choice(list(SCHEMES)),
+    help=f"The scheme of --after (default: {SCHEME}, else v1).",
+)
+@click.option("--changed", is_flag=True, help="Only the members whose id differs.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a member.")
+@json_option
+def compare(
+    *,
+    root: DataRoot,
+    cohort_id: str | None,
+    before: Rollout | None,
+    after: Rollout | None,
+    scheme: SchemeName | None,
+    changed: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> int:
+    """Say what another rollout state would change, without writing to the data root.
+
+    Old id -> new id for each member, counts by stage, and which exist under either.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of one answer: give one of them")
+    found = _compare(root, given_cohort_id(cohort_id, os.environ), before, _after(after, scheme))
+    changes = [one for one in found.changes if one.changed or not changed]
+    if as_json:
+        print_json(_comparison_record(found, changes))
+    elif as_csv:
+        click.echo(dump_csv(_COLUMNS, map(_row, changes)), nl=False)
+    else:
+        _print_comparison(found, changes)
+    return 0
+
+
+def _after(state: Rollout | None, scheme: SchemeName | None) -> Rollout:
+    """Return the state to look at: what was given, else what the environment says, else all.
+
+    AdapterError: the environment's flag or scheme is not understood.
+    """
+    around = Rollout.parse(os.environ.get(FLAG) or "on", os.environ.get(SCHEME))
+    return evolve(state or around, scheme=scheme or around.scheme)
+
+
+def _compare(
+    root: DataRoot, cohort_id: str | None, before: Rollout | None, after: Rollout
+) -> Comparison:
+    """Plan both states. Without `before` it is the recorded one, else off.
+
+    AdapterError: the cohort cannot be planned in one of them.
+    """
+    options = build.Options(rollout=after, cohort_id=cohort_id, rebuild_migrated=True)
+    if before is None:
+        earlier = recorded_rollout(root, find_cohort_id(root, options)) or Rollout.OFF
+    else:
+        earlier = evolve(before, scheme=after.scheme)
+    with (
+        progress_bar("comparing") as progress,
+        StoreIndex.fresh(root, progress, persist=False) as index,
+    ):
+        return build.compare(root, options, earlier, resolve=resolver(index))
+
+
+def _print_comparison(found: Comparison, changes: list[Change]) -> None:
+    click.echo(f"before: {found.before.label}, after: {found.after.label}")
+    counts = [tuple(row.values()) for row in _stage_counts(found)]
+    print_table(("stage", "members", "ids that differ", "exist before", "exist after"), counts)
+    if found.unplanned:
+        click.echo(
+            f"{len(found.unplanned)} members of the last build are not planned by today's tables; "
+            "a build in any state drops them from the cohort (their generations stay)"
+        )
+    rows = map(_row, changes)
+    print_table(("stage", "old id", "new id", "old exists", "new exists"), rows)
+
+
+def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, Any]:
+    return {
+        "before": {"rollout": found.before.label, "scheme": found.before.scheme},
+        "after": {"rollout": found.after.label, "scheme": found.after.scheme},
+        "stages": {row.pop("stage"): row for row in _stage_counts(found)},
+        "unplanned": len(found.unplanned),
+        "members": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in changes],
+    }
+
+
+def _stage_counts(found: Comparison) -> list[dict[str, Any]]:
+    changed = found.changed()
+    return [
+        {
+            "stage": stage,
+            "members": sum(one.stage == stage and one.new is not None for one in found.changes),
+            "changed": changed[stage],
+            "exist_before": sum(one.stage == stage and one.old_exists for one in found.changes),
+            "exist_after": sum(one.stage == stage and one.new_exists for one in found.changes),
+        }
+        for stage in STAGES
+    ]
+
+
+def _row(change: Change) -> tuple[str, str | None, str | None, bool, bool]:
+    old = None if change.old is None else change.old.gen_id
+    new = None if change.new is None else change.new.gen_id
+    return change.stage, old, new, change.old_exists, change.new_exists

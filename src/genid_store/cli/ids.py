@@ -1,0 +1,250 @@
+"""The verbs about single ids: `genid derive`, `genid explain`, `genid diff`.
+
+`derive` needs no store. `explain` and `diff` say what the texts alone show, and the rest where
+there is a store to look into.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import click
+
+from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id, parse_id
+from genid import explain as explain_signature
+from genid import scheme as find_scheme
+from genid_store.cli._errors import error_record
+from genid_store.cli._output import json_option, json_text, optional_data_root_option, print_json
+from genid_store.errors import AdapterError, Problem
+
+if TYPE_CHECKING:
+    from genid_store.catalog.index.query import StoreIndex
+    from genid_store.catalog.index.rows import Indexed
+    from genid_store.fs.layout import DataRoot
+
+_NUMBER: Final = "replicate"
+
+
+@click.group()
+def derive() -> None:
+    """Compute the id that a draft, an essay or an evaluation will have."""
+
+
+def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
+    """Return the command of one stage, with one option for each field of its signature."""
+
+    def run(scheme: str, stdin: bool, as_json: bool, **given: Any) -> int:
+        fields = {name: value for name, value in given.items() if value is not None}
+        if stdin:
+            if fields:
+                raise click.UsageError("--stdin takes every field from its lines: give no other")
+            return _derive_lines(stage, scheme, as_json)
+        missing = [_option(name) for name in _required(cls) if name not in fields]
+        if missing:
+            raise click.UsageError(f"missing {', '.join(missing)} (or --stdin)")
+        derived = _derived(stage, scheme, fields)
+        print_json(derived) if as_json else click.echo(derived["gen_id"])
+        return 0
+
+    command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
+    for attribute in attrs.fields(cls):
+        kind = click.IntRange(1, REPLICATE_MAX) if attribute.name == _NUMBER else click.STRING
+        note = "" if attribute.default is attrs.NOTHING else " (may be left out)"
+        click.option(
+            _option(attribute.name), type=kind, help=f"The {stage}'s {attribute.name}{note}."
+        )(command)
+    click.option(
+        "--scheme",
+        type=click.Choice(list(SCHEMES)),
+        default=next(iter(SCHEMES)),
+        show_default=True,
+        help="How the id is derived.",
+    )(command)
+    help_stdin = "Read JSON objects, one a line, and print one id (or JSON object) for each."
+    click.option("--stdin", is_flag=True, help=help_stdin)(command)
+    return json_option(command)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _required(cls: type[Signature[Any]]) -> list[str]:
+    return [one.name for one in attrs.fields(cls) if one.default is attrs.NOTHING]
+
+
+for _stage, _cls in STAGES.items():
+    derive.add_command(_derive_command(_stage, _cls))
+
+
+def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the id and how it came about. AdapterError: a field is missing or unknown.
+    GenIdError: a value is refused."""
+    known = [attribute.name for attribute in attrs.fields(STAGES[stage])]
+    missing = [name for name in _required(STAGES[stage]) if name not in fields]
+    unknown = [name for name in fields if name not in known]
+    problems = [
+        Problem(where=f"{stage}.{name}", message="is missing", remedy=f"give {name}")
+        for name in missing
+    ]
+    problems += [
+        Problem(
+            where=f"{stage}.{name}",
+            message="is no field of this stage's signature",
+            value=fields[name],
+            remedy=f"the fields are {', '.join(known)}",
+        )
+        for name in unknown
+    ]
+    if problems:
+        raise AdapterError(f"no {stage} id can be derived", problems)
+    signature = STAGES[stage](**fields)
+    derived: str = gen_id(signature, find_scheme(scheme))
+    steps = explain_signature(signature) if scheme == "v1" else None
+    return {
+        "stage": stage,
+        "scheme": scheme,
+        "gen_id": derived,
+        "fields": signature.fields(),
+        **({} if steps is None else _steps(steps)),
+    }
+
+
+def _steps(steps: Any) -> dict[str, str]:
+    return {"canonical": steps.canonical, "blake3": steps.blake3, "uuid": str(steps.uuid)}
+
+
+def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
+    """Derive an id for each JSON object on standard input, in order; a line that is refused gives
+    an empty line (or an object with `error`), so that output and input stay side by side."""
+    refused = 0
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        if not line.strip():
+            continue
+        derived, words = _derive_line(stage, scheme, number, line)
+        if words is not None:
+            refused += 1
+            click.echo(f"genid: line {number}: {words}", err=True)
+        if as_json:
+            click.echo(json_text(derived))
+        else:
+            click.echo(derived.get("gen_id", ""))
+    if refused:
+        click.echo(f"genid: {refused} lines were refused", err=True)
+    return 1 if refused else 0
+
+
+def _derive_line(
+    stage: str, scheme: str, number: int, line: bytes
+) -> tuple[dict[str, Any], str | None]:
+    """Return what a line comes to as JSON values, and in words why it is refused, if it is."""
+    from genid_store.catalog.metadata import load_object
+
+    try:
+        try:
+            fields = load_object(line)
+            if fields.get("stage") == stage:
+                del fields["stage"]
+            return _derived(stage, scheme, fields), None
+        except (AdapterError, GenIdError) as error:
+            return {"line": number, **error_record(error)}, str(error)
+    except (ValueError, RecursionError) as error:
+        unread = _unread(number, error)
+        return {"line": number, **error_record(unread)}, str(unread)
+
+
+def _unread(number: int, error: ValueError | RecursionError) -> AdapterError:
+    """Return why a line is no JSON object that could be read, in words of ours."""
+    if isinstance(error, RecursionError):
+        message = "is nested too deeply"
+    elif isinstance(error, UnicodeDecodeError):
+        message = f"has the byte 0x{error.object[error.start]:02x}, which is no UTF-8"
+    elif isinstance(error, json.JSONDecodeError):
+        message = f"is no JSON at column {error.colno}: {error.msg}"
+    elif str(error).startswith("Exceeds the limit"):  # Python's protection against long numbers
+        message = "has a number of thousands of digits"
+    else:
+        message = f"cannot be read: {error}"
+    remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
+    problem = Problem(where=f"line {number}", message=message, remedy=remedy)
+    return AdapterError("the line is no JSON object of a signature's fields", [problem])
+
+
+@click.command()
+@optional_data_root_option
+@json_option
+@click.argument("text", metavar="ID")
+def explain(root: DataRoot | None, as_json: bool, text: str) -> int:
+    """Say what an id is: its family, and from a store its fields, derivation, chain and children.
+
+    With a data root, ID may be of any family, a prefix of at least 6 characters, or an id from
+    before a migration.
+    """
+    from genid_store.cli import _words
+
+    if root is None:
+        shape = _words.shape_record(parse_id(text))
+        print_json(shape) if as_json else _words.print_shape(shape)
+        return 0
+    from genid_store.catalog import lookup
+    from genid_store.catalog.explain import explain_stored
+    from genid_store.cli._index import fresh_index
+
+    with fresh_index(root) as index:
+        found = [explain_stored(index, match.generation) for match in lookup.resolve(index, text)]
+    records = [_words.explanation_record(one) for one in found]
+    if as_json:
+        print_json({"asked": text, "generations": records})
+        return 0
+    for record in records:
+        _words.print_explanation(record)
+    return 0
+
+
+@click.command()
+@optional_data_root_option
+@json_option
+@click.argument("a")
+@click.argument("b")
+def diff(root: DataRoot | None, as_json: bool, a: str, b: str) -> int:
+    """Say why two generations have different ids: where they part, and in which fields.
+
+    Without a data root only what the two texts show is compared.
+    """
+    from genid_store.cli import _words
+
+    if root is None:
+        shapes = [_words.shape_record(parse_id(text)) for text in (a, b)]
+        document = _words.shape_difference(*shapes)
+        print_json(document) if as_json else _words.print_shape_difference(document)
+        return 0
+    from genid_store.catalog.explain import diff_stored
+    from genid_store.cli._index import fresh_index
+
+    with fresh_index(root) as index:
+        pair = [_one(index, text, other) for text, other in ((a, b), (b, a))]
+        document = _words.difference_record(diff_stored(index, *pair))
+    print_json(document) if as_json else _words.print_difference(document)
+    return 0
+
+
+def _one(index: StoreIndex, text: str, other: str) -> Indexed:
+    """Return the one generation that a text names; where it names several, the only one of the
+    stage of what `other` names. AdapterError: there is none, or several are left."""
+    from genid_store.catalog import lookup
+
+    found = [match.generation for match in lookup.resolve(index, text)]
+    if len(found) > 1:
+        stages = {match.generation.stage for match in lookup.resolve(index, other)}
+        found = [one for one in found if one.stage in stages] or found
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"{one.stage} {one.gen_id}" for one in found)
+    problem = Problem(
+        where="id", value=text, message=f"names several: {shown}", remedy="give one of these ids"
+    )
+    raise AdapterError("two generations are compared, not more", [problem])

@@ -1,0 +1,103 @@
+"""`genid rollout`: where a rollout stands and what comes next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from genid_store.cli._options import partition_option
+from genid_store.cli._output import (
+    data_root_option,
+    in_a_folder,
+    json_option,
+    print_json,
+    progress_bar,
+    write_page,
+)
+from genid_store.errors import AdapterError
+from genid_store.fs.layout import DataRoot
+
+if TYPE_CHECKING:
+    from genid_store.report.view import Flag
+
+_PAGE = "report.html"
+
+
+@click.group()
+def rollout() -> None:
+    """Report where the rollout stands and what comes next."""
+
+
+@rollout.command(short_help="Write one page about a store and its rollout.")
+@data_root_option
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=in_a_folder,
+    help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
+)
+@json_option
+@partition_option
+def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> int:
+    """Write one self-contained page about a store: families, steps, findings, coverage, migration.
+
+    Exit status 0 whatever the report says, 2 if the store cannot be read or the page not written.
+    """
+    from genid_store.report.collect import gather
+    from genid_store.report.document import document, html
+
+    if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
+        raise click.UsageError(
+            f"{root.path} holds none of gens/, cohorts/ and 1_raw/; "
+            "give --data-root the pipeline's data folder"
+        )
+    try:
+        made = gather(
+            root,
+            flag=_flag(),
+            version=version("genid"),
+            made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            partitions=_partitions(root, partitions),
+            watch=progress_bar,
+        )
+    except AdapterError as error:
+        raise click.UsageError(str(error)) from error
+    page = out if out is not None or as_json else Path(_PAGE)
+    if page is not None:
+        write_page(page, html(made), option="--out")
+    if as_json:
+        print_json({"page": None if page is None else str(page), "report": document(made)})
+    else:
+        for words, number in made.facts:
+            click.echo(f"{words:40}{'not known' if number is None else number}")
+        click.echo(f"wrote {page}")
+    return 0
+
+
+def _flag() -> Flag:
+    """Return the rollout state of the environment, or why it is none: a report is not a build."""
+    from genid_store.ids.rollout import Rollout
+    from genid_store.report.view import Flag, Trouble
+
+    try:
+        state = Rollout.from_env(os.environ)
+    except AdapterError as error:
+        return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
+    return Flag(label=state.label, scheme=state.scheme)
+
+
+def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | AdapterError | None:
+    """Return the registered partition keys by stage, None where there is no instance, or why the
+    one that is there does not answer."""
+    from genid_store.cli._instance import partition_keys
+
+    try:
+        return partition_keys(root, prefix)
+    except AdapterError as error:
+        return error

@@ -1,0 +1,163 @@
+"""What another rollout state would change in a cohort: old id -> new id, member by member.
+
+Nothing is written, and nothing but the ids and what is numbered by them can differ: the members of
+both states stand for the same slots.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from genid_store.catalog.reader import DirectReader
+from genid_store.cohort.planning.records import Plan, Resolve, Row, StoreView
+from genid_store.cohort.prepare import Options, prepare
+from genid_store.cohort.seeding import Member
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.ids.rollout import Rollout
+
+
+@frozen(kw_only=True)
+class Change:
+    """One member in both states; None where a state has no member for the slot. `exists` says
+    whether the store holds a generation under that id."""
+
+    stage: str
+    old: Row | None
+    new: Row | None
+    old_exists: bool
+    new_exists: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether the id differs."""
+        return self.old is None or self.new is None or self.old.gen_id != self.new.gen_id
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """A cohort in two rollout states, members in the order of the second.
+
+    `unplanned` are the members of its last build in the first state that today's tables do not
+    plan: a build drops them in any state. Empty where that build was in another state.
+    """
+
+    before: Rollout
+    after: Rollout
+    changes: tuple[Change, ...]
+    unplanned: tuple[Member, ...] = ()
+
+    def changed(self) -> dict[str, int]:
+        """Return how many members' ids differ, by stage."""
+        counts = dict.fromkeys(STAGES, 0)
+        for change in self.changes:
+            counts[change.stage] += change.changed
+        return counts
+
+
+def compare(
+    root: DataRoot,
+    options: Options,
+    before: Rollout,
+    *,
+    view: StoreView | None = None,
+    resolve: Resolve | None = None,
+) -> Comparison:
+    """Plan a cohort under `before` and under `options.rollout`, and return what differs.
+
+    Raises:
+        AdapterError: the cohort cannot be planned in one of the states.
+    """
+    view = view or DirectReader(root)
+    options = evolve(options, rebuild_migrated=True)
+    new = prepare(root, options, view=view, resolve=resolve).plan
+    options = evolve(options, rollout=before, cohort_id=new.cohort_id)
+    old = prepare(root, options, view=view, resolve=resolve)
+    unplanned = () if old.rollout_changed else old.dropped
+    return evolve(compare_plans(old.plan, new, view), unplanned=unplanned)
+
+
+def compare_plans(old: Plan, new: Plan, view: StoreView) -> Comparison:
+    """Return what differs between two plans of one cohort."""
+    changes = tuple(_change(view, *pair) for pair in _pairs(old, new))
+    return Comparison(before=old.rollout, after=new.rollout, changes=changes)
+
+
+def _change(view: StoreView, stage: str, old: Row | None, new: Row | None) -> Change:
+    return Change(
+        stage=stage,
+        old=old,
+        new=new,
+        old_exists=old is not None and view.has(old.stage, old.gen_id),
+        new_exists=new is not None and view.has(new.stage, new.gen_id),
+    )
+
+
+def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]:
+    """Yield the members of both plans that stand for the same slot, in the order of the new one,
+    then those of the old one that have no counterpart."""
+    ids = _same_sources(old, new)
+    partners: dict[tuple[str, str], Row] = {}
+    for stage in STAGES:
+        for theirs, ours in _stage_pairs(_of(old, stage), _of(new, stage), ids):
+            partners.setdefault((stage, ours.gen_id), theirs)
+            ids.setdefault((stage, ours.gen_id), theirs.gen_id)
+    used = set()
+    for row in new.rows:
+        partner = partners.get((row.stage, row.gen_id))
+        used.add(partner)
+        yield row.stage, partner, row
+    yield from ((row.stage, row, None) for row in old.rows if row not in used)
+
+
+def _same_sources(old: Plan, new: Plan) -> dict[tuple[str, str], str]:
+    """Return, for rows that a selected generation was made into, the new id -> the old one."""
+    ids: dict[tuple[str, str], str] = {}
+    for (_, old_id), (stage, new_id) in zip(old.rebuilt, new.rebuilt, strict=True):
+        ids.setdefault((stage, new_id), old_id)
+    return ids
+
+
+def _stage_pairs(
+    old: Sequence[Row], new: Sequence[Row], ids: Mapping[tuple[str, str], str]
+) -> Iterator[tuple[Row, Row]]:
+    by_id = {row.gen_id: row for row in old}
+    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in old:
+        cells[_cell(row, row.parent_gen_id)].append(row)
+    ours: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
+    for row in new:
+        known = by_id.get(ids.get((row.stage, row.gen_id), ""))
+        if known is not None:
+            yield known, row
+        else:
+            parent = ids.get((_parent_stage(row.stage), row.parent_gen_id or ""), row.parent_gen_id)
+            ours[row.parent_gen_id, _cell(row, parent)].append(row)
+    for (_, cell), rows in ours.items():
+        yield from _cell_pairs(cells[cell], rows)
+
+
+def _cell_pairs(old: Iterable[Row], new: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
+    """Pair the rows of one cell: those that kept their id first, the others in order."""
+    old, new = list(old), list(new)
+    kept = {row.gen_id for row in old} & {row.gen_id for row in new}
+    by_id = {row.gen_id: row for row in old}
+    yield from ((by_id[row.gen_id], row) for row in new if row.gen_id in kept)
+    left = [row for row in old if row.gen_id not in kept]
+    yield from zip(left, (row for row in new if row.gen_id not in kept), strict=False)
+
+
+def _cell(row: Row, parent: str | None) -> tuple[str, ...]:
+    if row.stage == "draft":
+        return (row.combo_id, row.template_id, row.llm_model_id)
+    return (parent or "", row.template_id, row.llm_model_id)
+
+
+def _parent_stage(stage: str) -> str:
+    return STAGES[max(STAGES.index(stage) - 1, 0)]
+
+
+def _of(plan: Plan, stage: str) -> list[Row]:
+    return [row for row in plan.rows if row.stage == stage]

@@ -1,0 +1,1 @@
+"""What a cohort is planned from: the pipeline's tables, a selection, the combos."""

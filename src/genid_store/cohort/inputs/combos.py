@@ -1,0 +1,204 @@
+"""Combos: which combinations of concepts a cohort is about, and the catalogue of all of them.
+
+The operator's `2_tasks/selected_combo_mappings.csv` is used as it stands. Where there is none, one
+combo is made of the first active concepts. The catalogue `combo_mappings.csv` is append-only: a
+combo id that is there with other concepts or parameters is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from genid_store.cohort.inputs.tables import Concept
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.csvfile import Line, read_csv
+from genid_store.fs.layout import DataRoot
+
+COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
+VERSION: Final = "v1"
+DEFAULT_K_MAX: Final = 2
+DEFAULT_DESCRIPTION_LEVEL: Final = "paragraph"
+
+
+@frozen(kw_only=True)
+class Combo:
+    """One combination of concepts; `k_max` is kept as the file has it. Equal apart from the order
+    of the concepts, the place and the time is equal."""
+
+    combo_id: str
+    version: str
+    concept_ids: frozenset[str]
+    description_level: str
+    k_max: str
+    created_at: str = field(default="", eq=False)
+    where: str = field(default="", eq=False)
+
+
+def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> str:
+    """Return a combo's id: `combo_v1_` and 12 hex digits of SHA-256 over its parts."""
+    joined = "|".join([*sorted(concept_ids), description_level, str(k_max)])
+    return f"combo_v1_{hashlib.sha256(joined.encode('utf-8')).hexdigest()[:12]}"
+
+
+def make_combo(
+    concepts: Sequence[Concept], *, k_max: int, description_level: str, now: datetime
+) -> Combo:
+    """Return the combo of the first `k_max` of the active `concepts`, or of all, if they are fewer.
+
+    Raises:
+        AdapterError: `k_max` is below 1, the description level is blank, or no concept is active.
+    """
+    problems = []
+    if k_max < 1:
+        problems.append(_wrong("k_max", "is below 1", "take 1 concept or more", k_max))
+    if not description_level.strip():
+        problems.append(_wrong("description_level", "is blank", "name a level, e.g. paragraph", ""))
+    if not concepts:
+        place = "1_raw/concepts_metadata.csv"
+        problems.append(Problem(where=place, message="no concept is active", remedy="activate one"))
+    if problems:
+        raise AdapterError("no combo can be made", problems)
+    chosen = frozenset(concept.concept_id for concept in concepts[:k_max])
+    return Combo(
+        combo_id=combo_id(chosen, description_level, k_max),
+        version=VERSION,
+        concept_ids=chosen,
+        description_level=description_level,
+        k_max=str(k_max),
+        created_at=now.isoformat(timespec="seconds"),
+    )
+
+
+def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
+    """Return the combos of the operator's selection in file order, None where there is no file.
+
+    Raises:
+        AdapterError: lists what is wrong with the file.
+    """
+    path = selected_path(root)
+    return _read(root, path, "the selected combos cannot be used") if path.exists() else None
+
+
+def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
+    """Return the combos of the catalogue in file order, none where there is no file.
+
+    Raises:
+        AdapterError: lists what is wrong with the file.
+    """
+    if not root.combo_mappings.exists():
+        return ()
+    return _read(root, root.combo_mappings, "the catalogue of combos cannot be used")
+
+
+def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, ...]:
+    """Return the `combos` that the catalogue lacks.
+
+    Raises:
+        AdapterError: lists every combo that is there with other concepts or parameters.
+    """
+    known = {combo.combo_id: combo for combo in catalogue}
+    problems = [
+        Problem(
+            where=combo.where or "selected_combo_mappings",
+            value=combo.combo_id,
+            message=f"is another combo at {known[combo.combo_id].where}",
+            remedy="give this combination an id of its own; the catalogue is never rewritten",
+        )
+        for combo in combos
+        if known.get(combo.combo_id, combo) != combo
+    ]
+    if problems:
+        raise AdapterError("the selected combos contradict the catalogue", problems)
+    return tuple(combo for combo in combos if combo.combo_id not in known)
+
+
+def selected_path(root: DataRoot) -> Path:
+    """Return where the operator's selection of combos lies."""
+    return root.tasks / "selected_combo_mappings.csv"
+
+
+def dump(combos: Iterable[Combo]) -> bytes:
+    """Return combos as a CSV file, one row a concept in alphabetical order."""
+    return _csv([COLUMNS, *_rows(combos, COLUMNS)])
+
+
+def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
+    """Return the catalogue's bytes with combos after them, in the columns that it has; a file that
+    does not exist is empty."""
+    if not catalogue:
+        return dump(combos)
+    header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))
+    between = b"" if catalogue.endswith(b"\n") else b"\n"
+    return catalogue + between + _csv(_rows(combos, header))
+
+
+def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]]:
+    for combo in combos:
+        for concept in sorted(combo.concept_ids):
+            cells = {
+                "combo_id": combo.combo_id,
+                "version": combo.version,
+                "concept_id": concept,
+                "description_level": combo.description_level,
+                "k_max": combo.k_max,
+                "created_at": combo.created_at,
+            }
+            yield [cells.get(column, "") for column in columns]
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...]:
+    problems: list[Problem] = []
+    groups: dict[str, list[Line]] = {}
+    for line in read_csv(root, path, COLUMNS[:-1], problems):
+        for column in ("combo_id", "concept_id"):
+            if not line[column].strip():
+                where = line.where(column)
+                problems.append(Problem(where=where, message="is blank", remedy="give it an id"))
+        groups.setdefault(line["combo_id"], []).append(line)
+    combos = tuple(_combo(lines, problems) for lines in groups.values())
+    if problems:
+        raise AdapterError(summary, problems)
+    return combos
+
+
+def _combo(lines: Sequence[Line], problems: list[Problem]) -> Combo:
+    """Return the combo that the lines of one id describe; they must agree on its parameters."""
+    first = lines[0]
+    for line in lines[1:]:
+        for column in ("version", "description_level", "k_max"):
+            if line[column] != first[column]:
+                problems.append(
+                    Problem(
+                        where=line.where(column),
+                        value=line[column],
+                        message=f"contradicts line {first.number}, where it is {first[column]!r}",
+                        remedy="give all rows of one combo the same parameters",
+                    )
+                )
+    return Combo(
+        combo_id=first["combo_id"],
+        version=first["version"],
+        concept_ids=frozenset(line["concept_id"] for line in lines),
+        description_level=first["description_level"],
+        k_max=first["k_max"],
+        created_at=first.get("created_at") or "",
+        where=first.where("combo_id"),
+    )
+
+
+def _wrong(option: str, message: str, remedy: str, value: object) -> Problem:
+    return Problem(where=option, value=value, message=message, remedy=remedy)

@@ -1,0 +1,158 @@
+"""The selection files: which existing essays or drafts a cohort starts from, and in which mode.
+
+Refuses two selection files at once, a file that is there and names no id, a mode that does not
+exist, a directive where it has no meaning, and lines that are no generation id. An id named twice
+counts once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve, frozen
+
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.csvfile import read_text
+from genid_store.fs.layout import DataRoot, is_segment
+
+
+class CohortMode(StrEnum):
+    """What a cohort is planned from."""
+
+    CARTESIAN = "cartesian"
+    ESSAYS = "curated essays"
+    DRAFTS = "selected drafts"
+    EVALUATIONS = "evaluation-only"
+
+
+@frozen
+class Chosen:
+    """One generation id of a selection file, with its place, `file:line`."""
+
+    gen_id: str
+    where: str
+
+
+@frozen(kw_only=True)
+class Selection:
+    """What the selection files ask for; `file` is the one that is there, `stage` that of its ids.
+
+    `fill_up` is set in the evaluation-only mode alone.
+    """
+
+    mode: CohortMode = CohortMode.CARTESIAN
+    chosen: tuple[Chosen, ...] = ()
+    fill_up: bool = False
+    file: str | None = None
+
+    @property
+    def stage(self) -> str:
+        """The stage of the named generations."""
+        return "draft" if self.mode is CohortMode.DRAFTS else "essay"
+
+    @property
+    def makes(self) -> str:
+        """The first stage of which the cohort has members; it has members of all later ones."""
+        return "evaluation" if self.mode is CohortMode.EVALUATIONS else "draft"
+
+
+_ESSAYS: Final = "selected_essays.txt"
+_DRAFTS: Final = "selected_drafts.txt"
+_MODES: Final = {"evaluation-only": CohortMode.EVALUATIONS}
+_FILL_UP: Final = frozenset({"skip-existing-evaluations", "fill-up", "fillup"})
+_MODE: Final = re.compile(r"mode\s*:\s*(.*)", re.ASCII | re.IGNORECASE)
+_WHITE_SPACE: Final = " \t\r\f\v"
+
+
+def read_selection(root: DataRoot) -> Selection:
+    """Return what the selection files of a data root ask for; none of them is cartesian.
+
+    Raises:
+        AdapterError: both files are there, or lists what is wrong with the one that is.
+    """
+    essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS
+    there = [path for path in (essays, drafts) if path.exists() or path.is_symlink()]
+    if len(there) > 1:
+        raise _both(root, there)
+    if not there:
+        return Selection()
+    problems: list[Problem] = []
+    text = read_text(root, there[0], problems)
+    file = root.relative(there[0])
+    selection = parse_selection(text or "", file, problems, drafts=there[0] == drafts)
+    if problems:
+        raise AdapterError("the selection cannot be used", problems)
+    return selection
+
+
+def parse_selection(
+    text: str, file: str, problems: list[Problem], *, drafts: bool = False
+) -> Selection:
+    """Return the selection that the text of a selection file asks for.
+
+    Whatever is wrong is appended to `problems`; the result is not to be used then.
+    """
+    mode = CohortMode.DRAFTS if drafts else CohortMode.ESSAYS
+    selection = Selection(mode=mode, file=file)
+    chosen: dict[str, Chosen] = {}
+    fill_up = ""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line, where = raw.strip(_WHITE_SPACE), f"{file}:{number}"
+        if line.startswith("#"):
+            comment = line[1:].strip(_WHITE_SPACE)
+            selection = _with_mode(selection, comment, where, problems)
+            fill_up = where if comment.lower() in _FILL_UP else fill_up
+        elif line and is_segment(line):
+            chosen.setdefault(line, Chosen(line, where))
+        elif line:
+            problems.append(_no_id(line, where))
+    selection = evolve(selection, chosen=tuple(chosen.values()), fill_up=bool(fill_up))
+    if not problems:
+        problems.extend(_nonsense(selection, fill_up))
+    return selection
+
+
+def _with_mode(
+    selection: Selection, comment: str, where: str, problems: list[Problem]
+) -> Selection:
+    """Return the selection in the mode that a comment sets, if it sets one."""
+    match = _MODE.fullmatch(comment)
+    if match is None:
+        return selection
+    mode = _MODES.get(match[1].lower())
+    if mode is None or selection.mode is CohortMode.DRAFTS:
+        possible = "" if selection.mode is CohortMode.DRAFTS else f" or write {', '.join(_MODES)}"
+        message = f"is no mode that {selection.file} can set"
+        remedy = f"remove the line{possible}"
+        problems.append(Problem(where=where, value=match[1], message=message, remedy=remedy))
+        return selection
+    return evolve(selection, mode=mode)
+
+
+def _nonsense(selection: Selection, fill_up: str) -> Iterator[Problem]:
+    if fill_up and selection.mode is not CohortMode.EVALUATIONS:
+        message = "filling up exists in the evaluation-only mode alone"
+        remedy = "remove the line, or add `# mode: evaluation-only` to selected_essays.txt"
+        yield Problem(where=fill_up, message=message, remedy=remedy)
+    if not selection.chosen:
+        message = f"names no {selection.stage}"
+        remedy = f"write one {selection.stage} id a line, or remove the file for a cartesian cohort"
+        yield Problem(where=str(selection.file), message=message, remedy=remedy)
+
+
+def _no_id(line: str, where: str) -> Problem:
+    remedy = "write one id a line: 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
+    return Problem(where=where, value=line, message="is no generation id", remedy=remedy)
+
+
+def _both(root: DataRoot, there: list[Path]) -> AdapterError:
+    remedy = "keep one of them: a cohort starts from essays or from drafts"
+    problems = [
+        Problem(where=root.relative(path), message="one of two selections", remedy=remedy)
+        for path in there
+    ]
+    return AdapterError("two selection files exist", problems)

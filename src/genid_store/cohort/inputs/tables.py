@@ -1,0 +1,223 @@
+"""The raw tables of a data root, read and checked: `1_raw/*.csv` -> RawTables.
+
+Refuses, all at once and each as `file:line:column`: a missing file or column, text that is no
+UTF-8 or no CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
+neither llm nor copy, a replicate count that is no whole number from 1 up. Ids keep the spelling of
+the table; what a deterministic id folds is looked at in `cohort.axes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeVar
+
+from attrs import frozen
+
+from genid import REPLICATE_MAX
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.csvfile import Line, read_csv
+from genid_store.fs.layout import STAGES, DataRoot
+
+Mode = Literal["llm", "copy"]
+Row = TypeVar("Row")
+
+_COUNT: Final = re.compile(r"[1-9][0-9]{0,9}")
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+@frozen(kw_only=True)
+class Template:
+    """One row of a `*_templates.csv`; `where` is its id's place, `file:line:column`."""
+
+    template_id: str
+    generator: Mode
+    active: bool
+    where: str
+
+
+@frozen(kw_only=True)
+class Model:
+    """One row of `llm_models.csv`; `model` is the provider's name, where the table gives one."""
+
+    llm_model_id: str
+    for_generation: bool
+    for_evaluation: bool
+    model: str | None
+    where: str
+
+
+@frozen(kw_only=True)
+class Concept:
+    """One row of `concepts_metadata.csv`."""
+
+    concept_id: str
+    name: str
+    active: bool
+    where: str
+
+
+@frozen(kw_only=True)
+class RawTables:
+    """The raw tables, rows in table order; `templates` and `replicates` by stage."""
+
+    templates: Mapping[str, tuple[Template, ...]]
+    models: tuple[Model, ...]
+    concepts: tuple[Concept, ...]
+    replicates: Mapping[str, int]
+
+    def active_templates(self, stage: str) -> tuple[Template, ...]:
+        """Return the templates of `stage` that new cohorts use."""
+        return tuple(template for template in self.templates[stage] if template.active)
+
+    @property
+    def generation_models(self) -> tuple[Model, ...]:
+        """The models that write drafts."""
+        return tuple(model for model in self.models if model.for_generation)
+
+    @property
+    def evaluation_models(self) -> tuple[Model, ...]:
+        """The models that judge essays."""
+        return tuple(model for model in self.models if model.for_evaluation)
+
+    @property
+    def active_concepts(self) -> tuple[Concept, ...]:
+        """The concepts that new combos are made of."""
+        return tuple(concept for concept in self.concepts if concept.active)
+
+    def generator(self, stage: str, template_id: str) -> Mode | None:
+        """Return how a template's generations are made, None where no row has that id."""
+        for template in self.templates[stage]:
+            if template.template_id == template_id:
+                return template.generator
+        return None
+
+
+def read_tables(root: DataRoot) -> RawTables:
+    """Read the six tables of a data root.
+
+    Raises:
+        AdapterError: lists everything that is wrong with any of them.
+    """
+    problems: list[Problem] = []
+    reading = _Reading(root, problems)
+    templates = {
+        stage: reading.rows(f"{stage}_templates.csv", ("template_id",), _template)
+        for stage in STAGES
+    }
+    models = reading.rows("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
+    concepts = reading.rows("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
+    known = len(problems)
+    counts = dict(reading.rows("replication_config.csv", ("stage", "replicates"), _count))
+    if len(problems) == known:
+        problems.extend(_missing_counts(root, counts))
+    if problems:
+        raise AdapterError("the raw tables cannot be used", problems)
+    return RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
+
+
+@frozen
+class _Reading:
+    """Reads tables one after the other and gathers what is wrong with any of them."""
+
+    root: DataRoot
+    problems: list[Problem]
+
+    def rows(
+        self, name: str, columns: Sequence[str], parse: Callable[[Line, list[Problem]], Row]
+    ) -> tuple[Row, ...]:
+        """Return the parsed rows of a table whose first column of `columns` is its id."""
+        lines = read_csv(self.root, self.root.raw / name, columns, self.problems)
+        self.problems.extend(id_problems(lines, columns[0]))
+        return tuple([parse(line, self.problems) for line in lines])
+
+
+def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
+    """Yield what is wrong with the ids of a table's lines: blank, or there already."""
+    first: dict[str, Line] = {}
+    for line in lines:
+        text, where = line[column], line.where(column)
+        if not text.strip():
+            yield Problem(where=where, message="is blank", remedy="give the row an id")
+        elif text in first:
+            message = f"is there already, in line {first[text].number}"
+            yield Problem(where=where, value=text, message=message, remedy="remove one of the rows")
+        first.setdefault(text, line)
+
+
+def _template(line: Line, problems: list[Problem]) -> Template:
+    return Template(
+        template_id=line["template_id"],
+        generator=_generator(line, problems),
+        active=line.get("active") is None or _flag(line, "active", problems),
+        where=line.where("template_id"),
+    )
+
+
+def _model(line: Line, problems: list[Problem]) -> Model:
+    return Model(
+        llm_model_id=line["id"],
+        for_generation=_flag(line, "for_generation", problems),
+        for_evaluation=_flag(line, "for_evaluation", problems),
+        model=line.get("model") or None,
+        where=line.where("id"),
+    )
+
+
+def _concept(line: Line, problems: list[Problem]) -> Concept:
+    return Concept(
+        concept_id=line["concept_id"],
+        name=line["name"],
+        active=_flag(line, "active", problems),
+        where=line.where("concept_id"),
+    )
+
+
+def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
+    stage, text = line["stage"], line["replicates"]
+    if stage.strip() and stage not in STAGES:
+        remedy = f"use one of {', '.join(STAGES)}"
+        where = line.where("stage")
+        problems.append(Problem(where=where, value=stage, message="is no stage", remedy=remedy))
+    if _COUNT.fullmatch(text) and int(text) <= REPLICATE_MAX:
+        return stage, int(text)
+    problems.append(
+        Problem(
+            where=line.where("replicates"),
+            value=text,
+            message="is no replicate count",
+            remedy=f"write a whole number from 1 to {REPLICATE_MAX}",
+        )
+    )
+    return stage, 1
+
+
+def _missing_counts(root: DataRoot, counts: Mapping[str, int]) -> Iterator[Problem]:
+    for stage in STAGES:
+        if stage not in counts:
+            yield Problem(
+                where=root.relative(root.raw / "replication_config.csv"),
+                message=f"has no row for the stage {stage}",
+                remedy="give draft, essay and evaluation one row each",
+            )
+
+
+def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
+    text = line[column]
+    if text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    remedy = "write true or false"
+    where = line.where(column)
+    problems.append(Problem(where=where, value=text, message="is no flag", remedy=remedy))
+    return False
+
+
+def _generator(line: Line, problems: list[Problem]) -> Mode:
+    text = line.get("generator")
+    if text == "copy":
+        return "copy"
+    if text not in (None, "", "llm"):
+        remedy = "write llm or copy (empty means llm)"
+        where = line.where("generator")
+        problems.append(Problem(where=where, value=text, message="is no generator", remedy=remedy))
+    return "llm"

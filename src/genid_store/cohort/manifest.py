@@ -1,0 +1,154 @@
+"""A cohort's id and its manifest: what its tables held, and under which rollout it was built.
+
+The computed id knows the tables and nothing else: with a selection file the id must be given. The
+rollout is no part of it, and stands in the manifest only where it covers a stage: absence means
+off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from genid_store.cohort.inputs.tables import RawTables
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES, DataRoot, check_segment
+from genid_store.ids.rollout import Rollout
+
+VARIABLE: Final = "DD_COHORT"
+
+_UNSET: Final = frozenset({"", "0", "false", "none", "null"})
+_PIPELINE_VERSION: Final = "2025-09-09"  # part of what the computed id is a digest of
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """What `manifest.json` says: ids sorted, templates and models the active ones by stage."""
+
+    combos: tuple[str, ...]
+    templates: Mapping[str, tuple[str, ...]]
+    llms: Mapping[str, tuple[str, ...]]
+    rollout: Rollout = Rollout.OFF
+
+    def dump(self) -> bytes:
+        """Return the file's bytes: keys in this order, indent 2, no newline at the end."""
+        document: dict[str, Any] = self._tables()
+        if self.rollout.stages:
+            stages, scheme = list(self.rollout.stages), self.rollout.scheme
+            document["rollout"] = {"stages": stages, "scheme": scheme}
+        return json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
+
+    def cohort_id(self) -> str:
+        """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s."""
+        signature = {
+            **self._tables(),
+            "prompt_versions": None,
+            "pipeline_version": _PIPELINE_VERSION,
+        }
+        text = json.dumps(signature, sort_keys=True, separators=(",", ":"))
+        return f"cohort-{hashlib.blake2s(text.encode('utf-8'), digest_size=6).hexdigest()}"
+
+    def _tables(self) -> dict[str, Any]:
+        return {
+            "combos": list(self.combos),
+            "templates": {stage: list(ids) for stage, ids in self.templates.items()},
+            "llms": {use: list(ids) for use, ids in self.llms.items()},
+        }
+
+
+@frozen(kw_only=True)
+class Recorded:
+    """What a manifest says of the last build: its rollout, None where that cannot be made out, and
+    the migration that has changed the cohort's ids since, if one has."""
+
+    rollout: Rollout | None = None
+    migrated: str | None = None
+
+
+def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
+    """Return the manifest of a cohort over `combo_ids`, built from `tables` under `rollout`."""
+    return Manifest(
+        combos=tuple(sorted(set(combo_ids))),
+        templates={
+            stage: tuple(sorted(row.template_id for row in tables.active_templates(stage)))
+            for stage in STAGES
+        },
+        llms={
+            "generation": tuple(sorted(row.llm_model_id for row in tables.generation_models)),
+            "evaluation": tuple(sorted(row.llm_model_id for row in tables.evaluation_models)),
+        },
+        rollout=rollout,
+    )
+
+
+def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the cohort id that the operator gave, by option else by `DD_COHORT`, else None.
+
+    Raises:
+        AdapterError: it is no safe path segment. An empty option is such an id; in the variable
+            "", 0, false, none and null, in any case, mean that it is unset.
+    """
+    if option is not None:
+        return check_segment(option, what="the cohort id", where="cohort id")
+    variable = environ.get(VARIABLE, "")
+    if variable.strip().lower() in _UNSET:
+        return None
+    return check_segment(variable, what="the cohort id", where=VARIABLE)
+
+
+def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
+    """Return what a cohort's manifest says of its last build, None where there is no manifest.
+
+    In a manifest that cannot be made out the rollout is None: the build that asks replaces it, and
+    says that it could not compare.
+    """
+    try:
+        data = root.manifest(cohort_id).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Recorded()
+    return parse_recorded(data)
+
+
+def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | None:
+    """Return the rollout of a cohort's last build, None where there was none or the manifest
+    cannot be made out."""
+    recorded = read_recorded(root, cohort_id)
+    return None if recorded is None else recorded.rollout
+
+
+def parse_recorded(data: bytes) -> Recorded:
+    """Return what the bytes of a manifest say; never raises for them."""
+    try:
+        document = json.loads(data)
+        rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
+        migrated = document.get("migrated")
+        return Recorded(
+            rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
+            migrated=None if migrated is None else str(migrated["plan"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, AdapterError):
+        return Recorded()
+
+
+def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -> str:
+    """Return the given cohort id, else the computed one.
+
+    Raises:
+        AdapterError: none is given although the file `selection` names the cohort's members.
+    """
+    if cohort_id is not None:
+        return cohort_id
+    if selection is None:
+        return manifest.cohort_id()
+    problem = Problem(
+        where=selection,
+        message="names the members, which a computed cohort id knows nothing of",
+        remedy=f"give the cohort an id (--cohort-id, the asset's config, or {VARIABLE})",
+    )
+    raise AdapterError("the cohort needs an id", [problem])

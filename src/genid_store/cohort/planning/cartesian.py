@@ -1,0 +1,104 @@
+"""The cartesian cohort: combos x draft templates x models x replicates, then essays of the drafts.
+
+Defines also the essays over given drafts, which cohorts over selected drafts share. Refuses a
+selection of combos that holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+from genid_store.cohort.planning.axes import Axis, check_axes
+from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
+from genid_store.cohort.planning.records import Inputs, Row, new_row
+from genid_store.cohort.planning.rows import Gatherer
+from genid_store.errors import AdapterError, Problem
+from genid_store.ids import legacy
+from genid_store.ids.minting import GenerationIds, Parent
+
+
+def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
+    """Gather the rows of a cartesian cohort: all drafts, all essays, all evaluations.
+
+    Raises:
+        AdapterError: no combo is selected, or `check_axes` refuses.
+    """
+    if not inputs.combos:
+        where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"
+        problem = Problem(where=where, message="selects no combo", remedy=remedy)
+        raise AdapterError("the cohort has no combos", [problem])
+    check_axes(
+        [*draft_axes(inputs), *essay_axes(inputs), *evaluation_axes(inputs)], inputs.rollout.scheme
+    )
+    drafts = rows.extend(draft_rows(inputs))
+    essays = rows.extend(essay_rows(inputs, drafts))
+    rows.extend(evaluation_rows(inputs, essays))
+
+
+def draft_axes(inputs: Inputs) -> list[Axis]:
+    """Return the ids that go into the drafts' ids, where these are deterministic."""
+    if not inputs.rollout.covers("draft"):
+        return []
+    tables = inputs.tables
+    templates = tables.active_templates("draft")
+    return [
+        Axis("combo", tuple((combo.combo_id, combo.where) for combo in inputs.combos)),
+        Axis("template", tuple((row.template_id, row.where) for row in templates)),
+        Axis("model", tuple((row.llm_model_id, row.where) for row in tables.generation_models)),
+    ]
+
+
+def essay_axes(inputs: Inputs) -> list[Axis]:
+    """Return the ids that go into the essays' ids, where these are deterministic."""
+    if not inputs.rollout.covers("essay"):
+        return []
+    templates = inputs.tables.active_templates("essay")
+    return [Axis("template", tuple((row.template_id, row.where) for row in templates))]
+
+
+def draft_rows(inputs: Inputs) -> list[Row]:
+    """Return combos (file order) x active templates x models (table order) x replicates."""
+    tables, cohort_id = inputs.tables, inputs.cohort_id
+    combos = [combo.combo_id for combo in inputs.combos]
+    templates = [(row.template_id, row.generator) for row in tables.active_templates("draft")]
+    models = [row.llm_model_id for row in tables.generation_models]
+    replicates = tables.replicates["draft"]
+    ids = GenerationIds(inputs.rollout, cohort_id).drafts(
+        combo_ids=combos,
+        template_ids=[template for template, _ in templates],
+        llm_model_ids=models,
+        replicates=replicates,
+    )
+    cells = product(combos, templates, models, range(1, replicates + 1))
+    return [
+        new_row(("draft", gen_id, cohort_id, None, combo, template, model, replicate, mode))
+        for gen_id, (combo, (template, mode), model, replicate) in zip(ids, cells, strict=True)
+    ]
+
+
+def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
+    """Return the essays of each draft: active templates (table order) x replicates, its model."""
+    drafts, cohort_id = list(drafts), inputs.cohort_id
+    templates = [
+        (row.template_id, row.generator) for row in inputs.tables.active_templates("essay")
+    ]
+    replicates = inputs.tables.replicates["essay"]
+    ids = GenerationIds(inputs.rollout, cohort_id).essays(
+        drafts=[_parent(draft) for draft in drafts],
+        template_ids=[template for template, _ in templates],
+        replicates=replicates,
+    )
+    parents = [(row.gen_id, row.combo_id, row.llm_model_id) for row in drafts]
+    cells = product(parents, templates, range(1, replicates + 1))
+    return [
+        new_row(("essay", gen_id, cohort_id, parent, combo, template, model, replicate, mode))
+        for gen_id, ((parent, combo, model), (template, mode), replicate) in zip(
+            ids, cells, strict=True
+        )
+    ]
+
+
+def _parent(draft: Row) -> Parent:
+    task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
+    return Parent(draft.gen_id, task, draft.replicate)

@@ -1,0 +1,178 @@
+"""The curated cohort: each selected essay and its draft rebuilt from what the store says of them.
+
+Where the rollout covers a stage the rebuilt generation keeps what its source was: the draft its
+model and replicate, the essay its replicate and, if it is not the draft's, its model. With legacy
+ids the draft takes the essay's model and replicate 1, and the essays are numbered from 1, as they
+always were.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import islice
+
+from attrs import frozen
+
+from genid import normalize_component
+from genid_store.cohort.planning.axes import check_axes
+from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
+from genid_store.cohort.planning.fill_up import free_numbers
+from genid_store.cohort.planning.rebuild import Refusals, generator, rebuilt_draft
+from genid_store.cohort.planning.records import Inputs, Resolve, Row, StoreView
+from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.sources import Source, find_parent
+from genid_store.errors import Problem
+from genid_store.ids import legacy
+from genid_store.ids.minting import GenerationIds
+
+
+@frozen(kw_only=True)
+class _Pair:
+    """One selected essay with its draft, and that draft's row in this cohort."""
+
+    essay: Source
+    draft: Source
+    row: Row
+
+    @property
+    def model(self) -> str:
+        """The model that wrote the essay: its own, else the draft's."""
+        return self.essay.generation.llm_model_id or self.row.llm_model_id
+
+    @property
+    def template(self) -> str:
+        return str(self.essay.generation.template_id)
+
+    @property
+    def replicate(self) -> int:
+        return self.essay.generation.effective_replicate or 1
+
+    @property
+    def other_model(self) -> str | None:
+        """The essay's model where it is not the draft's, after normalization."""
+        same = normalize_component(self.model) == normalize_component(self.row.llm_model_id)
+        return None if same else self.model
+
+
+def plan_essays(
+    inputs: Inputs,
+    rows: Gatherer,
+    essays: Sequence[Source],
+    view: StoreView,
+    resolve: Resolve | None,
+) -> tuple[Source, ...]:
+    """Gather the rows of a curated cohort: each essay's draft and essays, then all evaluations.
+
+    Returns the drafts that the essays were made from.
+
+    Raises:
+        AdapterError: lists the essays whose draft is gone, the metadata that lacks a field, and
+            what a deterministic id cannot express; or `check_axes` refuses.
+    """
+    check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
+    refusals = Refusals()
+    pairs = [pair for essay in essays for pair in _pair(inputs, essay, view, resolve, refusals)]
+    refusals.check()
+    for pair, numbers in zip(pairs, _numbers(inputs, pairs), strict=True):
+        rows.add(pair.row, task=_draft_task(pair), source=pair.draft.gen_id)
+        for number in numbers:
+            with refusals.of(pair.essay):
+                row = _essay_row(inputs, pair, number)
+                rows.add(row, task=(*_essay_task(pair), number), source=pair.essay.gen_id)
+    refusals.check()
+    made = [row for row in rows.rows if row.stage == "essay"]
+    rows.extend(evaluation_rows(inputs, made))
+    return tuple(pair.draft for pair in pairs)
+
+
+def essay_numbers(
+    sources: Sequence[tuple[Hashable, Hashable, int]], wanted: int
+) -> list[list[int]]:
+    """Return the replicate numbers of each source's essays, `wanted` for each.
+
+    A source is (slot, task, its own number). Numbers are unique within a slot, a draft and a
+    template: each source has its own number first, then the lowest that no row of the slot uses.
+    Sources of one task are one: they have the same numbers.
+    """
+    used: dict[Hashable, set[int]] = defaultdict(set)
+    for slot, _, own in sources:
+        used[slot].add(own)
+    free = {slot: free_numbers(taken) for slot, taken in used.items()}
+    numbers: dict[Hashable, list[int]] = {}
+    for slot, task, own in sources:
+        if task not in numbers:
+            numbers[task] = [own, *islice(free[slot], wanted - 1)]
+    return [numbers[task] for _, task, _ in sources]
+
+
+def _pair(
+    inputs: Inputs, essay: Source, view: StoreView, resolve: Resolve | None, refusals: Refusals
+) -> Iterator[_Pair]:
+    """Yield the essay with its draft, or note why it has none."""
+    essay_fields = ["parent_gen_id", "template_id"]
+    if inputs.rollout.covers("essay"):
+        essay_fields.append("replicate")
+    if refusals.lacks(essay, essay_fields):
+        return
+    draft = find_parent(essay, "draft", view, resolve)
+    if isinstance(draft, Problem):
+        refusals.problems.append(draft)
+        return
+    model = essay.generation.llm_model_id
+    draft_fields = ["combo_id", "template_id"]
+    if inputs.rollout.covers("draft"):
+        draft_fields += ["llm_model_id", "replicate"]
+    elif model is None:
+        draft_fields.append("llm_model_id")
+    if refusals.lacks(draft, draft_fields):
+        return
+    with refusals.of(draft):
+        yield _Pair(essay=essay, draft=draft, row=rebuilt_draft(inputs, draft, model))
+
+
+def _numbers(inputs: Inputs, pairs: Sequence[_Pair]) -> list[list[int]]:
+    wanted = inputs.tables.replicates["essay"]
+    if not inputs.rollout.covers("essay"):
+        return [list(range(1, wanted + 1)) for _ in pairs]
+    sources = [
+        ((pair.row.gen_id, pair.template.strip().lower()), _essay_task(pair), pair.replicate)
+        for pair in pairs
+    ]
+    return essay_numbers(sources, wanted)
+
+
+def _essay_row(inputs: Inputs, pair: _Pair, number: int) -> Row:
+    draft = pair.row
+    covered = inputs.rollout.covers("essay")
+    draft_task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
+    gen_id = GenerationIds(inputs.rollout, inputs.cohort_id).essay(
+        parent_gen_id=draft.gen_id,
+        template_id=pair.template,
+        replicate=number,
+        llm_model_id=pair.other_model if covered else None,
+        task_id=legacy.essay_task(draft_task, pair.template),
+        salt=legacy.curated_essay_salt(inputs.tables.replicates["essay"], number),
+    )
+    return Row(
+        "essay",
+        gen_id,
+        inputs.cohort_id,
+        draft.gen_id,
+        draft.combo_id,
+        pair.template,
+        pair.model,
+        number,
+        generator(inputs, pair.essay),
+    )
+
+
+def _draft_task(pair: _Pair) -> tuple[Hashable, ...]:
+    """Return what the source draft was: also what a rebuilt legacy id forgets."""
+    draft = pair.draft.generation
+    return (draft.combo_id, draft.template_id, draft.llm_model_id, draft.effective_replicate)
+
+
+def _essay_task(pair: _Pair) -> tuple[Hashable, ...]:
+    """Return what the source essay was: also what a rebuilt legacy id forgets."""
+    return (*_draft_task(pair), pair.template, pair.model, pair.replicate)

@@ -1,0 +1,96 @@
+"""Evaluations: of a cohort's own essays, and the evaluation-only cohort over essays of the store.
+
+Filling up (`fill_up`) stands in a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+
+from genid import Essay
+from genid_store.cohort.planning.axes import Axis, check_axes
+from genid_store.cohort.planning.fill_up import fill_up
+from genid_store.cohort.planning.rebuild import Refusals
+from genid_store.cohort.planning.records import FillUp, Inputs, Row, StoreView, new_row
+from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.sources import Source
+from genid_store.ids.minting import GenerationIds
+
+
+def plan_evaluations(
+    inputs: Inputs, rows: Gatherer, essays: Iterable[Source], view: StoreView
+) -> FillUp | None:
+    """Gather the rows of an evaluation-only cohort: evaluations over essays as they stand.
+
+    Raises:
+        AdapterError: an essay's metadata has no combo_id, an essay's id cannot be part of a
+            deterministic one, or `check_axes` refuses.
+    """
+    check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
+    essays = tuple(essays)
+    _check(inputs, essays)
+    parents = tuple(_as_row(source) for source in essays)
+    if inputs.selection.fill_up:
+        return fill_up(inputs, rows, parents, view)
+    rows.extend(evaluation_rows(inputs, parents))
+    return None
+
+
+def _check(inputs: Inputs, essays: Iterable[Source]) -> None:
+    """Refuse essays that cannot be parents, all at once."""
+    refusals = Refusals()
+    for source in essays:
+        refusals.lacks(source, ("combo_id",))
+        if inputs.rollout.covers("evaluation"):
+            with refusals.of(source):
+                Essay.reference(source.gen_id)
+    refusals.check()
+
+
+def evaluation_axes(inputs: Inputs) -> list[Axis]:
+    """Return the ids that go into the evaluations' ids, where these are deterministic."""
+    if not inputs.rollout.covers("evaluation"):
+        return []
+    templates = inputs.tables.active_templates("evaluation")
+    models = inputs.tables.evaluation_models
+    return [
+        Axis("template", tuple((row.template_id, row.where) for row in templates)),
+        Axis("model", tuple((row.llm_model_id, row.where) for row in models)),
+    ]
+
+
+def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> list[Row]:
+    """Return the evaluations of each essay: active templates x models (as tabled) x replicates."""
+    cohort_id = inputs.cohort_id
+    parents = [(row.gen_id, row.combo_id) for row in essays]
+    templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
+    models = [row.llm_model_id for row in inputs.tables.evaluation_models]
+    replicates = inputs.tables.replicates["evaluation"]
+    ids = GenerationIds(inputs.rollout, cohort_id).evaluations(
+        essay_gen_ids=[gen_id for gen_id, _ in parents],
+        template_ids=templates,
+        llm_model_ids=models,
+        replicates=replicates,
+    )
+    cells = product(parents, templates, models, range(1, replicates + 1))
+    return [
+        new_row(("evaluation", gen_id, cohort_id, parent, combo, template, model, number, "llm"))
+        for gen_id, ((parent, combo), template, model, number) in zip(ids, cells, strict=True)
+    ]
+
+
+def _as_row(source: Source) -> Row:
+    """Return an essay of the store as the parent of evaluations: its id and combo alone matter."""
+    essay = source.generation
+    return Row(
+        "essay",
+        essay.gen_id,
+        essay.origin_cohort_id or "",
+        essay.parent_gen_id,
+        essay.combo_id or "",
+        essay.template_id or "",
+        essay.llm_model_id or "",
+        essay.effective_replicate or 1,
+        essay.mode or "llm",
+    )

@@ -1,0 +1,131 @@
+"""Planning a cohort: tables, a selection and a view of the store in, rows out. Pure.
+
+A further mode is one planning function here and its line in `selection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from genid_store.cohort.inputs.selection import CohortMode
+from genid_store.cohort.planning.cartesian import plan_cartesian
+from genid_store.cohort.planning.curated_drafts import plan_drafts
+from genid_store.cohort.planning.curated_essays import plan_essays
+from genid_store.cohort.planning.evaluations import plan_evaluations
+from genid_store.cohort.planning.records import (
+    IDENTITY,
+    Cell,
+    FillUp,
+    Fold,
+    Inputs,
+    Plan,
+    Resolve,
+    Row,
+    StoreView,
+)
+from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.sources import find_sources, metadata_path, notices
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES
+
+__all__ = [
+    "IDENTITY",
+    "Cell",
+    "FillUp",
+    "Fold",
+    "Inputs",
+    "Plan",
+    "Resolve",
+    "Row",
+    "StoreView",
+    "check_parents",
+    "plan_cohort",
+]
+
+
+def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None) -> Plan:
+    """Return the plan of a cohort.
+
+    `resolve(stage, gen_id)` may know under which id the store holds a generation that a selection
+    file names by an id of another family.
+
+    Raises:
+        AdapterError: the selection, the tables or the store do not give a sound cohort; it lists
+            everything of one kind.
+    """
+    rows = Gatherer(inputs.rollout)
+    sources = find_sources(inputs.selection, view, resolve)
+    fill_up: FillUp | None = None
+    match inputs.selection.mode:
+        case CohortMode.CARTESIAN:
+            plan_cartesian(inputs, rows)
+        case CohortMode.DRAFTS:
+            plan_drafts(inputs, rows, sources)
+        case CohortMode.ESSAYS:
+            sources += plan_essays(inputs, rows, sources, view, resolve)
+        case CohortMode.EVALUATIONS:
+            fill_up = plan_evaluations(inputs, rows, sources, view)
+    rows.check()
+    check_parents(rows.rows, lambda essay: view.has("essay", essay))
+    return Plan(
+        cohort_id=inputs.cohort_id,
+        mode=inputs.selection.mode,
+        rollout=inputs.rollout,
+        rows=tuple(rows.rows),
+        folded=tuple(rows.folded),
+        rebuilt=tuple(rows.rebuilt),
+        fill_up=fill_up,
+        notices=_distinct([*notices(sources), *rows.notices, *_empty(inputs, rows)]),
+    )
+
+
+def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems each once; by their text, because a value can be unhashable."""
+    return tuple({str(problem): problem for problem in problems}.values())
+
+
+def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
+    """Yield a notice for each stage that has no member because no row of a table is active."""
+    made = {row.stage for row in rows.rows}
+    for stage in STAGES[STAGES.index(inputs.selection.makes) :]:
+        if stage not in made and not inputs.selection.fill_up:
+            yield Problem(
+                where=f"1_raw/{stage}_templates.csv",
+                message=f"the cohort has no {stage}: no template, or no model for it, is active",
+                remedy="activate one, unless that is meant",
+            )
+
+
+def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) -> None:
+    """Check that every essay's parent is a draft of the cohort, every evaluation's an essay of the
+    cohort or of the store.
+
+    Raises:
+        AdapterError: counts and names every orphan, and says where its parent was expected.
+    """
+    by_stage: dict[str, list[Row]] = {stage: [] for stage in STAGES}
+    for row in rows:
+        by_stage[row.stage].append(row)
+    members = {stage: {row.gen_id for row in by_stage[stage]} for stage in ("draft", "essay")}
+    asked = {row.parent_gen_id for row in by_stage["evaluation"]} - members["essay"]
+    absent = {parent for parent in asked if parent is None or not essay_in_store(parent)}
+    essays = [row for row in by_stage["essay"] if row.parent_gen_id not in members["draft"]]
+    evaluations = (
+        [row for row in by_stage["evaluation"] if row.parent_gen_id in absent] if absent else []
+    )
+    if essays or evaluations:
+        counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
+        raise AdapterError(counts, [_orphan(row) for row in (*essays, *evaluations)])
+
+
+def _orphan(row: Row) -> Problem:
+    expected = "among the cohort's drafts"
+    if row.stage == "evaluation":
+        path = metadata_path("essay", str(row.parent_gen_id))
+        expected = f"among the cohort's essays or at {path}"
+    return Problem(
+        where=f"{row.stage} {row.gen_id}",
+        value=row.parent_gen_id,
+        message=f"its parent was expected {expected}",
+        remedy="restore the parent, or leave out what is made from it",
+    )

@@ -1,0 +1,76 @@
+"""The same-id rule: rows gathered in order, each id once.
+
+Two tasks that come to one id fold into the first's row while the flag is off, as they always did,
+and are counted; where the rollout covers any stage they are an error that lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from genid_store.cohort.planning.records import Fold, Row
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES
+from genid_store.ids.rollout import Rollout
+
+_REMEDY = "leave one of them out, or give them ids that differ in more than case"
+
+
+class Gatherer:
+    """Gathers the rows of one plan, in membership order."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self._covered = bool(rollout.stages)
+        self._first: dict[str, dict[str, Row]] = {stage: {} for stage in STAGES}
+        self._made_from: dict[Row, tuple[Hashable, str]] = {}
+        self.rows: list[Row] = []
+        self.folded: list[Fold] = []
+        self.rebuilt: list[tuple[str, str]] = []
+        self.notices: list[Problem] = []
+        self._problems: list[Problem] = []
+
+    def extend(self, rows: list[Row]) -> list[Row]:
+        """Add rows of one stage, each a task of its own; return those whose id is new."""
+        if not rows:
+            return rows
+        new, first = {row.gen_id: row for row in rows}, self._first[rows[0].stage]
+        if len(new) == len(rows) and first.keys().isdisjoint(new):
+            first.update(new)
+            self.rows += rows
+            return rows
+        start = len(self.rows)
+        for row in rows:
+            self._add(row, row, "")
+        return self.rows[start:]
+
+    def add(self, row: Row, *, task: Hashable, source: str) -> None:
+        """Add the row that stands for the generation `source`; `task` tells tasks apart."""
+        self.rebuilt.append((row.stage, row.gen_id))
+        self._add(row, task, source)
+
+    def _add(self, row: Row, task: Hashable, source: str) -> None:
+        kept = self._first[row.stage].setdefault(row.gen_id, row)
+        if kept is row:
+            self._made_from[row] = (task, source)
+            self.rows.append(row)
+            return
+        kept_task, kept_source = self._made_from.get(kept, (kept, ""))
+        if (kept_task, kept_source) == (task, source):
+            return
+        names = (kept_source or _name(kept), source or _name(row))
+        if self._covered and kept_task != task:
+            message = f"has the same id as {names[0]}"
+            where = f"{row.stage} {names[1]}"
+            problem = Problem(where=where, value=row.gen_id, message=message, remedy=_REMEDY)
+            self._problems.append(problem)
+        self.folded.append(Fold(stage=row.stage, gen_id=row.gen_id, kept=names[0], folded=names[1]))
+
+    def check(self) -> None:
+        """Raise AdapterError with all tasks that came to another's id, where that is an error."""
+        if self._problems:
+            raise AdapterError("different tasks come to one id", self._problems)
+
+
+def _name(row: Row) -> str:
+    parts = (row.parent_gen_id or row.combo_id, row.template_id, row.llm_model_id, row.replicate)
+    return " / ".join(map(str, parts))

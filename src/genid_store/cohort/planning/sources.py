@@ -1,0 +1,170 @@
+"""The generations that a selection names, found in the store, and what planning needs of them.
+
+Refuses, all at once: ids that the store does not hold, ids of another stage, metadata that cannot
+be read or lacks a field that the plan is made of. What is wrong and does not matter becomes a
+notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from genid import parse_id
+from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog.metadata import Flaw, Generation
+from genid_store.cohort.inputs.selection import Chosen, Selection
+from genid_store.cohort.planning.records import Resolve, StoreView
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import METADATA, STAGES, is_segment
+
+_UNREAD: Final = {
+    findings.METADATA_MISSING,
+    findings.METADATA_EMPTY,
+    findings.METADATA_MALFORMED,
+    findings.METADATA_UNREADABLE,
+}
+_ARTICLES: Final = {"draft": "a draft", "essay": "an essay", "evaluation": "an evaluation"}
+
+
+@frozen
+class Source:
+    """One generation that the cohort starts from, and the line that names it."""
+
+    generation: Generation
+    where: str
+
+    @property
+    def gen_id(self) -> str:
+        """The id under which the store holds the generation."""
+        return self.generation.gen_id
+
+
+def find_sources(
+    selection: Selection, view: StoreView, resolve: Resolve | None = None
+) -> tuple[Source, ...]:
+    """Return the generations that a selection names, in its order, each once.
+
+    An id that the store does not hold is given to `resolve`, which knows the same generation's
+    other ids.
+
+    Raises:
+        AdapterError: lists every id that is not found, is of another stage, or whose metadata
+            cannot be read.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Source] = {}
+    for chosen in selection.chosen:
+        source = _find(selection.stage, chosen, view, resolve)
+        if isinstance(source, Source):
+            problems.extend(_unreadable(source))
+            found.setdefault(source.gen_id, source)
+        else:
+            problems.append(source)
+    if problems:
+        raise AdapterError(f"the selected {selection.stage}s cannot be used", problems)
+    return tuple(found.values())
+
+
+def find_parent(
+    child: Source, stage: str, view: StoreView, resolve: Resolve | None = None
+) -> Source | Problem:
+    """Return the parent that a source's metadata names, or why there is none."""
+    parent = str(child.generation.parent_gen_id)
+    where = f"{place(child)}:parent_gen_id"
+    expected = metadata_path(stage, parent)
+    problem = Problem(
+        where=where,
+        value=parent,
+        message=f"names a {stage} that the store does not hold: expected at {expected} "
+        f"(needed by {child.where})",
+        remedy=f"restore the {stage}, or take {child.gen_id} out of the selection",
+    )
+    if not is_segment(parent):
+        return problem
+    found = _look_up(stage, parent, view, resolve)
+    if found is None:
+        return problem
+    source = Source(found, child.where)
+    return next(_unreadable(source), source)
+
+
+def missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each of `fields` that the source's metadata does not have.
+
+    `replicate` is one of them where it is wrong; an absent one is 1.
+    """
+    for name in fields:
+        attribute = "effective_replicate" if name == "replicate" else name
+        if getattr(source.generation, attribute) is None:
+            reason = next((flaw for flaw in _flaws(source) if flaw.field == name), None)
+            yield Problem(
+                where=f"{place(source)}:{name}",
+                message=f"{reason.message if reason else f'{name} is missing'}, "
+                f"and {source.where} needs it",
+                remedy=f"correct {name} in the file, or take {source.gen_id} out of the selection",
+            )
+
+
+def notices(sources: Iterable[Source]) -> Iterator[Problem]:
+    """Yield what is wrong with the sources' metadata although the plan could be made."""
+    for source in sources:
+        yield from _flaws(source)
+
+
+def place(source: Source) -> str:
+    """Return the path of the source's metadata.json, from the data root."""
+    return metadata_path(source.generation.stage, source.gen_id)
+
+
+def metadata_path(stage: str, gen_id: str) -> str:
+    """Return the path of a generation's metadata.json, from the data root."""
+    return f"gens/{stage}/{gen_id}/{METADATA}"
+
+
+def _flaws(source: Source) -> tuple[Flaw, ...]:
+    return source.generation.problems
+
+
+def _find(stage: str, chosen: Chosen, view: StoreView, resolve: Resolve | None) -> Source | Problem:
+    generation = _look_up(stage, chosen.gen_id, view, resolve)
+    if generation is not None:
+        return Source(generation, chosen.where)
+    return _not_found(stage, chosen, view)
+
+
+def _look_up(
+    stage: str, gen_id: str, view: StoreView, resolve: Resolve | None
+) -> Generation | None:
+    """Return a generation by its id, else by the other id that `resolve` knows it under."""
+    found = view.get(stage, gen_id)
+    if found is not None or resolve is None:
+        return found
+    other = resolve(stage, gen_id)
+    return view.get(stage, other) if other is not None and is_segment(other) else None
+
+
+def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
+    for other in STAGES:
+        if other != stage and view.has(other, chosen.gen_id):
+            return Problem(
+                where=chosen.where,
+                value=chosen.gen_id,
+                message=f"is the id of {_ARTICLES[other]}, not of {_ARTICLES[stage]}",
+                remedy=f"name {stage}s here",
+            )
+    shown = parse_id(chosen.gen_id).stage
+    hint = "" if shown in (None, stage) else f"looks like the id of {_ARTICLES[str(shown)]} and "
+    return Problem(
+        where=chosen.where,
+        value=chosen.gen_id,
+        message=f"{hint}is no {stage} of the store: "
+        f"{metadata_path(stage, chosen.gen_id)} does not exist",
+        remedy="correct the id, or take the line out",
+    )
+
+
+def _unreadable(source: Source) -> Iterator[Flaw]:
+    return (flaw for flaw in _flaws(source) if flaw.code in _UNREAD)

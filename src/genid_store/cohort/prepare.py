@@ -1,0 +1,213 @@
+"""A cohort that can be built: tables, selection and store read, checked and planned.
+
+Refuses everything that is wrong before anything is written, and writes nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from genid_store.catalog.reader import DirectReader
+from genid_store.cohort.inputs import combos as combo_files
+from genid_store.cohort.inputs.combos import Combo
+from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
+from genid_store.cohort.inputs.tables import RawTables, read_tables
+from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
+from genid_store.cohort.planning.plan import plan_cohort
+from genid_store.cohort.planning.records import Inputs, Plan, Resolve, StoreView
+from genid_store.cohort.seeding import (
+    Member,
+    Seeding,
+    find_missing,
+    members_of,
+    membership_bytes,
+    read_membership,
+)
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.guard import guarded
+from genid_store.fs.layout import DataRoot, check_segment
+from genid_store.ids.rollout import Rollout
+
+
+@frozen(kw_only=True)
+class Options:
+    """What an operator says about a build. `cohort_id` is the given one, None to compute it.
+
+    `write_combos` writes `selected_combo_mappings.csv` anew from the concepts although it is
+    there, or although the mode does not need it. `rebuild_migrated` allows to rebuild a cohort
+    from its tables whose ids a migration has changed since.
+    """
+
+    rollout: Rollout
+    cohort_id: str | None = None
+    k_max: int = combo_files.DEFAULT_K_MAX
+    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
+    write_combos: bool = False
+    rebuild_migrated: bool = False
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """A cohort that can be built: its plan, and everything that would be written.
+
+    `files` are the files other than metadata, in the order of writing, those that would change
+    alone. `previous` is the membership that was there, None where it cannot be made out.
+    """
+
+    plan: Plan
+    manifest: Manifest
+    tables: RawTables = field(repr=False)
+    seeding: Seeding = field(repr=False)
+    files: Mapping[Path, bytes] = field(repr=False)
+    previous: tuple[Member, ...] | None = field(repr=False)
+    recorded: Recorded | None
+
+    @property
+    def dropped(self) -> tuple[Member, ...]:
+        """The members that the rebuilt cohort no longer has, in their order."""
+        now = {(row.stage, row.gen_id) for row in self.plan.rows}
+        return tuple(member for member in self.previous or () if member not in now)
+
+    @property
+    def rollout_changed(self) -> bool:
+        """Whether the cohort was built before, in another rollout state or one that cannot be made
+        out."""
+        return self.recorded is not None and self.recorded.rollout != self.plan.rollout
+
+
+def prepare(
+    root: DataRoot,
+    options: Options,
+    *,
+    view: StoreView | None = None,
+    resolve: Resolve | None = None,
+    now: datetime | None = None,
+) -> Prepared:
+    """Read, check and plan; write nothing.
+
+    Raises:
+        AdapterError: the tables, the selection or the store do not give a sound cohort.
+    """
+    with guarded(root):
+        if options.cohort_id is not None:
+            check_segment(options.cohort_id, what="the cohort id", where="cohort id")
+        tables, selection = read_tables(root), read_selection(root)
+        now = now or datetime.now(UTC)
+        combos, combo_writes = choose_combos(root, options, tables, selection, now)
+        manifest = make_manifest(
+            tables, (combo.combo_id for combo in combos or ()), options.rollout
+        )
+        cohort_id = required(options.cohort_id, manifest, selection.file)
+        inputs = Inputs(
+            tables=tables,
+            combos=combos or (),
+            selection=selection,
+            rollout=options.rollout,
+            cohort_id=cohort_id,
+        )
+        plan = plan_cohort(inputs, view or DirectReader(root), resolve)
+        if combos is None:
+            used = tuple(sorted({row.combo_id for row in plan.rows}))
+            manifest = evolve(manifest, combos=used)
+        prepared = _prepared(root, plan, manifest, tables, combo_writes)
+    if not options.rebuild_migrated:
+        _refuse_migrated(root, prepared)
+    return prepared
+
+
+def choose_combos(
+    root: DataRoot, options: Options, tables: RawTables, selection: Selection, now: datetime
+) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
+    """Return the selected combos, None where nobody selected any, and the files to write.
+
+    Raises:
+        AdapterError: a combo file is not sound, no combo can be made, or one contradicts the
+            catalogue.
+    """
+    selected = combo_files.read_selected(root)
+    cartesian = selection.mode is CohortMode.CARTESIAN
+    if not cartesian and not options.write_combos:
+        return selected, {}
+    catalogue = combo_files.read_catalogue(root)
+    if selected is not None and not options.write_combos:
+        combo_files.new_to(catalogue, selected)
+        return selected, {}
+    made = (
+        combo_files.make_combo(
+            tables.active_concepts,
+            k_max=options.k_max,
+            description_level=options.description_level,
+            now=now,
+        ),
+    )
+    files: dict[Path, bytes] = {}
+    new = combo_files.new_to(catalogue, made)
+    if new:
+        path = root.combo_mappings
+        files[path] = combo_files.appended(path.read_bytes() if path.exists() else b"", new)
+    if selected != made:
+        files[combo_files.selected_path(root)] = combo_files.dump(made)
+    return made, files
+
+
+def _prepared(
+    root: DataRoot,
+    plan: Plan,
+    manifest: Manifest,
+    tables: RawTables,
+    combo_writes: Mapping[Path, bytes],
+) -> Prepared:
+    wanted = {
+        root.membership(plan.cohort_id): membership_bytes(plan.rows),
+        root.manifest(plan.cohort_id): manifest.dump(),
+    }
+    changed = {path: data for path, data in wanted.items() if _bytes(path) != data}
+    if root.membership(plan.cohort_id) in changed:
+        previous, problems = _previous(root, plan.cohort_id)
+    else:
+        previous, problems = members_of(plan.rows), ()
+    return Prepared(
+        plan=evolve(plan, notices=(*plan.notices, *problems)),
+        manifest=manifest,
+        tables=tables,
+        seeding=find_missing(root, plan.rows),
+        files={**combo_writes, **changed},
+        previous=previous,
+        recorded=read_recorded(root, plan.cohort_id),
+    )
+
+
+def _refuse_migrated(root: DataRoot, prepared: Prepared) -> None:
+    """Refuse to lose what a migration made of a cohort, and say what the rebuild would cost."""
+    if prepared.recorded is None or prepared.recorded.migrated is None:
+        return
+    new, dropped = len(prepared.seeding.missing), len(prepared.dropped)
+    problem = Problem(
+        where=root.relative(root.manifest(prepared.plan.cohort_id)),
+        message=f"migrated by plan {prepared.recorded.migrated}; a rebuild from the tables would "
+        f"add {new} members that are not made yet and drop {dropped}",
+        remedy="go on with its membership as it is (`genid cohort run`), or ask for the rebuild "
+        "(--rebuild-migrated)",
+    )
+    raise AdapterError("the cohort was migrated since it was built", [problem])
+
+
+def _previous(
+    root: DataRoot, cohort_id: str
+) -> tuple[tuple[Member, ...] | None, tuple[Problem, ...]]:
+    """Return the members that the file names, None with the reason where that cannot be told."""
+    try:
+        return read_membership(root, cohort_id), ()
+    except AdapterError as error:
+        return None, error.problems
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,276 @@
+"""The one writer: a cohort's membership and the metadata of its members.
+
+Metadata is created and never rewritten, each file appearing whole in its folder; membership is
+replaced atomically, and after all metadata, so that it never names what is not there. What a
+rebuild drops is kept. To be called by the holder of the data root's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from json.encoder import encode_basestring
+from operator import itemgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from attrs import frozen
+
+from genid_store.cohort.planning.records import Row
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.csvfile import read_csv
+from genid_store.fs.guard import check_inside
+from genid_store.fs.layout import (
+    METADATA,
+    STAGES,
+    DataRoot,
+    create_exclusive,
+    is_segment,
+    sweep_temporaries,
+    write_atomic,
+)
+
+#: Called as (done, total) while metadata is written.
+Progress = Callable[[int, int], None]
+
+_CREATED: Final = (
+    "stage",
+    "gen_id",
+    "origin_cohort_id",
+    "mode",
+    "template_id",
+    "combo_id",
+    "parent_gen_id",
+    "llm_model_id",
+    "replicate",
+)
+_EVALUATED: Final = (
+    "stage",
+    "gen_id",
+    "template_id",
+    "llm_model_id",
+    "parent_gen_id",
+    "combo_id",
+    "origin_cohort_id",
+    "mode",
+    "replicate",
+)
+#: The keys of a metadata.json by stage, in their order.
+METADATA_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "draft": tuple(key for key in _CREATED if key != "parent_gen_id"),
+    "essay": _CREATED,
+    "evaluation": _EVALUATED,
+}
+#: The same as a text to be filled in, replicate last, and what picks the other columns of a row.
+_FORMS: Final = {
+    stage: (
+        "{\n" + "".join(f'  "{key}": %s,\n' for key in keys[:-1]) + '  "replicate": %d\n}',
+        itemgetter(*(Row._fields.index(key) for key in keys[:-1])),
+    )
+    for stage, keys in METADATA_KEYS.items()
+}
+_STAGING: Final = "build-"
+_TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV}
+
+
+class Member(NamedTuple):
+    """One line of a membership.csv."""
+
+    stage: str
+    gen_id: str
+
+
+def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
+    """Return the lines of the membership of a plan's rows, in their order."""
+    new = partial(tuple.__new__, Member)  # `Member(...)` takes twice as long
+    return tuple(map(new, map(itemgetter(0, 1), rows)))
+
+
+@frozen(kw_only=True)
+class Seeding:
+    """The members without metadata, and how many have it, by stage."""
+
+    missing: tuple[Row, ...]
+    existing: Mapping[str, int]
+
+
+def metadata_bytes(row: Row) -> bytes:
+    """Return the metadata.json of a member: JSON, indent 2, non-ASCII kept, no newline at the
+    end."""
+    form, pick = _FORMS[row.stage]
+    return (form % (*map(encode_basestring, pick(row)), row.replicate)).encode("utf-8")
+
+
+def membership_bytes(rows: Iterable[Row]) -> bytes:
+    """Return the membership.csv of a plan's rows, in their order."""
+    lines = [f"{row.stage},{row.gen_id}\n" for row in rows]
+    return "".join(["stage,gen_id\n", *lines]).encode("utf-8")
+
+
+def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
+    """Return the members of a cohort in file order, each once; none where there is no file.
+
+    Raises:
+        AdapterError: lists what is wrong with the file, or the cohort id is no path segment.
+    """
+    path = root.membership(cohort_id)
+    if not path.exists():
+        return ()
+    problems: list[Problem] = []
+    members: dict[Member, None] = {}
+    for line in read_csv(root, path, ("stage", "gen_id"), problems):
+        if line["stage"] not in STAGES:
+            remedy = f"use one of {', '.join(STAGES)}"
+            where = line.where("stage")
+            problems.append(
+                Problem(where=where, value=line["stage"], message="is no stage", remedy=remedy)
+            )
+        elif not is_segment(line["gen_id"]):
+            remedy = "rebuild the cohort, or restore the kept file from .genid/"
+            where = line.where("gen_id")
+            problems.append(
+                Problem(where=where, value=line["gen_id"], message="is no id", remedy=remedy)
+            )
+        members[Member(line["stage"], line["gen_id"])] = None
+    if problems:
+        raise AdapterError("the membership cannot be used", problems)
+    return tuple(members)
+
+
+def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
+    """Return which of the rows have no metadata.json yet.
+
+    Raises:
+        AdapterError: the folder of one of them is none, or a symbolic link out of the data root.
+    """
+    wanted = Counter(row.stage for row in rows)
+    folders = {stage: _folders(root, stage) for stage in wanted}
+    gens = os.fspath(root.gens)
+    missing = [  # `access` asks for no more than whether it is there: half the time of `exists`
+        row
+        for row in rows
+        if row.gen_id not in folders[row.stage]
+        or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
+    ]
+    absent = Counter(row.stage for row in missing)
+    existing = {stage: wanted[stage] - absent[stage] for stage in STAGES}
+    held = [row for row in missing if row.gen_id in folders[row.stage]]
+    _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
+    return Seeding(missing=tuple(missing), existing=existing)
+
+
+def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) -> None:
+    """Create the metadata.json of each row; one that has appeared meanwhile is left alone. Remove
+    what a killed build left aside.
+
+    Each is written aside and moved into place together with its folder, so that no crash leaves a
+    folder without its metadata.
+    """
+    _sweep(root)
+    if not rows:
+        return
+    for stage in dict.fromkeys(row.stage for row in rows):
+        root.stage(stage).mkdir(parents=True, exist_ok=True)
+    gens = str(root.gens)
+    with _staging(root) as staging:
+        for done, row in enumerate(rows, start=1):
+            _create(gens, staging, row)
+            if progress is not None and (done % 100 == 0 or done == len(rows)):
+                progress(done, len(rows))
+
+
+def kept_memberships(root: DataRoot, cohort_id: str) -> Path:
+    """Return the folder in which a cohort's former memberships are kept."""
+    return root.own / "memberships" / cohort_id
+
+
+def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
+    """Keep a cohort's former membership.csv in `.genid/`, numbered; return where it is."""
+    folder = kept_memberships(root, cohort_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdecimal()]
+    path = folder / f"{max(numbers, default=0) + 1:04d}.csv"
+    sweep_temporaries(root, [path])
+    write_atomic(path, data)
+    return path
+
+
+def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
+    """Refuse folders of generations, which are there, that metadata cannot be put into."""
+    check_inside(root, *folders)
+    problems = [
+        Problem(
+            where=root.relative(folder),
+            message="is no folder, and a member's metadata belongs into it",
+            remedy="move the file away",
+        )
+        for folder in folders
+        if not folder.is_dir()
+    ]
+    if problems:
+        raise AdapterError("the store has files where generations belong", problems)
+
+
+def _folders(root: DataRoot, stage: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(root.stage(stage)))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _create(gens: str, staging: str, row: Row) -> None:
+    data = metadata_bytes(row)
+    target = f"{gens}/{row.stage}/{row.gen_id}"
+    aside = f"{staging}/{row.gen_id}"
+    os.mkdir(aside)
+    _write(f"{aside}/{METADATA}", data)
+    try:
+        os.rename(aside, target)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        _put(f"{aside}/{METADATA}", f"{target}/{METADATA}", data)
+        shutil.rmtree(aside)
+
+
+def _put(aside: str, path: str, data: bytes) -> None:
+    """Give the file at `aside` the name `path`, unless something has it: with one link, so that a
+    crash leaves nothing beside it; as a new file where the two cannot be linked."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError:
+        create_exclusive(Path(path), data)
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _staging(root: DataRoot) -> Iterator[str]:
+    """Yield a fresh folder on the data root's file system, gone afterwards."""
+    staging = root.temporary / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
+    staging.mkdir(parents=True)
+    try:
+        yield str(staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(root: DataRoot) -> None:
+    """Remove what builds that were killed have left aside; the lock says that none is alive."""
+    for leftover in root.temporary.glob(f"{_STAGING}*"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Files: the data root's layout, atomic writes, locks and leases, CSV."""

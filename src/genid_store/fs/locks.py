@@ -1,0 +1,190 @@
+"""The one lock of a data root: builds and migrations exclude each other, across processes.
+
+The lock is the operating system's (flock on `.genid/lock`), so a process that dies in any way lets
+go of it: a stale lock cannot exist, only a stale note of who held it, which the next holder
+replaces. An interrupted migration or adoption is another matter: it leaves a block behind, under
+which nobody but another of its kind gets the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+from attrs import asdict, frozen
+from filelock import FileLock, Timeout
+
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.guard import check_inside, guarded
+from genid_store.fs.layout import DataRoot, sweep_temporaries, sync_folder, write_atomic
+
+#: What a build calls itself. Builds are short: others wait for them, and for nothing else.
+BUILD: Final = "cohort build"
+MIGRATION: Final = "migration"
+
+Record = TypeVar("Record")
+
+#: What holding the lock makes in `.genid/`.
+LOCK_FILES: Final = frozenset({"lock", "lock-holder.json"})
+
+_PATIENCE: Final = 120.0  # seconds that one build waits for another
+_STEP: Final = 0.05  # seconds between two tries
+
+
+@frozen(kw_only=True)
+class Holder:
+    """Who holds the lock: what for, the process, its machine, and since when (ISO 8601, UTC)."""
+
+    purpose: str
+    pid: int
+    host: str
+    since: str
+
+
+@frozen(kw_only=True)
+class Block:
+    """Why nobody but `by` may change the data root, although no process holds the lock."""
+
+    by: str
+    reason: str
+    remedy: str
+
+
+_UNREADABLE: Final = Block(
+    by=MIGRATION,
+    reason="an operation was interrupted, and its record cannot be read",
+    remedy="run `genid store migrate --resume` or `genid store rollback`",
+)
+
+
+@contextlib.contextmanager
+def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Iterator[None]:
+    """Hold the data root's lock for `purpose` (`BUILD`, `MIGRATION` or other words).
+
+    Waits up to `wait` seconds for a build that is under way. Not re-entrant: a second acquisition
+    by the same process is refused like anybody else's.
+
+    Raises:
+        AdapterError: something other than a build holds the lock; a build still held it after
+            `wait` seconds; the root is blocked by another purpose (`block`); the system does not
+            let us write `.genid/`; or a symbolic link leads it out of the data root.
+    """
+    with guarded(root):
+        check_inside(root, root.own, root.own / "lock")
+        root.own.mkdir(exist_ok=True)
+    lock = FileLock(root.own / "lock", timeout=0)
+    _acquire(lock, root, wait)
+    try:
+        _refuse_block(root, purpose)
+        with guarded(root):
+            sweep_temporaries(root, [_note(root), _barrier(root)])
+            write_atomic(_note(root), _dump(_myself(purpose)), durable=False)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a note that stays is stale, which is harmless
+            _note(root).unlink()
+        lock.release()
+
+
+def holder(root: DataRoot) -> Holder | None:
+    """Return who noted that it holds the lock; after a crash that note can be stale, which
+    acquiring the lock tells."""
+    return _load(_note(root), Holder)
+
+
+def block(root: DataRoot, *, by: str, reason: str, remedy: str) -> None:
+    """Refuse the lock to every purpose but `by`, also after this process has died, until `unblock`.
+
+    The block is on disk when this returns. To be called by the lock's holder.
+    """
+    write_atomic(_barrier(root), _dump(Block(by=by, reason=reason, remedy=remedy)))
+
+
+def unblock(root: DataRoot) -> None:
+    """Take the block away, on disk too when this returns; does nothing where there is none."""
+    if _barrier(root).exists():
+        _barrier(root).unlink()
+        sync_folder(root.own)
+
+
+def blocked(root: DataRoot) -> Block | None:
+    """Return the block, or None. A file that cannot be made out blocks like a migration's."""
+    if not _barrier(root).exists():
+        return None
+    return _load(_barrier(root), Block) or _UNREADABLE
+
+
+def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
+    left = wait
+    while True:
+        try:
+            lock.acquire(timeout=min(_STEP, max(left, 0.0)), poll_interval=_STEP)
+        except Timeout:
+            left -= _STEP
+            if left <= 0 or not _is_build(holder(root)):
+                raise _busy(root) from None
+        except OSError as error:
+            with guarded(root):
+                raise error
+        except NotImplementedError as error:  # how filelock before 4 says that there is no flock
+            with guarded(root):
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), lock.lock_file) from error
+        else:
+            return
+
+
+def _is_build(found: Holder | None) -> bool:
+    return found is None or found.purpose == BUILD  # None: it has not noted itself yet
+
+
+def _busy(root: DataRoot) -> AdapterError:
+    found = holder(root)
+    who = "another process"
+    if found is not None:
+        who = f"{found.purpose} (process {found.pid} on {found.host}, since {found.since})"
+    problem = Problem(
+        where=root.relative(root.own / "lock"),
+        message=f"held by {who}",
+        remedy="wait until it has ended and try again; a lock whose holder died is free",
+    )
+    return AdapterError("the data root is in use", [problem])
+
+
+def _refuse_block(root: DataRoot, purpose: str) -> None:
+    found = blocked(root)
+    if found is not None and found.by != purpose:
+        where = root.relative(_barrier(root))
+        problem = Problem(where=where, message=found.reason, remedy=found.remedy)
+        raise AdapterError(f"the data root is blocked by an unfinished {found.by}", [problem])
+
+
+def _note(root: DataRoot) -> Path:
+    return root.own / "lock-holder.json"
+
+
+def _barrier(root: DataRoot) -> Path:
+    return root.own / "blocked.json"
+
+
+def _myself(purpose: str) -> Holder:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(purpose=purpose, pid=os.getpid(), host=socket.gethostname(), since=now)
+
+
+def _dump(record: Holder | Block) -> bytes:
+    return json.dumps(asdict(record), ensure_ascii=False, indent=2).encode()
+
+
+def _load(path: Path, record: Callable[..., Record]) -> Record | None:
+    """Return the record in a file; None where there is none or it is not to be made out."""
+    try:
+        return record(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None

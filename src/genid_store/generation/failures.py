@@ -1,0 +1,92 @@
+"""Remember which generations failed, on disk, so that every way of starting a run agrees.
+
+One JSON file a failed generation, `.genid/failures/<stage>/<gen_id>.json`; it is removed when the
+generation is made. The automation condition, `cohort status` and `cohort run` read it here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from genid_store.fs.guard import check_inside
+from genid_store.fs.layout import DataRoot, check_segment, is_segment, write_atomic
+
+
+@frozen(kw_only=True)
+class Failure:
+    """The last failure of one generation: why, when (UTC, ISO 8601), and how often so far."""
+
+    stage: str
+    gen_id: str
+    reason: str
+    at: str
+    attempts: int
+
+
+def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
+    """Remember one more failure of a generation.
+
+    Raises:
+        OSError: it cannot be written.
+        AdapterError: `gen_id` is no id, or a symbolic link leads out of the data root.
+    """
+    check_inside(root, _path(root, stage, gen_id))
+    before = read(root, stage, gen_id)
+    failure = Failure(
+        stage=stage,
+        gen_id=gen_id,
+        reason=reason,
+        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        attempts=1 + (before.attempts if before else 0),
+    )
+    text = json.dumps(asdict(failure), ensure_ascii=False, indent=2)
+    write_atomic(_path(root, stage, gen_id), text.encode(errors="replace"), durable=False)
+
+
+def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
+    """Return what is remembered of a generation's failure; None: it did not fail.
+
+    A record that cannot be read still says that there was a failure.
+    """
+    path = _path(root, stage, gen_id)
+    try:
+        failure = Failure(**json.loads(path.read_bytes()))
+        if type(failure.attempts) is int and type(failure.reason) is str:
+            return failure
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError):
+        pass
+    return _unreadable(root, stage, gen_id, path)
+
+
+def _unreadable(root: DataRoot, stage: str, gen_id: str, path: Path) -> Failure:
+    reason = f"the failure's record cannot be read: {root.relative(path)}"
+    return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
+
+
+def forget(root: DataRoot, stage: str, gen_id: str) -> None:
+    """Remove the record, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_path(root, stage, gen_id))
+
+
+def failed_ids(root: DataRoot, stage: str) -> frozenset[str]:
+    """Return the ids of one stage that have a failure on record (one scandir)."""
+    try:
+        names = [entry.name for entry in os.scandir(root.own / "failures" / stage)]
+    except FileNotFoundError:
+        return frozenset()
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return frozenset(stem for stem in stems if is_segment(stem))
+
+
+def _path(root: DataRoot, stage: str, gen_id: str) -> Path:
+    segment = check_segment(gen_id, what="the generation id", where=stage)
+    return root.own / "failures" / stage / f"{segment}.json"

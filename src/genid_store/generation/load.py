@@ -1,0 +1,83 @@
+"""Find the host's callable by its name: `MODULE:CALLABLE` or `FILE.py:CALLABLE`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from blake3 import blake3
+
+from genid_store.errors import AdapterError, Problem
+from genid_store.generation import Generator
+
+
+def load_generator(name: str, *, where: str = "--generate") -> Generator:
+    """Import the host's module and return its callable.
+
+    A module is looked for in the current folder too; a file's own folder is searched for what it
+    imports, as if Python ran it. Two files of one name are two modules.
+
+    AdapterError: the name has no `:`, the file or module is not there, or has no such callable;
+    `where` says in it who gave the name. What the host's module itself raises is passed on.
+    """
+    try:
+        return _load(name)
+    except _RefusedError as refused:
+        problem = Problem(
+            where=where,
+            value=name,
+            message=str(refused),
+            remedy="name the host's callable: one request in, text or Generated out",
+        )
+        raise AdapterError("the generator cannot be used", [problem]) from None
+
+
+class _RefusedError(Exception):
+    """Why a name is no generator's."""
+
+
+def _load(name: str) -> Generator:
+    place, separator, attribute = name.rpartition(":")
+    if not (separator and place and attribute):
+        raise _RefusedError("is not of the form MODULE:CALLABLE or FILE.py:CALLABLE")
+    module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
+    found: object = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise _RefusedError(f"{place} has no callable {attribute}")
+    generator: Generator = found
+    return generator
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise _RefusedError(f"there is no file {path}")
+    folder = blake3(os.fsencode(path.resolve().parent)).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"genid_host_{folder}_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise _RefusedError(f"{path} is no Python file")
+    _search(path.resolve().parent)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_module(place: str) -> ModuleType:
+    _search(Path(os.getcwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise  # something that the host's module imports
+        raise _RefusedError(f"there is no module {place}") from error
+
+
+def _search(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -1,0 +1,126 @@
+"""What goes to the host's callable, what comes back, and what became of each generation.
+
+Defines records alone: nothing here reads a file or calls anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from genid_store.errors import AdapterError, Problem
+
+
+@frozen(kw_only=True)
+class Request:
+    """One generation to make, as the host's callable sees it.
+
+    `fields` are the signature's (`combo_id`, `template_id`, `llm_model_id`, `replicate`,
+    `parent_gen_id`; those that apply). `parent_text` is the parent's `parsed.txt`, None for a
+    draft. `provider_model` is the model's name in `llm_models.csv`, None where it gives none.
+    `unparsed_text` is a text that was paid for before and could not be parsed: parse it again
+    rather than pay for another. `data_root` is for tables of the host's own; nothing is written
+    there by the host.
+    """
+
+    stage: str
+    gen_id: str
+    fields: Mapping[str, str | int]
+    template_text: str
+    parent_text: str | None
+    metadata: Mapping[str, object]
+    provider_model: str | None
+    unparsed_text: str | None
+    data_root: Path
+
+
+@frozen(kw_only=True)
+class Generated:
+    """What the host's callable made.
+
+    `text` is the model's answer, `prompt` what was sent, `parsed` the form that the next stage
+    reads (without one it is `text`). `unparsed` says why no parsed form could be made: the text is
+    kept, the generation counts as failed, and it is not paid for again unless asked.
+    `provider_model` and `parameters` (JSON values) are recorded beside the text; they are no part
+    of the identity.
+    """
+
+    text: str
+    prompt: str | None = None
+    parsed: str | None = None
+    unparsed: str | None = None
+    provider_model: str | None = None
+    parameters: Mapping[str, object] | None = field(default=None)
+
+
+#: The host's callable. It is called from several threads at once and may raise anything.
+Generator: TypeAlias = Callable[[Request], str | Generated]
+
+#: made: the callable was called. copied: the draft's text. reused: content was there.
+#: failed: the callable or the disk refused. unparsed: text is there, its parsed form is not.
+#: blocked: the parent has no content yet. stopped: interrupted before it began.
+Kind: TypeAlias = Literal["made", "copied", "reused", "failed", "unparsed", "blocked", "stopped"]
+
+#: The fields of an answer that may be absent; each is a text.
+_COMPANIONS: Final = ("prompt", "parsed", "unparsed", "provider_model")
+
+#: The outcomes after which a generation has content.
+COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused"})
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of one generation. `version` fingerprints its content (BLAKE3, hex)."""
+
+    stage: str
+    gen_id: str
+    kind: Kind
+    reason: str = ""
+    version: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        return self.kind in COMPLETE
+
+
+def as_generated(answer: object) -> Generated:
+    """Return the callable's answer as a record. A text beside which another field is wrong is paid
+    for: it comes back as one that could not be parsed, without those fields.
+
+    AdapterError: it is neither text nor Generated, or it holds no text (an empty answer is a
+    failure, not content).
+    """
+    generated = Generated(text=answer) if isinstance(answer, str) else answer
+    if not isinstance(generated, Generated):
+        raise _refused(answer, "neither a str nor a Generated")
+    if not isinstance(generated.text, str):
+        raise _refused(generated.text, "text is no str")
+    if not generated.text.strip():
+        raise _refused(generated.text, "no text in it")
+    companions = {name: getattr(generated, name) for name in _COMPANIONS}
+    wrong = [name for name, value in companions.items() if not isinstance(value, str | None)]
+    if not wrong:
+        return generated
+    told = [f"{name} is no str but {type(companions[name]).__name__}" for name in wrong]
+    kept = {name: None if name in wrong else companions[name] for name in ("prompt", "parsed")}
+    return Generated(
+        text=generated.text,
+        unparsed=", ".join(told),
+        parameters=generated.parameters,
+        provider_model=None if "provider_model" in wrong else generated.provider_model,
+        **kept,
+    )
+
+
+def _refused(value: object, message: str) -> AdapterError:
+    problem = Problem(
+        where="the generator's answer",
+        message=message,
+        value=value,
+        remedy="return the model's text, or Generated(text=..., prompt=..., parsed=...)",
+    )
+    return AdapterError("the generator's answer cannot be used", [problem])

@@ -1,0 +1,62 @@
+"""Where a generation stands, as the disk says: the one rule that every way of starting a run uses.
+
+`made`      parsed.txt is there: never generated again.
+`unparsed`  raw.txt is there and parsed.txt is not: paid for; only made again when asked.
+`failed`    a failure is on record: only tried again when asked.
+`missing`   none of these.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from genid_store.catalog.metadata import read_generation
+from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
+from genid_store.generation import failures
+
+State: TypeAlias = Literal["made", "unparsed", "failed", "missing"]
+
+#: Which stage a stage's parents are of; drafts have none.
+PARENT_STAGE = {"essay": "draft", "evaluation": "essay"}
+
+
+def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Say whether a generation is made. A folder whose staged files wait to be published is not
+    made yet; the next start publishes them."""
+    return (root.generation(stage, gen_id) / PARSED).is_file()
+
+
+def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
+    """Return where one generation stands (at most three looks at the disk)."""
+    if has_content(root, stage, gen_id):
+        return "made"
+    if (root.generation(stage, gen_id) / RAW).is_file():
+        return "unparsed"
+    return "failed" if failures.read(root, stage, gen_id) is not None else "missing"
+
+
+def parent_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the id of the parent that the metadata names; None: a draft, or none is named."""
+    if stage not in PARENT_STAGE:
+        return None
+    return read_generation(root, stage, gen_id).parent_gen_id
+
+
+def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Say whether a run can do something for a generation at once: its own content is there (it is
+    reused), or its metadata is and its parent's content too."""
+    if has_content(root, stage, gen_id):
+        return True
+    if stage not in PARENT_STAGE:
+        return (root.generation(stage, gen_id) / METADATA).is_file()
+    parent = parent_of(root, stage, gen_id)
+    return is_segment(parent) and has_content(root, PARENT_STAGE[stage], str(parent))
+
+
+def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Say whether a run should be started for a generation that Dagster has no record of: it is
+    ready, and has neither failed nor been paid for without a parsed form. A partition key can be
+    any text; one that is no id is never wanted."""
+    if not is_segment(gen_id):
+        return False
+    return state_of(root, stage, gen_id) in {"made", "missing"} and is_ready(root, stage, gen_id)

@@ -1,0 +1,202 @@
+"""What a run of a cohort has to do, as the disk says: which members, in which order, at what cost.
+
+Pure reading: nothing is claimed, written or called. Dagster is not asked, so that `status` and
+`--dry-run` work without it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.cohort.planning.records import Row
+from genid_store.cohort.seeding import Member
+from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.generation import failures
+from genid_store.generation.status import PARENT_STAGE, State, has_content, state_of
+
+#: Why a member is not made by this run.
+Waiting = Literal["failed", "unparsed", "blocked", "over the limit"]
+_NEEDS_ASKING: Final[Mapping[State, Waiting]] = {"failed": "failed", "unparsed": "unparsed"}
+
+
+@frozen(kw_only=True)
+class Standing:
+    """Where the members of one stage stand."""
+
+    members: int
+    made: int
+    missing: int
+    failed: int
+    unparsed: int
+
+
+@frozen(kw_only=True)
+class Failed:
+    """A member that failed before, and why."""
+
+    stage: str
+    gen_id: str
+    state: State
+    reason: str
+
+
+@frozen(kw_only=True)
+class Blocked:
+    """A member that a run could not begin, its parent as far as it is known, and what keeps it from
+    being made."""
+
+    stage: str
+    gen_id: str
+    parent_gen_id: str | None
+    reason: str
+
+
+@frozen(kw_only=True)
+class Workload:
+    """What one run would do: `made` needs nothing, `todo` is made in this order (parents first).
+
+    `calls` counts calls of the generator by (stage, model); copies are in `todo` and in no count.
+    `waiting` says of every other member why it is left alone.
+    """
+
+    made: tuple[Member, ...] = field(repr=False)
+    todo: tuple[Member, ...] = field(repr=False)
+    calls: Mapping[tuple[str, str], int]
+    waiting: Mapping[Member, Waiting] = field(repr=False)
+
+    def of(self, stage: str) -> list[str]:
+        """Return the ids of one stage that the run would make."""
+        return [member.gen_id for member in self.todo if member.stage == stage]
+
+    @property
+    def total_calls(self) -> int:
+        """How often the generator would be called, if every call succeeds."""
+        return sum(self.calls.values())
+
+
+def standing(root: DataRoot, members: Iterable[Member]) -> dict[str, Standing]:
+    """Return where the members stand, by stage."""
+    counts: dict[str, Counter[State]] = {stage: Counter() for stage in STAGES}
+    for stage, gen_id in members:
+        counts[stage][state_of(root, stage, gen_id)] += 1
+    return {
+        stage: Standing(
+            members=found.total(),
+            made=found["made"],
+            missing=found["missing"],
+            failed=found["failed"],
+            unparsed=found["unparsed"],
+        )
+        for stage, found in counts.items()
+    }
+
+
+def failed_members(root: DataRoot, members: Iterable[Member]) -> list[Failed]:
+    """Return the members that failed or could not be parsed, with the reason on record."""
+    found = []
+    for stage, gen_id in members:
+        state = state_of(root, stage, gen_id)
+        if state in _NEEDS_ASKING:
+            record = failures.read(root, stage, gen_id)
+            reason = record.reason if record else "raw.txt is there and parsed.txt is not"
+            found.append(Failed(stage=stage, gen_id=gen_id, state=state, reason=reason))
+    return found
+
+
+def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -> list[Blocked]:
+    """Return the members that are still missing after a run that set out to do `work`, parents
+    first. What the run's limit left is none of them, and neither is what hangs on that."""
+    left = {member for member, why in work.waiting.items() if why == "over the limit"}
+    found = []
+    for member in sorted(members, key=lambda one: STAGES.index(one.stage)):
+        if member in left or state_of(root, *member) != "missing":
+            continue
+        generation = read_generation(root, *member)
+        if _parent(generation) in left:
+            left.add(member)
+        else:
+            found.append(
+                Blocked(
+                    stage=member.stage,
+                    gen_id=member.gen_id,
+                    parent_gen_id=generation.parent_gen_id,
+                    reason=_why_blocked(root, generation),
+                )
+            )
+    return found
+
+
+def plan_work(
+    root: DataRoot,
+    members: Sequence[Member],
+    *,
+    retry_failed: bool = False,
+    max_calls: int | None = None,
+    planned: Mapping[Member, Row] | None = None,
+) -> Workload:
+    """Return what a run would do with the members, stage by stage in membership order.
+
+    A child whose parent is made in the same run counts as possible. `max_calls` (0 or more) caps
+    the calls of the generator; None is no cap. `planned` gives the rows of members that have no
+    metadata yet.
+    """
+    made: list[Member] = []
+    todo: dict[Member, None] = {}
+    calls: Counter[tuple[str, str]] = Counter()
+    waiting: dict[Member, Waiting] = {}
+    for member in sorted(members, key=lambda one: STAGES.index(one.stage)):
+        state = state_of(root, *member)
+        if state == "made":
+            made.append(member)
+            continue
+        if state in _NEEDS_ASKING and not retry_failed:
+            waiting[member] = _NEEDS_ASKING[state]
+            continue
+        row = (planned or {}).get(member)
+        generation: Generation | Row = read_generation(root, *member) if row is None else row
+        if not _parent_will_be_there(root, generation, todo):
+            waiting[member] = "blocked"
+        elif generation.mode == "copy":
+            todo[member] = None
+        elif max_calls is not None and calls.total() >= max_calls:
+            waiting[member] = "over the limit"
+        else:
+            todo[member] = None
+            calls[member.stage, _model(root, generation)] += 1
+    return Workload(made=tuple(made), todo=tuple(todo), calls=dict(calls), waiting=waiting)
+
+
+def _parent_will_be_there(
+    root: DataRoot, generation: Generation | Row, todo: Mapping[Member, None]
+) -> bool:
+    if generation.stage not in PARENT_STAGE:
+        return True
+    parent = _parent(generation)
+    return parent is not None and (parent in todo or has_content(root, *parent))
+
+
+def _parent(generation: Generation | Row) -> Member | None:
+    if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
+        return None
+    return Member(PARENT_STAGE[generation.stage], generation.parent_gen_id)
+
+
+def _why_blocked(root: DataRoot, generation: Generation) -> str:
+    reasons = [str(problem) for problem in generation.problems]
+    parent = _parent(generation)
+    if parent is not None and not has_content(root, *parent):
+        reasons.append(f"{parent.stage} {parent.gen_id} has no content")
+    return "; ".join(reasons) or "it was not begun; run again"
+
+
+def _model(root: DataRoot, generation: Generation | Row) -> str:
+    """Return the model that would be asked; an essay without one of its own has its draft's."""
+    model = generation.llm_model_id
+    if model is None and generation.stage == "essay" and generation.parent_gen_id is not None:
+        model = read_generation(root, "draft", generation.parent_gen_id).llm_model_id
+    return model or "unknown"

@@ -1,0 +1,135 @@
+"""The rollout flag: which stages get deterministic ids, and under which scheme.
+
+Defines the grammar of `DD_DETERMINISTIC_GEN_IDS` and `DD_GEN_ID_SCHEME`. Refuses every text that it
+does not know: a typo must never mean "off".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from attrs import frozen
+
+from genid import SCHEMES, SchemeName
+from genid_store.errors import AdapterError, Problem
+from genid_store.fs.layout import STAGES
+
+FLAG: Final = "DD_DETERMINISTIC_GEN_IDS"
+SCHEME: Final = "DD_GEN_ID_SCHEME"
+
+_OFF: Final = frozenset({"", "0", "false", "no", "off"})
+_ON: Final = frozenset({"1", "true", "yes", "on"})
+_WHITE_SPACE: Final = " \t\n\r\f\v"
+#: Every rollout state: each stage is covered only where its parent's is.
+_STATES: Final = tuple(STAGES[:count] for count in range(len(STAGES) + 1))
+_FOLD: Final = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
+_ACCEPTED: Final = (
+    "off: unset, 0, false, no, off; all stages: 1, true, yes, on; or "
+    + ", or ".join(",".join(state) for state in _STATES[1:])
+)
+
+
+@frozen(kw_only=True)
+class Rollout:
+    """Which stages have deterministic ids (closed towards the parents), and their scheme.
+
+    AdapterError on construction: a stage is covered whose parent's stage is not, a stage or the
+    scheme is unknown.
+    """
+
+    OFF: ClassVar[Rollout]
+
+    stages: tuple[str, ...] = ()
+    scheme: SchemeName = "v1"
+
+    def __attrs_post_init__(self) -> None:
+        if self.stages not in _STATES:
+            raise _refused(self.stages, "is no rollout state")
+        if self.scheme not in SCHEMES:
+            raise _unknown_scheme(self.scheme)
+
+    @classmethod
+    def parse(cls, flag: str | None, scheme: str | None = None) -> Rollout:
+        """Return the state that the two texts ask for; None is an unset variable.
+
+        Raises:
+            AdapterError: a text is none of the accepted ones. The scheme is looked at even where
+                the flag is off.
+        """
+        return cls(stages=_parse_stages(flag or ""), scheme=_parse_scheme(scheme or ""))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Rollout:
+        """Return the state that the environment asks for. To be called at the edges alone.
+
+        Raises:
+            AdapterError: as `parse`.
+        """
+        variables = os.environ if environ is None else environ
+        return cls.parse(variables.get(FLAG), variables.get(SCHEME))
+
+    def covers(self, stage: str) -> bool:
+        """Say whether generations of `stage` get deterministic ids."""
+        return stage in self.stages
+
+    @property
+    def label(self) -> str:
+        """The state in a word: "off", "draft", "draft,essay" or "all"."""
+        if not self.stages:
+            return "off"
+        return "all" if self.stages == STAGES else ",".join(self.stages)
+
+
+Rollout.OFF = Rollout()
+
+
+def _parse_stages(flag: str) -> tuple[str, ...]:
+    text = _folded(flag)
+    if text in _OFF:
+        return ()
+    if text in _ON:
+        return STAGES
+    named = {_folded(part) for part in text.split(",")}
+    if not named <= set(STAGES):
+        raise _refused(flag, "is no accepted value")
+    stages = tuple(stage for stage in STAGES if stage in named)
+    if stages not in _STATES:
+        raise _refused(flag, _why_open(stages))
+    return stages
+
+
+def _why_open(stages: tuple[str, ...]) -> str:
+    """Say which parent's stage is missing, and why it is needed."""
+    child = next(stage for at, stage in enumerate(stages) if stage != STAGES[at])
+    parent = STAGES[STAGES.index(child) - 1]
+    return (
+        f"covers {child} without {parent}: the deterministic id of an {child} is derived from its "
+        f"{parent}'s, which would still be a cohort's own"
+    )
+
+
+def _parse_scheme(text: str) -> SchemeName:
+    folded = _folded(text)
+    if not folded:
+        return "v1"
+    for name in SCHEMES:
+        if folded == name:
+            return name
+    raise _unknown_scheme(text)
+
+
+def _folded(text: str) -> str:
+    return text.strip(_WHITE_SPACE).translate(_FOLD)
+
+
+def _refused(value: object, reason: str) -> AdapterError:
+    problem = Problem(where=FLAG, value=value, message=reason, remedy=f"set it to {_ACCEPTED}")
+    return AdapterError(f"{FLAG} is not understood", [problem])
+
+
+def _unknown_scheme(value: object) -> AdapterError:
+    remedy = f"set it to {' or '.join(SCHEMES)}, or leave it unset for v1"
+    problem = Problem(where=SCHEME, value=value, message="is no scheme", remedy=remedy)
+    return AdapterError(f"{SCHEME} is not understood", [problem])

@@ -1,0 +1,273 @@
+"""Evaluation coverage: which essay has which evaluations, and which replicates are missing; pure.
+
+A cell is one essay under one evaluation template and model. Where the raw tables ask for the
+column, the numbers from 1 to the replicate count are wanted; a column that they do not ask for is
+shown with what it has. An evaluation whose metadata gives no replicate counts as the lowest number
+that no other one has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+from attrs import frozen
+
+from genid_store.cohort.planning.fill_up import numbered
+from genid_store.fs.csv_safety import dump_csv
+from genid_store.report.drawing import Grid, grid
+from genid_store.report.holdings import Held
+
+Kind = Literal["full", "partial", "none", "extra", "blank"]
+MADE: Final = "●"
+WAITING: Final = "◐"
+MISSING: Final = "○"
+_MARKS: Final = 8  # replicates that a cell shows one by one; more are counted
+_ROOM: Final = 860  # pixels that the picture has
+_UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
+_CELLS: Final = 100_000  # cells that a page shows as a table
+_LINES: Final = 20_000  # missing evaluations that a page offers as CSV
+
+
+@frozen(kw_only=True)
+class Column:
+    """An evaluation template and model; `wanted` where the raw tables ask for it."""
+
+    template_id: str
+    llm_model_id: str
+    wanted: bool
+
+
+@frozen(kw_only=True)
+class Cell:
+    """The replicate numbers of one cell: made, waiting for their text, and missing altogether."""
+
+    made: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    missing: tuple[int, ...] = ()
+    repeated: int = 0  # evaluations beyond the first of one number
+    wanted: bool = True
+
+    @property
+    def kind(self) -> Kind:
+        """How the cell is coloured."""
+        if not self.wanted:
+            return "extra" if self.made or self.waiting else "blank"
+        if not self.missing and not self.waiting:
+            return "full"
+        return "partial" if self.made else "none"
+
+    @property
+    def marks(self) -> str:
+        """One mark a number, in order; counts where there are many."""
+        marks = {
+            **dict.fromkeys(self.missing, MISSING),
+            **dict.fromkeys(self.waiting, WAITING),
+            **dict.fromkeys(self.made, MADE),
+        }
+        more = f"+{self.repeated}" if self.repeated else ""
+        if len(marks) > _MARKS:
+            return f"{len(self.made)}/{len(marks)}{more}"
+        return "".join(marks[number] for number in sorted(marks)) + more or "·"
+
+    @property
+    def words(self) -> str:
+        """The same for those who do not see the marks."""
+        parts = [
+            f"{word} {_numbers(numbers)}"
+            for word, numbers in (
+                ("made", self.made),
+                ("waiting", self.waiting),
+                ("missing", self.missing),
+            )
+            if numbers
+        ]
+        if self.repeated:
+            parts.append(f"{self.repeated} more of the same number")
+        return ", ".join(parts) or "nothing"
+
+
+@frozen(kw_only=True)
+class EssayRow:
+    """One essay and its cells, in the order of the columns."""
+
+    gen_id: str
+    combo_id: str
+    template_id: str
+    llm_model_id: str
+    made: bool
+    cells: tuple[Cell, ...]
+
+    @property
+    def complete(self) -> bool:
+        return all(cell.kind in ("full", "extra", "blank") for cell in self.cells)
+
+
+@frozen(kw_only=True)
+class Coverage:
+    """The whole map. `replicates` is what the tables ask for, None where they could not be read.
+
+    `orphans` are evaluations of an essay that the store does not hold, or of no template or model;
+    `unlisted` those of rare pairs that are not asked for and got no column.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[EssayRow, ...]
+    replicates: int | None
+    orphans: int
+    unlisted: int = 0
+
+    @property
+    def picture(self) -> Grid:
+        """The map as a picture: a line a column, a cell an essay."""
+        lines = [[row.cells[at].kind for row in self.rows] for at in range(len(self.columns))]
+        return grid(lines, room=_ROOM)
+
+    @property
+    def shown(self) -> tuple[EssayRow, ...]:
+        """The essays that a page shows as a table: all of them, unless there are very many."""
+        return self.rows[: _CELLS // max(1, len(self.columns))]
+
+    @property
+    def missing(self) -> int:
+        """How many wanted evaluations no generation stands for."""
+        return sum(len(cell.missing) for row in self.rows for cell in row.cells)
+
+    @property
+    def waiting(self) -> int:
+        """How many evaluations have metadata and no text yet."""
+        return sum(len(cell.waiting) for row in self.rows for cell in row.cells)
+
+    @property
+    def incomplete(self) -> int:
+        """How many essays lack a wanted evaluation."""
+        return sum(not row.complete for row in self.rows)
+
+    def summary(self, at: int) -> tuple[int, int, int]:
+        """Return a column's essays that are complete, begun and without any evaluation."""
+        kinds = Counter(row.cells[at].kind for row in self.rows)
+        return kinds["full"] + kinds["extra"], kinds["partial"], kinds["none"] + kinds["blank"]
+
+    def missing_csv(self) -> str | None:
+        """Return the missing evaluations as CSV, one a line; None where they are too many for a
+        page to carry."""
+        columns = ("essay_gen_id", "template_id", "llm_model_id", "replicate")
+        return dump_csv(columns, self._missing_rows()) if self.missing <= _LINES else None
+
+    def _missing_rows(self) -> Iterator[tuple[object, ...]]:
+        for row in self.rows:
+            for column, cell in zip(self.columns, row.cells, strict=True):
+                for number in cell.missing:
+                    yield row.gen_id, column.template_id, column.llm_model_id, number
+
+
+def cover(
+    essays: Iterable[Held],
+    evaluations: Iterable[Held],
+    *,
+    wanted: Sequence[tuple[str, str]],
+    replicates: int | None,
+) -> Coverage:
+    """Return the map of the essays in the store.
+
+    `wanted` are the (template, model) pairs that the tables ask for, in table order; empty, with
+    `replicates` None, where the tables cannot be read.
+    """
+    rows = sorted(essays, key=_place)
+    known = {essay.gen_id for essay in rows}
+    found: dict[tuple[str, str, str], list[Held]] = {}
+    orphans = 0
+    for one in evaluations:
+        if one.parent_gen_id in known and one.template_id and one.llm_model_id:
+            key = (one.parent_gen_id, one.template_id, one.llm_model_id)
+            found.setdefault(key, []).append(one)
+        else:
+            orphans += 1
+    present: Counter[tuple[str, str]] = Counter()
+    for (_, template, model), ones in found.items():
+        present[template, model] += len(ones)
+    columns = _columns(wanted, present)
+    listed = {(column.template_id, column.llm_model_id) for column in columns}
+    return Coverage(
+        columns=columns,
+        rows=tuple(_row(essay, columns, found, replicates) for essay in rows),
+        replicates=replicates,
+        orphans=orphans,
+        unlisted=sum(count for pair, count in present.items() if pair not in listed),
+    )
+
+
+def _place(essay: Held) -> tuple[str, str, str, int, str]:
+    return (
+        essay.combo_id or "",
+        essay.template_id or "",
+        essay.llm_model_id or "",
+        essay.replicate or 0,
+        essay.gen_id,
+    )
+
+
+def _columns(
+    wanted: Sequence[tuple[str, str]], present: Counter[tuple[str, str]]
+) -> tuple[Column, ...]:
+    """Return the wanted pairs in their order, then the others that are there most, sorted."""
+    others = sorted(present.keys() - set(wanted), key=lambda pair: (-present[pair], pair))
+    pairs = [*((pair, True) for pair in dict.fromkeys(wanted))]
+    pairs += [(pair, False) for pair in sorted(others[:_UNASKED])]
+    return tuple(
+        Column(template_id=template, llm_model_id=model, wanted=asked)
+        for (template, model), asked in pairs
+    )
+
+
+def _row(
+    essay: Held,
+    columns: Sequence[Column],
+    found: dict[tuple[str, str, str], list[Held]],
+    replicates: int | None,
+) -> EssayRow:
+    cells = [
+        _cell(
+            found.get((essay.gen_id, column.template_id, column.llm_model_id), ()),
+            replicates or 0,
+            column.wanted,
+        )
+        for column in columns
+    ]
+    return EssayRow(
+        gen_id=essay.gen_id,
+        combo_id=essay.combo_id or "",
+        template_id=essay.template_id or "",
+        llm_model_id=essay.llm_model_id or "",
+        made=essay.has_content,
+        cells=tuple(cells),
+    )
+
+
+def _cell(evaluations: Sequence[Held], replicates: int, wanted: bool) -> Cell:
+    if not evaluations and not wanted:
+        return _BLANK
+    numbers = _numbered(evaluations)
+    made = {number for number, one in numbers if one.has_content}
+    held = {number for number, _ in numbers}
+    return Cell(
+        made=tuple(sorted(made)),
+        waiting=tuple(sorted(held - made)),
+        missing=tuple(n for n in range(1, replicates + 1) if n not in held) if wanted else (),
+        repeated=len(numbers) - len(held),
+        wanted=wanted,
+    )
+
+
+_BLANK: Final = Cell(wanted=False)
+
+
+def _numbered(evaluations: Sequence[Held]) -> list[tuple[int, Held]]:
+    """Give every evaluation its number; those without one the lowest that are free."""
+    ordered = sorted(evaluations, key=lambda one: one.gen_id)
+    return list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,68 @@
+"""Pages: a template of this package and a view model in, one self-contained HTML document out.
+
+Every value is escaped, and characters that do not show or that turn the direction of text are
+written as escapes. The page may load and run nothing (its own Content-Security-Policy says so); its
+style stands in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import unicodedata
+from importlib.resources import files
+from typing import Any, Final
+
+import jinja2
+from markupsafe import Markup
+
+_HERE: Final = "genid_store.report"
+#: What no reader sees or what misleads one: control, format, surrogate, private, line separators.
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def render(template: str, **context: object) -> str:
+    """Return the page that `template` (a name in `templates/`) makes of `context`.
+
+    jinja2.UndefinedError: the template names something that `context` lacks.
+    """
+    style = (files(_HERE) / "templates" / "style.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = _environment().get_template(template)
+    return page.render(style=Markup(style), style_digest=digest, **context)  # noqa: S704 (ours)
+
+
+def visible(text: str) -> str:
+    r"""Return a text with every character that does not show written as `\x00` or `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in _HIDDEN else character
+        for character in text
+    )
+
+
+def _finalize(value: Any) -> Any:
+    return visible(value) if type(value) is str else value
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(_HERE, "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["data_url"] = _data_url
+    environment.filters["zip"] = zip
+    return environment
+
+
+def _data_url(text: str, kind: str) -> str:
+    """Return a text as a link that holds it: a download that asks no server."""
+    return f"data:{kind};base64,{base64.b64encode(text.encode('utf-8', 'replace')).decode()}"

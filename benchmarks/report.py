@@ -15,8 +15,8 @@ import attrs
 from benchmarks.harness import Result, Size
 
 _PACKAGES = (
-    "genid", "attrs", "blake3", "pyarrow", "datafusion", "polars", "duckdb", "daft", "dask",
-    "joblib", "pyperf", "rfc8785", "typeid-python", "dagster", "click",
+    "generation-ids", "attrs", "blake3", "pyarrow", "datafusion", "polars", "duckdb", "daft",
+    "dask", "joblib", "pyperf", "rfc8785", "typeid-python", "dagster", "click",
 )  # fmt: skip
 _HEADER = ("topic", "case", "against", "ours", "peer", "limit", "ratio", "goal", "bound", "")
 _WORDS = {"goal": "goal met", "within": "within bound", "past": "PAST BOUND"}

@@ -42,7 +42,7 @@ def lower_bounds(project: dict[str, Any]) -> Iterator[str]:
         *project["dependencies"],
         *(one for name in EXTRAS for one in extras[name]),
     ]:
-        if requirement.startswith("genid["):
+        if requirement.startswith("generation-ids["):
             continue
         found = REQUIREMENT.fullmatch(requirement)
         if found is None:

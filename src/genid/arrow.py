@@ -23,7 +23,7 @@ try:
     from genid._bulk import ROWS, cores, ids
     from genid._columns import Column, canonical, checked
 except ModuleNotFoundError as error:
-    told = f"{error}: columns are an extra, pip install 'genid[arrow]'"
+    told = f"{error}: columns are an extra, pip install 'generation-ids[arrow]'"
     raise ModuleNotFoundError(told, name=error.name) from error
 
 Stage = type[Signature[Any]]

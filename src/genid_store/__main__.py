@@ -11,7 +11,7 @@ def main() -> int:
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
-        print("genid: the command is an extra: pip install 'genid[cli]'", file=sys.stderr)
+        print("genid: the command is an extra: pip install 'generation-ids[cli]'", file=sys.stderr)
         return 2
     from genid_store.cli import run
 

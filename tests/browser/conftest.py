@@ -17,7 +17,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for all tests, with a profile of its own."""
-    pytest.importorskip("selenium", reason="no selenium: pip install 'genid[test]'")
+    pytest.importorskip("selenium", reason="no selenium: pip install 'generation-ids[test]'")
     binary = next(filter(None, map(shutil.which, CHROMIUM)), None)
     driver = shutil.which("chromedriver")
     if binary is None or driver is None:

@@ -137,7 +137,8 @@ def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
     )
     assert (2, "") == (done.returncode, done.stdout)
-    assert "genid: this command is part of an extra: pip install 'genid[dagster]'\n" == done.stderr
+    told = "genid: this command is part of an extra: pip install 'generation-ids[dagster]'\n"
+    assert told == done.stderr
     assert not (tmp_path / "data" / "cohorts").exists()
 
 

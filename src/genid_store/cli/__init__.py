@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
     },
 )
-@click.version_option(package_name="genid")
+@click.version_option(package_name="generation-ids")
 def genid() -> None:
     """Deterministic ids for paid generations: same task, same id.
 

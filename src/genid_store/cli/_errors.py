@@ -30,7 +30,7 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         error.show()
         status, document = error.exit_code, _misuse(error)
     elif isinstance(error, ModuleNotFoundError) and error.name == "dagster":
-        words = "this command is part of an extra: pip install 'genid[dagster]'"
+        words = "this command is part of an extra: pip install 'generation-ids[dagster]'"
         _tell(words)
         status, document = USAGE, _document(words)
     elif isinstance(error, AdapterError | GenIdError) or _is_systems(error):

@@ -61,7 +61,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
         made = gather(
             root,
             flag=_flag(),
-            version=version("genid"),
+            version=version("generation-ids"),
             made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             partitions=_partitions(root, partitions),
             watch=progress_bar,

@@ -16,12 +16,13 @@ from blake3 import blake3
 
 from benchmarks.bench_cohort import memory_folder
 from benchmarks.harness import Case, Figure, Size, apart
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.migration.execute import execute
 from genid_store.migration.plan import make_plan
 from genid_store.migration.planfile import Plan
 from genid_store.migration.rollback import roll_back
 from genid_store.migration.state import state_of
+from genid_store.stages import PIPELINE
 
 GENERATIONS = {"short": 2_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 2, "long": 2}
@@ -112,7 +113,7 @@ class Bare:
 
     def folders(self) -> Iterator[str]:
         """Yield the folder of every generation."""
-        for stage in STAGES:
+        for stage in PIPELINE:
             with os.scandir(self.gens / stage) as scan:
                 paths = [entry.path for entry in scan]
             yield from paths

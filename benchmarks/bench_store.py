@@ -18,7 +18,8 @@ from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import read_all, stat_all
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.stages import PIPELINE
 
 GENERATIONS = {"short": 25_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 3, "long": 3}
@@ -46,7 +47,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
 
 
 def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
-    count = sum(len(os.listdir(root.stage(stage))) for stage in STAGES)
+    count = sum(len(os.listdir(root.stage(stage))) for stage in PIPELINE)
 
     def forget() -> None:
         shutil.rmtree(root.own, ignore_errors=True)

@@ -3,13 +3,14 @@
 import json
 import os
 
-from genid_store.fs.layout import METADATA, STAGES, DataRoot
+from genid_store.fs.layout import METADATA, DataRoot
+from genid_store.stages import PIPELINE
 
 
 def read_all(root: DataRoot) -> int:
     """Read and parse every metadata file."""
     done = 0
-    for stage in STAGES:
+    for stage in PIPELINE:
         folder = os.fspath(root.stage(stage))
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -22,7 +23,7 @@ def read_all(root: DataRoot) -> int:
 def stat_all(root: DataRoot) -> int:
     """Stat every metadata file."""
     done = 0
-    for stage in STAGES:
+    for stage in PIPELINE:
         folder = os.fspath(root.stage(stage))
         with os.scandir(folder) as entries:
             for entry in entries:

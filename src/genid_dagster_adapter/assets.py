@@ -20,10 +20,11 @@ from genid_store.cohort.building import Built, build_members, find_cohort_id, wr
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.seeding import Progress, read_membership
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value travels
 
@@ -158,12 +159,12 @@ def register_members(
     Holds the data root's lock meanwhile: of two builds at once only one counts a key as added, and
     no id that a migration is changing is registered.
 
-    AdapterError: the membership cannot be read, an id cannot be a partition's key, or the data root
+    StoreError: the membership cannot be read, an id cannot be a partition's key, or the data root
     is in use.
     """
     with root_lock(root, BUILD):
         members = read_membership(root, cohort_id)
-        keys = {stage: [one.gen_id for one in members if one.stage == stage] for stage in STAGES}
+        keys = {stage: [one.gen_id for one in members if one.stage == stage] for stage in PIPELINE}
         added = {
             stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
         }
@@ -176,7 +177,7 @@ def carried_cohort_id(
     """Return the cohort id that `upstream` gave in this run, else in the run that this one goes on
     with (a re-execution from the failed step), else the last one it gave at all.
 
-    AdapterError: it was never materialized.
+    StoreError: it was never materialized.
     """
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     for run_id in _lineage(instance, run):
@@ -194,7 +195,7 @@ def carried_cohort_id(
         message="it has not been materialized",
         remedy=f"materialize {name} together with this asset, or before it",
     )
-    raise AdapterError("no cohort is known", [problem])
+    raise StoreError("no cohort is known", [problem])
 
 
 def _lineage(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:

@@ -20,8 +20,9 @@ from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.regeneration import find_repeats
 from genid_store.cohort.seeding import Member, read_membership
-from genid_store.errors import AdapterError
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.stages import PIPELINE
 
 _SHOWN = 50  # findings that one check lists
 #: name -> (severity of a finding, what the check asserts)
@@ -88,7 +89,7 @@ def _findings_or_why_not(name: str, index: StoreIndex, found: Sequence[Indexed])
     check along."""
     try:
         return _findings(name, index, found)
-    except AdapterError as error:
+    except StoreError as error:
         return [f"not checked: {error.summary}: {problem}" for problem in error.problems]
 
 
@@ -128,7 +129,7 @@ def _row(one: Indexed) -> Row:
 def _partition_findings(
     instance: dg.DagsterInstance, root: DataRoot, members: Sequence[Member], prefix: str
 ) -> list[str]:
-    keys = {stage: set(registered(instance, stage, prefix=prefix)) for stage in STAGES}
+    keys = {stage: set(registered(instance, stage, prefix=prefix)) for stage in PIPELINE}
     missing = [
         f"{stage} {gen_id} is no partition: `genid cohort build` registers it"
         for stage, gen_id in members
@@ -142,7 +143,7 @@ def _unowned_findings(instance: dg.DagsterInstance, root: DataRoot, prefix: str)
     not at fault where another one's membership is damaged."""
     try:
         found = unowned(instance, root, prefix=prefix)
-    except AdapterError as error:
+    except StoreError as error:
         return [f"{error.summary}: {problem}" for problem in error.problems]
     return [
         f"{stage} {key} is no cohort's member: `genid store sync-partitions --prune` deletes it"

@@ -21,10 +21,10 @@ from genid_dagster_adapter.checks import build_cohort_checks
 from genid_dagster_adapter.jobs import build_missing_job
 from genid_dagster_adapter.stage_assets import build_stage_assets
 from genid_store.cohort.building import provider_models
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES
+from genid_store.errors import Problem, StoreError
 from genid_store.generation import CONCURRENCY, Generator, Outcome
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 DATA_ROOT = "GENID_DATA_ROOT"
 
@@ -59,7 +59,7 @@ def build_definitions(
     step of another executor imports Dagster anew). `build_observer`, `observer` and `stop` are for
     a caller in the run's own process.
 
-    AdapterError: no data root is given, a variable of the rollout is not understood, or an argument
+    StoreError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.
     """
     _check_arguments(generate, key_prefix, partition_prefix, concurrency, automation)
@@ -117,7 +117,7 @@ def build_definitions(
                 name=missing_job_name(key_prefix),
                 data_root=root,
                 generate=generate,
-                keys={stage: asset.key for stage, asset in zip(STAGES, stages, strict=True)},
+                keys={stage: asset.key for stage, asset in zip(PIPELINE, stages, strict=True)},
                 provider_models=provider_models,
                 partition_prefix=partition_prefix,
                 concurrency=concurrency,
@@ -179,7 +179,7 @@ def _check_arguments(
             Problem(where="automation", value=automation, message=message, remedy=remedy)
         )
     if problems:
-        raise AdapterError("the definitions cannot be built", problems)
+        raise StoreError("the definitions cannot be built", problems)
 
 
 def _accept_young_interfaces() -> None:
@@ -198,4 +198,4 @@ def _data_root(given: str | os.PathLike[str] | None, environ: Mapping[str, str])
         message="no data root is given",
         remedy="set it to the pipeline's data folder, or pass data_root=",
     )
-    raise AdapterError("the definitions need a data root", [problem])
+    raise StoreError("the definitions need a data root", [problem])

@@ -14,7 +14,7 @@ from typing import Final
 import dagster as dg
 from filelock import FileLock
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside
 from genid_store.fs.layout import DataRoot, create_exclusive
 
@@ -34,7 +34,7 @@ def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> boo
 def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg.DagsterInstance:
     """Open the instance, making the embedded one if there is none. Use it as a context manager.
 
-    AdapterError: DAGSTER_HOME is set and no folder; or the embedded instance cannot be written, or
+    StoreError: DAGSTER_HOME is set and no folder; or the embedded instance cannot be written, or
     a symbolic link leads it out of the data root.
     """
     home = environ.get("DAGSTER_HOME")
@@ -58,6 +58,6 @@ def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg
     return instance
 
 
-def _refused(where: str, value: str, remedy: str) -> AdapterError:
+def _refused(where: str, value: str, remedy: str) -> StoreError:
     problem = Problem(where=where, message="it is no Dagster home", value=value, remedy=remedy)
-    return AdapterError("there is no Dagster instance to record this in", [problem])
+    return StoreError("there is no Dagster instance to record this in", [problem])

@@ -15,10 +15,11 @@ from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.membership_metadata import stage_table
 from genid_dagster_adapter.recording import Recorder
 from genid_store.cohort.seeding import Member, read_membership
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import Generator, Maker, Outcome, is_ready, make_all, recover
 from genid_store.generation.workload import Workload, blocked_members, plan_work, standing
+from genid_store.stages import PIPELINE
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
 _NO_RETRIES = {"dagster/max_retries": "0"}
@@ -68,7 +69,7 @@ def build_missing_job(
             stop=stop or threading.Event(),
         )
         recorder = Recorder(context, root, keys, observer)
-        for stage in STAGES:
+        for stage in PIPELINE:
             unrecorded = _unrecorded(context.instance, keys[stage], stage, work)
             ready = [gen_id for gen_id in work.of(stage) if is_ready(root, stage, gen_id)]
             limit = config.concurrency or concurrency
@@ -91,7 +92,7 @@ def build_missing_job(
 
 
 def _members(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
-    """Return the cohort's members. AdapterError: there is no such cohort."""
+    """Return the cohort's members. StoreError: there is no such cohort."""
     path = root.membership(cohort_id)
     if path.is_file():
         return read_membership(root, cohort_id)
@@ -100,7 +101,7 @@ def _members(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
         message="there is no such cohort",
         remedy="build it first (the job that builds a cohort, or `genid cohort build`)",
     )
-    raise AdapterError(f"the cohort {cohort_id} was not built", [problem])
+    raise StoreError(f"the cohort {cohort_id} was not built", [problem])
 
 
 def _unrecorded(

@@ -23,10 +23,11 @@ from attrs import frozen
 from genid_dagster_adapter.migration_events import Rewriting
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
-from genid_store.fs.layout import STAGES, DataRoot, write_atomic
+from genid_store.fs.layout import DataRoot, write_atomic
 from genid_store.migration.planfile import Plan, mapping_of, plan_ids
 from genid_store.migration.references import References
 from genid_store.migration.state import State, state_of
+from genid_store.stages import PIPELINE
 
 Progress = Callable[[int, int], None]
 
@@ -136,10 +137,10 @@ class _History:
         """Carry events and keys of every stage to the new ids."""
         known = self._known()
         mapping = mapping_of(self.plan.steps())
-        work = {stage: self._to_report(stage, mapping) for stage in STAGES}
+        work = {stage: self._to_report(stage, mapping) for stage in PIPELINE}
         total = sum(map(len, work.values()))
         events = added = deleted = 0
-        for stage in STAGES:
+        for stage in PIPELINE:
             for event in work[stage]:
                 self.instance.report_runless_asset_event(event)
                 events += 1
@@ -158,7 +159,7 @@ class _History:
         known = _read(self.note)
         mapping = mapping_of(self.plan.steps())
         events = added = deleted = 0
-        for stage in STAGES:
+        for stage in PIPELINE:
             before = known["registered"][stage]
             old = [key for key in before if key in mapping[stage]]
             new = {mapping[stage][key] for key in old}
@@ -178,7 +179,7 @@ class _History:
         known = _read(self.note)
         if not known:
             prefix = self.target.partition_prefix
-            keys = {stage: registered(self.instance, stage, prefix=prefix) for stage in STAGES}
+            keys = {stage: registered(self.instance, stage, prefix=prefix) for stage in PIPELINE}
             known = {"state": "begun", "registered": keys}
             write_atomic(self.note, json.dumps(known).encode())
         return known

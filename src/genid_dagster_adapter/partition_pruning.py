@@ -9,10 +9,11 @@ import os
 import dagster as dg
 
 from genid_dagster_adapter.partitions import partition_set, registered
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.migration.cohort_files import read_members
+from genid_store.stages import PIPELINE
 
 
 def unowned(
@@ -20,10 +21,10 @@ def unowned(
 ) -> dict[str, list[str]]:
     """Return the registered keys of each stage that are no cohort's members, in their order.
 
-    AdapterError: a membership cannot be read, so nobody can tell.
+    StoreError: a membership cannot be read, so nobody can tell.
     """
     # The keys first: a key is some cohort's member by the time that it is registered.
-    keys = {stage: registered(instance, stage, prefix=prefix) for stage in STAGES}
+    keys = {stage: registered(instance, stage, prefix=prefix) for stage in PIPELINE}
     members = _members(root)
     return {
         stage: [key for key in found if (stage, key) not in members]
@@ -39,7 +40,7 @@ def prune(
     Holds the data root's lock meanwhile, as a build does: no key becomes a member's between looking
     and deleting.
 
-    AdapterError: as `unowned`, or the data root is in use; nothing is deleted then.
+    StoreError: as `unowned`, or the data root is in use; nothing is deleted then.
     """
     with root_lock(root, BUILD):
         found = unowned(instance, root, prefix=prefix)
@@ -65,5 +66,5 @@ def _members(root: DataRoot) -> set[tuple[str, str]]:
             message = "it is not the two columns stage and gen_id"
             problems.append(Problem(where=where, message=message, remedy=remedy))
     if problems:
-        raise AdapterError("the members of all cohorts cannot be told", problems)
+        raise StoreError("the members of all cohorts cannot be told", problems)
     return members

@@ -15,7 +15,7 @@ from typing import Final
 import dagster as dg
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import is_segment
 
 #: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
@@ -35,7 +35,7 @@ def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefiniti
 
 
 def check_keys(stage: str, keys: Iterable[str]) -> None:
-    """AdapterError: keys that are no ids; lists them all. `...` is how Dagster writes a range."""
+    """StoreError: keys that are no ids; lists them all. `...` is how Dagster writes a range."""
     problems = [
         Problem(
             where=f"{stage} partition",
@@ -47,7 +47,7 @@ def check_keys(stage: str, keys: Iterable[str]) -> None:
         if not is_segment(key) or "..." in key
     ]
     if problems:
-        raise AdapterError("partition keys were refused; none was registered", problems)
+        raise StoreError("partition keys were refused; none was registered", problems)
 
 
 def register(
@@ -57,7 +57,7 @@ def register(
 
     Two processes may add the same key at once: both count it, and it is there once.
 
-    AdapterError: a key cannot be a partition's; nothing is added then.
+    StoreError: a key cannot be a partition's; nothing is added then.
     """
     check_keys(stage, keys)
     name = partition_set(stage, prefix)

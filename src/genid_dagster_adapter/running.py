@@ -22,10 +22,11 @@ from genid_dagster_adapter.launching import key_ranges, materialize_range
 from genid_dagster_adapter.partitions import registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
 from genid_store.cohort.seeding import read_membership
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import Generator, Outcome, has_content, is_ready, recover
 from genid_store.generation.workload import Workload, plan_work
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +55,7 @@ def run_members(
 ) -> Done:
     """Make what is missing, drafts first; an interrupt ends it after the calls in flight.
 
-    AdapterError: the membership cannot be read, or Dagster's instance cannot be opened.
+    StoreError: the membership cannot be read, or Dagster's instance cannot be opened.
     """
     recover(root)
     members = read_membership(root, cohort_id)
@@ -83,7 +84,7 @@ def run_members(
     def materialize() -> None:
         with open_instance(root) as instance:
             register_members(instance, root, cohort_id, prefix=partition_prefix)
-            for stage in STAGES:
+            for stage in PIPELINE:
                 key = dg.AssetKey([*key_prefix, stage_asset_name(stage)])
                 for keys in _ranges(instance, root, stage, work, key=key, prefix=partition_prefix):
                     if not stop.is_set():

@@ -16,7 +16,7 @@ from pydantic import Field
 from genid_dagster_adapter.automation import generate_missing
 from genid_dagster_adapter.partitions import partitions_def
 from genid_dagster_adapter.recording import Recorder
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import (
     CONCURRENCY,
     Generator,
@@ -26,6 +26,7 @@ from genid_store.generation import (
     make_all,
     recover,
 )
+from genid_store.stages import PIPELINE
 
 #: The tag of a run that Dagster itself launched because another one failed.
 _RETRY = "dagster/retry_number"
@@ -101,7 +102,7 @@ def build_stage_assets(
 
         return generation
 
-    return [build(stage) for stage in STAGES]
+    return [build(stage) for stage in PIPELINE]
 
 
 def _without_failed(

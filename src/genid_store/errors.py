@@ -37,7 +37,7 @@ class Problem:
         return f"{self.where}: {self.message}{value}; {self.remedy}"
 
 
-class AdapterError(Exception):
+class StoreError(Exception):
     """Input was refused and nothing was written. `problems` lists every reason, in input order."""
 
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:

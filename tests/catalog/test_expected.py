@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from genid_store.catalog.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_store.catalog.expected import Ancestor, Verdict, ancestor, judge
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import DataRoot
+from genid_store.stages import parent_stage
 from storekit import Made, Store, legacy_id
 
 
@@ -18,7 +19,7 @@ def _judged(store: Store) -> list[tuple[Made, Generation, Verdict]]:
     result = []
     for made in store.generations:
         generation = read_generation(root, made.stage, made.gen_id)
-        above = known.get((PARENT_STAGE.get(made.stage, ""), generation.parent_gen_id))
+        above = known.get((parent_stage(made.stage) or "", generation.parent_gen_id))
         verdict = judge(generation, above)
         known[made.stage, made.gen_id] = ancestor(generation, verdict)
         result.append((made, generation, verdict))

@@ -17,13 +17,14 @@ from genid_store.catalog.index import read as index_read
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.errors import AdapterError
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.stages import PIPELINE
 from storekit import Store, make_store
 
 
 def _all(index: StoreIndex) -> dict[tuple[str, str], Indexed]:
-    return {(one.stage, one.gen_id): one for stage in STAGES for one in index.iter(stage)}
+    return {(one.stage, one.gen_id): one for stage in PIPELINE for one in index.iter(stage)}
 
 
 def _anew(root: DataRoot) -> dict[tuple[str, str], Indexed]:
@@ -102,7 +103,7 @@ def test_one_name_in_two_stages_has_to_be_told_apart(small: Store) -> None:
         (folder / "metadata.json").write_text("{}")
     with StoreIndex.fresh(DataRoot.open(small.path)) as index:
         assert ["draft", "essay"] == [one.stage for one in index.find("same-name")]
-        with pytest.raises(AdapterError, match="give the stage"):
+        with pytest.raises(StoreError, match="give the stage"):
             index.expected("same-name", "v1")
 
 
@@ -443,7 +444,7 @@ def test_a_link_out_of_the_data_root_is_not_followed(small: Store, tmp_path: Pat
     elsewhere.mkdir()
     (small.path / ".genid").symlink_to(elsewhere)
     root = DataRoot.open(small.path)
-    with pytest.raises(AdapterError, match="leads out of the data root"):
+    with pytest.raises(StoreError, match="leads out of the data root"):
         StoreIndex.open(root)
     with StoreIndex.fresh(root, persist=False) as index:
         assert len(small.generations) == len(_all(index))
@@ -456,7 +457,7 @@ def test_gens_that_cannot_be_read_are_refused(small: Store) -> None:
     (small.path / "gens" / "essay").write_text("x")
     with (
         StoreIndex.open(DataRoot.open(small.path)) as index,
-        pytest.raises(AdapterError, match="gens/essay"),
+        pytest.raises(StoreError, match="gens/essay"),
     ):
         index.refresh()
 

@@ -17,7 +17,7 @@ from genid_store.catalog.lookup import (
     resolve,
     resolver,
 )
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from storekit import Made, Store, make_store, v1_id
 
@@ -64,7 +64,7 @@ def test_an_ambiguous_prefix_lists_the_candidates(small: Store, index: StoreInde
     for name in ("same-prefix-1", "same-prefix-2"):
         shutil.copytree(small.path / small.generations[0].folder, small.path / "gens/draft" / name)
     index.refresh()
-    with pytest.raises(AdapterError, match=r"draft same-prefix-1, draft same-prefix-2 "):
+    with pytest.raises(StoreError, match=r"draft same-prefix-1, draft same-prefix-2 "):
         resolve(index, "same-prefix")
 
 
@@ -81,7 +81,7 @@ def test_an_ambiguous_prefix_lists_the_candidates(small: Store, index: StoreInde
 )
 def test_what_names_nothing_is_refused(index: StoreIndex, text: str, reason: str) -> None:
     """Unknown, too short, or no id at all."""
-    with pytest.raises(AdapterError, match=reason):
+    with pytest.raises(StoreError, match=reason):
         resolve(index, text)
 
 

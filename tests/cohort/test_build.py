@@ -30,7 +30,7 @@ from genid_store.cohort import seeding as membership
 from genid_store.cohort.build import Options, Prepared, build
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import Member, metadata_bytes, read_membership
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
 from genid_store.ids.rollout import Rollout
@@ -298,10 +298,10 @@ def test_what_is_prepared_can_still_be_refused(root: DataRoot) -> None:
     """By the caller, before anything is written."""
 
     def refuse(prepared: Prepared) -> None:
-        raise AdapterError(f"{len(prepared.seeding.missing)} would be paid for")
+        raise StoreError(f"{len(prepared.seeding.missing)} would be paid for")
 
     before = tree(root)
-    with pytest.raises(AdapterError, match="88 would be paid for"):
+    with pytest.raises(StoreError, match="88 would be paid for"):
         build(root, Options(rollout=ON, cohort_id=COHORT), before_write=refuse)
     assert before == tree(root)
 
@@ -311,16 +311,16 @@ def test_what_is_prepared_can_still_be_refused(root: DataRoot) -> None:
 
 def test_a_data_root_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:
     """By name."""
-    with pytest.raises(AdapterError, match="does not exist"):
+    with pytest.raises(StoreError, match="does not exist"):
         DataRoot.open(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(AdapterError, match="is not a folder"):
+    with pytest.raises(StoreError, match="is not a folder"):
         DataRoot.open(tmp_path / "file")
 
 
 def test_an_empty_data_root_lists_all_it_lacks(tmp_path: Path) -> None:
     """The six tables; nothing is made there."""
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         built(DataRoot.open(tmp_path))
     assert 6 == len(caught.value.problems)
     assert {} == everything(tmp_path)
@@ -337,7 +337,7 @@ def test_what_the_system_refuses_is_said_with_its_remedy(
 
     with monkeypatch.context() as patch:
         patch.setattr(membership, "_write", fail)
-        with pytest.raises(AdapterError, match=os.strerror(code)) as caught:
+        with pytest.raises(StoreError, match=os.strerror(code)) as caught:
             built(root, ON)
     assert caught.value.problems[0].where.startswith(".genid/tmp/")
     assert not root.membership(COHORT).exists()
@@ -366,7 +366,7 @@ def test_a_read_only_root_is_refused(root: DataRoot) -> None:
     """By its permissions."""
     root.path.chmod(0o500)
     try:
-        with pytest.raises(AdapterError, match="right to write"):
+        with pytest.raises(StoreError, match="right to write"):
             built(root, ON)
     finally:
         root.path.chmod(0o700)
@@ -393,7 +393,7 @@ def test_no_symbolic_link_leads_a_write_out_of_the_data_root(
     link = root.path / name
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(AdapterError, match="leads out of the data root"):
+    with pytest.raises(StoreError, match="leads out of the data root"):
         built(root, ON)
     assert [] == list(outside.iterdir())
 
@@ -406,7 +406,7 @@ def test_no_generations_folder_leads_out_of_the_data_root(root: DataRoot, tmp_pa
     (root.gens / "draft").mkdir(parents=True)
     (root.gens / "draft" / row.gen_id).symlink_to(outside)
     before = everything(root.path)
-    with pytest.raises(AdapterError, match=row.gen_id):
+    with pytest.raises(StoreError, match=row.gen_id):
         built(root, ON)
     assert before == everything(root.path)
     assert [] == list(outside.iterdir())
@@ -420,7 +420,7 @@ def test_a_file_in_a_generations_place_is_refused_before_anything_is_written(
     (root.gens / "draft").mkdir(parents=True)
     (root.gens / "draft" / row.gen_id).write_text("")
     before = everything(root.path)
-    with pytest.raises(AdapterError, match=f"gens/draft/{row.gen_id}: is no folder"):
+    with pytest.raises(StoreError, match=f"gens/draft/{row.gen_id}: is no folder"):
         built(root, ON)
     assert before == everything(root.path)
 
@@ -433,7 +433,7 @@ def test_a_pipe_in_a_files_place_is_refused(root: DataRoot, name: str) -> None:
     path = root.path / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    with pytest.raises(AdapterError, match=f"{name}: is no regular file"):
+    with pytest.raises(StoreError, match=f"{name}: is no regular file"):
         built(root, ON)
 
 
@@ -477,12 +477,12 @@ def test_a_killed_build_is_finished_by_the_next_one(root: DataRoot, tmp_path: Pa
 
 def test_a_build_keeps_out_of_a_migrations_way(root: DataRoot) -> None:
     """While one runs, and while one is interrupted."""
-    with root_lock(root, MIGRATION), pytest.raises(AdapterError, match="held by migration"):
+    with root_lock(root, MIGRATION), pytest.raises(StoreError, match="held by migration"):
         built(root, ON)
     with root_lock(root, MIGRATION):
         block(root, by=MIGRATION, reason="was interrupted", remedy="resume it")
     before = tree(root)
-    with pytest.raises(AdapterError, match="was interrupted; resume it"):
+    with pytest.raises(StoreError, match="was interrupted; resume it"):
         built(root, ON)
     assert before == tree(root)
     unblock(root)

@@ -20,7 +20,7 @@ from cohort_kit import (
 )
 from genid_store.cohort.build import Options, build, prepare
 from genid_store.cohort.inputs import combos
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 
 CONCEPTS = [
@@ -103,7 +103,7 @@ def test_other_modes_do_not_depend_on_the_catalogue(root: DataRoot) -> None:
     select(root.path, "selected_drafts.txt", ["d1"])
     root.combo_mappings.write_text("combo_id\nx\n")
     assert built(root).plan.rows
-    with pytest.raises(AdapterError, match=r"combo_mappings\.csv:1:version"):
+    with pytest.raises(StoreError, match=r"combo_mappings\.csv:1:version"):
         built(root, write_combos=True)
 
 
@@ -143,7 +143,7 @@ def test_a_combo_id_with_other_concepts_or_parameters_is_refused(
     path.write_text(path.read_text().replace(*change))
     combos.selected_path(root).unlink()
     before = tree(root)
-    with pytest.raises(AdapterError, match=r"is another combo at combo_mappings\.csv:2:combo_id"):
+    with pytest.raises(StoreError, match=r"is another combo at combo_mappings\.csv:2:combo_id"):
         built(root)
     assert before == tree(root)
 
@@ -153,7 +153,7 @@ def test_an_operators_selection_may_not_contradict_the_catalogue_either(root: Da
     write_csv(combos.selected_path(root), COMBOS)
     other = [COMBOS[0], ["combo_v1_one", "v1", "moats", "paragraph", "2", ""]]
     write_csv(root.combo_mappings, other)
-    with pytest.raises(AdapterError, match=r"selected_combo_mappings\.csv:2:combo_id"):
+    with pytest.raises(StoreError, match=r"selected_combo_mappings\.csv:2:combo_id"):
         built(root)
 
 
@@ -172,7 +172,7 @@ def test_a_selection_that_contradicts_itself_is_refused(
     """Blank ids, and rows of one combo that disagree."""
     write_csv(combos.selected_path(root), [*COMBOS, line])
     before = everything(root.path)
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         built(root)
     assert [f"2_tasks/selected_combo_mappings.csv{place}"] == [
         problem.where for problem in caught.value.problems
@@ -183,7 +183,7 @@ def test_a_selection_that_contradicts_itself_is_refused(
 def test_a_selection_of_no_combo_is_refused(root: DataRoot) -> None:
     """An empty cohort is never what was meant."""
     write_csv(combos.selected_path(root), COMBOS[:1])
-    with pytest.raises(AdapterError, match="selects no combo"):
+    with pytest.raises(StoreError, match="selects no combo"):
         built(root)
 
 
@@ -191,7 +191,7 @@ def test_a_selection_of_no_combo_is_refused(root: DataRoot) -> None:
 def test_options_that_make_no_combo_are_refused(root: DataRoot, options: dict[str, int]) -> None:
     """Nothing is written for them."""
     before = everything(root.path)
-    with pytest.raises(AdapterError, match=next(iter(options))):
+    with pytest.raises(StoreError, match=next(iter(options))):
         build(root, Options(rollout=OFF, cohort_id=COHORT, **options))  # type: ignore[arg-type]
     assert before == everything(root.path)
 
@@ -200,5 +200,5 @@ def test_without_an_active_concept_no_combo_is_made(root: DataRoot) -> None:
     """The table is named."""
     path = root.raw / "concepts_metadata.csv"
     path.write_text(path.read_text().replace("true", "false"))
-    with pytest.raises(AdapterError, match=r"concepts_metadata\.csv: no concept is active"):
+    with pytest.raises(StoreError, match=r"concepts_metadata\.csv: no concept is active"):
         prepare(root, Options(rollout=OFF))

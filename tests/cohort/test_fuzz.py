@@ -14,7 +14,7 @@ from genid_store.cohort.build import Options, build
 from genid_store.cohort.inputs import combos
 from genid_store.cohort.inputs.selection import read_selection
 from genid_store.cohort.seeding import read_membership
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -40,10 +40,10 @@ def root(tmp_path: Path) -> DataRoot:
 def test_any_selection_of_combos_and_any_catalogue_is_read_or_refused(
     root: DataRoot, data: bytes
 ) -> None:
-    """Nothing but AdapterError, and what is read can be written again."""
+    """Nothing but StoreError, and what is read can be written again."""
     combos.selected_path(root).write_bytes(data)
     root.combo_mappings.write_bytes(data)
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         read = combos.read_selected(root) or ()
         combos.new_to(combos.read_catalogue(root), read)
         combos.appended(data, read)
@@ -55,7 +55,7 @@ def test_any_membership_is_read_or_refused(root: DataRoot, data: bytes) -> None:
     """Its members are safe path segments of known stages."""
     root.membership(COHORT).parent.mkdir(parents=True, exist_ok=True)
     root.membership(COHORT).write_bytes(data)
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         for member in read_membership(root, COHORT):
             assert root.gens in (root.generation(*member)).parents
 
@@ -65,7 +65,7 @@ def test_any_membership_is_read_or_refused(root: DataRoot, data: bytes) -> None:
 def test_any_selection_file_is_read_or_refused(root: DataRoot, data: bytes) -> None:
     """Its ids are safe path segments."""
     (root.tasks / "selected_essays.txt").write_bytes(data)
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         for chosen in read_selection(root).chosen:
             assert root.gens in root.generation("essay", chosen.gen_id).parents
 
@@ -92,7 +92,7 @@ def test_any_fields_of_a_source_give_a_plan_or_the_documented_error(
     put_draft(root, "d1", **draft)
     put_essay(root, "e1", **{"parent": "d1", **fields})
     (root.tasks / "selected_essays.txt").write_text("e1\n")
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         assert planned(root, ON if on else OFF).rows
 
 
@@ -109,5 +109,5 @@ def test_odd_ids_of_tables_are_built_while_the_flag_is_off(root: DataRoot, text:
     before = tree(root)
     assert () == built(root).files
     assert before == tree(root)
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         build(root, Options(rollout=Rollout.parse("on", "phase-1"), cohort_id="other"))

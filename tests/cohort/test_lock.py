@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, MIGRATION, block, blocked, holder, root_lock, unblock
 
@@ -53,7 +53,7 @@ def test_a_second_holder_in_the_same_process_is_refused(root: DataRoot) -> None:
     """The lock is not re-entrant."""
     with (
         root_lock(root, BUILD),
-        pytest.raises(AdapterError, match="held by cohort build"),
+        pytest.raises(StoreError, match="held by cohort build"),
         root_lock(root, BUILD, wait=0),
     ):
         pass
@@ -64,7 +64,7 @@ def test_a_migration_elsewhere_refuses_a_build_at_once_and_by_name(root: DataRoo
     process = hold(root, MIGRATION)
     try:
         with (
-            pytest.raises(AdapterError, match=f"held by migration .process {process.pid} on"),
+            pytest.raises(StoreError, match=f"held by migration .process {process.pid} on"),
             root_lock(root, BUILD, wait=3600),
         ):
             pass
@@ -76,7 +76,7 @@ def test_a_build_waits_for_another_build(root: DataRoot) -> None:
     """Builds are short, so the second one takes its turn."""
     process = hold(root, BUILD)
     assert process.stdin is not None
-    with pytest.raises(AdapterError, match="in use"), root_lock(root, BUILD, wait=0.1):
+    with pytest.raises(StoreError, match="in use"), root_lock(root, BUILD, wait=0.1):
         pass
     process.stdin.write("\n")
     process.stdin.flush()
@@ -103,7 +103,7 @@ def test_a_block_outlives_the_process_and_stops_everybody_but_its_purpose(root: 
     """An interrupted migration keeps builds out until it is resumed or rolled back."""
     with root_lock(root, MIGRATION):
         block(root, by=MIGRATION, reason="interrupted half-way", remedy="resume it")
-    with pytest.raises(AdapterError, match="interrupted half-way; resume it"):  # noqa: SIM117
+    with pytest.raises(StoreError, match="interrupted half-way; resume it"):  # noqa: SIM117
         with root_lock(root, BUILD):
             pass
     with root_lock(root, MIGRATION):
@@ -116,12 +116,12 @@ def test_a_block_that_cannot_be_read_still_blocks(root: DataRoot) -> None:
     """A damaged record never counts as none."""
     root.own.mkdir()
     (root.own / "blocked.json").write_text("{")
-    with pytest.raises(AdapterError, match="cannot be read"), root_lock(root, BUILD):
+    with pytest.raises(StoreError, match="cannot be read"), root_lock(root, BUILD):
         pass
 
 
 def test_a_root_that_cannot_be_written_is_refused_with_its_reason(tmp_path: Path) -> None:
     """A file where `.genid/` belongs is named."""
     (tmp_path / ".genid").write_text("")
-    with pytest.raises(AdapterError, match=r"\.genid"), root_lock(DataRoot(tmp_path), BUILD):
+    with pytest.raises(StoreError, match=r"\.genid"), root_lock(DataRoot(tmp_path), BUILD):
         pass

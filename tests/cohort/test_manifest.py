@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cohort_kit import COHORT, OFF, ON, built, everything, make_root, put_draft
 from genid_store.cohort.build import Options, build, prepare
 from genid_store.cohort.manifest import Recorded, given_cohort_id, parse_recorded
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -84,7 +84,7 @@ def test_with_a_selection_file_the_id_must_be_given(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root", drafts=["d1"])
     put_draft(root, "d1")
     before = everything(root.path)
-    with pytest.raises(AdapterError, match=r"selected_drafts\.txt.*--cohort-id.*DD_COHORT"):
+    with pytest.raises(StoreError, match=r"selected_drafts\.txt.*--cohort-id.*DD_COHORT"):
         build(root, Options(rollout=OFF))
     assert before == everything(root.path)
 
@@ -98,13 +98,13 @@ def test_a_cohort_id_that_is_no_safe_path_segment_is_refused(
 ) -> None:
     """By the option and by the variable, and nothing is written."""
     before = everything(root.path)
-    with pytest.raises(AdapterError, match="no safe path segment"):
+    with pytest.raises(StoreError, match="no safe path segment"):
         build(root, Options(rollout=OFF, cohort_id=cohort_id))
     assert before == everything(root.path)
-    with pytest.raises(AdapterError, match="no safe path segment"):
+    with pytest.raises(StoreError, match="no safe path segment"):
         given_cohort_id(cohort_id, {})
     if cohort_id:
-        with pytest.raises(AdapterError, match="DD_COHORT"):
+        with pytest.raises(StoreError, match="DD_COHORT"):
             given_cohort_id(None, {"DD_COHORT": cohort_id})
 
 
@@ -152,7 +152,7 @@ def test_a_migrated_cohort_is_rebuilt_only_when_asked(root: DataRoot) -> None:
     document = {**json.loads(path.read_bytes()), "migrated": {"plan": "p7", "from": {}}}
     path.write_text(json.dumps(document))
     before = everything(root.path)
-    with pytest.raises(AdapterError, match=r"plan p7.*would add 88 members.*drop 88"):
+    with pytest.raises(StoreError, match=r"plan p7.*would add 88 members.*drop 88"):
         built(root, ON)
     assert before == everything(root.path)
     assert 88 == len(built(root, ON, rebuild_migrated=True).prepared.dropped)

@@ -26,7 +26,7 @@ from cohort_kit import (
 from genid import Draft, DraftId, Essay, gen_id, is_gen_id
 from genid_store.cohort.planning.curated_essays import essay_numbers
 from genid_store.cohort.planning.records import Plan
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
@@ -35,16 +35,16 @@ DRAFTS_ON = Rollout.parse("draft")
 ESSAYS_ON = Rollout.parse("draft,essay")
 
 
-def refusal(root: DataRoot, rollout: Rollout = OFF) -> AdapterError:
+def refusal(root: DataRoot, rollout: Rollout = OFF) -> StoreError:
     """Build, and return the refusal, which leaves nothing behind."""
     before = everything(root.path)
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         built(root, rollout)
     assert before == everything(root.path)
     return caught.value
 
 
-def places(error: AdapterError) -> list[str]:
+def places(error: StoreError) -> list[str]:
     return [problem.where for problem in error.problems]
 
 
@@ -489,7 +489,7 @@ def test_an_id_of_another_family_is_resolved_where_the_store_lacks_it(store: Dat
     assert ["e1", "e2"] == list(dict.fromkeys(row.parent_gen_id for row in plan.rows))
     assert [("essay", "old-name")] == asked
     select(store.path, "selected_essays.txt", [ONLY, "gone", "nobody"])
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         prepare(store, options, resolve=resolve)
     assert 2 == len(caught.value.problems)
 

@@ -18,7 +18,7 @@ from cohort_kit import (
 )
 from genid_store.cohort.build import Options, build
 from genid_store.cohort.inputs.selection import CohortMode, Selection, parse_selection
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 
 FILE = "2_tasks/selected_essays.txt"
@@ -119,10 +119,10 @@ def test_any_text_is_a_selection_or_a_list_of_problems(text: str) -> None:
 # -- against a store ------------------------------------------------------------------------------
 
 
-def refusal(root: DataRoot) -> AdapterError:
+def refusal(root: DataRoot) -> StoreError:
     """Build, and return the refusal, which leaves nothing behind."""
     before = everything(root.path)
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         build(root, Options(rollout=OFF, cohort_id=COHORT))
     assert before == everything(root.path)
     return caught.value

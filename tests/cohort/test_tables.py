@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cohort_kit import COHORT, OFF, ON, TABLES, everything, make_root, write_table
 from genid_store.cohort.build import Options, build, prepare
 from genid_store.cohort.inputs.tables import read_tables
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -30,7 +30,7 @@ def edit(root: DataRoot, name: str, old: str, new: str) -> None:
 def problems(root: DataRoot, rollout: Rollout = OFF) -> list[str]:
     """Return the places of all problems of one build, which must be refused without a trace."""
     before = everything(root.path)
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         build(root, Options(rollout=rollout, cohort_id=COHORT))
     assert before == everything(root.path)
     return [problem.where for problem in caught.value.problems]
@@ -222,6 +222,6 @@ def test_any_bytes_are_a_table_or_the_documented_error(
     path = root.raw / name
     before = path.read_bytes()
     path.write_bytes(data)
-    with contextlib.suppress(AdapterError):
+    with contextlib.suppress(StoreError):
         read_tables(root)
     path.write_bytes(before)

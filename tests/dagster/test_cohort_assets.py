@@ -16,7 +16,7 @@ from dagster_kit import QUIET, Counting, write_templates
 from genid_dagster_adapter.assets import carried_cohort_id, register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Maker
 from genid_store.ids.rollout import Rollout
@@ -113,7 +113,7 @@ def test_an_error_comes_out_as_it_was_raised(root: DataRoot, instance: dg.Dagste
     """No traceback of Dagster's around it; no membership, no partition."""
     put_draft(root, "other", combo_id=None)
     (root.tasks / "selected_drafts.txt").write_text("other\nmissing\n")
-    with pytest.raises(AdapterError, match="missing"):
+    with pytest.raises(StoreError, match="missing"):
         build(root, instance)
     assert not root.cohort("c").exists()
     assert registered(instance, "draft") == []
@@ -129,7 +129,7 @@ def test_the_combos_alone_are_not_written_for_a_cohort_that_would_be_refused(
     before = everything(root.path)
     definitions = build_definitions(data_root=root.path, rollout=ON)
     combos = definitions.resolve_assets_def("selected_combo_mappings")
-    with pytest.raises(AdapterError, match="llm_models"):
+    with pytest.raises(StoreError, match="llm_models"):
         dg.materialize([combos], instance=instance, run_config=QUIET)
     assert before == everything(root.path)
     (root.raw / "llm_models.csv").write_text("id,for_generation,for_evaluation\nm,true,true\n")
@@ -146,7 +146,7 @@ def test_the_job_writes_no_combos_where_a_later_step_refuses(
     Maker(root=root, generator=Counting()).make("draft", registered(instance, "draft")[0])
     selected = root.tasks / "selected_combo_mappings.csv"
     selected.unlink()
-    with pytest.raises(AdapterError, match="paid for a second time"):
+    with pytest.raises(StoreError, match="paid for a second time"):
         build(root, instance, ON, forbid_regeneration=True)
     assert not selected.exists()
 
@@ -213,7 +213,7 @@ def test_repeated_work_is_told_and_can_be_refused(
     for gen_id in legacy:
         assert Maker(root=root, generator=counting).make("draft", gen_id).complete
     (root.own / "index.sqlite").unlink(missing_ok=True)
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         build(root, instance, ON, forbid_regeneration=True)
     assert all(any(old in str(p) for p in caught.value.problems) for old in legacy)
     assert registered(instance, "draft") == legacy

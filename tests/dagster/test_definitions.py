@@ -12,7 +12,7 @@ from cohort_kit import make_root
 from genid_dagster_adapter.definitions import build_definitions
 from genid_store.cli import run
 from genid_store.cohort.building import provider_models
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.generation.load import load_generator
 from genid_store.ids.rollout import Rollout
 
@@ -73,7 +73,7 @@ def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
 def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
     """All at once: the name of a callable for the callable, partition sets that two data roots
     would share, a text for a list of parts, no call at a time, a state that no sensor has."""
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         build_definitions(
             data_root=tmp_path,
             generate="host.py:offline",  # type: ignore[arg-type]
@@ -93,9 +93,9 @@ def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
 
 def test_the_environment_is_read_when_the_arguments_do_not_say() -> None:
     """Without a data root, or with a typo in the flag, nothing loads and the error says why."""
-    with pytest.raises(AdapterError, match="GENID_DATA_ROOT"):
+    with pytest.raises(StoreError, match="GENID_DATA_ROOT"):
         build_definitions(environ={})
-    with pytest.raises(AdapterError, match="DD_DETERMINISTIC_GEN_IDS"):
+    with pytest.raises(StoreError, match="DD_DETERMINISTIC_GEN_IDS"):
         build_definitions(environ={"GENID_DATA_ROOT": "x", "DD_DETERMINISTIC_GEN_IDS": "yess"})
 
 
@@ -108,10 +108,10 @@ def test_a_damaged_table_of_models_asks_no_model(tmp_path: Path) -> None:
     (root.raw / "concepts_metadata.csv").unlink()
     assert {"m": "vendor/m-2"} == provider_models(root)
     table.write_bytes(b"id,model\nm,\xff\n")
-    with pytest.raises(AdapterError, match=r"1_raw/llm_models\.csv"):
+    with pytest.raises(StoreError, match=r"1_raw/llm_models\.csv"):
         provider_models(root)
     table.write_text("id,model\nm,cheap\nother,x\nm,dear\n")
-    with pytest.raises(AdapterError, match=r"llm_models\.csv:4:id: is there already, in line 2"):
+    with pytest.raises(StoreError, match=r"llm_models\.csv:4:id: is there already, in line 2"):
         provider_models(root)
     table.unlink()
     assert {} == provider_models(root)
@@ -126,7 +126,7 @@ def test_two_hosts_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     modules = [sys.modules[make.__module__] for make in found]
     assert [make(None) for make in found] == ["one", "two"]  # type: ignore[arg-type]
     assert [module.make for module in modules] == found
-    with pytest.raises(AdapterError, match=r"defs\.yaml: there is no file"):
+    with pytest.raises(StoreError, match=r"defs\.yaml: there is no file"):
         load_generator("none.py:make", where="defs.yaml")
 
 

@@ -13,7 +13,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import registered
 from genid_store.cohort.build import Options
 from genid_store.cohort.building import build_members
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 
@@ -157,7 +157,7 @@ def test_an_essay_of_another_cohort_that_is_not_made_fails_the_run(
 def test_an_unknown_cohort_is_refused(root: DataRoot, instance: dg.DagsterInstance) -> None:
     """A typo makes nothing, and the error says where it was looked for."""
     counting = Counting()
-    with pytest.raises(AdapterError, match=r"cohorts/spring/membership\.csv"):
+    with pytest.raises(StoreError, match=r"cohorts/spring/membership\.csv"):
         launch(root, instance, counting, cohort_id="spring", raises=True)
     assert counting.calls == []
 

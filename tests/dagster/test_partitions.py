@@ -12,7 +12,7 @@ from dagster_kit import new_home
 from genid_dagster_adapter import partition_pruning, partitions
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import partition_set, register, registered
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.migration import cohort_files as outside
@@ -48,7 +48,7 @@ def test_a_key_that_dagster_would_take_and_break_on_is_refused(
     instance: dg.DagsterInstance, key: str
 ) -> None:
     """The whole call is refused, and names the key."""
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         register(instance, "draft", ["good", key])
     assert [problem.value for problem in caught.value.problems] == [key]
     assert registered(instance, "draft") == []
@@ -121,7 +121,7 @@ def test_no_build_comes_between_looking_at_keys_and_deleting_them(
     refused = []
 
     def looked(*arguments: object) -> None:
-        with pytest.raises(AdapterError, match="in use") as caught, root_lock(root, BUILD, wait=0):
+        with pytest.raises(StoreError, match="in use") as caught, root_lock(root, BUILD, wait=0):
             raise AssertionError("a build can begin")
         refused.append(caught.value)
 
@@ -130,7 +130,7 @@ def test_no_build_comes_between_looking_at_keys_and_deleting_them(
     monkeypatch.setattr(instance, "delete_dynamic_partition", looked)
     assert ["stray"] == prune(instance, root)["draft"]
     assert 1 == len(refused)
-    with root_lock(root, "migration"), pytest.raises(AdapterError, match="in use"):
+    with root_lock(root, "migration"), pytest.raises(StoreError, match="in use"):
         prune(instance, root)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dagster_kit import lay
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs import leases as claims
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import claim
@@ -49,7 +49,7 @@ def test_waiting_for_makers_is_told_and_limited(
     with claim(root, "draft", "d1", threading.Event()), monkeypatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: next(clock))
         patch.setattr(time, "sleep", lambda seconds: None)
-        with pytest.raises(AdapterError, match="draft/d1") as caught:
+        with pytest.raises(StoreError, match="draft/d1") as caught:
             own.wait_for_makers(root, limit=60.0)
     assert "run the same command again" in str(caught.value)
     assert 2 == sum("draft/d1" in message for message in caplog.messages)
@@ -67,7 +67,7 @@ def test_a_resumed_migration_waits_for_makers_too(
     monkeypatch.setattr(own, "wait_for_makers", impatient)
     with claim(root, one.stage, one.gen_id, threading.Event()):
         for resume in (False, True):
-            with pytest.raises(AdapterError, match="being made"):
+            with pytest.raises(StoreError, match="being made"):
                 run.resume(root) if resume else run.migrate(root)
             assert (store.path / one.folder).is_dir()
     run.resume(root)

@@ -14,8 +14,9 @@ from genid_dagster_adapter.launching import key_ranges, materialize_range, run_j
 from genid_dagster_adapter.partitions import registered
 from genid_store.cohort.building import Built
 from genid_store.cohort.seeding import read_membership
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 STATES = {
     "off": Rollout.OFF,
@@ -97,7 +98,7 @@ class Experiment:
     def run(self) -> int:
         """Make what is missing, as `genid cohort run` does; return the number of Dagster runs."""
         runs = 0
-        for stage in STAGES:
+        for stage in PIPELINE:
             recorded = self.instance.get_materialized_partitions(self.key(stage))
             members = read_membership(self.root, "c")
             wanted = {one.gen_id for one in members if one.stage == stage} - recorded
@@ -123,13 +124,13 @@ def test_a_cohort_is_built_made_and_never_made_again(
     expected = MODES[mode][2]
     rows = built.report.plan.rows
     kept = {"dold1", "dold2"} if mode == "drafts" and not rollout.covers("draft") else set()
-    assert {stage: expected.get(stage, 0) for stage in STAGES} == built.report.plan.counts()
+    assert {stage: expected.get(stage, 0) for stage in PIPELINE} == built.report.plan.counts()
     for row in rows:
         if row.gen_id in kept:
             continue
         assert rollout.covers(row.stage) == (parse_id(row.gen_id).family in {"v1", "phase-1"})
         assert is_gen_id(row.gen_id) == (rollout.covers(row.stage) and rollout.scheme == "v1")
-    assert experiment.run() == sum(stage in expected for stage in STAGES)
+    assert experiment.run() == sum(stage in expected for stage in PIPELINE)
     paid = [row.gen_id for row in rows if row.mode != "copy" and row.gen_id not in kept]
     assert sorted(paid) == sorted(experiment.counting.calls)
     before = tree(experiment.root)

@@ -13,7 +13,7 @@ import pytest
 
 from genid_store.cohort.build import Report, build
 from genid_store.cohort.prepare import Options, prepare
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from hardening_kit import (
@@ -98,7 +98,7 @@ def test_no_link_leads_a_build_out_of_the_data_root(
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(target)
     before = tree(outside)
-    attempt(AdapterError, lambda: built(root))
+    attempt(StoreError, lambda: built(root))
     assert before == tree(outside)
 
 
@@ -110,7 +110,7 @@ def test_a_generation_that_is_a_link_out_is_refused(root: DataRoot, tmp_path: Pa
     outside = tmp_path / "outside"
     outside.mkdir()
     folder.symlink_to(outside)
-    with pytest.raises(AdapterError, match="outside the data root"):
+    with pytest.raises(StoreError, match="outside the data root"):
         built(root)
     assert {} == tree(outside)
 
@@ -119,7 +119,7 @@ def test_a_generation_that_is_a_link_out_is_refused(root: DataRoot, tmp_path: Pa
 def test_no_cohort_id_leads_out_of_the_data_root(root: DataRoot, cohort_id: str) -> None:
     """A cohort id that is no safe path segment is refused and nothing is written."""
     before = tree(root.path.parent)
-    with pytest.raises(AdapterError):
+    with pytest.raises(StoreError):
         build(root, Options(rollout=Rollout.OFF, cohort_id=cohort_id))
     assert before == tree(root.path.parent)
 
@@ -139,7 +139,7 @@ def test_a_full_disk_at_any_step_leaves_no_torn_file(
     for at in sample(steps_of_a_build(tmp_path / "count"), 40):
         root = make_root(tmp_path / f"at-{at}")
         with faulty(root.path, at, disk_full):
-            _, error = attempt(AdapterError, partial(built, root))
+            _, error = attempt(StoreError, partial(built, root))
         left = product(root)
         if error is None:  # it failed where that does no harm: cleaning up, a folder that is there
             assert whole == left
@@ -184,13 +184,13 @@ SCRIPT = """
 import sys
 from genid_store.cohort.build import build
 from genid_store.cohort.prepare import Options
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 try:
     root = DataRoot.open(sys.argv[1])
     report = build(root, Options(rollout=Rollout.parse("on"), cohort_id=sys.argv[2]))
-except AdapterError as error:
+except StoreError as error:
     sys.exit(f"refused: {error}")
 print(sum(report.new.values()))
 """

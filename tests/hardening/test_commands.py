@@ -11,7 +11,7 @@ import storekit
 from genid_store.cli import run
 from genid_store.cohort.build import build
 from genid_store.cohort.prepare import Options
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.adopt import adopt
@@ -123,7 +123,7 @@ def test_no_adoption_follows_a_link_out_of_the_data_root(tmp_path: Path, name: s
             (outside / "target").mkdir()
         (folder / place).symlink_to(outside / "target")
     before = tree(outside)
-    _, error = attempt(AdapterError, lambda: adopt(root))
+    _, error = attempt(StoreError, lambda: adopt(root))
     assert ((name == "none"), before) == ((error is None), tree(outside))
 
 

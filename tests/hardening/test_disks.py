@@ -16,7 +16,7 @@ import pytest
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.cohort.build import build
 from genid_store.cohort.prepare import Options
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.migration import run
@@ -67,11 +67,11 @@ def changes(root: DataRoot, work: Callable[[DataRoot], object]) -> int:
     return len(seen)
 
 
-def filled(root: DataRoot, at: int, work: Callable[[DataRoot], object]) -> AdapterError | None:
+def filled(root: DataRoot, at: int, work: Callable[[DataRoot], object]) -> StoreError | None:
     """Do `work`, before whose change number `at` the disk becomes full; return its refusal."""
     disk = root.path.parent
     with faulty(root.path, at, lambda *_: fill(disk)):
-        _, error = attempt(AdapterError, lambda: work(root))
+        _, error = attempt(StoreError, lambda: work(root))
     assert (disk / "ballast").exists(), at
     assert error is None or FULL in str(error), (at, str(error))
     return error
@@ -173,7 +173,7 @@ def test_a_migration_on_a_disk_that_fills(
 
 def while_full(root: DataRoot, way: Callable[[DataRoot], object], expected: Tree) -> None:
     """Try without room: it is done, or the error says why not."""
-    _, error = attempt(AdapterError, lambda: way(root))
+    _, error = attempt(StoreError, lambda: way(root))
     if error is None:
         assert [] == differences(expected, tree(root.path))
     else:
@@ -220,7 +220,7 @@ def test_a_disk_that_is_full_before_is_refused_before(tmp_path: Path) -> None:
         assert [] == differences(before, tree(root.path))
 
     def refusal(root: DataRoot) -> str:
-        with pytest.raises(AdapterError) as caught:
+        with pytest.raises(StoreError) as caught:
             run.migrate(root)
         return next(one for one in ("not enough room", FULL) if one in str(caught.value))
 
@@ -236,7 +236,7 @@ def test_a_file_system_that_is_read_only(tmp_path: Path) -> None:
         before = contents(root.path)
         remount(disk, read_only=True)
         for work in (built, run.plan, run.migrate):
-            with pytest.raises(AdapterError, match=READ_ONLY):
+            with pytest.raises(StoreError, match=READ_ONLY):
                 work(root)
         drafts = sorted(path.name for path in root.stage("draft").iterdir())
         with StoreIndex.fresh(root) as index:
@@ -263,7 +263,7 @@ def test_a_file_system_that_becomes_read_only_half_way(tmp_path: Path) -> None:
             half = tree(root.path)
             remount(disk, read_only=True)
             for tried_way in (run.resume, run.rollback):
-                with pytest.raises(AdapterError, match=READ_ONLY):
+                with pytest.raises(StoreError, match=READ_ONLY):
                     tried_way(root)
             assert [] == differences(half, tree(root.path))
             remount(disk, read_only=False)

@@ -16,7 +16,7 @@ from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
 from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.seeding import read_membership
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -62,7 +62,7 @@ def in_root(folder: Path, name: str, data: bytes) -> DataRoot:
 def test_a_damaged_membership_is_told(tmp_path: Path, data: bytes) -> None:
     """Both readers of a membership name safe ids only, and say what is wrong with the rest."""
     root = in_root(tmp_path, f"cohorts/{COHORT}/membership.csv", data)
-    members, error = attempt(AdapterError, lambda: read_membership(root, COHORT))
+    members, error = attempt(StoreError, lambda: read_membership(root, COHORT))
     found = read_memberships(root)
     everything = [*(members or ()), *found.members.get(COHORT, ())]
     assert all("/" not in gen_id and gen_id not in ("", "..") for _, gen_id in everything)
@@ -100,7 +100,7 @@ def test_damaged_combos_are_read_or_refused(tmp_path: Path, data: bytes, name: s
         "selected": read_selected,
     }
     root = in_root(tmp_path, files[name], data)
-    _, error = attempt(AdapterError, partial(readers[name], root))
+    _, error = attempt(StoreError, partial(readers[name], root))
     if error is not None:
         assert error.problems
         assert all(problem.where.startswith(files[name]) for problem in error.problems)
@@ -138,7 +138,7 @@ def test_a_damaged_block_still_blocks(tmp_path: Path, data: bytes) -> None:
         with lock.root_lock(root, lock.BUILD):
             pass
 
-    _, error = attempt(AdapterError, enter)
+    _, error = attempt(StoreError, enter)
     blocked = lock.blocked(root)
     assert blocked is not None
     assert (error is None) == (blocked.by == lock.BUILD)
@@ -211,7 +211,7 @@ def test_no_link_leads_an_index_out_of_the_data_root(tmp_path: Path, name: str) 
         root.own.mkdir()
     (folder / name).symlink_to(target)
     before = tree(outside)
-    attempt(AdapterError, lambda: everything_in(root, persist=True))
+    attempt(StoreError, lambda: everything_in(root, persist=True))
     assert before == tree(outside)
 
 
@@ -251,7 +251,7 @@ def test_a_damaged_plan_or_journal_changes_nothing_or_is_a_torn_tail(
     wrong = data.draw(damaged(sound) | st.sampled_from([b"", DEEP, b"\xff\n", b"{}\n"]))
     path.write_bytes(wrong)
     before = without_own(tree(folder))
-    _, error = attempt(AdapterError, partial(ACTIONS[action], DataRoot.open(folder)))
+    _, error = attempt(StoreError, partial(ACTIONS[action], DataRoot.open(folder)))
     if error is not None:
         assert error.problems
     if name == "plan.jsonl" and wrong != sound and action in ("resume", "rollback"):

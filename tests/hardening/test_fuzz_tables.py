@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.cohort.inputs.selection import read_selection
 from genid_store.cohort.inputs.tables import read_tables
-from genid_store.errors import AdapterError
-from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 from genid_store.migration.references import rewrite_selection
+from genid_store.stages import PIPELINE
 from hardening_kit import (
     DEEP,
     attempt,
@@ -78,9 +79,9 @@ def plainly(flag: str) -> tuple[str, ...] | None:
     if words in ([""], ["0"], ["false"], ["no"], ["off"]):
         return ()
     if words in (["1"], ["true"], ["yes"], ["on"]):
-        return STAGES
-    covered = tuple(stage for stage in STAGES if stage in words)
-    sound = set(words) <= set(STAGES) and covered == STAGES[: len(covered)]
+        return PIPELINE
+    covered = tuple(stage for stage in PIPELINE if stage in words)
+    sound = set(words) <= set(PIPELINE) and covered == PIPELINE[: len(covered)]
     return covered if sound else None
 
 
@@ -88,11 +89,11 @@ def plainly(flag: str) -> tuple[str, ...] | None:
 @given(flag=FLAGS)
 def test_a_flag_is_one_of_the_grammar_or_an_error(flag: str) -> None:
     """No text but the accepted ones is ever taken for a state, least of all for off."""
-    rollout, error = attempt(AdapterError, lambda: Rollout.parse(flag))
+    rollout, error = attempt(StoreError, lambda: Rollout.parse(flag))
     assert plainly(flag) == (None if rollout is None else rollout.stages)
     if error is not None:
         assert [FLAG] == [problem.where for problem in error.problems]
-        assert all(stage in error.problems[0].remedy for stage in STAGES)
+        assert all(stage in error.problems[0].remedy for stage in PIPELINE)
 
 
 @fuzzed()
@@ -101,7 +102,7 @@ def test_a_scheme_is_one_of_two_or_an_error_also_when_off(text: str) -> None:
     """A wrong scheme stops everything even where the flag is off."""
     folded = text.strip(" \t\n\r\f\v").lower() if text.isascii() else text
     expected = {"": "v1", "v1": "v1", "phase-1": "phase-1"}.get(folded)
-    rollout, error = attempt(AdapterError, lambda: Rollout.parse("off", text))
+    rollout, error = attempt(StoreError, lambda: Rollout.parse("off", text))
     assert expected == (None if rollout is None else rollout.scheme)
     if error is not None:
         assert [SCHEME] == [problem.where for problem in error.problems]
@@ -116,7 +117,7 @@ def test_a_damaged_table_is_read_or_refused_with_places(
     """Bytes changed anywhere give tables, or one error whose every problem has a place."""
     root = tables_root(tmp_path)
     (root.raw / name).write_bytes(data.draw(damaged(TABLES[name])))
-    _, error = attempt(AdapterError, lambda: read_tables(root))
+    _, error = attempt(StoreError, lambda: read_tables(root))
     if error is not None:
         assert error.problems
         for problem in error.problems:
@@ -136,7 +137,7 @@ def test_a_table_of_any_cells_is_read_or_refused(
     rows = "\n".join(",".join(f"{mark}{cell}{mark}" for cell in row) for row in cells)
     text = f"template_id,generator,active\n{rows}\n".encode("utf-8", "surrogatepass")
     (root.raw / "draft_templates.csv").write_bytes(text)
-    tables, error = attempt(AdapterError, lambda: read_tables(root))
+    tables, error = attempt(StoreError, lambda: read_tables(root))
     if error is not None:
         assert error.problems
     if tables is not None:
@@ -165,7 +166,7 @@ def test_a_selection_file_is_understood_or_refused(
     for path in root.tasks.iterdir():
         path.unlink()
     (root.tasks / name).write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
-    selection, error = attempt(AdapterError, lambda: read_selection(root))
+    selection, error = attempt(StoreError, lambda: read_selection(root))
     if error is not None:
         assert error.problems
         assert all(problem.where.startswith(f"2_tasks/{name}") for problem in error.problems)
@@ -195,7 +196,7 @@ def test_a_migrated_selection_names_the_same_generations(
     root = tables_root(tmp_path)
     file = root.tasks / "selected_essays.txt"
     file.write_bytes((mark + "\n".join(lines)).encode())
-    before, _ = attempt(AdapterError, lambda: read_selection(root))
+    before, _ = attempt(StoreError, lambda: read_selection(root))
     if before is not None:
         file.write_bytes(rewrite_selection(file.read_bytes(), moved))
         after = read_selection(root)
@@ -216,7 +217,7 @@ def test_every_bad_line_of_a_long_selection_is_listed(tmp_path: Path) -> None:
     root = tables_root(tmp_path)
     text = "\n".join(f"../{number}" for number in range(10_000))
     (root.tasks / "selected_essays.txt").write_text(text, encoding="utf-8")
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         read_selection(root)
     assert [f"2_tasks/selected_essays.txt:{number}" for number in range(1, 10_001)] == [
         problem.where for problem in caught.value.problems
@@ -226,7 +227,7 @@ def test_every_bad_line_of_a_long_selection_is_listed(tmp_path: Path) -> None:
 # -- metadata --------------------------------------------------------------------------------------
 @fuzzed(share=2)
 @given(
-    stage=st.sampled_from(STAGES),
+    stage=st.sampled_from(PIPELINE),
     data=st.one_of(
         damaged(json.dumps(METADATA).encode()),
         json_damaged(METADATA),
@@ -259,5 +260,5 @@ def test_metadata_is_never_silently_wrong(stage: str, data: bytes) -> None:
 @pytest.mark.parametrize("gen_id", ["..", "a/b", "", ".", "-x", "\0", "x" * 256, "é", "a\nb"])
 def test_no_id_leads_a_read_out_of_the_store(tmp_path: Path, gen_id: str) -> None:
     """An id that is no safe path segment is refused before a path is made of it."""
-    with pytest.raises(AdapterError):
+    with pytest.raises(StoreError):
         read_generation(DataRoot.open(tmp_path), "draft", gen_id)

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Maker
@@ -36,7 +36,7 @@ def test_a_build_without_locks_is_refused(
         monkeypatch.setattr(fcntl, "flock", no_locks)
     root = DataRoot.open(tmp_path)
     with (
-        pytest.raises(AdapterError, match="mount it with them, or use a local disk"),
+        pytest.raises(StoreError, match="mount it with them, or use a local disk"),
         lock.root_lock(root, lock.BUILD),
     ):
         pytest.fail("there is no lock to be had")

@@ -12,7 +12,7 @@ import storekit
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_memberships
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot
 from genid_store.migration import run as migration
@@ -22,22 +22,22 @@ BUILD = """
 import sys
 from genid_store.cohort.build import build
 from genid_store.cohort.prepare import Options
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 try:
     build(DataRoot.open(sys.argv[1]), Options(rollout=Rollout.parse("on"), cohort_id="fresh"))
-except AdapterError as error:
+except StoreError as error:
     sys.exit(f"refused: {error}")
 """
 MIGRATE = """
 import sys
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.migration import run
 try:
     run.migrate(DataRoot.open(sys.argv[1]))
-except AdapterError as error:
+except StoreError as error:
     sys.exit(f"refused: {error}")
 """
 HOLD = """
@@ -167,7 +167,7 @@ def test_the_lock_is_not_taken_twice_by_one_process(root: DataRoot) -> None:
     """A second acquisition in one process is refused like anybody else's, not a deadlock."""
     with (
         lock.root_lock(root, lock.MIGRATION),
-        pytest.raises(AdapterError, match="in use"),
+        pytest.raises(StoreError, match="in use"),
         lock.root_lock(root, lock.BUILD, wait=0.1),
     ):
         pytest.fail("the lock was given twice")

@@ -8,7 +8,7 @@ import pytest
 from genid import STAGES as SIGNATURES
 from genid_store.cohort.planning.records import IDENTITY, Row
 from genid_store.cohort.seeding import METADATA_KEYS
-from genid_store.fs.layout import STAGES
+from genid_store.stages import PIPELINE
 from storekit import make_store
 
 
@@ -29,7 +29,7 @@ def keys_of(folder: Path) -> set[str]:
     return keys
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", PIPELINE)
 def test_the_identity_fields_are_those_of_the_signature(stage: str) -> None:
     """The stage itself is part of the canonical bytes; nothing else is added or left out."""
     fields = {attribute.name for attribute in SIGNATURES[stage].__attrs_attrs__}
@@ -65,4 +65,4 @@ def test_what_is_excluded_says_why() -> None:
         if isinstance(declared, str):
             assert len(declared.split()) > 3, name
         else:
-            assert set(declared) <= set(STAGES)
+            assert set(declared) <= set(PIPELINE)

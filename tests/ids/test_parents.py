@@ -4,7 +4,7 @@ import pytest
 
 from genid_store.cohort.planning.plan import check_parents
 from genid_store.cohort.planning.records import Row
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 
 
 def row(stage: str, gen_id: str, parent: str | None) -> Row:
@@ -37,7 +37,7 @@ def test_sound_rows_pass_whatever_their_order() -> None:
 
 def test_every_orphan_is_named_with_where_its_parent_was_expected() -> None:
     """And the counts are given."""
-    with pytest.raises(AdapterError, match="2 essays and 2 evaluations") as caught:
+    with pytest.raises(StoreError, match="2 essays and 2 evaluations") as caught:
         check_parents(ROWS, lambda gen_id: gen_id == "stored")
     assert ["essay e2", "essay e3", "evaluation v3", "evaluation v4"] == [
         problem.where for problem in caught.value.problems

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 
 ACCEPTED = {
@@ -69,7 +69,7 @@ def test_accepted_values_mean_what_the_contract_says(flag: str, label: str) -> N
 @pytest.mark.parametrize("flag", REFUSED)
 def test_any_other_value_is_an_error_that_lists_the_accepted_ones(flag: str) -> None:
     """A typo never means off."""
-    with pytest.raises(AdapterError) as caught:
+    with pytest.raises(StoreError) as caught:
         Rollout.parse(flag)
     [problem] = caught.value.problems
     assert FLAG == problem.where
@@ -85,7 +85,7 @@ def test_a_stage_without_its_parents_says_why(flag: str, missing: str) -> None:
     """The error names the stage that is missing and the reason."""
     if flag == "evaluation":
         missing = "essay"
-    with pytest.raises(AdapterError, match=f"without {missing}.*derived from its {missing}'s"):
+    with pytest.raises(StoreError, match=f"without {missing}.*derived from its {missing}'s"):
         Rollout.parse(flag)
 
 
@@ -109,7 +109,7 @@ def test_the_scheme_is_v1_unless_phase_1_is_named(text: str | None, scheme: str)
 @pytest.mark.parametrize("text", ["v2", "phase1", "phase_1", "legacy", "v1,phase-1", "0"])
 def test_an_unknown_scheme_is_an_error_even_with_the_flag_off(flag: str, text: str) -> None:
     """A typo shows before the day on which the flag is switched on."""
-    with pytest.raises(AdapterError, match=f"{SCHEME}: is no scheme"):
+    with pytest.raises(StoreError, match=f"{SCHEME}: is no scheme"):
         Rollout.parse(flag, text)
 
 
@@ -123,7 +123,7 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("stages", [("essay",), ("essay", "draft"), ("draft", "draft"), ("x",)])
 def test_a_state_that_is_not_closed_cannot_be_made(stages: tuple[str, ...]) -> None:
     """The record holds the same states as the flag."""
-    with pytest.raises(AdapterError):
+    with pytest.raises(StoreError):
         Rollout(stages=stages)
 
 
@@ -139,6 +139,6 @@ def test_any_text_is_a_state_or_the_documented_error(text: str) -> None:
     """Nothing else is ever raised."""
     try:
         state = Rollout.parse(text, text)
-    except AdapterError:
+    except StoreError:
         return
     assert state.label in {"off", "draft", "draft,essay", "all"}

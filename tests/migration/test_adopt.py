@@ -17,7 +17,7 @@ import pytest
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.audit.finding import Finding
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import claim
 from genid_store.fs.locks import BUILD, blocked, root_lock
@@ -99,7 +99,7 @@ def test_taking_back_gives_the_tree_from_before(made: Builder) -> None:
     adopt(root)
     assert 3 == len(undo(root))
     assert [] == differences(before, tree(root.path, inodes=True))
-    with pytest.raises(AdapterError, match="no adoption"):
+    with pytest.raises(StoreError, match="no adoption"):
         undo(root)
 
 
@@ -134,7 +134,7 @@ def test_only_the_cohort_that_is_named(made: Builder) -> None:
     root = _memberships(made)
     assert () == adopt(root, cohort_id="one").taken
     assert 3 == len(adopt(root, cohort_id="two").taken)
-    with pytest.raises(AdapterError, match="three"):
+    with pytest.raises(StoreError, match="three"):
         adopt(root, cohort_id="three")
 
 
@@ -246,7 +246,7 @@ def test_texts_that_wait_for_their_places_are_respected(made: Builder) -> None:
     assert {member: "old"} == _adopted(adopt(root))
     (root.own / "staging" / "essay" / "e1").mkdir(parents=True)
     before = tree(root.path)
-    with pytest.raises(AdapterError, match="cannot be taken back yet") as caught:
+    with pytest.raises(StoreError, match="cannot be taken back yet") as caught:
         undo(root)
     assert ["gens/essay/e1"] == [problem.where for problem in caught.value.problems]
     assert (None, []) == (blocked(root), differences(before, tree(root.path)))
@@ -278,7 +278,7 @@ def test_a_killed_adoption_is_finished_or_taken_back(tmp_path: Path) -> None:
                 assert (folder / "parsed.txt").is_file()
                 assert "adopted_from" in (folder / "metadata.json").read_text()
             else:
-                with contextlib.suppress(AdapterError):  # it had not begun
+                with contextlib.suppress(StoreError):  # it had not begun
                     undo(root)
                 assert [] == differences(before, tree(root.path)), point
             _check_open(root)
@@ -308,7 +308,7 @@ def test_a_killed_undoing_is_finished_by_the_next(tmp_path: Path) -> None:
             undo(root)
         tripped = switch.tripped
         if any(unfinished(root)) and blocked(root):
-            with pytest.raises(AdapterError, match=r"--undo. finishes it"):
+            with pytest.raises(StoreError, match=r"--undo. finishes it"):
                 adopt(root)
             _check_closed(root, draft)
             halves += 1
@@ -324,10 +324,10 @@ def test_a_killed_undoing_is_finished_by_the_next(tmp_path: Path) -> None:
 
 def _check_closed(root: DataRoot, member: str) -> None:
     """Whatever would pay for a member with half of its files, or take its number, is refused."""
-    with pytest.raises(AdapterError, match="adopt"), root_lock(root, BUILD):
+    with pytest.raises(StoreError, match="adopt"), root_lock(root, BUILD):
         pass
     for operation in (run.plan, run.migrate):
-        with pytest.raises(AdapterError, match="genid store adopt"):
+        with pytest.raises(StoreError, match="genid store adopt"):
             operation(root)
     maker = Maker(root=root, generator=_unpaid, pay_again=True)
     outcome = maker.make("draft", member)
@@ -354,13 +354,13 @@ def test_an_unfinished_adoption_keeps_a_migration_out_without_a_readable_block(
     root = _memberships(made)
     with monkeypatch.context() as patch:
         patch.setattr(files, "take_place", _full_disk)
-        with pytest.raises(AdapterError, match="No space"):
+        with pytest.raises(StoreError, match="No space"):
             adopt(root)
     for damaged in ("{", None):
         path = root.own / "blocked.json"
         path.unlink() if damaged is None else path.write_text(damaged)
         for operation in (run.plan, run.migrate, run.finalize, run.rollback):
-            with pytest.raises(AdapterError, match="genid store adopt"):
+            with pytest.raises(StoreError, match="genid store adopt"):
                 operation(root)
         _check_closed(root, member)
     adopt(root)
@@ -404,7 +404,7 @@ def test_taking_back_waits_for_what_is_being_made(
         before = tree(root.path)
         with monkeypatch.context() as patch:
             patch.setattr(own, "wait_for_makers", impatient)
-            with pytest.raises(AdapterError, match="being made"):
+            with pytest.raises(StoreError, match="being made"):
                 undo(root)
         assert [] == differences(before, tree(root.path))
     _check_open(root)
@@ -521,7 +521,7 @@ def test_a_build_keeps_it_out(made: Builder) -> None:
     """The data root's lock is taken."""
     made.draft("old")
     root = _memberships(made)
-    with root_lock(root, "test"), pytest.raises(AdapterError, match="in use"):
+    with root_lock(root, "test"), pytest.raises(StoreError, match="in use"):
         adopt(root)
 
 
@@ -582,7 +582,7 @@ def test_an_adoption_that_stopped_looks_past_what_is_gone(
     root = _memberships(made)
     write_new = files.write_new
     monkeypatch.setattr(files, "write_new", _full_disk)
-    with pytest.raises(AdapterError):
+    with pytest.raises(StoreError):
         adopt(root)
     monkeypatch.setattr(files, "write_new", write_new)
     root.generation("evaluation", old[2]).rename(root.path / "moved-away")
@@ -613,5 +613,5 @@ def test_a_membership_that_cannot_be_read_is_refused(made: Builder) -> None:
     (root.cohorts / "notes.txt").write_text("no cohort")
     for cohort in (None, "one"):
         for dry_run in (True, False):
-            with pytest.raises(AdapterError, match="not stage,gen_id"):
+            with pytest.raises(StoreError, match="not stage,gen_id"):
                 adopt(root, cohort_id=cohort, dry_run=dry_run)

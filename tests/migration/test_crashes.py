@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import claim
 from genid_store.fs.locks import blocked
@@ -179,7 +179,7 @@ def test_giving_up_waiting_half_way_names_the_command_to_go_on_with(
     with monkeypatch.context() as patch, claim(root, "draft", "any", threading.Event()):
         patch.setattr(own, "wait_for_makers", impatient)
         for go_on, command in ((run.resume, "migrate --resume"), (run.rollback, "store rollback")):
-            with pytest.raises(AdapterError, match=f"go on with `genid .*{command}`") as caught:
+            with pytest.raises(StoreError, match=f"go on with `genid .*{command}`") as caught:
                 go_on(root)
             assert "nothing more was changed" in caught.value.summary
     run.rollback(root)
@@ -193,7 +193,7 @@ def _full(make: Make, before: Tree, after: Tree, every: int) -> None:
             try:
                 with full_disk_at(point):
                     run.migrate(root)
-            except AdapterError as error:
+            except StoreError as error:
                 told = str(error)  # at some points there is only tidying left, and no error
                 assert "No space left" in told, told
                 assert "room" in told or "put that right" in told, told

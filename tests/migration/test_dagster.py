@@ -22,10 +22,11 @@ from genid_dagster_adapter.migration_history import (
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import build_stage_assets
-from genid_store.fs.layout import PARSED, STAGES, DataRoot
+from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.generation import Generated, Request
 from genid_store.migration import run
 from genid_store.migration.cohort_files import read_members
+from genid_store.stages import PIPELINE
 from migrationkit import KilledError, killed_at, small_store
 from storekit import make_store
 
@@ -57,7 +58,7 @@ def _record_all(instance: dg.DagsterInstance, root: DataRoot, target: Target) ->
     """Register every member and report those that have content as materialized."""
     paths = sorted(root.cohorts.glob("*/membership.csv"))
     members = [member for path in paths for member in read_members(path.read_bytes())]
-    for stage in STAGES:
+    for stage in PIPELINE:
         keys = list(dict.fromkeys(gen_id for of, gen_id in members if of == stage))
         register(instance, stage, keys, prefix=target.partition_prefix)
         for key in keys:
@@ -85,7 +86,7 @@ def _event(root: DataRoot, target: Target, stage: str, key: str) -> dg.AssetMate
 def _records(instance: dg.DagsterInstance, target: Target) -> Records:
     """Return, by stage, the registered keys and those of them that are materialized."""
     found = {}
-    for stage in STAGES:
+    for stage in PIPELINE:
         keys = set(registered(instance, stage, prefix=target.partition_prefix))
         done = instance.get_materialized_partitions(target.asset_key(stage))
         found[stage] = keys, keys & done
@@ -98,7 +99,7 @@ def _latest(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> A
 
 
 def _mapping(plan: Any) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
+    found: dict[str, dict[str, str]] = {stage: {} for stage in PIPELINE}
     for record in plan.records("generation"):
         found[record["stage"]][record["old"]] = record["new"]
     return found
@@ -171,7 +172,7 @@ def test_events_come_before_keys_and_deletions_last(
 
         monkeypatch.setattr(instance, name, call)
     sync(instance, root)
-    expected = [(stage, step) for stage in STAGES for step in ("report", "add", "delete")]
+    expected = [(stage, step) for stage in PIPELINE for step in ("report", "add", "delete")]
     assert expected == list(dict.fromkeys(calls))
 
 

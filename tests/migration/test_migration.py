@@ -18,8 +18,8 @@ from genid_store.catalog import lookup
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import read_generation
-from genid_store.errors import AdapterError
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, MIGRATION, root_lock
 from genid_store.migration import context as work
 from genid_store.migration import execute as executing
@@ -27,6 +27,7 @@ from genid_store.migration import files, run, verify
 from genid_store.migration import state_folder as own
 from genid_store.migration.planfile import Plan, open_plan
 from genid_store.migration.state import state_of
+from genid_store.stages import PIPELINE
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
 
@@ -141,7 +142,7 @@ def test_new_ids_are_one_each(tmp_path: Path) -> None:
 
 def test_duplicates_can_be_refused(root: DataRoot) -> None:
     """All groups are listed, and no plan is written."""
-    with pytest.raises(AdapterError, match="claim replicate 1") as refused:
+    with pytest.raises(StoreError, match="claim replicate 1") as refused:
         run.plan(root, duplicates="fail")
     assert 1 == len(refused.value.problems)
     assert not (root.own / "migrations").exists()
@@ -153,7 +154,7 @@ def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
     data = plan.path.read_bytes()
     for changed in (data[:-5], data.replace(b'"v1"', b'"v2"'), b""):
         plan.path.write_bytes(changed)
-        with pytest.raises(AdapterError, match="changed or cut short"):
+        with pytest.raises(StoreError, match="changed or cut short"):
             open_plan(root, plan.plan_id)
 
 
@@ -226,14 +227,14 @@ def test_memberships_manifests_and_selections_follow(root: DataRoot) -> None:
 
 def test_old_and_new_ids_resolve_afterwards(root: DataRoot) -> None:
     """To the one generation that each names."""
-    old_names = {(s, p.name) for s in STAGES for p in root.stage(s).iterdir()}
+    old_names = {(s, p.name) for s in PIPELINE for p in root.stage(s).iterdir()}
     plan = run.migrate(root)
     with StoreIndex.fresh(root) as index:
         for record in _records(plan):
             if record["old"] == record["new"]:
                 continue
             names = [record["new"]]
-            if not any((s, record["old"]) in _new_names(plan) for s in STAGES):
+            if not any((s, record["old"]) in _new_names(plan) for s in PIPELINE):
                 names.append(record["old"])  # else it is another generation's name now
             for name in names:
                 found = [match.generation.gen_id for match in lookup.resolve(index, name)]
@@ -348,9 +349,9 @@ def test_after_finalizing_there_is_no_way_back(root: DataRoot) -> None:
     """The originals are gone, the mapping is not, and a next migration may begin."""
     plan = run.migrate(root)
     run.finalize(root)
-    with pytest.raises(AdapterError, match="no open migration"):
+    with pytest.raises(StoreError, match="no open migration"):
         run.rollback(root)
-    with pytest.raises(AdapterError, match="is finalized"):
+    with pytest.raises(StoreError, match="is finalized"):
         run.rollback(root, plan.plan_id)
     assert not (plan.folder / "originals").exists()
     assert {"plan.jsonl", "mapping.csv", "journal.jsonl"} <= set(os.listdir(plan.folder))
@@ -381,7 +382,7 @@ def test_a_store_that_was_used_since_is_not_rolled_back_unasked(root: DataRoot, 
     plan = run.migrate(root)
     _use(root, plan, what)
     after = tree(root.path)
-    with pytest.raises(AdapterError, match="used since the migration"):
+    with pytest.raises(StoreError, match="used since the migration"):
         run.rollback(root)
     assert [] == differences(after, tree(root.path))
     run.rollback(root, force=True)
@@ -400,7 +401,7 @@ def test_another_plan_than_the_one_looked_at_is_refused(root: DataRoot) -> None:
     plan = run.plan(root)
     (root.stage("draft") / "chained" / "raw.txt").write_text("later")
     before = tree(root.path)
-    with pytest.raises(AdapterError, match="not what it was"):
+    with pytest.raises(StoreError, match="not what it was"):
         run.migrate(root, expected=plan.plan_id)
     assert [] == differences(before, tree(root.path))
 
@@ -431,7 +432,7 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
     before = tree(root.path, inodes=True)
     plan = run.plan(root)
     assert [place] == [record["path"] for record in _records(plan, "blocker")]
-    with pytest.raises(AdapterError, match="cannot be carried out") as refused:
+    with pytest.raises(StoreError, match="cannot be carried out") as refused:
         run.migrate(root)
     assert [place] == [problem.where for problem in refused.value.problems]
     assert [] == differences(before, tree(root.path, inodes=True))
@@ -446,7 +447,7 @@ def test_nothing_outside_the_data_root_is_written(
     (root.path / place).rename(tmp_path / "outside")
     (root.path / place).symlink_to(tmp_path / "outside")
     before = tree(tmp_path / "outside", inodes=True)
-    with pytest.raises(AdapterError, match="out of the data root") as refused:
+    with pytest.raises(StoreError, match="out of the data root") as refused:
         run.migrate(root)
     assert any(problem.where.startswith(place) for problem in refused.value.problems)
     assert [] == differences(before, tree(tmp_path / "outside", inodes=True))
@@ -457,7 +458,7 @@ def test_a_cohort_that_lies_elsewhere_is_refused(root: DataRoot, tmp_path: Path)
     (root.cohorts / "one").rename(tmp_path / "outside")
     (root.cohorts / "one").symlink_to(tmp_path / "outside")
     before = tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True)
-    with pytest.raises(AdapterError, match="cohorts/one: a symbolic link"):
+    with pytest.raises(StoreError, match="cohorts/one: a symbolic link"):
         run.migrate(root)
     assert before == (tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True))
 
@@ -468,7 +469,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_changes(
     """Each is named; nothing is changed."""
     before = tree(root.path, inodes=True)
     monkeypatch.setattr("os.access", lambda path, mode: "chained" not in str(path))
-    with pytest.raises(AdapterError, match=r"gens/draft/chained: the folder cannot be written"):
+    with pytest.raises(StoreError, match=r"gens/draft/chained: the folder cannot be written"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
 
@@ -481,7 +482,7 @@ def test_a_read_only_data_root_is_refused(root: DataRoot, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     for verb in (run.plan, run.migrate):
-        with pytest.raises(AdapterError, match="Read-only"):
+        with pytest.raises(StoreError, match="Read-only"):
             verb(root)
 
 
@@ -493,7 +494,7 @@ def test_a_disk_without_room_is_found_before_anything_changes(
     full = os.statvfs_result((*real[:3], 1, 1, *real[5:]))
     monkeypatch.setattr(os, "statvfs", lambda path: full)
     before = tree(root.path, inodes=True)
-    with pytest.raises(AdapterError, match="not enough room"):
+    with pytest.raises(StoreError, match="not enough room"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
 
@@ -504,7 +505,7 @@ def test_a_build_or_another_migration_keeps_it_out(root: DataRoot, purpose: str)
     before = tree(root.path)
     with root_lock(root, purpose):
         for verb in (run.plan, run.migrate, run.resume, run.rollback, run.finalize):
-            with pytest.raises(AdapterError, match="in use"):
+            with pytest.raises(StoreError, match="in use"):
                 _impatiently(verb, root)
     assert [] == differences(before, tree(root.path))
 
@@ -522,9 +523,9 @@ def test_an_unfinished_migration_keeps_builds_out(root: DataRoot) -> None:
         patch.setattr(executing, "set_times", _die)
         with pytest.raises(KeyboardInterrupt):
             run.migrate(root)
-    with pytest.raises(AdapterError, match=r"--resume.*rollback"), root_lock(root, BUILD):
+    with pytest.raises(StoreError, match=r"--resume.*rollback"), root_lock(root, BUILD):
         pass
-    with pytest.raises(AdapterError, match="not finished"):
+    with pytest.raises(StoreError, match="not finished"):
         run.plan(root)
     run.resume(root)
     with root_lock(root, BUILD):
@@ -547,10 +548,10 @@ def test_a_difference_in_content_fails_verification(root: DataRoot) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executing, "set_times", spoil)
-        with pytest.raises(AdapterError, match=f"{record['new']}/parsed.txt"):
+        with pytest.raises(StoreError, match=f"{record['new']}/parsed.txt"):
             run.migrate(root)
     assert "executing" == state_of(plan)
-    with pytest.raises(AdapterError, match=r"chained/parsed\.txt"):
+    with pytest.raises(StoreError, match=r"chained/parsed\.txt"):
         run.rollback(root)
     run.rollback(root, force=True)
     assert "rolled-back" == state_of(plan)
@@ -569,9 +570,9 @@ def test_metadata_that_changes_under_the_migration_stops_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(own, "wait_for_makers", meddle)
-        with pytest.raises(AdapterError, match="changed since the plan"):
+        with pytest.raises(StoreError, match="changed since the plan"):
             run.migrate(root)
-    with pytest.raises(AdapterError, match="chained/metadata"):
+    with pytest.raises(StoreError, match="chained/metadata"):
         run.rollback(root)
     run.rollback(root, force=True)
     assert path.read_bytes().endswith(b"\n")
@@ -615,7 +616,7 @@ def test_metadata_that_somebody_spoils_meanwhile_is_a_problem_that_is_told(
         return verify.verify_migrated(work, advance)
 
     monkeypatch.setattr(executing, "verify_migrated", spoil)
-    with pytest.raises(AdapterError, match="the new metadata does not say"):
+    with pytest.raises(StoreError, match="the new metadata does not say"):
         run.migrate(root)
     run.rollback(root)
     assert [] == differences(before, tree(root.path))

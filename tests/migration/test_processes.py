@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.migration import run
 from genid_store.migration.journal import Journal
@@ -30,7 +30,7 @@ def _in_a_process(work: Callable[[], object]) -> Any:
     def child() -> None:
         try:
             work()
-        except AdapterError:
+        except StoreError:
             os._exit(REFUSED)
         os._exit(DONE)
 

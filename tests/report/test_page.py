@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.report.audit_page import audit_page
@@ -84,7 +84,7 @@ def hostile_report(
     hostile_store(path)
     if request.param != "no tables":
         hostile_tables(path, broken=request.param == "broken tables")
-    with pytest.raises(AdapterError) as refused:
+    with pytest.raises(StoreError) as refused:
         Rollout.parse(HOSTILE[0])
     flag = Flag(label=None, scheme="v1", trouble=Trouble.of(refused.value))
     return report_on(path, flag)

@@ -8,7 +8,7 @@ goes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -34,13 +34,12 @@ from genid_store.catalog.metadata import REQUIRED, Flaw, Generation, flaw
 from genid_store.errors import NO_VALUE
 from genid_store.fs.layout import METADATA
 from genid_store.ids import legacy
+from genid_store.stages import parent_stage
 
 #: The families of ids in a store. "unverifiable": the shape of phase-1, and the metadata gives
 #: neither that id nor a legacy one; a state and no fault.
 StoreFamily = Literal["v1", "phase-1", "legacy", "foreign", "unverifiable"]
 
-#: stage -> the stage of its parent; a draft has none
-PARENT_STAGE: Final[Mapping[str, str]] = {"essay": "draft", "evaluation": "essay"}
 _FIELDS: Final = {
     stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
 }
@@ -171,7 +170,7 @@ def _expected(
 
     SignatureError: a field other than the parent cannot be part of a signature.
     """
-    if generation.stage not in PARENT_STAGE:
+    if parent_stage(generation.stage) is None:
         task = signature(generation, parent_gen_id=None, llm_model_id=own)
         return _derive(V1, task), _derive(PHASE_1, task)
     if above is None or above.v1 is None:
@@ -196,7 +195,7 @@ def _family(
     The expected ids are compared first: most ids are one of them, and then nothing is derived.
     """
     gen_id, parent = generation.gen_id, generation.parent_gen_id
-    first = generation.stage not in PARENT_STAGE
+    first = parent_stage(generation.stage) is None
     if gen_id == v1 and (first or (above is not None and above.v1 == parent)):
         return "v1", True, ()
     if gen_id == phase_1 and (first or (above is not None and above.phase_1 == parent)):

@@ -7,10 +7,11 @@ from typing import Final
 from attrs import frozen
 
 from genid import Difference, Explanation, GenIdError, explain, normalize_component
-from genid_store.catalog.expected import PARENT_STAGE, is_complete, own_model, signature
+from genid_store.catalog.expected import is_complete, own_model, signature
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import chain, children, duplicates
+from genid_store.stages import parent_stage, stage_names
 
 #: The fields that say which task a generation is, apart from its parent.
 _OWN: Final = ("combo_id", "template_id", "llm_model_id", "replicate")
@@ -106,7 +107,7 @@ def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
         Level(
             stage=stage, a=left[stage], b=right[stage], differences=_own(left[stage], right[stage])
         )
-        for stage in ("draft", *PARENT_STAGE)
+        for stage in stage_names()
         if stage in left and stage in right
     )
     pairs = [(name, getattr(a, name), getattr(b, name)) for name in _MINTING]
@@ -118,7 +119,9 @@ def _derivation(
     generation: Indexed, parent: Indexed | None, parent_gen_id: str | None
 ) -> Explanation | None:
     """Return the derivation of a v1 id over this parent's id; None where there is none."""
-    if not is_complete(generation) or (generation.stage in PARENT_STAGE and parent_gen_id is None):
+    if not is_complete(generation):
+        return None
+    if parent_stage(generation.stage) is not None and parent_gen_id is None:
         return None
     try:
         model = own_model(generation, None if parent is None else parent.llm_model_id)

@@ -12,12 +12,13 @@ from typing import Final, Literal, Protocol
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
-from genid_store.catalog.expected import PARENT_STAGE, Ancestor, Verdict, ancestor, judge
+from genid_store.catalog.expected import Ancestor, Verdict, ancestor, judge
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, is_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import is_segment
+from genid_store.stages import parent_key, parent_stage, stage_names
 
 #: How a text named a generation: its folder, the id it should have under a scheme, one from before
 #: a migration, or the beginning of one of these.
@@ -62,7 +63,7 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
     """Return the generations that a full id, or a prefix of at least 6 characters, names.
 
     A full id names the folder of that name; else the generations that should have that id (several
-    are duplicates of one task) or had it before a migration. AdapterError: no generation is named
+    are duplicates of one task) or had it before a migration. StoreError: no generation is named
     so, a prefix names several (they are listed), or `text` cannot be an id.
     """
     if not is_segment(text):
@@ -121,8 +122,8 @@ def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
     """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
     parent is not in the store."""
     found = [generation]
-    while found[-1].stage in PARENT_STAGE and found[-1].parent_gen_id is not None:
-        above = index.get(PARENT_STAGE[found[-1].stage], found[-1].parent_gen_id)
+    while (parent := parent_key(found[-1].stage, found[-1].parent_gen_id)) is not None:
+        above = index.get(*parent)
         if above is None:
             break
         found.append(above)
@@ -133,8 +134,8 @@ def children(index: StoreIndex, generation: Generation) -> list[Indexed]:
     """Return the generations whose metadata names this one as their parent."""
     return [
         child
-        for stage, above in PARENT_STAGE.items()
-        if above == generation.stage
+        for stage in stage_names()
+        if parent_stage(stage) == generation.stage
         for child in index.children(stage, generation.gen_id)
     ]
 
@@ -151,7 +152,7 @@ def judge_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[str,
         generation = _generation_of(row)
         key = (row.stage, row.gen_id)
         verdicts[key] = judge(generation, _above(index, generation, known))
-        if row.stage != STAGES[-1]:
+        if row.stage != stage_names()[-1]:
             known[key] = ancestor(generation, verdicts[key])
     return verdicts
 
@@ -202,9 +203,9 @@ def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
 def _above(
     index: StoreIndex, generation: Generation, known: dict[tuple[str, str], Ancestor | None]
 ) -> Ancestor | None:
-    if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
+    key = parent_key(generation.stage, generation.parent_gen_id)
+    if key is None:
         return None
-    key = (PARENT_STAGE[generation.stage], generation.parent_gen_id)
     if key not in known:
         found = index.get(*key)
         known[key] = None if found is None else ancestor(found, _verdict_of(found))
@@ -234,6 +235,6 @@ def _generation_of(row: PlannedRow) -> Generation:
     )
 
 
-def _unresolved(text: str, message: str, remedy: str) -> AdapterError:
+def _unresolved(text: str, message: str, remedy: str) -> StoreError:
     problem = Problem(where="id", value=text, message=message, remedy=remedy)
-    return AdapterError("an id cannot be resolved", [problem])
+    return StoreError("an id cannot be resolved", [problem])

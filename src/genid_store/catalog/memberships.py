@@ -11,7 +11,8 @@ from attrs import frozen
 
 from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.metadata import Flaw, flaw
-from genid_store.fs.layout import STAGES, DataRoot, is_segment, read_at_once
+from genid_store.fs.layout import DataRoot, is_segment, read_at_once
+from genid_store.stages import stage_names
 
 _COLUMNS: Final = ["stage", "gen_id"]
 
@@ -98,7 +99,7 @@ def _row(row: list[str]) -> tuple[str, str] | str:
     if len(row) != len(_COLUMNS):
         return f"has {len(row)} cells, not 2"
     stage, gen_id = row
-    if stage not in STAGES:
+    if stage not in stage_names():
         return f"names the stage {stage!r}"
     if not is_segment(gen_id):
         return f"names the id {gen_id!r}, which can be no generation's"

@@ -110,7 +110,7 @@ class Generation(Described):
 def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     """Read gens/<stage>/<gen_id>/metadata.json; what is wrong with the file is in `problems`.
 
-    AdapterError: `gen_id` is no safe path segment.
+    StoreError: `gen_id` is no safe path segment.
     """
     path = root.generation(stage, gen_id) / METADATA
     where = root.relative(path)

@@ -9,7 +9,7 @@ from typing import Any
 from genid_store.cli._output import Progress
 from genid_store.cohort.build import Options
 from genid_store.cohort.building import Built, Preview, find_cohort_id, preview
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -17,7 +17,7 @@ from genid_store.ids.rollout import Rollout
 def preview_cohort(
     root: DataRoot, cohort_id: str | None, rollout: Rollout, options: Mapping[str, Any]
 ) -> Preview:
-    """Plan the cohort without writing. AdapterError: a build would be refused."""
+    """Plan the cohort without writing. StoreError: a build would be refused."""
     values = dict(options)
     forbid = values.pop("forbid_regeneration")
     wanted = Options(rollout=rollout, cohort_id=cohort_id, **values)
@@ -37,7 +37,7 @@ def build_in_dagster(
     """Build and register a cohort; return what was built and the partitions added by stage.
 
     Everything is planned once before Dagster is asked, so that a refused build writes nothing, not
-    even an instance. AdapterError: the build is refused.
+    even an instance. StoreError: the build is refused.
     """
     planned = preview_cohort(root, cohort_id, rollout, options).prepared.plan
     from genid_dagster_adapter.assets import BuildObserver
@@ -70,7 +70,7 @@ def build_in_dagster(
 def known_cohort_id(root: DataRoot, given: str | None, rollout: Rollout) -> str:
     """Return the id of a cohort that was built: given, else computed from the tables.
 
-    AdapterError: there is no such cohort.
+    StoreError: there is no such cohort.
     """
     cohort_id = given or find_cohort_id(root, Options(rollout=rollout))
     path = root.membership(cohort_id)
@@ -81,7 +81,7 @@ def known_cohort_id(root: DataRoot, given: str | None, rollout: Rollout) -> str:
         message="there is no such cohort",
         remedy="build it (`genid cohort build`), or look for it (`genid cohort list`)",
     )
-    raise AdapterError(f"the cohort {cohort_id} was not built", [problem])
+    raise StoreError(f"the cohort {cohort_id} was not built", [problem])
 
 
 def _config(

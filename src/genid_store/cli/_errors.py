@@ -14,7 +14,7 @@ import click
 
 from genid import GenIdError
 from genid_store.cli._output import print_json
-from genid_store.errors import NO_VALUE, AdapterError, Problem
+from genid_store.errors import NO_VALUE, Problem, StoreError
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -33,7 +33,7 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         words = "this command is part of an extra: pip install 'generation-ids[dagster]'"
         _tell(words)
         status, document = USAGE, _document(words)
-    elif isinstance(error, AdapterError | GenIdError) or _is_systems(error):
+    elif isinstance(error, StoreError | GenIdError) or _is_systems(error):
         known = _of_system(error) if isinstance(error, OSError) else error
         _tell(str(known))
         status, document = REFUSED, error_record(known)
@@ -44,9 +44,9 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
     return status
 
 
-def error_record(error: AdapterError | GenIdError) -> dict[str, Any]:
+def error_record(error: StoreError | GenIdError) -> dict[str, Any]:
     """Return an error as JSON values, in the one shape."""
-    if isinstance(error, AdapterError):
+    if isinstance(error, StoreError):
         return _document(error.summary, problem_records(error.problems))
     problems = [_problem(one.place, one.reason, one.remedy, one.value) for one in error.problems]
     return _document(str(error), problems)
@@ -69,7 +69,7 @@ def _problem(where: str, message: str, remedy: str, value: object) -> dict[str, 
 def _misuse(error: click.ClickException) -> dict[str, Any]:
     """Return a usage error as JSON values: the refusal that it comes from, where there is one."""
     cause = error.__cause__
-    if isinstance(cause, AdapterError):
+    if isinstance(cause, StoreError):
         return error_record(cause)
     return _document(error.format_message())
 
@@ -80,14 +80,14 @@ def _is_systems(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and isinstance(error.errno, int)
 
 
-def _of_system(error: OSError) -> AdapterError:
+def _of_system(error: OSError) -> StoreError:
     """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
     problem = Problem(
         where=str(error.filename or "the system"),
         message=error.strerror or str(error) or type(error).__name__,
         remedy="put this right and run the command again",
     )
-    return AdapterError("the system refused a file operation", [problem])
+    return StoreError("the system refused a file operation", [problem])
 
 
 def _tell(words: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.stages import PIPELINE
 
 
 def partition_keys(root: DataRoot, prefix: str) -> dict[str, list[str]] | None:
@@ -14,7 +15,7 @@ def partition_keys(root: DataRoot, prefix: str) -> dict[str, list[str]] | None:
 
     `prefix` is that of the partition sets, which no instance tells.
 
-    AdapterError: there is one, and it cannot be opened or read.
+    StoreError: there is one, and it cannot be opened or read.
     """
     likely = bool(os.environ.get("DAGSTER_HOME")) or (root.own / "dagster").is_dir()
     if not likely or importlib.util.find_spec("dagster") is None:
@@ -29,11 +30,11 @@ def partition_keys(root: DataRoot, prefix: str) -> dict[str, list[str]] | None:
         return None
     try:
         with open_instance(root) as instance:
-            return {stage: registered(instance, stage, prefix=prefix) for stage in STAGES}
+            return {stage: registered(instance, stage, prefix=prefix) for stage in PIPELINE}
     except (dg.DagsterError, SQLAlchemyError, OSError) as error:
         problem = Problem(
             where=os.environ.get("DAGSTER_HOME") or str(root.own / "dagster"),
             message=f"it does not answer: {error}",
             remedy="repair the instance, or set DAGSTER_HOME to the right one",
         )
-        raise AdapterError("Dagster's partitions could not be looked at", [problem]) from error
+        raise StoreError("Dagster's partitions could not be looked at", [problem]) from error

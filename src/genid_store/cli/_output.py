@@ -38,14 +38,14 @@ class _DataRootType(click.ParamType["DataRoot"]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> DataRoot:
-        from genid_store.errors import AdapterError
+        from genid_store.errors import StoreError
         from genid_store.fs.layout import DataRoot
 
         if isinstance(value, DataRoot):
             return value
         try:
             return DataRoot.open(value)
-        except AdapterError as error:
+        except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
     def shell_complete(

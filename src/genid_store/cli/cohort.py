@@ -25,9 +25,10 @@ from genid_store.cohort.build import Report
 from genid_store.cohort.building import Built
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
 from genid_store.cohort.seeding import read_membership
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 _SHOWN = 20  # lines of a list that people read
 
@@ -98,7 +99,7 @@ def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
                 "already_there": report.existing[stage],
                 "partitions_added": added[stage],
             }
-            for stage in STAGES
+            for stage in PIPELINE
         },
         "files": list(report.files),
         "dropped": [list(member) for member in report.prepared.dropped],
@@ -134,7 +135,7 @@ def print_built(built: Built, added: Mapping[str, int]) -> None:
     rows = plan.counts()
     print_table(
         ("stage", "rows", "new metadata", "already there", "partitions added"),
-        [(s, rows[s], report.new[s], report.existing[s], added[s]) for s in STAGES],
+        [(s, rows[s], report.new[s], report.existing[s], added[s]) for s in PIPELINE],
     )
     for line in _remarks(built, report):
         click.echo(line)

@@ -24,10 +24,11 @@ from genid_store.cohort import build
 from genid_store.cohort.building import find_cohort_id
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.manifest import given_cohort_id, recorded_rollout
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.csv_safety import dump_csv
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
+from genid_store.stages import PIPELINE
 
 _ALL: Final = "all"
 _COLUMNS: Final = ("stage", "old_gen_id", "new_gen_id", "old_exists", "new_exists")
@@ -44,7 +45,7 @@ class _StateType(click.ParamType[Rollout]):
             return value
         try:
             return Rollout.parse("on" if value == _ALL else value)
-        except AdapterError:
+        except StoreError:
             self.fail(f"{value!r} is no state: give one of {' '.join(self._states)}", param, ctx)
 
     def shell_complete(
@@ -106,7 +107,7 @@ def compare(
 def _after(state: Rollout | None, scheme: SchemeName | None) -> Rollout:
     """Return the state to look at: what was given, else what the environment says, else all.
 
-    AdapterError: the environment's flag or scheme is not understood.
+    StoreError: the environment's flag or scheme is not understood.
     """
     around = Rollout.parse(os.environ.get(FLAG) or "on", os.environ.get(SCHEME))
     return evolve(state or around, scheme=scheme or around.scheme)
@@ -117,7 +118,7 @@ def _compare(
 ) -> Comparison:
     """Plan both states. Without `before` it is the recorded one, else off.
 
-    AdapterError: the cohort cannot be planned in one of them.
+    StoreError: the cohort cannot be planned in one of them.
     """
     options = build.Options(rollout=after, cohort_id=cohort_id, rebuild_migrated=True)
     if before is None:
@@ -164,7 +165,7 @@ def _stage_counts(found: Comparison) -> list[dict[str, Any]]:
             "exist_before": sum(one.stage == stage and one.old_exists for one in found.changes),
             "exist_after": sum(one.stage == stage and one.new_exists for one in found.changes),
         }
-        for stage in STAGES
+        for stage in PIPELINE
     ]
 
 

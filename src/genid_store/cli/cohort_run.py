@@ -27,12 +27,13 @@ from genid_store.cohort.building import find_cohort_id
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Member, read_membership
-from genid_store.errors import AdapterError
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator
 from genid_store.generation.load import load_generator
 from genid_store.generation.workload import blocked_members, failed_members, plan_work, standing
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 if TYPE_CHECKING:
     from genid_dagster_adapter.running import Done
@@ -51,7 +52,7 @@ class _GeneratorType(click.ParamType[Generator]):
             return found
         try:
             return load_generator(value)
-        except AdapterError as error:
+        except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
     def shell_complete(
@@ -149,7 +150,7 @@ def _runs_as_it_stands(
     root: DataRoot, given: str | None, rollout: Rollout, options: Mapping[str, Any]
 ) -> bool:
     """Say whether a migration has changed the cohort since it was built: then its tables no longer
-    say who its members are. AdapterError: no id is given, and none can be computed."""
+    say who its members are. StoreError: no id is given, and none can be computed."""
     if options["rebuild_migrated"] or (given is None and options["write_combos"]):
         return False  # the id is computed from the combos, which are to be written first
     recorded = read_recorded(root, given or find_cohort_id(root, Options(rollout=rollout)))
@@ -263,7 +264,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     click.echo(f"cohort {summary['cohort_id']}: {summary['calls']} generator calls")
     print_table(
         ("stage", *columns),
-        [(stage, *(summary["stages"][stage][name] for name in columns)) for stage in STAGES],
+        [(stage, *(summary["stages"][stage][name] for name in columns)) for stage in PIPELINE],
     )
     for one in summary["failures"][:_SHOWN]:
         click.echo(f"{one['state']}: {one['stage']} {one['gen_id']}: {one['reason']}")

@@ -19,7 +19,7 @@ from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_store.cli._errors import error_record
 from genid_store.cli._output import json_option, json_text, optional_data_root_option, print_json
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 
 if TYPE_CHECKING:
     from genid_store.catalog.index.query import StoreIndex
@@ -82,7 +82,7 @@ for _stage, _cls in STAGES.items():
 
 
 def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the id and how it came about. AdapterError: a field is missing or unknown.
+    """Return the id and how it came about. StoreError: a field is missing or unknown.
     GenIdError: a value is refused."""
     known = [attribute.name for attribute in attrs.fields(STAGES[stage])]
     missing = [name for name in _required(STAGES[stage]) if name not in fields]
@@ -101,7 +101,7 @@ def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, An
         for name in unknown
     ]
     if problems:
-        raise AdapterError(f"no {stage} id can be derived", problems)
+        raise StoreError(f"no {stage} id can be derived", problems)
     signature = STAGES[stage](**fields)
     derived: str = gen_id(signature, find_scheme(scheme))
     steps = explain_signature(signature) if scheme == "v1" else None
@@ -150,14 +150,14 @@ def _derive_line(
             if fields.get("stage") == stage:
                 del fields["stage"]
             return _derived(stage, scheme, fields), None
-        except (AdapterError, GenIdError) as error:
+        except (StoreError, GenIdError) as error:
             return {"line": number, **error_record(error)}, str(error)
     except (ValueError, RecursionError) as error:
         unread = _unread(number, error)
         return {"line": number, **error_record(unread)}, str(unread)
 
 
-def _unread(number: int, error: ValueError | RecursionError) -> AdapterError:
+def _unread(number: int, error: ValueError | RecursionError) -> StoreError:
     """Return why a line is no JSON object that could be read, in words of ours."""
     if isinstance(error, RecursionError):
         message = "is nested too deeply"
@@ -171,7 +171,7 @@ def _unread(number: int, error: ValueError | RecursionError) -> AdapterError:
         message = f"cannot be read: {error}"
     remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
     problem = Problem(where=f"line {number}", message=message, remedy=remedy)
-    return AdapterError("the line is no JSON object of a signature's fields", [problem])
+    return StoreError("the line is no JSON object of a signature's fields", [problem])
 
 
 @click.command()
@@ -234,7 +234,7 @@ def diff(root: DataRoot | None, as_json: bool, a: str, b: str) -> int:
 
 def _one(index: StoreIndex, text: str, other: str) -> Indexed:
     """Return the one generation that a text names; where it names several, the only one of the
-    stage of what `other` names. AdapterError: there is none, or several are left."""
+    stage of what `other` names. StoreError: there is none, or several are left."""
     from genid_store.catalog import lookup
 
     found = [match.generation for match in lookup.resolve(index, text)]
@@ -247,4 +247,4 @@ def _one(index: StoreIndex, text: str, other: str) -> Indexed:
     problem = Problem(
         where="id", value=text, message=f"names several: {shown}", remedy="give one of these ids"
     )
-    raise AdapterError("two generations are compared, not more", [problem])
+    raise StoreError("two generations are compared, not more", [problem])

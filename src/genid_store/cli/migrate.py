@@ -16,7 +16,7 @@ from genid_store.cli._output import (
     print_rest,
     progress_bar,
 )
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def sync_partitions(
     if instance is None:
         remedy = "set DAGSTER_HOME to the instance's folder"
         problem = Problem(where="DAGSTER_HOME", message="there is no instance", remedy=remedy)
-        raise AdapterError("there are no Dagster records to bring up to date", [problem])
+        raise StoreError("there are no Dagster records to bring up to date", [problem])
     dagster = _follow(root, assets, partitions) or []
     with instance, progress_bar("looking for keys"):
         find = partition_pruning.prune if prune else partition_pruning.unowned
@@ -233,7 +233,7 @@ def _instance(root: DataRoot) -> dg.DagsterInstance | None:
 def _follow(root: DataRoot, assets: str, partitions: str) -> list[dict[str, Any]] | None:
     """Let Dagster's records follow; None: there is no instance.
 
-    AdapterError: the instance does not answer (what is done so far is gone on with next time).
+    StoreError: the instance does not answer (what is done so far is gone on with next time).
     """
     instance = _instance(root)
     if instance is None:
@@ -253,13 +253,13 @@ def _follow(root: DataRoot, assets: str, partitions: str) -> list[dict[str, Any]
             raise _unanswered(root, error) from error
 
 
-def _unanswered(root: DataRoot, error: Exception) -> AdapterError:
+def _unanswered(root: DataRoot, error: Exception) -> StoreError:
     problem = Problem(
         where=os.environ.get("DAGSTER_HOME") or str(root.own / "dagster"),
         message=f"it does not answer: {error}",
         remedy="repair the instance, then run `genid store sync-partitions`: it goes on there",
     )
-    return AdapterError("the store is done, Dagster's records are not", [problem])
+    return StoreError("the store is done, Dagster's records are not", [problem])
 
 
 def _print_dagster(dagster: list[dict[str, Any]] | None, *, no_dagster: bool) -> None:

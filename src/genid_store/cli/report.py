@@ -20,7 +20,7 @@ from genid_store.cli._output import (
     progress_bar,
     write_page,
 )
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
             partitions=_partitions(root, partitions),
             watch=progress_bar,
         )
-    except AdapterError as error:
+    except StoreError as error:
         raise click.UsageError(str(error)) from error
     page = out if out is not None or as_json else Path(_PAGE)
     if page is not None:
@@ -87,17 +87,17 @@ def _flag() -> Flag:
 
     try:
         state = Rollout.from_env(os.environ)
-    except AdapterError as error:
+    except StoreError as error:
         return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
     return Flag(label=state.label, scheme=state.scheme)
 
 
-def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | AdapterError | None:
+def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | StoreError | None:
     """Return the registered partition keys by stage, None where there is no instance, or why the
     one that is there does not answer."""
     from genid_store.cli._instance import partition_keys
 
     try:
         return partition_keys(root, prefix)
-    except AdapterError as error:
+    except StoreError as error:
         return error

@@ -27,7 +27,7 @@ from genid_store.cli._output import (
     progress_bar,
     write_page,
 )
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def resolve(root: DataRoot, as_json: bool, cohort_id: str | None, ids: tuple[str
         for text in ids:
             try:
                 found.append((text, lookup.resolve(index, text)))
-            except AdapterError as error:
+            except StoreError as error:
                 found.append((text, ()))
                 problems.extend([] if planned.get(text) else error.problems)
     if as_json:
@@ -189,7 +189,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> 
 
     try:
         result = _audit(root, partitions)
-    except AdapterError as error:
+    except StoreError as error:
         raise click.UsageError(str(error)) from error
     if html is not None:
         write_page(html, audit_page(result), option="--html")
@@ -210,7 +210,7 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
             message="holds none of gens/, cohorts/ and 1_raw/",
             remedy="give --data-root the pipeline's data folder",
         )
-        raise AdapterError("this is no data root", [problem])
+        raise StoreError("this is no data root", [problem])
     with fresh_index(root) as index:
         partitions = partition_keys(root, prefix)
         with progress_bar("auditing") as progress:

@@ -16,10 +16,11 @@ from genid_store.cohort.inputs.combos import selected_path
 from genid_store.cohort.planning.records import Plan, Resolve, StoreView
 from genid_store.cohort.prepare import Options, Prepared, prepare
 from genid_store.cohort.seeding import Progress, keep_membership, kept_memberships, seed
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside, guarded
-from genid_store.fs.layout import STAGES, DataRoot, sweep_temporaries, write_atomic
+from genid_store.fs.layout import DataRoot, sweep_temporaries, write_atomic
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
+from genid_store.stages import PIPELINE
 
 __all__ = ["Options", "Prepared", "Report", "build", "compare", "prepare", "write"]
 
@@ -62,7 +63,7 @@ def build(
     by raising; `progress` is called as (done, total) while metadata is written.
 
     Raises:
-        AdapterError: the build is refused and nothing was written; or the system failed half-way,
+        StoreError: the build is refused and nothing was written; or the system failed half-way,
             and building again goes on from there.
     """
     first = None
@@ -75,7 +76,7 @@ def build(
             before_write(prepared)
         try:
             changes = _changes(root, options, prepared, view, resolve)
-        except AdapterError as error:  # what is dropped shows in the membership all the same
+        except StoreError as error:  # what is dropped shows in the membership all the same
             changes, prepared = None, _noticed(root, prepared, error)
         return evolve(write(root, prepared, progress=progress), changes=changes)
 
@@ -84,7 +85,7 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
     """Write what was prepared: combos, metadata, membership, manifest. The lock's holder calls.
 
     Raises:
-        AdapterError: the system refuses a file operation, or a symbolic link leads out of the data
+        StoreError: the system refuses a file operation, or a symbolic link leads out of the data
             root.
     """
     plan = prepared.plan
@@ -98,7 +99,7 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
             kept = keep_membership(root, plan.cohort_id, membership.read_bytes())
         for path, data in prepared.files.items():
             write_atomic(path, data)
-    new = dict.fromkeys(STAGES, 0)
+    new = dict.fromkeys(PIPELINE, 0)
     for row in prepared.seeding.missing:
         new[row.stage] += 1
     return Report(
@@ -125,16 +126,16 @@ def _changes(
 ) -> Comparison | None:
     """Compare with the last build before this one is written: afterwards its members exist.
 
-    AdapterError: the manifest does not tell its rollout state, or nothing can be planned in it now.
+    StoreError: the manifest does not tell its rollout state, or nothing can be planned in it now.
     """
     if prepared.recorded is None or not prepared.rollout_changed:
         return None
     if prepared.recorded.rollout is None:
-        raise AdapterError("the manifest does not tell it")
+        raise StoreError("the manifest does not tell it")
     return compare(root, options, prepared.recorded.rollout, view=view, resolve=resolve)
 
 
-def _noticed(root: DataRoot, prepared: Prepared, error: AdapterError) -> Prepared:
+def _noticed(root: DataRoot, prepared: Prepared, error: StoreError) -> Prepared:
     """Add the notice that a build could not be compared with the one before, and why."""
     why = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
     notice = Problem(

@@ -23,7 +23,7 @@ from genid_store.cohort.inputs.tables import id_problems, read_tables
 from genid_store.cohort.manifest import given_cohort_id, make_manifest, required
 from genid_store.cohort.prepare import choose_combos
 from genid_store.cohort.regeneration import Repeat, find_repeats, refuse_repeats
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_csv
 from genid_store.fs.guard import check_inside, guarded
 from genid_store.fs.layout import DataRoot, write_atomic
@@ -51,7 +51,7 @@ class Built:
 def preview(root: DataRoot, options: Options, *, forbid_regeneration: bool = False) -> Preview:
     """Plan a cohort and look for repeated work; write nothing to the pipeline's part of the root.
 
-    AdapterError: the build would be refused.
+    StoreError: the build would be refused.
     """
     with _index(root) as index:
         prepared = prepare(root, options, resolve=resolver(index))
@@ -69,7 +69,7 @@ def write_combos(
 
     Where there is something to write, the cohort of `options` is planned first.
 
-    AdapterError: the concepts or the files are not sound, or the cohort would be refused; nothing
+    StoreError: the concepts or the files are not sound, or the cohort would be refused; nothing
     is written then.
     """
     forbid = forbid_regeneration
@@ -86,7 +86,7 @@ def write_combos(
 def _checked_combos(
     root: DataRoot, options: Options, *, forbid_regeneration: bool
 ) -> tuple[tuple[Combo, ...], dict[Path, bytes]]:
-    """Return the combos and the files to write. AdapterError: as `write_combos`."""
+    """Return the combos and the files to write. StoreError: as `write_combos`."""
     tables, selection = read_tables(root), read_selection(root)
     combos, files = choose_combos(root, options, tables, selection, datetime.now(UTC))
     if files:
@@ -97,7 +97,7 @@ def _checked_combos(
 def find_cohort_id(root: DataRoot, options: Options) -> str:
     """Return the cohort's id: the given one, DD_COHORT's, else computed from the tables.
 
-    AdapterError: it is no folder's name, or none is given where a selection names the members.
+    StoreError: it is no folder's name, or none is given where a selection names the members.
     """
     given = given_cohort_id(options.cohort_id, os.environ)
     if given is not None:
@@ -110,7 +110,7 @@ def find_cohort_id(root: DataRoot, options: Options) -> str:
 def build_members(
     root: DataRoot, options: Options, *, forbid_regeneration: bool, progress: Progress
 ) -> Built:
-    """Build a cohort. AdapterError: the build is refused and nothing was written."""
+    """Build a cohort. StoreError: the build is refused and nothing was written."""
     repeats: tuple[Repeat, ...] = ()
     with _index(root) as index:
 
@@ -128,7 +128,7 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     """Return model id -> the provider's name, as llm_models.csv has it; empty where there is no
     such table (a cohort can be run from its membership alone). The other tables are not looked at.
 
-    AdapterError: the table is there and cannot be read, or an id of it is blank or repeated;
+    StoreError: the table is there and cannot be read, or an id of it is blank or repeated;
     nothing is to be paid for then, since it might be asked of another model.
     """
     path = root.raw / "llm_models.csv"
@@ -138,7 +138,7 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     lines = read_csv(root, path, ("id",), problems)
     problems.extend(id_problems(lines, "id"))
     if problems:
-        raise AdapterError("the models' names cannot be told", problems)
+        raise StoreError("the models' names cannot be told", problems)
     return {line["id"]: model for line in lines if (model := line.get("model"))}
 
 

@@ -15,8 +15,9 @@ from genid_store.catalog.reader import DirectReader
 from genid_store.cohort.planning.records import Plan, Resolve, Row, StoreView
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.cohort.seeding import Member
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 
 @frozen(kw_only=True)
@@ -51,7 +52,7 @@ class Comparison:
 
     def changed(self) -> dict[str, int]:
         """Return how many members' ids differ, by stage."""
-        counts = dict.fromkeys(STAGES, 0)
+        counts = dict.fromkeys(PIPELINE, 0)
         for change in self.changes:
             counts[change.stage] += change.changed
         return counts
@@ -68,7 +69,7 @@ def compare(
     """Plan a cohort under `before` and under `options.rollout`, and return what differs.
 
     Raises:
-        AdapterError: the cohort cannot be planned in one of the states.
+        StoreError: the cohort cannot be planned in one of the states.
     """
     view = view or DirectReader(root)
     options = evolve(options, rebuild_migrated=True)
@@ -100,7 +101,7 @@ def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]
     then those of the old one that have no counterpart."""
     ids = _same_sources(old, new)
     partners: dict[tuple[str, str], Row] = {}
-    for stage in STAGES:
+    for stage in PIPELINE:
         for theirs, ours in _stage_pairs(_of(old, stage), _of(new, stage), ids):
             partners.setdefault((stage, ours.gen_id), theirs)
             ids.setdefault((stage, ours.gen_id), theirs.gen_id)
@@ -156,7 +157,7 @@ def _cell(row: Row, parent: str | None) -> tuple[str, ...]:
 
 
 def _parent_stage(stage: str) -> str:
-    return STAGES[max(STAGES.index(stage) - 1, 0)]
+    return PIPELINE[max(PIPELINE.index(stage) - 1, 0)]
 
 
 def _of(plan: Plan, stage: str) -> list[Row]:

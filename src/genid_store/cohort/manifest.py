@@ -15,9 +15,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from genid_store.cohort.inputs.tables import RawTables
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot, check_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 VARIABLE: Final = "DD_COHORT"
 
@@ -75,7 +76,7 @@ def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout)
         combos=tuple(sorted(set(combo_ids))),
         templates={
             stage: tuple(sorted(row.template_id for row in tables.active_templates(stage)))
-            for stage in STAGES
+            for stage in PIPELINE
         },
         llms={
             "generation": tuple(sorted(row.llm_model_id for row in tables.generation_models)),
@@ -89,7 +90,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     """Return the cohort id that the operator gave, by option else by `DD_COHORT`, else None.
 
     Raises:
-        AdapterError: it is no safe path segment. An empty option is such an id; in the variable
+        StoreError: it is no safe path segment. An empty option is such an id; in the variable
             "", 0, false, none and null, in any case, mean that it is unset.
     """
     if option is not None:
@@ -132,7 +133,7 @@ def parse_recorded(data: bytes) -> Recorded:
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
             migrated=None if migrated is None else str(migrated["plan"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, AdapterError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StoreError):
         return Recorded()
 
 
@@ -140,7 +141,7 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
     """Return the given cohort id, else the computed one.
 
     Raises:
-        AdapterError: none is given although the file `selection` names the cohort's members.
+        StoreError: none is given although the file `selection` names the cohort's members.
     """
     if cohort_id is not None:
         return cohort_id
@@ -151,4 +152,4 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
         message="names the members, which a computed cohort id knows nothing of",
         remedy=f"give the cohort an id (--cohort-id, the asset's config, or {VARIABLE})",
     )
-    raise AdapterError("the cohort needs an id", [problem])
+    raise StoreError("the cohort needs an id", [problem])

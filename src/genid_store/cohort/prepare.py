@@ -27,7 +27,7 @@ from genid_store.cohort.seeding import (
     membership_bytes,
     read_membership,
 )
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import guarded
 from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
@@ -90,7 +90,7 @@ def prepare(
     """Read, check and plan; write nothing.
 
     Raises:
-        AdapterError: the tables, the selection or the store do not give a sound cohort.
+        StoreError: the tables, the selection or the store do not give a sound cohort.
     """
     with guarded(root):
         if options.cohort_id is not None:
@@ -125,7 +125,7 @@ def choose_combos(
     """Return the selected combos, None where nobody selected any, and the files to write.
 
     Raises:
-        AdapterError: a combo file is not sound, no combo can be made, or one contradicts the
+        StoreError: a combo file is not sound, no combo can be made, or one contradicts the
             catalogue.
     """
     selected = combo_files.read_selected(root)
@@ -193,7 +193,7 @@ def _refuse_migrated(root: DataRoot, prepared: Prepared) -> None:
         remedy="go on with its membership as it is (`genid cohort run`), or ask for the rebuild "
         "(--rebuild-migrated)",
     )
-    raise AdapterError("the cohort was migrated since it was built", [problem])
+    raise StoreError("the cohort was migrated since it was built", [problem])
 
 
 def _previous(
@@ -202,7 +202,7 @@ def _previous(
     """Return the members that the file names, None with the reason where that cannot be told."""
     try:
         return read_membership(root, cohort_id), ()
-    except AdapterError as error:
+    except StoreError as error:
         return None, error.problems
 
 

@@ -15,7 +15,7 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.lookup import judge_rows
 from genid_store.cohort.planning.records import Row
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 
 _LISTED: Final = 100  # members that a refusal names
 
@@ -46,7 +46,7 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
-    """AdapterError: there are members that repeat work; names them."""
+    """StoreError: there are members that repeat work; names them."""
     found = tuple(repeats)
     if not found:
         return
@@ -58,7 +58,7 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         )
         for repeat in found[:_LISTED]
     ]
-    raise AdapterError(f"{len(found)} member(s) would be paid for a second time", problems)
+    raise StoreError(f"{len(found)} member(s) would be paid for a second time", problems)
 
 
 def _remedy(repeat: Repeat) -> str:

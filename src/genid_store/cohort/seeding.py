@@ -23,18 +23,18 @@ from typing import Final, NamedTuple
 from attrs import frozen
 
 from genid_store.cohort.planning.records import Row
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_csv
 from genid_store.fs.guard import check_inside
 from genid_store.fs.layout import (
     METADATA,
-    STAGES,
     DataRoot,
     create_exclusive,
     is_segment,
     sweep_temporaries,
     write_atomic,
 )
+from genid_store.stages import PIPELINE
 
 #: Called as (done, total) while metadata is written.
 Progress = Callable[[int, int], None]
@@ -117,7 +117,7 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     """Return the members of a cohort in file order, each once; none where there is no file.
 
     Raises:
-        AdapterError: lists what is wrong with the file, or the cohort id is no path segment.
+        StoreError: lists what is wrong with the file, or the cohort id is no path segment.
     """
     path = root.membership(cohort_id)
     if not path.exists():
@@ -125,8 +125,8 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     problems: list[Problem] = []
     members: dict[Member, None] = {}
     for line in read_csv(root, path, ("stage", "gen_id"), problems):
-        if line["stage"] not in STAGES:
-            remedy = f"use one of {', '.join(STAGES)}"
+        if line["stage"] not in PIPELINE:
+            remedy = f"use one of {', '.join(PIPELINE)}"
             where = line.where("stage")
             problems.append(
                 Problem(where=where, value=line["stage"], message="is no stage", remedy=remedy)
@@ -139,7 +139,7 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
             )
         members[Member(line["stage"], line["gen_id"])] = None
     if problems:
-        raise AdapterError("the membership cannot be used", problems)
+        raise StoreError("the membership cannot be used", problems)
     return tuple(members)
 
 
@@ -147,7 +147,7 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
     """Return which of the rows have no metadata.json yet.
 
     Raises:
-        AdapterError: the folder of one of them is none, or a symbolic link out of the data root.
+        StoreError: the folder of one of them is none, or a symbolic link out of the data root.
     """
     wanted = Counter(row.stage for row in rows)
     folders = {stage: _folders(root, stage) for stage in wanted}
@@ -159,7 +159,7 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
         or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
     ]
     absent = Counter(row.stage for row in missing)
-    existing = {stage: wanted[stage] - absent[stage] for stage in STAGES}
+    existing = {stage: wanted[stage] - absent[stage] for stage in PIPELINE}
     held = [row for row in missing if row.gen_id in folders[row.stage]]
     _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
     return Seeding(missing=tuple(missing), existing=existing)
@@ -214,7 +214,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
         if not folder.is_dir()
     ]
     if problems:
-        raise AdapterError("the store has files where generations belong", problems)
+        raise StoreError("the store has files where generations belong", problems)
 
 
 def _folders(root: DataRoot, stage: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 
 _REMEDIES: Final = {
@@ -30,7 +30,7 @@ _OTHERWISE: Final = "look at the disk, then run the command again: it goes on wh
 
 @contextlib.contextmanager
 def guarded(root: DataRoot, *, reading: bool = False) -> Iterator[None]:
-    """Turn what the system refuses inside the block (OSError) into one AdapterError with its path
+    """Turn what the system refuses inside the block (OSError) into one StoreError with its path
     and remedy; `reading`: the block writes nothing."""
     try:
         yield
@@ -43,14 +43,14 @@ def guarded(root: DataRoot, *, reading: bool = False) -> Iterator[None]:
             message=error.strerror or type(error).__name__,
             remedy=remedy,
         )
-        raise AdapterError("the system refused a file operation", [problem]) from error
+        raise StoreError("the system refused a file operation", [problem]) from error
 
 
 def check_inside(root: DataRoot, *paths: Path) -> None:
     """Refuse paths that a symbolic link leads out of the data root; they need not exist.
 
     Raises:
-        AdapterError: lists every such path with where it leads.
+        StoreError: lists every such path with where it leads.
     """
     home = root.path.resolve()
     problems = [
@@ -63,7 +63,7 @@ def check_inside(root: DataRoot, *paths: Path) -> None:
         if not path.resolve().is_relative_to(home)
     ]
     if problems:
-        raise AdapterError("nothing is written outside the data root", problems)
+        raise StoreError("nothing is written outside the data root", problems)
 
 
 def _place(root: DataRoot, error: OSError) -> str:

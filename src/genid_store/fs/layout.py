@@ -16,10 +16,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 
-#: The stages in the order in which they are made; the folders below `gens/`.
-STAGES: Final = ("draft", "essay", "evaluation")
 #: A path segment that is safe on every file system (ID families, "foreign").
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
@@ -46,10 +44,10 @@ def is_segment(name: object) -> bool:
 
 
 def check_segment(name: str, *, what: str, where: str) -> str:
-    """Return `name`, or raise AdapterError: it is no safe path segment."""
+    """Return `name`, or raise StoreError: it is no safe path segment."""
     if is_segment(name):
         return name
-    raise AdapterError(
+    raise StoreError(
         f"{what} cannot be a folder's name",
         [
             Problem(
@@ -70,12 +68,12 @@ class DataRoot:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DataRoot:
-        """Return the data root at `path`. AdapterError: it is missing or no folder."""
+        """Return the data root at `path`. StoreError: it is missing or no folder."""
         root = Path(path)
         if root.is_dir():
             return cls(root.resolve())
         state = "is not a folder" if root.exists() else "does not exist"
-        raise AdapterError(
+        raise StoreError(
             f"no data root at {root}",
             [
                 Problem(

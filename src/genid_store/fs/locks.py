@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 from attrs import asdict, frozen
 from filelock import FileLock, Timeout
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside, guarded
 from genid_store.fs.layout import DataRoot, sweep_temporaries, sync_folder, write_atomic
 
@@ -72,7 +72,7 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     by the same process is refused like anybody else's.
 
     Raises:
-        AdapterError: something other than a build holds the lock; a build still held it after
+        StoreError: something other than a build holds the lock; a build still held it after
             `wait` seconds; the root is blocked by another purpose (`block`); the system does not
             let us write `.genid/`; or a symbolic link leads it out of the data root.
     """
@@ -144,7 +144,7 @@ def _is_build(found: Holder | None) -> bool:
     return found is None or found.purpose == BUILD  # None: it has not noted itself yet
 
 
-def _busy(root: DataRoot) -> AdapterError:
+def _busy(root: DataRoot) -> StoreError:
     found = holder(root)
     who = "another process"
     if found is not None:
@@ -154,7 +154,7 @@ def _busy(root: DataRoot) -> AdapterError:
         message=f"held by {who}",
         remedy="wait until it has ended and try again; a lock whose holder died is free",
     )
-    return AdapterError("the data root is in use", [problem])
+    return StoreError("the data root is in use", [problem])
 
 
 def _refuse_block(root: DataRoot, purpose: str) -> None:
@@ -162,7 +162,7 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
     if found is not None and found.by != purpose:
         where = root.relative(_barrier(root))
         problem = Problem(where=where, message=found.reason, remedy=found.remedy)
-        raise AdapterError(f"the data root is blocked by an unfinished {found.by}", [problem])
+        raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])
 
 
 def _note(root: DataRoot) -> Path:

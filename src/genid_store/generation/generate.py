@@ -18,7 +18,7 @@ from attrs import field, frozen
 from blake3 import blake3
 
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside
 from genid_store.fs.layout import PARSED, PARSED_METADATA, PROMPT, RAW, RAW_METADATA, DataRoot
 from genid_store.fs.leases import claim
@@ -34,7 +34,8 @@ from genid_store.generation.records import (
     Request,
     as_generated,
 )
-from genid_store.generation.status import PARENT_STAGE, has_content
+from genid_store.generation.status import has_content
+from genid_store.stages import parent_key, parent_stage
 
 _FIELDS: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 
@@ -65,7 +66,7 @@ class Maker:
         except Exception as error:  # the host may raise anything: it is an outcome
             kind, reason = "failed", _told(error)
         if kind in {"failed", "unparsed"}:
-            with contextlib.suppress(OSError, AdapterError):  # the outcome tells of a full disk
+            with contextlib.suppress(OSError, StoreError):  # the outcome tells of a full disk
                 failures.record(self.root, stage, gen_id, reason)
         return Outcome(
             stage=stage,
@@ -99,8 +100,8 @@ class Maker:
         stage, gen_id = generation.stage, generation.gen_id
         _check_metadata(generation)
         parent_text = self._parent_text(generation)
-        if stage in PARENT_STAGE and parent_text is None:
-            return "blocked", f"{PARENT_STAGE[stage]} {generation.parent_gen_id} has no content"
+        if parent_stage(stage) is not None and parent_text is None:
+            return "blocked", f"{parent_stage(stage)} {generation.parent_gen_id} has no content"
         if generation.mode == "copy" and parent_text is not None:
             with prepared(self.root, stage, gen_id) as folder:
                 publish(folder, _copied(parent_text))
@@ -154,14 +155,11 @@ class Maker:
         return read_generation(self.root, "draft", generation.parent_gen_id).llm_model_id
 
     def _parent_text(self, generation: Generation) -> str | None:
-        if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
-            return None
-        return _read_text(
-            self.root, PARENT_STAGE[generation.stage], generation.parent_gen_id, PARSED
-        )
+        parent = parent_key(generation.stage, generation.parent_gen_id)
+        return None if parent is None else _read_text(self.root, *parent, PARSED)
 
     def _template(self, generation: Generation) -> bytes:
-        """Return the template's bytes. AdapterError: its file is not there."""
+        """Return the template's bytes. StoreError: its file is not there."""
         path = self.root.template(generation.stage, generation.template_id or "")
         try:
             return path.read_bytes()
@@ -171,7 +169,7 @@ class Maker:
                 message=error.strerror or str(error),
                 remedy="put the template's text there",
             )
-            raise AdapterError("the template's text cannot be read", [problem]) from error
+            raise StoreError("the template's text cannot be read", [problem]) from error
 
 
 def _answer(generator: Generator, request: Request) -> object:
@@ -220,17 +218,17 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
 
 def _check_metadata(generation: Generation) -> None:
-    """AdapterError: the metadata does not say what is to be made; nothing is paid for then."""
+    """StoreError: the metadata does not say what is to be made; nothing is paid for then."""
     wrong = [flaw for flaw in generation.problems if not flaw.field or flaw.field in _FIELDS]
     if wrong:
-        raise AdapterError("its metadata cannot be used", wrong)
+        raise StoreError("its metadata cannot be used", wrong)
     if generation.mode == "copy" and generation.stage != "essay":
         problem = Problem(
             where=f"{generation.stage} {generation.gen_id}",
             message=f"mode copy copies an essay's draft; no {generation.stage} can be copied",
             remedy="give its template the generator llm",
         )
-        raise AdapterError("there is nothing to copy", [problem])
+        raise StoreError("there is nothing to copy", [problem])
 
 
 def _files(generated: Generated, request: Request, template: bytes) -> dict[str, bytes]:
@@ -294,7 +292,7 @@ def _read_text(root: DataRoot, stage: str, gen_id: str, name: str) -> str | None
 
 
 def _told(error: Exception) -> str:
-    """Return one failure in words: an AdapterError's own, else the exception's type and text."""
-    if isinstance(error, AdapterError):
+    """Return one failure in words: an StoreError's own, else the exception's type and text."""
+    if isinstance(error, StoreError):
         return "; ".join([error.summary, *map(str, error.problems)])
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

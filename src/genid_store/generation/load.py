@@ -11,7 +11,7 @@ from types import ModuleType
 
 from blake3 import blake3
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.generation import Generator
 
 
@@ -21,7 +21,7 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
     A module is looked for in the current folder too; a file's own folder is searched for what it
     imports, as if Python ran it. Two files of one name are two modules.
 
-    AdapterError: the name has no `:`, the file or module is not there, or has no such callable;
+    StoreError: the name has no `:`, the file or module is not there, or has no such callable;
     `where` says in it who gave the name. What the host's module itself raises is passed on.
     """
     try:
@@ -33,7 +33,7 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
             message=str(refused),
             remedy="name the host's callable: one request in, text or Generated out",
         )
-        raise AdapterError("the generator cannot be used", [problem]) from None
+        raise StoreError("the generator cannot be used", [problem]) from None
 
 
 class _RefusedError(Exception):

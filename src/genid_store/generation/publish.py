@@ -21,18 +21,18 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import (
     PARSED,
     PARSED_METADATA,
     PROMPT,
     RAW,
     RAW_METADATA,
-    STAGES,
     DataRoot,
     is_segment,
     sync_folder,
 )
+from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
@@ -59,7 +59,7 @@ def staging(root: DataRoot, stage: str) -> Path:
 def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
     """Yield a folder to stage into; it is removed again if nothing was staged.
 
-    AdapterError: the disk is full, or the data root cannot be written; found out before the
+    StoreError: the disk is full, or the data root cannot be written; found out before the
     generator is called.
     """
     folder = staging(root, stage)
@@ -117,7 +117,7 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
 def staged(root: DataRoot) -> list[tuple[str, str]]:
     """List (stage, gen_id) of every complete generation that is not published yet, sorted."""
     found = []
-    for stage in STAGES:
+    for stage in stage_names():
         with contextlib.suppress(FileNotFoundError):
             names = sorted(entry.name for entry in os.scandir(staging(root, stage)))
             found += [(stage, name) for name in names if is_segment(name)]
@@ -169,7 +169,7 @@ def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:
 def _check_room(path: Path) -> None:
     free = shutil.disk_usage(path).free
     if free < _ROOM:
-        raise AdapterError(
+        raise StoreError(
             "there is no room for a generation",
             [
                 Problem(
@@ -187,10 +187,10 @@ def _check_writable(folder: Path) -> None:
         raise _unwritable(folder, PermissionError(errno.EACCES, "cannot be written"))
 
 
-def _unwritable(path: Path, error: OSError) -> AdapterError:
+def _unwritable(path: Path, error: OSError) -> StoreError:
     problem = Problem(
         where=str(path),
         message=error.strerror or str(error),
         remedy="make the data root writable; nothing was paid for",
     )
-    return AdapterError("the data root cannot be written", [problem])
+    return StoreError("the data root cannot be written", [problem])

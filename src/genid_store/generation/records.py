@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 
 
 @frozen(kw_only=True)
@@ -91,7 +91,7 @@ def as_generated(answer: object) -> Generated:
     """Return the callable's answer as a record. A text beside which another field is wrong is paid
     for: it comes back as one that could not be parsed, without those fields.
 
-    AdapterError: it is neither text nor Generated, or it holds no text (an empty answer is a
+    StoreError: it is neither text nor Generated, or it holds no text (an empty answer is a
     failure, not content).
     """
     generated = Generated(text=answer) if isinstance(answer, str) else answer
@@ -116,11 +116,11 @@ def as_generated(answer: object) -> Generated:
     )
 
 
-def _refused(value: object, message: str) -> AdapterError:
+def _refused(value: object, message: str) -> StoreError:
     problem = Problem(
         where="the generator's answer",
         message=message,
         value=value,
         remedy="return the model's text, or Generated(text=..., prompt=..., parsed=...)",
     )
-    return AdapterError("the generator's answer cannot be used", [problem])
+    return StoreError("the generator's answer cannot be used", [problem])

@@ -13,11 +13,9 @@ from typing import Literal, TypeAlias
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
+from genid_store.stages import parent_key, parent_stage
 
 State: TypeAlias = Literal["made", "unparsed", "failed", "missing"]
-
-#: Which stage a stage's parents are of; drafts have none.
-PARENT_STAGE = {"essay": "draft", "evaluation": "essay"}
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -37,7 +35,7 @@ def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
 
 def parent_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return the id of the parent that the metadata names; None: a draft, or none is named."""
-    if stage not in PARENT_STAGE:
+    if parent_stage(stage) is None:
         return None
     return read_generation(root, stage, gen_id).parent_gen_id
 
@@ -47,10 +45,10 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
     reused), or its metadata is and its parent's content too."""
     if has_content(root, stage, gen_id):
         return True
-    if stage not in PARENT_STAGE:
+    if parent_stage(stage) is None:
         return (root.generation(stage, gen_id) / METADATA).is_file()
-    parent = parent_of(root, stage, gen_id)
-    return is_segment(parent) and has_content(root, PARENT_STAGE[stage], str(parent))
+    parent = parent_key(stage, parent_of(root, stage, gen_id))
+    return parent is not None and is_segment(parent[1]) and has_content(root, *parent)
 
 
 def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:

@@ -15,9 +15,10 @@ from attrs import field, frozen
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import Member
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
-from genid_store.generation.status import PARENT_STAGE, State, has_content, state_of
+from genid_store.generation.status import State, has_content, state_of
+from genid_store.stages import parent_key, parent_stage, stage_names
 
 #: Why a member is not made by this run.
 Waiting = Literal["failed", "unparsed", "blocked", "over the limit"]
@@ -81,7 +82,7 @@ class Workload:
 
 def standing(root: DataRoot, members: Iterable[Member]) -> dict[str, Standing]:
     """Return where the members stand, by stage."""
-    counts: dict[str, Counter[State]] = {stage: Counter() for stage in STAGES}
+    counts: dict[str, Counter[State]] = {stage: Counter() for stage in stage_names()}
     for stage, gen_id in members:
         counts[stage][state_of(root, stage, gen_id)] += 1
     return {
@@ -113,7 +114,7 @@ def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -
     first. What the run's limit left is none of them, and neither is what hangs on that."""
     left = {member for member, why in work.waiting.items() if why == "over the limit"}
     found = []
-    for member in sorted(members, key=lambda one: STAGES.index(one.stage)):
+    for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
         if member in left or state_of(root, *member) != "missing":
             continue
         generation = read_generation(root, *member)
@@ -149,7 +150,7 @@ def plan_work(
     todo: dict[Member, None] = {}
     calls: Counter[tuple[str, str]] = Counter()
     waiting: dict[Member, Waiting] = {}
-    for member in sorted(members, key=lambda one: STAGES.index(one.stage)):
+    for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
         state = state_of(root, *member)
         if state == "made":
             made.append(member)
@@ -174,16 +175,15 @@ def plan_work(
 def _parent_will_be_there(
     root: DataRoot, generation: Generation | Row, todo: Mapping[Member, None]
 ) -> bool:
-    if generation.stage not in PARENT_STAGE:
+    if parent_stage(generation.stage) is None:
         return True
     parent = _parent(generation)
     return parent is not None and (parent in todo or has_content(root, *parent))
 
 
 def _parent(generation: Generation | Row) -> Member | None:
-    if generation.stage not in PARENT_STAGE or generation.parent_gen_id is None:
-        return None
-    return Member(PARENT_STAGE[generation.stage], generation.parent_gen_id)
+    parent = parent_key(generation.stage, generation.parent_gen_id)
+    return None if parent is None else Member(*parent)
 
 
 def _why_blocked(root: DataRoot, generation: Generation) -> str:

@@ -13,8 +13,8 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES
+from genid_store.errors import Problem, StoreError
+from genid_store.stages import PIPELINE
 
 FLAG: Final = "DD_DETERMINISTIC_GEN_IDS"
 SCHEME: Final = "DD_GEN_ID_SCHEME"
@@ -23,7 +23,7 @@ _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 _ON: Final = frozenset({"1", "true", "yes", "on"})
 _WHITE_SPACE: Final = " \t\n\r\f\v"
 #: Every rollout state: each stage is covered only where its parent's is.
-_STATES: Final = tuple(STAGES[:count] for count in range(len(STAGES) + 1))
+_STATES: Final = tuple(PIPELINE[:count] for count in range(len(PIPELINE) + 1))
 _FOLD: Final = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 _ACCEPTED: Final = (
     "off: unset, 0, false, no, off; all stages: 1, true, yes, on; or "
@@ -35,7 +35,7 @@ _ACCEPTED: Final = (
 class Rollout:
     """Which stages have deterministic ids (closed towards the parents), and their scheme.
 
-    AdapterError on construction: a stage is covered whose parent's stage is not, a stage or the
+    StoreError on construction: a stage is covered whose parent's stage is not, a stage or the
     scheme is unknown.
     """
 
@@ -55,7 +55,7 @@ class Rollout:
         """Return the state that the two texts ask for; None is an unset variable.
 
         Raises:
-            AdapterError: a text is none of the accepted ones. The scheme is looked at even where
+            StoreError: a text is none of the accepted ones. The scheme is looked at even where
                 the flag is off.
         """
         return cls(stages=_parse_stages(flag or ""), scheme=_parse_scheme(scheme or ""))
@@ -65,7 +65,7 @@ class Rollout:
         """Return the state that the environment asks for. To be called at the edges alone.
 
         Raises:
-            AdapterError: as `parse`.
+            StoreError: as `parse`.
         """
         variables = os.environ if environ is None else environ
         return cls.parse(variables.get(FLAG), variables.get(SCHEME))
@@ -79,7 +79,7 @@ class Rollout:
         """The state in a word: "off", "draft", "draft,essay" or "all"."""
         if not self.stages:
             return "off"
-        return "all" if self.stages == STAGES else ",".join(self.stages)
+        return "all" if self.stages == PIPELINE else ",".join(self.stages)
 
 
 Rollout.OFF = Rollout()
@@ -90,11 +90,11 @@ def _parse_stages(flag: str) -> tuple[str, ...]:
     if text in _OFF:
         return ()
     if text in _ON:
-        return STAGES
+        return PIPELINE
     named = {_folded(part) for part in text.split(",")}
-    if not named <= set(STAGES):
+    if not named <= set(PIPELINE):
         raise _refused(flag, "is no accepted value")
-    stages = tuple(stage for stage in STAGES if stage in named)
+    stages = tuple(stage for stage in PIPELINE if stage in named)
     if stages not in _STATES:
         raise _refused(flag, _why_open(stages))
     return stages
@@ -102,8 +102,8 @@ def _parse_stages(flag: str) -> tuple[str, ...]:
 
 def _why_open(stages: tuple[str, ...]) -> str:
     """Say which parent's stage is missing, and why it is needed."""
-    child = next(stage for at, stage in enumerate(stages) if stage != STAGES[at])
-    parent = STAGES[STAGES.index(child) - 1]
+    child = next(stage for at, stage in enumerate(stages) if stage != PIPELINE[at])
+    parent = PIPELINE[PIPELINE.index(child) - 1]
     return (
         f"covers {child} without {parent}: the deterministic id of an {child} is derived from its "
         f"{parent}'s, which would still be a cohort's own"
@@ -124,12 +124,12 @@ def _folded(text: str) -> str:
     return text.strip(_WHITE_SPACE).translate(_FOLD)
 
 
-def _refused(value: object, reason: str) -> AdapterError:
+def _refused(value: object, reason: str) -> StoreError:
     problem = Problem(where=FLAG, value=value, message=reason, remedy=f"set it to {_ACCEPTED}")
-    return AdapterError(f"{FLAG} is not understood", [problem])
+    return StoreError(f"{FLAG} is not understood", [problem])
 
 
-def _unknown_scheme(value: object) -> AdapterError:
+def _unknown_scheme(value: object) -> StoreError:
     remedy = f"set it to {' or '.join(SCHEMES)}, or leave it unset for v1"
     problem = Problem(where=SCHEME, value=value, message="is no scheme", remedy=remedy)
-    return AdapterError(f"{SCHEME} is not understood", [problem])
+    return StoreError(f"{SCHEME} is not understood", [problem])

@@ -18,12 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import ADOPTED_FROM
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside, guarded
-from genid_store.fs.layout import METADATA, PARSED, STAGES, DataRoot
+from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.fs.locks import blocked, unblock
 from genid_store.migration import files
 from genid_store.migration import state_folder as own
@@ -42,6 +41,7 @@ from genid_store.migration.cohort_files import own_records
 from genid_store.migration.fingerprints import read_bytes
 from genid_store.migration.journal import Journal
 from genid_store.migration.references import dump_json
+from genid_store.stages import PIPELINE, parent_stage
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ def adopt(
     there is something to adopt no generation is begun by others; one that is being made is left.
 
     Raises:
-        AdapterError: the cohort has no readable membership; the data root is in use or cannot be
+        StoreError: the cohort has no readable membership; the data root is in use or cannot be
             written (an adoption that stopped half-way is finished by the next one); taking one back
             is not finished; or a symbolic link leads a member out of the data root (nothing is
             written then).
@@ -93,7 +93,7 @@ def undo(root: DataRoot) -> list[str]:
     the store has any more stays, too: it is what was paid for. Generations that are being
     made are waited for, and none is begun. [] where an adoption stopped before it gave anything.
 
-    AdapterError: there is none to take back, the data root is in use, a finished text waits to be
+    StoreError: there is none to take back, the data root is in use, a finished text waits to be
     put into its place, or generations were being made for too long (nothing is changed then).
     """
     with guarded(root), locked(root):
@@ -104,7 +104,7 @@ def undo(root: DataRoot) -> list[str]:
                 return _take_back(root, folder)
     remedy = "`genid store adopt` has to come first"
     problem = Problem(where=".genid/adoptions", message="there is none", remedy=remedy)
-    raise AdapterError("there is no adoption to take back", [problem])
+    raise StoreError("there is no adoption to take back", [problem])
 
 
 # -- doing ----------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def _refuse_waiting(root: DataRoot) -> None:
         for one in own_records(root)
     ]
     if problems:
-        raise AdapterError("the adoption cannot be taken back yet", problems)
+        raise StoreError("the adoption cannot be taken back yet", problems)
 
 
 def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -221,11 +221,11 @@ def _used(root: DataRoot, members: list[dict[str, Any]]) -> set[tuple[str, str]]
     }
     used: set[tuple[str, str]] = set()
     with StoreIndex.fresh(root) as index:
-        for above in reversed(STAGES):
+        for above in reversed(PIPELINE):
             needed = {
                 (stage, gen_id)
                 for stage, gen_id in adopted
-                if stage == PARENT_STAGE.get(above)
+                if stage == parent_stage(above)
                 for child in index.children(above, gen_id)
                 if child.content is not None and (above, child.gen_id) not in emptied
             }

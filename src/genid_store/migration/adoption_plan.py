@@ -6,16 +6,16 @@ import os
 
 from attrs import field, frozen
 
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import claim, duplicates
 from genid_store.catalog.memberships import read_memberships
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import PARSED, STAGES, DataRoot
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.migration import state_folder as own
 from genid_store.migration.cohort_files import own_records
 from genid_store.migration.fingerprints import read_bytes
+from genid_store.stages import PIPELINE, parent_stage
 
 
 @frozen
@@ -68,7 +68,7 @@ class _Planning:
             if self._same_parent_text(member, source):
                 self._take(member, source)
                 return
-        stage = PARENT_STAGE[member.stage]
+        stage = parent_stage(member.stage)
         self._skip(member, f"its {stage}'s text is not the one that the content was made from")
 
     def _take(self, member: Indexed, source: Indexed) -> None:
@@ -81,9 +81,9 @@ class _Planning:
         self.taken.append(Taken(member.stage, member.gen_id, source.gen_id, tuple(names)))
 
     def _same_parent_text(self, member: Indexed, source: Indexed) -> bool:
-        if member.stage not in PARENT_STAGE or member.parent_gen_id == source.parent_gen_id:
+        stage = parent_stage(member.stage)
+        if stage is None or member.parent_gen_id == source.parent_gen_id:
             return True
-        stage = PARENT_STAGE[member.stage]
         mine, theirs = (self._text(stage, one.parent_gen_id) for one in (member, source))
         if mine is None or theirs is None:
             return False
@@ -102,7 +102,7 @@ def plan_adoption(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> A
     planning = _Planning(root, index)
     waiting = (record["path"].removeprefix("gens/") for record in own_records(root))
     busy = {*own.makers(root), *waiting}  # what gets a text of its own
-    members = sorted(_members(root, cohort_id), key=lambda key: (STAGES.index(key[0]), key[1]))
+    members = sorted(_members(root, cohort_id), key=lambda key: (PIPELINE.index(key[0]), key[1]))
     for stage, gen_id in members:
         member = index.get(stage, gen_id)
         if member is None or member.has_content or not member.recomputes:
@@ -115,7 +115,7 @@ def plan_adoption(root: DataRoot, index: StoreIndex, cohort_id: str | None) -> A
 def _members(root: DataRoot, cohort_id: str | None) -> set[tuple[str, str]]:
     """Return the members of all cohorts, or of one.
 
-    AdapterError: a membership that is asked for is not there, cannot be read, or is not the two
+    StoreError: a membership that is asked for is not there, cannot be read, or is not the two
     columns.
     """
     found = read_memberships(root)
@@ -126,6 +126,6 @@ def _members(root: DataRoot, cohort_id: str | None) -> set[tuple[str, str]]:
         missing = Problem(where=where, message="there is no membership", remedy="build the cohort")
         problems = [missing]
     if problems:
-        raise AdapterError("the members cannot be told", problems)
+        raise StoreError("the members cannot be told", problems)
     cohorts = found.members if cohort_id is None else [cohort_id]
     return {member for cohort in cohorts for member in found.members[cohort]}

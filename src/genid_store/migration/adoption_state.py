@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import asdict
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import Block, block, root_lock, unblock
@@ -43,7 +43,7 @@ BLOCKS: Final = {
 def locked(root: DataRoot) -> Iterator[None]:
     """Hold the lock for adopting; afterwards the store is open, unless something is unfinished.
 
-    AdapterError: as `root_lock`; or a symbolic link leads `.genid/adoptions` out of the data root.
+    StoreError: as `root_lock`; or a symbolic link leads `.genid/adoptions` out of the data root.
     """
     check_inside(root, root.own / "adoptions")
     own.make_own(root)
@@ -63,20 +63,20 @@ def close(root: DataRoot, event: str) -> None:
 def refuse_unfinished(root: DataRoot) -> None:
     """To be called by the lock's holder.
 
-    AdapterError: an adoption, or taking one back, stopped half-way; the store is closed then.
+    StoreError: an adoption, or taking one back, stopped half-way; the store is closed then.
     """
     for folder, event in unfinished(root):
         close(root, event)
         raise refused(root, folder, event)
 
 
-def refused(root: DataRoot, folder: Path, event: str) -> AdapterError:
+def refused(root: DataRoot, folder: Path, event: str) -> StoreError:
     """Return what to tell of the unfinished adoption in `folder`."""
     found = BLOCKS[event]
     problem = Problem(
         where=root.relative(folder / JOURNAL), message=found.reason, remedy=found.remedy
     )
-    return AdapterError(found.reason, [problem])
+    return StoreError(found.reason, [problem])
 
 
 def unfinished(root: DataRoot) -> Iterator[tuple[Path, str]]:
@@ -90,7 +90,7 @@ def unfinished(root: DataRoot) -> Iterator[tuple[Path, str]]:
 def last_event(folder: Path) -> str | None:
     """Return where an adoption stands: begin, done, undo or undone; None: it was not begun.
 
-    AdapterError: its journal is damaged.
+    StoreError: its journal is damaged.
     """
     records, _ = read_records(folder / JOURNAL)
     return str(records[-1]["event"]) if records else None

@@ -17,7 +17,7 @@ from typing import Final
 
 from genid import ParseError, parse_id
 from genid_store.catalog.audit import kinds as findings
-from genid_store.fs.layout import STAGES, DataRoot, is_segment, read_at_once
+from genid_store.fs.layout import DataRoot, is_segment, read_at_once
 from genid_store.migration.fingerprints import digest
 from genid_store.migration.planfile import Record
 from genid_store.migration.references import (
@@ -27,6 +27,7 @@ from genid_store.migration.references import (
     rewrite_membership,
     rewrite_selection,
 )
+from genid_store.stages import PIPELINE
 
 #: The selection files and the stage whose ids each holds.
 SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
@@ -100,7 +101,7 @@ def _families(members: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
     counts = Counter((stage, _family(gen_id)) for stage, gen_id in members)
     return {
         stage: {family: n for (of, family), n in sorted(counts.items()) if of == stage}
-        for stage in STAGES
+        for stage in PIPELINE
         if any(of == stage for of, _ in counts)
     }
 
@@ -143,7 +144,7 @@ def _blocker(place: str, message: str, remedy: str) -> Record:
 def own_records(root: DataRoot) -> Iterator[Record]:
     """Yield blockers for what the adapter itself has not finished: texts that wait to be put into
     their generation's folder."""
-    for stage in STAGES:
+    for stage in PIPELINE:
         folder = root.own / "staging" / stage
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
         for name in (name for name in names if is_segment(name)):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.metadata import read_generation
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.migration.cohort_files import read_members
 from genid_store.migration.context import Work
+from genid_store.stages import PIPELINE, parent_stage
 
 _REMEDY = "keep the migration, or go back with --force"
 
 
 def refuse_changes(work: Work, *, force: bool) -> None:
-    """Raise AdapterError with everything that was made or changed since the migration and would be
+    """Raise StoreError with everything that was made or changed since the migration and would be
     lost or left without a parent by going back; with `force`, put it aside instead, in the plan's
     folder under `displaced/`."""
     displaced = list(_changed_files(work)) + list(_made_again(work))
@@ -33,7 +33,7 @@ def refuse_changes(work: Work, *, force: bool) -> None:
         for place in [*_new_children(work), *_new_members(work)]
     ]
     if problems:
-        raise AdapterError("the store was used since the migration", problems)
+        raise StoreError("the store was used since the migration", problems)
 
 
 def _changed_files(work: Work) -> Iterator[str]:
@@ -63,14 +63,14 @@ def _new_children(work: Work) -> Iterator[str]:
     planned = {(record["stage"], record["new"]) for record in work.plan.records("generation")}
     parents = {(step.stage, step.new) for step in work.steps if step.moves}
     for stage, gen_id in _generations(work.plan.root):
-        if (stage, gen_id) not in planned and stage in PARENT_STAGE:
+        if (stage, gen_id) not in planned and parent_stage(stage) is not None:
             parent = read_generation(work.plan.root, stage, gen_id).parent_gen_id
-            if (PARENT_STAGE[stage], parent) in parents:
+            if (parent_stage(stage), parent) in parents:
                 yield f"gens/{stage}/{gen_id}"
 
 
 def _generations(root: DataRoot) -> Iterator[tuple[str, str]]:
-    for stage in STAGES:
+    for stage in PIPELINE:
         if root.stage(stage).is_dir():
             names = sorted(os.listdir(root.stage(stage)))
             yield from ((stage, name) for name in names if is_segment(name))

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.fs.layout import METADATA, STAGES, write_atomic
+from genid_store.fs.layout import METADATA, write_atomic
 from genid_store.migration.planfile import Plan, Record, mapping_of
 from genid_store.migration.records import Step
 from genid_store.migration.references import (
@@ -22,6 +22,7 @@ from genid_store.migration.references import (
     rewrite_metadata,
     rewrite_selection,
 )
+from genid_store.stages import PIPELINE
 
 _SHARD: Final = 1000  # kept originals a folder
 BEFORE: Final = "before.jsonl"
@@ -100,7 +101,7 @@ class Work:
 
     def new_change(self, record: Record, original: bytes) -> bytes:
         """Return what a membership, manifest or selection file becomes."""
-        mapping = self.references[STAGES[0]].mapping
+        mapping = self.references[PIPELINE[0]].mapping
         if record["what"] == "membership":
             return rewrite_membership(original, mapping)
         if record["what"] == "manifest":
@@ -118,7 +119,7 @@ def work_of(plan: Plan) -> Work:
         str(plan.folder),
         steps,
         tuple(plan.records("file")),
-        {stage: References(mapping, stage) for stage in STAGES},
+        {stage: References(mapping, stage) for stage in PIPELINE},
         frozenset(_parked(steps)),
     )
 
@@ -143,7 +144,7 @@ def write_before(work: Work) -> None:
 
 def set_times(work: Work, *, migrated: bool) -> None:
     """Give every touched folder the times it had; `migrated` says under which name."""
-    moved = work.references[STAGES[0]].mapping
+    moved = work.references[PIPELINE[0]].mapping
     with (work.plan.folder / BEFORE).open("rb") as file:
         for line in file:
             place, *times = json.loads(line)

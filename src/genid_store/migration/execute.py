@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside
 from genid_store.fs.locks import MIGRATION, block, unblock
 from genid_store.migration import files
@@ -43,7 +43,7 @@ def execute(plan: Plan, *, progress: Progress | None = None) -> None:
     The caller holds the data root's lock and, where nothing was begun, has just made the plan.
 
     Raises:
-        AdapterError: the plan has blockers, or the disk no room (nothing is changed); the system
+        StoreError: the plan has blockers, or the disk no room (nothing is changed); the system
             refused a step, or verification found a difference (`--resume` or rollback then).
     """
     work = work_of(plan)
@@ -78,7 +78,7 @@ class stopping:  # noqa: N801 - reads as the statement it is
             message=error.strerror or str(error),
             remedy=_REMEDIES[state_of(self._plan)],
         )
-        raise AdapterError(f"the migration {self._plan.plan_id} stopped", [problem]) from error
+        raise StoreError(f"the migration {self._plan.plan_id} stopped", [problem]) from error
 
 
 _REMEDIES: Final = {
@@ -172,7 +172,7 @@ class _Execution:
 
         problems = list(verify_migrated(self.work, advance))
         if problems:
-            raise AdapterError(
+            raise StoreError(
                 f"the migration {self.work.plan.plan_id} is done and not as planned; "
                 "`genid store rollback` gives back the store as it was",
                 problems,
@@ -210,7 +210,7 @@ def sync_all(plan: Plan) -> None:
 def _stage(work: Work, step: Step, folder: str) -> None:
     """Keep a step's originals and write its new files beside them.
 
-    AdapterError: an original is not what it was when the plan was made.
+    StoreError: an original is not what it was when the plan was made.
     """
     for at, name in enumerate(step.rewrite):
         path, kept = f"{folder}/{name}", work.kept(step, at)
@@ -230,7 +230,7 @@ def _refuse_change(path: str, found: Fingerprint, planned: Fingerprint) -> None:
     remedy = "go back with `genid store rollback`, then plan anew"
     message = "it was changed since the plan was made"
     problem = Problem(where=path, message=message, value=found, remedy=remedy)
-    raise AdapterError("something else writes to the store", [problem])
+    raise StoreError("something else writes to the store", [problem])
 
 
 def _commit(step: Step, folder: str, target: str) -> None:
@@ -249,7 +249,7 @@ def _refuse_blockers(work: Work) -> None:
     ]
     problems += [_locked(place) for place in _unwritable(work)]
     if problems:
-        raise AdapterError(f"the plan {plan.plan_id} cannot be carried out", problems)
+        raise StoreError(f"the plan {plan.plan_id} cannot be carried out", problems)
     check_inside(plan.root, *_outer_folders(work))
 
 
@@ -297,4 +297,4 @@ def missing_room(plan: Plan) -> Problem | None:
 def _refuse_full_disk(plan: Plan) -> None:
     problem = missing_room(plan)
     if problem is not None:
-        raise AdapterError("there is not enough room on the disk", [problem])
+        raise StoreError("there is not enough room on the disk", [problem])

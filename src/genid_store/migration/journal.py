@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from blake3 import blake3
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import sync_folder
 
 _CHECK: Final = 16  # hex digits of the checksum
@@ -27,7 +27,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal at `path`, which is created where it is absent; a torn tail is cut off.
 
-        AdapterError: a record before the last one is damaged.
+        StoreError: a record before the last one is damaged.
         """
         self.path = path
         records, length = read_records(path)
@@ -65,7 +65,7 @@ class Journal:
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the records of a journal and the number of bytes that they take; ([], 0): none.
 
-    AdapterError: a record before the last one is damaged.
+    StoreError: a record before the last one is damaged.
     """
     try:
         data = path.read_bytes()
@@ -107,10 +107,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _damaged(path: Path, number: int) -> AdapterError:
+def _damaged(path: Path, number: int) -> StoreError:
     problem = Problem(
         where=f"{path}:{number}",
         message="the record is damaged and others follow it",
         remedy="restore the file from a backup; without it nobody can tell what was done",
     )
-    return AdapterError("the migration's journal was changed by something else", [problem])
+    return StoreError("the migration's journal was changed by something else", [problem])

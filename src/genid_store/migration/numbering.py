@@ -27,9 +27,9 @@ from genid import (
 )
 from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.copies import one_text
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.metadata import ABSENT_REPLICATE
 from genid_store.migration.records import Decision, Duplicate, Source
+from genid_store.stages import parent_stage
 
 PARENT_STAYS: Final = "parent-stays"
 ADOPTED: Final = "adopted"
@@ -218,13 +218,13 @@ def _claim(source: Source, parents: Mapping[str, Decision]) -> _Claim:
 
 def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
     """Return what becomes of the parent; None for a draft."""
-    if source.stage not in PARENT_STAGE:
+    if parent_stage(source.stage) is None:
         return None
     parent = parents.get(source.parent_gen_id or "")
     if parent is None:
         raise _StaysError(
             findings.ORPHAN,
-            f"no {PARENT_STAGE[source.stage]} has the id "
+            f"no {parent_stage(source.stage)} has the id "
             f"{source.parent_gen_id!r} that parent_gen_id names",
         )
     if parent.same_as is not None:

@@ -15,10 +15,9 @@ from typing import Literal
 
 from attrs import asdict, frozen
 
-from genid_store.catalog.expected import PARENT_STAGE
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import guarded
-from genid_store.fs.layout import STAGES, DataRoot, sync_folder
+from genid_store.fs.layout import DataRoot, sync_folder
 from genid_store.migration.cohort_files import cohort_records, own_records, report_records
 from genid_store.migration.describe import Contents
 from genid_store.migration.numbering import Numbered, number_stage
@@ -27,6 +26,7 @@ from genid_store.migration.records import Decision
 from genid_store.migration.references import IdMapping
 from genid_store.migration.scan import StageScan, scan_stage
 from genid_store.migration.summary import write_mapping, write_summary
+from genid_store.stages import PIPELINE, parent_stage
 
 _BLOCK = 4096  # bytes that a file takes at least
 _GROWTH = 512  # bytes by which metadata grows at most, or nearly
@@ -43,13 +43,13 @@ class _Decided:
     numbered: dict[str, Numbered]
 
     def decisions(self) -> Iterator[Decision]:
-        for stage in STAGES:
+        for stage in PIPELINE:
             yield from self.numbered[stage].decisions.values()
 
     def mapping(self) -> dict[str, dict[str, str]]:
         return {
             stage: {old: d.new_id for old, d in self.numbered[stage].decisions.items() if d.moves}
-            for stage in STAGES
+            for stage in PIPELINE
         }
 
 
@@ -61,7 +61,7 @@ def make_plan(
     The caller holds the data root's lock.
 
     Raises:
-        AdapterError: `duplicates` is "fail" and there are some (all are listed); or the store
+        StoreError: `duplicates` is "fail" and there are some (all are listed); or the store
             cannot be read or `.genid/` not be written.
     """
     with guarded(root):
@@ -77,10 +77,10 @@ def make_plan(
 
 
 def _decide(root: DataRoot) -> _Decided:
-    scans = {stage: scan_stage(root, stage) for stage in STAGES}
+    scans = {stage: scan_stage(root, stage) for stage in PIPELINE}
     numbered: dict[str, Numbered] = {}
     for stage, scan in scans.items():
-        above = numbered.get(PARENT_STAGE.get(stage, ""))
+        above = numbered.get(parent_stage(stage) or "")
         parents = {} if above is None else above.decisions
         numbered[stage] = number_stage(scan.sources, parents, scan.strays)
     return _Decided(scans, numbered)
@@ -95,11 +95,11 @@ def _refuse_duplicates(decided: _Decided) -> None:
             value=[old for old, _ in group.renumbered],
             remedy="plan without --duplicates fail, and they become further replicates",
         )
-        for stage in STAGES
+        for stage in PIPELINE
         for group in decided.numbered[stage].duplicates
     ]
     if problems:
-        raise AdapterError("there are duplicates, and nothing was planned", problems)
+        raise StoreError("there are duplicates, and nothing was planned", problems)
 
 
 def _fresh_folder(root: DataRoot) -> Path:
@@ -125,7 +125,7 @@ def _publish(plan: Plan, building: Path) -> Plan:
 def _write(root: DataRoot, decided: _Decided, folder: Path, progress: Progress) -> str:
     """Write the plan's files into `folder` and return the plan's id."""
     writer = PlanWriter(folder / PLAN_FILE)
-    writer.write({"kind": "plan", "format": FORMAT, "target": "v1", "stages": list(STAGES)})
+    writer.write({"kind": "plan", "format": FORMAT, "target": "v1", "stages": list(PIPELINE)})
     totals = _write_generations(root, decided, writer, progress)
     for record in _about_the_rest(root, decided):
         totals.count(record)
@@ -188,9 +188,9 @@ def _write_generations(
 def _about_the_rest(root: DataRoot, decided: _Decided) -> Iterator[Record]:
     """Yield the records of cohorts, selection files, groups, collisions, strays and reports."""
     mapping: IdMapping = decided.mapping()
-    known = {stage: decided.numbered[stage].decisions for stage in STAGES}
+    known = {stage: decided.numbered[stage].decisions for stage in PIPELINE}
     yield from cohort_records(root, mapping, known)
-    for stage in STAGES:
+    for stage in PIPELINE:
         for group in decided.numbered[stage].duplicates:
             yield {"kind": "note", "note": "duplicates", **asdict(group)}
         for names in decided.scans[stage].collisions:

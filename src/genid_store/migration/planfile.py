@@ -17,9 +17,10 @@ from typing import Any, Final
 from attrs import frozen
 from blake3 import blake3
 
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot, is_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.migration.records import Step
+from genid_store.stages import PIPELINE
 
 FORMAT: Final = 1
 PLAN_FILE: Final = "plan.jsonl"
@@ -78,7 +79,7 @@ def plans_folder(root: DataRoot) -> Path:
 
 def mapping_of(steps: Iterable[Step]) -> dict[str, dict[str, str]]:
     """Return stage -> old id -> new id of the generations that move."""
-    mapping: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
+    mapping: dict[str, dict[str, str]] = {stage: {} for stage in PIPELINE}
     for step in steps:
         if step.moves:
             mapping[step.stage][step.old] = step.new
@@ -88,7 +89,7 @@ def mapping_of(steps: Iterable[Step]) -> dict[str, dict[str, str]]:
 def open_plan(root: DataRoot, plan_id: str) -> Plan:
     """Return the plan of that id, its bytes checked.
 
-    AdapterError: there is none, or its file is not what it was when it was written.
+    StoreError: there is none, or its file is not what it was when it was written.
     """
     plan = Plan(root, plan_id)
     if not is_segment(plan_id) or not plan.path.is_file():
@@ -153,6 +154,6 @@ def _digest(lines: Iterable[bytes]) -> str:
     return hasher.hexdigest()[:_ID_LENGTH]
 
 
-def _refused(path: Path, message: str, remedy: str) -> AdapterError:
+def _refused(path: Path, message: str, remedy: str) -> StoreError:
     problem = Problem(where=str(path), message=message, remedy=remedy)
-    return AdapterError("the migration's plan cannot be used", [problem])
+    return StoreError("the migration's plan cannot be used", [problem])

@@ -19,8 +19,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from genid import ParseError, parse_id
-from genid_store.catalog.expected import PARENT_STAGE
-from genid_store.fs.layout import STAGES
+from genid_store.stages import PIPELINE, parent_stage
 
 #: stage -> old id -> new id, of the generations that move; every stage is there
 IdMapping = Mapping[str, Mapping[str, str]]
@@ -45,12 +44,12 @@ _NEVER: Final = {
 _PARENT: Final = {"parent_gen_id", "parent_gen_ids"}
 _BY_KEY: Final = {
     name: stage
-    for stage in STAGES
+    for stage in PIPELINE
     for name in (f"{stage}_gen_id", f"{stage}_gen_ids", f"{stage}_id", f"{stage}_ids")
 }
 #: A JSON string and whether it is a key, or a bracket.
 _TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]', re.DOTALL)
-_PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(STAGES)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
+_PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(PIPELINE)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+")
 _PATH_LENGTH: Final = 4096  # characters; what is longer or has lines is prose, not a path
 
@@ -78,8 +77,8 @@ class References:
     def new_parent(self, old: str) -> str | None:
         """Return a parent's new id; one of a stage that cannot be the parent's follows as well, so
         that what is wrong stays findable."""
-        right = PARENT_STAGE.get(self.stage)
-        for stage in (*([] if right is None else [right]), *STAGES):
+        right = parent_stage(self.stage)
+        for stage in (*([] if right is None else [right]), *PIPELINE):
             if old in self.mapping[stage]:
                 return self.mapping[stage][old]
         return None
@@ -106,7 +105,7 @@ class References:
         return f"gens/{stage}/{self.mapping[stage].get(old, old)}"
 
     def _by_shape(self, value: str) -> str | None:
-        for stage in STAGES:
+        for stage in PIPELINE:
             new = self.mapping[stage].get(value)
             if new is not None and _is_unmistakable(value):
                 return new
@@ -241,7 +240,7 @@ def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
         stage = row[stage_at]
         changed |= _replace_cell(row, own, mapping.get(stage, {}))
         if parent is not None and len(row) > parent:
-            changed |= _replace_cell(row, parent, mapping.get(PARENT_STAGE.get(stage, ""), {}))
+            changed |= _replace_cell(row, parent, mapping.get(parent_stage(stage) or "", {}))
     return _dump_csv(rows, data) if changed else data
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.locks import MIGRATION, block, unblock
 from genid_store.migration import files
 from genid_store.migration import state_folder as own
@@ -32,7 +32,7 @@ def roll_back(plan: Plan, *, force: bool = False, progress: Progress | None = No
     The caller holds the data root's lock and has seen that the plan is open.
 
     Raises:
-        AdapterError: the store was changed since the migration in a way that going back would
+        StoreError: the store was changed since the migration in a way that going back would
             undo or leave without its parent, and not `force` (nothing is changed); the system
             refused a step (the same command goes on); or the store is not what it was before.
     """
@@ -44,7 +44,7 @@ def roll_back(plan: Plan, *, force: bool = False, progress: Progress | None = No
         _Undoing(work, journal).run()
         problems = list(verify_rolled_back(work, _advance(plan, progress)))
         if problems and not force:
-            raise AdapterError(
+            raise StoreError(
                 f"the migration {plan.plan_id} is undone, and the store is not what it was: "
                 "something else changed it meanwhile (--force accepts that)",
                 problems,

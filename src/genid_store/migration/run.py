@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, root_lock, unblock
@@ -31,7 +31,7 @@ def plan(
 ) -> Plan:
     """Plan a migration and write the plan below `.genid/`; nothing else is written.
 
-    AdapterError: as `make_plan`; or a migration is under way.
+    StoreError: as `make_plan`; or a migration is under way.
     """
     with _locked(root):
         _refuse_unfinished(root)
@@ -51,7 +51,7 @@ def migrate(
     now, nothing is done.
 
     Raises:
-        AdapterError: as `make_plan` and `execute`; the store is not what it was when `expected`
+        StoreError: as `make_plan` and `execute`; the store is not what it was when `expected`
             was made; another migration was not finished, rolled back or finalized.
     """
     with _locked(root):
@@ -69,7 +69,7 @@ def migrate(
 def resume(root: DataRoot, *, progress: Progress | None = None) -> Plan:
     """Go on with the migration that stopped; one that was carried out already stays as it is.
 
-    AdapterError: as `execute`; none was begun; or going back was begun (then go on with that).
+    StoreError: as `execute`; none was begun; or going back was begun (then go on with that).
     """
     with _locked(root):
         found, state = the_open_plan(root)
@@ -90,7 +90,7 @@ def rollback(
 ) -> Plan:
     """Give the store back as it was before the open migration (or the one named).
 
-    AdapterError: as `roll_back`; or no such migration is open.
+    StoreError: as `roll_back`; or no such migration is open.
     """
     with _locked(root):
         found, _ = the_open_plan(root, plan_id)
@@ -101,7 +101,7 @@ def rollback(
 def finalize(root: DataRoot, plan_id: str | None = None) -> Plan:
     """Give up the way back: delete the originals of the migration that was carried out.
 
-    The plan, its mapping and its journal stay. AdapterError: no such migration was carried out, or
+    The plan, its mapping and its journal stay. StoreError: no such migration was carried out, or
     it is not finished.
     """
     with _locked(root):
@@ -154,12 +154,10 @@ def _refuse_open(root: DataRoot) -> None:
         raise _refused("an earlier migration is open", found.plan_id, state, remedy)
 
 
-def _other_plan(made: Plan, expected: str) -> AdapterError:
+def _other_plan(made: Plan, expected: str) -> StoreError:
     remedy = "look at the new plan, then name that one; nothing was changed"
     return _refused("the store is not what it was", expected, made.plan_id, remedy)
 
 
-def _refused(summary: str, where: str, value: str, remedy: str) -> AdapterError:
-    return AdapterError(
-        summary, [Problem(where=where, message=summary, value=value, remedy=remedy)]
-    )
+def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:
+    return StoreError(summary, [Problem(where=where, message=summary, value=value, remedy=remedy)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Literal
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.migration.journal import read_records
 from genid_store.migration.planfile import Plan, open_plan, plan_ids
@@ -25,7 +25,7 @@ OPEN: Final = ("executing", "migrated", "rolling-back")
 
 
 def state_of(plan: Plan) -> State:
-    """Return where a plan stands. AdapterError: its journal is damaged."""
+    """Return where a plan stands. StoreError: its journal is damaged."""
     return state_in(read_records(plan.journal)[0])
 
 
@@ -45,7 +45,7 @@ def open_plans(root: DataRoot) -> list[tuple[Plan, State]]:
 def the_open_plan(root: DataRoot, plan_id: str | None = None) -> tuple[Plan, State]:
     """Return the plan that `plan_id` names, or the one that is open, with its state.
 
-    AdapterError: no migration was begun (or not that one), or its plan's file is damaged.
+    StoreError: no migration was begun (or not that one), or its plan's file is damaged.
     """
     found = open_plans(root)
     if plan_id is not None:
@@ -59,4 +59,4 @@ def the_open_plan(root: DataRoot, plan_id: str | None = None) -> tuple[Plan, Sta
         message=f"{state}, so there is nothing to go on with or to go back to",
         remedy="`genid store migrate` makes a plan, `--execute` carries it out",
     )
-    raise AdapterError("there is no open migration", [problem])
+    raise StoreError("there is no open migration", [problem])

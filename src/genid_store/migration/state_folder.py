@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES, DataRoot, write_atomic
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot, write_atomic
 from genid_store.migration import files
 from genid_store.migration.context import Work
 from genid_store.migration.planfile import JOURNAL_FILE, Plan
 from genid_store.migration.state import open_plans, state_of
+from genid_store.stages import PIPELINE
 
 #: Room that is set aside so that going back can be recorded on a full disk.
 RESERVE: Final = "reserve"
@@ -57,7 +58,7 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     Says in the log what it waits for, at once and every `TELLING` seconds. May be interrupted like
     any other step.
 
-    AdapterError: some were still being made after `limit` seconds; names the command that goes on.
+    StoreError: some were still being made after `limit` seconds; names the command that goes on.
     """
     began = time.monotonic()
     told: float | None = None
@@ -76,7 +77,7 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
         time.sleep(_POLL)
 
 
-def _still_made(root: DataRoot, held: list[str], limit: float) -> AdapterError:
+def _still_made(root: DataRoot, held: list[str], limit: float) -> StoreError:
     begun = [_GO_ON[state] for _, state in open_plans(root) if state in _GO_ON]
     go_on = begun[0] if begun else "run the same command again"
     problems = [
@@ -87,12 +88,12 @@ def _still_made(root: DataRoot, held: list[str], limit: float) -> AdapterError:
         )
         for one in held
     ]
-    return AdapterError("generations are being made; nothing more was changed", problems)
+    return StoreError("generations are being made; nothing more was changed", problems)
 
 
 def makers(root: DataRoot) -> Iterator[str]:
     """Yield `stage/gen_id` of every generation that some process is making now."""
-    for stage in STAGES:
+    for stage in PIPELINE:
         folder = root.own / "claims" / stage
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
         yield from (f"{stage}/{name}" for name in names if _is_held(folder / name))
@@ -145,7 +146,7 @@ def _pairs(work: Work) -> list[tuple[str, str, str]]:
 def _carry(work: Work, note: Path, pairs: list[tuple[str, str, str]]) -> None:
     folder = work.plan.root.own / "failures"
     if not note.exists():
-        names = {stage: _names(folder / stage) for stage in STAGES}
+        names = {stage: _names(folder / stage) for stage in PIPELINE}
         texts = {
             f"{stage}/{source}": _text(folder / stage / f"{source}.json")
             for stage, source, _ in pairs

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from genid_store.fs.layout import STAGES
 from genid_store.migration.numbering import ADOPTED
 from genid_store.migration.planfile import Record
 from genid_store.migration.records import Decision
+from genid_store.stages import PIPELINE
 
 MAPPING: Final = "mapping.csv"
 SUMMARY: Final = "summary.md"
@@ -60,7 +60,7 @@ def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:
     yield ""
     yield "| stage | generations | move to a new id | right already | stay as they are |"
     yield "|---|---:|---:|---:|---:|"
-    for stage in STAGES:
+    for stage in PIPELINE:
         row = counts[stage]
         yield f"| {stage} | {row.total()} | {row['moves']} | {row['keeps']} | {row['stays']} |"
     yield ""

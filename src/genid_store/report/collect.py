@@ -14,7 +14,6 @@ from typing import TypeVar
 from attrs import frozen
 
 from genid_store.catalog.audit.audit import audit
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import judge_rows, resolver
@@ -22,9 +21,9 @@ from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, recorded_rollout
 from genid_store.cohort.prepare import Options, Prepared, prepare
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.fs.guard import guarded
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.numbering import Numbered, number_stage
 from genid_store.migration.scan import scan_stage
@@ -36,6 +35,7 @@ from genid_store.report.restate import as_recorded, planned_state, restated
 from genid_store.report.standing import stand
 from genid_store.report.steps import CohortSteps, State, states_from, walk
 from genid_store.report.view import Flag, Report, Trouble
+from genid_store.stages import PIPELINE, parent_stage
 
 Advance = Callable[[int, int], None]
 #: Given a label, opens a progress display and yields its callback.
@@ -55,7 +55,7 @@ def gather(
     flag: Flag,
     version: str,
     made_at: str,
-    partitions: Partitions | AdapterError | None = None,
+    partitions: Partitions | StoreError | None = None,
     watch: Watch = _unwatched,
 ) -> Report:
     """Read a data root and return the report on it; nothing but the index's cache is written.
@@ -64,9 +64,9 @@ def gather(
     instance to ask, or why it could not be asked.
 
     Raises:
-        AdapterError: the generations cannot be listed.
+        StoreError: the generations cannot be listed.
     """
-    keys = None if isinstance(partitions, AdapterError) else partitions
+    keys = None if isinstance(partitions, StoreError) else partitions
     with guarded(root), _refreshed(root, watch) as index:
         store = Holdings.of(held(one, one.expected["v1"]) for one in _all(index))
         with watch("auditing") as advance:
@@ -88,7 +88,7 @@ def gather(
         tables_trouble=tables_trouble,
         faults=faults,
         faults_trouble=faults_trouble,
-        dagster_trouble=Trouble.of(partitions) if isinstance(partitions, AdapterError) else None,
+        dagster_trouble=Trouble.of(partitions) if isinstance(partitions, StoreError) else None,
         coverage=_coverage(store, tables),
         moves=moves,
         moves_trouble=moves_trouble,
@@ -102,13 +102,13 @@ def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
         with watch("indexing the store") as advance:
             try:
                 index = opened.enter_context(StoreIndex.fresh(root, advance))
-            except AdapterError:
+            except StoreError:
                 index = opened.enter_context(StoreIndex.fresh(root, advance, persist=False))
         yield index
 
 
 def _all(index: StoreIndex) -> Iterator[Indexed]:
-    for stage in STAGES:
+    for stage in PIPELINE:
         yield from index.iter(stage)
 
 
@@ -117,7 +117,7 @@ def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, Troub
     try:
         with guarded(root):
             return part(), None
-    except AdapterError as error:
+    except StoreError as error:
         return None, Trouble.of(error)
 
 
@@ -128,10 +128,10 @@ def _faults(index: StoreIndex, partitions: Partitions | None, advance: Advance) 
 
 def _moves(root: DataRoot, advance: Advance) -> Moves:
     numbered: dict[str, Numbered] = {}
-    for done, stage in enumerate(STAGES):
-        advance(done, len(STAGES))
+    for done, stage in enumerate(PIPELINE):
+        advance(done, len(PIPELINE))
         scan = scan_stage(root, stage)
-        above = numbered.get(PARENT_STAGE.get(stage, ""))
+        above = numbered.get(parent_stage(stage) or "")
         parents = {} if above is None else above.decisions
         numbered[stage] = number_stage(scan.sources, parents, scan.strays)
     return preview(numbered)
@@ -171,7 +171,7 @@ class _Walking:
         """Return every recorded cohort's steps; where there is none, those of the cohort that the
         tables would make.
 
-        AdapterError: there is none, and the tables do not make one.
+        StoreError: there is none, and the tables do not make one.
         """
         recorded = read_memberships(self.root).members
         if not recorded:
@@ -225,7 +225,7 @@ class _Walking:
             if {(row.stage, row.gen_id) for row in first.plan.rows} != set(members):
                 return [], ()
             later = [self._prepare(cohort_id, rollout) for rollout in rollouts[1:]]
-        except AdapterError as error:
+        except StoreError as error:
             return [], shown_problems(error.problems)
         return [self._state(one) for one in (first, *later)], ()
 
@@ -241,7 +241,7 @@ class _Walking:
     def _restated(
         self, cohort_id: str, members: Members, rollouts: tuple[Rollout, ...]
     ) -> list[State]:
-        ordered = sorted(members, key=lambda member: STAGES.index(member[0]))
+        ordered = sorted(members, key=lambda member: PIPELINE.index(member[0]))
         return [
             as_recorded(ordered, rollouts[0], self.store),
             *(restated(ordered, rollout, cohort_id, self.store) for rollout in rollouts[1:]),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from genid import GenIdError
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.metadata import REQUIRED
 from genid_store.cohort.planning.records import Row
 from genid_store.ids import legacy
@@ -18,6 +17,7 @@ from genid_store.ids.minting import GenerationIds
 from genid_store.ids.rollout import Rollout
 from genid_store.report.holdings import Held, Holdings
 from genid_store.report.steps import Member, State
+from genid_store.stages import parent_stage
 
 
 def planned_state(
@@ -72,7 +72,7 @@ def _new_id(
 ) -> str | None:
     """Return a member's id in the state of `ids`; None where none can be derived."""
     parent = new.get(
-        (PARENT_STAGE.get(one.stage, ""), one.parent_gen_id or ""), one.parent_gen_id or ""
+        (parent_stage(one.stage) or "", one.parent_gen_id or ""), one.parent_gen_id or ""
     )
     follows = one.stage == "evaluation" and parent != (one.parent_gen_id or "")
     if not ids.rollout.covers(one.stage) and not follows:

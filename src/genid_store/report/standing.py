@@ -8,9 +8,9 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.fs.layout import STAGES
 from genid_store.report.drawing import Segment, bar
 from genid_store.report.holdings import Held
+from genid_store.stages import PIPELINE
 
 #: family -> what it is, in the order in which it is drawn: the target first.
 FAMILIES: Final = {
@@ -68,7 +68,7 @@ def stand(generations: Iterable[Held]) -> Standing:
     for generation in generations:
         families[generation.stage, generation.family] += 1
         made[generation.stage] += generation.has_content
-    return Standing(tuple(_stage(stage, families, made[stage]) for stage in STAGES))
+    return Standing(tuple(_stage(stage, families, made[stage]) for stage in PIPELINE))
 
 
 def _stage(stage: str, families: Counter[tuple[str, str]], made: int) -> StageStanding:

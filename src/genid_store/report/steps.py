@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from genid_store.fs.layout import STAGES
 from genid_store.ids.rollout import Rollout
 from genid_store.report.drawing import Segment, bar
 from genid_store.report.faults import ShownProblem
 from genid_store.report.holdings import Holdings
+from genid_store.stages import PIPELINE
 
 #: "tables": the raw tables plan exactly this membership, so the steps are those of a rebuild.
 #: "membership": they do not; the steps are those of the recorded members, asked for again.
@@ -120,7 +120,7 @@ def states_from(recorded: Rollout, scheme: Rollout) -> tuple[Rollout, ...]:
     name = recorded.scheme if recorded.stages else scheme.scheme
     first = len(recorded.stages)
     return tuple(
-        Rollout(stages=STAGES[:count], scheme=name) for count in range(first, len(STAGES) + 1)
+        Rollout(stages=PIPELINE[:count], scheme=name) for count in range(first, len(PIPELINE) + 1)
     )
 
 
@@ -147,7 +147,7 @@ def _step(
     repeats = _repeats(members.values(), store)
     stages = tuple(
         _counts(stage, [m for m in members.values() if m.stage == stage], earlier, store, repeats)
-        for stage in STAGES
+        for stage in PIPELINE
     )
     return Step(
         label=state.rollout.label,

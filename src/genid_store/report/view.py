@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from genid_store.errors import AdapterError
+from genid_store.errors import StoreError
 from genid_store.report.coverage import Coverage
 from genid_store.report.faults import FaultList, ShownProblem, shown_problems
 from genid_store.report.moves import Moves
@@ -20,7 +20,7 @@ class Trouble:
     problems: tuple[ShownProblem, ...]
 
     @classmethod
-    def of(cls, error: AdapterError) -> Trouble:
+    def of(cls, error: StoreError) -> Trouble:
         """Return what an error says, as the page shows it."""
         return cls(error.summary, shown_problems(error.problems))
 

@@ -13,7 +13,8 @@ from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.audit.finding import Finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
-from genid_store.fs.layout import RAW, RAW_METADATA, STAGES, DataRoot, is_segment
+from genid_store.fs.layout import RAW, RAW_METADATA, DataRoot, is_segment
+from genid_store.stages import stage_names
 
 _STEP = 1_000  # generations between two reports of progress
 
@@ -28,7 +29,7 @@ class Content:
     @classmethod
     def of(cls, index: StoreIndex, progress: Progress | None = None) -> Content:
         """Look at the content of every generation of the index; no text is read."""
-        made = dict.fromkeys(STAGES, 0)
+        made = dict.fromkeys(stage_names(), 0)
         found: list[Finding] = []
         digest = template_digests(index.root)
         rows = index.sql("SELECT stage, gen_id, template_id FROM generation ORDER BY rowid")

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from genid_store.catalog.audit.content import recorded_digest, template_digests
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.seeding import Member
 from genid_store.fs.layout import RAW_METADATA
+from genid_store.stages import parent_key, parent_stage
 
 
 def members_of(index: StoreIndex, members: Sequence[Member]) -> list[Indexed]:
@@ -38,10 +38,10 @@ def without_parent(index: StoreIndex, generations: Sequence[Indexed]) -> list[st
     return [
         f"{one.stage} {one.gen_id} (parent {one.parent_gen_id})"
         for one in generations
-        if one.stage in PARENT_STAGE
+        if parent_stage(one.stage) is not None
         and (
-            one.parent_gen_id is None
-            or index.get(PARENT_STAGE[one.stage], one.parent_gen_id) is None
+            (parent := parent_key(one.stage, one.parent_gen_id)) is None
+            or index.get(*parent) is None
         )
     ]
 

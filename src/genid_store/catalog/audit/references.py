@@ -9,14 +9,13 @@ from operator import itemgetter
 from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.audit.finding import Finding
 from genid_store.catalog.copies import is_copy, one_text
-from genid_store.catalog.expected import PARENT_STAGE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import claim
 from genid_store.catalog.memberships import Memberships
-from genid_store.fs.layout import METADATA, STAGES
+from genid_store.fs.layout import METADATA
+from genid_store.stages import parent_stage, stage_names
 
-_FIRST = STAGES[0]
 _Key = tuple[str, str]  # stage and id
 _Cycle = tuple[_Key, ...]
 
@@ -45,7 +44,7 @@ def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
     """Return, for each (stage, id) whose text was adopted or is an adopted one, the id that names
     that text: the same for all generations that have it."""
     found: dict[tuple[str, str], str] = {}
-    for stage in STAGES:
+    for stage in stage_names():
         query = (
             "SELECT gen_id, adopted_from FROM generation WHERE stage = ? AND adopted_from NOTNULL"
         )
@@ -122,15 +121,14 @@ def names(index: StoreIndex) -> Iterator[Finding]:
 
 def _astray(index: StoreIndex) -> Iterator[Indexed]:
     """Yield the generations whose parent is not where it belongs, and drafts that name one."""
-    query = "SELECT gen_id FROM generation WHERE stage = ? AND parent_gen_id NOTNULL"
-    yield from _records(index, _FIRST, index.sql(f"{query} ORDER BY gen_id", _FIRST))
     absent = (
         "SELECT gen_id FROM generation AS child WHERE stage = ? AND parent_gen_id NOTNULL"
         " AND NOT EXISTS (SELECT 1 FROM generation AS above"
         " WHERE above.gen_id = child.parent_gen_id AND above.stage = ?) ORDER BY gen_id"
     )
-    for stage, above in PARENT_STAGE.items():
-        yield from _records(index, stage, index.sql(absent, stage, above))
+    for stage in stage_names():  # a root names no stage, so every parent it has is astray
+        query = index.sql(absent, stage, parent_stage(stage))
+        yield from _records(index, stage, query)
 
 
 def _records(index: StoreIndex, stage: str, rows: list[tuple[str]]) -> Iterator[Indexed]:
@@ -167,7 +165,7 @@ def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:
     if generation.parent_gen_id is None:
         return None
     found = index.find(generation.parent_gen_id)
-    right = PARENT_STAGE.get(generation.stage)
+    right = parent_stage(generation.stage)
     return next((one for one in found if one.stage == right), found[0] if found else None)
 
 
@@ -176,8 +174,8 @@ def _misplaced(index: StoreIndex, generation: Indexed) -> Finding:
     elsewhere = _any_parent(index, generation)
     where = f"gens/{generation.stage}/{generation.gen_id}/{METADATA}:parent_gen_id"
     code, message = findings.PARENT_STAGE, f"a {generation.stage} has no parent"
-    if generation.stage in PARENT_STAGE:
-        right = PARENT_STAGE[generation.stage]
+    right = parent_stage(generation.stage)
+    if right is not None:
         if elsewhere is None:
             code, message = findings.ORPHAN, f"there is no {right} {parent}"
         else:

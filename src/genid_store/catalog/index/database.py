@@ -65,7 +65,7 @@ class IndexFile:
     def open(cls, root: DataRoot, *, persist: bool) -> IndexFile:
         """Open the data root's index, or one in memory that begins as a copy of it.
 
-        AdapterError: it would be written, and a symbolic link leads it out of the data root.
+        StoreError: it would be written, and a symbolic link leads it out of the data root.
         """
         if persist:
             check_inside(root, root.own, *(root.own / name for name in _FILES))

@@ -18,8 +18,9 @@ from genid import SchemeName
 from genid_store.catalog.index.database import IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import PARSED, RAW, STAGES, DataRoot
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import PARSED, RAW, DataRoot
+from genid_store.stages import stage_names
 
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
 #: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
@@ -81,7 +82,7 @@ class StoreIndex:
     def refresh(self, progress: Progress | None = None) -> Refreshed:
         """Bring the index up to date with the disk; reads only metadata files that changed.
 
-        `progress` is called as (read, to read). AdapterError: the database cannot be written (full
+        `progress` is called as (read, to read). StoreError: the database cannot be written (full
         disk), or another process has been refreshing it for ten minutes.
         """
         try:
@@ -117,11 +118,11 @@ class StoreIndex:
         """Return the id that a generation should have under a scheme; None where there is no such
         generation or no such id.
 
-        AdapterError: generations of several stages have this name, and `stage` is not given.
+        StoreError: generations of several stages have this name, and `stage` is not given.
         """
         found = [one for one in self.find(gen_id) if stage in (None, one.stage)]
         if len(found) > 1:
-            raise AdapterError("one id, several generations", [_ambiguous(gen_id, found)])
+            raise StoreError("one id, several generations", [_ambiguous(gen_id, found)])
         return found[0].expected[scheme] if found else None
 
     # -- many -----------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class StoreIndex:
             query = f"SELECT stage, gen_id FROM generation WHERE {column}"  # noqa: S608
             keys.update(self._keys(query, prefix))
         keys.update(self._keys("SELECT stage, now FROM previous WHERE gen_id", prefix))
-        ordered = sorted(keys, key=lambda key: (STAGES.index(key[0]), key[1]))
+        ordered = sorted(keys, key=lambda key: (stage_names().index(key[0]), key[1]))
         return [one for stage, gen_id in ordered[:limit] for one in self._maybe(stage, gen_id)]
 
     def iter(self, stage: str) -> Iterator[Indexed]:
@@ -171,7 +172,7 @@ class StoreIndex:
 
     def _select(self, condition: str, *values: object) -> list[Indexed]:
         rows = self._all(f"{SELECT} {condition}", *values)
-        rows.sort(key=lambda row: (STAGES.index(row[0]), row[1]))
+        rows.sort(key=lambda row: (stage_names().index(row[0]), row[1]))
         return [self._record(row) for row in rows]
 
     def _maybe(self, stage: str, gen_id: str) -> Iterator[Indexed]:
@@ -205,14 +206,14 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return code is None or code & 0xFF in _DAMAGED
 
 
-def _unusable(root: DataRoot, error: sqlite3.Error) -> AdapterError:
+def _unusable(root: DataRoot, error: sqlite3.Error) -> StoreError:
     problem = Problem(
         where=root.relative(root.own / "index.sqlite"),
         message=f"SQLite says: {error}",
         remedy="make room on the disk, wait for the other process, or delete the file: it is a "
         "cache and will be built again",
     )
-    return AdapterError("the store index cannot be used", [problem])
+    return StoreError("the store index cannot be used", [problem])
 
 
 def _ambiguous(gen_id: str, found: list[Indexed]) -> Problem:

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple
 from genid_store.catalog.expected import Ancestor, ancestor, judge
 from genid_store.catalog.index.rows import row_of
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
-from genid_store.fs.layout import METADATA, STAGES
+from genid_store.fs.layout import METADATA
+from genid_store.stages import stage_names
 
 #: What a file was read under: time of change in ns, size in bytes, inode.
 Stamp = tuple[int, int, int]
@@ -24,7 +25,7 @@ ABSENT: Final[Stamp] = (0, 0, 0)
 #: A file that changed this shortly before it was read may change again under the same stamp (a
 #: file system's clock ticks in milliseconds): it is read again the next time.
 TICK_NS: Final = 50_000_000
-_LAST: Final = STAGES[-1]
+_LAST: Final = stage_names()[-1]
 
 
 class Judged(NamedTuple):

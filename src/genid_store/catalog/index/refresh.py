@@ -18,13 +18,14 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from genid_store.catalog.expected import PARENT_STAGE, Ancestor, ancestor, judge
+from genid_store.catalog.expected import Ancestor, ancestor, judge
 from genid_store.catalog.index.database import INDEXES
 from genid_store.catalog.index.read import ABSENT, Judged, read_and_judge
 from genid_store.catalog.index.rows import FIELDS, SELECT, generation_of, row_of, verdict_of
 from genid_store.catalog.index.workers import Workers, useful_count
 from genid_store.fs.guard import guarded
-from genid_store.fs.layout import METADATA, STAGES, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, DataRoot, is_segment
+from genid_store.stages import parent_key, stage_names
 
 Progress = Callable[[int, int], None]
 
@@ -60,7 +61,7 @@ def refresh(
     """Bring the index up to date with the disk, in one transaction, and return what was done.
 
     Readers see the index from before until it is done. sqlite3.Error: the database is damaged,
-    full, or locked by another writer for longer than anyone should wait. AdapterError: the folders
+    full, or locked by another writer for longer than anyone should wait. StoreError: the folders
     below gens/ cannot be read.
     """
     with guarded(root, reading=True):
@@ -101,7 +102,7 @@ def _silent(done: int, total: int) -> None:
 
 def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     changes = _Changes()
-    for stage in STAGES:
+    for stage in stage_names():
         query = "SELECT gen_id, changed_ns, size, inode FROM generation WHERE stage = ?"
         known = {row[0]: row for row in connection.execute(query, (stage,))}
         changes.changed[stage] = _walk(root, stage, known, changes)
@@ -178,7 +179,7 @@ class _Update:
         moved: list[str] = []  # ids of the stage before whose expected ids may have changed
         count = useful_count(self.total) if self.first else 0
         with Workers(self.root, count) as workers:
-            for stage in STAGES:
+            for stage in stage_names():
                 changed, removed = self.changes.changed[stage], self.changes.removed[stage]
                 self._remove(stage, removed)
                 stale = self._children(stage, moved, set(changed))
@@ -228,7 +229,7 @@ class _Update:
         self.connection.executemany(insert, [one.row for one in found])
         before = [(older, stage, one.row[_GEN_ID]) for one in found for older in one.previous]
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", before)
-        if stage != STAGES[-1]:
+        if stage != stage_names()[-1]:
             self.judged.update((one.row[_GEN_ID], one.ancestor) for one in found)
 
     def _rejudge(self, stage: str, name: str) -> None:
@@ -243,10 +244,11 @@ class _Update:
         )
 
     def _above(self, stage: str, parent_gen_id: str | None) -> Ancestor | None:
-        if stage not in PARENT_STAGE or parent_gen_id is None:
+        parent = parent_key(stage, parent_gen_id)
+        if parent is None or parent_gen_id is None:
             return None
         if parent_gen_id not in self.above and not self.first:
-            row = self._row(PARENT_STAGE[stage], parent_gen_id)
+            row = self._row(*parent)
             known = None if row is None else ancestor(generation_of(row), verdict_of(row))
             self.above[parent_gen_id] = known
         return self.above.get(parent_gen_id)

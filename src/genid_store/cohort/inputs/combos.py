@@ -18,7 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from genid_store.cohort.inputs.tables import Concept
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import Line, read_csv
 from genid_store.fs.layout import DataRoot
 
@@ -54,7 +54,7 @@ def make_combo(
     """Return the combo of the first `k_max` of the active `concepts`, or of all, if they are fewer.
 
     Raises:
-        AdapterError: `k_max` is below 1, the description level is blank, or no concept is active.
+        StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
     problems = []
     if k_max < 1:
@@ -65,7 +65,7 @@ def make_combo(
         place = "1_raw/concepts_metadata.csv"
         problems.append(Problem(where=place, message="no concept is active", remedy="activate one"))
     if problems:
-        raise AdapterError("no combo can be made", problems)
+        raise StoreError("no combo can be made", problems)
     chosen = frozenset(concept.concept_id for concept in concepts[:k_max])
     return Combo(
         combo_id=combo_id(chosen, description_level, k_max),
@@ -81,7 +81,7 @@ def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
     """Return the combos of the operator's selection in file order, None where there is no file.
 
     Raises:
-        AdapterError: lists what is wrong with the file.
+        StoreError: lists what is wrong with the file.
     """
     path = selected_path(root)
     return _read(root, path, "the selected combos cannot be used") if path.exists() else None
@@ -91,7 +91,7 @@ def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
     """Return the combos of the catalogue in file order, none where there is no file.
 
     Raises:
-        AdapterError: lists what is wrong with the file.
+        StoreError: lists what is wrong with the file.
     """
     if not root.combo_mappings.exists():
         return ()
@@ -102,7 +102,7 @@ def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, 
     """Return the `combos` that the catalogue lacks.
 
     Raises:
-        AdapterError: lists every combo that is there with other concepts or parameters.
+        StoreError: lists every combo that is there with other concepts or parameters.
     """
     known = {combo.combo_id: combo for combo in catalogue}
     problems = [
@@ -116,7 +116,7 @@ def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, 
         if known.get(combo.combo_id, combo) != combo
     ]
     if problems:
-        raise AdapterError("the selected combos contradict the catalogue", problems)
+        raise StoreError("the selected combos contradict the catalogue", problems)
     return tuple(combo for combo in combos if combo.combo_id not in known)
 
 
@@ -171,7 +171,7 @@ def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...]:
         groups.setdefault(line["combo_id"], []).append(line)
     combos = tuple(_combo(lines, problems) for lines in groups.values())
     if problems:
-        raise AdapterError(summary, problems)
+        raise StoreError(summary, problems)
     return combos
 
 

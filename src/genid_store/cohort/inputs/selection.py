@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.layout import DataRoot, is_segment
 
@@ -72,7 +72,7 @@ def read_selection(root: DataRoot) -> Selection:
     """Return what the selection files of a data root ask for; none of them is cartesian.
 
     Raises:
-        AdapterError: both files are there, or lists what is wrong with the one that is.
+        StoreError: both files are there, or lists what is wrong with the one that is.
     """
     essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS
     there = [path for path in (essays, drafts) if path.exists() or path.is_symlink()]
@@ -85,7 +85,7 @@ def read_selection(root: DataRoot) -> Selection:
     file = root.relative(there[0])
     selection = parse_selection(text or "", file, problems, drafts=there[0] == drafts)
     if problems:
-        raise AdapterError("the selection cannot be used", problems)
+        raise StoreError("the selection cannot be used", problems)
     return selection
 
 
@@ -149,10 +149,10 @@ def _no_id(line: str, where: str) -> Problem:
     return Problem(where=where, value=line, message="is no generation id", remedy=remedy)
 
 
-def _both(root: DataRoot, there: list[Path]) -> AdapterError:
+def _both(root: DataRoot, there: list[Path]) -> StoreError:
     remedy = "keep one of them: a cohort starts from essays or from drafts"
     problems = [
         Problem(where=root.relative(path), message="one of two selections", remedy=remedy)
         for path in there
     ]
-    return AdapterError("two selection files exist", problems)
+    return StoreError("two selection files exist", problems)

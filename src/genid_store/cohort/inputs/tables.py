@@ -15,9 +15,10 @@ from typing import Final, Literal, TypeVar
 from attrs import frozen
 
 from genid import REPLICATE_MAX
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import Line, read_csv
-from genid_store.fs.layout import STAGES, DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.stages import PIPELINE
 
 Mode = Literal["llm", "copy"]
 Row = TypeVar("Row")
@@ -97,13 +98,13 @@ def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
     Raises:
-        AdapterError: lists everything that is wrong with any of them.
+        StoreError: lists everything that is wrong with any of them.
     """
     problems: list[Problem] = []
     reading = _Reading(root, problems)
     templates = {
         stage: reading.rows(f"{stage}_templates.csv", ("template_id",), _template)
-        for stage in STAGES
+        for stage in PIPELINE
     }
     models = reading.rows("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
     concepts = reading.rows("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
@@ -112,7 +113,7 @@ def read_tables(root: DataRoot) -> RawTables:
     if len(problems) == known:
         problems.extend(_missing_counts(root, counts))
     if problems:
-        raise AdapterError("the raw tables cannot be used", problems)
+        raise StoreError("the raw tables cannot be used", problems)
     return RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
 
 
@@ -175,8 +176,8 @@ def _concept(line: Line, problems: list[Problem]) -> Concept:
 
 def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
     stage, text = line["stage"], line["replicates"]
-    if stage.strip() and stage not in STAGES:
-        remedy = f"use one of {', '.join(STAGES)}"
+    if stage.strip() and stage not in PIPELINE:
+        remedy = f"use one of {', '.join(PIPELINE)}"
         where = line.where("stage")
         problems.append(Problem(where=where, value=stage, message="is no stage", remedy=remedy))
     if _COUNT.fullmatch(text) and int(text) <= REPLICATE_MAX:
@@ -193,7 +194,7 @@ def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
 
 
 def _missing_counts(root: DataRoot, counts: Mapping[str, int]) -> Iterator[Problem]:
-    for stage in STAGES:
+    for stage in PIPELINE:
         if stage not in counts:
             yield Problem(
                 where=root.relative(root.raw / "replication_config.csv"),

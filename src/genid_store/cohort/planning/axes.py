@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from genid import Draft, GenIdError, SchemeName, gen_id, normalize_component
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 
 
 @frozen
@@ -26,12 +26,12 @@ def check_axes(axes: Iterable[Axis], scheme: SchemeName) -> None:
     """Check the ids of every axis whose stage the rollout covers.
 
     Raises:
-        AdapterError: lists every id that `scheme` cannot express and every one that folds to an
+        StoreError: lists every id that `scheme` cannot express and every one that folds to an
             earlier one of its axis.
     """
     problems = [problem for axis in axes for problem in _axis_problems(axis, scheme)]
     if problems:
-        raise AdapterError("these ids cannot be told apart or expressed", problems)
+        raise StoreError("these ids cannot be told apart or expressed", problems)
 
 
 def _axis_problems(axis: Axis, scheme: SchemeName) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from genid_store.cohort.planning.axes import Axis, check_axes
 from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
 from genid_store.cohort.planning.records import Inputs, Row, new_row
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds, Parent
 
@@ -22,12 +22,12 @@ def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
     """Gather the rows of a cartesian cohort: all drafts, all essays, all evaluations.
 
     Raises:
-        AdapterError: no combo is selected, or `check_axes` refuses.
+        StoreError: no combo is selected, or `check_axes` refuses.
     """
     if not inputs.combos:
         where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"
         problem = Problem(where=where, message="selects no combo", remedy=remedy)
-        raise AdapterError("the cohort has no combos", [problem])
+        raise StoreError("the cohort has no combos", [problem])
     check_axes(
         [*draft_axes(inputs), *essay_axes(inputs), *evaluation_axes(inputs)], inputs.rollout.scheme
     )

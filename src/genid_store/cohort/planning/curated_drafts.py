@@ -21,7 +21,7 @@ def plan_drafts(inputs: Inputs, rows: Gatherer, drafts: Sequence[Source]) -> Non
     """Gather the rows of a cohort over selected drafts.
 
     Raises:
-        AdapterError: lists the drafts whose metadata lacks a field or cannot be expressed, or
+        StoreError: lists the drafts whose metadata lacks a field or cannot be expressed, or
             `check_axes` refuses.
     """
     check_axes([*essay_axes(inputs), *evaluation_axes(inputs)], inputs.rollout.scheme)

@@ -67,7 +67,7 @@ def plan_essays(
     Returns the drafts that the essays were made from.
 
     Raises:
-        AdapterError: lists the essays whose draft is gone, the metadata that lacks a field, and
+        StoreError: lists the essays whose draft is gone, the metadata that lacks a field, and
             what a deterministic id cannot express; or `check_axes` refuses.
     """
     check_axes(evaluation_axes(inputs), inputs.rollout.scheme)

@@ -24,7 +24,7 @@ def plan_evaluations(
     """Gather the rows of an evaluation-only cohort: evaluations over essays as they stand.
 
     Raises:
-        AdapterError: an essay's metadata has no combo_id, an essay's id cannot be part of a
+        StoreError: an essay's metadata has no combo_id, an essay's id cannot be part of a
             deterministic one, or `check_axes` refuses.
     """
     check_axes(evaluation_axes(inputs), inputs.rollout.scheme)

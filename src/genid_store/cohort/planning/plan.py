@@ -25,8 +25,8 @@ from genid_store.cohort.planning.records import (
 )
 from genid_store.cohort.planning.rows import Gatherer
 from genid_store.cohort.planning.sources import find_sources, metadata_path, notices
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES
+from genid_store.errors import Problem, StoreError
+from genid_store.stages import PIPELINE
 
 __all__ = [
     "IDENTITY",
@@ -50,7 +50,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     file names by an id of another family.
 
     Raises:
-        AdapterError: the selection, the tables or the store do not give a sound cohort; it lists
+        StoreError: the selection, the tables or the store do not give a sound cohort; it lists
             everything of one kind.
     """
     rows = Gatherer(inputs.rollout)
@@ -87,7 +87,7 @@ def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
     """Yield a notice for each stage that has no member because no row of a table is active."""
     made = {row.stage for row in rows.rows}
-    for stage in STAGES[STAGES.index(inputs.selection.makes) :]:
+    for stage in PIPELINE[PIPELINE.index(inputs.selection.makes) :]:
         if stage not in made and not inputs.selection.fill_up:
             yield Problem(
                 where=f"1_raw/{stage}_templates.csv",
@@ -101,9 +101,9 @@ def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) ->
     cohort or of the store.
 
     Raises:
-        AdapterError: counts and names every orphan, and says where its parent was expected.
+        StoreError: counts and names every orphan, and says where its parent was expected.
     """
-    by_stage: dict[str, list[Row]] = {stage: [] for stage in STAGES}
+    by_stage: dict[str, list[Row]] = {stage: [] for stage in PIPELINE}
     for row in rows:
         by_stage[row.stage].append(row)
     members = {stage: {row.gen_id for row in by_stage[stage]} for stage in ("draft", "essay")}
@@ -115,7 +115,7 @@ def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) ->
     )
     if essays or evaluations:
         counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
-        raise AdapterError(counts, [_orphan(row) for row in (*essays, *evaluations)])
+        raise StoreError(counts, [_orphan(row) for row in (*essays, *evaluations)])
 
 
 def _orphan(row: Row) -> Problem:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from genid import GenIdError
 from genid_store.cohort.planning.records import Inputs, Row
 from genid_store.cohort.planning.sources import Source, missing, place
-from genid_store.errors import AdapterError, Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds
 
@@ -46,9 +46,9 @@ class Refusals:
             )
 
     def check(self) -> None:
-        """Raise AdapterError with everything that was noted, if anything was."""
+        """Raise StoreError with everything that was noted, if anything was."""
         if self.problems:
-            raise AdapterError("the selected generations cannot be planned from", self.problems)
+            raise StoreError("the selected generations cannot be planned from", self.problems)
 
 
 def _field(place: str) -> str:

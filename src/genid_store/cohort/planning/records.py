@@ -16,8 +16,8 @@ from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem
-from genid_store.fs.layout import STAGES
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 #: Finds the id under which the store holds a generation that is named by another family's id.
 Resolve = Callable[[str, str], str | None]
@@ -120,7 +120,7 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows by stage."""
-        found = dict.fromkeys(STAGES, 0)
+        found = dict.fromkeys(PIPELINE, 0)
         for row in self.rows:
             found[row.stage] += 1
         return found
@@ -143,14 +143,14 @@ class StoreView(Protocol):
 #: Every column of a membership row and every key of a metadata.json: the stages in whose signature
 #: it is, or why it is in none.
 IDENTITY: Final[Mapping[str, tuple[str, ...] | str]] = {
-    "stage": STAGES,
+    "stage": PIPELINE,
     "gen_id": "is what the signature comes to",
     "origin_cohort_id": "says who asked first; the same task is the same generation in any cohort",
     "parent_gen_id": ("essay", "evaluation"),
     "combo_id": ("draft",),  # its descendants have it through parent_gen_id
-    "template_id": STAGES,
-    "llm_model_id": STAGES,  # an essay's only where it is not its draft's
-    "replicate": STAGES,
+    "template_id": PIPELINE,
+    "llm_model_id": PIPELINE,  # an essay's only where it is not its draft's
+    "replicate": PIPELINE,
     "mode": "follows from the template: its generator",
     "model_id": "an older name of llm_model_id, read in its place",
     "draft_template": "an older name of template_id, read in its place",

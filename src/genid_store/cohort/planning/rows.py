@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from genid_store.cohort.planning.records import Fold, Row
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import STAGES
+from genid_store.errors import Problem, StoreError
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 _REMEDY = "leave one of them out, or give them ids that differ in more than case"
 
@@ -21,7 +21,7 @@ class Gatherer:
 
     def __init__(self, rollout: Rollout) -> None:
         self._covered = bool(rollout.stages)
-        self._first: dict[str, dict[str, Row]] = {stage: {} for stage in STAGES}
+        self._first: dict[str, dict[str, Row]] = {stage: {} for stage in PIPELINE}
         self._made_from: dict[Row, tuple[Hashable, str]] = {}
         self.rows: list[Row] = []
         self.folded: list[Fold] = []
@@ -66,9 +66,9 @@ class Gatherer:
         self.folded.append(Fold(stage=row.stage, gen_id=row.gen_id, kept=names[0], folded=names[1]))
 
     def check(self) -> None:
-        """Raise AdapterError with all tasks that came to another's id, where that is an error."""
+        """Raise StoreError with all tasks that came to another's id, where that is an error."""
         if self._problems:
-            raise AdapterError("different tasks come to one id", self._problems)
+            raise StoreError("different tasks come to one id", self._problems)
 
 
 def _name(row: Row) -> str:

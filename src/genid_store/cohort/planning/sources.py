@@ -17,8 +17,9 @@ from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.metadata import Flaw, Generation
 from genid_store.cohort.inputs.selection import Chosen, Selection
 from genid_store.cohort.planning.records import Resolve, StoreView
-from genid_store.errors import AdapterError, Problem
-from genid_store.fs.layout import METADATA, STAGES, is_segment
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import METADATA, is_segment
+from genid_store.stages import PIPELINE
 
 _UNREAD: Final = {
     findings.METADATA_MISSING,
@@ -51,7 +52,7 @@ def find_sources(
     other ids.
 
     Raises:
-        AdapterError: lists every id that is not found, is of another stage, or whose metadata
+        StoreError: lists every id that is not found, is of another stage, or whose metadata
             cannot be read.
     """
     problems: list[Problem] = []
@@ -64,7 +65,7 @@ def find_sources(
         else:
             problems.append(source)
     if problems:
-        raise AdapterError(f"the selected {selection.stage}s cannot be used", problems)
+        raise StoreError(f"the selected {selection.stage}s cannot be used", problems)
     return tuple(found.values())
 
 
@@ -147,7 +148,7 @@ def _look_up(
 
 
 def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
-    for other in STAGES:
+    for other in PIPELINE:
         if other != stage and view.has(other, chosen.gen_id):
             return Problem(
                 where=chosen.where,

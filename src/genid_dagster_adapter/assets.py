@@ -15,11 +15,12 @@ from attrs import frozen
 
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
 from genid_dagster_adapter.partitions import register
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options
 from genid_store.cohort.building import Built, build_members, find_cohort_id, write_combos
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
-from genid_store.cohort.seeding import Progress, read_membership
+from genid_store.cohort.seeding import Progress
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock

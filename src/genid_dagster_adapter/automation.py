@@ -54,10 +54,8 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
         """Return the candidates that some cohort names; no file is read where there are none."""
         if not candidates:
             return set()
-        named = read_memberships(root).members.values()
-        return {
-            key for members in named for stage, key in members if stage == self.stage
-        } & candidates
+        named = read_memberships(root).cohorts_of()
+        return {gen_id for stage, gen_id in named if stage == self.stage} & candidates
 
 
 def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:

@@ -15,11 +15,11 @@ from genid_dagster_adapter.partitions import registered
 from genid_store.catalog.audit import inspection
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cohort.inputs.selection import CohortMode, read_selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.regeneration import find_repeats
-from genid_store.cohort.seeding import Member, read_membership
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE

@@ -14,7 +14,7 @@ from pydantic import Field
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.membership_metadata import stage_table
 from genid_dagster_adapter.recording import Recorder
-from genid_store.cohort.seeding import Member, read_membership
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Generator, Maker, Outcome, is_ready, make_all, recover

@@ -4,15 +4,12 @@ which no migration replaced.
 
 from __future__ import annotations
 
-import os
-
 import dagster as dg
 
 from genid_dagster_adapter.partitions import partition_set, registered
-from genid_store.errors import Problem, StoreError
-from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.catalog.memberships import read_memberships
+from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
-from genid_store.migration.cohort_files import read_members
 from genid_store.stages import PIPELINE
 
 
@@ -25,7 +22,7 @@ def unowned(
     """
     # The keys first: a key is some cohort's member by the time that it is registered.
     keys = {stage: registered(instance, stage, prefix=prefix) for stage in PIPELINE}
-    members = _members(root)
+    members = read_memberships(root).every()
     return {
         stage: [key for key in found if (stage, key) not in members]
         for stage, found in keys.items()
@@ -48,23 +45,3 @@ def prune(
             for key in keys:
                 instance.delete_dynamic_partition(partition_set(stage, prefix), key)
     return found
-
-
-def _members(root: DataRoot) -> set[tuple[str, str]]:
-    members: set[tuple[str, str]] = set()
-    problems = []
-    names = sorted(os.listdir(root.cohorts)) if root.cohorts.is_dir() else []
-    for path in (root.membership(name) for name in names if is_segment(name)):
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        found = read_members(data)
-        members.update(found)
-        if not found and data.strip() != b"stage,gen_id":
-            where, remedy = root.relative(path), "rebuild the cohort, or restore the file"
-            message = "it is not the two columns stage and gen_id"
-            problems.append(Problem(where=where, message=message, remedy=remedy))
-    if problems:
-        raise StoreError("the members of all cohorts cannot be told", problems)
-    return members

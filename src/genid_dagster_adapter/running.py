@@ -21,7 +21,7 @@ from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.launching import key_ranges, materialize_range
 from genid_dagster_adapter.partitions import registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
-from genid_store.cohort.seeding import read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Generator, Outcome, has_content, is_ready, recover
 from genid_store.generation.workload import Workload, plan_work

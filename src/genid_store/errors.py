@@ -1,4 +1,4 @@
-"""The adapter's errors: one class for refused input that lists every problem at once.
+"""The store's errors: one class for refused input that lists every problem at once.
 
 The identity errors of the core (`genid.GenIdError`) are raised as they are; where they come from
 a file, they are gathered here as problems with their place.
@@ -25,12 +25,16 @@ _SHOWN = 80  # characters of a wrong value that an error repeats
 
 @frozen(kw_only=True)
 class Problem:
-    """One thing that is wrong: where (`file:line:field`), what, the value, and what to do."""
+    """One thing that is wrong: where (`file:line:field`), what, the value, and what to do.
+
+    `code` is the stable name of the kind of problem, for the kinds that an audit counts.
+    """
 
     where: str
     message: str
     remedy: str
     value: object = NO_VALUE
+    code: str | None = None
 
     def __str__(self) -> str:
         value = "" if self.value is NO_VALUE else f" (got {_shorten(repr(self.value))})"

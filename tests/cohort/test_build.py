@@ -26,10 +26,11 @@ from cohort_kit import (
     tree,
     write_table,
 )
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cohort import seeding as membership
 from genid_store.cohort.build import Options, Prepared, build
 from genid_store.cohort.planning.records import Row
-from genid_store.cohort.seeding import Member, metadata_bytes, read_membership
+from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock

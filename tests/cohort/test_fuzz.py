@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, built, make_root, planned, put_draft, put_essay, tree
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build
 from genid_store.cohort.inputs import combos
 from genid_store.cohort.inputs.selection import read_selection
-from genid_store.cohort.seeding import read_membership
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout

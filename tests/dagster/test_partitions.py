@@ -12,10 +12,10 @@ from dagster_kit import new_home
 from genid_dagster_adapter import partition_pruning, partitions
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import partition_set, register, registered
+from genid_store.catalog.memberships import Memberships
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
-from genid_store.migration import cohort_files as outside
 
 
 @pytest.fixture
@@ -139,15 +139,14 @@ def test_a_key_that_a_build_adds_meanwhile_is_not_taken_for_nobodys(
 ) -> None:
     """The build ends after one of the two was read, and before the other is."""
     root = DataRoot(tmp_path)
-    read = outside.read_members
+    read = partition_pruning.read_memberships
 
-    def build_after_reading(data: bytes) -> list[tuple[str, str]]:
-        if not root.membership("new").exists():
-            _member(root, "new", "added")
-            register(instance, "draft", ["added"])
-        return read(data)
+    def build_before_reading(root: DataRoot) -> Memberships:
+        _member(root, "new", "added")
+        register(instance, "draft", ["added"])
+        return read(root)
 
     _member(root, "c", "kept")
     register(instance, "draft", ["kept"])
-    monkeypatch.setattr(partition_pruning, "read_members", build_after_reading)
+    monkeypatch.setattr(partition_pruning, "read_memberships", build_before_reading)
     assert [] == unowned(instance, root)["draft"]

@@ -12,8 +12,8 @@ from genid_dagster_adapter.assets import BuildObserver
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.launching import key_ranges, materialize_range, run_job
 from genid_dagster_adapter.partitions import registered
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.building import Built
-from genid_store.cohort.seeding import read_membership
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE

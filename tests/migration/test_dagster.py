@@ -22,10 +22,10 @@ from genid_dagster_adapter.migration_history import (
 from genid_dagster_adapter.partition_pruning import prune, unowned
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import build_stage_assets
+from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.generation import Generated, Request
 from genid_store.migration import run
-from genid_store.migration.cohort_files import read_members
 from genid_store.stages import PIPELINE
 from migrationkit import KilledError, killed_at, small_store
 from storekit import make_store
@@ -56,8 +56,8 @@ def root(tmp_path: Path) -> DataRoot:
 
 def _record_all(instance: dg.DagsterInstance, root: DataRoot, target: Target) -> None:
     """Register every member and report those that have content as materialized."""
-    paths = sorted(root.cohorts.glob("*/membership.csv"))
-    members = [member for path in paths for member in read_members(path.read_bytes())]
+    cohorts = read_memberships(root).members.values()
+    members = [member for members in cohorts for member in members]
     for stage in PIPELINE:
         keys = list(dict.fromkeys(gen_id for of, gen_id in members if of == stage))
         register(instance, stage, keys, prefix=target.partition_prefix)

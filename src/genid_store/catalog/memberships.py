@@ -1,106 +1,128 @@
-"""Which generations the cohorts name: every membership.csv of a store, read."""
+"""Which generations the cohorts name: the one reader of membership.csv.
+
+Takes what hosts and spreadsheets leave: a byte order mark, either line end, further columns in any
+order, blank lines. Refuses a row whose stage is unknown or whose id cannot be a folder's name.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from typing import Final
+import os
+from typing import Final, NamedTuple
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from genid_store.catalog.audit import kinds as findings
-from genid_store.catalog.metadata import Flaw, flaw
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.layout import DataRoot, is_segment, read_at_once
 from genid_store.stages import stage_names
 
-_COLUMNS: Final = ["stage", "gen_id"]
+_COLUMNS: Final = ("stage", "gen_id")
+_REMEDY: Final = "rebuild the cohort, or restore the kept file from .genid/"
+
+
+class Member(NamedTuple):
+    """One line of a membership.csv."""
+
+    stage: str
+    gen_id: str
 
 
 @frozen(kw_only=True)
 class Memberships:
-    """The members of every cohort, in the order of the rows, and what is wrong with the files.
+    """The members of every cohort, each once, in the order of the rows, and what is wrong.
 
-    Rows that are wrong are no members; a cohort whose file cannot be read is not in `members`.
+    Rows that are wrong are left out; a cohort whose file cannot be read is not in `members`.
     """
 
-    members: dict[str, tuple[tuple[str, str], ...]]
-    problems: tuple[Flaw, ...]
-
-    @property
-    def malformed(self) -> tuple[tuple[str, str], ...]:
-        """The problems as (place, what is wrong there and what to do about it)."""
-        return tuple((one.where, f"{one.message}; {one.remedy}") for one in self.problems)
+    members: dict[str, tuple[Member, ...]]
+    problems: tuple[Problem, ...]
 
     def cohorts_of(self) -> dict[tuple[str, str], list[str]]:
-        """Return the cohorts that name each (stage, id), in order of their ids."""
+        """Return the cohorts that name each member, in order of their ids."""
         found: dict[tuple[str, str], list[str]] = {}
         for cohort, members in self.members.items():
-            for member in dict.fromkeys(members):
+            for member in members:
                 found.setdefault(member, []).append(cohort)
         return found
 
+    def every(self) -> set[tuple[str, str]]:
+        """Return the members of all cohorts. StoreError: a file is damaged, so some are unknown."""
+        if self.problems:
+            raise StoreError("the members of all cohorts cannot be listed", self.problems)
+        return {member for members in self.members.values() for member in members}
+
 
 def read_memberships(root: DataRoot) -> Memberships:
-    """Read cohorts/*/membership.csv, cohort ids in order; a cohort without one has no members."""
-    members: dict[str, tuple[tuple[str, str], ...]] = {}
-    problems: list[Flaw] = []
-    for cohort in _cohorts(root):
-        path = root.membership(cohort)
-        where = root.relative(path)
-        try:
-            text = read_at_once(path).decode("utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            why = f"cannot be read: {error.strerror or type(error).__name__}"
-            problems.append(flaw(where, findings.MEMBERSHIP_UNREADABLE, message=why))
-            continue
-        except UnicodeDecodeError as error:
-            problems.append(_malformed(where, f"is no UTF-8: {error}"))
-            continue
-        rows: list[tuple[str, str]] = []
-        for place, row in _rows(text):
-            if isinstance(row, str):
-                problems.append(_malformed(f"{where}:{place}", row))
-            else:
-                rows.append(row)
-        members[cohort] = tuple(rows)
+    """Read cohorts/*/membership.csv, cohort ids in order; a cohort without one has no entry."""
+    members: dict[str, tuple[Member, ...]] = {}
+    problems: list[Problem] = []
+    for cohort_id in _cohorts(root):
+        found = _read(root, cohort_id, problems)
+        if found is not None:
+            members[cohort_id] = found
     return Memberships(members=members, problems=tuple(problems))
 
 
-def _malformed(where: str, message: str) -> Flaw:
-    return flaw(where, findings.MEMBERSHIP_MALFORMED, message=message)
+def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
+    """Return the members of a cohort in file order, each once; none where there is no file.
+
+    Raises:
+        StoreError: lists what is wrong with the file, or the cohort id is not a path segment.
+    """
+    problems: list[Problem] = []
+    members = _read(root, cohort_id, problems)
+    if problems:
+        raise StoreError("the membership cannot be used", problems)
+    return members or ()
+
+
+def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[Member, ...]:
+    """Return the members that the bytes of a membership.csv name, in order and each once.
+
+    `where` is the file's path as messages show it; what is wrong is appended to `problems`.
+    """
+    found: list[Problem] = []
+    members: dict[Member, None] = {}
+    stages = stage_names()
+    for line in parse_csv(where, data, _COLUMNS, found):
+        stage, gen_id = line["stage"], line["gen_id"]
+        if stage not in stages:
+            remedy = f"use one of {', '.join(stages)}"
+            found.append(_problem(line.where("stage"), "is not a stage", remedy, stage))
+        elif not is_segment(gen_id):
+            found.append(_problem(line.where("gen_id"), "cannot be an id", _REMEDY, gen_id))
+        else:
+            members[Member(stage, gen_id)] = None
+    problems += (evolve(problem, code=findings.MEMBERSHIP_MALFORMED) for problem in found)
+    return tuple(members)
+
+
+def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Member, ...] | None:
+    """Return a cohort's members, None where there is no file or it cannot be read."""
+    path = root.membership(cohort_id)
+    where = root.relative(path)
+    try:
+        data = read_at_once(path)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if absent and not os.path.islink(path):
+            return None
+        reason = f"cannot be read: {error.strerror or type(error).__name__}"
+        found = _problem(where, reason, "make it readable, or restore it")
+        problems.append(evolve(found, code=findings.MEMBERSHIP_UNREADABLE))
+        return None
+    return parse_membership(data, where, problems)
+
+
+def _problem(where: str, message: str, remedy: str, *value: object) -> Problem:
+    if value:
+        return Problem(where=where, message=message, remedy=remedy, value=value[0])
+    return Problem(where=where, message=message, remedy=remedy)
 
 
 def _cohorts(root: DataRoot) -> list[str]:
     try:
-        return sorted(path.name for path in root.cohorts.iterdir() if is_segment(path.name))
+        return sorted(name for name in os.listdir(root.cohorts) if is_segment(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _rows(text: str) -> Iterator[tuple[int, tuple[str, str] | str]]:
-    """Yield the line of each row and the row, or what is wrong with it."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader, None)
-        if header != _COLUMNS:
-            yield 1, f"the columns are {header}, not stage,gen_id"
-            return
-        for row in reader:
-            if row:
-                yield reader.line_num, _row(row)
-    except csv.Error as error:
-        yield reader.line_num, f"is no CSV: {error}"
-
-
-def _row(row: list[str]) -> tuple[str, str] | str:
-    if len(row) != len(_COLUMNS):
-        return f"has {len(row)} cells, not 2"
-    stage, gen_id = row
-    if stage not in stage_names():
-        return f"names the stage {stage!r}"
-    if not is_segment(gen_id):
-        return f"names the id {gen_id!r}, which can be no generation's"
-    return stage, gen_id

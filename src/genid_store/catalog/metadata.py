@@ -60,7 +60,6 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 class Flaw(Problem):
     """One thing that is wrong with one generation: a problem with its stable code and field."""
 
-    code: str
     field: str
 
 

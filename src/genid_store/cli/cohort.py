@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from genid_store.catalog.memberships import read_memberships
+from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import asset_prefix, build_options, cohort_option, instance_options
 from genid_store.cli._output import (
@@ -24,7 +24,7 @@ from genid_store.cli.cohort_run import run
 from genid_store.cohort.build import Report
 from genid_store.cohort.building import Built
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
-from genid_store.cohort.seeding import read_membership
+from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.ids.rollout import Rollout
@@ -187,26 +187,29 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     with progress_bar("looking"):
         found = read_memberships(root)
         records = [
-            _cohort_record(root, cohort_id, _standings(root, cohort_id, found.malformed))
+            _cohort_record(root, cohort_id, _standings(root, cohort_id, found.problems))
             for cohort_id in found.members
         ]
     if as_json:
-        malformed = [{"where": where, "message": message} for where, message in found.malformed]
+        malformed = [
+            {"where": one.where, "message": f"{one.message}; {one.remedy}"}
+            for one in found.problems
+        ]
         print_json({"cohorts": records, "malformed": malformed})
         return 0
     columns = ("cohort_id", "rollout", "migrated", "members", "made", "missing", "failed")
     print_table(columns, [[record[column] for column in columns] for record in records])
-    for where, message in found.malformed:
-        click.echo(f"{where}: {message}")
+    for problem in found.problems:
+        click.echo(str(problem))
     return 0
 
 
 def _standings(
-    root: DataRoot, cohort_id: str, malformed: Iterable[tuple[str, str]]
+    root: DataRoot, cohort_id: str, problems: Iterable[Problem]
 ) -> Mapping[str, Standing]:
     """Return how far a cohort is, by stage; nothing where its membership is malformed."""
     start = f"{root.relative(root.membership(cohort_id))}:"
-    if any(where.startswith(start) for where, _ in malformed):
+    if any(one.where.startswith(start) for one in problems):
         return {}
     return standing(root, read_membership(root, cohort_id))
 

@@ -11,6 +11,7 @@ import click
 from attrs import asdict
 from click.shell_completion import CompletionItem
 
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cli._cohort_build import build_in_dagster, known_cohort_id, preview_cohort
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import asset_prefix, build_options, cohort_option, instance_options
@@ -26,7 +27,6 @@ from genid_store.cohort.build import Options
 from genid_store.cohort.building import find_cohort_id
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
 from genid_store.cohort.regeneration import Repeat
-from genid_store.cohort.seeding import Member, read_membership
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator

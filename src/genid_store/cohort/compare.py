@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from genid_store.catalog.memberships import Member
 from genid_store.catalog.reader import DirectReader
 from genid_store.cohort.planning.records import Plan, Resolve, Row, StoreView
 from genid_store.cohort.prepare import Options, prepare
-from genid_store.cohort.seeding import Member
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.reader import DirectReader
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.inputs.combos import Combo
@@ -19,14 +20,7 @@ from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
 from genid_store.cohort.planning.plan import plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, StoreView
-from genid_store.cohort.seeding import (
-    Member,
-    Seeding,
-    find_missing,
-    members_of,
-    membership_bytes,
-    read_membership,
-)
+from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.guard import guarded
 from genid_store.fs.layout import DataRoot, check_segment

@@ -18,19 +18,18 @@ from functools import partial
 from json.encoder import encode_basestring
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from attrs import frozen
 
+from genid_store.catalog.memberships import Member
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.csvfile import read_csv
 from genid_store.fs.guard import check_inside
 from genid_store.fs.layout import (
     METADATA,
     DataRoot,
     create_exclusive,
-    is_segment,
     sweep_temporaries,
     write_atomic,
 )
@@ -79,13 +78,6 @@ _STAGING: Final = "build-"
 _TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV}
 
 
-class Member(NamedTuple):
-    """One line of a membership.csv."""
-
-    stage: str
-    gen_id: str
-
-
 def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
     """Return the lines of the membership of a plan's rows, in their order."""
     new = partial(tuple.__new__, Member)  # `Member(...)` takes twice as long
@@ -111,36 +103,6 @@ def membership_bytes(rows: Iterable[Row]) -> bytes:
     """Return the membership.csv of a plan's rows, in their order."""
     lines = [f"{row.stage},{row.gen_id}\n" for row in rows]
     return "".join(["stage,gen_id\n", *lines]).encode("utf-8")
-
-
-def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
-    """Return the members of a cohort in file order, each once; none where there is no file.
-
-    Raises:
-        StoreError: lists what is wrong with the file, or the cohort id is no path segment.
-    """
-    path = root.membership(cohort_id)
-    if not path.exists():
-        return ()
-    problems: list[Problem] = []
-    members: dict[Member, None] = {}
-    for line in read_csv(root, path, ("stage", "gen_id"), problems):
-        if line["stage"] not in PIPELINE:
-            remedy = f"use one of {', '.join(PIPELINE)}"
-            where = line.where("stage")
-            problems.append(
-                Problem(where=where, value=line["stage"], message="is no stage", remedy=remedy)
-            )
-        elif not is_segment(line["gen_id"]):
-            remedy = "rebuild the cohort, or restore the kept file from .genid/"
-            where = line.where("gen_id")
-            problems.append(
-                Problem(where=where, value=line["gen_id"], message="is no id", remedy=remedy)
-            )
-        members[Member(line["stage"], line["gen_id"])] = None
-    if problems:
-        raise StoreError("the membership cannot be used", problems)
-    return tuple(members)
 
 
 def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:

@@ -46,10 +46,21 @@ def read_csv(
 
     Whatever is wrong is appended to `problems`; nothing is returned then that depends on it.
     """
-    file = root.relative(path)
     text = read_text(root, path, problems)
-    if text is None:
-        return ()
+    return () if text is None else _parsed(root.relative(path), text, columns, problems)
+
+
+def parse_csv(
+    file: str, data: bytes, columns: Sequence[str], problems: list[Problem]
+) -> tuple[Line, ...]:
+    """Return the lines of the CSV file `file` that holds `data`; otherwise as `read_csv`."""
+    text = _decoded(file, data, problems)
+    return () if text is None else _parsed(file, text, columns, problems)
+
+
+def _parsed(
+    file: str, text: str, columns: Sequence[str], problems: list[Problem]
+) -> tuple[Line, ...]:
     try:
         return tuple(_lines(file, text, columns, problems))
     except csv.Error as error:

@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
+from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.cohort.planning.records import Row
-from genid_store.cohort.seeding import Member
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.status import State, has_content, state_of

@@ -6,17 +6,16 @@ them, so they are listed to be made again, never edited.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from genid import ParseError, parse_id
 from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog.memberships import Member, parse_membership
 from genid_store.fs.layout import DataRoot, is_segment, read_at_once
 from genid_store.migration.fingerprints import digest
 from genid_store.migration.planfile import Record
@@ -71,7 +70,7 @@ def _cohort(
         yield record
         return
     yield {**record, "what": "membership"}
-    members = read_members(path.read_bytes())
+    members = parse_membership(path.read_bytes(), root.relative(path), [])
     unknown = [list(member) for member in members if member[1] not in known.get(member[0], {})]
     if unknown:
         yield {
@@ -90,13 +89,7 @@ def _cohort(
         yield manifest
 
 
-def read_members(data: bytes) -> list[tuple[str, str]]:
-    """Return the (stage, gen_id) rows of a membership.csv; none where it has no such columns."""
-    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
-    return [(row["stage"], row["gen_id"]) for row in rows if row.get("stage") and row.get("gen_id")]
-
-
-def _families(members: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
+def _families(members: Iterable[Member]) -> dict[str, dict[str, int]]:
     """Return how many members of each family, by shape, each stage has."""
     counts = Counter((stage, _family(gen_id)) for stage, gen_id in members)
     return {

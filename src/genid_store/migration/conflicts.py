@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.migration.cohort_files import read_members
 from genid_store.migration.context import Work
 from genid_store.stages import PIPELINE, parent_stage
 
@@ -81,13 +81,10 @@ def _new_members(work: Work) -> Iterator[str]:
     root = work.plan.root
     known = {change["path"] for change in work.changes}
     new = {(step.stage, step.new) for step in work.steps if step.moves}
-    names = sorted(os.listdir(root.cohorts)) if root.cohorts.is_dir() else []
-    for cohort in (name for name in names if is_segment(name)):
-        path = root.membership(cohort)
-        if root.relative(path) in known or not path.is_file():
-            continue
-        if any(member in new for member in read_members(path.read_bytes())):
-            yield root.relative(path)
+    for cohort, members in read_memberships(root).members.items():
+        place = root.relative(root.membership(cohort))
+        if place not in known and not new.isdisjoint(members):
+            yield place
 
 
 def _displace(work: Work, place: str) -> None:

@@ -70,7 +70,7 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str]) -> Source:
 
 def _from(found: Generation, entry: os.DirEntry[str]) -> Source:
     flaw = _obstacle(found.stage, found.problems)
-    reason, detail = ("", "") if flaw is None else (flaw.code, str(flaw))
+    reason, detail = ("", "") if flaw is None else (flaw.code or "", str(flaw))
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
     stage, copied = os.path.dirname(entry.path), found.adopted_from

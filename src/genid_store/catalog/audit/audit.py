@@ -124,7 +124,7 @@ def _problems(index: StoreIndex) -> Iterator[Finding]:
         generation = index.get(stage, gen_id)
         for flaw in () if generation is None else generation.problems:
             yield Finding(
-                code=flaw.code,
+                code=flaw.code or "",
                 where=flaw.where,
                 message=flaw.message,
                 ids=((stage, gen_id),),
@@ -142,7 +142,7 @@ def _membership(
 ) -> Iterator[Finding]:
     for flaw in memberships.problems:
         message = f"{flaw.message}; what no cohort names was not judged"
-        yield Finding(code=flaw.code, where=flaw.where, message=message)
+        yield Finding(code=flaw.code or "", where=flaw.where, message=message)
     stored = set(index.sql("SELECT stage, gen_id FROM generation"))
     named = memberships.cohorts_of()
     for stage, gen_id in sorted(named.keys() - stored):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from genid_store.catalog.audit.content import recorded_digest, template_digests
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.cohort.seeding import Member
+from genid_store.catalog.memberships import Member
 from genid_store.fs.layout import RAW_METADATA
 from genid_store.stages import parent_key, parent_stage
 

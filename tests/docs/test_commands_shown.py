@@ -1,4 +1,4 @@
-"""The documentation shows every command and every option of the command line, and no others."""
+"""The documentation names every command and every option of the command line, and no others."""
 
 import importlib.util
 import re
@@ -15,12 +15,10 @@ from genid_store.cli import genid
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), HERE.parents[1] / "README.md"]
-#: What every command has; shown in the help of each and used by nobody else.
-HELP = {"-h", "--help"}
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("transcripts", HERE / "transcripts.py")
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -28,7 +26,9 @@ def _load() -> ModuleType:
     return module
 
 
-STEPS = [step for page in PAGES for session in _load().sessions(page) for step in session]
+STEPS = [
+    step for page in PAGES for session in _load("transcripts").sessions(page) for step in session
+]
 
 
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -82,48 +82,41 @@ def parts(words: list[str]) -> tuple[tuple[str, ...], set[str]]:
     return path, {word.rstrip("…") for word in given}
 
 
-RUN = [(*parts(words), step) for step in STEPS for words in calls(step.command)]
-
-
 def name(path: tuple[str, ...]) -> str:
     return " ".join(("genid", *path))
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=name)
-def test_the_help_of_every_command_is_shown_with_every_option(path: tuple[str, ...]) -> None:
-    """In a transcript that is run, so that it is the help of today."""
-    shown = [step.shown for found, given, step in RUN if found == path and "--help" in given]
-    assert shown, f"no page shows `{name(path)} --help`"
-    missing = [one for one in sorted(options(path)) if not re.search(rf"(?<!\S){one}\b", shown[0])]
-    assert [] == missing, f"`{name(path)} --help` is shown without these options"
+def test_the_page_of_the_commands_is_current() -> None:
+    """`python tests/docs/command_page.py` would not change docs/commands.md."""
+    page = _load("command_page")
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
 @pytest.mark.parametrize("path", VERBS, ids=name)
-def test_every_command_is_run(path: tuple[str, ...]) -> None:
-    """In words and, where it has the option, with --json."""
-    forms = {"--json" in given for found, given, _ in RUN if found == path and not given & HELP}
-    assert False in forms or path == (), f"no page runs `{name(path)}`"
-    assert True in forms or "--json" not in options(path), f"no page runs `{name(path)} --json`"
+def test_every_command_is_on_a_page_that_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    """Each is called on some page besides the one that lists all of them."""
+    assert [page.name for page in PAGES if page.stem != "commands" and path in called(page)]
 
 
-def test_every_option_is_used() -> None:
-    """Each option that some command has is given to one in a transcript."""
-    known = {option: name(path) for path in VERBS for option in options(path) - HELP}
-    used = {option for path, given, _ in RUN for option in given & options(path)}
-    unused = {option: where for option, where in sorted(known.items()) if option not in used}
-    assert {} == unused, "no transcript uses these options"
+def codes(page: Path) -> list[str]:
+    """Return every `genid …` in a sentence, a block or a transcript of a page."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"`(genid [a-z][^`]*)`", text.replace("\n", " "))
+    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        found += [line.partition("#")[0] for line in block.splitlines() if "genid " in line]
+    return found + [step.command for step in STEPS if step.page == page.name]
+
+
+def called(page: Path) -> set[tuple[str, ...]]:
+    """Return the commands that a page calls."""
+    return {parts(words)[0] for code in codes(page) for words in calls(code)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_calls_is_there(page: Path) -> None:
     """Every `genid …` in a sentence, a block or a transcript names a command and its options."""
-    text = page.read_text(encoding="utf-8")
-    codes = re.findall(r"`(genid [a-z][^`]*)`", text.replace("\n", " "))
-    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        codes += [line.partition("#")[0] for line in block.splitlines() if "genid " in line]
-    codes += [step.command for step in STEPS if step.page == page.name]
     wrong = []
-    for code in codes:
+    for code in codes(page):
         for words in calls(code):
             path, given = parts(words)
             known = options(path) | ({"--help"} if path == () else set())

@@ -52,7 +52,7 @@ def values(words: str, *, folder: Path | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("genid ", ["cohort", "derive", "diff", "explain", "rollout", "store"]),
+        ("genid ", ["cohort", "derive", "diff", "explain", "init", "rollout", "store"]),
         ("genid cohort ", ["build", "compare", "list", "run", "status"]),
         ("genid store r", ["resolve", "rollback"]),
         ("genid derive e", ["essay", "evaluation"]),

@@ -53,6 +53,8 @@ REFUSED = [
     (["derive", "draft", "--combo-id", LONE, *FIELDS], 1),
     (["derive", "essay"], 2),
     (["derive", "evaluation", "--parent-gen-id", "a b", *FIELDS], 1),
+    (["init", "data"], 1),
+    (["init"], 2),
     (["store", "nothing"], 2),
 ]
 

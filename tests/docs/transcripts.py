@@ -1,7 +1,8 @@
 """The transcripts in `docs/`: run what follows `$ `, compare what it printed with what is shown.
 
 A page's ```console blocks are one session, in order, in a folder that holds a copy of the example
-(`data/`, `host.py`, …); what a command exports stays exported. In what is shown, `...` stands for
+(`data/`, `host.py`, …); what a command exports stays exported, and `cd` goes on. A line after
+`> ` continues the command above. In what is shown, `...` stands for
 anything, and white space is folded: ids are exact, paths and times need not be. A block after
 `<!-- session: NAME -->` begins a new session.
 
@@ -28,8 +29,12 @@ _BLOCK: Final = re.compile(
     r"(?P<new><!-- session: [^\n]* -->\n+)?```console\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _KEPT: Final = ("HOME", "LANG", "TMPDIR", "USER")
-#: Runs $1 in a shell that has what earlier commands exported, and notes what it exports itself.
-_SHELL: Final = '[ -f .exports ] && . ./.exports; eval "$1"; s=$?; export -p >.exports; exit $s'
+#: Runs $1 in a shell that is where earlier commands left it, with what they exported, and notes
+#: where it is left and what it exports itself. $0 is the folder of the session.
+_SHELL: Final = (
+    '[ -f "$0/.exports" ] && . "$0/.exports" && cd "$PWD"; '
+    'eval "$1"; s=$?; export -p >"$0/.exports"; exit $s'
+)
 
 
 @frozen(kw_only=True)
@@ -62,8 +67,8 @@ def _steps(page: str, first: int, body: str) -> Iterator[Step]:
             if command:
                 yield Step(page=page, line=at, command=command, shown="\n".join(shown))
             command, shown, at = line[2:], [], number
-        elif command.endswith("\\"):
-            command = f"{command}\n{line.removeprefix('> ')}"
+        elif command and not shown and line.startswith(">"):
+            command = f"{command}\n{line.removeprefix('>').removeprefix(' ')}"
         else:
             shown.append(line)
     if command:
@@ -86,7 +91,7 @@ def run(command: str, folder: Path) -> str:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment |= {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        ["bash", "-c", _SHELL, "bash", command],
+        ["bash", "-c", _SHELL, str(folder), command],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -119,7 +124,11 @@ def _performed(page: Path, body: str, folder: Path) -> str:
     for step in _steps(page.name, 1, body):
         printed = run(step.command, folder)
         kept = step.shown.rstrip() if "..." in step.shown else printed.rstrip()
-        lines += [f"$ {step.command}".replace("\\\n", "\\\n> "), *([kept] if kept else []), ""]
+        lines += [
+            f"$ {step.command}".replace("\n", "\n> ").replace("> \n", ">\n"),
+            *([kept] if kept else []),
+            "",
+        ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

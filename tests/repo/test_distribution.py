@@ -100,10 +100,11 @@ def run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_wheel_holds_every_package_their_types_and_the_licence(built: Path) -> None:
-    """The wheel carries three packages, their `py.typed` markers and the licence, no tests."""
+    """The wheel carries three packages, their `py.typed` markers, the starter and the licence."""
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"{name}/py.typed" for name in PACKAGES} <= names
+    assert "genid_store/starter/1_raw/llm_models.csv" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith("tests")]
 

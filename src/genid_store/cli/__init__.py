@@ -51,6 +51,7 @@ class LazyGroup(click.Group):
         "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
         "diff": ("ids:diff", "Say why two generations have different ids."),
         "explain": ("ids:explain", "Say what an id is and how it comes about."),
+        "init": ("init:init", "Create a data root that can be built and run immediately."),
         "rollout": ("report:rollout", "Report where the rollout stands and what comes next."),
         "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
     },

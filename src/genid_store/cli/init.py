@@ -1,0 +1,48 @@
+"""`genid init`: create a data root that can be built and run immediately."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import click
+
+from genid_store.cli._output import json_option, print_json
+
+_NEXT = """\
+it has deterministic ids switched on (genid.toml); README.md in it says what to change. Try it:
+
+  cd {folder}
+  genid cohort build --data-root . --cohort-id first
+  genid cohort run --data-root . --cohort-id first --generate generator.py:offline"""
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+def init(folder: Path, as_json: bool) -> int:
+    """Create a data root: tables, one template of each stage, and a generator that costs nothing.
+
+    DIR must not be there yet, or be empty.
+    """
+    from genid_store.fs.new_folder import create_folder
+
+    starter = dict(_files(files("genid_store") / "starter"))
+    create_folder(folder.absolute(), starter)
+    if as_json:
+        print_json({"data_root": str(folder.absolute()), "files": sorted(starter)})
+        return 0
+    click.echo(f"created {folder}: {len(starter)} files")
+    click.echo(_NEXT.format(folder=folder))
+    return 0
+
+
+def _files(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield the path below the starter and the bytes of each of its files."""
+    for entry in folder.iterdir():
+        if entry.is_file():
+            yield above + entry.name, entry.read_bytes()
+        elif entry.name != "__pycache__":
+            yield from _files(entry, f"{above}{entry.name}/")

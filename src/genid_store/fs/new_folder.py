@@ -1,0 +1,50 @@
+"""A folder of files that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import write_atomic
+
+
+def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Create `folder` with `files` (paths below it, with `/`), made beside it and then renamed.
+
+    A process that is killed leaves a hidden folder beside it at most.
+
+    Raises:
+        StoreError: `folder` is there and not an empty folder, the folder above it is not there, or
+            it is the current folder, which cannot be replaced under the shell that is in it.
+        OSError: the system refused to write.
+    """
+    if why := _obstacle(folder):
+        message, remedy = why
+        problem = Problem(where=str(folder), message=message, remedy=remedy)
+        raise StoreError("the data root was not made", [problem])
+    beside = folder.with_name(f".{folder.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        beside.mkdir()
+        for name, data in files.items():
+            write_atomic(beside / name, data)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _obstacle(folder: Path) -> tuple[str, str] | None:
+    """Return why `folder` cannot be created, and the remedy."""
+    if not folder.parent.is_dir():
+        return "the folder above it is not there", "make that one first"
+    if not os.path.lexists(folder):
+        return None
+    if folder.is_symlink() or not folder.is_dir():
+        return "is not a folder", "name a folder that is not there yet"
+    if any(folder.iterdir()):
+        return "is not empty", "name a folder that is not there yet, or an empty one"
+    if folder.samefile(Path.cwd()):
+        return "is the current folder", "go to the folder above it and name it from there"
+    return None

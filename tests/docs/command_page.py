@@ -1,0 +1,99 @@
+"""Writes `docs/commands.md` from the commands themselves: `python tests/docs/command_page.py`.
+
+The text that holds for all commands is here; what each command does and takes is its own help.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from genid_store.cli import genid
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+#: Options that many commands share; described once, at the head of the page.
+SHARED: Final = ("--data-root", "--cohort-id", "--json")
+_HEAD: Final = """\
+# The commands
+
+Every command of `genid` and its options. This page is written from the commands by
+`tests/docs/command_page.py`; `--help` shows the same in the shell.
+
+| for all commands | |
+|---|---|
+| `--data-root DIR` | the data root; else `GENID_DATA_ROOT` |
+| `--cohort-id ID` | the cohort; else `DD_COHORT`, else it is computed from the tables |
+| `--json` | one JSON document on standard output; one with `error` is a [refusal](errors.md) |
+| exit status | 0 done, 1 refused or with findings or failures, 2 usage, 130 interrupted |
+| output | results on standard output, errors on standard error; `NO_COLOR` switches colour off |
+| progress | on standard error after a second, and only on a terminal |
+| `DAGSTER_HOME` | the Dagster instance; without it the embedded one in `.genid/dagster` |
+
+Completion in the shell, with the names of the data root's cohorts:
+
+| shell | file | line |
+|---|---|---|
+| bash 4.4 or newer | `~/.bashrc` | `eval "$(_GENID_COMPLETE=bash_source genid)"` |
+| zsh | `~/.zshrc`, after `compinit` | `eval "$(_GENID_COMPLETE=zsh_source genid)"` |
+| fish | `~/.config/fish/completions/genid.fish` | `_GENID_COMPLETE=fish_source genid \\| source` |
+"""
+
+
+def verbs(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command below a group that does something itself."""
+    if not isinstance(command, click.Group):
+        yield path
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from verbs(found, (*path, name))
+
+
+def find(path: tuple[str, ...]) -> click.Command:
+    """Return the command that some words name."""
+    command: click.Command = genid
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return command
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join([_HEAD, *("\n".join([*_block(path), ""]) for path in verbs(genid))])
+
+
+def _block(path: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines about one command."""
+    command = find(path)
+    context = click.Context(command, info_name=" ".join(("genid", *path)))
+    params = [one for one in command.get_params(context) if "--help" not in one.opts]
+    arguments = [one.make_metavar(context) for one in params if isinstance(one, click.Argument)]
+    names = {name for one in params for name in one.opts}
+    yield f"## genid {' '.join(path)}\n"
+    yield textwrap.fill(" ".join((command.help or "").split()), 100)
+    if given := [*arguments, *(name for name in SHARED if name in names)]:
+        yield f"\nTakes {', '.join(f'`{one}`' for one in given)}."
+    options = [one for one in params if isinstance(one, click.Option)]
+    rows = [_row(one, context) for one in options if one.opts[0] not in SHARED]
+    if rows:
+        yield "\n".join(["", "| option | |", "|---|---|", *rows])
+
+
+def _row(option: click.Option, context: click.Context) -> str:
+    """Return an option as a row of a table, in the words of its help."""
+    usage, text = option.get_help_record(context) or ("", "")
+    usage = usage.replace(" RANGE", "").replace("|", " or ")
+    return f"| `{usage}` | {' '.join(text.split())} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

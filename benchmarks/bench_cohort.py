@@ -20,7 +20,8 @@ from genid_store.cohort.inputs.selection import Selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.planning.plan import Inputs, plan_cohort
 from genid_store.cohort.seeding import membership_bytes, metadata_bytes
-from genid_store.fs.layout import DataRoot, write_atomic
+from genid_store.fs.files import write_atomic
+from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
 COMBOS = {"short": 5, "full": 51, "long": 250}  # 2,000, 20,400 and 100,000 rows

@@ -15,8 +15,8 @@ import dagster as dg
 from filelock import FileLock
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside
-from genid_store.fs.layout import DataRoot, create_exclusive
+from genid_store.fs.files import check_inside, create_exclusive
+from genid_store.fs.layout import DataRoot
 
 _CONFIG: Final = b"telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 

@@ -23,7 +23,8 @@ from attrs import frozen
 from genid_dagster_adapter.migration_events import Rewriting
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.stage_assets import stage_asset_name
-from genid_store.fs.layout import DataRoot, write_atomic
+from genid_store.fs.files import write_atomic
+from genid_store.fs.layout import DataRoot
 from genid_store.migration.planfile import Plan, mapping_of, plan_ids
 from genid_store.migration.references import References
 from genid_store.migration.state import State, state_of

@@ -48,7 +48,7 @@ def test_what_spreadsheets_and_hosts_write_is_read(tmp_path: Path, data: bytes) 
 @pytest.mark.parametrize(
     ("data", "where"),
     [
-        (b"", "cohorts/c/membership.csv:1:stage"),
+        (b"", "cohorts/c/membership.csv:1"),
         (b"stage,id\ndraft,d1\n", "cohorts/c/membership.csv:1:gen_id"),
         (b"stage,stage,gen_id\ndraft,draft,d1\n", "cohorts/c/membership.csv:1:stage"),
         (b"stage,gen_id\nchapter,d1\n", "cohorts/c/membership.csv:2:stage"),
@@ -56,7 +56,7 @@ def test_what_spreadsheets_and_hosts_write_is_read(tmp_path: Path, data: bytes) 
         (b"stage,gen_id\ndraft\n", "cohorts/c/membership.csv:2:gen_id"),
         (b"stage,gen_id\ndraft,d1,x\n", "cohorts/c/membership.csv:2"),
         (b"stage,gen_id\ndraft,\xff\n", "cohorts/c/membership.csv:2"),
-        (b'stage,gen_id\ndraft,"d1\n', "cohorts/c/membership.csv"),
+        (b'stage,gen_id\ndraft,"d1\n', "cohorts/c/membership.csv:2"),
     ],
 )
 def test_a_damaged_file_is_refused_with_the_place(tmp_path: Path, data: bytes, where: str) -> None:

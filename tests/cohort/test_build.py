@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,11 @@ from cohort_kit import (
     write_table,
 )
 from genid_store.catalog.memberships import Member, read_membership
-from genid_store.cohort import seeding as membership
 from genid_store.cohort.build import Options, Prepared, build
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
+from genid_store.fs import files
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
 from genid_store.ids.rollout import Rollout
@@ -333,11 +334,15 @@ def test_what_the_system_refuses_is_said_with_its_remedy(
 ) -> None:
     """A read-only or full disk; building again goes on from there."""
 
-    def fail(path: str, data: bytes) -> None:
-        raise OSError(code, os.strerror(code), path)
+    real = files.write_new
+
+    def fail(path: Path, data: bytes, **options: Any) -> None:
+        if "/.genid/tmp/" in str(path):
+            raise OSError(code, os.strerror(code), path)
+        real(path, data, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(membership, "_write", fail)
+        patch.setattr(files, "write_new", fail)
         with pytest.raises(StoreError, match=os.strerror(code)) as caught:
             built(root, ON)
     assert caught.value.problems[0].where.startswith(".genid/tmp/")
@@ -434,7 +439,7 @@ def test_a_pipe_in_a_files_place_is_refused(root: DataRoot, name: str) -> None:
     path = root.path / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    with pytest.raises(StoreError, match=f"{name}: is no regular file"):
+    with pytest.raises(StoreError, match=f"{name}: cannot be read: not a regular file"):
         built(root, ON)
 
 

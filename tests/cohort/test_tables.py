@@ -139,11 +139,11 @@ def test_each_stage_has_one_replicate_count(
     [
         (b"template_id,active\na,true\nb\xff,true\n", ":3"),
         (b"template_id,active\na\0,true\n", ":2"),
-        (b'template_id,active\na,"true\n', ""),
+        (b'template_id,active\na,"true\n', ":2"),
         (b"template_id,active\na,true,more\n", ":2"),
         (b"active\ntrue\n", ":1:template_id"),
         (b"template_id,active,active\na,true,false\n", ":1:active"),
-        (b"", ":1:template_id"),
+        (b"", ":1"),
         (b"template_id,active\n,,\n", ":2"),
     ],
 )

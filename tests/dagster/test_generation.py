@@ -292,10 +292,10 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, durable: bool) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(staging, "_write", full)
+    monkeypatch.setattr(staging, "write_new", full)
     outcome = make(root, "draft", "d1", Counting("paid"))
     assert outcome.kind == "failed"
     kept = outcome.reason.rpartition(" ")[2]

@@ -14,7 +14,8 @@ from attrs import evolve, frozen
 from genid_store.catalog.audit import kinds as findings
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
-from genid_store.fs.layout import DataRoot, is_segment, read_at_once
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.stages import stage_names
 
 _COLUMNS: Final = ("stage", "gen_id")
@@ -103,11 +104,10 @@ def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Memb
     path = root.membership(cohort_id)
     where = root.relative(path)
     try:
-        data = read_at_once(path)
+        data = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
-        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
-        if absent and not os.path.islink(path):
-            return None
         reason = f"cannot be read: {error.strerror or type(error).__name__}"
         found = _problem(where, reason, "make it readable, or restore it")
         problems.append(evolve(found, code=findings.MEMBERSHIP_UNREADABLE))

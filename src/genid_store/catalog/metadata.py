@@ -8,7 +8,6 @@ then None, never a guess. Texts are kept exactly as they are, because legacy ids
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,7 +18,9 @@ from attrs import field, frozen
 from genid import REPLICATE_MAX
 from genid_store.catalog.audit import kinds as findings
 from genid_store.errors import NO_VALUE, Problem
-from genid_store.fs.layout import METADATA, DataRoot, read_at_once
+from genid_store.fs.files import read_bytes
+from genid_store.fs.jsonfile import load_object
+from genid_store.fs.layout import METADATA, DataRoot
 
 #: Under what a member's metadata says whose content it was given.
 ADOPTED_FROM: Final = "adopted_from"
@@ -114,7 +115,7 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     path = root.generation(stage, gen_id) / METADATA
     where = root.relative(path)
     try:
-        data = read_at_once(path)
+        data = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         return _unread(stage, gen_id, flaw(where, findings.METADATA_MISSING))
     except OSError as error:
@@ -138,8 +139,8 @@ def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generati
     if not data.strip():
         return _unread(stage, gen_id, flaw(where, findings.METADATA_EMPTY))
     try:
-        raw = load_object(data)
-    except (ValueError, RecursionError) as error:
+        raw = load_object(data, allow_nan=True)
+    except ValueError as error:
         reason = str(error) or type(error).__name__
         return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
     return _plain(stage, gen_id, raw) or _Reading(stage, gen_id, raw, where).generation()
@@ -161,26 +162,6 @@ def flaw(
         value=value,
         remedy=kind.remedy,
     )
-
-
-def load_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in `data`. ValueError: it is not UTF-8, not JSON, not an object, or
-    gives a key twice (of which `json` would silently keep the last)."""
-    text = data.decode("utf-8")
-    raw = json.loads(text)
-    if type(raw) is not dict:
-        raise ValueError(f"the document is a {type(raw).__name__}, not an object")
-    if text.count('":') != len(raw):  # cheap and seldom true: nested objects, or a key twice
-        json.loads(text, object_pairs_hook=_unique)
-    return raw
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key given twice: {next(key for key in keys if keys.count(key) > 1)!r}")
-    return result
 
 
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:

@@ -117,7 +117,7 @@ def in_a_folder(context: click.Context, option: click.Parameter, page: Path | No
 
 def write_page(page: Path, text: str, *, option: str) -> None:
     """Write the page that an option names. UsageError: it cannot be written."""
-    from genid_store.fs.layout import write_atomic
+    from genid_store.fs.files import write_atomic
 
     try:
         write_atomic(page.absolute(), text.encode("utf-8"), durable=False)

@@ -25,7 +25,7 @@ from genid_store.cohort.building import find_cohort_id
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.manifest import given_cohort_id, recorded_rollout
 from genid_store.errors import StoreError
-from genid_store.fs.csv_safety import dump_csv
+from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 from genid_store.stages import PIPELINE
@@ -98,7 +98,7 @@ def compare(
     if as_json:
         print_json(_comparison_record(found, changes))
     elif as_csv:
-        click.echo(dump_csv(_COLUMNS, map(_row, changes)), nl=False)
+        click.echo(dump_safe_csv(_COLUMNS, map(_row, changes)), nl=False)
     else:
         _print_comparison(found, changes)
     return 0

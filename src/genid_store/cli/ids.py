@@ -142,7 +142,7 @@ def _derive_line(
     stage: str, scheme: str, number: int, line: bytes
 ) -> tuple[dict[str, Any], str | None]:
     """Return what a line comes to as JSON values, and in words why it is refused, if it is."""
-    from genid_store.catalog.metadata import load_object
+    from genid_store.fs.jsonfile import load_object
 
     try:
         try:

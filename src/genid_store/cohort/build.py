@@ -17,8 +17,8 @@ from genid_store.cohort.planning.records import Plan, Resolve, StoreView
 from genid_store.cohort.prepare import Options, Prepared, prepare
 from genid_store.cohort.seeding import Progress, keep_membership, kept_memberships, seed
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside, guarded
-from genid_store.fs.layout import DataRoot, sweep_temporaries, write_atomic
+from genid_store.fs.files import check_inside, guarded, read_bytes, sweep_temporaries, write_atomic
+from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
 from genid_store.stages import PIPELINE
 
@@ -96,7 +96,7 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
         seed(root, prepared.seeding.missing, progress)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
-            kept = keep_membership(root, plan.cohort_id, membership.read_bytes())
+            kept = keep_membership(root, plan.cohort_id, read_bytes(membership))
         for path, data in prepared.files.items():
             write_atomic(path, data)
     new = dict.fromkeys(PIPELINE, 0)

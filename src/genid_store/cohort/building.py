@@ -25,8 +25,8 @@ from genid_store.cohort.prepare import choose_combos
 from genid_store.cohort.regeneration import Repeat, find_repeats, refuse_repeats
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_csv
-from genid_store.fs.guard import check_inside, guarded
-from genid_store.fs.layout import DataRoot, write_atomic
+from genid_store.fs.files import check_inside, guarded, is_there, write_atomic
+from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 
 Progress = Callable[[int, int], None]
@@ -132,7 +132,7 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     nothing is to be paid for then, since it might be asked of another model.
     """
     path = root.raw / "llm_models.csv"
-    if not path.exists():
+    if not is_there(path):
         return {}
     problems: list[Problem] = []
     lines = read_csv(root, path, ("id",), problems)

@@ -16,6 +16,8 @@ from attrs import frozen
 
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import read_bytes
+from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
@@ -108,7 +110,7 @@ def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
     says that it could not compare.
     """
     try:
-        data = root.manifest(cohort_id).read_bytes()
+        data = read_bytes(root.manifest(cohort_id))
     except FileNotFoundError:
         return None
     except OSError:
@@ -126,14 +128,14 @@ def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | None:
 def parse_recorded(data: bytes) -> Recorded:
     """Return what the bytes of a manifest say; never raises for them."""
     try:
-        document = json.loads(data)
+        document = load_json(data)
         rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
         migrated = document.get("migrated")
         return Recorded(
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
             migrated=None if migrated is None else str(migrated["plan"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, StoreError):
+    except (ValueError, TypeError, KeyError, AttributeError, StoreError):
         return Recorded()
 
 

@@ -22,7 +22,7 @@ from genid_store.cohort.planning.plan import plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, StoreView
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import guarded
+from genid_store.fs.files import guarded, read_bytes
 from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 
@@ -142,7 +142,7 @@ def choose_combos(
     new = combo_files.new_to(catalogue, made)
     if new:
         path = root.combo_mappings
-        files[path] = combo_files.appended(path.read_bytes() if path.exists() else b"", new)
+        files[path] = combo_files.appended(_bytes(path) or b"", new)
     if selected != made:
         files[combo_files.selected_path(root)] = combo_files.dump(made)
     return made, files
@@ -202,6 +202,6 @@ def _previous(
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:
         return None

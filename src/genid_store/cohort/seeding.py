@@ -7,13 +7,9 @@ rebuild drops is kept. To be called by the holder of the data root's lock.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import secrets
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from json.encoder import encode_basestring
 from operator import itemgetter
@@ -25,14 +21,15 @@ from attrs import frozen
 from genid_store.catalog.memberships import Member
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside
-from genid_store.fs.layout import (
-    METADATA,
-    DataRoot,
-    create_exclusive,
+from genid_store.fs.files import (
+    check_inside,
+    create_folder,
+    staging,
+    sweep_staging,
     sweep_temporaries,
     write_atomic,
 )
+from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import PIPELINE
 
 #: Called as (done, total) while metadata is written.
@@ -75,7 +72,6 @@ _FORMS: Final = {
     for stage, keys in METADATA_KEYS.items()
 }
 _STAGING: Final = "build-"
-_TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV}
 
 
 def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
@@ -134,15 +130,16 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
     Each is written aside and moved into place together with its folder, so that no crash leaves a
     folder without its metadata.
     """
-    _sweep(root)
+    sweep_staging(root, _STAGING)
     if not rows:
         return
     for stage in dict.fromkeys(row.stage for row in rows):
         root.stage(stage).mkdir(parents=True, exist_ok=True)
     gens = str(root.gens)
-    with _staging(root) as staging:
+    with staging(root, _STAGING) as aside:
         for done, row in enumerate(rows, start=1):
-            _create(gens, staging, row)
+            folder = f"{gens}/{row.stage}/{row.gen_id}"
+            create_folder(f"{aside}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
             if progress is not None and (done % 100 == 0 or done == len(rows)):
                 progress(done, len(rows))
 
@@ -184,55 +181,3 @@ def _folders(root: DataRoot, stage: str) -> frozenset[str]:
         return frozenset(os.listdir(root.stage(stage)))
     except FileNotFoundError:
         return frozenset()
-
-
-def _create(gens: str, staging: str, row: Row) -> None:
-    data = metadata_bytes(row)
-    target = f"{gens}/{row.stage}/{row.gen_id}"
-    aside = f"{staging}/{row.gen_id}"
-    os.mkdir(aside)
-    _write(f"{aside}/{METADATA}", data)
-    try:
-        os.rename(aside, target)
-    except OSError as error:
-        if error.errno not in _TAKEN:
-            raise
-        _put(f"{aside}/{METADATA}", f"{target}/{METADATA}", data)
-        shutil.rmtree(aside)
-
-
-def _put(aside: str, path: str, data: bytes) -> None:
-    """Give the file at `aside` the name `path`, unless something has it: with one link, so that a
-    crash leaves nothing beside it; as a new file where the two cannot be linked."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return
-    except OSError:
-        create_exclusive(Path(path), data)
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _staging(root: DataRoot) -> Iterator[str]:
-    """Yield a fresh folder on the data root's file system, gone afterwards."""
-    staging = root.temporary / f"{_STAGING}{os.getpid()}-{secrets.token_hex(4)}"
-    staging.mkdir(parents=True)
-    try:
-        yield str(staging)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _sweep(root: DataRoot) -> None:
-    """Remove what builds that were killed have left aside; the lock says that none is alive."""
-    for leftover in root.temporary.glob(f"{_STAGING}*"):
-        shutil.rmtree(leftover, ignore_errors=True)

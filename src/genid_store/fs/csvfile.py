@@ -1,22 +1,33 @@
-"""A CSV file as lines of named cells, each with its place; what is wrong is gathered, not raised.
+"""The one CSV reader and the one CSV writer (RFC 4180).
 
-Refuses text that is no UTF-8 or no CSV, a missing or repeated header, lines with more cells than
-the header has. Cells are kept exactly as they are; a byte order mark and either line end are fine,
-blank lines are skipped, cells that a short line lacks are empty.
+Reading gives lines of named cells, each with its place; what is wrong is gathered, not raised: text
+that is not UTF-8 or not CSV, a missing or repeated header, another separator, lines with more cells
+than the header has. Cells are kept exactly as they are; a byte order mark and either line end are
+fine, blank lines are skipped, cells that a short line lacks are empty.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from genid_store.errors import Problem
+from genid_store.fs.files import read_bytes, remedy_of
 from genid_store.fs.layout import DataRoot
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+#: What a spreadsheet takes for the beginning of a formula, also behind white space.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
+#: What spreadsheets also separate cells by, as messages name it.
+_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 @frozen
@@ -61,10 +72,14 @@ def parse_csv(
 def _parsed(
     file: str, text: str, columns: Sequence[str], problems: list[Problem]
 ) -> tuple[Line, ...]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        return tuple(_lines(file, text, columns, problems))
+        return tuple(_lines(file, reader, columns, problems))
     except csv.Error as error:
-        problems.append(_unreadable(file, f"is no CSV: {error}", "close every quote"))
+        where, message = f"{file}:{reader.line_num}", f"is not CSV: {error}"
+        if "field limit" in str(error):
+            message = f"has a cell of more than {csv.field_size_limit()} characters"
+        problems.append(_unreadable(where, message, "shorten the cell, and close every quote"))
         return ()
 
 
@@ -72,26 +87,27 @@ def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None
     """Return a file's text without its byte order mark, or None with the reason in `problems`."""
     file = root.relative(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would never end
-            problems.append(_unreadable(file, "is no regular file", "put a file in its place"))
-            return None
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         problems.append(_unreadable(file, "is missing", "create it"))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        problems.append(_unreadable(file, f"cannot be read: {reason}", "make it a readable file"))
+        remedy = remedy_of(error, reading=True)
+        problems.append(_unreadable(file, f"cannot be read: {reason}", remedy))
     else:
         return _decoded(file, data, problems)
     return None
 
 
 def _decoded(file: str, data: bytes, problems: list[Problem]) -> str | None:
+    if data.startswith(_UTF_16):
+        problems.append(_unreadable(file, "is UTF-16", "save the file as UTF-8"))
+        return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        wrong = f"has the byte 0x{data[error.start]:02x}, which is no UTF-8"
+        wrong = f"has the byte 0x{data[error.start]:02x}, which is not UTF-8"
         problems.append(_unreadable(f"{file}:{line}", wrong, "save the file as UTF-8"))
         return None
     if "\0" in text:
@@ -101,14 +117,50 @@ def _decoded(file: str, data: bytes, problems: list[Problem]) -> str | None:
     return text
 
 
-def _lines(file: str, text: str, columns: Sequence[str], problems: list[Problem]) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def dump_csv(rows: Iterable[Sequence[object]]) -> str:
+    r"""Return a CSV document with `\n` line ends, cells as they are: for what is read back."""
+    return "".join(f"{','.join(map(_quoted, map(str, row)))}\n" for row in rows)
+
+
+def dump_safe_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a CSV document for people: every cell is safe to open in a spreadsheet."""
+    return dump_csv([safe_cell(cell) for cell in row] for row in (columns, *rows))
+
+
+def safe_cell(value: object) -> str:
+    """Return a cell's text; with `'` in front where a spreadsheet would read it as a formula.
+
+    None is an empty cell. Numbers (`int`, `float`) stay numbers, also negative ones.
+    """
+    if value is None:
+        return ""
+    text = str(value)
+    if type(value) in (int, float):
+        return text
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def _quoted(text: str) -> str:
+    """Quote where needed; some csv modules leave a lone carriage return bare, which ends a line."""
+    if any(character in text for character in '",\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _lines(
+    file: str,
+    reader: Reader,
+    columns: Sequence[str],
+    problems: list[Problem],
+) -> Iterator[Line]:
     header = next(reader, [])
     wrong = [*_header_problems(file, header, columns)]
     problems.extend(wrong)
     end = reader.line_num
     for cells in reader:
         start, end = end + 1, reader.line_num
+        if wrong:
+            return
         if len(cells) > len(header):
             problems.append(
                 Problem(
@@ -117,12 +169,21 @@ def _lines(file: str, text: str, columns: Sequence[str], problems: list[Problem]
                     remedy="quote the cell that contains a comma",
                 )
             )
-        elif cells and not wrong:
+        elif cells:
             padded = [*cells, *[""] * (len(header) - len(cells))]
             yield Line(file, start, dict(zip(header, padded, strict=True)))
 
 
 def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> Iterator[Problem]:
+    if not header:
+        yield _unreadable(f"{file}:1", "is blank", "begin with the line of column names")
+        return
+    if len(header) == 1 < len(columns):
+        for separator, name in _SEPARATORS.items():
+            if separator in header[0]:
+                message = f"its cells are separated by {name}"
+                yield _unreadable(f"{file}:1", message, "save the file with commas")
+                return
     for column in columns:
         if column not in header:
             yield Problem(
@@ -132,7 +193,7 @@ def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> It
             )
     for column in dict.fromkeys(header):
         if column and header.count(column) > 1:
-            remedy = "give each column a name of its own"
+            remedy = "give each column a different name"
             yield Problem(
                 where=f"{file}:1:{column}", message="the column is there twice", remedy=remedy
             )

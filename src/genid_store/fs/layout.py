@@ -1,4 +1,4 @@
-"""Where everything of a data root lies, and the atomic steps by which it is written.
+"""Where everything of a data root lies.
 
 Refuses any name that is no safe path segment, so that no id and no cohort id can lead a write
 out of the data root. Everything of ours that the pipeline does not read lies in `.genid/`.
@@ -6,11 +6,8 @@ out of the data root. Everything of ours that the pipeline does not read lies in
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +17,6 @@ from genid_store.errors import Problem, StoreError
 
 #: A path segment that is safe on every file system (ID families, "foreign").
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
-
-#: What the temporary file of a written file is called: its name, the process, 4 random bytes.
-_TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
-
-#: What a file system says that cannot link (FAT, some network mounts).
-_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-_KEPT: Final = 200  # characters of a file's name that its temporary file's has
 
 METADATA: Final = "metadata.json"
 PROMPT: Final = "prompt.txt"
@@ -136,96 +125,3 @@ class DataRoot:
     @property
     def temporary(self) -> Path:
         return self.own / "tmp"
-
-
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Make `path` hold `data`, wholly or not at all; its folder is made if absent.
-
-    With `durable` the bytes are on disk before the name is (fsync of file and folder): a power cut
-    leaves the old file or the new one. The temporary file lies beside `path` and begins with `.`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_beside(path, data, durable=durable) as temporary:
-        os.replace(temporary, path)
-    if durable:
-        sync_folder(path.parent)
-
-
-def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:
-    """Remove the temporary files that killed writers of these paths left beside them; for whoever
-    knows, by a lock, that no writer of them is alive. A folder that a symbolic link leads out of
-    the data root is looked past."""
-    names: dict[Path, set[str]] = {}
-    for path in paths:
-        names.setdefault(path.parent, set()).add(path.name[:_KEPT])
-    for folder, wanted in names.items():
-        if not folder.is_dir() or not folder.resolve().is_relative_to(root.path.resolve()):
-            continue
-        for name in os.listdir(folder):
-            found = _TEMPORARY.fullmatch(name)
-            if found is not None and found["name"] in wanted:
-                (folder / name).unlink(missing_ok=True)
-
-
-def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
-    """Create `path` with `data` unless it exists; return whether this call created it.
-
-    Never overwrites, also where two processes create the same path at once (link, not rename).
-    On a file system without hard links the file is created with O_EXCL instead, which a crash can
-    leave short: such a file is reported by the audit as malformed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_beside(path, data, durable=durable) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            return _create_without_links(path, data)
-    return True
-
-
-def read_at_once(path: str | Path) -> bytes:
-    """Return a file's bytes. A pipe in its place gives none, rather than being waited for.
-    OSError: it cannot be read."""
-    with open(path, "rb", opener=_without_waiting) as file:
-        return file.read() or b""
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # files know no O_NONBLOCK
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _create_without_links(path: Path, data: bytes) -> bool:
-    try:
-        with open(path, "xb") as file:
-            file.write(data)
-    except FileExistsError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _temporary_beside(path: Path, data: bytes, *, durable: bool) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name[:_KEPT]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)

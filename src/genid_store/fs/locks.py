@@ -22,8 +22,16 @@ from attrs import asdict, frozen
 from filelock import FileLock, Timeout
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside, guarded
-from genid_store.fs.layout import DataRoot, sweep_temporaries, sync_folder, write_atomic
+from genid_store.fs.files import (
+    check_inside,
+    guarded,
+    is_there,
+    sweep_temporaries,
+    sync_folder,
+    write_atomic,
+)
+from genid_store.fs.jsonfile import read_json
+from genid_store.fs.layout import DataRoot
 
 #: What a build calls itself. Builds are short: others wait for them, and for nothing else.
 BUILD: Final = "cohort build"
@@ -109,14 +117,14 @@ def block(root: DataRoot, *, by: str, reason: str, remedy: str) -> None:
 
 def unblock(root: DataRoot) -> None:
     """Take the block away, on disk too when this returns; does nothing where there is none."""
-    if _barrier(root).exists():
+    if is_there(_barrier(root)):
         _barrier(root).unlink()
         sync_folder(root.own)
 
 
 def blocked(root: DataRoot) -> Block | None:
     """Return the block, or None. A file that cannot be made out blocks like a migration's."""
-    if not _barrier(root).exists():
+    if not is_there(_barrier(root)):
         return None
     return _load(_barrier(root), Block) or _UNREADABLE
 
@@ -185,6 +193,6 @@ def _dump(record: Holder | Block) -> bytes:
 def _load(path: Path, record: Callable[..., Record]) -> Record | None:
     """Return the record in a file; None where there is none or it is not to be made out."""
     try:
-        return record(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return record(**read_json(path))
+    except (OSError, ValueError, TypeError):
         return None

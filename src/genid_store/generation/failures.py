@@ -14,8 +14,9 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
-from genid_store.fs.guard import check_inside
-from genid_store.fs.layout import DataRoot, check_segment, is_segment, write_atomic
+from genid_store.fs.files import check_inside, write_atomic
+from genid_store.fs.jsonfile import read_json
+from genid_store.fs.layout import DataRoot, check_segment, is_segment
 
 
 @frozen(kw_only=True)
@@ -56,12 +57,12 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
     """
     path = _path(root, stage, gen_id)
     try:
-        failure = Failure(**json.loads(path.read_bytes()))
+        failure = Failure(**read_json(path))
         if type(failure.attempts) is int and type(failure.reason) is str:
             return failure
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         pass
     return _unreadable(root, stage, gen_id, path)
 

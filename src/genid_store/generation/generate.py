@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside
+from genid_store.fs.files import check_inside
 from genid_store.fs.layout import PARSED, PARSED_METADATA, PROMPT, RAW, RAW_METADATA, DataRoot
 from genid_store.fs.leases import claim
 from genid_store.fs.locks import blocked

@@ -22,6 +22,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_there, keep, move, sync_folder, write_new
 from genid_store.fs.layout import (
     PARSED,
     PARSED_METADATA,
@@ -30,13 +31,11 @@ from genid_store.fs.layout import (
     RAW_METADATA,
     DataRoot,
     is_segment,
-    sync_folder,
 )
 from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
-_NO_LINKS: Final = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _ROOM: Final = 16 * 2**20  # bytes that must be free before a generation is paid for
 
 
@@ -85,7 +84,7 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
     """
     try:
         for name, data in files.items():
-            _write(folder.path / name, data)
+            write_new(folder.path / name, data, durable=True)
         sync_folder(folder.path)
         complete = staging(folder.root, folder.stage) / folder.gen_id
         os.rename(folder.path, complete)
@@ -124,39 +123,13 @@ def staged(root: DataRoot) -> list[tuple[str, str]]:
     return found
 
 
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _move(root: DataRoot, source: Path, target: Path) -> None:
-    """Rename `source` to `target`; keep what was at `target` aside first."""
-    if target.exists() and source.exists():
+    """Move `source` to `target`; keep what was at `target` aside first."""
+    if is_there(target) and is_there(source):
         kept = root.own / "replaced" / target.parent.parent.name / target.parent.name
         kept.mkdir(parents=True, exist_ok=True)
-        _keep(target, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{target.name}")
-    try:
-        os.rename(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:  # gens/ may be a mount of its own
-            raise
-        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        shutil.copyfile(source, beside)
-        os.replace(beside, target)
-        os.unlink(source)
-
-
-def _keep(path: Path, kept: Path) -> None:
-    """Give a file a second name, or a copy where it cannot have one: on another file system, or
-    one without hard links."""
-    try:
-        os.link(path, kept)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copy2(path, kept)
+        keep(target, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{target.name}")
+    move(source, target)
 
 
 def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import ADOPTED_FROM
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside, guarded
+from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.fs.locks import blocked, unblock
 from genid_store.migration import files

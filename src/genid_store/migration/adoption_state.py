@@ -15,7 +15,7 @@ from typing import Final
 from attrs import asdict
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside
+from genid_store.fs.files import check_inside
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import Block, block, root_lock, unblock
 from genid_store.migration import state_folder as own

@@ -16,7 +16,8 @@ from typing import Final
 from genid import ParseError, parse_id
 from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.memberships import Member, parse_membership
-from genid_store.fs.layout import DataRoot, is_segment, read_at_once
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.migration.fingerprints import digest
 from genid_store.migration.planfile import Record
 from genid_store.migration.references import (
@@ -113,7 +114,7 @@ def _change(root: DataRoot, path: Path, new: Callable[[bytes], bytes]) -> Record
     """
     place = root.relative(path)
     try:
-        data = read_at_once(path)
+        data = read_bytes(path)
         if new(data) == data:
             return None
     except FileNotFoundError:

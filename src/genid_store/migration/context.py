@@ -9,7 +9,8 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.fs.layout import METADATA, write_atomic
+from genid_store.fs.files import write_atomic
+from genid_store.fs.layout import METADATA
 from genid_store.migration.planfile import Plan, Record, mapping_of
 from genid_store.migration.records import Step
 from genid_store.migration.references import (

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside
+from genid_store.fs.files import check_inside
 from genid_store.fs.locks import MIGRATION, block, unblock
 from genid_store.migration import files
 from genid_store.migration import state_folder as own

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.layout import sync_folder
+from genid_store.fs.files import sync_folder
 
 _CHECK: Final = 16  # hex digits of the checksum
 

@@ -16,8 +16,8 @@ from typing import Literal
 from attrs import asdict, frozen
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import guarded
-from genid_store.fs.layout import DataRoot, sync_folder
+from genid_store.fs.files import guarded, sync_folder
+from genid_store.fs.layout import DataRoot
 from genid_store.migration.cohort_files import cohort_records, own_records, report_records
 from genid_store.migration.describe import Contents
 from genid_store.migration.numbering import Numbered, number_stage

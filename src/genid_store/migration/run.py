@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.guard import check_inside, guarded
+from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, root_lock, unblock
 from genid_store.migration import files

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.layout import DataRoot, write_atomic
+from genid_store.fs.files import write_atomic
+from genid_store.fs.layout import DataRoot
 from genid_store.migration import files
 from genid_store.migration.context import Work
 from genid_store.migration.planfile import JOURNAL_FILE, Plan

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from genid_store.catalog.metadata import load_object
 from genid_store.errors import Problem
+from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA
 from genid_store.migration.context import Work
 from genid_store.migration.fingerprints import Entry, Fingerprint, entries, fingerprint

@@ -6,7 +6,6 @@ listed at all is refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TypeVar
@@ -22,7 +21,8 @@ from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, recorded_rollout
 from genid_store.cohort.prepare import Options, Prepared, prepare
 from genid_store.errors import StoreError
-from genid_store.fs.guard import guarded
+from genid_store.fs.files import guarded
+from genid_store.fs.jsonfile import load_json, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.numbering import Numbered, number_stage
@@ -254,9 +254,9 @@ class _Walking:
         """Say whether the cohort's manifest has the templates and models of today's tables."""
         if self.tables is None:
             return False
-        today = json.loads(make_manifest(self.tables, (), Rollout.OFF).dump())
+        today = load_json(make_manifest(self.tables, (), Rollout.OFF).dump())
         try:
-            recorded = json.loads(self.root.manifest(cohort_id).read_bytes())
+            recorded = read_json(self.root.manifest(cohort_id))
             return all(recorded[key] == today[key] for key in ("templates", "llms"))
         except (OSError, ValueError, TypeError, KeyError):
             return False

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from attrs import frozen
 
 from genid_store.cohort.planning.fill_up import numbered
-from genid_store.fs.csv_safety import dump_csv
+from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.report.drawing import Grid, grid
 from genid_store.report.holdings import Held
 
@@ -153,7 +153,7 @@ class Coverage:
         """Return the missing evaluations as CSV, one a line; None where they are too many for a
         page to carry."""
         columns = ("essay_gen_id", "template_id", "llm_model_id", "replicate")
-        return dump_csv(columns, self._missing_rows()) if self.missing <= _LINES else None
+        return dump_safe_csv(columns, self._missing_rows()) if self.missing <= _LINES else None
 
     def _missing_rows(self) -> Iterator[tuple[object, ...]]:
         for row in self.rows:

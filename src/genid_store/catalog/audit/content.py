@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 from attrs import field, frozen
 from blake3 import blake3
@@ -13,6 +11,8 @@ from genid_store.catalog.audit import kinds as findings
 from genid_store.catalog.audit.finding import Finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
+from genid_store.fs.files import read_bytes
+from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import RAW, RAW_METADATA, DataRoot, is_segment
 from genid_store.stages import stage_names
 
@@ -65,7 +65,7 @@ def _digest(root: DataRoot, stage: str, template_id: str) -> str | None:
     if not is_segment(template_id):
         return None
     try:
-        return blake3(root.template(stage, template_id).read_bytes()).hexdigest()
+        return blake3(read_bytes(root.template(stage, template_id))).hexdigest()
     except OSError:
         return None
 
@@ -80,11 +80,10 @@ def _drift(
     """Return the finding, if any, about what a generation says it was made from."""
     where = f"gens/{stage}/{gen_id}/{RAW_METADATA}"
     try:
-        with open(f"{folder}/{RAW_METADATA}", "rb", buffering=0) as file:
-            recorded = recorded_digest(file.read())
+        recorded = recorded_digest(read_bytes(f"{folder}/{RAW_METADATA}"))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         details = {"value": str(error) or type(error).__name__}
         return [_finding(findings.RECORD_MALFORMED, where, stage, gen_id, details)]
     now = None if recorded is None or template_id is None else digest(stage, template_id)
@@ -97,10 +96,7 @@ def _drift(
 def recorded_digest(data: bytes) -> str | None:
     """Return the digest of the template's text that a raw_metadata.json records, None where it
     records none. ValueError: it is no JSON object in UTF-8."""
-    record: Any = json.loads(data.decode("utf-8"))
-    if type(record) is not dict:
-        raise ValueError("the document is no object")
-    made_with = record.get("genid")
+    made_with = load_object(data, allow_nan=True).get("genid")
     digest = made_with.get("template_digest") if type(made_with) is dict else None
     return digest if type(digest) is str else None
 

@@ -13,6 +13,7 @@ from genid_store.catalog.audit.content import recorded_digest, template_digests
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import Member
+from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import RAW_METADATA
 from genid_store.stages import parent_key, parent_stage
 
@@ -71,8 +72,8 @@ def drifted(index: StoreIndex, generations: Sequence[Indexed]) -> list[str]:
     for one in generations:
         path = index.root.generation(one.stage, one.gen_id) / RAW_METADATA
         try:
-            recorded = recorded_digest(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            recorded = recorded_digest(read_bytes(path))
+        except (OSError, ValueError):
             continue
         now = digest(one.stage, one.template_id or "")
         if recorded is not None and now is not None and now != recorded:

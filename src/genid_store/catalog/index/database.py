@@ -19,7 +19,8 @@ from typing import Final
 
 from attrs import define
 
-from genid_store.fs.guard import check_inside
+from genid_store.fs.files import check_inside, read_bytes
+from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot
 
 #: Changes with the tables and with the rules by which verdicts come about: older files are rebuilt.
@@ -28,6 +29,7 @@ FORMAT: Final = 3
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 _WAL_VERSION: Final = slice(18, 20)  # bytes of the header; an in-memory copy cannot use WAL
+_LARGEST: Final = 16 * 2**30  # bytes of an index that is copied into memory
 _NO_WAL: Final = b"\x01\x01"
 
 _TABLES: Final = """
@@ -112,12 +114,14 @@ class IndexFile:
 def _open_on_disk(folder: Path) -> IndexFile:
     path = folder / "index.sqlite"
     with _mutex(folder):
-        use = os.open(folder / "index.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        use = os.open(folder / "index.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             if _try_lock(use, fcntl.LOCK_EX) and not _is_sealed(use, path):
                 for suffix in ("", "-wal", "-shm"):
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             fcntl.flock(use, fcntl.LOCK_SH)
+            # SQLite makes files that only their owner can write; its journals take after this one
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
             connection = _connect(path)
             os.truncate(use, 0)  # in use: whoever finds it so without a user finds a crash
         except BaseException:
@@ -168,7 +172,7 @@ def _sealed_bytes(folder: Path) -> bytes | None:
             use = os.open(folder / "index.use", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 alone = _try_lock(use, fcntl.LOCK_EX)
-                return path.read_bytes() if alone and _is_sealed(use, path) else None
+                return read_bytes(path, limit=_LARGEST) if alone and _is_sealed(use, path) else None
             finally:
                 os.close(use)
     except OSError:
@@ -179,7 +183,7 @@ def _sealed_bytes(folder: Path) -> bytes | None:
 def _mutex(folder: Path, *, create: bool = True) -> Iterator[None]:
     """Hold, for the moment that opening or closing takes, the lock that makes it one step."""
     flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
-    descriptor = os.open(folder / "index.lock", flags | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / "index.lock", flags | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -203,9 +207,9 @@ def _seal_of(path: Path) -> list[int]:
 def _is_sealed(use: int, path: Path) -> bool:
     """Say whether the file is exactly as the last one to close it left it."""
     try:
-        seal = json.loads(os.pread(use, 1000, 0))
+        seal = load_json(os.pread(use, 1000, 0))
         return bool(seal == _seal_of(path)) and not path.with_name(f"{path.name}-wal").exists()
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from genid_store.catalog.expected import Ancestor, ancestor, judge
 from genid_store.catalog.index.rows import row_of
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
+from genid_store.fs.files import read_with_status
 from genid_store.fs.layout import METADATA
 from genid_store.stages import stage_names
 
@@ -58,17 +59,9 @@ def _read(root: str, stage: str, name: str) -> tuple[Generation, Stamp]:
     """Read one metadata file together with the stamp under which it was read."""
     where = f"gens/{stage}/{name}/{METADATA}"
     try:
-        # a pipe in the file's place would never open; a file knows no O_NONBLOCK
-        descriptor = os.open(f"{root}/{where}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        data, state = read_with_status(f"{root}/{where}")
     except OSError as error:
         return unreadable(stage, name, where, error), _stamp_of_unreadable(root, where)
-    try:
-        state = os.fstat(descriptor)
-        data = _all_of(descriptor, state.st_size)
-    except OSError as error:
-        return unreadable(stage, name, where, error), _stamp_of_unreadable(root, where)
-    finally:
-        os.close(descriptor)
     return parse_metadata(stage, name, data, where), _stamp(state)
 
 
@@ -82,12 +75,3 @@ def _stamp_of_unreadable(root: str, where: str) -> Stamp:
         return _stamp(os.stat(f"{root}/{where}"))
     except OSError:
         return ABSENT
-
-
-def _all_of(descriptor: int, size: int) -> bytes:
-    """Return a file's bytes, in one read where it has not grown meanwhile."""
-    data = os.read(descriptor, size + 1)
-    if len(data) == size:
-        return data
-    rest = iter(lambda: os.read(descriptor, 1 << 16), b"")
-    return b"".join([data, *rest])

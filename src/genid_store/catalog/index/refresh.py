@@ -23,7 +23,7 @@ from genid_store.catalog.index.database import INDEXES
 from genid_store.catalog.index.read import ABSENT, Judged, read_and_judge
 from genid_store.catalog.index.rows import FIELDS, SELECT, generation_of, row_of, verdict_of
 from genid_store.catalog.index.workers import Workers, useful_count
-from genid_store.fs.guard import guarded
+from genid_store.fs.files import guarded
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_key, stage_names
 

@@ -19,7 +19,8 @@ from attrs import field, frozen
 
 from genid_store.cohort.inputs.tables import Concept
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.csvfile import Line, read_csv
+from genid_store.fs.csvfile import Line, dump_csv, read_csv
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 
 COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
@@ -84,7 +85,7 @@ def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
         StoreError: lists what is wrong with the file.
     """
     path = selected_path(root)
-    return _read(root, path, "the selected combos cannot be used") if path.exists() else None
+    return _read(root, path, "the selected combos cannot be used") if is_there(path) else None
 
 
 def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
@@ -93,7 +94,7 @@ def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
     Raises:
         StoreError: lists what is wrong with the file.
     """
-    if not root.combo_mappings.exists():
+    if not is_there(root.combo_mappings):
         return ()
     return _read(root, root.combo_mappings, "the catalogue of combos cannot be used")
 
@@ -155,9 +156,12 @@ def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8")
+    """Return a table's bytes, having read them back."""
+    rows = [list(row) for row in rows]
+    text = dump_csv(rows)
+    if list(csv.reader(io.StringIO(text, newline=""), strict=True)) != rows:
+        raise AssertionError("a table does not read back as it was written")
+    return text.encode("utf-8")
 
 
 def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...]:

@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_text
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot, is_segment
 
 
@@ -75,7 +76,7 @@ def read_selection(root: DataRoot) -> Selection:
         StoreError: both files are there, or lists what is wrong with the one that is.
     """
     essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS
-    there = [path for path in (essays, drafts) if path.exists() or path.is_symlink()]
+    there = [path for path in (essays, drafts) if is_there(path)]
     if len(there) > 1:
         raise _both(root, there)
     if not there:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.fs.csv_safety import dump_csv, safe_cell
+from genid_store.fs.csvfile import dump_safe_csv, safe_cell
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "＝"])  # noqa: RUF001
@@ -30,6 +30,6 @@ def test_nothing_is_an_empty_cell() -> None:
 @given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=2)))
 def test_reading_a_document_gives_every_cell_back(rows: list[list[str]]) -> None:
     """Whatever stands in a cell, a reader gets it, with nothing but an apostrophe added."""
-    text = dump_csv(["first", "second"], rows)
+    text = dump_safe_csv(["first", "second"], rows)
     read = list(csv.reader(io.StringIO(text, newline="")))
     assert [["first", "second"], *[[safe_cell(cell) for cell in row] for row in rows]] == read

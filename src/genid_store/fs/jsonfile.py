@@ -1,0 +1,100 @@
+"""The one JSON reader: UTF-8, no key twice, no NaN, neither too large nor too deep (RFC 8259)."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+from genid_store.fs.files import read_bytes
+
+#: The largest document, in bytes.
+SIZE_LIMIT: Final = 64 * 2**20
+#: How deep arrays and objects may be in one another.
+DEPTH_LIMIT: Final = 100
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the document in a file.
+
+    Raises:
+        OSError: as `fs.files.read_bytes`.
+        ValueError: as `load_json`.
+    """
+    return load_json(read_bytes(path, limit=SIZE_LIMIT))
+
+
+def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
+    """Return the value that a JSON document stands for.
+
+    `allow_nan` takes the NaN and the infinities that Python writes, in files of the host alone.
+
+    Raises:
+        ValueError: it is not UTF-8 or not JSON, begins with a byte order mark, gives a key twice
+            at any depth, has NaN or an infinity that is not allowed, is deeper than DEPTH_LIMIT or
+            longer than SIZE_LIMIT.
+    """
+    if len(data) > SIZE_LIMIT:
+        raise ValueError(f"the document is longer than {SIZE_LIMIT} bytes")
+    text = data.decode("utf-8") if isinstance(data, bytes) else data
+    if text.startswith("\ufeff"):
+        raise ValueError("the document begins with a byte order mark; save it as plain UTF-8")
+    try:
+        value = (_LENIENT if allow_nan else _STRICT).decode(text)
+    except RecursionError:
+        raise ValueError(_DEEP) from None
+    if text.count("[") + text.count("{") > DEPTH_LIMIT:
+        _check_depth(value)
+    return value
+
+
+def load_object(data: bytes | str, *, allow_nan: bool = False) -> dict[str, Any]:
+    """Return the object that a JSON document stands for. ValueError: as `load_json`, or it is not
+    an object."""
+    value = load_json(data, allow_nan=allow_nan)
+    if type(value) is not dict:
+        raise ValueError(f"the document is a {type(value).__name__}, not an object")
+    return value
+
+
+_DEEP: Final = f"the document is nested more than {DEPTH_LIMIT} deep"
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        level = [inner for outer in level for inner in _inner(outer)]
+    if any(isinstance(one, list | dict) for one in level):
+        raise ValueError(_DEEP)
+
+
+def _inner(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key given twice: {next(key for key in keys if keys.count(key) > 1)!r}")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is too large for a number")
+    return number
+
+
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)
+_LENIENT: Final = json.JSONDecoder(object_pairs_hook=_unique)

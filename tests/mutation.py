@@ -3,7 +3,7 @@
     python tests/mutation.py [module of src/genid …]
 
 Each worker gets a copy of the sources below `build/mutation`, because cosmic-ray changes files in
-place. Survivors are compared with the table in `docs/mutation.md`, where each has its reason: one
+place. Survivors are compared with the table in `tests/README.md`, where each has its reason: one
 that is not in the table fails the run, and so does a row whose mutant is dead or gone.
 """
 
@@ -23,7 +23,7 @@ from attrs import frozen
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / "build" / "mutation"
-PAGE = PROJECT / "docs" / "mutation.md"
+PAGE = PROJECT / "tests" / "README.md"
 CORE = "src/genid"
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 TIMEOUT = 120  # seconds after which a mutant counts as killed: it made something run on and on

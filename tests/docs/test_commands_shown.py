@@ -86,10 +86,10 @@ def name(path: tuple[str, ...]) -> str:
     return " ".join(("genid", *path))
 
 
-def test_the_page_of_the_commands_is_current() -> None:
-    """`python tests/docs/command_page.py` would not change docs/commands.md."""
-    page = _load("command_page")
-    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+def test_the_written_pages_are_current() -> None:
+    """`python tests/docs/written_pages.py` would change none of them."""
+    for page, text in _load("written_pages").pages().items():
+        assert text == page.read_text(encoding="utf-8"), page.name
 
 
 @pytest.mark.parametrize("path", VERBS, ids=name)

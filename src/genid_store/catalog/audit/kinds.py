@@ -1,7 +1,7 @@
 """The stable codes of everything that can be wrong in a store, each with its meaning and remedy.
 
 A code never changes its meaning and is never used again for another one; a new kind of finding is
-one entry here, one section in `docs/finding-codes.md` and one test that produces it. States that
+one entry here, one row of `docs/finding-codes.md` and one test that produces it. States that
 are no fault (legacy ids, ids that cannot be verified, leniently read fields) have no code.
 """
 

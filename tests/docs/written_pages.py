@@ -1,6 +1,7 @@
-"""Writes `docs/commands.md` from the commands themselves: `python tests/docs/command_page.py`.
+"""Writes the pages that list what the code has: `python tests/docs/written_pages.py`.
 
-The text that holds for all commands is here; what each command does and takes is its own help.
+`docs/commands.md` is written from the help of the commands, `docs/finding-codes.md` from the kinds
+of findings. What holds for all of them is here.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import Final
 
 import click
 
+from genid_store.catalog.audit.kinds import KINDS
 from genid_store.cli import genid
 
-PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 #: Options that many commands share; described once, at the head of the page.
 SHARED: Final = ("--data-root", "--cohort-id", "--json")
-_HEAD: Final = """\
+_COMMANDS: Final = """\
 # The commands
 
 Every command of `genid` and its options. This page is written from the commands by
-`tests/docs/command_page.py`; `--help` shows the same in the shell.
+`tests/docs/written_pages.py`; `--help` shows the same in the shell.
 
 | for all commands | |
 |---|---|
@@ -40,6 +42,32 @@ Completion in the shell, with the names of the data root's cohorts:
 | bash 4.4 or newer | `~/.bashrc` | `eval "$(_GENID_COMPLETE=bash_source genid)"` |
 | zsh | `~/.zshrc`, after `compinit` | `eval "$(_GENID_COMPLETE=zsh_source genid)"` |
 | fish | `~/.config/fish/completions/genid.fish` | `_GENID_COMPLETE=fish_source genid \\| source` |
+"""
+
+_FINDINGS: Final = """\
+# Finding codes
+
+What `genid store audit` can report. A code never changes its meaning and is never used for anything
+else; `--json` lists each finding's code, place, ids and remedy. The page is written from the code
+(`tests/docs/written_pages.py`).
+
+These are states, counted in the report, and not findings: legacy, foreign and unverifiable ids;
+generations without content; fields read from an older key (`draft_template`, `model_id`, …) or
+coerced (`replicate` as `"3"` or `3.0`); a `replicate` that is missing and counts as 1; an essay
+without a model, which has its draft's.
+
+| code | meaning | remedy |
+|---|---|---|
+"""
+_NOTES: Final = """\
+
+- `duplicate`: legacy ids belong to a cohort, so one task that three cohorts made is three samples,
+  all worth keeping. A reused text is one generation under two ids and not a duplicate.
+- `content-drift`: looked at where the digest of the template's text was recorded and its file is
+  there. The id names the slot and not the content, so it does not change with the text.
+- `membership-unreadable`, `membership-malformed`: which generations and partitions no cohort names
+  is not judged meanwhile.
+- `partition-without-membership`: looked at where there is a Dagster instance.
 """
 
 
@@ -66,9 +94,14 @@ def find(path: tuple[str, ...]) -> click.Command:
     return command
 
 
-def page() -> str:
-    """Return the whole page."""
-    return "\n".join([_HEAD, *("\n".join([*_block(path), ""]) for path in verbs(genid))])
+def pages() -> dict[Path, str]:
+    """Return the text of each written page."""
+    blocks = ("\n".join([*_block(path), ""]) for path in verbs(genid))
+    rows = (f"| `{one.code}` | {one.meaning} | {one.remedy} |\n" for one in KINDS.values())
+    return {
+        DOCS / "commands.md": "\n".join([_COMMANDS, *blocks]),
+        DOCS / "finding-codes.md": "".join([_FINDINGS, *rows, _NOTES]),
+    }
 
 
 def _block(path: tuple[str, ...]) -> Iterator[str]:
@@ -96,4 +129,5 @@ def _row(option: click.Option, context: click.Context) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")

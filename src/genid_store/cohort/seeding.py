@@ -23,7 +23,7 @@ from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
-    create_folder,
+    create_in_folder,
     staging,
     sweep_staging,
     sweep_temporaries,
@@ -139,7 +139,7 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
     with staging(root, _STAGING) as aside:
         for done, row in enumerate(rows, start=1):
             folder = f"{gens}/{row.stage}/{row.gen_id}"
-            create_folder(f"{aside}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
+            create_in_folder(f"{aside}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
             if progress is not None and (done % 100 == 0 or done == len(rows)):
                 progress(done, len(rows))
 

@@ -263,7 +263,7 @@ def _named(aside: str | Path, path: str | Path, data: bytes) -> bool:
     return True
 
 
-def create_folder(aside: str, target: str, name: str, data: bytes) -> None:
+def create_in_folder(aside: str, target: str, name: str, data: bytes) -> None:
     """Make the folder `target` appear with its file `name` in it: made at `aside`, then renamed.
 
     Where the folder is there already the file is put into it, unless it has one of that name.

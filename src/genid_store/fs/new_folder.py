@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.layout import write_atomic
+from genid_store.fs.files import write_atomic
 
 
 def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genid_store.cli import run
-from genid_store.fs.layout import write_atomic
+from genid_store.fs.files import write_atomic
 
 
 def words(command: str) -> int:

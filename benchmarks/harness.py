@@ -49,7 +49,7 @@ import attrs
 
 Size = Literal["short", "full", "long"]
 Clock = Literal["wall", "cpu", "children", "told"]
-Verdict = Literal["goal", "within", "past"]
+ExpectedIds = Literal["goal", "within", "past"]
 _PATIENCE = 3  # a case past its bound is measured on, up to so many times its rounds
 
 
@@ -111,7 +111,7 @@ class Result:
     spread: float | None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ExpectedIds:
         """`goal` where the goal is met, `within` where only the bound is, else `past`."""
         sign = 1 if self.better == "speed" else -1
         if sign * self.ratio >= sign * self.goal:

@@ -1,9 +1,10 @@
 """The asset checks of a cohort: one step, each check by itself in the UI, none of them blocking.
 
-What they look for is `inspection`'s and `repeats`'s. An ERROR says that ids and store contradict
-each other, a WARN that an operator should know.
+Most of them are the audit, restricted to the cohort's members. An ERROR says that ids and store
+contradict each other, a WARN that an operator should know.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import dagster as dg
 from genid_dagster_adapter.assets import carried_cohort_id
 from genid_dagster_adapter.partition_pruning import unowned
 from genid_dagster_adapter.partitions import registered
-from genid_store.catalog.audit import inspection
+from genid_store.catalog import findings as kinds
+from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import Member, read_membership
@@ -29,7 +31,7 @@ _SHOWN = 50  # findings that one check lists
 CHECKS: Mapping[str, tuple[dg.AssetCheckSeverity, str]] = {
     "ids_recompute": (
         dg.AssetCheckSeverity.ERROR,
-        "Every deterministic id comes of its metadata.",
+        "Every deterministic id matches its metadata.",
     ),
     "parents_exist": (
         dg.AssetCheckSeverity.ERROR,
@@ -47,6 +49,14 @@ CHECKS: Mapping[str, tuple[dg.AssetCheckSeverity, str]] = {
         dg.AssetCheckSeverity.WARN,
         "No member was made from a template text that has changed since.",
     ),
+}
+#: The checks that are a part of the audit, with the codes of their findings.
+_AUDITED: Mapping[str, frozenset[str]] = {
+    "ids_recompute": frozenset({kinds.ID_NOT_RECOMPUTED}),
+    "parents_exist": frozenset(
+        {kinds.ORPHAN, kinds.PARENT_STAGE, kinds.CYCLE, kinds.FIELD_MISSING}
+    ),
+    "made_from_current_templates": frozenset({kinds.CONTENT_DRIFT}),
 }
 PARTITIONS_CHECK = "partitions_are_members"
 
@@ -71,10 +81,9 @@ def build_cohort_checks(
         wanted = {key.name for key in context.selected_asset_check_keys}
         members = read_membership(root, cohort_id)
         with StoreIndex.fresh(root) as index:
-            found = inspection.members_of(index, members)
             for name, (severity, _) in CHECKS.items():
                 if name in wanted:
-                    findings = _findings_or_why_not(name, index, found)
+                    findings = _findings_or_why_not(name, index, members)
                     yield _result(name, membership, severity, findings)
         if PARTITIONS_CHECK in wanted:
             findings = _partition_findings(context.instance, root, members, partition_prefix)
@@ -84,31 +93,46 @@ def build_cohort_checks(
     return cohort_checks
 
 
-def _findings_or_why_not(name: str, index: StoreIndex, found: Sequence[Indexed]) -> list[str]:
+def _findings_or_why_not(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
     """Return a check's findings, or why it could not look: a table that is gone takes no other
     check along."""
     try:
-        return _findings(name, index, found)
+        return _findings(name, index, members)
     except StoreError as error:
         return [f"not checked: {error.summary}: {problem}" for problem in error.problems]
 
 
-def _findings(name: str, index: StoreIndex, found: Sequence[Indexed]) -> list[str]:
+def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
     root = index.root
+    if name in _AUDITED:
+        found = audit_members(index, set(members), codes=_AUDITED[name])
+        return [f"{one.ids[0][0]} {one.ids[0][1]}: {one.text}" for one in found]
+    stored = [one for member in members if (one := index.get(*member)) is not None]
     match name:
-        case "ids_recompute":
-            return inspection.not_recomputing(found)
-        case "parents_exist":
-            return inspection.without_parent(index, found)
         case "replicates_as_configured":
             drafts = read_selection(root).mode is CohortMode.CARTESIAN
-            return inspection.over_replicated(found, read_tables(root).replicates, drafts=drafts)
+            return _over_replicated(stored, read_tables(root).replicates, drafts=drafts)
         case "no_repeated_work":
-            repeats = find_repeats(index, [_row(one) for one in found])
+            repeats = find_repeats(index, [_row(one) for one in stored])
             return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
-        case "made_from_current_templates":
-            return inspection.drifted(index, found)
     raise ValueError(f"unknown check: {name}")
+
+
+def _over_replicated(
+    generations: Sequence[Indexed], replicates: Mapping[str, int], *, drafts: bool
+) -> list[str]:
+    """Return the cells that have more members than `replication_config.csv` says. Selected drafts
+    are counted where `drafts` is set alone: elsewhere nobody asked for a number of them."""
+    cells = Counter(
+        (one.stage, one.parent_gen_id or one.combo_id, one.template_id, one.llm_model_id)
+        for one in generations
+        if drafts or one.stage != "draft"
+    )
+    return [
+        f"{stage} {template} by {model} of {above}: {count} of {replicates[stage]}"
+        for (stage, above, template, model), count in cells.items()
+        if count > replicates[stage]
+    ]
 
 
 def _row(one: Indexed) -> Row:

@@ -6,10 +6,10 @@ a file, they are gathered here as problems with their place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 class _NoValue:
@@ -27,7 +27,9 @@ _SHOWN = 80  # characters of a wrong value that an error repeats
 class Problem:
     """One thing that is wrong: where (`file:line:field`), what, the value, and what to do.
 
-    `code` is the stable name of the kind of problem, for the kinds that an audit counts.
+    `code` is the stable name of a kind of problem (see `catalog.findings`), for those that an audit
+    reports; then `ids` are the (stage, id) of the generations concerned, and `details` holds more
+    for machines, as JSON values.
     """
 
     where: str
@@ -35,10 +37,23 @@ class Problem:
     remedy: str
     value: object = NO_VALUE
     code: str | None = None
+    ids: tuple[tuple[str, str], ...] = ()
+    details: Mapping[str, Any] = field(factory=dict, eq=False)
+
+    @property
+    def field(self) -> str:
+        """The last part of a place `file:field`; empty where the place is a file."""
+        return self.where.rpartition(":")[2] if ":" in self.where else ""
+
+    @property
+    def text(self) -> str:
+        """What is wrong, with the value where there is one, cut to a length for reading."""
+        if self.value is NO_VALUE:
+            return self.message
+        return f"{self.message} (got {_shorten(repr(self.value))})"
 
     def __str__(self) -> str:
-        value = "" if self.value is NO_VALUE else f" (got {_shorten(repr(self.value))})"
-        return f"{self.where}: {self.message}{value}; {self.remedy}"
+        return f"{self.where}: {self.text}; {self.remedy}"
 
 
 class StoreError(Exception):

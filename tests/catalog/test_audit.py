@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
-from genid_store.catalog.audit import kinds as findings
-from genid_store.catalog.audit.audit import Audit, audit
+from genid_store.catalog import findings
+from genid_store.catalog.audit.audit import Audit, audit, audit_members, document
 from genid_store.catalog.audit.references import references
-from genid_store.catalog.audit.summary import document
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.fs.layout import DataRoot
@@ -115,6 +115,25 @@ def _drift(store: Store) -> None:
         _append(path, "changed")
 
 
+_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def _dangling(store: Store) -> None:
+    """Both texts become links to content that was dropped, as an annex leaves them."""
+    folder = _content(store)
+    for name in ("raw.txt", "parsed.txt"):
+        (folder / name).unlink()
+        (folder / name).symlink_to(store.path / "annex" / "dropped")
+
+
+def _changed(store: Store) -> None:
+    """The record has the digest of another text than there is now."""
+    folder = _content(store)
+    digest = blake3(b"as it was published").hexdigest()
+    record = {"genid": {"digest": digest}}
+    (folder / "parsed_metadata.json").write_text(json.dumps(record))
+
+
 _WAYS: dict[str, Callable[[Store], object]] = {
     findings.METADATA_MISSING: lambda store: _metadata(store).unlink(),
     findings.METADATA_EMPTY: lambda store: _metadata(store).write_bytes(b""),
@@ -137,6 +156,9 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     findings.STRAY_ENTRY: lambda store: (store.path / "gens/draft/notes.txt").write_text("x"),
     findings.UNPARSED: lambda store: (_content(store) / "parsed.txt").unlink(),
     findings.CONTENT_DRIFT: _drift,
+    findings.CONTENT_UNREACHABLE: _dangling,
+    findings.CONTENT_FOREIGN: lambda store: (_content(store) / "parsed.txt").write_text(_POINTER),
+    findings.CONTENT_CHANGED: _changed,
     findings.RECORD_MALFORMED: lambda store: (_content(store) / "raw_metadata.json").write_text(
         "["
     ),
@@ -166,7 +188,34 @@ def test_each_code_is_found_where_it_belongs_and_nowhere_else(sound: Store, code
     for finding in result.findings:
         assert finding.where
         assert finding.message
-        assert findings.KINDS[code].remedy == finding.kind.remedy
+        assert findings.KINDS[code].remedy == finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("parsed.txt", ""), ("parsed.txt", " \n"), ("parsed.txt", _POINTER)]
+)
+def test_an_empty_or_unfetched_text_is_not_content(sound: Store, name: str, text: str) -> None:
+    (_content(sound) / name).write_text(text)
+    [finding] = _audit(sound.path).findings
+    assert findings.CONTENT_FOREIGN == finding.code
+    assert finding.where.endswith(name)
+
+
+def test_the_audit_of_a_cohort_is_the_part_of_the_audit_about_its_members(sound: Store) -> None:
+    """The same findings, for the members asked for and the codes asked for alone."""
+    _metadata(sound, parent_gen_id="0000000000000000")
+    _dangling(sound)
+    _drift(sound)
+    whole = _audit(sound.path).findings
+    ids = {key for finding in whole for key in finding.ids}
+    assert 3 < len(ids)
+    with StoreIndex.fresh(DataRoot.open(sound.path)) as index:
+        codes = frozenset({findings.ORPHAN, findings.CONTENT_DRIFT, findings.CONTENT_UNREACHABLE})
+        assert whole == audit_members(index, ids, codes=codes)
+        some = set(sorted(ids)[:2])
+        expected = tuple(finding for finding in whole if some.issuperset(finding.ids))
+        assert expected == audit_members(index, some, codes=codes)
+        assert () == audit_members(index, ids, codes=frozenset({findings.CYCLE}))
 
 
 def test_a_store_with_everything_has_every_code_but_those_of_its_surroundings(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from genid_store.catalog.audit.kinds import KINDS
+from genid_store.catalog.findings import KINDS
 from genid_store.cli import run
 from storekit import Made, Store, make_store
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from genid_store.catalog.expected import Ancestor, Verdict, ancestor, judge
+from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import DataRoot
@@ -13,15 +13,15 @@ from genid_store.stages import parent_stage
 from storekit import Made, Store, legacy_id
 
 
-def _judged(store: Store) -> list[tuple[Made, Generation, Verdict]]:
+def _judged(store: Store) -> list[tuple[Made, Generation, ExpectedIds]]:
     root = DataRoot.open(store.path)
-    known: dict[tuple[str, str | None], Ancestor] = {}
+    known: dict[tuple[str, str | None], ParentIds] = {}
     result = []
     for made in store.generations:
         generation = read_generation(root, made.stage, made.gen_id)
         above = known.get((parent_stage(made.stage) or "", generation.parent_gen_id))
-        verdict = judge(generation, above)
-        known[made.stage, made.gen_id] = ancestor(generation, verdict)
+        verdict = derive_expected(generation, above)
+        known[made.stage, made.gen_id] = as_parent(generation, verdict)
         result.append((made, generation, verdict))
     return result
 
@@ -46,7 +46,7 @@ def test_a_phase_1_shape_that_nothing_explains_is_unverifiable() -> None:
         stage="draft", gen_id="d_5ezrffv9uf3lr37d", combo_id="c", template_id="t",
         llm_model_id="m", replicate=1, origin_cohort_id="x",
     )  # fmt: skip
-    verdict = judge(generation, None)
+    verdict = derive_expected(generation, None)
     assert ("unverifiable", False, ()) == (verdict.family, verdict.recomputes, verdict.problems)
 
 
@@ -56,7 +56,7 @@ def test_published_phase_1_ids_recompute() -> None:
         stage="draft", gen_id="d_5ezrffv9uf3lr37d", combo_id="combo_v1_85128e4e5ef3",
         template_id="creative-synthesis-v10", llm_model_id="gemini_25_pro", replicate=1,
     )  # fmt: skip
-    verdict = judge(generation, None)
+    verdict = derive_expected(generation, None)
     assert ("phase-1", True) == (verdict.family, verdict.recomputes)
     assert "d_5ezrffv9uf3lr37d" == verdict.phase_1
 
@@ -74,16 +74,16 @@ def test_a_v1_id_of_other_fields_is_a_problem_with_the_right_id(mixed: Store) ->
 
 def test_an_essay_by_a_model_of_its_own_has_it_in_its_id() -> None:
     """The model counts where it is not the draft's, after folding; phase-1 cannot tell it."""
-    above = Ancestor(v1="d_x", phase_1="d_y", task_id="t", llm_model_id=" GPT ", replicate=1)
+    above = ParentIds(v1="d_x", phase_1="d_y", task_id="t", llm_model_id=" GPT ", replicate=1)
     fields: dict[str, Any] = {
         "stage": "essay",
         "gen_id": "x",
         "parent_gen_id": "p",
         "template_id": "t",
     }
-    same = judge(Generation(**fields, llm_model_id="gpt", replicate=1), above)
-    other = judge(Generation(**fields, llm_model_id="claude", replicate=1), above)
-    none = judge(Generation(**fields, replicate=1), above)
+    same = derive_expected(Generation(**fields, llm_model_id="gpt", replicate=1), above)
+    other = derive_expected(Generation(**fields, llm_model_id="claude", replicate=1), above)
+    none = derive_expected(Generation(**fields, replicate=1), above)
     assert same == none
     assert same.v1 != other.v1
     assert (True, None) == (same.phase_1 is not None, other.phase_1)
@@ -98,11 +98,11 @@ def test_an_orphan_has_no_expected_id(mixed: Store) -> None:
 
 def test_a_parent_whose_name_shows_another_stage_still_leads_to_an_expected_id() -> None:
     """A hand-made draft may be called v_something: its children's expected ids do not use that."""
-    above = Ancestor(v1="d_x", phase_1="d_y", task_id="t", llm_model_id="m", replicate=1)
+    above = ParentIds(v1="d_x", phase_1="d_y", task_id="t", llm_model_id="m", replicate=1)
     generation = Generation(
         stage="essay", gen_id="hand-made", parent_gen_id="v_draft", template_id="t", replicate=1
     )
-    assert None is not judge(generation, above).v1
+    assert None is not derive_expected(generation, above).v1
 
 
 @pytest.mark.parametrize("salt", ["rep2", "fill2", "fill2-1", "fill2-3"])
@@ -112,7 +112,7 @@ def test_every_salt_of_filling_up_recomputes(salt: str) -> None:
         stage="evaluation", gen_id=legacy_id("evaluation", "e__t__m", "c", salt), parent_gen_id="e",
         template_id="t", llm_model_id="m", replicate=2, origin_cohort_id="c",
     )  # fmt: skip
-    assert judge(generation, None).recomputes
+    assert derive_expected(generation, None).recomputes
 
 
 @pytest.mark.parametrize(

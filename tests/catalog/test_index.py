@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from genid_store.catalog.index import read as index_read
+from genid_store.catalog.index import refresh as index_refresh
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
@@ -138,7 +138,7 @@ def test_an_unchanged_store_is_not_read_again(
     def refuse(*_: object) -> None:
         raise AssertionError("a metadata file was read")
 
-    monkeypatch.setattr(index_read, "parse_metadata", refuse)
+    monkeypatch.setattr(index_refresh, "parse_metadata", refuse)
     with StoreIndex.open(root) as index:
         refreshed = index.refresh()
         assert (len(before), 0, 0) == (refreshed.total, refreshed.read, refreshed.removed)
@@ -149,7 +149,7 @@ def test_a_file_that_changed_just_now_is_read_again_the_next_time(
     small: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within one tick of the file system's clock a file can change under the same stamp."""
-    monkeypatch.setattr(index_read, "TICK_NS", 10**18)
+    monkeypatch.setattr(index_refresh, "TICK_NS", 10**18)
     with StoreIndex.fresh(DataRoot.open(small.path)) as index:
         assert len(small.generations) == index.refresh().read
 

@@ -1,4 +1,4 @@
-"""Finding generations by any id, and planned ids both ways."""
+"""Problem generations by any id, and planned ids both ways."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from genid_store.catalog.lookup import (
     chain,
     children,
     duplicates,
-    judge_rows,
+    expected_of_rows,
     resolve,
     resolver,
 )
@@ -73,10 +73,10 @@ def test_an_ambiguous_prefix_lists_the_candidates(small: Store, index: StoreInde
     [
         ("0123456789abcdef", "names no generation of this store"),
         ("abcde", "too short for a prefix"),
-        ("../../etc/passwd", "no id of any family"),
-        ("a" * 10_000, "no id of any family"),
-        ("", "no id of any family"),
-        ("nul\0", "no id of any family"),
+        ("../../etc/passwd", "cannot be an id of any family"),
+        ("a" * 10_000, "cannot be an id of any family"),
+        ("", "cannot be an id of any family"),
+        ("nul\0", "cannot be an id of any family"),
     ],
 )
 def test_what_names_nothing_is_refused(index: StoreIndex, text: str, reason: str) -> None:
@@ -188,7 +188,7 @@ def test_planned_ids_go_both_ways(small: Store, tmp_path: Path) -> None:
 def test_planned_rows_over_stored_parents_are_judged(small: Store, index: StoreIndex) -> None:
     """An evaluation-only plan has its parents in the store, and shows what work it repeats."""
     rows = [_Row(made) for made in small.of(stage="evaluation", family="legacy")]
-    verdicts = judge_rows(index, rows)
+    verdicts = expected_of_rows(index, rows)
     for made in small.of(stage="evaluation", family="legacy"):
         verdict = verdicts["evaluation", made.gen_id]
         assert (made.v1, made.phase_1, True) == (verdict.v1, verdict.phase_1, verdict.recomputes)

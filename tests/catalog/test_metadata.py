@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.catalog import metadata
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings, metadata
 from genid_store.catalog.metadata import Generation, parse_metadata, read_generation
 from genid_store.fs.layout import DataRoot
 
@@ -32,7 +31,7 @@ def _read(folder: str = "draft", **changes: Any) -> Generation:
 
 
 def _codes(generation: Generation) -> list[tuple[str, str]]:
-    return [(flaw.code, flaw.field) for flaw in generation.problems]
+    return [(str(flaw.code), flaw.field) for flaw in generation.problems]
 
 
 def test_texts_are_kept_exactly_as_they_are() -> None:

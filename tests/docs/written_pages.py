@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from genid_store.catalog.audit.kinds import KINDS
+from genid_store.catalog.findings import KINDS
 from genid_store.cli import genid
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"

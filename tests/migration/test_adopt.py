@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from genid_store.catalog.audit.audit import audit
-from genid_store.catalog.audit.finding import Finding
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.errors import StoreError
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import claim
 from genid_store.fs.locks import BUILD, blocked, root_lock
@@ -431,7 +430,7 @@ def test_taking_back_what_gave_nothing_leaves_the_adoption_before(made: Builder)
     assert [f"draft/{member}"] == undo(root)
 
 
-def _findings(root: DataRoot) -> dict[str, list[Finding]]:
+def _findings(root: DataRoot) -> dict[str, list[Problem]]:
     with StoreIndex.fresh(root, persist=False) as index:
         return audit(index).by_code()
 

@@ -6,11 +6,12 @@ from typing import Final
 
 from attrs import frozen
 
-from genid import Difference, Explanation, GenIdError, explain, normalize_component
-from genid_store.catalog.expected import is_complete, own_model, signature
+from genid import Difference, Explanation, GenIdError, explain
+from genid_store.catalog.expected import is_complete, signature, signed_model
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import chain, children, duplicates
+from genid_store.ids.components import folded
 from genid_store.stages import parent_stage, stage_names
 
 #: The fields that say which task a generation is, apart from its parent.
@@ -124,7 +125,7 @@ def _derivation(
     if parent_stage(generation.stage) is not None and parent_gen_id is None:
         return None
     try:
-        model = own_model(generation, None if parent is None else parent.llm_model_id)
+        model = signed_model(generation, None if parent is None else parent.llm_model_id)
         return explain(signature(generation, parent_gen_id=parent_gen_id, llm_model_id=model))
     except GenIdError:
         return None
@@ -139,12 +140,5 @@ def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
 def _value(generation: Indexed, name: str) -> str | int | None:
     if name == "replicate":
         return generation.effective_replicate
-    return _folded(getattr(generation, name))
-
-
-def _folded(text: str | None) -> str | None:
-    """Return a text as identity sees it; one that can be part of no id stays as it is."""
-    try:
-        return None if text is None else normalize_component(text)
-    except GenIdError:
-        return text
+    text = getattr(generation, name)
+    return None if text is None else folded(text)

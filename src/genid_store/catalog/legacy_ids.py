@@ -38,7 +38,7 @@ def _task(
     if generation.stage == "evaluation":
         task_id = legacy.evaluation_task(str(generation.parent_gen_id), template, model)
         return task_id, islice(legacy.fill_up_salts(number), _FILL_UP_SALTS)
-    if draft_task_id is None:
+    if draft_task_id is None or generation.stage != "essay":
         return "", ()
     salts = (
         legacy.essay_salt(draft_replicate or ABSENT_REPLICATE, number),

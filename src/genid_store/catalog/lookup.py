@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
-from genid_store.catalog.expected import Ancestor, Verdict, ancestor, judge
+from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation
@@ -67,7 +67,7 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
     so, a prefix names several (they are listed), or `text` cannot be an id.
     """
     if not is_segment(text):
-        raise _unresolved(text, "is no id of any family", "use A-Z a-z 0-9 . _ -")
+        raise _unresolved(text, "cannot be an id of any family", "use A-Z a-z 0-9 . _ -")
     found = _by_full_id(index, text)
     if found:
         return found
@@ -140,21 +140,22 @@ def children(index: StoreIndex, generation: Generation) -> list[Indexed]:
     ]
 
 
-def judge_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[str, str], Verdict]:
+def expected_of_rows(
+    index: StoreIndex, rows: Iterable[PlannedRow]
+) -> dict[tuple[str, str], ExpectedIds]:
     """Return, for each (stage, id) of planned rows, what its id is and should be.
 
-    Parents are looked for among the rows before, then in the store. This tells which planned
-    members repeat work: `index.by_expected("v1", verdict.v1)` has the generations of the same task.
+    Parents are looked for among the rows before, then in the store. `index.by_expected("v1", …)`
+    has the generations of the same task.
     """
-    known: dict[tuple[str, str], Ancestor | None] = {}
-    verdicts: dict[tuple[str, str], Verdict] = {}
+    known: dict[tuple[str, str], ParentIds | None] = {}
+    found: dict[tuple[str, str], ExpectedIds] = {}
     for row in rows:
         generation = _generation_of(row)
         key = (row.stage, row.gen_id)
-        verdicts[key] = judge(generation, _above(index, generation, known))
-        if row.stage != stage_names()[-1]:
-            known[key] = ancestor(generation, verdicts[key])
-    return verdicts
+        found[key] = derive_expected(generation, _parent(index, generation, known))
+        known[key] = as_parent(generation, found[key])
+    return found
 
 
 @frozen(kw_only=True)
@@ -169,12 +170,12 @@ class PlannedIds:
         """Return the table for a plan's rows, which may have ids of any family."""
         forth: dict[SchemeName, dict[str, str]] = {name: {} for name in SCHEMES}
         back: dict[SchemeName, dict[str, tuple[str, ...]]] = {name: {} for name in SCHEMES}
-        for (_, gen_id), verdict in judge_rows(index, rows).items():
-            ids: dict[SchemeName, str | None] = {"v1": verdict.v1, "phase-1": verdict.phase_1}
-            for name, expected in ids.items():
-                if expected is not None:
-                    forth[name][gen_id] = expected
-                    back[name][expected] = (*back[name].get(expected, ()), gen_id)
+        for (_, gen_id), expected in expected_of_rows(index, rows).items():
+            ids: dict[SchemeName, str | None] = {"v1": expected.v1, "phase-1": expected.phase_1}
+            for name, fresh in ids.items():
+                if fresh is not None:
+                    forth[name][gen_id] = fresh
+                    back[name][fresh] = (*back[name].get(fresh, ()), gen_id)
         return cls(deterministic=forth, planned=back)
 
     def to_deterministic(self, gen_id: str, scheme: SchemeName = "v1") -> str | None:
@@ -200,20 +201,20 @@ def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
     return ()
 
 
-def _above(
-    index: StoreIndex, generation: Generation, known: dict[tuple[str, str], Ancestor | None]
-) -> Ancestor | None:
+def _parent(
+    index: StoreIndex, generation: Generation, known: dict[tuple[str, str], ParentIds | None]
+) -> ParentIds | None:
     key = parent_key(generation.stage, generation.parent_gen_id)
     if key is None:
         return None
     if key not in known:
         found = index.get(*key)
-        known[key] = None if found is None else ancestor(found, _verdict_of(found))
+        known[key] = None if found is None else as_parent(found, _expected_of(found))
     return known[key]
 
 
-def _verdict_of(found: Indexed) -> Verdict:
-    return Verdict(
+def _expected_of(found: Indexed) -> ExpectedIds:
+    return ExpectedIds(
         v1=found.expected["v1"],
         phase_1=found.expected["phase-1"],
         family=found.family,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
 
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.files import read_bytes

@@ -1,74 +1,63 @@
-"""One generation's metadata.json, read: the only place that is lenient about its oddities.
+"""One generation's metadata.json, read: the only place that coerces its oddities.
 
-Lenient, and listed in `Generation.lenient`: `template_id` under its older names, `llm_model_id`
+Coerced, and listed in `Generation.lenient`: `template_id` under its older names, `llm_model_id`
 under `model_id`, `replicate` missing, as a text of digits, or as a whole float. Everything else
-that is not as the contract has it becomes a `Flaw` with a stable code; the field it concerns is
+that is not as the contract has it becomes a problem with a stable code; the field it concerns is
 then None, never a guess. Texts are kept exactly as they are, because legacy ids are made of them.
+
+The fields of a stage are those of its signature class, so a stage that a user declares is read like
+the pipeline's.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
+import attrs
 from attrs import field, frozen
 
+import genid
 from genid import REPLICATE_MAX
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
+from genid_store.catalog.findings import finding
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA, DataRoot
+from genid_store.stages import PIPELINE
 
 #: Under what a member's metadata says whose content it was given.
 ADOPTED_FROM: Final = "adopted_from"
 #: What an absent replicate is read as where a number is needed: the first of its task.
 ABSENT_REPLICATE: Final = 1
-#: The fields without which a generation's task is unknown. An essay without a model of its own has
-#: its draft's, so that field is not among them.
-REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "draft": ("combo_id", "template_id", "llm_model_id"),
-    "essay": ("parent_gen_id", "template_id"),
-    "evaluation": ("parent_gen_id", "template_id", "llm_model_id"),
-}
-#: The fields that are texts; each is kept as it is or, where it is no text, None with a flaw.
-_TEXTS: Final = (
-    "gen_id",
-    "stage",
-    "parent_gen_id",
-    "combo_id",
-    "origin_cohort_id",
-    "mode",
-    "template_id",
-    "llm_model_id",
-)
-_PLAIN: Final = _TEXTS[2:]
-#: The keys that take a closer look: older names, and what only some generations have.
+#: The key of the parent's id where a stage's signature names none.
+_PARENT: Final = "parent_gen_id"
+#: The texts that any generation may have, each in an attribute of its own.
+_COMMON: Final = ("combo_id", "origin_cohort_id", "mode", "template_id", "llm_model_id")
+_OLDER_MODEL: Final = "model_id"
+#: The keys that only some generations have, or that the pipeline's had in former years.
 _UNUSUAL: Final = {
     "previous_gen_id",
     ADOPTED_FROM,
-    "model_id",
-    *(f"{stage}_template" for stage in REQUIRED),
+    _OLDER_MODEL,
+    *(f"{stage}_template" for stage in PIPELINE),
 }
 #: A number as it is written down: no sign, no space, no `_`, no leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@frozen(kw_only=True)
-class Flaw(Problem):
-    """One thing that is wrong with one generation: a problem with its stable code and field."""
-
-    field: str
-
-
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Described:
     """Which generation a folder's metadata describes; a field the metadata lacks is None.
 
-    `gen_id` is the folder's name, by which everything refers to it.
+    `gen_id` is the folder's name, by which everything refers to it. `parent_gen_id` is the value
+    of whichever field names the parent; `others` are the components of a user's stage that have no
+    attribute here.
     """
 
     stage: str
@@ -79,6 +68,7 @@ class Described:
     llm_model_id: str | None = None
     replicate: int | None = None
     origin_cohort_id: str | None = None
+    others: Mapping[str, str] = _NOTHING
 
 
 @frozen(kw_only=True, slots=False)
@@ -95,7 +85,7 @@ class Generation(Described):
     adopted_from: str | None = None
     previous_gen_ids: tuple[str, ...] = ()
     lenient: tuple[str, ...] = ()
-    problems: tuple[Flaw, ...] = ()
+    problems: tuple[Problem, ...] = ()
     raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
 
     @property
@@ -103,21 +93,71 @@ class Generation(Described):
         """The replicate, 1 where the metadata gives none, None where it gives a wrong one."""
         if self.replicate is not None:
             return self.replicate
-        wrong = any(flaw.field == "replicate" for flaw in self.problems)
+        wrong = any(problem.field == "replicate" for problem in self.problems)
         return None if wrong else ABSENT_REPLICATE
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the file is there and the system did not let it be read, so that nothing is known
+        of the generation."""
+        return any(problem.code == findings.METADATA_UNREADABLE for problem in self.problems)
+
+    def value(self, name: str) -> str | int | None:
+        """Return the value of a field of the stage's signature, as the metadata has it."""
+        if name == "replicate":
+            return self.effective_replicate
+        if name == stage_fields(self.stage).parent:
+            return self.parent_gen_id
+        found: str | None = getattr(self, name, None) if name in _COMMON else self.others.get(name)
+        return found
+
+
+@frozen(kw_only=True)
+class StageFields:
+    """What the signature class of a stage says of its metadata: the name of the field that holds
+    the parent's id, all fields, those that must be there (an absent replicate is 1), and those
+    that have no attribute of their own."""
+
+    parent: str | None
+    every: tuple[str, ...]
+    required: tuple[str, ...]
+    others: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+def stage_fields(stage: str) -> StageFields:
+    """Return the fields of a declared stage. KeyError: there is no such stage."""
+    return _fields_of(genid.STAGES[stage])  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
+    every = attrs.fields(cls)
+    parent = genid.parent_field(cls)
+    names = tuple(one.name for one in every)
+    others = tuple(one for one in names if one not in (*_COMMON, parent, "replicate"))
+    return StageFields(
+        parent=parent,
+        every=names,
+        required=tuple(
+            one.name for one in every if one.default is attrs.NOTHING and one.name != "replicate"
+        ),
+        others=others,
+        texts=(parent or _PARENT, *_COMMON, *others),
+    )
 
 
 def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     """Read gens/<stage>/<gen_id>/metadata.json; what is wrong with the file is in `problems`.
 
-    StoreError: `gen_id` is no safe path segment.
+    StoreError: `gen_id` is not a safe path segment.
     """
     path = root.generation(stage, gen_id) / METADATA
     where = root.relative(path)
     try:
         data = read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
-        return _unread(stage, gen_id, flaw(where, findings.METADATA_MISSING))
+        return _unread(stage, gen_id, finding(findings.METADATA_MISSING, where))
     except OSError as error:
         return unreadable(stage, gen_id, where, error)
     return parse_metadata(stage, gen_id, data, where)
@@ -128,7 +168,7 @@ def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generatio
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
     value = NO_VALUE if missing else error.strerror
-    return _unread(stage, gen_id, flaw(where, code, value=value))
+    return _unread(stage, gen_id, finding(code, where, value=value))
 
 
 def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generation:
@@ -137,77 +177,82 @@ def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generati
     `where` is the file's path as messages show it.
     """
     if not data.strip():
-        return _unread(stage, gen_id, flaw(where, findings.METADATA_EMPTY))
+        return _unread(stage, gen_id, finding(findings.METADATA_EMPTY, where))
     try:
         raw = load_object(data, allow_nan=True)
     except ValueError as error:
         reason = str(error) or type(error).__name__
-        return _unread(stage, gen_id, flaw(where, findings.METADATA_MALFORMED, value=reason))
+        return _unread(stage, gen_id, finding(findings.METADATA_MALFORMED, where, value=reason))
     return _plain(stage, gen_id, raw) or _Reading(stage, gen_id, raw, where).generation()
 
 
-def _unread(stage: str, gen_id: str, flaw: Flaw) -> Generation:
-    return Generation(stage=stage, gen_id=gen_id, problems=(flaw,))
-
-
-def flaw(
-    where: str, code: str, *, field: str = "", message: str = "", value: object = NO_VALUE
-) -> Flaw:
-    kind = findings.KINDS[code]
-    return Flaw(
-        where=f"{where}:{field}" if field else where,
-        code=code,
-        field=field,
-        message=message or kind.meaning,
-        value=value,
-        remedy=kind.remedy,
-    )
+def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
+    return Generation(stage=stage, gen_id=gen_id, problems=(problem,))
 
 
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
-    """Return what a document says that has nothing to be lenient or to complain about, as nearly
-    all have; None where it takes a closer look (`_Reading`), which would say the same."""
+    """Return what a document says that has nothing to coerce or to complain about, as nearly all
+    have; None where it takes a closer look (`_Reading`), which would say the same."""
     if raw.get("gen_id") != gen_id or raw.get("stage") != stage:
         return None
     replicate = raw.get("replicate")
     if type(replicate) is not int or not 1 <= replicate <= REPLICATE_MAX:
         return None
+    fields = stage_fields(stage)
     if not raw.keys().isdisjoint(_UNUSUAL):
         return None
-    values: dict[str, Any] = {name: raw.get(name) for name in _PLAIN}
+    values: dict[str, Any] = {name: raw.get(name) for name in fields.texts}
     for value in values.values():
         if value is not None and (type(value) is not str or not value or not value.isascii()):
             return None
-    for name in REQUIRED[stage]:
+    for name in fields.required:
         if values[name] is None:
             return None
     return Generation(
-        stage=stage, gen_id=gen_id, declared_gen_id=gen_id, replicate=replicate, raw=raw, **values
+        stage=stage,
+        gen_id=gen_id,
+        declared_gen_id=gen_id,
+        replicate=replicate,
+        raw=raw,
+        **_attributes(fields, values),
     )
 
 
+def _attributes(fields: StageFields, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the texts of a document by the names of `Generation`'s attributes."""
+    if fields.parent not in (None, _PARENT):
+        values[_PARENT] = values.pop(fields.parent)
+    if fields.others:
+        others = {name: values.pop(name) for name in fields.others}
+        values["others"] = {name: text for name, text in others.items() if text is not None}
+    return values
+
+
 class _Reading:
-    """The reading of one parsed document: gathers its fields, what was lenient and what wrong."""
+    """The reading of one parsed document: collects its fields, what was coerced and what is
+    wrong."""
 
     def __init__(self, stage: str, gen_id: str, raw: dict[str, Any], where: str) -> None:
         self.stage, self.gen_id, self.raw, self.where = stage, gen_id, raw, where
+        self.fields = stage_fields(stage)
         self.lenient: list[str] = []
-        self.problems: list[Flaw] = []
+        self.problems: list[Problem] = []
 
     def generation(self) -> Generation:
         """Return what the document says."""
         raw = self.raw
-        values = {name: self._text(name) for name in _TEXTS}
-        declared, stage = values.pop("gen_id"), values.pop("stage")
+        declared, stage = self._text("gen_id"), self._text("stage")
+        values = {name: self._text(name) for name in self.fields.texts}
         self._compare("gen_id", declared, self.gen_id, findings.FOLDER_MISMATCH)
         self._compare("stage", stage, self.stage, findings.STAGE_MISMATCH)
-        for name, older in (
-            ("template_id", f"{self.stage}_template"),
-            ("llm_model_id", "model_id"),
-        ):
-            if older in raw:
-                values[name] = self._renamed(name, values[name], older)
-        for name in REQUIRED[self.stage]:
+        if self.stage in PIPELINE:
+            for name, older in (
+                ("template_id", f"{self.stage}_template"),
+                ("llm_model_id", _OLDER_MODEL),
+            ):
+                if older in raw:
+                    values[name] = self._renamed(name, values[name], older)
+        for name in self.fields.required:
             if values[name] is None and not self._is_wrong(name):
                 self._add(findings.FIELD_MISSING, name, f"{name} is missing")
         return Generation(
@@ -220,24 +265,24 @@ class _Reading:
             lenient=tuple(self.lenient),
             problems=tuple(self.problems),
             raw=raw,
-            **values,
+            **_attributes(self.fields, values),
         )
 
     def _add(self, code: str, name: str, message: str, value: object = NO_VALUE) -> None:
-        self.problems.append(flaw(self.where, code, field=name, message=message, value=value))
+        self.problems.append(finding(code, self.where, field=name, message=message, value=value))
 
     def _text(self, name: str) -> str | None:
-        """Return a field's text as it is; None where it is absent, null, empty or no text."""
+        """Return a field's text as it is; None where it is absent, null, empty or not a text."""
         value = self.raw.get(name)
         if type(value) is str and value and _is_text(value):
             return value
         if value is None or value == "":
             return None
-        self._add(findings.FIELD_WRONG, name, f"{name} is no text", value)
+        self._add(findings.FIELD_WRONG, name, f"{name} is not a text", value)
         return None
 
     def _is_wrong(self, name: str) -> bool:
-        return any(flaw.field == name for flaw in self.problems)
+        return any(problem.field == name for problem in self.problems)
 
     def _compare(self, name: str, value: str | None, actual: str, mismatch: str) -> None:
         """Note where the metadata does not say what the folder does."""
@@ -249,7 +294,7 @@ class _Reading:
             self._add(findings.FIELD_MISSING, name, f"{name} is missing")
 
     def _renamed(self, name: str, value: str | None, older: str) -> str | None:
-        """Return a field under its name, else under its older one, which is lenient."""
+        """Return a field under its name, else under its older one, which is noted."""
         fallback = self._text(older)
         if value is None and fallback is not None and not self._is_wrong(name):
             self.lenient.append(f"{name} read from {older}")
@@ -270,7 +315,7 @@ class _Reading:
         if number is not None and 1 <= number <= REPLICATE_MAX:
             self.lenient.append(f"replicate read from {value!r}")
             return number
-        self._add(findings.FIELD_WRONG, "replicate", "replicate is no number from 1 up", value)
+        self._add(findings.FIELD_WRONG, "replicate", "replicate is not a number from 1", value)
         return None
 
     def _previous(self) -> tuple[str, ...]:
@@ -280,7 +325,7 @@ class _Reading:
         values = value if type(value) is list else [value]
         if all(type(one) is str and _is_text(one) for one in values):
             return tuple(values)
-        self._add(findings.FIELD_WRONG, "previous_gen_id", "previous_gen_id is no text", value)
+        self._add(findings.FIELD_WRONG, "previous_gen_id", "previous_gen_id is not a text", value)
         return ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 

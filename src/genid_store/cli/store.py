@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
 from genid_store.cli._errors import problem_records
 from genid_store.cli._instance import partition_keys
@@ -184,7 +185,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> 
 
     Exit status 0: sound. 1: findings. 2: the data root cannot be read, or FILE not written.
     """
-    from genid_store.catalog.audit.summary import document
+    from genid_store.catalog.audit.audit import document
     from genid_store.report.audit_page import audit_page
 
     try:
@@ -223,14 +224,14 @@ def _print_audit(result: Audit) -> None:
         [(one.stage, one.family, one.generations, one.recomputing) for one in result.families],
     )
     for what, count in result.lenient.items():
-        click.echo(f"read leniently: {what} ({count})")
+        click.echo(f"coerced: {what} ({count})")
     if result.sound:
         click.echo("sound: no findings")
         return
     for code, found in result.by_code().items():
-        click.echo(f"\n{code}: {len(found)}. {found[0].kind.meaning}")
-        click.echo(f"  remedy: {found[0].kind.remedy}")
+        click.echo(f"\n{code}: {len(found)}. {KINDS[code].meaning}")
+        click.echo(f"  remedy: {KINDS[code].remedy}")
         for finding in found[:_SHOWN]:
-            click.echo(f"  {finding.where}: {finding.words}")
+            click.echo(f"  {finding.where}: {finding.text}")
         print_rest(len(found), _SHOWN, indent="  ")
     click.echo(f"\n{len(result.findings)} findings")

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
-from genid_store.catalog.lookup import judge_rows
+from genid_store.catalog.lookup import expected_of_rows
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 
@@ -36,7 +36,7 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     is up to date with the store.
     """
     planned = list(rows)
-    verdicts = judge_rows(index, planned)
+    verdicts = expected_of_rows(index, planned)
     found = (
         _repeat(index, row, expected)
         for row in planned

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from genid import ParseError, parse_id
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
 from genid_store.catalog.memberships import Member, parse_membership
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import DataRoot, is_segment

@@ -23,11 +23,11 @@ from genid import (
     canonical_bytes,
     gen_id,
     is_gen_id,
-    normalize_component,
 )
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.metadata import ABSENT_REPLICATE
+from genid_store.ids.components import model_override
 from genid_store.migration.records import Decision, Duplicate, Source
 from genid_store.stages import parent_stage
 
@@ -247,7 +247,7 @@ def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
     if parent is not None:
         given["parent_gen_id"] = parent.new_id
     if source.stage == "essay" and parent is not None:
-        given["llm_model_id"] = _own_model(source.llm_model_id, parent.source.llm_model_id)
+        given["llm_model_id"] = model_override(source.llm_model_id, parent.source.llm_model_id)
     signature: Signature[Any] = cls(**{name: given[name] for name in _FIELDS[source.stage]})
     return signature
 
@@ -255,14 +255,6 @@ def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
 _FIELDS: Final = {
     stage: tuple(attribute.name for attribute in attrs.fields(cls)) for stage, cls in STAGES.items()
 }
-
-
-def _own_model(model: str | None, drafts: str | None) -> str | None:
-    """Return the model that an essay's signature carries: None where it is its draft's."""
-    if model is None or model == drafts:
-        return None
-    same = drafts is not None and normalize_component(model) == normalize_component(drafts)
-    return None if same else model
 
 
 def _task(claim: _Claim) -> bytes:

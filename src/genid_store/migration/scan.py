@@ -11,9 +11,10 @@ import attrs
 from attrs import frozen
 
 from genid import STAGES as SIGNATURES
-from genid_store.catalog.audit import kinds as findings
+from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
-from genid_store.catalog.metadata import Described, Flaw, Generation, parse_metadata, unreadable
+from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
+from genid_store.errors import Problem
 from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
 from genid_store.migration.fingerprints import read_bytes
 from genid_store.migration.records import Source
@@ -83,7 +84,7 @@ def _from(found: Generation, entry: os.DirEntry[str]) -> Source:
     )
 
 
-def _obstacle(stage: str, flaws: Iterable[Flaw]) -> Flaw | None:
+def _obstacle(stage: str, flaws: Iterable[Problem]) -> Problem | None:
     """Return the first flaw that leaves the generation's task unknown."""
     identity = {attribute.name for attribute in attrs.fields(SIGNATURES[stage])}
     for flaw in flaws:

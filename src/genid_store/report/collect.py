@@ -15,7 +15,7 @@ from attrs import frozen
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import judge_rows, resolver
+from genid_store.catalog.lookup import expected_of_rows, resolver
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, recorded_rollout
@@ -235,7 +235,7 @@ class _Walking:
 
     def _state(self, prepared: Prepared) -> State:
         rows = prepared.plan.rows
-        tasks = {key: verdict.v1 for key, verdict in judge_rows(self.index, rows).items()}
+        tasks = {key: verdict.v1 for key, verdict in expected_of_rows(self.index, rows).items()}
         return planned_state(rows, prepared.plan.rollout, tasks)
 
     def _restated(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from genid_store.catalog.audit.kinds import KINDS
+from genid_store.catalog.findings import KINDS
 from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage
 from genid_store.report.page import render

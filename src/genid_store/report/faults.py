@@ -7,8 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from genid_store.catalog.audit.finding import Finding
-from genid_store.catalog.audit.kinds import KINDS
+from genid_store.catalog.findings import KINDS
 from genid_store.errors import NO_VALUE, Problem
 
 _SHOWN = 120  # characters of a value that a page repeats
@@ -43,7 +42,7 @@ class _Audited(Protocol):
     """What is asked of an audit here."""
 
     @property
-    def findings(self) -> tuple[Finding, ...]: ...
+    def findings(self) -> tuple[Problem, ...]: ...
 
 
 @frozen
@@ -65,8 +64,8 @@ def by_code(audit: _Audited, *, partitions_seen: bool) -> FaultList:
     """Arrange the findings of an audit by code."""
     places: dict[str, list[Place]] = {}
     for finding in audit.findings:
-        value = finding.details.get("value", NO_VALUE)
-        places.setdefault(finding.code, []).append(
+        value = finding.details.get("value", finding.value)
+        places.setdefault(str(finding.code), []).append(
             Place(finding.where, finding.message, _shown(value), finding.ids)
         )
     groups = tuple(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
-from genid_store.catalog.audit.kinds import KINDS
+from genid_store.catalog.findings import KINDS
 from genid_store.migration.numbering import ADOPTED, PARENT_STAYS, Numbered
 from genid_store.migration.records import Decision, Duplicate
 from genid_store.report.drawing import Segment, bar

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from genid import GenIdError
-from genid_store.catalog.metadata import REQUIRED
+from genid_store.catalog.metadata import stage_fields
 from genid_store.cohort.planning.records import Row
 from genid_store.ids import legacy
+from genid_store.ids.components import model_override
 from genid_store.ids.minting import GenerationIds
 from genid_store.ids.rollout import Rollout
 from genid_store.report.holdings import Held, Holdings
@@ -77,7 +78,9 @@ def _new_id(
     follows = one.stage == "evaluation" and parent != (one.parent_gen_id or "")
     if not ids.rollout.covers(one.stage) and not follows:
         return one.gen_id  # of what stays legacy, evaluations alone are made of another id
-    if one.number is None or any(getattr(one, name) is None for name in REQUIRED[one.stage]):
+    if one.number is None or any(
+        getattr(one, name) is None for name in stage_fields(one.stage).required
+    ):
         return None
     try:
         return _minted(one, one.number, parent, ids, store)
@@ -101,7 +104,7 @@ def _minted(one: Held, number: int, parent: str, ids: GenerationIds, store: Hold
             parent_gen_id=parent,
             template_id=template,
             replicate=number,
-            llm_model_id=_own_model(one, store),
+            llm_model_id=_model(one, store),
             task_id="",
             salt=None,
         )
@@ -115,10 +118,7 @@ def _minted(one: Held, number: int, parent: str, ids: GenerationIds, store: Hold
     )
 
 
-def _own_model(essay: Held, store: Holdings) -> str | None:
-    """Return an essay's model where it is not its draft's."""
+def _model(essay: Held, store: Holdings) -> str | None:
+    """Return the model of an essay's signature."""
     draft = store.get("draft", essay.parent_gen_id or "")
-    if essay.llm_model_id is None or draft is None or draft.llm_model_id is None:
-        return None
-    same = essay.llm_model_id.strip().lower() == draft.llm_model_id.strip().lower()
-    return None if same else essay.llm_model_id
+    return model_override(essay.llm_model_id, None if draft is None else draft.llm_model_id)

@@ -1,23 +1,26 @@
-"""Whether a store is sound: counts by family, and every fault with its stable code and its ids.
+"""Whether a store, or one cohort of it, is sound: counts by family, and every fault.
 
-Legacy ids, ids that cannot be verified and leniently read fields are states: counted, no findings.
-The codes and their remedies are those of `findings`.
+A fault is a `Problem` with one of the codes of `catalog.findings` and the ids that it concerns.
+Legacy ids, ids that cannot be verified and coerced fields are states: counted, not faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from genid_store.catalog.audit import content as audit_content
-from genid_store.catalog.audit import kinds as findings
-from genid_store.catalog.audit import references as audit_references
-from genid_store.catalog.audit.finding import Finding
+from genid_store.catalog import findings
+from genid_store.catalog.audit.content import CONTENT_CODES, content_findings
+from genid_store.catalog.audit.references import copies, duplicates, names, references
+from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.memberships import Memberships, read_memberships
+from genid_store.errors import NO_VALUE, Problem
+from genid_store.stages import stage_names
 
 
 @frozen(kw_only=True)
@@ -35,7 +38,7 @@ class Audit:
     """What an audit found; `findings` are in order of their codes' table, then of place.
 
     `content` counts, by stage, the generations with a parsed text; `lenient` how often a field was
-    read leniently, by what was read from where.
+    coerced, by what was read from where; `cohorts` the members of each cohort.
     """
 
     root: str
@@ -43,18 +46,18 @@ class Audit:
     content: Mapping[str, int]
     lenient: Mapping[str, int]
     cohorts: Mapping[str, int]
-    findings: tuple[Finding, ...] = field(repr=False)
+    findings: tuple[Problem, ...] = field(repr=False)
 
     @property
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
 
-    def by_code(self) -> dict[str, list[Finding]]:
+    def by_code(self) -> dict[str, list[Problem]]:
         """Return the findings by code, in the order of the codes' table."""
-        found: dict[str, list[Finding]] = {}
-        for finding in self.findings:
-            found.setdefault(finding.code, []).append(finding)
+        found: dict[str, list[Problem]] = {}
+        for one in self.findings:
+            found.setdefault(str(one.code), []).append(one)
         return found
 
 
@@ -70,26 +73,102 @@ def audit(
     instance, so that they are not looked at. `progress` is called as (done, total generations).
     """
     memberships = read_memberships(index.root)
-    texts = audit_references.copies(index)
-    content = audit_content.Content.of(index, progress)
+    texts = copies(index)
+    content = dict.fromkeys(stage_names(), 0)
     found = [
-        *_problems(index),
-        *audit_references.references(index),
-        *audit_references.duplicates(index, memberships, texts),
-        *audit_references.names(index),
-        *content.findings,
+        *_metadata(index),
+        *references(index),
+        *duplicates(index, memberships, texts),
+        *names(index),
+        *content_findings(index, content, progress),
         *_membership(index, memberships, texts),
-        *_partitions(memberships, partitions or {}),
+        *unowned(memberships, partitions or {}),
     ]
-    order = {code: place for place, code in enumerate(findings.KINDS)}
     return Audit(
         root=str(index.root.path),
         families=_families(index),
-        content=content.made,
+        content=content,
         lenient=_lenient(index),
-        cohorts={name: len(set(members)) for name, members in memberships.members.items()},
-        findings=tuple(sorted(found, key=lambda one: (order[one.code], one.where, one.message))),
+        cohorts={name: len(members) for name, members in memberships.members.items()},
+        findings=_ordered(found),
     )
+
+
+def audit_members(
+    index: StoreIndex, members: AbstractSet[tuple[str, str]], *, codes: AbstractSet[str]
+) -> tuple[Problem, ...]:
+    """Return the findings with these codes about the `members` of one cohort, in the order of the
+    codes' table. No more of the store is looked at, and no text read that no code asks for."""
+    stored = [(stage, gen_id) for stage, gen_id in sorted(members) if index.get(stage, gen_id)]
+    found = [*_metadata(index, stored)]
+    if not codes.isdisjoint({findings.ORPHAN, findings.PARENT_STAGE, findings.CYCLE}):
+        found += references(index, members)
+    if not codes.isdisjoint(CONTENT_CODES):
+        found += content_findings(index, {}, only=stored)
+    return _ordered(one for one in found if one.code in codes)
+
+
+def document(audit: Audit) -> dict[str, Any]:
+    """Return the audit as JSON values; every id of every finding is in it."""
+    return {
+        "root": audit.root,
+        "sound": audit.sound,
+        "families": [
+            {
+                "stage": count.stage,
+                "family": count.family,
+                "generations": count.generations,
+                "recomputing": count.recomputing,
+            }
+            for count in audit.families
+        ],
+        "content": dict(audit.content),
+        "lenient": dict(audit.lenient),
+        "cohorts": dict(audit.cohorts),
+        "counts": {code: len(found) for code, found in audit.by_code().items()},
+        "findings": [_record(one) for one in audit.findings],
+    }
+
+
+def unowned(
+    memberships: Memberships, partitions: Mapping[str, Collection[str]]
+) -> Iterator[Problem]:
+    """Yield the registered partition keys that no cohort names; none where a membership cannot be
+    read, because then nobody can say."""
+    if memberships.problems:
+        return
+    named = memberships.every()
+    for stage, keys in partitions.items():
+        for key in sorted(keys):
+            if (stage, key) not in named:
+                yield finding(
+                    findings.PARTITION_WITHOUT_MEMBERSHIP,
+                    f"Dagster, {stage} partitions",
+                    message=f"{key} is registered and no cohort names it",
+                    ids=((stage, key),),
+                )
+
+
+def _ordered(found: Iterable[Problem]) -> tuple[Problem, ...]:
+    order = {code: place for place, code in enumerate(findings.KINDS)}
+    return tuple(
+        sorted(found, key=lambda one: (order[str(one.code)], one.where, one.message, one.ids))
+    )
+
+
+def _record(one: Problem) -> dict[str, Any]:
+    value = one.value
+    details = dict(one.details)
+    if value is not NO_VALUE and isinstance(value, str | int | float | bool | None | list | dict):
+        details["value"] = value
+    return {
+        "code": one.code,
+        "where": one.where,
+        "message": one.message,
+        "remedy": one.remedy,
+        "ids": [{"stage": stage, "gen_id": gen_id} for stage, gen_id in one.ids],
+        "details": details,
+    }
 
 
 def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
@@ -104,52 +183,43 @@ def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
 
 
 def _lenient(index: StoreIndex) -> dict[str, int]:
-    """Return how often each field was read leniently; values are left out, names are not."""
+    """Return how often each field was coerced; values are left out, names are not."""
     counts: dict[str, int] = {}
     for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation WHERE lenient NOTNULL"):
         generation = index.get(stage, gen_id)
-        for words in () if generation is None else generation.lenient:
-            kind = "replicate read from another type" if words.startswith("replicate r") else words
+        for text in () if generation is None else generation.lenient:
+            kind = "replicate read from another type" if text.startswith("replicate r") else text
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
 
 
-def _problems(index: StoreIndex) -> Iterator[Finding]:
+def _metadata(
+    index: StoreIndex, only: Iterable[tuple[str, str]] | None = None
+) -> Iterator[Problem]:
     """Yield what is wrong with single generations' metadata and ids, as the index has it."""
     query = (
         "SELECT stage, gen_id FROM generation"
         " WHERE metadata_problems NOTNULL OR id_problems NOTNULL"
     )
-    for stage, gen_id in index.sql(query):
+    for stage, gen_id in index.sql(query) if only is None else only:
         generation = index.get(stage, gen_id)
-        for flaw in () if generation is None else generation.problems:
-            yield Finding(
-                code=flaw.code or "",
-                where=flaw.where,
-                message=flaw.message,
-                ids=((stage, gen_id),),
-                details=_details(flaw.value),
-            )
-
-
-def _details(value: object) -> dict[str, Any]:
-    known = isinstance(value, str | int | float | bool | None | list | dict)
-    return {"value": value} if known else {}
+        for one in () if generation is None else generation.problems:
+            yield evolve(one, ids=((stage, gen_id),))
 
 
 def _membership(
     index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
-) -> Iterator[Finding]:
-    for flaw in memberships.problems:
-        message = f"{flaw.message}; what no cohort names was not judged"
-        yield Finding(code=flaw.code or "", where=flaw.where, message=message)
+) -> Iterator[Problem]:
+    for one in memberships.problems:
+        message = f"{one.message}; what no cohort names was not judged"
+        yield evolve(one, message=message, remedy=findings.KINDS[str(one.code)].remedy)
     stored = set(index.sql("SELECT stage, gen_id FROM generation"))
     named = memberships.cohorts_of()
     for stage, gen_id in sorted(named.keys() - stored):
         cohorts = named[stage, gen_id]
-        yield Finding(
-            code=findings.MEMBER_WITHOUT_GENERATION,
-            where=f"cohorts/{cohorts[0]}/membership.csv",
+        yield finding(
+            findings.MEMBER_WITHOUT_GENERATION,
+            f"cohorts/{cohorts[0]}/membership.csv",
             message=f"names {stage} {gen_id}, which the store does not hold",
             ids=((stage, gen_id),),
             details={"cohorts": cohorts},
@@ -160,26 +230,9 @@ def _membership(
     for stage, gen_id in sorted(stored - named.keys()):
         if (stage, texts.get((stage, gen_id), "")) in held:
             continue  # an adopted copy, or what it was adopted from, is named in its place
-        yield Finding(
-            code=findings.GENERATION_WITHOUT_MEMBERSHIP,
-            where=f"gens/{stage}/{gen_id}",
+        yield finding(
+            findings.GENERATION_WITHOUT_MEMBERSHIP,
+            f"gens/{stage}/{gen_id}",
             message="no cohort names it",
             ids=((stage, gen_id),),
         )
-
-
-def _partitions(
-    memberships: Memberships, partitions: Mapping[str, Collection[str]]
-) -> Iterator[Finding]:
-    if memberships.problems:
-        return
-    named = {member for members in memberships.members.values() for member in members}
-    for stage, keys in partitions.items():
-        for key in sorted(keys):
-            if (stage, key) not in named:
-                yield Finding(
-                    code=findings.PARTITION_WITHOUT_MEMBERSHIP,
-                    where=f"Dagster, {stage} partitions",
-                    message=f"{key} is registered and no cohort names it",
-                    ids=((stage, key),),
-                )

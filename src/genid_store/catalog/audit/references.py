@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from itertools import groupby
 from operator import itemgetter
 
-from genid_store.catalog.audit import kinds as findings
-from genid_store.catalog.audit.finding import Finding
+from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy, one_text
+from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import claim
 from genid_store.catalog.memberships import Memberships
+from genid_store.errors import Problem
 from genid_store.fs.layout import METADATA
 from genid_store.stages import parent_stage, stage_names
 
@@ -20,21 +21,25 @@ _Key = tuple[str, str]  # stage and id
 _Cycle = tuple[_Key, ...]
 
 
-def references(index: StoreIndex) -> Iterator[Finding]:
-    """Yield orphans, parents of the wrong stage, and each cycle once.
+def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Problem]:
+    """Yield orphans, parents of the wrong stage, and each cycle once; `only` restricts the
+    generations that are looked at.
 
     A parent is looked for at the stage where it belongs, then at any other, so that a chain that
     leads back to itself is seen whatever it leads through.
     """
     found: dict[_Key, _Cycle] = {}
     for generation in _astray(index):
+        if only is not None and (generation.stage, generation.gen_id) not in only:
+            continue
         if not _cycle(index, generation, found):
             yield _misplaced(index, generation)
     for cycle in sorted({cycle for cycle in found.values() if cycle}):
         stage, gen_id = cycle[0]
-        yield Finding(
-            code=findings.CYCLE,
-            where=f"gens/{stage}/{gen_id}/{METADATA}:parent_gen_id",
+        yield finding(
+            findings.CYCLE,
+            f"gens/{stage}/{gen_id}/{METADATA}",
+            field="parent_gen_id",
             message=" → ".join(f"{stage} {gen_id}" for stage, gen_id in (*cycle, cycle[0])),
             ids=cycle,
         )
@@ -56,7 +61,7 @@ def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
 
 def duplicates(
     index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     """Yield each task that several generations are of, with their cohorts and content.
 
     Those that have one text by adoption (`texts`, see `copies`) are one generation.
@@ -69,9 +74,9 @@ def duplicates(
         count = len({texts.get((one.stage, one.gen_id), one.gen_id) for one in group})
         if count == 1:
             continue
-        yield Finding(
-            code=findings.DUPLICATE,
-            where=f"gens/{first.stage}/{first.gen_id}",
+        yield finding(
+            findings.DUPLICATE,
+            f"gens/{first.stage}/{first.gen_id}",
             message=f"{count} generations of the task {first.expected['v1']}: "
             + ", ".join(map(_named, group)),
             ids=tuple((one.stage, one.gen_id) for one in group),
@@ -96,7 +101,7 @@ def _named(one: Indexed) -> str:
     return one.gen_id if one.adopted_from is None else f"{one.gen_id} (from {one.adopted_from})"
 
 
-def names(index: StoreIndex) -> Iterator[Finding]:
+def names(index: StoreIndex) -> Iterator[Problem]:
     """Yield ids that differ in case only, and entries that are no generation's folder."""
     query = (
         "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
@@ -105,17 +110,17 @@ def names(index: StoreIndex) -> Iterator[Finding]:
     )
     for (stage, _), rows in groupby(index.sql(query), key=itemgetter(0, 1)):
         ids = [gen_id for _, _, gen_id in rows]
-        yield Finding(
-            code=findings.CASE_COLLISION,
-            where=f"gens/{stage}/{ids[0]}",
+        yield finding(
+            findings.CASE_COLLISION,
+            f"gens/{stage}/{ids[0]}",
             message=f"differ in case only: {', '.join(ids)}",
             ids=tuple((stage, gen_id) for gen_id in ids),
         )
     for stage, name in index.sql("SELECT stage, name FROM stray ORDER BY stage, name"):
-        yield Finding(
-            code=findings.STRAY_ENTRY,
-            where=f"gens/{stage}/{name}",
-            message="is no folder that a generation can have",
+        yield finding(
+            findings.STRAY_ENTRY,
+            f"gens/{stage}/{name}",
+            message="is not a folder that a generation can have",
         )
 
 
@@ -169,20 +174,20 @@ def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:
     return next((one for one in found if one.stage == right), found[0] if found else None)
 
 
-def _misplaced(index: StoreIndex, generation: Indexed) -> Finding:
+def _misplaced(index: StoreIndex, generation: Indexed) -> Problem:
     parent = generation.parent_gen_id
     elsewhere = _any_parent(index, generation)
-    where = f"gens/{generation.stage}/{generation.gen_id}/{METADATA}:parent_gen_id"
     code, message = findings.PARENT_STAGE, f"a {generation.stage} has no parent"
     right = parent_stage(generation.stage)
     if right is not None:
         if elsewhere is None:
             code, message = findings.ORPHAN, f"there is no {right} {parent}"
         else:
-            message = f"{parent} is no {right}, it is of the stage {elsewhere.stage}"
-    return Finding(
-        code=code,
-        where=where,
+            message = f"{parent} is not of the stage {right} but of {elsewhere.stage}"
+    return finding(
+        code,
+        f"gens/{generation.stage}/{generation.gen_id}/{METADATA}",
+        field="parent_gen_id",
         message=message,
         ids=((generation.stage, generation.gen_id),),
         details={"parent_gen_id": parent},

@@ -15,19 +15,22 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import define
 
+from genid_store.catalog.metadata import stage_fields
 from genid_store.fs.files import check_inside, read_bytes
 from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot
+from genid_store.stages import stage_names
 
-#: Changes with the tables and with the rules by which verdicts come about: older files are rebuilt.
-FORMAT: Final = 3
+#: Changes with the tables and with the rules for expected ids: older files are rebuilt.
+FORMAT: Final = 4
 #: Seconds that a writer waits for another one: a first index of a very large store.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
+_LONGEST_SEAL: Final = 65_536  # bytes
 _WAL_VERSION: Final = slice(18, 20)  # bytes of the header; an in-memory copy cannot use WAL
 _LARGEST: Final = 16 * 2**30  # bytes of an index that is copied into memory
 _NO_WAL: Final = b"\x01\x01"
@@ -36,7 +39,7 @@ _TABLES: Final = """
 CREATE TABLE generation (
     stage TEXT NOT NULL, gen_id TEXT NOT NULL, declared_gen_id TEXT, parent_gen_id TEXT,
     combo_id TEXT, template_id TEXT, llm_model_id TEXT, replicate INTEGER, origin_cohort_id TEXT,
-    mode TEXT, adopted_from TEXT, lenient TEXT, metadata_problems TEXT, previous TEXT,
+    mode TEXT, adopted_from TEXT, others TEXT, lenient TEXT, metadata_problems TEXT, previous TEXT,
     family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, id_problems TEXT,
     changed_ns INTEGER NOT NULL, size INTEGER NOT NULL, inode INTEGER NOT NULL
 );
@@ -47,6 +50,7 @@ CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 #: first one holds the stamps too, so that a comparison with the disk reads nothing else.
 INDEXES: Final = """
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
+CREATE INDEX IF NOT EXISTS by_trouble ON generation (stage, gen_id) WHERE size = -2;
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;
@@ -199,15 +203,18 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _seal_of(path: Path) -> list[int]:
+def _seal_of(path: Path) -> list[Any]:
+    """Return what an untouched file is known by, and the stages that its rows are about."""
     state = os.stat(path)
-    return [FORMAT, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+    stages = [[stage, *stage_fields(stage).every] for stage in stage_names()]
+    times = [state.st_mtime_ns, state.st_ctime_ns]
+    return [FORMAT, state.st_size, *times, state.st_ino, stages]
 
 
 def _is_sealed(use: int, path: Path) -> bool:
     """Say whether the file is exactly as the last one to close it left it."""
     try:
-        seal = load_json(os.pread(use, 1000, 0))
+        seal = load_json(os.pread(use, _LONGEST_SEAL, 0))
         return bool(seal == _seal_of(path)) and not path.with_name(f"{path.name}-wal").exists()
     except (OSError, ValueError):
         return False

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from genid import SchemeName
 from genid_store.catalog.index.database import IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
-from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
+from genid_store.catalog.index.rows import SELECT, UNREADABLE_SIZE, Content, Indexed, indexed_of
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
@@ -25,7 +25,6 @@ from genid_store.stages import stage_names
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
 #: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
-_ANY_STAGE: Final = "stage IN ('draft', 'essay', 'evaluation')"  # lets an index be used
 _LAST: Final = "\U0010ffff"
 
 
@@ -101,7 +100,7 @@ class StoreIndex:
 
     def find(self, gen_id: str) -> list[Indexed]:
         """Return the generations of any stage whose folder has this name, in stage order."""
-        return self._select(f"WHERE {_ANY_STAGE} AND gen_id = ?", gen_id)
+        return self._select(f"WHERE {_any_stage()} AND gen_id = ?", gen_id)
 
     def by_expected(self, scheme: SchemeName, gen_id: str) -> list[Indexed]:
         """Return the generations that should have this id under a scheme: several are duplicates
@@ -125,6 +124,13 @@ class StoreIndex:
             raise StoreError("one id, several generations", [_ambiguous(gen_id, found)])
         return found[0].expected[scheme] if found else None
 
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """The (stage, id) of the generations whose metadata the system did not let us read: what
+        they are is unknown, so each may be of any task."""
+        query = f"SELECT stage, gen_id FROM generation WHERE size = {UNREADABLE_SIZE}"  # noqa: S608
+        return sorted(self._all(query))
+
     # -- many -----------------------------------------------------------------------------------
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:
         """Return the generations of `stage` whose metadata names this parent, in order of ids."""
@@ -139,11 +145,14 @@ class StoreIndex:
         """Return up to `limit` generations of which some id begins so: the folder's name, an
         expected id, or one from before a migration; in order of stage and id."""
         keys: set[tuple[str, str]] = set()
-        for column in (f"{_ANY_STAGE} AND gen_id", *_COLUMNS.values()):
+        for column in (f"{_any_stage()} AND gen_id", *_COLUMNS.values()):
             query = f"SELECT stage, gen_id FROM generation WHERE {column}"  # noqa: S608
             keys.update(self._keys(query, prefix))
         keys.update(self._keys("SELECT stage, now FROM previous WHERE gen_id", prefix))
-        ordered = sorted(keys, key=lambda key: (stage_names().index(key[0]), key[1]))
+        order = stage_names()
+        ordered = sorted(
+            (key for key in keys if key[0] in order), key=lambda key: (order.index(key[0]), key[1])
+        )
         return [one for stage, gen_id in ordered[:limit] for one in self._maybe(stage, gen_id)]
 
     def iter(self, stage: str) -> Iterator[Indexed]:
@@ -163,17 +172,44 @@ class StoreIndex:
         and audits; the tables are no stable interface."""
         return self._all(query, *values)
 
+    def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of such a query one by one, for those that would fill the memory."""
+        try:
+            yield from self._file.connection.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise _unusable(self.root, error) from error
+
+    def count(self) -> int:
+        """Return how many generations there are."""
+        return int(self._all("SELECT count(*) FROM generation")[0][0])
+
     # -- below ----------------------------------------------------------------------------------
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._file.connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise _unusable(self.root, error) from error
+            if not _is_damage(error):
+                raise _unusable(self.root, error) from error
+        self._rebuild()
+        return self._file.connection.execute(query, values).fetchall()
+
+    def _rebuild(self) -> None:
+        """Throw a damaged database away and read the store again."""
+        self._file = self._file.discard(self.root)
+        refresh(self.root, self._file.connection)
 
     def _select(self, condition: str, *values: object) -> list[Indexed]:
-        rows = self._all(f"{SELECT} {condition}", *values)
-        rows.sort(key=lambda row: (stage_names().index(row[0]), row[1]))
-        return [self._record(row) for row in rows]
+        order = {stage: place for place, stage in enumerate(stage_names())}
+        for again in (True, False):
+            rows = self._all(f"{SELECT} {condition}", *values)
+            try:
+                found = [self._record(row) for row in rows if row[0] in order]
+                return sorted(found, key=lambda one: (order[one.stage], one.gen_id))
+            except (ValueError, TypeError, KeyError):  # bytes that were overwritten
+                if not again:
+                    raise
+            self._rebuild()
+        return []
 
     def _maybe(self, stage: str, gen_id: str) -> Iterator[Indexed]:
         found = self.get(stage, gen_id)
@@ -199,6 +235,12 @@ def content_of(folder: str) -> tuple[Content | None, int | None, bool]:
         except OSError:
             return None, None, False
     return None, None, True
+
+
+def _any_stage() -> str:
+    """Return the condition that is always true, and lets SQLite use an index that begins with the
+    stage."""
+    return f"stage IN ({', '.join(map(repr, stage_names()))})"  # names of a to z and _ alone
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -1,36 +1,59 @@
-"""Bringing an index up to date: what changed on disk is read, and what follows from it judged anew.
+"""Bringing an index up to date: reading what changed on disk, and deriving what follows from it.
 
 A metadata file is read again only where its stamp (time of change, size, inode) is not the one it
-was read under. Ancestors come before descendants, and a changed parent makes its children be judged
-again, so that expected ids are always those of the store as it is.
+was read under. Parents come before children, and a changed parent makes the ids of its children be
+derived again, so that expected ids are always those of the store as it is. What the system did not
+let us read is not taken for a fact: it has no stamp, and is tried again by the next refresh.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from genid_store.catalog.expected import Ancestor, ancestor, judge
+from genid_store.catalog.expected import ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.database import INDEXES
-from genid_store.catalog.index.read import ABSENT, Judged, read_and_judge
-from genid_store.catalog.index.rows import FIELDS, SELECT, generation_of, row_of, verdict_of
-from genid_store.catalog.index.workers import Workers, useful_count
-from genid_store.fs.files import guarded
+from genid_store.catalog.index.rows import (
+    EXPECTED,
+    SELECT,
+    UNREADABLE_SIZE,
+    expected_of,
+    expected_values,
+    generation_of,
+    row_of,
+)
+from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
+from genid_store.fs.files import guarded, read_with_status
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
-from genid_store.stages import parent_key, stage_names
+from genid_store.stages import parent_key, parent_stage, stage_names
 
+#: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
+Stamp = tuple[int, int, int]
 Progress = Callable[[int, int], None]
 
+#: The stamp of a file that is not there.
+ABSENT: Final[Stamp] = (0, 0, 0)
+#: The stamp of a file that could not be read; no file has it, so it is read again the next time.
+UNREADABLE: Final[Stamp] = (0, UNREADABLE_SIZE, 0)
+#: A file that changed this shortly before it was read may change again under the same stamp (a
+#: file system's clock ticks in milliseconds): it is read again the next time.
+TICK_NS: Final = 50_000_000
+#: The most that is read of a metadata.json, in bytes: a thousand times what one needs.
+LIMIT: Final = 1 << 20
+#: What is said of a folder, a pipe or a huge file in the place of a metadata.json: a lasting fact.
+_NO_METADATA: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
+_INODE: Final = (1 << 63) - 1  # the bits of an inode number that SQLite's integers hold
+_DEEPEST: Final = 1_000  # levels of a stage that is its own parent
 _BATCH: Final = 1_000  # rows a step: bounds memory and is what progress counts in
-_GEN_ID: Final = FIELDS.index("gen_id")
 
 
 @frozen(kw_only=True)
@@ -60,9 +83,12 @@ def refresh(
 ) -> Refreshed:
     """Bring the index up to date with the disk, in one transaction, and return what was done.
 
-    Readers see the index from before until it is done. sqlite3.Error: the database is damaged,
-    full, or locked by another writer for longer than anyone should wait. StoreError: the folders
-    below gens/ cannot be read.
+    Readers see the index from before until it is done.
+
+    Raises:
+        sqlite3.Error: the database is damaged, full, or locked by another writer for longer than
+            anyone should wait.
+        StoreError: the folders below gens/ cannot be read.
     """
     with guarded(root, reading=True):
         changes = _compare(root, connection)
@@ -102,10 +128,13 @@ def _silent(done: int, total: int) -> None:
 
 def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     changes = _Changes()
-    for stage in stage_names():
+    declared = stage_names()
+    indexed = [stage for (stage,) in connection.execute("SELECT DISTINCT stage FROM generation")]
+    for stage in (*declared, *(stage for stage in indexed if stage not in declared)):
         query = "SELECT gen_id, changed_ns, size, inode FROM generation WHERE stage = ?"
         known = {row[0]: row for row in connection.execute(query, (stage,))}
-        changes.changed[stage] = _walk(root, stage, known, changes)
+        # what another process knew of a stage that is not declared here is not kept up to date
+        changes.changed[stage] = _walk(root, stage, known, changes) if stage in declared else []
         changes.removed[stage] = sorted(known)
     changes.stray.sort()
     return changes
@@ -128,19 +157,20 @@ def _walk(
             for entry in entries:
                 name = entry.name
                 before = known.get(name)
-                if before is None:  # new, or no generation
+                if before is None:  # new, or not a generation
                     if _is_generation(entry, stage, changes):
                         changed.append(name)
                     continue
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
-                    found = (name, state.st_ctime_ns, state.st_size, state.st_ino)
-                except OSError:  # no file, no folder, or no right to look: reading it will tell
-                    found = (name, *ABSENT)
+                    stamp = (state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
+                except OSError as error:
                     if not _is_generation(entry, stage, changes):
                         continue
+                    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+                    stamp = ABSENT if missing else UNREADABLE
                 del known[name]
-                if before == found:
+                if before == (name, *stamp) and stamp is not UNREADABLE:
                     same += 1
                 else:
                     changed.append(name)
@@ -161,7 +191,7 @@ def _is_generation(entry: os.DirEntry[str], stage: str, changes: _Changes) -> bo
 
 
 class _Update:
-    """One transaction: removes, reads, judges and writes, stage by stage, ancestors first."""
+    """One transaction: removes, reads, derives and writes, stage by stage, parents first."""
 
     def __init__(
         self, root: DataRoot, connection: sqlite3.Connection, changes: _Changes, progress: Progress
@@ -171,40 +201,31 @@ class _Update:
         self.done = 0
         self.total = sum(map(len, changes.changed.values()))
         self.first = connection.execute("SELECT 1 FROM generation LIMIT 1").fetchone() is None
-        self.above: dict[str, Ancestor | None] = {}  # the parents of the stage that is being judged
-        self.judged: dict[str, Ancestor | None] = {}  # those of the stage after it
+        #: What is known of the parents, by stage and id; a stage without children keeps nothing.
+        self.parents: dict[str, dict[str, ParentIds | None]] = {
+            above: {} for stage in stage_names() if (above := parent_stage(stage)) is not None
+        }
 
     def apply(self) -> None:
         """Do all of it."""
-        moved: list[str] = []  # ids of the stage before whose expected ids may have changed
-        count = useful_count(self.total) if self.first else 0
-        with Workers(self.root, count) as workers:
-            for stage in stage_names():
-                changed, removed = self.changes.changed[stage], self.changes.removed[stage]
-                self._remove(stage, removed)
-                stale = self._children(stage, moved, set(changed))
-                for found in self._judged(stage, changed, workers if count else None):
-                    self._write(stage, found)
-                    self.done += len(found)
-                    self.progress(self.done, self.total)
-                for name in stale:
-                    self._rejudge(stage, name)
-                moved = [] if self.first else [*changed, *removed, *stale]
-                self.above, self.judged = self.judged, {}
+        moved: dict[str, list[str]] = {}  # ids whose expected ids may have changed
+        for stage, changed in self.changes.changed.items():
+            removed = self.changes.removed[stage]
+            self._remove(stage, removed)
+            stale = self._children(stage, moved, set(changed))
+            for names in _batches(changed):
+                self._write(stage, names)
+                self.done += len(names)
+                self.progress(self.done, self.total)
+            for name in stale:
+                self._derive_again(stage, name)
+            if parent_stage(stage) == stage:
+                self._descend(stage, [*changed, *removed, *stale])
+            moved[stage] = [] if self.first else [*changed, *removed, *stale]
         if self.first:
-            for statement in INDEXES.split(";"):  # executescript would commit
-                self.connection.execute(statement)
+            self._create_indexes()
         self.connection.execute("DELETE FROM stray")
         self.connection.executemany("INSERT INTO stray VALUES (?, ?)", self.changes.stray)
-
-    def _judged(
-        self, stage: str, names: Iterable[str], workers: Workers | None
-    ) -> Iterator[list[Judged]]:
-        if workers is not None:
-            yield from workers.read_and_judge(stage, _batches(names), self.above)
-            return
-        for batch in _batches(names):
-            yield read_and_judge(self.root, stage, batch, partial(self._above, stage))
 
     def _remove(self, stage: str, names: Sequence[str]) -> None:
         for table, column in (("generation", "gen_id"), ("previous", "now")):
@@ -213,49 +234,96 @@ class _Update:
                 ((name, stage) for name in names),
             )
 
-    def _children(self, stage: str, parents: Iterable[str], known: set[str]) -> list[str]:
-        """Return the members of a stage, other than the `known`, that have one of these parents."""
+    def _children(self, stage: str, moved: dict[str, list[str]], known: set[str]) -> list[str]:
+        """Return the members of a stage, other than the `known`, whose parent has moved."""
         query = "SELECT gen_id FROM generation WHERE parent_gen_id = ? AND stage = ?"
+        parents = moved.get(parent_stage(stage) or "", ())
         found = {
             row[0] for parent in parents for row in self.connection.execute(query, (parent, stage))
         }
         return sorted(found - known)
 
-    def _write(self, stage: str, found: Sequence[Judged]) -> None:
+    def _write(self, stage: str, names: Sequence[str]) -> None:
+        """Read generations of one stage, derive their ids, and put them into the tables."""
         if not self.first:
-            self._remove(stage, [one.row[_GEN_ID] for one in found])
-        marks = ",".join("?" * len(found[0].row))
-        insert = f"INSERT INTO generation VALUES ({marks})"  # noqa: S608
-        self.connection.executemany(insert, [one.row for one in found])
-        before = [(older, stage, one.row[_GEN_ID]) for one in found for older in one.previous]
-        self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", before)
-        if stage != stage_names()[-1]:
-            self.judged.update((one.row[_GEN_ID], one.ancestor) for one in found)
+            self._remove(stage, names)
+        known = self.parents.get(stage)
+        rows, previous = [], []
+        for name in names:
+            generation, stamp = _read(self.root, stage, name)
+            expected = derive_expected(generation, self._parent(stage, generation.parent_gen_id))
+            rows.append(row_of(generation, expected, stamp))
+            previous += [(older, stage, name) for older in generation.previous_gen_ids]
+            if known is not None:
+                known[name] = as_parent(generation, expected)
+        marks = ",".join("?" * len(rows[0]))
+        self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
+        self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)
 
-    def _rejudge(self, stage: str, name: str) -> None:
-        """Judge again, from the index's own row, a generation whose parent has changed."""
-        generation = generation_of(self._row(stage, name))
-        verdict = judge(generation, self._above(stage, generation.parent_gen_id))
-        self.judged[name] = ancestor(generation, verdict)
+    def _derive_again(self, stage: str, name: str) -> bool:
+        """Derive again, from the index's own row, the ids of a generation whose parent changed;
+        return whether they are others now."""
+        row = self._row(stage, name)
+        generation = generation_of(row)
+        expected = derive_expected(generation, self._parent(stage, generation.parent_gen_id))
+        if stage in self.parents:
+            self.parents[stage][name] = as_parent(generation, expected)
+        columns = ", ".join(f"{column} = ?" for column in EXPECTED)
         self.connection.execute(
-            "UPDATE generation SET family = ?, recomputes = ?, v1 = ?, phase_1 = ?,"
-            " id_problems = ? WHERE gen_id = ? AND stage = ?",
-            (*row_of(generation, verdict, ABSENT)[len(FIELDS) : -len(ABSENT)], name, stage),
+            f"UPDATE generation SET {columns} WHERE gen_id = ? AND stage = ?",  # noqa: S608
+            (*expected_values(expected), name, stage),
         )
+        return expected != expected_of(row)
 
-    def _above(self, stage: str, parent_gen_id: str | None) -> Ancestor | None:
-        parent = parent_key(stage, parent_gen_id)
-        if parent is None or parent_gen_id is None:
+    def _descend(self, stage: str, moved: list[str]) -> None:
+        """Derive the ids of a stage that is its own parent level by level: within one, reading
+        takes no parent before its child."""
+        self._create_indexes()
+        for _ in range(_DEEPEST):
+            moved = [
+                name
+                for name in self._children(stage, {stage: moved}, set())
+                if self._derive_again(stage, name)
+            ]
+            if not moved:
+                return
+
+    def _create_indexes(self) -> None:
+        for statement in INDEXES.split(";"):  # executescript would commit
+            self.connection.execute(statement)
+
+    def _parent(self, stage: str, parent_gen_id: str | None) -> ParentIds | None:
+        key = parent_key(stage, parent_gen_id)
+        if key is None:
             return None
-        if parent_gen_id not in self.above and not self.first:
-            row = self._row(*parent)
-            known = None if row is None else ancestor(generation_of(row), verdict_of(row))
-            self.above[parent_gen_id] = known
-        return self.above.get(parent_gen_id)
+        known = self.parents[key[0]]
+        if key[1] not in known and not self.first:
+            row = self._row(*key)
+            known[key[1]] = None if row is None else as_parent(generation_of(row), expected_of(row))
+        return known.get(key[1])
 
     def _row(self, stage: str, gen_id: str) -> Any:
         query = f"{SELECT} WHERE gen_id = ? AND stage = ?"
         return self.connection.execute(query, (gen_id, stage)).fetchone()
+
+
+def _read(root: str, stage: str, name: str) -> tuple[Generation, Stamp]:
+    """Read one metadata file together with the stamp under which it was read."""
+    where = f"gens/{stage}/{name}/{METADATA}"
+    path = f"{root}/{where}"
+    try:
+        data, state = read_with_status(path, limit=LIMIT)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return unreadable(stage, name, where, error), ABSENT
+    except OSError as error:
+        stamp = _stamp(os.stat(path)) if error.errno in _NO_METADATA else UNREADABLE
+        return unreadable(stage, name, where, error), stamp
+    return parse_metadata(stage, name, data, where), _stamp(state)
+
+
+def _stamp(state: os.stat_result) -> Stamp:
+    fresh = abs(time.time_ns() - state.st_ctime_ns) < TICK_NS
+    return (state.st_ctime_ns, -1 if fresh else state.st_size, state.st_ino & _INODE)
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

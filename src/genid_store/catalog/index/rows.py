@@ -1,4 +1,4 @@
-"""Generations and verdicts as rows of the index, and back."""
+"""Generations and their expected ids as rows of the index, and back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from genid import SchemeName
-from genid_store.catalog.expected import StoreFamily, Verdict
-from genid_store.catalog.metadata import Flaw, Generation, flaw
-from genid_store.errors import NO_VALUE
+from genid_store.catalog.expected import ExpectedIds, StoreFamily
+from genid_store.catalog.findings import finding
+from genid_store.catalog.metadata import Generation
+from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.layout import METADATA
 
 #: "parsed": parsed.txt is there; "raw": only raw.txt is, so it is paid for and not parsed.
@@ -31,13 +32,17 @@ FIELDS: Final = (
     "origin_cohort_id",
     "mode",
     "adopted_from",
+    "others",
     "lenient",
     "metadata_problems",
     "previous",
 )
-_JUDGED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
-SELECT: Final = f"SELECT {', '.join((*FIELDS, *_JUDGED))} FROM generation"  # noqa: S608
+#: The columns that hold what follows from them.
+EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
+SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
 _PLAIN: Final = FIELDS[:11]
+#: The size in the stamp of a file that could not be read.
+UNREADABLE_SIZE: Final = -2
 _SHOWN: Final = 200  # characters of a wrong value that the index keeps
 
 
@@ -71,10 +76,10 @@ class Indexed(Generation):
 
 
 def row_of(
-    generation: Generation, verdict: Verdict, stamp: tuple[int, int, int]
+    generation: Generation, expected: ExpectedIds, stamp: tuple[int, int, int]
 ) -> tuple[Any, ...]:
-    """Return the row of the table `generation` for a generation, its verdict, and the stamp of
-    its file (time of change in ns, size in bytes, inode)."""
+    """Return the row of the table `generation` for a generation, its expected ids, and the stamp
+    of its file (time of change in ns, size in bytes, inode)."""
     return (
         generation.stage,
         generation.gen_id,
@@ -87,32 +92,40 @@ def row_of(
         generation.origin_cohort_id,
         generation.mode,
         generation.adopted_from,
+        json.dumps(dict(generation.others)) if generation.others else None,
         _packed(generation.lenient),
-        _packed(generation.problems and [_flaw_row(flaw) for flaw in generation.problems]),
+        _packed(generation.problems and [_problem_row(one) for one in generation.problems]),
         _packed(generation.previous_gen_ids),
-        verdict.family,
-        verdict.recomputes,
-        verdict.v1,
-        verdict.phase_1,
-        _packed(verdict.problems and [_flaw_row(flaw) for flaw in verdict.problems]),
+        *expected_values(expected),
         *stamp,
     )
 
 
+def expected_values(expected: ExpectedIds) -> tuple[Any, ...]:
+    """Return the values of the columns `EXPECTED`."""
+    return (
+        expected.family,
+        expected.recomputes,
+        expected.v1,
+        expected.phase_1,
+        _packed(expected.problems and [_problem_row(one) for one in expected.problems]),
+    )
+
+
 def generation_of(row: tuple[Any, ...]) -> Generation:
-    """Return the generation in a row, without what was judged of it."""
+    """Return the generation in a row, without what follows from it."""
     return Generation(**_fields_of(row))
 
 
-def verdict_of(row: tuple[Any, ...]) -> Verdict:
-    """Return what was judged of the generation in a row."""
+def expected_of(row: tuple[Any, ...]) -> ExpectedIds:
+    """Return the expected ids of the generation in a row."""
     family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
-    return Verdict(
+    return ExpectedIds(
         family=family,
         recomputes=bool(recomputes),
         v1=v1,
         phase_1=phase_1,
-        problems=_flaws(row, problems),
+        problems=_problems(row, problems),
     )
 
 
@@ -122,7 +135,7 @@ def indexed_of(
     """Return the whole record of a row, with the state of the content that was found on disk."""
     family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
     fields = _fields_of(row)
-    fields["problems"] = (*fields["problems"], *_flaws(row, problems))
+    fields["problems"] = (*fields["problems"], *_problems(row, problems))
     return Indexed(
         **fields,
         family=family,
@@ -135,10 +148,12 @@ def indexed_of(
 
 
 def _fields_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    lenient, problems, previous = row[len(_PLAIN) : len(FIELDS)]
+    others, lenient, problems, previous = row[len(_PLAIN) : len(FIELDS)]
     fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
+    if others is not None:
+        fields["others"] = json.loads(others)
     fields["lenient"] = tuple(_unpacked(lenient))
-    fields["problems"] = _flaws(row, problems)
+    fields["problems"] = _problems(row, problems)
     fields["previous_gen_ids"] = tuple(_unpacked(previous))
     return fields
 
@@ -152,7 +167,7 @@ def _unpacked(text: str | None) -> list[Any]:
     return [] if text is None else list(json.loads(text))
 
 
-def _flaw_row(found: Flaw) -> list[Any]:
+def _problem_row(found: Problem) -> list[Any]:
     if found.value is NO_VALUE:
         return [found.code, found.field, found.message]
     value = found.value
@@ -161,11 +176,11 @@ def _flaw_row(found: Flaw) -> list[Any]:
     return [found.code, found.field, found.message, value]
 
 
-def _flaws(row: tuple[Any, ...], text: str | None) -> tuple[Flaw, ...]:
+def _problems(row: tuple[Any, ...], text: str | None) -> tuple[Problem, ...]:
     if text is None:
         return ()
     where = f"gens/{row[0]}/{row[1]}/{METADATA}"
     return tuple(
-        flaw(where, code, field=field, message=message, value=value[0] if value else NO_VALUE)
+        finding(code, where, field=field, message=message, value=value[0] if value else NO_VALUE)
         for code, field, message, *value in _unpacked(text)
     )

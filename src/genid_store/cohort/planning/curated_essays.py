@@ -14,7 +14,6 @@ from itertools import islice
 
 from attrs import frozen
 
-from genid import normalize_component
 from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
 from genid_store.cohort.planning.fill_up import free_numbers
@@ -24,6 +23,7 @@ from genid_store.cohort.planning.rows import Gatherer
 from genid_store.cohort.planning.sources import Source, find_parent
 from genid_store.errors import Problem
 from genid_store.ids import legacy
+from genid_store.ids.components import folded, model_override
 from genid_store.ids.minting import GenerationIds
 
 
@@ -50,9 +50,8 @@ class _Pair:
 
     @property
     def other_model(self) -> str | None:
-        """The essay's model where it is not the draft's, after normalization."""
-        same = normalize_component(self.model) == normalize_component(self.row.llm_model_id)
-        return None if same else self.model
+        """The essay's model where it is not the draft's (SPEC 1.8)."""
+        return model_override(self.model, self.row.llm_model_id)
 
 
 def plan_essays(
@@ -136,7 +135,7 @@ def _numbers(inputs: Inputs, pairs: Sequence[_Pair]) -> list[list[int]]:
     if not inputs.rollout.covers("essay"):
         return [list(range(1, wanted + 1)) for _ in pairs]
     sources = [
-        ((pair.row.gen_id, pair.template.strip().lower()), _essay_task(pair), pair.replicate)
+        ((pair.row.gen_id, folded(pair.template)), _essay_task(pair), pair.replicate)
         for pair in pairs
     ]
     return essay_numbers(sources, wanted)

@@ -13,8 +13,8 @@ from typing import Final
 from attrs import frozen
 
 from genid import parse_id
-from genid_store.catalog.audit import kinds as findings
-from genid_store.catalog.metadata import Flaw, Generation
+from genid_store.catalog import findings
+from genid_store.catalog.metadata import Generation
 from genid_store.cohort.inputs.selection import Chosen, Selection
 from genid_store.cohort.planning.records import Resolve, StoreView
 from genid_store.errors import Problem, StoreError
@@ -125,7 +125,7 @@ def metadata_path(stage: str, gen_id: str) -> str:
     return f"gens/{stage}/{gen_id}/{METADATA}"
 
 
-def _flaws(source: Source) -> tuple[Flaw, ...]:
+def _flaws(source: Source) -> tuple[Problem, ...]:
     return source.generation.problems
 
 
@@ -167,5 +167,5 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
     )
 
 
-def _unreadable(source: Source) -> Iterator[Flaw]:
+def _unreadable(source: Source) -> Iterator[Problem]:
     return (flaw for flaw in _flaws(source) if flaw.code in _UNREAD)

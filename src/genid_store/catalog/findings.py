@@ -2,14 +2,17 @@
 
 A code never changes its meaning and is never used again for another one; a new kind of finding is
 one entry here, one row of `docs/finding-codes.md` and one test that produces it. States that
-are no fault (legacy ids, ids that cannot be verified, leniently read fields) have no code.
+are not faults (legacy ids, ids that cannot be verified, coerced fields) have no code.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from attrs import frozen
+
+from genid_store.errors import NO_VALUE, Problem
 
 
 @frozen
@@ -40,6 +43,9 @@ CASE_COLLISION: Final = "case-collision"
 STRAY_ENTRY: Final = "stray-entry"
 UNPARSED: Final = "unparsed"
 CONTENT_DRIFT: Final = "content-drift"
+CONTENT_UNREACHABLE: Final = "content-unreachable"
+CONTENT_FOREIGN: Final = "content-foreign"
+CONTENT_CHANGED: Final = "content-changed"
 RECORD_MALFORMED: Final = "record-malformed"
 MEMBERSHIP_UNREADABLE: Final = "membership-unreadable"
 MEMBERSHIP_MALFORMED: Final = "membership-malformed"
@@ -60,7 +66,7 @@ _KINDS: Final = (
     ),
     FindingKind(
         METADATA_MALFORMED,
-        "metadata.json is no JSON object in UTF-8 with each key once",
+        "metadata.json is not a JSON object in UTF-8 with each key once",
         "restore the file from a backup, or repair its JSON by hand",
     ),
     FindingKind(
@@ -131,7 +137,7 @@ _KINDS: Final = (
     ),
     FindingKind(
         STRAY_ENTRY,
-        "an entry below gens/<stage>/ is no generation's folder",
+        "an entry below gens/<stage>/ is not a generation's folder",
         "move it out of gens/",
     ),
     FindingKind(
@@ -145,8 +151,23 @@ _KINDS: Final = (
         "give the changed template an id of its own, or restore the text it had",
     ),
     FindingKind(
+        CONTENT_UNREACHABLE,
+        "a text is there and cannot be reached: a link without a target, or no right to read it",
+        "fetch or mount what the link points to, or make the file readable; do not pay again",
+    ),
+    FindingKind(
+        CONTENT_FOREIGN,
+        "a text is empty, or a placeholder for one that was not fetched",
+        "fetch the text (`git lfs pull`), or restore the file from a backup",
+    ),
+    FindingKind(
+        CONTENT_CHANGED,
+        "a text is not the one that was recorded when the generation was made",
+        "restore the file from a backup; if the change was meant, delete parsed_metadata.json",
+    ),
+    FindingKind(
         RECORD_MALFORMED,
-        "raw_metadata.json cannot be read, so what the generation was made from is unknown",
+        "a record beside a text cannot be read, so what the text was made from is unknown",
         "restore the file from a backup, or delete it if nothing needs it",
     ),
     FindingKind(
@@ -156,7 +177,7 @@ _KINDS: Final = (
     ),
     FindingKind(
         MEMBERSHIP_MALFORMED,
-        "a cohort's membership.csv is not the two columns stage and gen_id",
+        "a cohort's membership.csv does not name a stage and a gen_id in each row",
         "rebuild the cohort, or restore the kept file from .genid/",
     ),
     FindingKind(
@@ -171,10 +192,34 @@ _KINDS: Final = (
     ),
     FindingKind(
         PARTITION_WITHOUT_MEMBERSHIP,
-        "a partition key is registered in Dagster and is no cohort's member",
+        "a partition key is registered in Dagster and is not a member of any cohort",
         "delete the key with `genid store sync-partitions --prune`, or rebuild its cohort",
     ),
 )
 
 #: code -> kind, in the order in which the audit reports them
 KINDS: Final = {kind.code: kind for kind in _KINDS}
+
+
+def finding(
+    code: str,
+    where: str,
+    *,
+    field: str = "",
+    message: str = "",
+    value: object = NO_VALUE,
+    ids: tuple[tuple[str, str], ...] = (),
+    details: Mapping[str, Any] | None = None,
+) -> Problem:
+    """Return a problem of the kind that `code` names, with its remedy; `where` is a file's path, to
+    which `field` is added. Its message is the kind's meaning unless one is given."""
+    kind = KINDS[code]
+    return Problem(
+        where=f"{where}:{field}" if field else where,
+        message=message or kind.meaning,
+        remedy=kind.remedy,
+        value=value,
+        code=code,
+        ids=ids,
+        details=details or {},
+    )

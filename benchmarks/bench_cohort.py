@@ -14,7 +14,7 @@ from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import stat_all
 from genid import Draft, Essay, Evaluation, Grid
 from genid_store.catalog.reader import DirectReader
-from genid_store.cohort.build import Options, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.combos import read_selected
 from genid_store.cohort.inputs.selection import Selection
 from genid_store.cohort.inputs.tables import read_tables
@@ -52,7 +52,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         yield Case(
             name="first build",
             peer_name="the same files made bare by the same steps",
-            ours=lambda: build(root, OPTIONS),
+            ours=lambda: build_cohort(root, OPTIONS),
             peer=lambda: make_bare(root, files, membership),
             before=lambda: unbuild(root),
             better="cost",
@@ -62,11 +62,11 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             rounds=3,
         )
         unbuild(root)
-        build(root, OPTIONS)
+        build_cohort(root, OPTIONS)
         yield Case(
             name="rebuild with nothing to do",
             peer_name="planning, scandir of the stages and a stat of each metadata file",
-            ours=lambda: build(root, OPTIONS),
+            ours=lambda: build_cohort(root, OPTIONS),
             peer=lambda: (plan_cohort(inputs, view), stat_all(root)),
             better="cost",
             goal=1.3,
@@ -188,5 +188,5 @@ def peak_megabytes() -> float:
 if __name__ == "__main__":
     import resource
 
-    build(make_root(Path(sys.argv[1], "root"), COMBOS["long"]), OPTIONS)
+    build_cohort(make_root(Path(sys.argv[1], "root"), COMBOS["long"]), OPTIONS)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

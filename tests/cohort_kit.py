@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from genid_store.cohort.build import Options, Report, build, prepare
+from genid_store.cohort.build import Built, Options, build_cohort
 from genid_store.cohort.planning.records import Plan, Row
+from genid_store.cohort.prepare import prepare
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -149,8 +150,8 @@ def planned(root: DataRoot, rollout: Rollout = OFF) -> Plan:
     return prepare(root, Options(rollout=rollout, cohort_id=COHORT)).plan
 
 
-def built(root: DataRoot, rollout: Rollout = OFF, **options: Any) -> Report:
-    return build(root, Options(rollout=rollout, cohort_id=COHORT, **options))
+def built(root: DataRoot, rollout: Rollout = OFF, **options: Any) -> Built:
+    return build_cohort(root, Options(rollout=rollout, cohort_id=COHORT, **options))
 
 
 def of(plan: Plan, stage: str) -> list[Row]:

@@ -1,63 +1,45 @@
-"""The four assets that build a cohort: its combos, its id, its members, their partitions.
+"""The assets that build a cohort: its combos, its id, its members, their partitions.
 
-Thin: the rules are `cohort`'s and the steps are `building`'s; each asset takes one and tells
-Dagster what came of it. The cohort's id goes from asset to asset as metadata of the run's own
-events, so that two builds at once cannot mix, whatever executor runs them.
+One step makes all four: it calls `build_cohort`, as the command does, so that everything is read
+and planned once, and a refused build writes nothing. The rules are `genid_store.cohort`'s.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import dagster as dg
-from attrs import frozen
 
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
 from genid_dagster_adapter.partitions import register
 from genid_store.catalog.memberships import read_membership
-from genid_store.cohort.build import Options
-from genid_store.cohort.building import Built, build_members, find_cohort_id, write_combos
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
-from genid_store.cohort.seeding import Progress
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
-COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value travels
+COMBOS: Final = "selected_combo_mappings"
+COHORT_ID: Final = "cohort_id"  # the asset, and the metadata key under which its value is shown
+MEMBERSHIP: Final = "cohort_membership"
+REGISTRATION: Final = "register_cohort_partitions"
 
 
-class CombosConfig(dg.Config):
-    """How the combo is made where the operator selected none; `write_anew` replaces a selection."""
-
-    k_max: int = combo_files.DEFAULT_K_MAX
-    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
-    write_anew: bool = False
-
-
-class CohortIdConfig(dg.Config):
-    """The cohort's id; without one it is DD_COHORT's, else computed from the tables."""
+class BuildConfig(dg.Config):
+    """What a build can be asked. Without `cohort_id` the id is DD_COHORT's, else computed from the
+    tables; `k_max` and `description_level` make the combo where the operator selected none, and
+    `write_combos` replaces the operator's selection by it."""
 
     cohort_id: str | None = None
-
-
-class MembershipConfig(dg.Config):
-    """Whether to refuse paying a second time, and whether a migrated cohort may be rebuilt."""
-
+    k_max: int = combo_files.DEFAULT_K_MAX
+    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
+    write_combos: bool = False
     forbid_regeneration: bool = False
     rebuild_migrated: bool = False
-
-
-@frozen(kw_only=True)
-class BuildObserver:
-    """What a caller in the run's own process is told; the command line shows it."""
-
-    built: Callable[[Built], None] = lambda built: None
-    registered: Callable[[Mapping[str, int]], None] = lambda added: None
-    progress: Progress = lambda done, total: None
 
 
 def build_cohort_assets(
@@ -67,89 +49,54 @@ def build_cohort_assets(
     key_prefix: Sequence[str] = (),
     group_name: str | None = None,
     partition_prefix: str = "",
-    observer: BuildObserver | None = None,
-) -> list[dg.AssetsDefinition]:
-    """Return the assets, parents first. `rollout` is the state in which members get their ids."""
-    seen = observer or BuildObserver()
-    prefix = list(key_prefix) or None
+) -> dg.AssetsDefinition:
+    """Return the assets. `rollout` is the state in which members get their ids."""
 
-    @dg.asset(key_prefix=prefix, group_name=group_name, code_version="1", kinds={"csv"})
-    def selected_combo_mappings(
-        context: dg.AssetExecutionContext, config: CombosConfig
-    ) -> dg.MaterializeResult[None]:
-        """The combos that cartesian cohorts are about; the operator's own file is used as it is.
-        Nothing is written where the cohort that they are for would be refused."""
-        given = _configured(context.run, cohort_id).get("cohort_id")
-        told = _configured(context.run, cohort_membership)
-        options = Options(
-            rollout=rollout,
-            cohort_id=given_cohort_id(given if isinstance(given, str) else None, os.environ),
-            k_max=config.k_max,
-            description_level=config.description_level,
-            write_combos=config.write_anew,
-            rebuild_migrated=told.get("rebuild_migrated") is True,
-        )
-        combos = write_combos(
-            DataRoot.open(data_root),
-            options,
-            forbid_regeneration=told.get("forbid_regeneration") is True,
-        )
-        return dg.MaterializeResult(metadata={"combos": _combo_table(combos)})
+    def key(name: str) -> dg.AssetKey:
+        return dg.AssetKey([*key_prefix, name])
 
-    @dg.asset(
-        name=COHORT_ID,
-        key_prefix=prefix,
-        group_name=group_name,
-        deps=[selected_combo_mappings],
-        code_version="1",
+    def spec(name: str, text: str, *deps: str, kinds: Sequence[str] = ()) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key(name),
+            deps=[key(one) for one in deps],
+            description=text,
+            group_name=group_name,
+            code_version="1",
+            kinds=set(kinds),
+        )
+
+    @dg.multi_asset(
+        name=key("build_cohort").to_python_identifier(),
+        specs=[
+            spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds=["csv"]),
+            spec(COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS),
+            spec(MEMBERSHIP, "The cohort's members, each with metadata.", COHORT_ID, kinds=["csv"]),
+            spec(REGISTRATION, "The members as partitions of the stage assets.", MEMBERSHIP),
+        ],
     )
-    def cohort_id(config: CohortIdConfig) -> dg.MaterializeResult[None]:
-        """The cohort's id: given, else computed from what the tables hold."""
-        options = Options(rollout=rollout, cohort_id=config.cohort_id)
-        value = find_cohort_id(DataRoot.open(data_root), options)
-        return dg.MaterializeResult(metadata={COHORT_ID: value}, data_version=dg.DataVersion(value))
-
-    @dg.asset(
-        key_prefix=prefix,
-        group_name=group_name,
-        deps=[cohort_id],
-        code_version="1",
-        kinds={"csv"},
-    )
-    def cohort_membership(
-        context: dg.AssetExecutionContext, config: MembershipConfig
-    ) -> dg.MaterializeResult[None]:
-        """The cohort's members and the metadata of those that the store does not have yet."""
-        value = carried_cohort_id(context.instance, context.run, cohort_id.key)
-        built = build_members(
-            DataRoot.open(data_root),
-            Options(rollout=rollout, cohort_id=value, rebuild_migrated=config.rebuild_migrated),
-            forbid_regeneration=config.forbid_regeneration,
-            progress=seen.progress,
+    def build(
+        context: dg.AssetExecutionContext, config: BuildConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        values = config.model_dump()
+        values["cohort_id"] = given_cohort_id(config.cohort_id, os.environ)
+        root = DataRoot.open(data_root)
+        built = build_cohort(root, Options(rollout=rollout, **values))
+        value = built.plan.cohort_id
+        combos = _combo_table(built.prepared.inputs.combos)
+        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": combos})
+        yield dg.MaterializeResult(
+            asset_key=key(COHORT_ID),
+            metadata={COHORT_ID: value},
+            data_version=dg.DataVersion(value),
         )
-        seen.built(built)
-        return dg.MaterializeResult(metadata=membership_metadata(built))
-
-    @dg.asset(key_prefix=prefix, group_name=group_name, deps=[cohort_membership], code_version="1")
-    def register_cohort_partitions(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-        """The cohort's members as partitions of the stage assets; none is ever removed here."""
-        value = carried_cohort_id(context.instance, context.run, cohort_membership.key)
-        members, added = register_members(
-            context.instance, DataRoot.open(data_root), value, prefix=partition_prefix
-        )
-        seen.registered(added)
-        return dg.MaterializeResult(
-            metadata={COHORT_ID: value, "partitions": stage_table(members=members, added=added)}
+        yield dg.MaterializeResult(asset_key=key(MEMBERSHIP), metadata=membership_metadata(built))
+        members, added = register_members(context.instance, root, value, prefix=partition_prefix)
+        table = stage_table(members=members, added=added)
+        yield dg.MaterializeResult(
+            asset_key=key(REGISTRATION), metadata={COHORT_ID: value, "partitions": table}
         )
 
-    return [selected_combo_mappings, cohort_id, cohort_membership, register_cohort_partitions]
-
-
-def _configured(run: dg.DagsterRun, asset: dg.AssetsDefinition) -> Mapping[str, object]:
-    """Return the config that an asset was given in a run, empty where it was given none."""
-    ops: Any = run.run_config.get("ops", {})
-    config: Mapping[str, object] = ops.get(asset.op.name, {}).get("config", {})
-    return config
+    return build
 
 
 def register_members(

@@ -11,13 +11,12 @@ from pathlib import Path
 import dagster as dg
 
 from genid_dagster_adapter.assets import carried_cohort_id
-from genid_dagster_adapter.partition_pruning import unowned
 from genid_dagster_adapter.partitions import registered
 from genid_store.catalog import findings as kinds
 from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.cohort.inputs.selection import CohortMode, read_selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.planning.records import Row
@@ -153,27 +152,24 @@ def _row(one: Indexed) -> Row:
 def _partition_findings(
     instance: dg.DagsterInstance, root: DataRoot, members: Sequence[Member], prefix: str
 ) -> list[str]:
-    keys = {stage: set(registered(instance, stage, prefix=prefix)) for stage in PIPELINE}
+    keys = {stage: registered(instance, stage, prefix=prefix) for stage in PIPELINE}
+    there = {stage: set(found) for stage, found in keys.items()}
     missing = [
-        f"{stage} {gen_id} is no partition: `genid cohort build` registers it"
+        f"{stage} {gen_id} is not a partition: `genid dagster sync` registers it"
         for stage, gen_id in members
-        if gen_id not in keys[stage]
+        if gen_id not in there[stage]
     ]
-    return [*missing, *_unowned_findings(instance, root, prefix)]
-
-
-def _unowned_findings(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> list[str]:
-    """Return the keys that no cohort names, or why nobody can tell: the cohort that was built is
-    not at fault where another one's membership is damaged."""
-    try:
-        found = unowned(instance, root, prefix=prefix)
-    except StoreError as error:
-        return [f"{error.summary}: {problem}" for problem in error.problems]
-    return [
-        f"{stage} {key} is no cohort's member: `genid store sync-partitions --prune` deletes it"
-        for stage, keys in found.items()
-        for key in keys
+    memberships = read_memberships(root)
+    named = memberships.cohorts_of()
+    unowned = [
+        f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes it"
+        for stage, found in keys.items()
+        for key in found
+        if (stage, key) not in named
     ]
+    # Where another cohort's file is damaged, nobody can tell whose keys are whose.
+    damaged = [str(problem) for problem in memberships.problems]
+    return [*missing, *(damaged or unowned)]
 
 
 def _result(

@@ -15,12 +15,12 @@ from typing import Literal
 
 import dagster as dg
 
-from genid_dagster_adapter.assets import BuildObserver, build_cohort_assets
+from genid_dagster_adapter.assets import MEMBERSHIP, REGISTRATION, build_cohort_assets
 from genid_dagster_adapter.automation import generation_sensor
 from genid_dagster_adapter.checks import build_cohort_checks
 from genid_dagster_adapter.jobs import build_missing_job
 from genid_dagster_adapter.stage_assets import build_stage_assets
-from genid_store.cohort.building import provider_models
+from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import Problem, StoreError
 from genid_store.generation import CONCURRENCY, Generator, Outcome
 from genid_store.ids.rollout import Rollout
@@ -42,7 +42,6 @@ def build_definitions(
     automation_interval: int = 30,
     code_version: str = "1",
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
-    build_observer: BuildObserver | None = None,
     observer: Callable[[Outcome], None] | None = None,
     stop: threading.Event | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -56,8 +55,8 @@ def build_definitions(
     none), since they are global to an instance. `automation` is the state in which the sensor
     starts: generations are paid for, so it is "stopped" unless the host says otherwise.
     `executor=None` leaves the choice to the project that these definitions are merged into (each
-    step of another executor imports Dagster anew). `build_observer`, `observer` and `stop` are for
-    a caller in the run's own process.
+    step of another executor imports Dagster again). `observer` and `stop` are for a caller in the
+    run's own process.
 
     StoreError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.
@@ -73,7 +72,6 @@ def build_definitions(
         key_prefix=key_prefix,
         group_name=group_name,
         partition_prefix=partition_prefix,
-        observer=build_observer,
     )
     stages = (
         []
@@ -93,8 +91,8 @@ def build_definitions(
     )
     checks = build_cohort_checks(
         data_root=root,
-        membership=cohort[2].key,
-        registration=cohort[3].key,
+        membership=dg.AssetKey([*key_prefix, MEMBERSHIP]),
+        registration=dg.AssetKey([*key_prefix, REGISTRATION]),
         partition_prefix=partition_prefix,
     )
     sensor = generation_sensor(
@@ -106,7 +104,7 @@ def build_definitions(
     jobs: list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition] = [
         dg.define_asset_job(  # in one process: its steps are short
             cohort_job_name(key_prefix),
-            dg.AssetSelection.assets(*cohort) | dg.AssetSelection.checks(checks),
+            dg.AssetSelection.assets(cohort) | dg.AssetSelection.checks(checks),
             executor_def=dg.in_process_executor,
             description="Build a cohort and check it.",
         )
@@ -126,7 +124,7 @@ def build_definitions(
             )
         )
     return dg.Definitions(
-        assets=[*cohort, *stages],
+        assets=[cohort, *stages],
         asset_checks=[checks],
         jobs=jobs,
         sensors=[sensor] if stages else [],

@@ -1,24 +1,29 @@
 """Which Dagster instance is used: DAGSTER_HOME's where it is set, else one in `.genid/dagster`.
 
 The embedded instance sends no telemetry and shows no welcome dialog. Nothing else is configured
-here, and no other instance is ever created.
+here, and no other instance is ever created. An instance can be broken in any way (settings, missing
+modules, a damaged or unreachable database): all of it becomes one error.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 from filelock import FileLock
+from sqlalchemy.exc import SQLAlchemyError
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import check_inside, create_exclusive
+from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 
-_CONFIG: Final = b"telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+_CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+_SHOWN: Final = 300  # characters of what Dagster says
 
 
 def embedded_home(root: DataRoot) -> Path:
@@ -26,38 +31,66 @@ def embedded_home(root: DataRoot) -> Path:
     return root.own / "dagster"
 
 
-def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> bool:
-    """Say whether there is an instance to look at, without making one."""
-    return bool(environ.get("DAGSTER_HOME")) or (embedded_home(root) / "dagster.yaml").is_file()
+@contextmanager
+def open_instance(
+    root: DataRoot, environ: Mapping[str, str] = os.environ
+) -> Iterator[dg.DagsterInstance]:
+    """Open the instance for a block, making the embedded one if there is none.
 
-
-def open_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> dg.DagsterInstance:
-    """Open the instance, making the embedded one if there is none. Use it as a context manager.
-
-    StoreError: DAGSTER_HOME is set and no folder; or the embedded instance cannot be written, or
-    a symbolic link leads it out of the data root.
+    StoreError: DAGSTER_HOME is not a folder; the embedded instance cannot be written, or a symbolic
+    link leads it out of the data root; or the instance cannot be opened, or fails in the block.
     """
     home = environ.get("DAGSTER_HOME")
-    if home:
-        folder = Path(home)
-        if not (folder.is_absolute() and folder.is_dir()):
-            raise _refused("DAGSTER_HOME", home, "set it to an existing folder, or unset it")
-        return dg.DagsterInstance.from_config(str(folder))
-    folder = embedded_home(root)
-    check_inside(root, folder)
+    folder = Path(home) if home else embedded_home(root)
+    if home and not (folder.is_absolute() and folder.is_dir()):
+        raise _broken("DAGSTER_HOME", "it is not a folder", home)
+    if not home:
+        with guarded(root):
+            _make_embedded(root)
     try:
-        create_exclusive(folder / "dagster.yaml", _CONFIG)
-    except OSError as error:
-        message = "make the data root writable, or set DAGSTER_HOME"
-        raise _refused(str(folder), error.strerror or str(error), message) from error
-    with FileLock(folder / "opening.lock"):  # Dagster's own first opening is safe for one process
-        instance = dg.DagsterInstance.from_config(str(folder))
-        instance.get_runs_count()
-        instance.get_dynamic_partitions("")
-        instance.all_instigator_state()
+        instance = _opened(folder)
+    except Exception as error:  # a library's settings raise what they like
+        raise _broken(str(folder), str(error) or type(error).__name__) from error
+    try:
+        with instance:
+            yield instance
+    except (dg.DagsterError, SQLAlchemyError) as error:
+        raise _broken(str(folder), str(error)) from error
+
+
+def _make_embedded(root: DataRoot) -> None:
+    """Make the embedded instance, whole or not at all: its databases are made in a folder beside
+    it, which then gets its name."""
+    home = embedded_home(root)
+    check_inside(root, home)
+    root.own.mkdir(exist_ok=True)
+    with FileLock(root.own / "dagster.lock"):
+        if home.is_dir():
+            return
+        aside = home.with_name("dagster.new")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        (aside / "dagster.yaml").write_text(_CONFIG)
+        with _opened(aside):
+            pass
+        aside.rename(home)
+
+
+def _opened(folder: Path) -> dg.DagsterInstance:
+    """Return an instance whose databases have answered; Dagster opens each at its first use."""
+    instance = dg.DagsterInstance.from_config(str(folder))
+    instance.get_runs_count()
+    instance.get_dynamic_partitions("")
+    instance.all_instigator_state()
     return instance
 
 
-def _refused(where: str, value: str, remedy: str) -> StoreError:
-    problem = Problem(where=where, message="it is no Dagster home", value=value, remedy=remedy)
-    return StoreError("there is no Dagster instance to record this in", [problem])
+def _broken(where: str, message: str, value: str | None = None) -> StoreError:
+    first = " ".join(message.split())
+    shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
+    problem = Problem(
+        where=where,
+        message=shown if value is None else f"{shown} (it is {value!r})",
+        remedy="repair the instance, or set DAGSTER_HOME to another one",
+    )
+    return StoreError("Dagster's instance does not answer", [problem])

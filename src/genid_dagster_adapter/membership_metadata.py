@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from genid_store.cohort.building import Built
+from genid_store.cohort.build import Built
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import FillUp
 from genid_store.stages import PIPELINE
@@ -30,13 +30,13 @@ def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
 
 def membership_metadata(built: Built) -> dict[str, Any]:
     """Return the metadata of `cohort_membership`."""
-    report, plan = built.report, built.report.plan
+    plan = built.plan
     metadata: dict[str, Any] = {
         "cohort_id": plan.cohort_id,
         "mode": str(plan.mode),
         "rollout": plan.rollout.label,
         "scheme": plan.rollout.scheme,
-        "rows": stage_table(rows=plan.counts(), new=report.new, existing=report.existing),
+        "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
         "repeated_work": len(built.repeats),
     }
     if built.repeats:
@@ -44,11 +44,11 @@ def membership_metadata(built: Built) -> dict[str, Any]:
         metadata["repeated_members"] = _list("the store has this work under another id", lines)
     if plan.fill_up is not None:
         metadata["fill_up"] = _fill_up(plan.fill_up)
-    if report.changes is not None:
-        metadata["rollout_changes"] = _changes(report.changes)
-    if report.prepared.dropped:
-        lines = [f"- {one.stage} `{one.gen_id}`" for one in report.prepared.dropped]
-        metadata["dropped"] = _list(f"no longer members; kept: `{report.kept}`", lines)
+    if built.changes is not None:
+        metadata["rollout_changes"] = _changes(built.changes)
+    if built.prepared.dropped:
+        lines = [f"- {one.stage} `{one.gen_id}`" for one in built.prepared.dropped]
+        metadata["dropped"] = _list(f"no longer members; kept: `{built.kept}`", lines)
     return metadata
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Kind, Outcome
+from genid_store.generation.generate import content_version
 
 _SHOWN = 20  # generations that one error lists
 
@@ -35,7 +36,16 @@ class Recorder:
     def __call__(self, outcome: Outcome) -> None:
         self.counts[outcome.stage, outcome.kind] += 1
         if outcome.complete:
-            self.context.log_event(self._materialization(outcome))
+            self.context.log_event(
+                materialization(
+                    self.root,
+                    outcome.stage,
+                    outcome.gen_id,
+                    self.keys[outcome.stage],
+                    outcome=outcome.kind,
+                    seconds=round(outcome.seconds, 3),
+                )
+            )
         else:
             self.incomplete.append(outcome)
             self.context.log.warning(
@@ -43,19 +53,6 @@ class Recorder:
             )
         if self.observer is not None:
             self.observer(outcome)
-
-    def _materialization(self, outcome: Outcome) -> dg.AssetMaterialization:
-        metadata: dict[str, Any] = {
-            "outcome": outcome.kind,
-            "path": dg.MetadataValue.path(str(self.root.generation(outcome.stage, outcome.gen_id))),
-            "seconds": round(outcome.seconds, 3),
-        }
-        return dg.AssetMaterialization(
-            self.keys[outcome.stage],
-            partition=outcome.gen_id,
-            metadata=metadata,
-            tags={"dagster/data_version": outcome.version or ""},
-        )
 
     def raise_for_failures(self) -> None:
         """Raise dg.Failure: some generation of this run has no content; lists them. No policy of
@@ -70,3 +67,16 @@ class Recorder:
             description="\n".join([summary, *told, *rest]),
             allow_retries=False,
         )
+
+
+def materialization(
+    root: DataRoot, stage: str, gen_id: str, asset: dg.AssetKey, **metadata: Any
+) -> dg.AssetMaterialization:
+    """Return the event that records a generation whose content is on disk."""
+    path = dg.MetadataValue.path(str(root.generation(stage, gen_id)))
+    return dg.AssetMaterialization(
+        asset,
+        partition=gen_id,
+        metadata={"path": path, **metadata},
+        tags={"dagster/data_version": content_version(root, stage, gen_id) or ""},
+    )

@@ -249,7 +249,8 @@ def test_resolve_refuses_what_is_unknown_or_ambiguous(genid: Any, small: Store) 
 def test_resolve_knows_the_ids_of_a_cohort_that_is_only_planned(genid: Any, tmp_path: Path) -> None:
     """A legacy id that no generation has yet resolves to its deterministic one, and back."""
     store = make_store(tmp_path / "data", generations=100, oddities=(), files=(), selection=None)
-    from genid_store.cohort.build import Options, prepare
+    from genid_store.cohort.build import Options
+    from genid_store.cohort.prepare import prepare
     from genid_store.fs.layout import DataRoot
     from genid_store.ids.rollout import Rollout
 

@@ -28,7 +28,7 @@ from cohort_kit import (
     write_table,
 )
 from genid_store.catalog.memberships import Member, read_membership
-from genid_store.cohort.build import Options, Prepared, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> DataRoot:
 
 BUILD = """
 import sys
-from genid_store.cohort.build import Options, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 
@@ -55,7 +55,7 @@ def stop(done, total):
         sys.stdin.readline()
 
 options = Options(rollout=Rollout.parse("on"), cohort_id="test-cohort")
-build(DataRoot.open(sys.argv[1]), options, progress=stop)
+build_cohort(DataRoot.open(sys.argv[1]), options, progress=stop)
 """
 
 
@@ -145,7 +145,7 @@ def test_cohorts_share_deterministic_generations(root: DataRoot) -> None:
     """The second cohort seeds nothing, and the first one's metadata stays."""
     built(root, ON)
     before = tree(root)
-    report = build(root, Options(rollout=ON, cohort_id="another"))
+    report = build_cohort(root, Options(rollout=ON, cohort_id="another"))
     assert {"draft": 0, "essay": 0, "evaluation": 0} == report.new
     assert before == {name: found for name, found in tree(root).items() if name in before}
 
@@ -294,18 +294,6 @@ def test_metadata_for_a_folder_that_is_there_leaves_nothing_beside_it(
     built(root)
     assert metadata_bytes(row) == (folder / "metadata.json").read_bytes()
     assert {"metadata.json", "notes.txt"} == set(os.listdir(folder))
-
-
-def test_what_is_prepared_can_still_be_refused(root: DataRoot) -> None:
-    """By the caller, before anything is written."""
-
-    def refuse(prepared: Prepared) -> None:
-        raise StoreError(f"{len(prepared.seeding.missing)} would be paid for")
-
-    before = tree(root)
-    with pytest.raises(StoreError, match="88 would be paid for"):
-        build(root, Options(rollout=ON, cohort_id=COHORT), before_write=refuse)
-    assert before == tree(root)
 
 
 # -- roots and links ------------------------------------------------------------------------------
@@ -510,12 +498,12 @@ def test_a_large_selection_is_built(tmp_path: Path) -> None:
 
 MEMORY = """
 import resource, sys
-from genid_store.cohort.build import Options, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 
 options = Options(rollout=Rollout.parse("on"), cohort_id="test-cohort")
-report = build(DataRoot.open(sys.argv[1]), options)
+report = build_cohort(DataRoot.open(sys.argv[1]), options)
 print(len(report.plan.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

@@ -18,8 +18,9 @@ from cohort_kit import (
     tree,
     write_csv,
 )
-from genid_store.cohort.build import Options, build, prepare
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos
+from genid_store.cohort.prepare import prepare
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 
@@ -192,7 +193,7 @@ def test_options_that_make_no_combo_are_refused(root: DataRoot, options: dict[st
     """Nothing is written for them."""
     before = everything(root.path)
     with pytest.raises(StoreError, match=next(iter(options))):
-        build(root, Options(rollout=OFF, cohort_id=COHORT, **options))  # type: ignore[arg-type]
+        build_cohort(root, Options(rollout=OFF, cohort_id=COHORT, **options))  # type: ignore[arg-type]
     assert before == everything(root.path)
 
 

@@ -19,7 +19,8 @@ from cohort_kit import (
     put_evaluation,
     set_replicates,
 )
-from genid_store.cohort.compare import Comparison, compare
+from genid_store.cohort.build import compare_with
+from genid_store.cohort.compare import Comparison
 from genid_store.cohort.prepare import Options
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -28,7 +29,7 @@ from genid_store.ids.rollout import Rollout
 def compared(root: DataRoot, before: Rollout, after: Rollout) -> Comparison:
     """Compare, and see that nothing at all was written."""
     there = everything(root.path)
-    result = compare(root, Options(rollout=after, cohort_id=COHORT), before)
+    result = compare_with(root, Options(rollout=after, cohort_id=COHORT), before)
     assert there == everything(root.path)
     return result
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, built, make_root, planned, put_draft, put_essay, tree
 from genid_store.catalog.memberships import read_membership
-from genid_store.cohort.build import Options, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos
 from genid_store.cohort.inputs.selection import read_selection
 from genid_store.errors import StoreError
@@ -110,4 +110,4 @@ def test_odd_ids_of_tables_are_built_while_the_flag_is_off(root: DataRoot, text:
     assert () == built(root).files
     assert before == tree(root)
     with contextlib.suppress(StoreError):
-        build(root, Options(rollout=Rollout.parse("on", "phase-1"), cohort_id="other"))
+        build_cohort(root, Options(rollout=Rollout.parse("on", "phase-1"), cohort_id="other"))

@@ -8,7 +8,8 @@ import pytest
 
 from cohort_kit import metadata, tree
 from genid import parse_v1
-from genid_store.cohort.build import Options, build, prepare
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.cohort.prepare import prepare
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 
@@ -59,7 +60,9 @@ def on_disk(root: DataRoot) -> Rows:
 
 
 def build_golden(root: DataRoot, state: str, scheme: str) -> None:
-    build(root, Options(rollout=Rollout.parse(FLAGS[state], scheme), cohort_id="golden-cohort"))
+    build_cohort(
+        root, Options(rollout=Rollout.parse(FLAGS[state], scheme), cohort_id="golden-cohort")
+    )
 
 
 @pytest.mark.parametrize("state", FLAGS)

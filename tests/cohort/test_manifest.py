@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, built, everything, make_root, put_draft
-from genid_store.cohort.build import Options, build, prepare
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.manifest import Recorded, given_cohort_id, parse_recorded
+from genid_store.cohort.prepare import prepare
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -73,7 +74,7 @@ def test_the_computed_id_follows_the_tables_and_not_the_rollout(root: DataRoot) 
     """And it is what the cohort is built as."""
     off = prepare(root, Options(rollout=OFF)).plan.cohort_id
     assert off == prepare(root, Options(rollout=ON)).plan.cohort_id
-    assert f"cohorts/{off}/membership.csv" in build(root, Options(rollout=ON)).files
+    assert f"cohorts/{off}/membership.csv" in build_cohort(root, Options(rollout=ON)).files
     path = root.raw / "draft_templates.csv"
     path.write_text(path.read_text().replace("false", "true"))
     assert off != prepare(root, Options(rollout=OFF)).plan.cohort_id
@@ -85,7 +86,7 @@ def test_with_a_selection_file_the_id_must_be_given(tmp_path: Path) -> None:
     put_draft(root, "d1")
     before = everything(root.path)
     with pytest.raises(StoreError, match=r"selected_drafts\.txt.*--cohort-id.*DD_COHORT"):
-        build(root, Options(rollout=OFF))
+        build_cohort(root, Options(rollout=OFF))
     assert before == everything(root.path)
 
 
@@ -99,7 +100,7 @@ def test_a_cohort_id_that_is_no_safe_path_segment_is_refused(
     """By the option and by the variable, and nothing is written."""
     before = everything(root.path)
     with pytest.raises(StoreError, match="no safe path segment"):
-        build(root, Options(rollout=OFF, cohort_id=cohort_id))
+        build_cohort(root, Options(rollout=OFF, cohort_id=cohort_id))
     assert before == everything(root.path)
     with pytest.raises(StoreError, match="no safe path segment"):
         given_cohort_id(cohort_id, {})

@@ -475,7 +475,8 @@ def test_an_essay_whose_id_shows_another_stage_is_no_parent_of_deterministic_ids
 
 def test_an_id_of_another_family_is_resolved_where_the_store_lacks_it(store: DataRoot) -> None:
     """The hook is asked for what is not there, and for nothing else."""
-    from genid_store.cohort.build import Options, prepare
+    from genid_store.cohort.build import Options
+    from genid_store.cohort.prepare import prepare
 
     asked = []
 

@@ -16,7 +16,7 @@ from cohort_kit import (
     put_evaluation,
     select,
 )
-from genid_store.cohort.build import Options, build
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.selection import CohortMode, Selection, parse_selection
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -123,7 +123,7 @@ def refusal(root: DataRoot) -> StoreError:
     """Build, and return the refusal, which leaves nothing behind."""
     before = everything(root.path)
     with pytest.raises(StoreError) as caught:
-        build(root, Options(rollout=OFF, cohort_id=COHORT))
+        build_cohort(root, Options(rollout=OFF, cohort_id=COHORT))
     assert before == everything(root.path)
     return caught.value
 

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, TABLES, everything, make_root, write_table
-from genid_store.cohort.build import Options, build, prepare
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.tables import read_tables
+from genid_store.cohort.prepare import prepare
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -31,7 +32,7 @@ def problems(root: DataRoot, rollout: Rollout = OFF) -> list[str]:
     """Return the places of all problems of one build, which must be refused without a trace."""
     before = everything(root.path)
     with pytest.raises(StoreError) as caught:
-        build(root, Options(rollout=rollout, cohort_id=COHORT))
+        build_cohort(root, Options(rollout=rollout, cohort_id=COHORT))
     assert before == everything(root.path)
     return [problem.where for problem in caught.value.problems]
 

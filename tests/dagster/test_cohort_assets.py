@@ -41,13 +41,10 @@ def build(
     rollout: Rollout = ON,
     *,
     cohort_id: str | None = "c",
-    **membership: bool,
+    **options: bool,
 ) -> dg.ExecuteInProcessResult:
     job = build_definitions(data_root=root.path, rollout=rollout).resolve_job_def("genid_cohort")
-    ops = {
-        "cohort_id": {"config": {"cohort_id": cohort_id}},
-        "cohort_membership": {"config": membership},
-    }
+    ops = {"build_cohort": {"config": {"cohort_id": cohort_id, **options}}}
     return job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops})
 
 
@@ -119,7 +116,7 @@ def test_an_error_comes_out_as_it_was_raised(root: DataRoot, instance: dg.Dagste
     assert registered(instance, "draft") == []
 
 
-def test_the_combos_alone_are_not_written_for_a_cohort_that_would_be_refused(
+def test_nothing_is_written_for_a_cohort_that_is_refused(
     root: DataRoot, instance: dg.DagsterInstance
 ) -> None:
     """An id that the flag cannot fold: no combo file is left behind, nor anything of ours."""
@@ -127,20 +124,18 @@ def test_the_combos_alone_are_not_written_for_a_cohort_that_would_be_refused(
         "id,for_generation,for_evaluation\nm,true,true\nM,true,true\n"
     )
     before = everything(root.path)
-    definitions = build_definitions(data_root=root.path, rollout=ON)
-    combos = definitions.resolve_assets_def("selected_combo_mappings")
     with pytest.raises(StoreError, match="llm_models"):
-        dg.materialize([combos], instance=instance, run_config=QUIET)
+        build(root, instance)
     assert before == everything(root.path)
     (root.raw / "llm_models.csv").write_text("id,for_generation,for_evaluation\nm,true,true\n")
-    assert dg.materialize([combos], instance=instance, run_config=QUIET).success
+    assert build(root, instance).success
     assert (root.tasks / "selected_combo_mappings.csv").is_file()
 
 
-def test_the_job_writes_no_combos_where_a_later_step_refuses(
+def test_the_job_writes_no_combos_where_it_refuses(
     root: DataRoot, instance: dg.DagsterInstance
 ) -> None:
-    """What the run's other steps were told counts too: here, to refuse work that is paid for."""
+    """Here, to refuse work that is paid for."""
     write_templates(root)
     build(root, instance, Rollout.OFF)
     Maker(root=root, generator=Counting()).make("draft", registered(instance, "draft")[0])
@@ -298,7 +293,7 @@ def test_a_partition_of_nobody_is_a_warning_with_the_command_that_prunes(
     assert failing(result) == {"partitions_are_members"}
     text = str(checks(result)["partitions_are_members"].metadata["members"].value)
     assert "stray" in text
-    assert "sync-partitions --prune" in text
+    assert "genid dagster sync --prune" in text
 
 
 def test_a_damaged_cohort_elsewhere_does_not_fail_this_one(

@@ -101,24 +101,22 @@ def stages(record: Any, name: str) -> list[int]:
 
 
 def test_build_says_what_it_did_and_a_second_one_does_nothing(cohort: Cohort) -> None:
-    """Rows, new metadata, what was there, partitions added; then no file and no partition."""
+    """Rows, new metadata, what was there; the instance follows; then no file and no partition."""
     first = cohort.json("build")
-    assert [stages(first, name) for name in ("rows", "new_metadata", "partitions_added")] == [
-        [2, 4, 8]
-    ] * 3
+    assert [stages(first, name) for name in ("rows", "new_metadata")] == [[2, 4, 8]] * 2
+    assert first["followed"] == ["Dagster: 0 materializations reported, 14 partitions registered"]
     before = tree(cohort.root)
     second = cohort.json("build")
     assert before == tree(cohort.root)
     assert stages(second, "already_there") == [2, 4, 8]
-    assert stages(second, "partitions_added") == [0, 0, 0]
-    assert second["files"] == []
+    assert (second["files"], second["followed"]) == ([], [])
 
 
 def test_the_figures_are_a_table_for_people(cohort: Cohort) -> None:
     """No progress and no colour where the output is no terminal."""
     out = cohort("build")
     assert "cohort c: cartesian, rollout all (v1)" in out
-    assert ["evaluation", "8", "8", "0", "8"] in [line.split() for line in out.splitlines()]
+    assert ["evaluation", "8", "8", "0"] in [line.split() for line in out.splitlines()]
     assert "\x1b" not in out + cohort.said.err
 
 
@@ -372,15 +370,56 @@ def test_compare_knows_the_last_build_of_a_computed_id(
     )
 
 
-def test_the_embedded_instance_is_used_where_dagster_home_is_unset(
-    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It lies in `.genid/` and sends no telemetry; a DAGSTER_HOME that is none is refused."""
-    monkeypatch.setenv("DAGSTER_HOME", str(cohort.root.path / "nowhere"))
-    cohort("build")
-    assert cohort.status == 1
-    assert not cohort.root.membership("c").exists()
+def test_without_an_instance_none_is_made(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build asks for none; `genid dagster sync` makes the embedded one, which sends no telemetry,
+    and later builds are followed there."""
     monkeypatch.delenv("DAGSTER_HOME")
-    assert stages(cohort.json("build"), "partitions_added") == [2, 4, 8]
+    assert cohort.json("build")["followed"] == []
+    assert not (cohort.root.own / "dagster").exists()
+    here = ["--data-root", str(cohort.root.path), "--json"]
+    cohort.capsys.readouterr()
+    assert run(["dagster", "sync", *here]) == 0
+    done = json.loads(cohort.capsys.readouterr().out)
+    assert done["registered"] == {"draft": 2, "essay": 4, "evaluation": 8}
     config = (cohort.root.own / "dagster" / "dagster.yaml").read_text()
     assert "telemetry:\n  enabled: false" in config
+    assert len(cohort.json("build", given="d")["followed"]) == 1
+
+
+BROKEN = {
+    "no folder": None,
+    "bad YAML": "telemetry: {enabled: false",
+    "unknown key": "no_such_setting: 1\n",
+    "unset variable": "storage: {sqlite: {base_dir: {env: NO_SUCH_VARIABLE}}}\n",
+    "missing module": "event_log_storage: {module: no_such_module, class: Log}\n",
+    "damaged database": "",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_instance_is_one_message_and_the_build_is_done(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Whatever is wrong with it; the audit goes on without it, and without a traceback."""
+    home, text = tmp_path / "broken", BROKEN[case]
+    if text is not None:
+        home.mkdir()
+        (home / "dagster.yaml").write_text(text)
+    if case == "damaged database":
+        for name in ("runs.db", "index.db"):
+            path = home / "history" / ("runs" if name == "index.db" else "") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"no database at all" * 100)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    (line,) = cohort.json("build")["followed"]
+    assert cohort.status == 0
+    assert cohort.root.membership("c").is_file()
+    assert "genid dagster sync" in line
+    assert "Traceback" not in line + cohort.said.err
+    cohort.capsys.readouterr()
+    run(["store", "audit", "--data-root", str(cohort.root.path)])
+    said = cohort.capsys.readouterr()
+    assert "partitions were not looked at" in said.err
+    assert "Traceback" not in said.err
+    assert run(["dagster", "sync", "--data-root", str(cohort.root.path)]) == 1
+    assert cohort.json("build", "--no-dagster")["followed"] == []

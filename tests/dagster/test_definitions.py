@@ -11,7 +11,7 @@ import pytest
 from cohort_kit import make_root
 from genid_dagster_adapter.definitions import build_definitions
 from genid_store.cli import run
-from genid_store.cohort.building import provider_models
+from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import StoreError
 from genid_store.generation.load import load_generator
 from genid_store.ids.rollout import Rollout
@@ -153,13 +153,16 @@ def test_an_asset_prefix_is_given_to_the_command(
     that are no names of Dagster's."""
     root = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    command = ["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"]
+    assert run(["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"]) == 0
+    made = sorted(os.listdir(root.stage("draft")))[0]
+    (root.generation("draft", made) / "parsed.txt").write_text("text")
+    command = ["dagster", "sync", "--data-root", str(root.path)]
     assert run([*command, "--asset-prefix", "a-1/b-c", "--partition-prefix", "p_"]) == 0
     capsys.readouterr()
     with dg.DagsterInstance.from_config(str(root.own / "dagster")) as instance:
         assert len(instance.get_dynamic_partitions("p_draft_gens")) == 4
-        key = dg.AssetKey(["a-1", "b-c", "cohort_membership"])
-        assert instance.get_latest_materialization_event(key) is not None
+        key = dg.AssetKey(["a-1", "b-c", "draft_generation"])
+        assert instance.get_materialized_partitions(key) == {made}
 
 
 def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:

@@ -11,8 +11,7 @@ from cohort_kit import ON, make_root, write_table
 from dagster_kit import QUIET, Counting, requested, write, write_templates
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import registered
-from genid_store.cohort.build import Options
-from genid_store.cohort.building import build_members
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -35,8 +34,7 @@ def root(tmp_path: Path) -> DataRoot:
     judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
     write_table(found.path, "evaluation_templates.csv", judgements)
     write_templates(found)
-    options = Options(rollout=ON, cohort_id="c")
-    build_members(found, options, forbid_regeneration=False, progress=lambda done, total: None)
+    build_cohort(found, Options(rollout=ON, cohort_id="c"))
     return found
 
 

@@ -44,7 +44,7 @@ REFUSED = [
     (["store", "rollback"], 1),
     (["store", "rollback", "--plan", LONE], 1),
     (["store", "finalize"], 1),
-    (["store", "sync-partitions"], 1),
+    (["dagster", "sync", "--what"], 2),
     (["rollout", "report", "--out", "/dev/null/page.html"], 2),
     (["explain", LONE], 1),
     (["explain", "no-such-id"], 1),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.cohort.build import Report, build
+from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -55,8 +55,8 @@ def make_root(folder: Path) -> DataRoot:
     return DataRoot.open(folder)
 
 
-def built(root: DataRoot) -> Report:
-    return build(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
+def built(root: DataRoot) -> Built:
+    return build_cohort(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_no_cohort_id_leads_out_of_the_data_root(root: DataRoot, cohort_id: str)
     """A cohort id that is no safe path segment is refused and nothing is written."""
     before = tree(root.path.parent)
     with pytest.raises(StoreError):
-        build(root, Options(rollout=Rollout.OFF, cohort_id=cohort_id))
+        build_cohort(root, Options(rollout=Rollout.OFF, cohort_id=cohort_id))
     assert before == tree(root.path.parent)
 
 
@@ -182,14 +182,14 @@ def test_a_read_only_data_root_is_refused_in_words(root: DataRoot) -> None:
 # -- several at once -------------------------------------------------------------------------------
 SCRIPT = """
 import sys
-from genid_store.cohort.build import build
+from genid_store.cohort.build import build_cohort
 from genid_store.cohort.prepare import Options
 from genid_store.errors import StoreError
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 try:
     root = DataRoot.open(sys.argv[1])
-    report = build(root, Options(rollout=Rollout.parse("on"), cohort_id=sys.argv[2]))
+    report = build_cohort(root, Options(rollout=Rollout.parse("on"), cohort_id=sys.argv[2]))
 except StoreError as error:
     sys.exit(f"refused: {error}")
 print(sum(report.new.values()))

@@ -7,7 +7,7 @@ import pytest
 
 from genid import SchemeName
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.cohort.build import build
+from genid_store.cohort.build import build_cohort
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -29,7 +29,7 @@ def test_expected_ids_are_those_of_a_fresh_deterministic_cohort(
     root = DataRoot.open(tmp_path / "root")
     for path in [root.path, *root.path.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    off = build(root, Options(rollout=Rollout.OFF, cohort_id=COHORT)).plan.rows
+    off = build_cohort(root, Options(rollout=Rollout.OFF, cohort_id=COHORT)).plan.rows
     rollout = Rollout.parse("on", scheme)
     planned = prepare(root, Options(rollout=rollout, cohort_id=COHORT)).plan.rows
     with StoreIndex.fresh(root, persist=False) as index:

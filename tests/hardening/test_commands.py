@@ -9,7 +9,7 @@ import pytest
 
 import storekit
 from genid_store.cli import run
-from genid_store.cohort.build import build
+from genid_store.cohort.build import build_cohort
 from genid_store.cohort.prepare import Options
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -47,7 +47,7 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
     yield ["store", "rollback", *here, "--no-dagster", "--force"]
     yield ["store", "migrate", *here, "--execute"]
     yield ["store", "finalize", *here]
-    yield ["store", "sync-partitions", *here]
+    yield ["dagster", "sync", *here]
     yield ["rollout", "report", *here, "--out", str(root.path / "report.html")]
 
 
@@ -111,7 +111,7 @@ def test_no_adoption_follows_a_link_out_of_the_data_root(tmp_path: Path, name: s
     folder = tmp_path / "root"
     storekit.make_store(folder, generations=300, oddities=(), files=("parsed.txt",), selection=None)
     root = DataRoot.open(folder)
-    build(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
+    build_cohort(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
     member = adopt(root, dry_run=True).taken[0]
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.cohort.build import build
+from genid_store.cohort.build import build_cohort
 from genid_store.cohort.prepare import Options
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -40,7 +40,7 @@ ROOM = "size=16m,nr_inodes=20000"
 
 
 def built(root: DataRoot) -> None:
-    build(root, Options(rollout=Rollout.parse("on"), cohort_id="fresh"))
+    build_cohort(root, Options(rollout=Rollout.parse("on"), cohort_id="fresh"))
 
 
 def a_store(folder: Path) -> DataRoot:

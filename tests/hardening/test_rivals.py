@@ -20,13 +20,14 @@ from hardening_kit import HANGS, environment, tree, without_own
 
 BUILD = """
 import sys
-from genid_store.cohort.build import build
+from genid_store.cohort.build import build_cohort
 from genid_store.cohort.prepare import Options
 from genid_store.errors import StoreError
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 try:
-    build(DataRoot.open(sys.argv[1]), Options(rollout=Rollout.parse("on"), cohort_id="fresh"))
+    options = Options(rollout=Rollout.parse("on"), cohort_id="fresh")
+    build_cohort(DataRoot.open(sys.argv[1]), options)
 except StoreError as error:
     sys.exit(f"refused: {error}")
 """

@@ -1,9 +1,7 @@
-"""Dagster's records follow a migration and come back with it; nothing is asked for meanwhile."""
+"""Dagster's records follow a migration and its rollback; nothing is asked for meanwhile."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from genid_dagster_adapter.migration_history import (
+from genid_dagster_adapter.partitions import register, registered
+from genid_dagster_adapter.stage_assets import build_stage_assets
+from genid_dagster_adapter.sync import (
     MIGRATED_FROM,
     ORIGINAL_RUN,
     ORIGINAL_TIME,
-    Target,
-    is_pending,
+    Mount,
+    Synced,
     sync,
 )
-from genid_dagster_adapter.partition_pruning import prune, unowned
-from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.stage_assets import build_stage_assets
 from genid_store.catalog.memberships import read_memberships
+from genid_store.errors import StoreError
 from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.generation import Generated, Request
 from genid_store.migration import run
@@ -31,6 +29,7 @@ from migrationkit import KilledError, killed_at, small_store
 from storekit import make_store
 
 Records = dict[str, tuple[set[str], set[str]]]
+HOST = dg.AssetKey("draft_raw")
 
 
 @pytest.fixture
@@ -54,21 +53,21 @@ def root(tmp_path: Path) -> DataRoot:
     return DataRoot.open(small_store(tmp_path / "store"))
 
 
-def _record_all(instance: dg.DagsterInstance, root: DataRoot, target: Target) -> None:
+def _record_all(instance: dg.DagsterInstance, root: DataRoot, mount: Mount) -> None:
     """Register every member and report those that have content as materialized."""
-    cohorts = read_memberships(root).members.values()
-    members = [member for members in cohorts for member in members]
+    members = sorted({one for found in read_memberships(root).members.values() for one in found})
     for stage in PIPELINE:
-        keys = list(dict.fromkeys(gen_id for of, gen_id in members if of == stage))
-        register(instance, stage, keys, prefix=target.partition_prefix)
+        keys = [gen_id for of, gen_id in members if of == stage]
+        register(instance, stage, keys, prefix=mount.partition_prefix)
         for key in keys:
             if (root.generation(stage, key) / PARSED).is_file():
-                instance.report_runless_asset_event(_event(root, target, stage, key))
+                event = _event(root, mount.asset_key(stage), stage, key)
+                instance.report_runless_asset_event(event)
 
 
-def _event(root: DataRoot, target: Target, stage: str, key: str) -> dg.AssetMaterialization:
+def _event(root: DataRoot, asset: dg.AssetKey, stage: str, key: str) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
-        target.asset_key(stage),
+        asset,
         partition=key,
         metadata={
             "path": dg.MetadataValue.path(str(root.generation(stage, key))),
@@ -83,12 +82,12 @@ def _event(root: DataRoot, target: Target, stage: str, key: str) -> dg.AssetMate
     )
 
 
-def _records(instance: dg.DagsterInstance, target: Target) -> Records:
+def _records(instance: dg.DagsterInstance, mount: Mount) -> Records:
     """Return, by stage, the registered keys and those of them that are materialized."""
     found = {}
     for stage in PIPELINE:
-        keys = set(registered(instance, stage, prefix=target.partition_prefix))
-        done = instance.get_materialized_partitions(target.asset_key(stage))
+        keys = set(registered(instance, stage, prefix=mount.partition_prefix))
+        done = instance.get_materialized_partitions(mount.asset_key(stage))
         found[stage] = keys, keys & done
     return found
 
@@ -105,49 +104,53 @@ def _mapping(plan: Any) -> dict[str, dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("target", [Target(), Target(key_prefix=("x",), partition_prefix="x_")])
-def test_keys_and_materializations_follow_and_come_back(
-    on_disk: dg.DagsterInstance, root: DataRoot, target: Target
-) -> None:
-    """Every key is renamed, the materialized ones stay so; rolling back restores both sets."""
-    instance = on_disk
-    _record_all(instance, root, target)
-    before = _records(instance, target)
-    plan = run.migrate(root)
-    mapping = _mapping(plan)
-    expected: Mapping[str, tuple[set[str], ...]] = {
-        stage: tuple({mapping[stage][key] for key in keys} for keys in both)
-        for stage, both in before.items()
+def _followed(before: Records, mapping: Mapping[str, Mapping[str, str]]) -> Records:
+    return {
+        stage: ({mapping[stage][key] for key in keys}, {mapping[stage][key] for key in made})
+        for stage, (keys, made) in before.items()
     }
-    assert is_pending(root)
-    (carried,) = sync(instance, root, target=target)
-    assert expected == _records(instance, target)
-    assert (False, True) == (carried.back, carried.events > 0)
-    assert [] == sync(instance, root, target=target), "a second time does nothing"
+
+
+def _nothing(done: Synced) -> bool:
+    return not any((*done.events.values(), *done.registered.values(), *done.deleted.values()))
+
+
+@pytest.mark.parametrize("mount", [Mount(), Mount(asset_prefix=("x",), partition_prefix="x_")])
+def test_keys_and_materializations_follow_and_come_back(
+    on_disk: dg.DagsterInstance, root: DataRoot, mount: Mount
+) -> None:
+    """Every key is renamed, the materialized ones stay so; after a rollback both sets are back."""
+    instance = on_disk
+    _record_all(instance, root, mount)
+    before = _records(instance, mount)
+    assert _nothing(sync(instance, root, mount)), "what is level already is left alone"
+    plan = run.migrate(root)
+    assert sum(sync(instance, root, mount, prune=True).events.values()) > 0
+    assert _followed(before, _mapping(plan)) == _records(instance, mount)
+    assert _nothing(sync(instance, root, mount, prune=True)), "a second time does nothing"
     run.rollback(root)
-    (back,) = sync(instance, root, target=target)
-    assert back.back
-    assert before == _records(instance, target)
-    assert not is_pending(root)
+    sync(instance, root, mount, prune=True)
+    assert before == _records(instance, mount)
 
 
-def test_an_event_carries_its_data_version_and_names_the_new_id(
+def test_an_event_carries_what_the_old_one_said_and_names_the_new_id(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
-    """Tags and metadata with the old id rewritten, the original run and time beside them."""
-    _record_all(instance, root, Target())
+    """Metadata with the old id replaced, the original run and time beside it, and the version of
+    the text that is there."""
+    _record_all(instance, root, Mount())
     plan = run.migrate(root)
     sync(instance, root)
     moved = next(iter(plan.records("generation")))
     old, new = moved["old"], moved["new"]
-    event = _latest(instance, Target().asset_key("draft"), new)
-    assert {"dagster/data_version": f"version-of-{old}", "id": new}.items() <= event.tags.items()
+    event = _latest(instance, Mount().asset_key("draft"), new)
     told = {key: value.value for key, value in event.metadata.items()}
     assert f"{root.path}/gens/draft/{new}" == told["path"]
     assert (new, f"made `{new}` well") == (told["gen_id"], told["told"])
     assert {"gen_id": new, "n": 3, "all": [f"gens/draft/{new}"]} == told["record"]
     assert (old, 1.5) == (told[MIGRATED_FROM], told["seconds"])
     assert {ORIGINAL_RUN, ORIGINAL_TIME} <= set(told)
+    assert 64 == len(event.tags["dagster/data_version"])
 
 
 def test_events_come_before_keys_and_deletions_last(
@@ -155,7 +158,7 @@ def test_events_come_before_keys_and_deletions_last(
 ) -> None:
     """In each stage, parents' stages first: what a live daemon must never see is a registered key
     without its event."""
-    _record_all(instance, root, Target())
+    _record_all(instance, root, Mount())
     run.migrate(root)
     calls = []
     for name in (
@@ -171,26 +174,21 @@ def test_events_come_before_keys_and_deletions_last(
             return _real(*args)
 
         monkeypatch.setattr(instance, name, call)
-    sync(instance, root)
+    sync(instance, root, prune=True)
     expected = [(stage, step) for stage in PIPELINE for step in ("report", "add", "delete")]
     assert expected == list(dict.fromkeys(calls))
 
 
 @pytest.mark.parametrize("undo", [False, True], ids=["there", "back"])
-def test_stopping_in_the_middle_is_gone_on_with(
+def test_after_a_stop_in_the_middle_the_next_sync_completes_it(
     instance: dg.DagsterInstance, root: DataRoot, monkeypatch: pytest.MonkeyPatch, undo: bool
 ) -> None:
     """Whatever call was the last one, doing it again comes to the same records."""
-    _record_all(instance, root, Target())
-    before = _records(instance, Target())
-    plan = run.migrate(root)
-    mapping = _mapping(plan)
-    expected: Mapping[str, tuple[set[str], ...]] = {
-        stage: tuple({mapping[stage][key] for key in keys} for keys in both)
-        for stage, both in before.items()
-    }
+    _record_all(instance, root, Mount())
+    before = _records(instance, Mount())
+    expected = _followed(before, _mapping(run.migrate(root)))
     if undo:
-        sync(instance, root)
+        sync(instance, root, prune=True)
         run.rollback(root)
         expected = before
     stops = 0
@@ -209,26 +207,30 @@ def test_stopping_in_the_middle_is_gone_on_with(
 
                 patched.setattr(instance, name, call)
             try:
-                sync(instance, root)
+                sync(instance, root, prune=True)
             except KilledError:
                 stops += 1
-    sync(instance, root)
-    assert stops >= 3
-    assert expected == _records(instance, Target())
+    sync(instance, root, prune=True)
+    assert stops >= 1 if undo else stops >= 3
+    assert expected == _records(instance, Mount())
 
 
-def test_after_a_kill_in_the_files_dagster_follows_only_when_they_are_done(
+def test_an_unfinished_migration_leaves_dagsters_records_alone(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
-    """An unfinished migration leaves Dagster's records alone."""
-    _record_all(instance, root, Target())
-    before = _records(instance, Target())
+    """No key is registered or deleted while the data root is blocked."""
+    _record_all(instance, root, Mount())
+    before = _records(instance, Mount())
     with killed_at(120):
         run.migrate(root)
-    assert [] == sync(instance, root)
-    assert before == _records(instance, Target())
-    run.resume(root)
-    assert 1 == len(sync(instance, root))
+    with pytest.raises(StoreError, match="blocked"):
+        sync(instance, root, prune=True)
+    assert {stage: keys for stage, (keys, _) in before.items()} == {
+        stage: keys for stage, (keys, _) in _records(instance, Mount()).items()
+    }
+    plan = run.resume(root)
+    sync(instance, root, prune=True)
+    assert _followed(before, _mapping(plan)) == _records(instance, Mount())
 
 
 def test_a_migrated_store_requests_nothing_and_reuses_everything(
@@ -249,12 +251,12 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
     unmade = store.of(stage="draft", family="legacy")[0].gen_id
     for name in ("raw.txt", PARSED):
         (root.generation("draft", unmade) / name).unlink(missing_ok=True)
-    _record_all(instance, root, Target())
+    _record_all(instance, root, Mount())
     first = dg.evaluate_automation_conditions(defs, instance)
     missing = {made.gen_id for made in store.generations if made.state == "seeded"} | {unmade}
     plan = run.migrate(root)
     between = dg.evaluate_automation_conditions(defs, instance, cursor=first.cursor)
-    sync(instance, root)
+    sync(instance, root, prune=True)
     mapping = _mapping(plan)
     expected = {mapping[made.stage].get(made.gen_id) for made in store.generations
                 if made.gen_id in missing}  # fmt: skip
@@ -269,32 +271,29 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
 def test_pruning_deletes_the_keys_of_no_cohort(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
-    """And no other key; a membership that cannot be read stops it."""
-    _record_all(instance, root, Target())
+    """And no other key, and only when asked."""
+    _record_all(instance, root, Mount())
     register(instance, "draft", ["d_of_nobody"])
-    before = _records(instance, Target())
-    assert {"draft": ["d_of_nobody"], "essay": [], "evaluation": []} == unowned(instance, root)
-    prune(instance, root)
-    assert before["draft"][0] - {"d_of_nobody"} == _records(instance, Target())["draft"][0]
+    before = _records(instance, Mount())
+    assert ["d_of_nobody"] == sync(instance, root).unowned["draft"]
+    assert ["d_of_nobody"] == sync(instance, root, prune=True, dry_run=True).deleted["draft"]
+    assert before == _records(instance, Mount())
+    assert ["d_of_nobody"] == sync(instance, root, prune=True).deleted["draft"]
+    assert before["draft"][0] - {"d_of_nobody"} == _records(instance, Mount())["draft"][0]
 
 
-def test_two_migrations_that_nobody_followed_are_followed_in_their_order(
+def test_keys_under_which_a_hosts_own_assets_have_records_stay_until_they_are_carried_over(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
-    """From the first ids to the last, whatever the plans are called; one undone is undone first."""
-    _record_all(instance, root, Target())
-    run.migrate(root)
-    sync(instance, root)
-    run.rollback(root)
-    folder = root.generation("draft", "chained")
-    (folder / "more.txt").write_text("so that the plan is another one")
-    first = run.migrate(root)
-    run.finalize(root)
-    metadata = folder.with_name(_mapping(first)["draft"]["chained"]) / "metadata.json"
-    document = json.loads(metadata.read_bytes())
-    metadata.write_bytes(json.dumps({**document, "template_id": "another"}).encode())
-    second = run.migrate(root)
-    assert [True, False, False] == [one.back for one in sync(instance, root)]
-    keys = set(registered(instance, "draft"))
-    assert set(os.listdir(root.stage("draft"))) >= keys
-    assert _mapping(second)["draft"][_mapping(first)["draft"]["chained"]] in keys
+    """An unnamed asset of the host's holds its keys; named, its materializations follow, and the
+    keys of before can go."""
+    _record_all(instance, root, Mount())
+    plan = run.migrate(root)
+    old, new = next((old, new) for old, new in _mapping(plan)["draft"].items() if old != new)
+    instance.report_runless_asset_event(_event(root, HOST, "draft", old))
+    assert [old] == sync(instance, root, prune=True).held["draft"]
+    assert old in registered(instance, "draft")
+    done = sync(instance, root, Mount(others=(HOST,)), prune=True)
+    assert ([old], []) == (done.deleted["draft"], done.held["draft"])
+    assert {old, new} == instance.get_materialized_partitions(HOST)
+    assert f"made `{new}` well" == _latest(instance, HOST, new).metadata["told"].value

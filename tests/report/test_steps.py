@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.cohort.build import build
-from genid_store.cohort.compare import compare
+from genid_store.cohort.build import build_cohort, compare_with
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -32,7 +31,7 @@ def tables(tmp_path: Path) -> DataRoot:
 
 def _make(root: DataRoot, rollout: Rollout, cohort_id: str = "c", *, content: bool = True) -> None:
     """Build a cohort and, on request, give every member its text."""
-    report = build(root, Options(rollout=rollout, cohort_id=cohort_id))
+    report = build_cohort(root, Options(rollout=rollout, cohort_id=cohort_id))
     for row in report.plan.rows if content else ():
         (root.generation(row.stage, row.gen_id) / "parsed.txt").write_text("text")
 
@@ -51,7 +50,7 @@ def test_a_step_changes_what_compare_says(tables: DataRoot) -> None:
         [step.label for step in cohort.steps],
     )
     for before, after, step in zip(STATES[:-1], STATES[1:], cohort.steps[1:], strict=True):
-        expected = compare(tables, Options(rollout=after, cohort_id="c"), before).changed()
+        expected = compare_with(tables, Options(rollout=after, cohort_id="c"), before).changed()
         assert expected == {one.stage: one.changed for one in step.stages}
 
 

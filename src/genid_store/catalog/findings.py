@@ -193,7 +193,7 @@ _KINDS: Final = (
     FindingKind(
         PARTITION_WITHOUT_MEMBERSHIP,
         "a partition key is registered in Dagster and is not a member of any cohort",
-        "delete the key with `genid store sync-partitions --prune`, or rebuild its cohort",
+        "delete the key with `genid dagster sync --prune`, or rebuild its cohort",
     ),
 )
 

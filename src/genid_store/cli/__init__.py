@@ -48,6 +48,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     lazy={
         "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
+        "dagster": ("dagster:dagster", "Bring Dagster's records level with the disk."),
         "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
         "diff": ("ids:diff", "Say why two generations have different ids."),
         "explain": ("ids:explain", "Say what an id is and how it comes about."),

@@ -85,12 +85,28 @@ def partition_option(command: Command) -> Command:
     )(command)
 
 
-def instance_options(command: Command) -> Command:
+def mount_options(command: Command) -> Command:
     """Add the prefixes under which a project has mounted the definitions."""
     command = partition_option(command)
     return click.option(
         "--asset-prefix", "assets", default="", help="Key prefix of the assets, parts joined by /."
     )(command)
+
+
+def instance_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `hooks.after_change` takes; the command gets it as one mapping, `instance`."""
+
+    @functools.wraps(command)
+    def wrapped(*, no_dagster: bool, assets: str, partitions: str, **values: Any) -> Any:
+        instance = {
+            "enabled": not no_dagster,
+            "asset_prefix": asset_prefix(assets),
+            "partition_prefix": partitions,
+        }
+        return command(instance=instance, **values)
+
+    option = click.option("--no-dagster", is_flag=True, help="Leave Dagster's records as they are.")
+    return mount_options(option(wrapped))
 
 
 def asset_prefix(text: str) -> tuple[str, ...]:

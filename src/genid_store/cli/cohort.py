@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.cli._errors import problem_records
-from genid_store.cli._options import asset_prefix, build_options, cohort_option, instance_options
+from genid_store.cli._options import build_options, cohort_option, instance_options
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -21,12 +21,13 @@ from genid_store.cli._output import (
 )
 from genid_store.cli.cohort_compare import compare
 from genid_store.cli.cohort_run import run
-from genid_store.cohort.build import Report
-from genid_store.cohort.building import Built
+from genid_store.cohort.build import Built, Options, build_cohort
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
+from genid_store.cohort.prepare import known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
+from genid_store.hooks import after_change
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
@@ -45,7 +46,7 @@ cohort.add_command(compare)
 cohort.add_command(run)
 
 
-@cohort.command(short_help="Write a cohort's membership and register its partitions.")
+@cohort.command(short_help="Write a cohort's membership and its members' metadata.")
 @data_root_option
 @cohort_option
 @build_options
@@ -56,36 +57,26 @@ def build(
     root: DataRoot,
     cohort_id: str | None,
     options: Mapping[str, Any],
-    assets: str,
-    partitions: str,
+    instance: Mapping[str, Any],
     as_json: bool,
 ) -> int:
-    """Write a cohort's membership and metadata and register its partitions.
+    """Write a cohort's membership and metadata; a Dagster instance that is there follows.
 
     A second build changes nothing. A refused one writes nothing (exit status 1).
     """
-    from genid_store.cli._cohort_build import build_in_dagster
-
+    given = given_cohort_id(cohort_id, os.environ)
+    wanted = Options(rollout=Rollout.from_env(), cohort_id=given, **options)
     with progress_bar("building") as progress:
-        built, added = build_in_dagster(
-            root,
-            given_cohort_id(cohort_id, os.environ),
-            Rollout.from_env(),
-            options,
-            progress=progress,
-            key_prefix=asset_prefix(assets),
-            partition_prefix=partitions,
-        )
-    if as_json:
-        print_json(built_record(built, added))
-    else:
-        print_built(built, added)
+        built = build_cohort(root, wanted, progress=progress)
+    with progress_bar("Dagster's records") as progress:
+        followed = after_change(root, **instance, progress=progress)
+    print_json(built_record(built, followed)) if as_json else print_built(built, followed)
     return 0
 
 
-def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
-    """Return a build as JSON values."""
-    report, plan = built.report, built.report.plan
+def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
+    """Return a build, and what `after_change` says, as JSON values."""
+    plan = built.plan
     rows = plan.counts()
     return {
         "cohort_id": plan.cohort_id,
@@ -95,15 +86,14 @@ def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
         "stages": {
             stage: {
                 "rows": rows[stage],
-                "new_metadata": report.new[stage],
-                "already_there": report.existing[stage],
-                "partitions_added": added[stage],
+                "new_metadata": built.new[stage],
+                "already_there": built.existing[stage],
             }
             for stage in PIPELINE
         },
-        "files": list(report.files),
-        "dropped": [list(member) for member in report.prepared.dropped],
-        "kept_membership": report.kept,
+        "files": list(built.files),
+        "dropped": [list(member) for member in built.prepared.dropped],
+        "kept_membership": built.kept,
         "folded": len(plan.folded),
         "fill_up": None
         if plan.fill_up is None
@@ -117,33 +107,35 @@ def built_record(built: Built, added: Mapping[str, int]) -> dict[str, Any]:
             for one in built.repeats
         ],
         "rollout_changes": None
-        if report.changes is None
+        if built.changes is None
         else {
-            "before": report.changes.before.label,
-            "after": report.changes.after.label,
-            "ids_changed": report.changes.changed(),
+            "before": built.changes.before.label,
+            "after": built.changes.after.label,
+            "ids_changed": built.changes.changed(),
         },
         "notices": problem_records(plan.notices),
+        "followed": list(followed),
     }
 
 
-def print_built(built: Built, added: Mapping[str, int]) -> None:
-    """Print a build for people."""
-    report, plan = built.report, built.report.plan
+def print_built(built: Built, followed: Sequence[str]) -> None:
+    """Print a build, and what `after_change` says, for people."""
+    plan = built.plan
     scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
     click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
     rows = plan.counts()
     print_table(
-        ("stage", "rows", "new metadata", "already there", "partitions added"),
-        [(s, rows[s], report.new[s], report.existing[s], added[s]) for s in PIPELINE],
+        ("stage", "rows", "new metadata", "already there"),
+        [(stage, rows[stage], built.new[stage], built.existing[stage]) for stage in PIPELINE],
     )
-    for line in _remarks(built, report):
+    for line in (*_remarks(built), *followed):
         click.echo(line)
 
 
-def _remarks(built: Built, report: Report) -> list[str]:
+def _remarks(built: Built) -> list[str]:
     """Return what an operator should know beside the figures."""
-    plan, lines = report.plan, []
+    plan = built.plan
+    lines: list[str] = []
     if plan.fill_up is not None:
         covered = len(plan.fill_up.covered_essays)
         lines.append(
@@ -152,13 +144,13 @@ def _remarks(built: Built, report: Report) -> list[str]:
         )
     if plan.folded:
         lines.append(f"folded: {len(plan.folded)} tasks came to an id that was there already")
-    if report.changes is not None:
-        before, after = report.changes.before.label, report.changes.after.label
-        counts = ", ".join(f"{n} {stage}" for stage, n in report.changes.changed().items())
+    if built.changes is not None:
+        before, after = built.changes.before.label, built.changes.after.label
+        counts = ", ".join(f"{n} {stage}" for stage, n in built.changes.changed().items())
         lines.append(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
-    dropped = report.prepared.dropped
+    dropped = built.prepared.dropped
     if dropped:
-        lines.append(f"dropped: {len(dropped)} former members; kept in {report.kept}")
+        lines.append(f"dropped: {len(dropped)} former members; kept in {built.kept}")
         lines += _listed([f"{stage} {gen_id}" for stage, gen_id in dropped])
     if built.repeats:
         lines.append(
@@ -237,9 +229,8 @@ def _cohort_record(
 @json_option
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, and why they failed."""
-    from genid_store.cli._cohort_build import known_cohort_id
-
-    known = known_cohort_id(root, given_cohort_id(cohort_id, os.environ), Rollout.from_env())
+    given = given_cohort_id(cohort_id, os.environ)
+    known = known_cohort_id(root, Options(rollout=Rollout.from_env(), cohort_id=given))
     with progress_bar("looking"):
         members = read_membership(root, known)
         found, failed = standing(root, members), failed_members(root, members)

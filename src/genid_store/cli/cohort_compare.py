@@ -10,8 +10,6 @@ from attrs import evolve
 from click.shell_completion import CompletionItem
 
 from genid import SCHEMES, SchemeName
-from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.lookup import resolver
 from genid_store.cli._options import cohort_option
 from genid_store.cli._output import (
     data_root_option,
@@ -20,10 +18,9 @@ from genid_store.cli._output import (
     print_table,
     progress_bar,
 )
-from genid_store.cohort import build
-from genid_store.cohort.building import find_cohort_id
+from genid_store.cohort.build import Options, compare_with
 from genid_store.cohort.compare import Change, Comparison
-from genid_store.cohort.manifest import given_cohort_id, recorded_rollout
+from genid_store.cohort.manifest import given_cohort_id
 from genid_store.errors import StoreError
 from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.fs.layout import DataRoot
@@ -93,7 +90,11 @@ def compare(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of one answer: give one of them")
-    found = _compare(root, given_cohort_id(cohort_id, os.environ), before, _after(after, scheme))
+    after = _after(after, scheme)
+    options = Options(rollout=after, cohort_id=given_cohort_id(cohort_id, os.environ))
+    earlier = None if before is None else evolve(before, scheme=after.scheme)
+    with progress_bar("comparing") as progress:
+        found = compare_with(root, options, earlier, progress=progress)
     changes = [one for one in found.changes if one.changed or not changed]
     if as_json:
         print_json(_comparison_record(found, changes))
@@ -111,25 +112,6 @@ def _after(state: Rollout | None, scheme: SchemeName | None) -> Rollout:
     """
     around = Rollout.parse(os.environ.get(FLAG) or "on", os.environ.get(SCHEME))
     return evolve(state or around, scheme=scheme or around.scheme)
-
-
-def _compare(
-    root: DataRoot, cohort_id: str | None, before: Rollout | None, after: Rollout
-) -> Comparison:
-    """Plan both states. Without `before` it is the recorded one, else off.
-
-    StoreError: the cohort cannot be planned in one of them.
-    """
-    options = build.Options(rollout=after, cohort_id=cohort_id, rebuild_migrated=True)
-    if before is None:
-        earlier = recorded_rollout(root, find_cohort_id(root, options)) or Rollout.OFF
-    else:
-        earlier = evolve(before, scheme=after.scheme)
-    with (
-        progress_bar("comparing") as progress,
-        StoreIndex.fresh(root, progress, persist=False) as index,
-    ):
-        return build.compare(root, options, earlier, resolve=resolver(index))
 
 
 def _print_comparison(found: Comparison, changes: list[Change]) -> None:

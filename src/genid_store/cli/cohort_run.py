@@ -12,9 +12,8 @@ from attrs import asdict
 from click.shell_completion import CompletionItem
 
 from genid_store.catalog.memberships import Member, read_membership
-from genid_store.cli._cohort_build import build_in_dagster, known_cohort_id, preview_cohort
 from genid_store.cli._errors import INTERRUPTED
-from genid_store.cli._options import asset_prefix, build_options, cohort_option, instance_options
+from genid_store.cli._options import build_options, cohort_option, instance_options
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -23,9 +22,9 @@ from genid_store.cli._output import (
     print_table,
     progress_bar,
 )
-from genid_store.cohort.build import Options
-from genid_store.cohort.building import find_cohort_id
+from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.manifest import given_cohort_id, read_recorded
+from genid_store.cohort.prepare import find_cohort_id, known_cohort_id
 from genid_store.cohort.regeneration import Repeat
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -93,8 +92,7 @@ def run(
     retry_failed: bool,
     dry_run: bool,
     options: Mapping[str, Any],
-    assets: str,
-    partitions: str,
+    instance: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Build a cohort and make what is missing; what is there is never made again.
@@ -104,40 +102,30 @@ def run(
     (or were left by --max-generations), 1 some failed or could not be begun, 130 interrupted.
     """
     given = given_cohort_id(cohort_id, os.environ)
-    rollout = Rollout.from_env()
+    wanted = Options(rollout=Rollout.from_env(), cohort_id=given, **options)
     if dry_run:
-        return _dry_run(
-            root, given, rollout, options, as_json=as_json, retry=retry_failed, cap=max_generations
-        )
+        return _dry_run(root, wanted, as_json=as_json, retry=retry_failed, cap=max_generations)
     from genid_dagster_adapter.running import run_members
 
     repeats: tuple[Repeat, ...] = ()
-    if _runs_as_it_stands(root, given, rollout, options):
-        known = known_cohort_id(root, given, rollout)
+    if _runs_as_it_stands(root, wanted):
+        known = known_cohort_id(root, wanted)
     else:
         with progress_bar("building") as progress:
-            built, _ = build_in_dagster(
-                root,
-                given,
-                rollout,
-                options,
-                progress=progress,
-                key_prefix=asset_prefix(assets),
-                partition_prefix=partitions,
-            )
-        known, repeats = built.report.plan.cohort_id, built.repeats
+            built = build_cohort(root, wanted, progress=progress)
+        known, repeats = built.plan.cohort_id, built.repeats
     with progress_bar("generating") as progress:
         done = run_members(
             root,
             known,
             generate,
-            rollout=rollout,
+            rollout=wanted.rollout,
             concurrency=concurrency,
             max_calls=max_generations,
             retry_failed=retry_failed,
             progress=progress,
-            key_prefix=asset_prefix(assets),
-            partition_prefix=partitions,
+            key_prefix=instance["asset_prefix"],
+            partition_prefix=instance["partition_prefix"],
         )
     summary = _summary(root, known, done, repeats)
     print_json(summary) if as_json else _print_summary(summary)
@@ -146,38 +134,28 @@ def run(
     return 1 if summary["failed"] or summary["blocked"] else 0
 
 
-def _runs_as_it_stands(
-    root: DataRoot, given: str | None, rollout: Rollout, options: Mapping[str, Any]
-) -> bool:
+def _runs_as_it_stands(root: DataRoot, options: Options) -> bool:
     """Say whether a migration has changed the cohort since it was built: then its tables no longer
     say who its members are. StoreError: no id is given, and none can be computed."""
-    if options["rebuild_migrated"] or (given is None and options["write_combos"]):
+    if options.rebuild_migrated or (options.cohort_id is None and options.write_combos):
         return False  # the id is computed from the combos, which are to be written first
-    recorded = read_recorded(root, given or find_cohort_id(root, Options(rollout=rollout)))
+    recorded = read_recorded(root, find_cohort_id(root, options))
     return recorded is not None and recorded.migrated is not None
 
 
 def _dry_run(
-    root: DataRoot,
-    given: str | None,
-    rollout: Rollout,
-    options: Mapping[str, Any],
-    *,
-    as_json: bool,
-    retry: bool,
-    cap: int | None,
+    root: DataRoot, options: Options, *, as_json: bool, retry: bool, cap: int | None
 ) -> int:
     repeats: tuple[Repeat, ...] = ()
     dropped = 0
-    with progress_bar("planning"):
-        if _runs_as_it_stands(root, given, rollout, options):
-            known = known_cohort_id(root, given, rollout)
+    with progress_bar("planning") as progress:
+        if _runs_as_it_stands(root, options):
+            known = known_cohort_id(root, options)
             work = plan_work(root, read_membership(root, known), retry_failed=retry, max_calls=cap)
         else:
-            planned = preview_cohort(root, given, rollout, options)
-            known, repeats = planned.prepared.plan.cohort_id, planned.repeats
-            dropped = len(planned.prepared.dropped)
-            rows = planned.prepared.plan.rows
+            planned = plan_build(root, options, progress=progress)
+            known, repeats, dropped = planned.plan.cohort_id, planned.repeats, len(planned.dropped)
+            rows = planned.plan.rows
             members = [Member(row.stage, row.gen_id) for row in rows]
             work = plan_work(
                 root,

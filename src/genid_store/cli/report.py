@@ -95,7 +95,7 @@ def _flag() -> Flag:
 def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | StoreError | None:
     """Return the registered partition keys by stage, None where there is no instance, or why the
     one that is there does not answer."""
-    from genid_store.cli._instance import partition_keys
+    from genid_store.hooks import partition_keys
 
     try:
         return partition_keys(root, prefix)

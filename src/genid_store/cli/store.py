@@ -1,6 +1,6 @@
 """`genid store`: which generation is this, and is the store sound.
 
-The verbs that change a store (adopt, migrate, rollback, finalize, sync-partitions) are loaded from
+The verbs that change a store (adopt, migrate, rollback, finalize) are loaded from
 `migrate` when they are called.
 """
 
@@ -15,7 +15,6 @@ import click
 from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
 from genid_store.cli._errors import problem_records
-from genid_store.cli._instance import partition_keys
 from genid_store.cli._options import complete_cohort, partition_option
 from genid_store.cli._output import (
     CONTENT,
@@ -30,6 +29,7 @@ from genid_store.cli._output import (
 )
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.hooks import partition_keys
 
 if TYPE_CHECKING:
     from genid_store.catalog.audit.audit import Audit
@@ -47,7 +47,6 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
         "resolve": ("store:resolve", "Find generations by ids of any family, or prefixes."),
         "rollback": ("migrate:rollback", "Undo a migration or an interrupted part of one."),
-        "sync-partitions": ("migrate:sync_partitions", "Bring Dagster's records up to date."),
     },
 )
 def store() -> None:
@@ -141,7 +140,7 @@ def _planned(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return what each id is among the cohort's planned legacy ids, by the id asked for."""
     from genid_store.catalog.lookup import PlannedIds, resolver
-    from genid_store.cohort.build import Options, prepare
+    from genid_store.cohort.prepare import Options, prepare
     from genid_store.ids.rollout import Rollout
 
     options = Options(rollout=Rollout.OFF, cohort_id=cohort_id)
@@ -213,9 +212,19 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
         )
         raise StoreError("this is no data root", [problem])
     with fresh_index(root) as index:
-        partitions = partition_keys(root, prefix)
+        partitions = _partition_keys(root, prefix)
         with progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
+
+
+def _partition_keys(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | None:
+    """Return the registered keys by stage; an instance that does not answer is said, and no reason
+    not to look at the store."""
+    try:
+        return partition_keys(root, prefix)
+    except StoreError as error:
+        click.echo(f"genid: partitions were not looked at: {error}", err=True)
+        return None
 
 
 def _print_audit(result: Audit) -> None:

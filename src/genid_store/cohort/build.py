@@ -1,88 +1,152 @@
-"""Building a cohort: what was prepared put on disk, under the data root's lock.
+"""Building a cohort: everything read once, planned once, and written under the data root's lock.
 
-What is there already stays untouched, so that a second build writes no file.
+This is what the command and Dagster's assets call. What is there already stays untouched, so that
+a second build writes no file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from attrs import evolve, frozen
 
-from genid_store.cohort.compare import Comparison, compare
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.lookup import resolver
+from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
-from genid_store.cohort.planning.records import Plan, Resolve, StoreView
-from genid_store.cohort.prepare import Options, Prepared, prepare
-from genid_store.cohort.seeding import Progress, keep_membership, kept_memberships, seed
+from genid_store.cohort.planning.records import Plan, Resolve
+from genid_store.cohort.prepare import Options, Prepared, compare, prepare
+from genid_store.cohort.regeneration import Repeat, find_repeats, refuse_repeats
+from genid_store.cohort.seeding import keep_membership, kept_memberships, seed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded, read_bytes, sweep_temporaries, write_atomic
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
+from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
-__all__ = ["Options", "Prepared", "Report", "build", "compare", "prepare", "write"]
+__all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
+
+#: Called as (done, total) while the store is read and while metadata is written.
+Progress = Callable[[int, int], None]
 
 _REASONS: Final = 3  # problems that a notice repeats
 
 
 @frozen(kw_only=True)
-class Report:
-    """What a build did: counts by stage, files by their path from the data root.
-
-    `changes` compares with the rollout state of the cohort's last build, where that was another
-    one; where it cannot be made out, or not be planned any more, a notice of the plan says why.
-    """
+class Built:
+    """What a build did: counts by stage, files by their path from the data root, and where the
+    membership that it replaced is kept."""
 
     prepared: Prepared
     new: Mapping[str, int]
-    existing: Mapping[str, int]
     files: tuple[str, ...]
     kept: str | None
-    changes: Comparison | None = None
 
     @property
     def plan(self) -> Plan:
         """The plan that was built."""
         return self.prepared.plan
 
+    @property
+    def existing(self) -> Mapping[str, int]:
+        """How many members had metadata before, by stage."""
+        return self.prepared.seeding.existing
 
-def build(
-    root: DataRoot,
-    options: Options,
-    *,
-    view: StoreView | None = None,
-    resolve: Resolve | None = None,
-    before_write: Callable[[Prepared], None] | None = None,
-    progress: Progress | None = None,
-) -> Report:
+    @property
+    def changes(self) -> Comparison | None:
+        """What differs from the rollout state of the cohort's last build, where that was another
+        one; where it cannot be told, a notice of the plan says why."""
+        return self.prepared.changes
+
+    @property
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The members that would be paid for a second time."""
+        return self.prepared.repeats
+
+
+def build_cohort(root: DataRoot, options: Options, *, progress: Progress | None = None) -> Built:
     """Build a cohort under the data root's lock; a second build changes nothing.
 
-    `view` answers for the store (default: its files); `before_write` may refuse what was prepared
-    by raising; `progress` is called as (done, total) while metadata is written.
+    `progress` is called as (done, total) while the store is read and metadata is written.
 
     Raises:
         StoreError: the build is refused and nothing was written; or the system failed half-way,
-            and building again goes on from there.
+            and building again completes it.
     """
     first = None
     if not root.own.exists():  # a refused build leaves nothing behind, not even a lock
-        first = prepare(root, options, view=view, resolve=resolve)
+        first = plan_build(root, options, progress=progress)
     with root_lock(root, BUILD):
-        prepared = first if first is not None and _alone(root) else None
-        prepared = prepared or prepare(root, options, view=view, resolve=resolve)
-        if before_write is not None:
-            before_write(prepared)
+        if first is None or not _alone(root):
+            first = plan_build(root, options, progress=progress)
+        return _write(root, first, progress)
+
+
+def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = None) -> Prepared:
+    """Plan a cohort with all that a build says about it; nothing but the index is written, and not
+    even that where the data root has no `.genid/` yet.
+
+    Raises:
+        StoreError: the build would be refused.
+    """
+    with _Index(root, progress, persist=root.own.exists()) as index:
+        prepared = prepare(root, options, resolve=index.resolve)
+        repeats = find_repeats(index.opened, prepared.plan.rows)
+        if options.forbid_regeneration:
+            refuse_repeats(repeats)
         try:
-            changes = _changes(root, options, prepared, view, resolve)
+            changes = _changes(root, prepared, index.resolve)
         except StoreError as error:  # what is dropped shows in the membership all the same
             changes, prepared = None, _noticed(root, prepared, error)
-        return evolve(write(root, prepared, progress=progress), changes=changes)
+    return evolve(prepared, repeats=repeats, changes=changes)
 
 
-def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = None) -> Report:
-    """Write what was prepared: combos, metadata, membership, manifest. The lock's holder calls.
+def compare_with(
+    root: DataRoot,
+    options: Options,
+    before: Rollout | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Plan a cohort under `before` (None: as its last build was, else off) and under
+    `options.rollout`, and return what differs; nothing is written, `.genid/` included.
+
+    Raises:
+        StoreError: the cohort cannot be planned in one of the states.
+    """
+    with _Index(root, progress, persist=False) as index:
+        prepared = prepare(root, evolve(options, rebuild_migrated=True), resolve=index.resolve)
+        if before is None:
+            recorded = prepared.recorded
+            before = (None if recorded is None else recorded.rollout) or Rollout.OFF
+        return compare(root, prepared, before, index.resolve)
+
+
+class _Index(ExitStack):
+    """The store's index, refreshed when it is first needed: what is refused before that leaves even
+    the index as it was."""
+
+    def __init__(self, root: DataRoot, progress: Progress | None, *, persist: bool) -> None:
+        super().__init__()
+        self._root, self._progress, self._persist = root, progress, persist
+
+    @cached_property
+    def opened(self) -> StoreIndex:
+        fresh = StoreIndex.fresh(self._root, self._progress, persist=self._persist)
+        return self.enter_context(fresh)
+
+    def resolve(self, stage: str, gen_id: str) -> str | None:
+        """Return the id under which the store holds a generation that another id names."""
+        return resolver(self.opened)(stage, gen_id)
+
+
+def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Built:
+    """Write what was prepared: combos, metadata, membership, manifest.
 
     Raises:
         StoreError: the system refuses a file operation, or a symbolic link leads out of the data
@@ -102,10 +166,9 @@ def write(root: DataRoot, prepared: Prepared, *, progress: Progress | None = Non
     new = dict.fromkeys(PIPELINE, 0)
     for row in prepared.seeding.missing:
         new[row.stage] += 1
-    return Report(
+    return Built(
         prepared=prepared,
         new=new,
-        existing=prepared.seeding.existing,
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
     )
@@ -117,13 +180,7 @@ def _alone(root: DataRoot) -> bool:
     return {path.name for path in root.own.iterdir()} <= LOCK_FILES
 
 
-def _changes(
-    root: DataRoot,
-    options: Options,
-    prepared: Prepared,
-    view: StoreView | None,
-    resolve: Resolve | None,
-) -> Comparison | None:
+def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison | None:
     """Compare with the last build before this one is written: afterwards its members exist.
 
     StoreError: the manifest does not tell its rollout state, or nothing can be planned in it now.
@@ -132,7 +189,7 @@ def _changes(
         return None
     if prepared.recorded.rollout is None:
         raise StoreError("the manifest does not tell it")
-    return compare(root, options, prepared.recorded.rollout, view=view, resolve=resolve)
+    return compare(root, prepared, prepared.recorded.rollout, resolve)
 
 
 def _noticed(root: DataRoot, prepared: Prepared, error: StoreError) -> Prepared:

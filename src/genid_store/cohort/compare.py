@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from genid_store.catalog.memberships import Member
-from genid_store.catalog.reader import DirectReader
-from genid_store.cohort.planning.records import Plan, Resolve, Row, StoreView
-from genid_store.cohort.prepare import Options, prepare
-from genid_store.fs.layout import DataRoot
+from genid_store.cohort.planning.records import Plan, Row, StoreView
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
@@ -56,28 +53,6 @@ class Comparison:
         for change in self.changes:
             counts[change.stage] += change.changed
         return counts
-
-
-def compare(
-    root: DataRoot,
-    options: Options,
-    before: Rollout,
-    *,
-    view: StoreView | None = None,
-    resolve: Resolve | None = None,
-) -> Comparison:
-    """Plan a cohort under `before` and under `options.rollout`, and return what differs.
-
-    Raises:
-        StoreError: the cohort cannot be planned in one of the states.
-    """
-    view = view or DirectReader(root)
-    options = evolve(options, rebuild_migrated=True)
-    new = prepare(root, options, view=view, resolve=resolve).plan
-    options = evolve(options, rollout=before, cohort_id=new.cohort_id)
-    old = prepare(root, options, view=view, resolve=resolve)
-    unplanned = () if old.rollout_changed else old.dropped
-    return evolve(compare_plans(old.plan, new, view), unplanned=unplanned)
 
 
 def compare_plans(old: Plan, new: Plan, view: StoreView) -> Comparison:

@@ -1,4 +1,4 @@
-"""A cohort that can be built: tables, selection and store read, checked and planned.
+"""A cohort that can be built: tables, selection and store read once, checked and planned once.
 
 Refuses everything that is wrong before anything is written, and writes nothing itself.
 """
@@ -13,13 +13,15 @@ from attrs import evolve, field, frozen
 
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.reader import DirectReader
+from genid_store.cohort.compare import Comparison, compare_plans
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
 from genid_store.cohort.planning.plan import plan_cohort
-from genid_store.cohort.planning.records import Inputs, Plan, Resolve, StoreView
+from genid_store.cohort.planning.records import Inputs, Plan, Resolve
+from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded, read_bytes
@@ -31,9 +33,10 @@ from genid_store.ids.rollout import Rollout
 class Options:
     """What an operator says about a build. `cohort_id` is the given one, None to compute it.
 
-    `write_combos` writes `selected_combo_mappings.csv` anew from the concepts although it is
+    `write_combos` replaces `selected_combo_mappings.csv` by a combo of the concepts although it is
     there, or although the mode does not need it. `rebuild_migrated` allows to rebuild a cohort
-    from its tables whose ids a migration has changed since.
+    from its tables whose ids a migration has changed since. `forbid_regeneration` refuses a member
+    whose task has content under another id.
     """
 
     rollout: Rollout
@@ -42,6 +45,7 @@ class Options:
     description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
     write_combos: bool = False
     rebuild_migrated: bool = False
+    forbid_regeneration: bool = False
 
 
 @frozen(kw_only=True)
@@ -49,22 +53,24 @@ class Prepared:
     """A cohort that can be built: its plan, and everything that would be written.
 
     `files` are the files other than metadata, in the order of writing, those that would change
-    alone. `previous` is the membership that was there, None where it cannot be made out.
+    alone. `previous` is the membership that was there, None where it cannot be made out. `repeats`
+    and `changes` are filled in by `build.plan_build`, which has the store's index.
     """
 
+    inputs: Inputs = field(repr=False)
     plan: Plan
     manifest: Manifest
-    tables: RawTables = field(repr=False)
     seeding: Seeding = field(repr=False)
     files: Mapping[Path, bytes] = field(repr=False)
     previous: tuple[Member, ...] | None = field(repr=False)
     recorded: Recorded | None
+    repeats: tuple[Repeat, ...] = ()
+    changes: Comparison | None = None
 
     @property
     def dropped(self) -> tuple[Member, ...]:
         """The members that the rebuilt cohort no longer has, in their order."""
-        now = {(row.stage, row.gen_id) for row in self.plan.rows}
-        return tuple(member for member in self.previous or () if member not in now)
+        return self.dropped_by(self.plan)
 
     @property
     def rollout_changed(self) -> bool:
@@ -72,16 +78,22 @@ class Prepared:
         out."""
         return self.recorded is not None and self.recorded.rollout != self.plan.rollout
 
+    def dropped_by(self, plan: Plan) -> tuple[Member, ...]:
+        """Return the members of the last build that `plan` does not have, in their order."""
+        planned = {(row.stage, row.gen_id) for row in plan.rows}
+        return tuple(member for member in self.previous or () if member not in planned)
+
 
 def prepare(
     root: DataRoot,
     options: Options,
     *,
-    view: StoreView | None = None,
     resolve: Resolve | None = None,
     now: datetime | None = None,
 ) -> Prepared:
     """Read, check and plan; write nothing.
+
+    `resolve` as `plan_cohort` takes it; `now` is when a combo that is made here counts as created.
 
     Raises:
         StoreError: the tables, the selection or the store do not give a sound cohort.
@@ -91,29 +103,74 @@ def prepare(
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection(root)
         now = now or datetime.now(UTC)
-        combos, combo_writes = choose_combos(root, options, tables, selection, now)
+        combos, combo_writes = _choose_combos(root, options, tables, selection, now)
         manifest = make_manifest(
             tables, (combo.combo_id for combo in combos or ()), options.rollout
         )
-        cohort_id = required(options.cohort_id, manifest, selection.file)
         inputs = Inputs(
             tables=tables,
             combos=combos or (),
             selection=selection,
             rollout=options.rollout,
-            cohort_id=cohort_id,
+            cohort_id=required(options.cohort_id, manifest, selection.file),
         )
-        plan = plan_cohort(inputs, view or DirectReader(root), resolve)
+        plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             used = tuple(sorted({row.combo_id for row in plan.rows}))
             manifest = evolve(manifest, combos=used)
-        prepared = _prepared(root, plan, manifest, tables, combo_writes)
+        prepared = _prepared(root, inputs, plan, manifest, combo_writes)
     if not options.rebuild_migrated:
         _refuse_migrated(root, prepared)
     return prepared
 
 
-def choose_combos(
+def compare(
+    root: DataRoot, prepared: Prepared, before: Rollout, resolve: Resolve | None = None
+) -> Comparison:
+    """Plan a prepared cohort under `before`, too, and return what differs.
+
+    Raises:
+        StoreError: the cohort cannot be planned in that state.
+    """
+    view = DirectReader(root)
+    with guarded(root):
+        old = plan_cohort(evolve(prepared.inputs, rollout=before), view, resolve)
+    recorded = prepared.recorded
+    same = recorded is None or recorded.rollout == before
+    found = compare_plans(old, prepared.plan, view)
+    return evolve(found, unplanned=prepared.dropped_by(old) if same else ())
+
+
+def find_cohort_id(root: DataRoot, options: Options) -> str:
+    """Return the cohort's id: the given one, else computed from the tables.
+
+    StoreError: it is no folder's name, or none is given where a selection names the members.
+    """
+    if options.cohort_id is not None:
+        return check_segment(options.cohort_id, what="the cohort id", where="cohort id")
+    combos = (combo.combo_id for combo in combo_files.read_selected(root) or ())
+    manifest = make_manifest(read_tables(root), combos, options.rollout)
+    return required(None, manifest, read_selection(root).file)
+
+
+def known_cohort_id(root: DataRoot, options: Options) -> str:
+    """Return the id of a cohort that is there: the given one, else computed from the tables.
+
+    StoreError: there is no such cohort, or as `find_cohort_id`.
+    """
+    cohort_id = find_cohort_id(root, options)
+    path = root.membership(cohort_id)
+    if path.is_file():
+        return cohort_id
+    problem = Problem(
+        where=root.relative(path),
+        message="there is no such cohort",
+        remedy="build it (`genid cohort build`), or look for it (`genid cohort list`)",
+    )
+    raise StoreError(f"the cohort {cohort_id} was not built", [problem])
+
+
+def _choose_combos(
     root: DataRoot, options: Options, tables: RawTables, selection: Selection, now: datetime
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
     """Return the selected combos, None where nobody selected any, and the files to write.
@@ -150,9 +207,9 @@ def choose_combos(
 
 def _prepared(
     root: DataRoot,
+    inputs: Inputs,
     plan: Plan,
     manifest: Manifest,
-    tables: RawTables,
     combo_writes: Mapping[Path, bytes],
 ) -> Prepared:
     wanted = {
@@ -165,9 +222,9 @@ def _prepared(
     else:
         previous, problems = members_of(plan.rows), ()
     return Prepared(
+        inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
         manifest=manifest,
-        tables=tables,
         seeding=find_missing(root, plan.rows),
         files={**combo_writes, **changed},
         previous=previous,

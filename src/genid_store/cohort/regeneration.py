@@ -35,6 +35,8 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     Members that have content are paid for, and copies cost nothing: neither is among them. `index`
     is up to date with the store.
     """
+    if not index.sql("SELECT 1 FROM generation LIMIT 1"):
+        return ()  # a first build: an empty store holds no work
     planned = list(rows)
     verdicts = expected_of_rows(index, planned)
     found = (

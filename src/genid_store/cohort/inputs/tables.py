@@ -17,6 +17,7 @@ from attrs import frozen
 from genid import REPLICATE_MAX
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import Line, read_csv
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE
 
@@ -115,6 +116,24 @@ def read_tables(root: DataRoot) -> RawTables:
     if problems:
         raise StoreError("the raw tables cannot be used", problems)
     return RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
+
+
+def provider_models(root: DataRoot) -> Mapping[str, str]:
+    """Return model id -> the provider's name, as llm_models.csv has it; empty where there is no
+    such table (a cohort can be run from its membership alone). The other tables are not looked at.
+
+    StoreError: the table is there and cannot be read, or an id of it is blank or repeated;
+    nothing is to be paid for then, since it might be asked of another model.
+    """
+    path = root.raw / "llm_models.csv"
+    if not is_there(path):
+        return {}
+    problems: list[Problem] = []
+    lines = read_csv(root, path, ("id",), problems)
+    problems.extend(id_problems(lines, "id"))
+    if problems:
+        raise StoreError("the models' names cannot be told", problems)
+    return {line["id"]: model for line in lines if (model := line.get("model"))}
 
 
 @frozen

@@ -1,0 +1,321 @@
+"""Bring an instance level with the disk; registered as the entry point `follow` of `genid.sync`.
+
+Level-triggered: it compares what the cohorts name and what is made with what the instance has, and
+reports the difference, whatever came before (a build, a run without Dagster, a migration, a
+rollback, a kill of its own). Nothing of the store is changed here.
+
+In each stage, parents first: events for what is made and unrecorded, then the keys, then, only when
+asked, away with the keys that no cohort names. Automation can thus never take made work for
+missing. Events stay in the log for good, so a key that is added again is materialized again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import dagster as dg
+from attrs import frozen
+
+from genid_dagster_adapter.instance import open_instance
+from genid_dagster_adapter.partitions import partition_set, register, registered
+from genid_dagster_adapter.recording import materialization
+from genid_dagster_adapter.stage_assets import stage_asset_name
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import Memberships, read_memberships
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import BUILD, root_lock
+from genid_store.generation import has_content
+from genid_store.stages import stage_names
+
+Progress = Callable[[int, int], None]
+
+MIGRATED_FROM: Final = "genid/migrated_from"
+ORIGINAL_RUN: Final = "genid/original_run_id"
+ORIGINAL_TIME: Final = "genid/original_timestamp"
+_PAGE: Final = 200  # keys whose events are asked for at a time
+_THREADS: Final = 4  # events reported at once: a server's round trips overlap
+_TEXTS: Final = (
+    dg.TextMetadataValue, dg.PathMetadataValue, dg.MarkdownMetadataValue, dg.UrlMetadataValue,
+)  # fmt: skip
+
+
+@frozen(kw_only=True)
+class Mount:
+    """Where an instance has a store's generations: the assets' key prefix, the partition sets', and
+    by stage the asset keys of the host's own that are partitioned by the same sets."""
+
+    asset_prefix: tuple[str, ...] = ()
+    partition_prefix: str = ""
+    others: tuple[dg.AssetKey, ...] = ()
+
+    def asset_key(self, stage: str) -> dg.AssetKey:
+        return dg.AssetKey([*self.asset_prefix, stage_asset_name(stage)])
+
+
+@frozen(kw_only=True)
+class Synced:
+    """What was done, or with `dry_run` would be: events and keys by stage. `unowned` are the keys
+    that no cohort names and that stay; of these `held` have records of assets that nobody named,
+    which is why not even pruning deletes them."""
+
+    events: Mapping[str, int]
+    registered: Mapping[str, int]
+    deleted: Mapping[str, list[str]]
+    unowned: Mapping[str, list[str]]
+    held: Mapping[str, list[str]]
+
+
+def follow(
+    root: DataRoot,
+    *,
+    asset_prefix: Sequence[str] = (),
+    partition_prefix: str = "",
+    others: Sequence[str] = (),
+    prune: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Do `sync` with the data root's instance; return what it did as JSON values.
+
+    StoreError: the instance cannot be opened or does not answer, or as `sync`.
+    """
+    mount = Mount(
+        asset_prefix=tuple(asset_prefix),
+        partition_prefix=partition_prefix,
+        others=tuple(dg.AssetKey.from_user_string(one) for one in others),
+    )
+    with open_instance(root) as instance:
+        done = sync(instance, root, mount, prune=prune, dry_run=dry_run, progress=progress)
+    return {
+        "dry_run": dry_run,
+        "events": done.events,
+        "registered": done.registered,
+        "deleted": done.deleted,
+        "unowned": done.unowned,
+        "held": done.held,
+    }
+
+
+def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
+    """Return the registered keys by stage. StoreError: the instance does not answer."""
+    with open_instance(root) as instance:
+        return {
+            stage: registered(instance, stage, prefix=partition_prefix) for stage in stage_names()
+        }
+
+
+def sync(
+    instance: dg.DagsterInstance,
+    root: DataRoot,
+    mount: Mount | None = None,
+    *,
+    prune: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Synced:
+    """Bring the records level with the disk; stopped at any time, the next call completes it.
+
+    StoreError: the data root is in use or blocked by a migration; or pruning was asked for and a
+    membership cannot be read, so that nobody can tell whose a key is.
+    """
+    work = _Sync(instance, root, mount or Mount(), dry_run, progress or (lambda done, total: None))
+    return work.run(prune=prune)
+
+
+@frozen
+class _Sync:
+    instance: dg.DagsterInstance
+    root: DataRoot
+    mount: Mount
+    dry_run: bool
+    progress: Progress
+
+    def run(self, *, prune: bool) -> Synced:
+        with self._lock():
+            members = _members(read_memberships(self.root))
+            previous = self._previous()
+        todo = {stage: list(self._unrecorded(stage, members, previous)) for stage in stage_names()}
+        total = sum(map(len, todo.values()))
+        done = 0
+        added, deleted, unowned, held = {}, {}, {}, {}
+        for stage in stage_names():
+            for start in range(0, len(todo[stage]), _PAGE):
+                chunk = todo[stage][start : start + _PAGE]
+                self._report(self._events(stage, chunk, previous))
+                done += len(chunk)
+                self.progress(done, total)
+            added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
+                stage, previous, prune=prune
+            )
+        events = {stage: len(found) for stage, found in todo.items()}
+        return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
+
+    def _previous(self) -> dict[tuple[str, str], list[str]]:
+        """Return the ids that generations had before migrations, by (stage, id of today)."""
+        found: dict[tuple[str, str], list[str]] = {}
+        with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
+            for stage, now, before in index.sql("SELECT stage, now, gen_id FROM previous"):
+                found.setdefault((stage, now), []).append(before)
+        return found
+
+    # -- events -------------------------------------------------------------------------------
+    def _unrecorded(
+        self,
+        stage: str,
+        members: Mapping[str, Sequence[str]],
+        previous: Mapping[tuple[str, str], Sequence[str]],
+    ) -> Iterator[tuple[dg.AssetKey, str]]:
+        """Yield the (asset, key) that lack an event: what is made, under our asset; what the host's
+        own assets had under the key of before, under theirs."""
+        ours = self.mount.asset_key(stage)
+        recorded = self.instance.get_materialized_partitions(ours)
+        for key in members[stage]:
+            if key not in recorded and has_content(self.root, stage, key):
+                yield ours, key
+        for other in self.mount.others:
+            theirs = self.instance.get_materialized_partitions(other)
+            for key in members[stage]:
+                if key not in theirs and not theirs.isdisjoint(previous.get((stage, key), ())):
+                    yield other, key
+
+    def _events(
+        self,
+        stage: str,
+        keys: Sequence[tuple[dg.AssetKey, str]],
+        previous: Mapping[tuple[str, str], Sequence[str]],
+    ) -> Iterator[dg.AssetMaterialization]:
+        ours = self.mount.asset_key(stage)
+        for asset in dict.fromkeys(asset for asset, _ in keys):
+            names = {key: previous.get((stage, key), ()) for one, key in keys if one == asset}
+            last = self._last(asset, {old for olds in names.values() for old in olds})
+            for key, olds in names.items():
+                record = max(
+                    (last[old] for old in olds if old in last),
+                    key=lambda one: one.storage_id,
+                    default=None,
+                )
+                fresh = (
+                    materialization(self.root, stage, key, asset)
+                    if asset == ours
+                    else dg.AssetMaterialization(asset, partition=key)
+                )
+                yield fresh if record is None else _carried(record, fresh)
+
+    def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
+        """Return the newest event of each of the keys that has one."""
+        found: dict[str, dg.EventLogRecord] = {}
+        cursor, more = None, bool(keys)
+        while more:
+            page = self.instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key=asset, asset_partitions=sorted(keys)),
+                limit=1000,
+                cursor=cursor,
+            )
+            for record in page.records:
+                found.setdefault(str(record.partition_key), record)
+            cursor, more = page.cursor, page.has_more and len(found) < len(keys)
+        return found
+
+    def _report(self, events: Iterator[dg.AssetMaterialization]) -> None:
+        if self.dry_run:
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(self.instance.report_runless_asset_event, events))
+
+    # -- keys ---------------------------------------------------------------------------------
+    def _keys(
+        self, stage: str, previous: Mapping[tuple[str, str], Sequence[str]], *, prune: bool
+    ) -> tuple[int, list[str], list[str], list[str]]:
+        """Register a stage's members and delete what no cohort names, if asked; return how many
+        keys were added, which were deleted, and which are of no cohort and stay, with those held.
+
+        Under the data root's lock, unless it is a dry run: no key becomes or ceases to be a
+        member's meanwhile.
+        """
+        with self._lock():
+            there = registered(self.instance, stage, prefix=self.mount.partition_prefix)
+            memberships = read_memberships(self.root)
+            if prune and memberships.problems:
+                raise StoreError(
+                    "nobody can tell which keys are of no cohort", memberships.problems
+                )
+            members = _members(memberships)[stage]
+            added = self._register(stage, members, set(there))
+            named = set(members)
+            unowned, held = self._held(stage, [one for one in there if one not in named], previous)
+            if prune and not self.dry_run:
+                name = partition_set(stage, self.mount.partition_prefix)
+                for key in unowned:
+                    self.instance.delete_dynamic_partition(name, key)
+        if not self.dry_run and (added or prune):
+            # What Dagster remembers may be from the moment between an event and its key.
+            self.instance.wipe_asset_cached_status([self.mount.asset_key(stage)])
+        return (added, unowned, [], held) if prune else (added, [], unowned, held)
+
+    def _lock(self) -> AbstractContextManager[None]:
+        """The data root's lock, which a dry run does without. A blocked data root is refused."""
+        return nullcontext() if self.dry_run else root_lock(self.root, BUILD)
+
+    def _register(self, stage: str, members: Sequence[str], there: Collection[str]) -> int:
+        if self.dry_run:
+            return sum(key not in there for key in members)
+        return register(self.instance, stage, members, prefix=self.mount.partition_prefix)
+
+    def _held(
+        self, stage: str, unowned: list[str], previous: Mapping[tuple[str, str], Sequence[str]]
+    ) -> tuple[list[str], list[str]]:
+        """Return, of the keys that no cohort names, those that can go, and those with records of
+        another asset that nobody carried over."""
+        if not unowned:
+            return [], []
+        now = {old: new for (of, new), olds in previous.items() if of == stage for old in olds}
+        held: set[str] = set()
+        for asset in set(self.instance.all_asset_keys()) - {self.mount.asset_key(stage)}:
+            theirs = self.instance.get_materialized_partitions(asset)
+            held |= {key for key in unowned if key in theirs and now.get(key) not in theirs}
+        return [key for key in unowned if key not in held], [key for key in unowned if key in held]
+
+
+def _members(memberships: Memberships) -> dict[str, list[str]]:
+    """Return the members of all cohorts by stage, each once; a damaged file hides its own."""
+    found: dict[str, dict[str, None]] = {stage: {} for stage in stage_names()}
+    for members in memberships.members.values():
+        for stage, gen_id in members:
+            found[stage][gen_id] = None
+    return {stage: list(keys) for stage, keys in found.items()}
+
+
+def _carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.AssetMaterialization:
+    """Return a new key's event with what the old key's said, the id in it replaced."""
+    found = record.asset_materialization
+    old, new = str(record.partition_key), str(fresh.partition)
+    if found is None:  # a filter for materializations returns nothing else
+        return fresh
+    origin: dict[str, Any] = {
+        ORIGINAL_RUN: record.run_id,
+        ORIGINAL_TIME: dg.MetadataValue.timestamp(record.timestamp),
+    }
+    kept = {key: _renamed(value, old, new) for key, value in found.metadata.items()}
+    return dg.AssetMaterialization(
+        fresh.asset_key,
+        partition=new,
+        description=found.description,
+        metadata={**origin, **kept, **fresh.metadata, MIGRATED_FROM: old},
+        tags={**(found.tags or {}), **(fresh.tags or {})},
+    )
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    """Return a metadata value with an id in its text replaced; numbers and tables stay."""
+    pattern = rf"(?<![A-Za-z0-9._-]){re.escape(old)}(?![A-Za-z0-9._-])"
+    if isinstance(value, _TEXTS):
+        return type(value)(re.sub(pattern, new, str(value.value or "")))
+    if isinstance(value, dg.JsonMetadataValue):
+        return dg.MetadataValue.json(json.loads(re.sub(pattern, new, json.dumps(value.value))))
+    return value

@@ -1,0 +1,77 @@
+"""`genid dagster sync`: bring Dagster's records level with the disk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from genid_store.cli._options import asset_prefix, mount_options
+from genid_store.cli._output import (
+    data_root_option,
+    json_option,
+    print_json,
+    print_rest,
+    progress_bar,
+)
+from genid_store.fs.layout import DataRoot
+from genid_store.hooks import described, follow
+
+_SHOWN: Final = 20  # keys that people are shown
+
+
+@click.group()
+def dagster() -> None:
+    """Bring Dagster's records level with the disk."""
+
+
+@dagster.command(short_help="Report what is made, register members, prune keys of no cohort.")
+@data_root_option
+@click.option("--prune", is_flag=True, help="Delete the partition keys that no cohort names.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option(
+    "--asset",
+    "others",
+    multiple=True,
+    metavar="KEY",
+    help="An asset of the host's own over the same partitions (parts joined by /): its "
+    "materializations follow a migration, too. Can be repeated.",
+)
+@mount_options
+@json_option
+def sync(
+    *,
+    root: DataRoot,
+    prune: bool,
+    dry_run: bool,
+    others: tuple[str, ...],
+    assets: str,
+    partitions: str,
+    as_json: bool,
+) -> int:
+    """Bring Dagster's records level with the disk; what is level already is left alone.
+
+    The instance is DAGSTER_HOME's, else the one in .genid/, which is made where there is none.
+    Stopped at any time, running it again completes it.
+    """
+    with progress_bar("Dagster's records") as progress:
+        done = follow(
+            root,
+            progress=progress,
+            prune=prune,
+            dry_run=dry_run,
+            others=others,
+            asset_prefix=asset_prefix(assets),
+            partition_prefix=partitions,
+        )
+    if as_json:
+        print_json(done)
+        return 0
+    for line in described(done) or ["Dagster's records are level with the disk"]:
+        click.echo(f"{line} (dry run)" if dry_run else line)
+    for name in ("deleted", "unowned", "held"):
+        for stage, keys in done[name].items():
+            for key in keys[:_SHOWN]:
+                click.echo(f"  {name}: {stage} {key}")
+            print_rest(len(keys), _SHOWN, indent="  ")
+    return 0

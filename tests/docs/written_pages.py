@@ -112,20 +112,20 @@ def _block(path: tuple[str, ...]) -> Iterator[str]:
     arguments = [one.make_metavar(context) for one in params if isinstance(one, click.Argument)]
     names = {name for one in params for name in one.opts}
     yield f"## genid {' '.join(path)}\n"
-    yield textwrap.fill(" ".join((command.help or "").split()), 100)
-    if given := [*arguments, *(name for name in SHARED if name in names)]:
-        yield f"\nTakes {', '.join(f'`{one}`' for one in given)}."
+    shared = [*arguments, *(name for name in SHARED if name in names)]
+    takes = f" Takes {', '.join(f'`{one}`' for one in shared)}." if shared else ""
+    yield textwrap.fill(" ".join((command.help or "").split()) + takes, 100)
     options = [one for one in params if isinstance(one, click.Option)]
     rows = [_row(one, context) for one in options if one.opts[0] not in SHARED]
     if rows:
-        yield "\n".join(["", "| option | |", "|---|---|", *rows])
+        yield "\n".join(["", *rows])
 
 
 def _row(option: click.Option, context: click.Context) -> str:
-    """Return an option as a row of a table, in the words of its help."""
+    """Return an option as an entry of a list, in the words of its help."""
     usage, text = option.get_help_record(context) or ("", "")
-    usage = usage.replace(" RANGE", "").replace("|", " or ")
-    return f"| `{usage}` | {' '.join(text.split())} |"
+    usage = usage.replace(" RANGE", "")
+    return f"- `{usage}`: {' '.join(text.split())}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from genid_store.cohort.inputs.selection import Chosen, CohortMode, Selection
 from genid_store.cohort.inputs.tables import Model, RawTables, Template
 from genid_store.cohort.planning.curated_essays import essay_numbers
 from genid_store.cohort.planning.fill_up import numbered
-from genid_store.cohort.planning.plan import Inputs, Plan, check_parents, plan_cohort
+from genid_store.cohort.planning.plan import Inputs, Plan, plan_cohort
+from genid_store.ids.parents import check_parents
 from genid_store.ids.rollout import Rollout
 
 STAGES = ("draft", "essay", "evaluation")
@@ -118,7 +119,7 @@ def test_a_cartesian_plan_is_complete_sound_and_the_same_again(
     cells["evaluation"] = cells["essay"] * judged
     assert cells == plan.counts()
     assert len(plan.rows) == len({(row.stage, row.gen_id) for row in plan.rows})
-    check_parents(plan.rows, lambda _: False)
+    check_parents([row._asdict() for row in plan.rows], lambda _: False)
     assert plan == plan_cohort(given_inputs, MemoryView(seeded(plan)))
 
 

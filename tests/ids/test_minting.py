@@ -16,6 +16,7 @@ from genid import (
     SignatureError,
     gen_id,
 )
+from genid_store.errors import StoreError
 from genid_store.ids import legacy
 from genid_store.ids.legacy import reserve_gen_id
 from genid_store.ids.minting import GenerationIds, Parent
@@ -80,6 +81,32 @@ def test_a_deterministic_id_knows_neither_cohort_nor_task_id_nor_salt() -> None:
     first = GenerationIds(rollout, "winter").draft(**fields, task_id="a", salt=None)
     second = GenerationIds(rollout, "summer").draft(**fields, task_id="b", salt="rep9")
     assert first == second
+
+
+def test_a_covered_stage_needs_neither_task_id_nor_salt_and_another_names_what_it_lacks() -> None:
+    """Removing the flag for good is deleting the two arguments. No salt (None) is a salt that was
+    given: replicates of one task must not fold into one id because somebody forgot it."""
+    fields: dict[str, Any] = {**EVALUATION, "replicate": 2}
+    covered = GenerationIds(Rollout.parse("on"), "winter")
+    assert covered.evaluation(**fields, task_id="t", salt="rep2") == covered.evaluation(**fields)
+    legacy_ids = GenerationIds(Rollout.parse("draft,essay"), "winter")
+    for given, lacking in (
+        ({}, ["evaluation.task_id", "evaluation.salt"]),
+        ({"task_id": "t"}, ["evaluation.salt"]),
+        ({"salt": None}, ["evaluation.task_id"]),
+    ):
+        with pytest.raises(StoreError, match="evaluation") as caught:
+            legacy_ids.evaluation(**fields, **given)
+        assert lacking == [problem.where for problem in caught.value.problems]
+
+
+def test_a_rollout_is_recorded_in_a_manifest_as_a_build_does() -> None:
+    """Under the last key; off leaves no key, also where one was there before."""
+    manifest: dict[str, Any] = {"combos": []}
+    Rollout.parse("draft", "phase-1").record_in(manifest)
+    assert {"combos": [], "rollout": {"stages": ["draft"], "scheme": "phase-1"}} == manifest
+    Rollout.OFF.record_in(manifest)
+    assert {"combos": []} == manifest
 
 
 def test_an_essays_own_model_is_part_of_its_v1_id_and_beyond_phase_1() -> None:

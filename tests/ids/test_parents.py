@@ -2,13 +2,12 @@
 
 import pytest
 
-from genid_store.cohort.planning.plan import check_parents
-from genid_store.cohort.planning.records import Row
 from genid_store.errors import StoreError
+from genid_store.ids.parents import check_parents
 
 
-def row(stage: str, gen_id: str, parent: str | None) -> Row:
-    return Row(stage, gen_id, "c", parent, "combo", "t", "m", 1, "llm")
+def row(stage: str, gen_id: str, parent: object) -> dict[str, object]:
+    return {"stage": stage, "gen_id": gen_id, "parent_gen_id": parent, "template_id": "t"}
 
 
 ROWS = (
@@ -18,7 +17,7 @@ ROWS = (
     row("evaluation", "v1", "e1"),
     row("evaluation", "v2", "stored"),
     row("evaluation", "v3", "nowhere"),
-    row("evaluation", "v4", None),
+    row("evaluation", "v4", float("nan")),
     row("essay", "e3", "e1"),
 )
 

@@ -1,5 +1,7 @@
 """The rollout flag's grammar, exactly."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,7 +111,7 @@ def test_the_scheme_is_v1_unless_phase_1_is_named(text: str | None, scheme: str)
 @pytest.mark.parametrize("text", ["v2", "phase1", "phase_1", "legacy", "v1,phase-1", "0"])
 def test_an_unknown_scheme_is_an_error_even_with_the_flag_off(flag: str, text: str) -> None:
     """A typo shows before the day on which the flag is switched on."""
-    with pytest.raises(StoreError, match=f"{SCHEME}: is no scheme"):
+    with pytest.raises(StoreError, match=f"{SCHEME}: is not a scheme"):
         Rollout.parse(flag, text)
 
 
@@ -117,7 +119,7 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
     """Without an argument the process's variables count."""
     monkeypatch.setenv(FLAG, "draft")
     monkeypatch.setenv(SCHEME, "phase-1")
-    assert Rollout(stages=("draft",), scheme="phase-1") == Rollout.from_env()
+    assert Rollout(stages=("draft",), scheme="phase-1") == Rollout.from_env(os.environ)
 
 
 @pytest.mark.parametrize("stages", [("essay",), ("essay", "draft"), ("draft", "draft"), ("x",)])

@@ -65,7 +65,7 @@ def build(
     A second build changes nothing. A refused one writes nothing (exit status 1).
     """
     given = given_cohort_id(cohort_id, os.environ)
-    wanted = Options(rollout=Rollout.from_env(), cohort_id=given, **options)
+    wanted = Options(rollout=Rollout.from_env(os.environ), cohort_id=given, **options)
     with progress_bar("building") as progress:
         built = build_cohort(root, wanted, progress=progress)
     with progress_bar("Dagster's records") as progress:
@@ -230,7 +230,7 @@ def _cohort_record(
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, and why they failed."""
     given = given_cohort_id(cohort_id, os.environ)
-    known = known_cohort_id(root, Options(rollout=Rollout.from_env(), cohort_id=given))
+    known = known_cohort_id(root, Options(rollout=Rollout.from_env(os.environ), cohort_id=given))
     with progress_bar("looking"):
         members = read_membership(root, known)
         found, failed = standing(root, members), failed_members(root, members)

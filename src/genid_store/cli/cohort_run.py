@@ -102,7 +102,7 @@ def run(
     (or were left by --max-generations), 1 some failed or could not be begun, 130 interrupted.
     """
     given = given_cohort_id(cohort_id, os.environ)
-    wanted = Options(rollout=Rollout.from_env(), cohort_id=given, **options)
+    wanted = Options(rollout=Rollout.from_env(os.environ), cohort_id=given, **options)
     if dry_run:
         return _dry_run(root, wanted, as_json=as_json, retry=retry_failed, cap=max_generations)
     from genid_dagster_adapter.running import run_members

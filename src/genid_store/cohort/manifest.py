@@ -40,9 +40,7 @@ class Manifest:
     def dump(self) -> bytes:
         """Return the file's bytes: keys in this order, indent 2, no newline at the end."""
         document: dict[str, Any] = self._tables()
-        if self.rollout.stages:
-            stages, scheme = list(self.rollout.stages), self.rollout.scheme
-            document["rollout"] = {"stages": stages, "scheme": scheme}
+        self.rollout.record_in(document)
         return json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
 
     def cohort_id(self) -> str:

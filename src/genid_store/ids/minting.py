@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product, starmap
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 
 from genid import V1, Draft, Essay, Evaluation, Grid, Signature, gen_id
+from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.legacy import reserve_gen_id
-from genid_store.ids.rollout import Rollout
+from genid_store.ids.rollout import FLAG, Rollout
+
+#: The default of a salt: nothing was said of it, which is not the same as None, no salt.
+NOT_GIVEN: Final = "(not given)"
 
 
 class Parent(NamedTuple):
@@ -33,10 +37,21 @@ class GenerationIds:
     """Mints the ids of one cohort's generations under one rollout state.
 
     Every method takes the signature's fields and, for the legacy branch, the task id and the salt
-    that the call site gave to `reserve_gen_id`. The plurals give the ids of whole grids, one after
+    that the call site gave to `reserve_gen_id` (None for no salt). Once a stage is covered for
+    good, the two arguments are deleted and the call stays.
+
+    A loop that tries salt after salt until an id is free has to try replicates where the stage is
+    covered, because the salt has no part in the id there:
+
+        while (found := ids.evaluation(**fields, replicate=number, salt=salt)) in used:
+            number += ids.rollout.covers("evaluation")
+            salt = next(salts)
+
+    The plurals give the ids of whole grids, one after
     the other, as the singulars would; each value of an axis may be there once.
 
-    Where the stage is covered, genid.SignatureError says that a field breaks a rule of SPEC 1, and
+    StoreError: the stage is not covered, and the task id or the salt is not given. Where it is
+    covered, genid.SignatureError says that a field breaks a rule of SPEC 1, and
     genid.SchemeError that the scheme cannot express the signature.
     """
 
@@ -50,8 +65,8 @@ class GenerationIds:
         template_id: str,
         llm_model_id: str,
         replicate: int,
-        task_id: str,
-        salt: str | None,
+        task_id: str | None = None,
+        salt: str | None = NOT_GIVEN,
     ) -> str:
         """Return a draft's id."""
         fields = {"combo_id": combo_id, "template_id": template_id, "llm_model_id": llm_model_id}
@@ -63,8 +78,8 @@ class GenerationIds:
         parent_gen_id: str,
         template_id: str,
         replicate: int,
-        task_id: str,
-        salt: str | None,
+        task_id: str | None = None,
+        salt: str | None = NOT_GIVEN,
         llm_model_id: str | None = None,
     ) -> str:
         """Return an essay's id. `llm_model_id` is given only where it is not the draft's."""
@@ -80,8 +95,8 @@ class GenerationIds:
         template_id: str,
         llm_model_id: str,
         replicate: int,
-        task_id: str,
-        salt: str | None,
+        task_id: str | None = None,
+        salt: str | None = NOT_GIVEN,
     ) -> str:
         """Return an evaluation's id."""
         fields = {"parent_gen_id": parent_gen_id, "template_id": template_id}
@@ -142,12 +157,14 @@ class GenerationIds:
         return self._grid(Evaluation, one, **axes, llm_model_id=llm_model_ids, replicate=numbers)
 
     def _mint(
-        self, signature: type[Signature[Any]], task_id: str, salt: str | None, **fields: Any
+        self, signature: type[Signature[Any]], task_id: str | None, salt: str | None, **fields: Any
     ) -> str:
         """Return the id that the rollout gives a task of the signature's stage."""
-        if not self.rollout.covers(signature.stage):
-            return reserve_gen_id(signature.stage, task_id, self.cohort_id, salt)
-        return str(gen_id(signature(**fields), self.rollout.scheme))
+        if self.rollout.covers(signature.stage):
+            return str(gen_id(signature(**fields), self.rollout.scheme))
+        if task_id is None or salt is NOT_GIVEN:
+            raise _lacking(signature.stage, task_id, salt)
+        return reserve_gen_id(signature.stage, task_id, self.cohort_id, salt)
 
     def _grid(
         self, signature: type[Signature[Any]], legacy_id: Callable[..., str], **axes: Sequence[Any]
@@ -162,3 +179,17 @@ class GenerationIds:
             str(gen_id(signature(**dict(zip(axes, cell, strict=True))), self.rollout.scheme))
             for cell in product(*axes.values())
         )
+
+
+def _lacking(stage: str, task_id: str | None, salt: str | None) -> StoreError:
+    given = {"task_id": task_id is not None, "salt": salt is not NOT_GIVEN}
+    problems = [
+        Problem(
+            where=f"{stage}.{name}",
+            message=f"is not given, and a legacy id is made of it: the rollout covers no {stage}",
+            remedy=f"give {name}= as for reserve_gen_id, or cover the stage ({FLAG})",
+        )
+        for name, there in given.items()
+        if not there
+    ]
+    return StoreError(f"the legacy id of a {stage} cannot be made", problems)

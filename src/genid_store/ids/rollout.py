@@ -6,9 +6,8 @@ does not know: a typo must never mean "off".
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import ClassVar, Final
+from collections.abc import Mapping, MutableMapping
+from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
@@ -46,7 +45,7 @@ class Rollout:
 
     def __attrs_post_init__(self) -> None:
         if self.stages not in _STATES:
-            raise _refused(self.stages, "is no rollout state")
+            raise _refused(self.stages, "is not a rollout state")
         if self.scheme not in SCHEMES:
             raise _unknown_scheme(self.scheme)
 
@@ -61,18 +60,24 @@ class Rollout:
         return cls(stages=_parse_stages(flag or ""), scheme=_parse_scheme(scheme or ""))
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Rollout:
-        """Return the state that the environment asks for. To be called at the edges alone.
+    def from_env(cls, environ: Mapping[str, str]) -> Rollout:
+        """Return the state that the environment (`os.environ`) asks for. For the edges alone.
 
         Raises:
             StoreError: as `parse`.
         """
-        variables = os.environ if environ is None else environ
-        return cls.parse(variables.get(FLAG), variables.get(SCHEME))
+        return cls.parse(environ.get(FLAG), environ.get(SCHEME))
 
     def covers(self, stage: str) -> bool:
         """Say whether generations of `stage` get deterministic ids."""
         return stage in self.stages
+
+    def record_in(self, manifest: MutableMapping[str, Any]) -> None:
+        """Write the state into a cohort's manifest as a build does: under `rollout` where it covers
+        a stage; where it covers none, there is no such key."""
+        manifest.pop("rollout", None)
+        if self.stages:
+            manifest["rollout"] = {"stages": list(self.stages), "scheme": self.scheme}
 
     @property
     def label(self) -> str:
@@ -93,7 +98,7 @@ def _parse_stages(flag: str) -> tuple[str, ...]:
         return PIPELINE
     named = {_folded(part) for part in text.split(",")}
     if not named <= set(PIPELINE):
-        raise _refused(flag, "is no accepted value")
+        raise _refused(flag, "is not an accepted value")
     stages = tuple(stage for stage in PIPELINE if stage in named)
     if stages not in _STATES:
         raise _refused(flag, _why_open(stages))
@@ -131,5 +136,5 @@ def _refused(value: object, reason: str) -> StoreError:
 
 def _unknown_scheme(value: object) -> StoreError:
     remedy = f"set it to {' or '.join(SCHEMES)}, or leave it unset for v1"
-    problem = Problem(where=SCHEME, value=value, message="is no scheme", remedy=remedy)
+    problem = Problem(where=SCHEME, value=value, message="is not a scheme", remedy=remedy)
     return StoreError(f"{SCHEME} is not understood", [problem])

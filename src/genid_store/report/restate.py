@@ -96,8 +96,6 @@ def _minted(one: Held, number: int, parent: str, ids: GenerationIds, store: Hold
             template_id=template,
             llm_model_id=model,
             replicate=number,
-            task_id="",
-            salt=None,
         )
     if one.stage == "essay":
         return ids.essay(
@@ -105,8 +103,6 @@ def _minted(one: Held, number: int, parent: str, ids: GenerationIds, store: Hold
             template_id=template,
             replicate=number,
             llm_model_id=_model(one, store),
-            task_id="",
-            salt=None,
         )
     return ids.evaluation(
         parent_gen_id=parent,

@@ -5,7 +5,7 @@ A further mode is one planning function here and its line in `selection`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from genid_store.cohort.inputs.selection import CohortMode
 from genid_store.cohort.planning.cartesian import plan_cartesian
@@ -24,8 +24,9 @@ from genid_store.cohort.planning.records import (
     StoreView,
 )
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import find_sources, metadata_path, notices
-from genid_store.errors import Problem, StoreError
+from genid_store.cohort.planning.sources import find_sources, notices
+from genid_store.errors import Problem
+from genid_store.ids.parents import check_links
 from genid_store.stages import PIPELINE
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "Resolve",
     "Row",
     "StoreView",
-    "check_parents",
     "plan_cohort",
 ]
 
@@ -66,7 +66,8 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         case CohortMode.EVALUATIONS:
             fill_up = plan_evaluations(inputs, rows, sources, view)
     rows.check()
-    check_parents(rows.rows, lambda essay: view.has("essay", essay))
+    links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
+    check_links(links, lambda essay: view.has("essay", essay))
     return Plan(
         cohort_id=inputs.cohort_id,
         mode=inputs.selection.mode,
@@ -94,38 +95,3 @@ def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
                 message=f"the cohort has no {stage}: no template, or no model for it, is active",
                 remedy="activate one, unless that is meant",
             )
-
-
-def check_parents(rows: Iterable[Row], essay_in_store: Callable[[str], bool]) -> None:
-    """Check that every essay's parent is a draft of the cohort, every evaluation's an essay of the
-    cohort or of the store.
-
-    Raises:
-        StoreError: counts and names every orphan, and says where its parent was expected.
-    """
-    by_stage: dict[str, list[Row]] = {stage: [] for stage in PIPELINE}
-    for row in rows:
-        by_stage[row.stage].append(row)
-    members = {stage: {row.gen_id for row in by_stage[stage]} for stage in ("draft", "essay")}
-    asked = {row.parent_gen_id for row in by_stage["evaluation"]} - members["essay"]
-    absent = {parent for parent in asked if parent is None or not essay_in_store(parent)}
-    essays = [row for row in by_stage["essay"] if row.parent_gen_id not in members["draft"]]
-    evaluations = (
-        [row for row in by_stage["evaluation"] if row.parent_gen_id in absent] if absent else []
-    )
-    if essays or evaluations:
-        counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
-        raise StoreError(counts, [_orphan(row) for row in (*essays, *evaluations)])
-
-
-def _orphan(row: Row) -> Problem:
-    expected = "among the cohort's drafts"
-    if row.stage == "evaluation":
-        path = metadata_path("essay", str(row.parent_gen_id))
-        expected = f"among the cohort's essays or at {path}"
-    return Problem(
-        where=f"{row.stage} {row.gen_id}",
-        value=row.parent_gen_id,
-        message=f"its parent was expected {expected}",
-        remedy="restore the parent, or leave out what is made from it",
-    )

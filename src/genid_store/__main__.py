@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
 def main() -> int:
     """Run the command line and return its exit status (0 done, 1 refused or findings, 2 usage)."""
+    if not _streams_are_there():
+        print("genid: standard output is closed; redirect it to /dev/null", file=sys.stderr)
+        return 1
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
         print("genid: the command is an extra: pip install 'generation-ids[cli]'", file=sys.stderr)
         return 2
+    _search_last(os.getcwd())
     from genid_store.cli import run
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name is no error
         sys.stdout.reconfigure(errors="backslashreplace")
     return run(sys.argv[1:])
+
+
+def _search_last(folder: str) -> None:
+    """Search the current folder, which `python -m` puts first, last: a `calendar.py` in it shadows
+    nothing that is imported from here on."""
+    if sys.path and sys.path[0] in ("", folder):
+        sys.path.append(sys.path.pop(0))
+
+
+def _streams_are_there() -> bool:
+    """Open what is closed of the three standard descriptors to nowhere, so that no file of the
+    store gets their numbers; say whether standard output was open."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    return sys.stdout is not None
 
 
 if __name__ == "__main__":

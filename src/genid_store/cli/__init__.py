@@ -8,11 +8,14 @@ library and add words.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
 import click
+
+from genid_store.cli._screen import OutputError, standard_streams
 
 _HERE: Final = "genid_store.cli"
 
@@ -45,7 +48,11 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "color": True,  # what could be a colour is written out (`_screen`), never taken away
+    },
     lazy={
         "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
         "dagster": ("dagster:dagster", "Bring Dagster's records level with the disk."),
@@ -68,6 +75,17 @@ def genid() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; documented errors become one message."""
+    as_json = "--json" in takewhile(lambda one: one != "--", arguments)
+    try:
+        with standard_streams(as_json=as_json):
+            return _run(arguments, as_json=as_json)
+    except OutputError as error:
+        if not error.reader_gone:  # `| head` has read enough
+            sys.stderr.write(f"genid: standard output cannot be written: {error}\n")
+        return 1
+
+
+def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     try:
         outcome = genid.main(list(arguments), prog_name="genid", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -76,7 +94,6 @@ def run(arguments: Sequence[str]) -> int:
         # Loaded here, so that `--help` need not import it: that takes half of its time.
         from genid_store.cli._errors import refuse
 
-        as_json = "--json" in takewhile(lambda one: one != "--", arguments)
         status = refuse(error, as_json=as_json)
         if status is None:
             raise

@@ -7,13 +7,14 @@ there is none, and the list is empty where `error` says it all. Loaded only when
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
 import click
 
 from genid import GenIdError
-from genid_store.cli._output import print_json
+from genid_store.cli._output import SHOWN, print_json
 from genid_store.errors import NO_VALUE, Problem, StoreError
 
 REFUSED: Final = 1
@@ -35,7 +36,7 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         status, document = USAGE, _document(words)
     elif isinstance(error, StoreError | GenIdError) or _is_systems(error):
         known = _of_system(error) if isinstance(error, OSError) else error
-        _tell(str(known))
+        _tell(_brief(known))
         status, document = REFUSED, error_record(known)
     else:
         return None
@@ -90,5 +91,13 @@ def _of_system(error: OSError) -> StoreError:
     return StoreError("the system refused a file operation", [problem])
 
 
-def _tell(words: str) -> None:
-    click.echo(f"genid: {words}", err=True)
+def _brief(error: StoreError | GenIdError) -> str:
+    """Return what people read of an error: the first problems, and how many there are."""
+    if not isinstance(error, StoreError) or len(error.problems) <= SHOWN:
+        return str(error)
+    shown = StoreError(error.summary, error.problems[:SHOWN])
+    return f"{shown}\n  and {len(error.problems) - SHOWN} more (--json lists all)"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"genid: {text}\n")

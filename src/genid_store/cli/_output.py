@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from genid_store.cli._screen import (
+    document_stream,
+    json_safe,
+    output_errors,
+    plain,
+    written_out_line,
+)
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,6 +38,8 @@ CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
 
 _PATIENCE: Final = 1.0  # seconds before progress is shown
 _UNCUT: Final = 10_000  # columns: no cell is folded
+#: Lines of a list that people are shown.
+SHOWN: Final = 10
 
 
 class _DataRootType(click.ParamType["DataRoot"]):
@@ -87,20 +97,27 @@ def json_option(command: Command) -> Command:
 
 def print_json(document: object) -> None:
     """Print one JSON document, keys in the order given, non-ASCII kept where it can be printed."""
-    sys.stdout.write(json_text(document, indent=2) + "\n")
+    _write_json(document, indent=2)
 
 
-def json_text(document: object, *, indent: int | None = None) -> str:
-    """Return JSON that standard output can hold: what its encoding lacks, and half a surrogate
-    pair, is escaped."""
+def print_json_line(document: object) -> None:
+    """Print one JSON document on one line."""
+    _write_json(document, indent=None)
+
+
+def _write_json(document: object, *, indent: int | None) -> None:
+    """Write JSON that standard output can hold: what its encoding lacks, what could drive a
+    terminal and half a surrogate pair are escaped."""
     import json
 
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    stream = document_stream()
+    text = json_safe(json.dumps(document, ensure_ascii=False, indent=indent))
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(document, indent=indent)
-    return text
+        text = json.dumps(document, indent=indent)
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
@@ -131,18 +148,24 @@ def write_page(page: Path, text: str, *, option: str) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
 ) -> None:
-    """Print a table; on anything but a terminal it keeps its full width (no cell is cut)."""
+    """Print a table; no cell is cut or folded, so that an id can be copied from any terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=None if title is None else Text(written_out_line(title)),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _UNCUT).print(table)
+        table.add_row(*(Text("" if cell is None else written_out_line(cell)) for cell in row))
+    with output_errors():
+        Console(width=_UNCUT, soft_wrap=True, file=plain(sys.stdout)).print(table)
 
 
 def print_rest(count: int, shown: int, *, indent: str = "") -> None:
@@ -163,7 +186,7 @@ def progress_bar(label: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(file=plain(sys.stderr)), transient=True) as bar:
         task = bar.add_task(label, total=None, visible=False)
         appear = Timer(_PATIENCE, bar.update, (task,), {"visible": True})
         appear.daemon = True

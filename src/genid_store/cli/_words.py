@@ -9,10 +9,10 @@ import click
 from genid import Difference, Explanation, ParsedId
 from genid_store.catalog.explain import Level, StoreDifference, StoreExplanation
 from genid_store.catalog.index.rows import Indexed
-from genid_store.cli._output import CONTENT, print_rest, print_table
+from genid_store.cli._output import CONTENT, SHOWN, print_rest, print_table
+from genid_store.cli._screen import written_out_line
 
 _FIELDS = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
-_SHOWN = 20  # children that are printed for people
 
 
 def shape_record(parsed: ParsedId) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _print_pairs(pairs: list[tuple[str, object]]) -> None:
     shown = [(name, value) for name, value in pairs if value is not None]
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
-        click.echo(f"{name:{width}}  {value}")
+        click.echo(f"{name:{width}}  {written_out_line(value)}")
 
 
 def shape_difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -133,10 +133,10 @@ def print_explanation(record: dict[str, Any]) -> None:
 def _print_related(title: str, related: list[dict[str, Any]]) -> None:
     if not related:
         return
-    rows = [(one["stage"], one["gen_id"], one["family"], one["v1"]) for one in related[:_SHOWN]]
+    rows = [(one["stage"], one["gen_id"], one["family"], one["v1"]) for one in related[:SHOWN]]
     click.echo(f"\n{title}: {len(related)}")
     print_table(("stage", "gen_id", "family", "v1 id"), rows)
-    print_rest(len(related), _SHOWN)
+    print_rest(len(related), SHOWN)
 
 
 def difference_record(found: StoreDifference) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from genid_store.fs.layout import DataRoot
 if TYPE_CHECKING:
     from genid_store.migration.adoption_plan import Adoption
 
-_SHOWN: Final = 20  # members that are printed for people
+_SHOWN: Final = 10  # members that are printed for people
 
 
 @click.command()

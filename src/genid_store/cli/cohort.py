@@ -31,7 +31,7 @@ from genid_store.hooks import after_change
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
-_SHOWN = 20  # lines of a list that people read
+_SHOWN = 10  # lines of a list that people read
 
 
 @click.group()

@@ -37,7 +37,7 @@ from genid_store.stages import PIPELINE
 if TYPE_CHECKING:
     from genid_dagster_adapter.running import Done
 
-_SHOWN = 20  # failures that people are shown
+_SHOWN = 10  # failures that people are shown
 
 
 class _GeneratorType(click.ParamType[Generator]):

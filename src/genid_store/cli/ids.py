@@ -18,7 +18,12 @@ from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id,
 from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_store.cli._errors import error_record
-from genid_store.cli._output import json_option, json_text, optional_data_root_option, print_json
+from genid_store.cli._output import (
+    json_option,
+    optional_data_root_option,
+    print_json,
+    print_json_line,
+)
 from genid_store.errors import Problem, StoreError
 
 if TYPE_CHECKING:
@@ -130,7 +135,7 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
             refused += 1
             click.echo(f"genid: line {number}: {words}", err=True)
         if as_json:
-            click.echo(json_text(derived))
+            print_json_line(derived)
         else:
             click.echo(derived.get("gen_id", ""))
     if refused:

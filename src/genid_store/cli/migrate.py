@@ -20,7 +20,7 @@ from genid_store.hooks import after_change
 if TYPE_CHECKING:
     from genid_store.migration.planfile import Plan
 
-_SHOWN: Final = 20  # keys that are printed for people
+_SHOWN: Final = 10  # keys that are printed for people
 
 
 @click.command()
@@ -94,9 +94,10 @@ def _plan_record(plan: Plan) -> dict[str, Any]:
 
 
 def _print_plan(plan: Plan) -> None:
+    from genid_store.fs.files import read_bytes
     from genid_store.migration.summary import SUMMARY
 
-    click.echo((plan.folder / SUMMARY).read_text("utf-8"))
+    click.echo(read_bytes(plan.folder / SUMMARY).decode("utf-8", "replace"))
     click.echo(f"Nothing was changed. Plan and mapping: {plan.root.relative(plan.folder)}/")
     if plan.totals()["moves"]:
         click.echo(f"Carry it out: genid store migrate --execute --plan {plan.plan_id}")

@@ -19,10 +19,10 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
     """Import the host's module and return its callable.
 
     A module is looked for in the current folder too; a file's own folder is searched for what it
-    imports, as if Python ran it. Two files of one name are two modules.
+    imports, after everything that is installed. Two files of one name are two modules.
 
-    StoreError: the name has no `:`, the file or module is not there, or has no such callable;
-    `where` says in it who gave the name. What the host's module itself raises is passed on.
+    StoreError: the name has no `:`, the file or module is not there, has no such callable or is not
+    Python; `where` says in it who gave the name. What the host's module raises is passed on.
     """
     try:
         return _load(name)
@@ -33,7 +33,13 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
             message=str(refused),
             remedy="name the host's callable: one request in, text or Generated out",
         )
-        raise StoreError("the generator cannot be used", [problem]) from None
+    except SyntaxError as error:
+        problem = Problem(
+            where=f"{error.filename or name.rpartition(':')[0]}:{error.lineno or 1}",
+            message=f"is not Python: {error.msg}",
+            remedy="correct the file",
+        )
+    raise StoreError("the generator cannot be used", [problem])
 
 
 class _RefusedError(Exception):
@@ -79,5 +85,6 @@ def _from_module(place: str) -> ModuleType:
 
 
 def _search(folder: Path) -> None:
+    """Search a folder of the host's last: its `calendar.py` shadows nothing that genid imports."""
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+        sys.path.append(str(folder))

@@ -1,0 +1,176 @@
+r"""The two streams that a command writes to, and what may reach them.
+
+Texts come from outside: ids, metadata, error messages, a generator's prints. Whatever of them could
+drive a terminal or reorder its text is written out (`\x1b`). With `--json` standard output takes
+the document and nothing else, on the descriptor too: all other output goes to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, Final, TextIO
+
+#: Control characters but line feed and tab; marks and overrides of direction; line separators.
+_UNSAFE: Final = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+_STDOUT: Final = 1  # the descriptor
+
+_documents: ContextVar[TextIO | None] = ContextVar("documents", default=None)
+
+
+class OutputError(Exception):
+    """Standard output takes no more: its reader is gone, its disk is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or type(error).__name__)
+        self.reader_gone = error.errno == errno.EPIPE
+
+
+@contextlib.contextmanager
+def output_errors() -> Iterator[None]:
+    """Raise what the system refuses inside the block (OSError) as OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def written_out(text: str) -> str:
+    r"""Return a text with everything written out that could drive a terminal: `\x1b`, `\u202e`."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def written_out_line(value: object) -> str:
+    """Return a value as text on one line, everything else written out too."""
+    return written_out(str(value)).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def json_safe(text: str) -> str:
+    """Return a JSON document with the same characters escaped as JSON has it."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class Screen:
+    """A text stream that writes out what could drive a terminal; otherwise as the one it wraps.
+
+    OutputError: the stream cannot be written, unless it is a `last_resort`, on which nothing can be
+    said then.
+    """
+
+    def __init__(self, stream: TextIO, *, last_resort: bool = False) -> None:
+        self.plain = stream  # for what makes colours on purpose
+        self._last_resort = last_resort
+
+    def write(self, text: str) -> int:
+        with self._guarded():
+            self.plain.write(written_out(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with self._guarded():
+            self.plain.flush()
+
+    def _guarded(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.suppress(OSError) if self._last_resort else output_errors()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+
+def plain(stream: Any) -> Any:
+    """Return the stream below a Screen, for what escapes its texts itself and adds colours."""
+    return stream.plain if isinstance(stream, Screen) else stream
+
+
+def document_stream() -> Any:
+    """Return where a JSON document goes."""
+    return _documents.get() or sys.stdout
+
+
+@contextlib.contextmanager
+def standard_streams(*, as_json: bool) -> Iterator[None]:
+    """Let everything inside the block write through Screens; `as_json` keeps standard output for
+    documents.
+
+    OutputError: standard output cannot be written. Nothing more is written to it then.
+    """
+    out, err = sys.stdout, sys.stderr
+    sys.stderr = Screen(err, last_resort=True)
+    try:
+        if as_json:
+            sys.stdout = sys.stderr
+            with _set_apart(out) as documents:
+                token = _documents.set(documents)
+                try:
+                    yield
+                finally:
+                    _documents.reset(token)
+        else:
+            sys.stdout = Screen(out)
+            yield
+            sys.stdout.flush()
+    except OutputError:
+        _forget_output(out)
+        raise
+    finally:
+        sys.stdout, sys.stderr = out, err
+
+
+@contextlib.contextmanager
+def _set_apart(out: TextIO) -> Iterator[Any]:
+    """Yield a stream of documents to what standard output is; its descriptor is standard error's
+    meanwhile."""
+    if not _is_standard(out):
+        yield Screen(out)
+        return
+    out.flush()
+    kept = os.dup(_STDOUT)
+    try:
+        os.dup2(2, _STDOUT)
+        encoding = out.encoding or "utf-8"
+        with open(os.dup(kept), "w", encoding=encoding, errors="backslashreplace") as documents:
+            screen = Screen(documents)
+            try:
+                yield screen
+                screen.flush()
+            except OutputError:
+                _to_nowhere(documents.fileno())
+                raise
+    finally:
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def _is_standard(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STDOUT
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _forget_output(out: TextIO) -> None:
+    """Let what is buffered go nowhere, so that the interpreter's end does not try it again."""
+    if _is_standard(out):
+        _to_nowhere(_STDOUT)
+
+
+def _to_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

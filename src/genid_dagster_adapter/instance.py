@@ -8,6 +8,7 @@ modules, a damaged or unreachable database): all of it becomes one error.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 
+#: What the URL of a database does not keep as it is: the name of another file.
+_CHANGED_IN_URLS: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 _CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 _SHOWN: Final = 300  # characters of what Dagster says
 
@@ -44,6 +47,12 @@ def open_instance(
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and folder.is_dir()):
         raise _broken("DAGSTER_HOME", "it is not a folder", home)
+    if _CHANGED_IN_URLS.search(str(folder)):
+        raise _broken(
+            str(folder),
+            "its path has `?`, or `%` and two hex digits, which Dagster's "
+            "databases take for something else",
+        )
     if not home:
         with guarded(root):
             _make_embedded(root)

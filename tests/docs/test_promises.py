@@ -160,10 +160,10 @@ def test_what_the_system_refuses_is_told(
 ) -> None:
     """A right that is missing or a mount that is gone ends with words and status 1."""
 
-    def lost(self: Path) -> None:
+    def lost(path: str) -> None:
         raise PermissionError(13, "Permission denied", "cohorts")
 
-    monkeypatch.setattr(Path, "iterdir", lost)
+    monkeypatch.setattr(os, "listdir", lost)
     assert 1 == run(["cohort", "list", "--json"])
     out, err = capsys.readouterr()
     assert "genid: the system refused" in err
@@ -191,7 +191,10 @@ def test_what_the_hosts_module_raises_is_no_refusal_of_the_systems(tmp_path: Pat
     ("line", "message"),
     [
         ('{"replicate": ' + "9" * 4301 + "}", "has a number of thousands of digits"),
-        ('{"combo_id": ' + "[" * 100_000, "is nested too deeply"),
+        (
+            '{"combo_id": ' + "[" * 9_999,
+            "cannot be read: the document is nested more than 100 deep",
+        ),
         ('{"combo_id": }', "is no JSON at column 14: Expecting value"),
         ("[]", "cannot be read: the document is a list, not an object"),
         (b'{"combo_id": "\xff"}', "has the byte 0xff, which is no UTF-8"),

@@ -157,16 +157,14 @@ def _derive_line(
             return _derived(stage, scheme, fields), None
         except (StoreError, GenIdError) as error:
             return {"line": number, **error_record(error)}, str(error)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         unread = _unread(number, error)
         return {"line": number, **error_record(unread)}, str(unread)
 
 
-def _unread(number: int, error: ValueError | RecursionError) -> StoreError:
+def _unread(number: int, error: ValueError) -> StoreError:
     """Return why a line is no JSON object that could be read, in words of ours."""
-    if isinstance(error, RecursionError):
-        message = "is nested too deeply"
-    elif isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeDecodeError):
         message = f"has the byte 0x{error.object[error.start]:02x}, which is no UTF-8"
     elif isinstance(error, json.JSONDecodeError):
         message = f"is no JSON at column {error.colno}: {error.msg}"

@@ -149,10 +149,12 @@ def read_with_status(path: str | Path, *, limit: int = SIZE_LIMIT) -> tuple[byte
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise _not_regular(path, state.st_mode)
-        data = os.read(descriptor, min(state.st_size, limit) + 1)  # one more shows the end
-        if len(data) != state.st_size:
-            data = _rest(descriptor, data, limit)
-        if len(data) > limit:
+        data = b""
+        if state.st_size <= limit:
+            data = os.read(descriptor, state.st_size + 1)  # one more shows the end
+            if len(data) != state.st_size:
+                data = _rest(descriptor, data, limit)
+        if max(state.st_size, len(data)) > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
         return data, state
     finally:

@@ -292,7 +292,8 @@ def test_a_move_across_a_mount_is_on_disk_before_its_source_goes(tmp_path: Path)
         real: Callable[..., None] = getattr(os, name)
 
         def step(*given: Any, **more: Any) -> None:
-            steps.append(name)
+            if not str(given[0]).endswith(".tmp") or name != "unlink":
+                steps.append(name)
             real(*given, **more)
 
         return step
@@ -302,8 +303,7 @@ def test_a_move_across_a_mount_is_on_disk_before_its_source_goes(tmp_path: Path)
         for name in ("fsync", "replace", "unlink"):
             stack.enter_context(mock.patch.object(os, name, noted(name)))
         files.move(source, target)
-    assert ["fsync", "replace", "fsync"] == steps[:3]
-    assert "unlink" == steps[-1]
+    assert ["fsync", "replace", "fsync", "unlink"] == steps
     assert (b"paid for" * 200_000, ["b"]) == (target.read_bytes(), os.listdir(tmp_path))
 
 

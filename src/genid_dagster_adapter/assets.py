@@ -17,6 +17,7 @@ from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
+from genid_store.config import Config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
@@ -31,12 +32,12 @@ REGISTRATION: Final = "register_cohort_partitions"
 
 class BuildConfig(dg.Config):
     """What a build can be asked. Without `cohort_id` the id is DD_COHORT's, else computed from the
-    tables; `k_max` and `description_level` make the combo where the operator selected none, and
-    `write_combos` replaces the operator's selection by it."""
+    tables; `k_max` and `description_level` (default: those of genid.toml) make the combo where the
+    operator selected none, and `write_combos` replaces the operator's selection by it."""
 
     cohort_id: str | None = None
-    k_max: int = combo_files.DEFAULT_K_MAX
-    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
+    k_max: int | None = None
+    description_level: str | None = None
     write_combos: bool = False
     forbid_regeneration: bool = False
     rebuild_migrated: bool = False
@@ -46,11 +47,14 @@ def build_cohort_assets(
     *,
     data_root: Path,
     rollout: Rollout,
+    config: Config,
     key_prefix: Sequence[str] = (),
     group_name: str | None = None,
     partition_prefix: str = "",
 ) -> dg.AssetsDefinition:
     """Return the assets. `rollout` is the state in which members get their ids."""
+
+    combo_defaults = {"k_max": config.k_max, "description_level": config.description_level}
 
     def key(name: str) -> dg.AssetKey:
         return dg.AssetKey([*key_prefix, name])
@@ -77,7 +81,7 @@ def build_cohort_assets(
     def build(
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
-        values = config.model_dump()
+        values = {**combo_defaults, **config.model_dump(exclude_none=True)}
         values["cohort_id"] = given_cohort_id(config.cohort_id, os.environ)
         root = DataRoot.open(data_root)
         built = build_cohort(root, Options(rollout=rollout, **values))

@@ -21,7 +21,9 @@ from genid_dagster_adapter.checks import build_cohort_checks
 from genid_dagster_adapter.jobs import build_missing_job
 from genid_dagster_adapter.stage_assets import build_stage_assets
 from genid_store.cohort.inputs.tables import provider_models
+from genid_store.config import effective_rollout, read_config
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Outcome
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
@@ -64,11 +66,13 @@ def build_definitions(
     _check_arguments(generate, key_prefix, partition_prefix, concurrency, automation)
     partition_prefix = partition_prefix or ""
     root = _data_root(data_root, environ)
-    state = Rollout.from_env(environ) if rollout is None else rollout
+    config = read_config(DataRoot(root))
+    state = effective_rollout(config, environ) if rollout is None else rollout
     _accept_young_interfaces()
     cohort = build_cohort_assets(
         data_root=root,
         rollout=state,
+        config=config,
         key_prefix=key_prefix,
         group_name=group_name,
         partition_prefix=partition_prefix,

@@ -3,14 +3,15 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import cohort_kit
 from cohort_kit import (
     COHORT,
     COMBOS,
     OFF,
-    built,
     everything,
     make_root,
     put_draft,
@@ -18,7 +19,7 @@ from cohort_kit import (
     tree,
     write_csv,
 )
-from genid_store.cohort.build import Options, build_cohort
+from genid_store.cohort.build import Built, Options, build_cohort
 from genid_store.cohort.inputs import combos
 from genid_store.cohort.prepare import prepare
 from genid_store.errors import StoreError
@@ -31,6 +32,11 @@ CONCEPTS = [
     "economic-moat",
     "generator-verifier-gap",
 ]
+
+
+def built(root: DataRoot, **options: Any) -> Built:
+    """Build from the first two concepts, unless told otherwise."""
+    return cohort_kit.built(root, **{"k_max": 2, **options})
 
 
 @pytest.fixture
@@ -63,6 +69,13 @@ def test_without_a_selection_a_cartesian_build_writes_one_and_the_catalogue(
     assert {expected} == {row.combo_id for row in report.plan.rows}
     assert (expected,) == report.prepared.manifest.combos
     assert {"combo_mappings.csv", "2_tasks/selected_combo_mappings.csv"} <= set(report.files)
+
+
+def test_six_concepts_is_what_a_build_takes_by_itself(root: DataRoot) -> None:
+    """As the existing pipeline's experiment configuration says."""
+    cohort_kit.built(root)
+    expected = combos.combo_id(["tides", "echoes", "anvils"], "paragraph", 6)
+    assert {expected} == {row["combo_id"] for row in rows(root.combo_mappings)}
 
 
 def test_how_many_concepts_and_at_which_level_are_options(root: DataRoot) -> None:

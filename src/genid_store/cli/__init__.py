@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
         "diff": ("ids:diff", "Say why two generations have different ids."),
         "explain": ("ids:explain", "Say what an id is and how it comes about."),
         "init": ("init:init", "Create a data root that can be built and run immediately."),
-        "rollout": ("report:rollout", "Report where the rollout stands and what comes next."),
+        "rollout": ("rollout:rollout", "Report where the rollout stands, and finish it."),
         "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
     },
 )

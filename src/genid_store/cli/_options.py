@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
-from genid_store.cohort.inputs.combos import DEFAULT_DESCRIPTION_LEVEL, DEFAULT_K_MAX
+from genid_store.cohort.manifest import given_cohort_id
+from genid_store.cohort.prepare import Options
+from genid_store.config import effective_rollout, read_config
+from genid_store.fs.layout import DataRoot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _BUILD_OPTIONS = (
     click.option(
         "--k-max",
-        default=DEFAULT_K_MAX,
-        show_default=True,
         type=click.IntRange(min=1),
-        help="How many active concepts make the combo, where none is selected.",
+        help="How many active concepts make the combo, where none is selected (default: that of "
+        "genid.toml, else 6).",
     ),
     click.option(
         "--description-level",
-        default=DEFAULT_DESCRIPTION_LEVEL,
-        show_default=True,
-        help="The description level of that combo.",
+        help="The description level of that combo (default: that of genid.toml, else paragraph).",
     ),
     click.option(
         "--write-combos",
         is_flag=True,
-        help="Write selected_combo_mappings.csv anew although it is there.",
+        help="Replace selected_combo_mappings.csv by that combo.",
     ),
     click.option(
         "--forbid-regeneration",
@@ -76,6 +76,23 @@ def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_BUILD_OPTIONS):
         option(wrapped)
     return wrapped
+
+
+def wanted_build(
+    root: DataRoot, cohort_id: str | None, options: Mapping[str, Any] | None = None
+) -> Options:
+    """Return what a build is asked: by options, else by the environment, else by genid.toml.
+
+    StoreError: genid.toml or a variable is not understood, or the two contradict each other.
+    """
+    config = read_config(root)
+    values = {key: value for key, value in (options or {}).items() if value is not None}
+    combos = {"k_max": config.k_max, "description_level": config.description_level}
+    return Options(
+        rollout=effective_rollout(config, os.environ),
+        cohort_id=given_cohort_id(cohort_id, os.environ),
+        **{**combos, **values},
+    )
 
 
 def partition_option(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.cli._errors import problem_records
-from genid_store.cli._options import build_options, cohort_option, instance_options
+from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -21,14 +20,13 @@ from genid_store.cli._output import (
 )
 from genid_store.cli.cohort_compare import compare
 from genid_store.cli.cohort_run import run
-from genid_store.cohort.build import Built, Options, build_cohort
-from genid_store.cohort.manifest import given_cohort_id, read_recorded
+from genid_store.cohort.build import Built, build_cohort
+from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.hooks import after_change
-from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
 _SHOWN = 10  # lines of a list that people read
@@ -38,7 +36,8 @@ _SHOWN = 10  # lines of a list that people read
 def cohort() -> None:
     """Build, compare, run and look at cohorts.
 
-    The rollout state is DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
+    The rollout state is that of DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME where they are set,
+    else that of genid.toml in the data root, else legacy ids.
     """
 
 
@@ -64,8 +63,7 @@ def build(
 
     A second build changes nothing. A refused one writes nothing (exit status 1).
     """
-    given = given_cohort_id(cohort_id, os.environ)
-    wanted = Options(rollout=Rollout.from_env(os.environ), cohort_id=given, **options)
+    wanted = wanted_build(root, cohort_id, options)
     with progress_bar("building") as progress:
         built = build_cohort(root, wanted, progress=progress)
     with progress_bar("Dagster's records") as progress:
@@ -91,6 +89,15 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
             }
             for stage in PIPELINE
         },
+        "combos": [
+            {
+                "combo_id": one.combo_id,
+                "concepts": sorted(one.concept_ids),
+                "k_max": one.k_max,
+                "description_level": one.description_level,
+            }
+            for one in built.prepared.inputs.combos
+        ],
         "files": list(built.files),
         "dropped": [list(member) for member in built.prepared.dropped],
         "kept_membership": built.kept,
@@ -123,6 +130,9 @@ def print_built(built: Built, followed: Sequence[str]) -> None:
     plan = built.plan
     scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
     click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
+    for one in built.prepared.inputs.combos[:_SHOWN]:
+        count, level = len(one.concept_ids), one.description_level
+        click.echo(f"combo {one.combo_id}: {count} concepts, k_max {one.k_max}, level {level}")
     rows = plan.counts()
     print_table(
         ("stage", "rows", "new metadata", "already there"),
@@ -229,8 +239,7 @@ def _cohort_record(
 @json_option
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, and why they failed."""
-    given = given_cohort_id(cohort_id, os.environ)
-    known = known_cohort_id(root, Options(rollout=Rollout.from_env(os.environ), cohort_id=given))
+    known = known_cohort_id(root, wanted_build(root, cohort_id))
     with progress_bar("looking"):
         members = read_membership(root, known)
         found, failed = standing(root, members), failed_members(root, members)

@@ -21,6 +21,7 @@ from genid_store.cli._output import (
 from genid_store.cohort.build import Options, compare_with
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.manifest import given_cohort_id
+from genid_store.config import Config, effective_rollout, read_config
 from genid_store.errors import StoreError
 from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.fs.layout import DataRoot
@@ -90,8 +91,14 @@ def compare(
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of one answer: give one of them")
-    after = _after(after, scheme)
-    options = Options(rollout=after, cohort_id=given_cohort_id(cohort_id, os.environ))
+    config = read_config(root)
+    after = _after(config, after, scheme)
+    options = Options(
+        rollout=after,
+        cohort_id=given_cohort_id(cohort_id, os.environ),
+        k_max=config.k_max,
+        description_level=config.description_level,
+    )
     earlier = None if before is None else evolve(before, scheme=after.scheme)
     with progress_bar("comparing") as progress:
         found = compare_with(root, options, earlier, progress=progress)
@@ -105,12 +112,15 @@ def compare(
     return 0
 
 
-def _after(state: Rollout | None, scheme: SchemeName | None) -> Rollout:
-    """Return the state to look at: what was given, else what the environment says, else all.
+def _after(config: Config, state: Rollout | None, scheme: SchemeName | None) -> Rollout:
+    """Return the state to look at: what was given, else what the environment or genid.toml says,
+    else all.
 
-    StoreError: the environment's flag or scheme is not understood.
+    StoreError: a variable is not understood, or contradicts genid.toml.
     """
-    around = Rollout.parse(os.environ.get(FLAG) or "on", os.environ.get(SCHEME))
+    around = effective_rollout(config, os.environ)
+    if config.rollout is None and not os.environ.get(FLAG):
+        around = Rollout.parse("on", os.environ.get(SCHEME))
     return evolve(state or around, scheme=scheme or around.scheme)
 
 

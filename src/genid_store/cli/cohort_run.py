@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,12 @@ from click.shell_completion import CompletionItem
 
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cli._errors import INTERRUPTED
-from genid_store.cli._options import build_options, cohort_option, instance_options
+from genid_store.cli._options import (
+    build_options,
+    cohort_option,
+    instance_options,
+    wanted_build,
+)
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -23,7 +27,7 @@ from genid_store.cli._output import (
     progress_bar,
 )
 from genid_store.cohort.build import Options, build_cohort, plan_build
-from genid_store.cohort.manifest import given_cohort_id, read_recorded
+from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import find_cohort_id, known_cohort_id
 from genid_store.cohort.regeneration import Repeat
 from genid_store.errors import StoreError
@@ -31,7 +35,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator
 from genid_store.generation.load import load_generator
 from genid_store.generation.workload import blocked_members, failed_members, plan_work, standing
-from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
 if TYPE_CHECKING:
@@ -101,8 +104,7 @@ def run(
     finish and records them; running again goes on from there. Exit status: 0 all members are made
     (or were left by --max-generations), 1 some failed or could not be begun, 130 interrupted.
     """
-    given = given_cohort_id(cohort_id, os.environ)
-    wanted = Options(rollout=Rollout.from_env(os.environ), cohort_id=given, **options)
+    wanted = wanted_build(root, cohort_id, options)
     if dry_run:
         return _dry_run(root, wanted, as_json=as_json, retry=retry_failed, cap=max_generations)
     from genid_dagster_adapter.running import run_members

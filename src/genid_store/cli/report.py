@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 _PAGE = "report.html"
 
 
-@click.group()
-def rollout() -> None:
-    """Report where the rollout stands and what comes next."""
-
-
-@rollout.command(short_help="Write one page about a store and its rollout.")
+@click.command()
 @data_root_option
 @click.option(
     "--out",
@@ -60,7 +55,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     try:
         made = gather(
             root,
-            flag=_flag(),
+            flag=_flag(root),
             version=version("generation-ids"),
             made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             partitions=_partitions(root, partitions),
@@ -80,13 +75,13 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     return 0
 
 
-def _flag() -> Flag:
-    """Return the rollout state of the environment, or why it is none: a report is not a build."""
-    from genid_store.ids.rollout import Rollout
+def _flag(root: DataRoot) -> Flag:
+    """Return the rollout state that holds, or why there is none: a report is not a build."""
+    from genid_store.config import effective_rollout, read_config
     from genid_store.report.view import Flag, Trouble
 
     try:
-        state = Rollout.from_env(os.environ)
+        state = effective_rollout(read_config(root), os.environ)
     except StoreError as error:
         return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
     return Flag(label=state.label, scheme=state.scheme)

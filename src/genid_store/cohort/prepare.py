@@ -23,6 +23,7 @@ from genid_store.cohort.planning.plan import plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
+from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded, read_bytes
 from genid_store.fs.layout import DataRoot, check_segment
@@ -41,8 +42,8 @@ class Options:
 
     rollout: Rollout
     cohort_id: str | None = None
-    k_max: int = combo_files.DEFAULT_K_MAX
-    description_level: str = combo_files.DEFAULT_DESCRIPTION_LEVEL
+    k_max: int = K_MAX
+    description_level: str = DESCRIPTION_LEVEL
     write_combos: bool = False
     rebuild_migrated: bool = False
     forbid_regeneration: bool = False

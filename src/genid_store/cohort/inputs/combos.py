@@ -25,8 +25,6 @@ from genid_store.fs.layout import DataRoot
 
 COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
 VERSION: Final = "v1"
-DEFAULT_K_MAX: Final = 2
-DEFAULT_DESCRIPTION_LEVEL: Final = "paragraph"
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,76 @@
+"""`genid rollout`: where a rollout stands, and its last step."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import click
+
+from genid import SCHEMES, parse_id
+from genid_store.catalog.memberships import read_memberships
+from genid_store.cli import LazyGroup
+from genid_store.cli._output import data_root_option, json_option, print_json
+from genid_store.config import NAME, effective_rollout, read_config, write_rollout
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.status import has_content
+from genid_store.ids.rollout import FLAG, Rollout
+
+_LISTED: Final = 100  # members that a refusal names
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "finish": ("rollout:finish", "Let the data root remember the rollout."),
+        "report": ("report:report", "Write one page about a store and its rollout."),
+    },
+)
+def rollout() -> None:
+    """Report where the rollout stands and what comes next, and finish it."""
+
+
+@click.command()
+@data_root_option
+@json_option
+def finish(root: DataRoot, as_json: bool) -> int:
+    """Write the rollout of the environment into genid.toml: no terminal needs the variable then.
+
+    Refused while a cohort has a member with a legacy id that is still to be made.
+    """
+    state = effective_rollout(read_config(root), os.environ)
+    _check_finished(root, state)
+    write_rollout(root, state)
+    if as_json:
+        print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
+    else:
+        click.echo(f"{NAME} says rollout {state.label} ({state.scheme}); {FLAG} can be unset")
+    return 0
+
+
+def _check_finished(root: DataRoot, state: Rollout) -> None:
+    """StoreError: the rollout covers no stage, a membership cannot be read, or members of covered
+    stages with legacy ids have no content yet."""
+    if not state.stages:
+        problem = Problem(
+            where=FLAG, message="is off", remedy="set it to the stages that the rollout covers"
+        )
+        raise StoreError("there is no rollout to finish", [problem])
+    left = [
+        (stage, gen_id)
+        for stage, gen_id in sorted(read_memberships(root).every())
+        if state.covers(stage)
+        and parse_id(gen_id).family not in SCHEMES
+        and not has_content(root, stage, gen_id)
+    ]
+    if left:
+        problems = [
+            Problem(
+                where=f"{stage} {gen_id}",
+                message="is a member with a legacy id and is still to be made",
+                remedy="build its cohort again under the flag, or migrate the store",
+            )
+            for stage, gen_id in left[:_LISTED]
+        ]
+        raise StoreError(f"{len(left)} member(s) would still be made under legacy ids", problems)

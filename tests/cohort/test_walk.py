@@ -1,0 +1,80 @@
+"""How far a build walks: each table read once, one plan, one refresh, one lock, no Dagster."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import genid
+import genid_store
+from genid_store.cli import run
+from genid_store.fs.layout import DataRoot
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "daydreaming" / "data"
+OURS = tuple(os.path.dirname(str(one.__file__)) + os.sep for one in (genid, genid_store))
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+    for name in ("DAGSTER_HOME", "DD_COHORT", "DD_GEN_ID_SCHEME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
+    shutil.copytree(EXAMPLE, tmp_path / "data")
+    return DataRoot.open(tmp_path / "data")
+
+
+def calls_of(arguments: list[str]) -> Counter[tuple[str, str]]:
+    """Run a command; return how often each function of ours was entered, by file and name."""
+    found: Counter[tuple[str, str]] = Counter()
+
+    def watch(frame: FrameType, event: str, value: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(OURS) and "<" not in code.co_name:
+            found[code.co_filename, code.co_qualname] += 1
+
+    sys.setprofile(watch)
+    try:
+        status = run(arguments)
+    finally:
+        sys.setprofile(None)
+    assert status == 0
+    return found
+
+
+def test_a_first_build_reads_plans_refreshes_and_locks_once(root: DataRoot) -> None:
+    """And enters at most 200 of our functions (the 447 of before were three plans deep)."""
+    command = ["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"]
+    found = calls_of(command)
+    times = Counter[str]()
+    for (_, name), count in found.items():
+        times[name] += count
+    names = ("read_tables", "read_selection", "plan_cohort", "refresh", "_acquire")
+    assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
+    assert len(list(root.raw.glob("*.csv"))) == times["read_csv"]
+    print(len(found))
+    assert len(found) <= 200, sorted(found)
+
+
+def test_no_command_of_a_cohort_needs_dagster(root: DataRoot) -> None:
+    """`build`, `list`, `status`, `compare` and a dry run work where neither Dagster nor what it
+    brings along can be imported."""
+    script = (
+        "import sys\n"
+        "for name in ('dagster', 'genid_dagster_adapter', 'sqlalchemy', 'pydantic'):\n"
+        "    sys.modules[name] = None\n"
+        "from genid_store.cli import run\n"
+        "for name in ('build', 'list', 'status', 'compare', 'build'):\n"
+        "    more = [] if name == 'list' else ['--cohort-id', 'c']\n"
+        f"    status = run(['cohort', name, '--data-root', {str(root.path)!r}, *more])\n"
+        "    assert status == 0, name\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert "cohort c: cartesian, rollout all (v1)" in ran.stdout

@@ -17,6 +17,7 @@ from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
+from genid_store.cohort.prepare import MAX_ROWS
 from genid_store.config import Config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -40,6 +41,8 @@ class BuildConfig(dg.Config):
     description_level: str | None = None
     write_combos: bool = False
     forbid_regeneration: bool = False
+    drop: bool = False
+    max_rows: int = MAX_ROWS
     rebuild_migrated: bool = False
 
 

@@ -38,12 +38,30 @@ _BUILD_OPTIONS = (
         help="Refuse where the store has a member's work under another id.",
     ),
     click.option(
+        "--drop",
+        is_flag=True,
+        help="Let texts leave the cohort that today's tables do not plan any more.",
+    ),
+    click.option(
+        "--max-rows",
+        type=click.IntRange(min=1),
+        help="Confirm a plan of up to this many rows (default: 1,000,000).",
+    ),
+    click.option(
         "--rebuild-migrated",
         is_flag=True,
         help="Rebuild a migrated cohort from the tables.",
     ),
 )
-_BUILD = ("k_max", "description_level", "write_combos", "forbid_regeneration", "rebuild_migrated")
+_BUILD = (
+    "k_max",
+    "description_level",
+    "write_combos",
+    "forbid_regeneration",
+    "drop",
+    "max_rows",
+    "rebuild_migrated",
+)
 
 
 def cohort_option(command: Command) -> Command:
@@ -117,15 +135,10 @@ def instance_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*, no_dagster: bool, assets: str, partitions: str, **values: Any) -> Any:
         instance = {
             "enabled": not no_dagster,
-            "asset_prefix": asset_prefix(assets),
+            "asset_prefix": tuple(filter(None, assets.split("/"))),
             "partition_prefix": partitions,
         }
         return command(instance=instance, **values)
 
     option = click.option("--no-dagster", is_flag=True, help="Leave Dagster's records as they are.")
     return mount_options(option(wrapped))
-
-
-def asset_prefix(text: str) -> tuple[str, ...]:
-    """Return the parts of an asset key prefix."""
-    return tuple(part for part in text.split("/") if part)

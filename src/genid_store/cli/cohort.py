@@ -22,7 +22,7 @@ from genid_store.cli.cohort_compare import compare
 from genid_store.cli.cohort_run import run
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.manifest import read_recorded
-from genid_store.cohort.prepare import known_cohort_id
+from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
@@ -65,11 +65,22 @@ def build(
     """
     wanted = wanted_build(root, cohort_id, options)
     with progress_bar("building") as progress:
-        built = build_cohort(root, wanted, progress=progress)
+        built = build_cohort(root, wanted, progress=progress, announce=_announce)
     with progress_bar("Dagster's records") as progress:
         followed = after_change(root, **instance, progress=progress)
     print_json(built_record(built, followed)) if as_json else print_built(built, followed)
     return 0
+
+
+def _announce(prepared: Prepared) -> None:
+    """Say what a rebuild changes before it writes; nothing where it changes no member."""
+    if prepared.previous != () and (prepared.added or prepared.dropped):
+        plan = prepared.plan
+        click.echo(
+            f"cohort {plan.cohort_id}: {len(plan.rows)} members planned; "
+            f"adds {len(prepared.added)}, drops {len(prepared.dropped)}",
+            err=True,
+        )
 
 
 def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
@@ -99,6 +110,7 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
             for one in built.prepared.inputs.combos
         ],
         "files": list(built.files),
+        "added": len(built.prepared.added),
         "dropped": [list(member) for member in built.prepared.dropped],
         "kept_membership": built.kept,
         "folded": len(plan.folded),

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from genid_store.cli._options import asset_prefix, mount_options
+from genid_store.cli._options import mount_options
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -61,7 +61,7 @@ def sync(
             prune=prune,
             dry_run=dry_run,
             others=others,
-            asset_prefix=asset_prefix(assets),
+            asset_prefix=tuple(filter(None, assets.split("/"))),
             partition_prefix=partitions,
         )
     if as_json:

@@ -9,18 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.lookup import resolver
+from genid_store.catalog.memberships import Member
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
 from genid_store.cohort.planning.records import Plan, Resolve
 from genid_store.cohort.prepare import Options, Prepared, compare, prepare
-from genid_store.cohort.regeneration import Repeat, find_repeats, refuse_repeats
+from genid_store.cohort.regeneration import (
+    Repeat,
+    find_leaving,
+    find_repeats,
+    refuse_leaving,
+    refuse_repeats,
+)
 from genid_store.cohort.seeding import keep_membership, kept_memberships, seed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded, read_bytes, sweep_temporaries, write_atomic
@@ -39,40 +45,35 @@ _REASONS: Final = 3  # problems that a notice repeats
 
 @frozen(kw_only=True)
 class Built:
-    """What a build did: counts by stage, files by their path from the data root, and where the
-    membership that it replaced is kept."""
+    """What a build did: members that are new and that had metadata, by stage; files by their path
+    from the data root; where the membership that it replaced is kept.
+
+    `changes` says what differs from the rollout state of the cohort's last build, where that was
+    another one (where it cannot be told, a notice of the plan says why); `repeats` are the members
+    that would be paid for a second time.
+    """
 
     prepared: Prepared
+    plan: Plan
     new: Mapping[str, int]
+    existing: Mapping[str, int]
     files: tuple[str, ...]
     kept: str | None
-
-    @property
-    def plan(self) -> Plan:
-        """The plan that was built."""
-        return self.prepared.plan
-
-    @property
-    def existing(self) -> Mapping[str, int]:
-        """How many members had metadata before, by stage."""
-        return self.prepared.seeding.existing
-
-    @property
-    def changes(self) -> Comparison | None:
-        """What differs from the rollout state of the cohort's last build, where that was another
-        one; where it cannot be told, a notice of the plan says why."""
-        return self.prepared.changes
-
-    @property
-    def repeats(self) -> tuple[Repeat, ...]:
-        """The members that would be paid for a second time."""
-        return self.prepared.repeats
+    changes: Comparison | None
+    repeats: tuple[Repeat, ...]
 
 
-def build_cohort(root: DataRoot, options: Options, *, progress: Progress | None = None) -> Built:
+def build_cohort(
+    root: DataRoot,
+    options: Options,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> Built:
     """Build a cohort under the data root's lock; a second build changes nothing.
 
-    `progress` is called as (done, total) while the store is read and metadata is written.
+    `progress` is called as (done, total) while the store is read and metadata is written;
+    `announce` with what will be written, right before it is.
 
     Raises:
         StoreError: the build is refused and nothing was written; or the system failed half-way,
@@ -84,6 +85,8 @@ def build_cohort(root: DataRoot, options: Options, *, progress: Progress | None 
     with root_lock(root, BUILD):
         if first is None or not _alone(root):
             first = plan_build(root, options, progress=progress)
+        if announce is not None:
+            announce(first)
         return _write(root, first, progress)
 
 
@@ -99,11 +102,18 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
         repeats = find_repeats(index.opened, prepared.plan.rows)
         if options.forbid_regeneration:
             refuse_repeats(repeats)
-        try:
-            changes = _changes(root, prepared, index.resolve)
-        except StoreError as error:  # what is dropped shows in the membership all the same
-            changes, prepared = None, _noticed(root, prepared, error)
-    return evolve(prepared, repeats=repeats, changes=changes)
+        changes = None
+        if prepared.rollout_changed:
+            try:
+                changes = _changes(root, prepared, index.resolve)
+            except StoreError as error:  # what is dropped shows in the membership all the same
+                prepared = _noticed(root, prepared, error)
+        leaving: tuple[Member, ...] = ()
+        if prepared.dropped:
+            leaving = find_leaving(index.opened, prepared.dropped, prepared.plan.rows, changes)
+            if not options.drop:
+                refuse_leaving(leaving, len(prepared.added), len(prepared.dropped))
+    return evolve(prepared, repeats=repeats, changes=changes, leaving=leaving)
 
 
 def compare_with(
@@ -155,8 +165,12 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
     plan = prepared.plan
     kept = None
     with guarded(root):
-        check_inside(root, *_written(root, prepared))
-        sweep_temporaries(root, _files(root, plan.cohort_id))
+        stages = dict.fromkeys(row.stage for row in prepared.seeding.missing)
+        kept_there = kept_memberships(root, plan.cohort_id)
+        written = [root.temporary, kept_there, *map(root.stage, stages), *prepared.files]
+        check_inside(root, *written)
+        cohort = [root.membership(plan.cohort_id), root.manifest(plan.cohort_id)]
+        sweep_temporaries(root, [*cohort, root.combo_mappings, selected_path(root)])
         seed(root, prepared.seeding.missing, progress)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
@@ -168,9 +182,13 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         new[row.stage] += 1
     return Built(
         prepared=prepared,
+        plan=plan,
         new=new,
+        existing=prepared.seeding.existing,
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
+        changes=prepared.changes,
+        repeats=prepared.repeats,
     )
 
 
@@ -180,14 +198,12 @@ def _alone(root: DataRoot) -> bool:
     return {path.name for path in root.own.iterdir()} <= LOCK_FILES
 
 
-def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison | None:
+def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison:
     """Compare with the last build before this one is written: afterwards its members exist.
 
     StoreError: the manifest does not tell its rollout state, or nothing can be planned in it now.
     """
-    if prepared.recorded is None or not prepared.rollout_changed:
-        return None
-    if prepared.recorded.rollout is None:
+    if prepared.recorded is None or prepared.recorded.rollout is None:
         raise StoreError("the manifest does not tell it")
     return compare(root, prepared, prepared.recorded.rollout, resolve)
 
@@ -202,15 +218,3 @@ def _noticed(root: DataRoot, prepared: Prepared, error: StoreError) -> Prepared:
     )
     plan = evolve(prepared.plan, notices=(*prepared.plan.notices, notice))
     return evolve(prepared, plan=plan)
-
-
-def _files(root: DataRoot, cohort_id: str) -> list[Path]:
-    """Return every file that a build of the cohort may write, metadata and kept files aside."""
-    cohort = [root.membership(cohort_id), root.manifest(cohort_id)]
-    return [*cohort, root.combo_mappings, selected_path(root)]
-
-
-def _written(root: DataRoot, prepared: Prepared) -> list[Path]:
-    stages = dict.fromkeys(row.stage for row in prepared.seeding.missing)
-    kept = kept_memberships(root, prepared.plan.cohort_id)
-    return [root.temporary, kept, *map(root.stage, stages), *prepared.files]

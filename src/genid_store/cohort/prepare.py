@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from attrs import evolve, field, frozen
 
@@ -19,7 +20,7 @@ from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
-from genid_store.cohort.planning.plan import plan_cohort
+from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
@@ -29,6 +30,8 @@ from genid_store.fs.files import guarded, read_bytes
 from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 
+MAX_ROWS: Final = 1_000_000
+
 
 @frozen(kw_only=True)
 class Options:
@@ -37,7 +40,8 @@ class Options:
     `write_combos` replaces `selected_combo_mappings.csv` by a combo of the concepts although it is
     there, or although the mode does not need it. `rebuild_migrated` allows to rebuild a cohort
     from its tables whose ids a migration has changed since. `forbid_regeneration` refuses a member
-    whose task has content under another id.
+    whose task has content under another id; `drop` lets texts leave the cohort. A plan of more than
+    `max_rows` rows is refused before any is made.
     """
 
     rollout: Rollout
@@ -47,6 +51,8 @@ class Options:
     write_combos: bool = False
     rebuild_migrated: bool = False
     forbid_regeneration: bool = False
+    drop: bool = False
+    max_rows: int = MAX_ROWS
 
 
 @frozen(kw_only=True)
@@ -54,8 +60,9 @@ class Prepared:
     """A cohort that can be built: its plan, and everything that would be written.
 
     `files` are the files other than metadata, in the order of writing, those that would change
-    alone. `previous` is the membership that was there, None where it cannot be made out. `repeats`
-    and `changes` are filled in by `build.plan_build`, which has the store's index.
+    alone. `previous` is the membership that was there, None where it cannot be made out; `added`
+    are the members that it lacks, `dropped` those of it that the plan lacks, in their order. What
+    needs the store's index (`repeats`, `changes`, `leaving`) is filled in by `build.plan_build`.
     """
 
     inputs: Inputs = field(repr=False)
@@ -64,25 +71,18 @@ class Prepared:
     seeding: Seeding = field(repr=False)
     files: Mapping[Path, bytes] = field(repr=False)
     previous: tuple[Member, ...] | None = field(repr=False)
+    added: tuple[Member, ...] = field(repr=False)
+    dropped: tuple[Member, ...] = field(repr=False)
     recorded: Recorded | None
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
-
-    @property
-    def dropped(self) -> tuple[Member, ...]:
-        """The members that the rebuilt cohort no longer has, in their order."""
-        return self.dropped_by(self.plan)
+    leaving: tuple[Member, ...] = ()
 
     @property
     def rollout_changed(self) -> bool:
         """Whether the cohort was built before, in another rollout state or one that cannot be made
         out."""
         return self.recorded is not None and self.recorded.rollout != self.plan.rollout
-
-    def dropped_by(self, plan: Plan) -> tuple[Member, ...]:
-        """Return the members of the last build that `plan` does not have, in their order."""
-        planned = {(row.stage, row.gen_id) for row in plan.rows}
-        return tuple(member for member in self.previous or () if member not in planned)
 
 
 def prepare(
@@ -115,13 +115,15 @@ def prepare(
             rollout=options.rollout,
             cohort_id=required(options.cohort_id, manifest, selection.file),
         )
+        if (count := count_rows(inputs)) > options.max_rows:
+            raise _too_many(count, options.max_rows)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             used = tuple(sorted({row.combo_id for row in plan.rows}))
             manifest = evolve(manifest, combos=used)
         prepared = _prepared(root, inputs, plan, manifest, combo_writes)
-    if not options.rebuild_migrated:
-        _refuse_migrated(root, prepared)
+    if not options.rebuild_migrated and prepared.recorded is not None:
+        _refuse_migrated(root, prepared, prepared.recorded)
     return prepared
 
 
@@ -137,9 +139,13 @@ def compare(
     with guarded(root):
         old = plan_cohort(evolve(prepared.inputs, rollout=before), view, resolve)
     recorded = prepared.recorded
-    same = recorded is None or recorded.rollout == before
     found = compare_plans(old, prepared.plan, view)
-    return evolve(found, unplanned=prepared.dropped_by(old) if same else ())
+    if recorded is not None and recorded.rollout != before:
+        return found
+    planned = set(members_of(old.rows))
+    return evolve(
+        found, unplanned=tuple(one for one in prepared.previous or () if one not in planned)
+    )
 
 
 def find_cohort_id(root: DataRoot, options: Options) -> str:
@@ -217,11 +223,16 @@ def _prepared(
         root.membership(plan.cohort_id): membership_bytes(plan.rows),
         root.manifest(plan.cohort_id): manifest.dump(),
     }
-    changed = {path: data for path, data in wanted.items() if _bytes(path) != data}
-    if root.membership(plan.cohort_id) in changed:
+    before = {path: _bytes(path) for path in wanted}
+    changed = {path: data for path, data in wanted.items() if before[path] != data}
+    members = members_of(plan.rows)
+    previous: tuple[Member, ...] | None = members
+    problems: tuple[Problem, ...] = ()
+    if before[root.membership(plan.cohort_id)] is None:
+        previous = ()
+    elif root.membership(plan.cohort_id) in changed:
         previous, problems = _previous(root, plan.cohort_id)
-    else:
-        previous, problems = members_of(plan.rows), ()
+    there, planned = set(previous or ()), set(members)
     return Prepared(
         inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
@@ -229,18 +240,29 @@ def _prepared(
         seeding=find_missing(root, plan.rows),
         files={**combo_writes, **changed},
         previous=previous,
+        added=tuple(one for one in members if one not in there),
+        dropped=tuple(one for one in previous or () if one not in planned),
         recorded=read_recorded(root, plan.cohort_id),
     )
 
 
-def _refuse_migrated(root: DataRoot, prepared: Prepared) -> None:
+def _too_many(count: int, limit: int) -> StoreError:
+    problem = Problem(
+        where="1_raw/replication_config.csv",
+        message=f"the tables come to {count:,} rows, the limit is {limit:,}",
+        remedy=f"lower the counts, or confirm them: --max-rows {count}",
+    )
+    return StoreError("the cohort would be very large", [problem])
+
+
+def _refuse_migrated(root: DataRoot, prepared: Prepared, recorded: Recorded) -> None:
     """Refuse to lose what a migration made of a cohort, and say what the rebuild would cost."""
-    if prepared.recorded is None or prepared.recorded.migrated is None:
+    if recorded.migrated is None:
         return
     new, dropped = len(prepared.seeding.missing), len(prepared.dropped)
     problem = Problem(
         where=root.relative(root.manifest(prepared.plan.cohort_id)),
-        message=f"migrated by plan {prepared.recorded.migrated}; a rebuild from the tables would "
+        message=f"migrated by plan {recorded.migrated}; a rebuild from the tables would "
         f"add {new} members that are not made yet and drop {dropped}",
         remedy="go on with its membership as it is (`genid cohort run`), or ask for the rebuild "
         "(--rebuild-migrated)",

@@ -6,7 +6,7 @@ legacy, phase-1 or v1 generation of one task all come to the same one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -14,6 +14,8 @@ from attrs import frozen
 from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.lookup import expected_of_rows
+from genid_store.catalog.memberships import Member
+from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 
@@ -61,6 +63,49 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         for repeat in found[:_LISTED]
     ]
     raise StoreError(f"{len(found)} member(s) would be paid for a second time", problems)
+
+
+def find_leaving(
+    index: StoreIndex, dropped: Iterable[Member], rows: Iterable[Row], changes: Comparison | None
+) -> tuple[Member, ...]:
+    """Return the dropped members whose text would leave the cohort: those that are made, and whose
+    task none of the rows goes on with under another id. `changes` pairs the members of two rollout
+    states, where the state changed.
+    """
+    made = [
+        member
+        for member in dropped
+        if content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None
+    ]
+    if not made:
+        return ()
+    tasks = {one.v1 for one in expected_of_rows(index, rows).values()} - {None}
+    paired = {
+        (one.stage, one.old.gen_id)
+        for one in (changes.changes if changes is not None else ())
+        if one.old is not None and one.new is not None
+    }
+    found = ((member, index.get(*member)) for member in made if member not in paired)
+    return tuple(
+        member for member, known in found if known is None or known.expected["v1"] not in tasks
+    )
+
+
+def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
+    """StoreError: there are texts that would leave the cohort; names them."""
+    if not leaving:
+        return
+    problems = [
+        Problem(
+            where=f"{member.stage} {member.gen_id}",
+            message="is made, and today's tables and selection do not plan it any more",
+            remedy="put back what named it, or let it leave the cohort (--drop); its text stays in "
+            "the store",
+        )
+        for member in leaving[:_LISTED]
+    ]
+    count = f"{len(leaving)} text(s) would leave the cohort"
+    raise StoreError(f"{count} (adds {added} members, drops {dropped})", problems)
 
 
 def _remedy(repeat: Repeat) -> str:

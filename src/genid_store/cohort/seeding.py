@@ -119,7 +119,8 @@ def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
     absent = Counter(row.stage for row in missing)
     existing = {stage: wanted[stage] - absent[stage] for stage in PIPELINE}
     held = [row for row in missing if row.gen_id in folders[row.stage]]
-    _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
+    if held:
+        _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
     return Seeding(missing=tuple(missing), existing=existing)
 
 

@@ -24,7 +24,7 @@ from genid_store.cohort.planning.records import (
     StoreView,
 )
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import find_sources, notices
+from genid_store.cohort.planning.sources import Source, find_sources, notices
 from genid_store.errors import Problem
 from genid_store.ids.parents import check_links
 from genid_store.stages import PIPELINE
@@ -54,7 +54,9 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
             everything of one kind.
     """
     rows = Gatherer(inputs.rollout)
-    sources = find_sources(inputs.selection, view, resolve)
+    sources: tuple[Source, ...] = ()
+    if inputs.selection.chosen:
+        sources = find_sources(inputs.selection, view, resolve)
     fill_up: FillUp | None = None
     match inputs.selection.mode:
         case CohortMode.CARTESIAN:
@@ -65,6 +67,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
             sources += plan_essays(inputs, rows, sources, view, resolve)
         case CohortMode.EVALUATIONS:
             fill_up = plan_evaluations(inputs, rows, sources, view)
+    flaws = tuple(notices(sources)) if sources else ()
     rows.check()
     links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
     check_links(links, lambda essay: view.has("essay", essay))
@@ -76,8 +79,31 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         folded=tuple(rows.folded),
         rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,
-        notices=_distinct([*notices(sources), *rows.notices, *_empty(inputs, rows)]),
+        notices=_distinct([*flaws, *rows.notices, *_empty(inputs, rows)]),
     )
+
+
+def count_rows(inputs: Inputs) -> int:
+    """Return how many rows `plan_cohort` would make, without making any; folding and filling up can
+    only make them fewer."""
+    tables, chosen = inputs.tables, len(inputs.selection.chosen)
+    templates = {stage: len(tables.active_templates(stage)) for stage in PIPELINE}
+    counts = tables.replicates
+    drafts = essays = chosen
+    match inputs.selection.mode:
+        case CohortMode.CARTESIAN:
+            models = len(tables.generation_models)
+            drafts = len(inputs.combos) * templates["draft"] * models * counts["draft"]
+            essays = drafts * templates["essay"] * counts["essay"]
+        case CohortMode.DRAFTS:
+            essays = drafts * templates["essay"] * counts["essay"]
+        case CohortMode.ESSAYS:
+            essays = chosen * counts["essay"]
+        case CohortMode.EVALUATIONS:
+            drafts = 0
+    judged = templates["evaluation"] * len(tables.evaluation_models) * counts["evaluation"]
+    own = 0 if inputs.selection.mode is CohortMode.EVALUATIONS else essays
+    return drafts + own + essays * judged
 
 
 def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -112,6 +113,49 @@ def json_damaged(draw: st.DrawFn, sound: Mapping[str, Any]) -> bytes:
         else:
             record[name] = draw(json_values)
     return json.dumps(record).encode("utf-8", "surrogatepass")
+
+
+# -- what is not a file ---------------------------------------------------------------------------
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _unix_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # a socket's name is short
+    try:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("nowhere/at/all")
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _link_to_a_folder(path: Path) -> None:
+    path.symlink_to(".")
+
+
+def _sparse(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(2 * 2**30)
+
+
+#: What can stand where a file belongs; each puts it there.
+IN_ITS_PLACE = (_folder, _pipe, _unix_socket, _device, _dangling, _loop, _link_to_a_folder, _sparse)
 
 
 # -- a data root that must not be left -----------------------------------------------------------
@@ -295,15 +339,19 @@ STEPS = ("open", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "write
 
 
 @contextlib.contextmanager
-def faulty(folder: Path, at: int, strike: Callable[[str, str], object]) -> Iterator[list[str]]:
+def faulty(
+    folder: Path, at: int, strike: Callable[[str, str], object], *, reads: bool = False
+) -> Iterator[list[str]]:
     """Call `strike(step, path)` before the change number `at` below `folder`; count from 1.
 
-    A change is a call of the system that writes: files opened for writing, and STEPS. Yields the
-    list of the changes so far, which an `at` of 0 makes a plain count.
+    A change is a call of the system that writes: files opened for writing, and STEPS; with `reads`
+    opening for reading and listing a folder count too. Yields the list of the changes so far, which
+    an `at` of 0 makes a plain count.
     """
     seen: list[str] = []
     inside = os.fspath(folder)
-    originals = {name: getattr(os, name) for name in STEPS}
+    steps = (*STEPS, "listdir", "scandir") if reads else STEPS
+    originals = {name: getattr(os, name) for name in steps}
     plain_open = builtins.open
 
     def note(step: str, where: object) -> None:
@@ -316,7 +364,9 @@ def faulty(folder: Path, at: int, strike: Callable[[str, str], object]) -> Itera
 
     def wrapped(name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            writes = name != "open" or arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            writes = (
+                reads or name != "open" or arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            )
             if writes:
                 note(name, arguments[0])
             return originals[name](*arguments, **options)
@@ -329,15 +379,22 @@ def faulty(folder: Path, at: int, strike: Callable[[str, str], object]) -> Itera
         return plain_open(file, mode, *arguments, **options)
 
     with contextlib.ExitStack() as stack:
-        for name in STEPS:
+        for name in steps:
             stack.enter_context(mock.patch.object(os, name, wrapped(name)))
         stack.enter_context(mock.patch.object(builtins, "open", opened))
         yield seen
 
 
-def disk_full(step: str, path: str) -> None:
-    """Refuse a change as a full disk does."""
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+def refusing(code: int) -> Callable[[str, str], None]:
+    """Return what refuses a change with an error of the system."""
+
+    def strike(step: str, path: str) -> None:
+        raise OSError(code, os.strerror(code), path)
+
+    return strike
+
+
+disk_full = refusing(errno.ENOSPC)
 
 
 def killed(work: Callable[[], object], folder: Path, at: int) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import socket
 import stat
 import traceback
 from collections.abc import Callable
@@ -21,61 +20,25 @@ from genid_store.catalog.metadata import read_generation
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
 from genid_store.cohort.inputs.selection import read_selection
+from genid_store.cohort.inputs.tables import provider_models
+from genid_store.config import read_config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import files
 from genid_store.fs.csvfile import dump_csv, parse_csv, read_csv, read_text
 from genid_store.fs.jsonfile import DEPTH_LIMIT, load_json, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, blocked, root_lock
-from hardening_kit import need_linux_root
-
+from hardening_kit import IN_ITS_PLACE, need_linux_root
 
 # -- what is there and cannot be read --------------------------------------------------------------
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def unix_socket(path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(path.parent)  # a socket's name is short
-    try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def dangling(path: Path) -> None:
-    path.symlink_to("nowhere/at/all")
-
-
-def loop(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-def link_to_a_folder(path: Path) -> None:
-    path.symlink_to(".")
-
-
-def sparse(path: Path) -> None:
-    with open(path, "wb") as file:
-        file.truncate(2 * 2**30)
-
-
-IN_ITS_PLACE = [folder, pipe, unix_socket, device, dangling, loop, link_to_a_folder, sparse]
 READERS: dict[str, Callable[[DataRoot], object]] = {
     "cohorts/c/membership.csv": lambda root: read_membership(root, "c"),
     "2_tasks/selected_combo_mappings.csv": read_selected,
     "2_tasks/selected_essays.txt": read_selection,
     "2_tasks/selected_drafts.txt": read_selection,
     "combo_mappings.csv": read_catalogue,
+    "genid.toml": read_config,
+    "1_raw/llm_models.csv": provider_models,
 }
 
 
@@ -130,6 +93,19 @@ def test_a_folder_that_is_a_dangling_link_hides_nothing(tmp_path: Path, link: st
     assert files.is_there(tmp_path / name)
     with pytest.raises(StoreError, match="target is not there"):
         READERS[name](DataRoot.open(tmp_path))
+
+
+@pytest.mark.parametrize("target", ["nowhere", "metadata.json", "/nowhere/mounted/metadata.json"])
+def test_a_member_whose_metadata_cannot_be_reached_is_refused(tmp_path: Path, target: str) -> None:
+    """It is not seeded again, and nothing else is written either."""
+    root = make_root(tmp_path / "root")
+    row = built(root, ON).plan.rows[0]
+    path = root.generation(row.stage, row.gen_id) / "metadata.json"
+    path.unlink()
+    path.symlink_to(target)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        built(root, ON)
+    assert target == os.readlink(path)
 
 
 # -- JSON ------------------------------------------------------------------------------------------

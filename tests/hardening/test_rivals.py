@@ -95,7 +95,7 @@ def members_without_generation(root: DataRoot) -> list[tuple[str, str]]:
 
 def finding_codes(root: DataRoot) -> set[str]:
     with StoreIndex.fresh(root, persist=False) as index:
-        return {finding.code for finding in audit(index).findings}
+        return {str(finding.code) for finding in audit(index).findings}
 
 
 @pytest.mark.parametrize("first", ["build", "migration"])

@@ -24,6 +24,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
     create_in_folder,
+    is_there,
     staging,
     sweep_staging,
     sweep_temporaries,
@@ -172,6 +173,15 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
         )
         for folder in folders
         if not folder.is_dir()
+    ]
+    problems += [
+        Problem(
+            where=root.relative(folder / METADATA),
+            message="is there and cannot be reached: a symbolic link whose target is not there",
+            remedy="mount the disk or fetch the content that it points to",
+        )
+        for folder in folders
+        if folder.is_dir() and is_there(folder / METADATA)
     ]
     if problems:
         raise StoreError("the store has files where generations belong", problems)

@@ -83,18 +83,22 @@ class IndexFile:
         return cls(_in_memory(_sealed_bytes(root.own)))
 
     def close(self) -> None:
-        """Close the database; the last process to do so seals the file."""
+        """Close the database; the last process to do so seals the file, if the system lets it."""
         if self.path is None or self._use is None:
             self.connection.close()
             return
         folder, use = self.path.parent, self._use
         self._use = None
         try:
-            with _mutex(folder):
+            with (
+                contextlib.suppress(OSError),
+                _mutex(folder),
+            ):  # without a seal: made again
                 self.connection.close()
                 if _try_lock(use, fcntl.LOCK_EX):
                     _write_seal(use, self.path)
         finally:
+            self.connection.close()
             os.close(use)
 
     def discard(self, root: DataRoot) -> IndexFile:
@@ -110,6 +114,8 @@ class IndexFile:
                 if not _try_lock(use, fcntl.LOCK_EX):
                     return IndexFile(_in_memory(None))
                 os.truncate(use, 0)
+        except OSError:
+            return IndexFile(_in_memory(None))
         finally:
             os.close(use)
         return IndexFile.open(root, persist=True)

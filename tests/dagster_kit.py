@@ -21,7 +21,11 @@ PARENT = {"essay": "draft", "evaluation": "essay"}
 
 
 def lay(root: Path, stage: str, gen_id: str, **fields: object) -> DataRoot:
-    """Write one generation's metadata and its template's text; return the data root."""
+    """Write one generation's metadata and its template's text; return the data root.
+
+    The number in the id is the replicate's, so that two ids are two tasks.
+    """
+    digits = "".join(filter(str.isdigit, gen_id))[:9]
     data_root = DataRoot(root)
     metadata = {
         "stage": stage,
@@ -31,7 +35,7 @@ def lay(root: Path, stage: str, gen_id: str, **fields: object) -> DataRoot:
         "template_id": f"{stage}-t",
         "combo_id": "combo_v1_0123456789ab",
         "llm_model_id": "m",
-        "replicate": 1,
+        "replicate": int(digits or 0) + 1,
         **fields,
     }
     folder = data_root.generation(stage, gen_id)

@@ -17,8 +17,10 @@ from genid_dagster_adapter.recording import Recorder
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Generator, Maker, Outcome, is_ready, make_all, recover
-from genid_store.generation.workload import Workload, blocked_members, plan_work, standing
+from genid_store.generation import Executor, Generator, Outcome, is_ready, obtain_all, recover
+from genid_store.generation.asked import Asked
+from genid_store.generation.run import plan_run, refuse_paid
+from genid_store.generation.workload import Workload, blocked_members, standing
 from genid_store.stages import PIPELINE
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
@@ -27,11 +29,15 @@ _FAILED_BEFORE = "it failed before: `retry_failed: true` tries it again"
 
 
 class MakeMissingConfig(dg.Config):
-    """Which cohort; whether to try again what failed or was not parsed; at most how many calls of
+    """Which cohort; whether to try again what failed, and what was not parsed; for legacy members
+    whose task is there, whether to give them that text or to pay again; at most how many calls of
     the generator, and how many at once."""
 
     cohort_id: str
     retry_failed: bool = False
+    retry_unparsed: bool = False
+    reuse: bool = False
+    pay_again: bool = False
     max_generations: int | None = Field(default=None, ge=0)
     concurrency: int | None = Field(default=None, ge=1)
 
@@ -57,15 +63,22 @@ def build_missing_job(
         members = _members(root, config.cohort_id)
         recover(root)
         register_members(context.instance, root, config.cohort_id, prefix=partition_prefix)
-        work = plan_work(
-            root, members, retry_failed=config.retry_failed, max_calls=config.max_generations
+        asked = Asked(
+            retry_failed=config.retry_failed,
+            retry_unparsed=config.retry_unparsed,
+            reuse=config.reuse,
+            pay_again=config.pay_again,
+            max_calls=config.max_generations,
         )
+        reuse, work = plan_run(root, config.cohort_id, asked)
+        refuse_paid(reuse, work)
         context.log.info("%s calls of the generator at most", work.total_calls)
-        maker = Maker(
+        executor = Executor(
             root=root,
             generator=generate,
+            plan=reuse,
+            asked=asked,
             provider_models=provider_models(root),
-            pay_again=config.retry_failed,
             stop=stop or threading.Event(),
         )
         recorder = Recorder(context, root, keys, observer)
@@ -73,7 +86,7 @@ def build_missing_job(
             unrecorded = _unrecorded(context.instance, keys[stage], stage, work)
             ready = [gen_id for gen_id in work.of(stage) if is_ready(root, stage, gen_id)]
             limit = config.concurrency or concurrency
-            make_all(maker, stage, [*unrecorded, *ready], recorder, concurrency=limit)
+            obtain_all(executor, stage, [*unrecorded, *ready], recorder, concurrency=limit)
         context.add_output_metadata({"cohort_id": config.cohort_id, **_figures(root, members)})
         recorder.incomplete += _left_alone(work)
         recorder.incomplete += _blocked(root, members, work, recorder.incomplete)

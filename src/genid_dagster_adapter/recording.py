@@ -10,8 +10,7 @@ from typing import Any
 import dagster as dg
 
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Kind, Outcome
-from genid_store.generation.generate import content_version
+from genid_store.generation import Kind, Outcome, content_version
 
 _SHOWN = 20  # generations that one error lists
 

@@ -19,13 +19,15 @@ from genid_dagster_adapter.recording import Recorder
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import (
     CONCURRENCY,
+    Executor,
     Generator,
-    Maker,
     Outcome,
     failures,
-    make_all,
+    obtain_all,
     recover,
 )
+from genid_store.generation.asked import Asked
+from genid_store.generation.reuse import plan_reuse_of
 from genid_store.stages import PIPELINE
 
 #: The tag of a run that Dagster itself launched because another one failed.
@@ -33,10 +35,13 @@ _RETRY = "dagster/retry_number"
 
 
 class GenerationConfig(dg.Config):
-    """What one run can be told: how many calls at once, and whether to pay again for a text that
-    could not be parsed."""
+    """What one run can be told: how many calls at once, whether to ask again for a text that could
+    not be parsed, and, for legacy members whose task is there under another id, whether to give
+    them that text or to pay for another."""
 
     concurrency: int | None = Field(default=None, ge=1)
+    retry_unparsed: bool = False
+    reuse: bool = False
     pay_again: bool = False
 
 
@@ -84,19 +89,25 @@ def build_stage_assets(
             root = DataRoot.open(data_root)
             retried = _RETRY in context.run.tags
             recover(root)
-            maker = Maker(
+            keys = context.partition_keys
+            executor = Executor(
                 root=root,
                 generator=generate,
+                plan=plan_reuse_of(root, stage, keys),
                 provider_models=provider_models(root) if provider_models else {},
-                pay_again=config.pay_again and not retried,
+                asked=Asked(
+                    retry_failed=not retried,
+                    retry_unparsed=config.retry_unparsed and not retried,
+                    reuse=config.reuse,
+                    pay_again=config.pay_again and not retried,
+                ),
                 stop=stop or threading.Event(),
             )
             recorder = Recorder(context, root, {stage: context.asset_key}, observer)
             limit = config.concurrency or concurrency
-            keys = context.partition_keys
             if retried:
                 keys = _without_failed(root, stage, keys, recorder)
-            make_all(maker, stage, keys, recorder, concurrency=limit)
+            obtain_all(executor, stage, keys, recorder, concurrency=limit)
             recorder.raise_for_failures()
             yield from ()  # a generator without an output: each partition is recorded by itself
 

@@ -356,7 +356,7 @@ def test_a_right_to_read_that_is_missing_is_told_as_that(sound: Store, refused: 
     assert "write" not in problem["remedy"]
 
 
-@pytest.mark.parametrize("words", [["cohort", "list"], ["store", "adopt"]])
+@pytest.mark.parametrize("words", [["cohort", "list"]])
 def test_a_membership_that_cannot_be_read_is_told_everywhere(
     sound: Store, words: list[str]
 ) -> None:

@@ -18,7 +18,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Maker
+from genid_store.generation import Executor
 from genid_store.ids.rollout import Rollout
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")
@@ -138,7 +138,7 @@ def test_the_job_writes_no_combos_where_it_refuses(
     """Here, to refuse work that is paid for."""
     write_templates(root)
     build(root, instance, Rollout.OFF)
-    Maker(root=root, generator=Counting()).make("draft", registered(instance, "draft")[0])
+    Executor(root=root, generator=Counting()).obtain("draft", registered(instance, "draft")[0])
     selected = root.tasks / "selected_combo_mappings.csv"
     selected.unlink()
     with pytest.raises(StoreError, match="paid for a second time"):
@@ -206,7 +206,7 @@ def test_repeated_work_is_told_and_can_be_refused(
     counting = Counting()
     legacy = registered(instance, "draft")
     for gen_id in legacy:
-        assert Maker(root=root, generator=counting).make("draft", gen_id).complete
+        assert Executor(root=root, generator=counting).obtain("draft", gen_id).complete
     (root.own / "index.sqlite").unlink(missing_ok=True)
     with pytest.raises(StoreError) as caught:
         build(root, instance, ON, forbid_regeneration=True)
@@ -227,7 +227,7 @@ def test_a_changed_template_is_told(root: DataRoot, instance: dg.DagsterInstance
     write_templates(root)
     build(root, instance)
     gen_id = registered(instance, "draft")[0]
-    Maker(root=root, generator=Counting()).make("draft", gen_id)
+    Executor(root=root, generator=Counting()).obtain("draft", gen_id)
     assert failing(build(root, instance)) == set()
     template = json.loads((root.generation("draft", gen_id) / "metadata.json").read_text())
     root.template("draft", template["template_id"]).write_text("another text")

@@ -195,6 +195,8 @@ def test_one_more_template_costs_its_own_cells_alone(cohort: Cohort) -> None:
     with (cohort.root.raw / "evaluation_templates.csv").open("a") as table:
         table.write("depth-v1,llm,true\n")
     write_templates(cohort.root)
+    assert cohort.json("run")["calls"] == 0  # a cohort that is there is its membership
+    cohort.json("build")
     record = cohort.json("run")
     assert stages(record, "made") == [0, 0, 4]
     assert len(cohort.calls()) == 12 + 4
@@ -278,7 +280,8 @@ def test_an_unparsed_text_is_reported_and_kept(
     assert cohort.json("run")["calls"] == 0
     assert stages(cohort.json("status"), "unparsed") == [0, 0, 8]
     monkeypatch.delenv("UNPARSED")
-    assert cohort.json("run", "--retry-failed")["calls"] == 8
+    assert cohort.json("run", "--retry-failed")["calls"] == 0
+    assert cohort.json("run", "--retry-unparsed")["calls"] == 8
     assert cohort.status == 0
 
 
@@ -292,9 +295,12 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     assert cohort.status == 1
     assert "12 member(s) would be paid for a second time" in cohort.said.err
     assert before == tree(cohort.root)
-    assert cohort.json("run", "--dry-run")["repeated_work"] == 12
     assert len(cohort.json("build")["repeated_work"]) == 12
     assert "repeated work: 12 members" in cohort("build")
+    assert len(cohort.json("run", "--dry-run")["reused"]) == 12
+    record = cohort.json("run")
+    assert (cohort.status, record["calls"]) == (0, 0)
+    assert stages(record, "adopted") == [2, 2, 8]
 
 
 def test_a_migrated_cohort_runs_from_its_membership(cohort: Cohort) -> None:
@@ -313,8 +319,7 @@ def test_a_migrated_cohort_runs_from_its_membership(cohort: Cohort) -> None:
 
 
 def test_a_migrated_cohort_with_a_computed_id_runs_from_its_membership(cohort: Cohort) -> None:
-    """The command that a refused build names works as it was given, without an id too; a rebuild
-    is still what `--rebuild-migrated` asks for."""
+    """Also without an id; a rebuild is still what `build --rebuild-migrated` asks for."""
     known = cohort.json("run", given=None)["cohort_id"]
     path = cohort.root.manifest(known)
     path.write_text(json.dumps({**json.loads(path.read_text()), "migrated": {"plan": "p1"}}))
@@ -324,7 +329,7 @@ def test_a_migrated_cohort_with_a_computed_id_runs_from_its_membership(cohort: C
     assert cohort.json("run", "--dry-run", given=None)["cohort_id"] == known
     assert cohort.status == 0
     assert before == tree(cohort.root)
-    cohort("run", "--rebuild-migrated", given=None)
+    cohort("build", "--rebuild-migrated", given=None)
     assert cohort.status == 0
     assert "migrated" not in json.loads(path.read_text())
 

@@ -146,7 +146,7 @@ def test_an_automatic_retry_pays_for_no_failure_again(
     definitions = defs(root, counting)
     assert not launch(definitions, instance, "draft", ("d1", "d1")).success
     retry = {"dagster/retry_number": "1"}
-    result = launch(definitions, instance, "draft", ("d0", "d3"), tags=retry, pay_again=True)
+    result = launch(definitions, instance, "draft", ("d0", "d3"), tags=retry, retry_unparsed=True)
     assert not result.success
     assert counting.calls.count("d1") == 1
     assert sorted(counting.calls) == ["d1", "d2", "d3"]
@@ -224,7 +224,7 @@ def test_an_unparsed_text_is_paid_for_again_only_when_asked(
     assert "d0" not in requested(definitions, instance)["draft"]
     assert not launch(definitions, instance, "draft", ("d0", "d0")).success
     assert counting.calls == []
-    assert launch(definitions, instance, "draft", ("d0", "d0"), pay_again=True).success
+    assert launch(definitions, instance, "draft", ("d0", "d0"), retry_unparsed=True).success
     assert counting.calls == ["d0"]
 
 

@@ -11,7 +11,7 @@ from dagster_kit import lay
 from genid_store.errors import StoreError
 from genid_store.fs import leases as claims
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.leases import claim
+from genid_store.fs.leases import lease
 from genid_store.migration import run
 from genid_store.migration import state_folder as own
 from genid_store.migration.state import open_plans
@@ -23,7 +23,7 @@ def test_a_claim_that_is_waited_for_is_named_in_the_log(
 ) -> None:
     """Another run makes the generation: the log says which, and that interrupting is safe."""
     root = lay(tmp_path, "draft", "d1")
-    monkeypatch.setattr(claims, "TELLING", 0.0)
+    monkeypatch.setattr(claims, "LOG_INTERVAL", 0.0)
     stop = threading.Event()
     real = claims._take
 
@@ -32,9 +32,9 @@ def test_a_claim_that_is_waited_for_is_named_in_the_log(
             stop.set()
         return real(path)
 
-    with claim(root, "draft", "d1", threading.Event()):
+    with lease(root, "draft", "d1", threading.Event()):
         monkeypatch.setattr(claims, "_take", take)
-        with claim(root, "draft", "d1", stop) as held:
+        with lease(root, "draft", "d1", stop) as held:
             assert held is False
     assert "draft d1" in caplog.messages[0]
     assert "interrupting is safe" in caplog.messages[0]
@@ -46,7 +46,7 @@ def test_waiting_for_makers_is_told_and_limited(
     """The log names what is being made; past the limit an error does, with the remedy."""
     root = lay(tmp_path, "draft", "d1")
     clock = iter([0.0, 0.0, 31.0, 32.0, 100.0])
-    with claim(root, "draft", "d1", threading.Event()), monkeypatch.context() as patch:
+    with lease(root, "draft", "d1", threading.Event()), monkeypatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: next(clock))
         patch.setattr(time, "sleep", lambda seconds: None)
         with pytest.raises(StoreError, match="draft/d1") as caught:
@@ -65,7 +65,7 @@ def test_a_resumed_migration_waits_for_makers_too(
     one = next(one for one in store.generations if one.family == "legacy")
     impatient = functools.partial(own.wait_for_makers, limit=0.0)
     monkeypatch.setattr(own, "wait_for_makers", impatient)
-    with claim(root, one.stage, one.gen_id, threading.Event()):
+    with lease(root, one.stage, one.gen_id, threading.Event()):
         for resume in (False, True):
             with pytest.raises(StoreError, match="being made"):
                 run.resume(root) if resume else run.migrate(root)

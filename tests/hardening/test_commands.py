@@ -9,13 +9,8 @@ import pytest
 
 import storekit
 from genid_store.cli import run
-from genid_store.cohort.build import build_cohort
-from genid_store.cohort.prepare import Options
-from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.ids.rollout import Rollout
-from genid_store.migration.adopt import adopt
-from hardening_kit import attempt, tree, without_own
+from hardening_kit import tree, without_own
 
 GENERATE = "def generate(request):\n    return f'{request.stage} {request.gen_id}'\n"
 COHORT = "fresh"
@@ -39,9 +34,8 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
     generate = ["--generate", f"{root.path.parent}/host.py:generate"]
     yield ["store", "audit", *here, "--json"]
     yield ["cohort", "build", *here, "--cohort-id", COHORT]
-    yield ["store", "adopt", *here]
     yield ["cohort", "run", *here, "--cohort-id", COHORT, *generate, "--max-generations", "2"]
-    yield ["store", "adopt", *here, "--undo"]
+    yield ["store", "unreuse", *here]
     yield ["store", "migrate", *here]
     yield ["store", "migrate", *here, "--execute", "--no-dagster"]
     yield ["store", "rollback", *here, "--no-dagster", "--force"]
@@ -54,7 +48,7 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
 LINKED = (".genid", ".genid/dagster", "gens/draft")
 LINKED_LONG = (
     "cohorts", ".genid/migrations",
-    ".genid/tmp", ".genid/claims", ".genid/staging", ".genid/failures", ".genid/adoptions",
+    ".genid/tmp", ".genid/leases", ".genid/staging", ".genid/failures", ".genid/reused",
     ".genid/memberships", f"cohorts/{COHORT}", "cohorts/mixed-2026", "gens", "gens/essay",
     "2_tasks", "report.html",
 )  # fmt: skip
@@ -103,28 +97,6 @@ def test_a_generation_that_is_a_link_out_is_never_written_through(
         status = run(command)
         assert (status in (0, 1), before) == (True, tree(outside)), command
     capsys.readouterr()
-
-
-@pytest.mark.parametrize("name", [".genid/adoptions", "gens/draft", "the member", "none"])
-def test_no_adoption_follows_a_link_out_of_the_data_root(tmp_path: Path, name: str) -> None:
-    """Content is adopted inside the data root alone; without a link, some is."""
-    folder = tmp_path / "root"
-    storekit.make_store(folder, generations=300, oddities=(), files=("parsed.txt",), selection=None)
-    root = DataRoot.open(folder)
-    build_cohort(root, Options(rollout=Rollout.parse("on"), cohort_id=COHORT))
-    member = adopt(root, dry_run=True).taken[0]
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    if name != "none":
-        place = f"gens/{member.stage}/{member.gen_id}" if name == "the member" else name
-        if (folder / place).exists():
-            (folder / place).rename(outside / "target")
-        else:
-            (outside / "target").mkdir()
-        (folder / place).symlink_to(outside / "target")
-    before = tree(outside)
-    _, error = attempt(StoreError, lambda: adopt(root))
-    assert ((name == "none"), before) == ((error is None), tree(outside))
 
 
 @pytest.mark.long
@@ -182,7 +154,7 @@ def test_looking_writes_nothing_at_all(
         ["cohort", "list", *here],
         ["cohort", "status", *here, "--cohort-id", COHORT],
         ["cohort", "run", *here, "--cohort-id", COHORT, *generate, "--dry-run"],
-        ["store", "adopt", *here, "--dry-run"],
+        ["store", "unreuse", *here, "--dry-run"],
         ["store", "resolve", *here, gen_id],
         ["explain", gen_id, *here],
         ["diff", gen_id, gen_id, *here],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Generated, Maker, Request, has_content, is_wanted, make_all
+from genid_store.generation import Executor, Generated, Request, has_content, is_wanted, obtain_all
 from genid_store.generation.records import Outcome
 from hardening_kit import NASTY_TEXTS, fuzzed, json_values, tree
 
@@ -46,13 +46,13 @@ def test_a_key_that_is_no_id_fails_alone_and_writes_nothing(root: DataRoot, gen_
     before = tree(root.path.parent.parent)
     assert not is_wanted(root, "draft", gen_id)
     outcomes: list[Outcome] = []
-    maker = Maker(root=root, generator=answer)
-    make_all(maker, "draft", [gen_id], outcomes.append)
-    assert ["failed"] == [outcome.kind for outcome in outcomes]
+    maker = Executor(root=root, generator=answer)
+    obtain_all(maker, "draft", [gen_id], outcomes.append)
+    assert ["refused"] == [outcome.kind for outcome in outcomes]
     assert "segment" in outcomes[0].reason
     assert before == tree(root.path.parent.parent)
-    make_all(maker, "draft", [gen_id, "d1"], outcomes.append)
-    assert ["failed", "made"] == sorted(outcome.kind for outcome in outcomes[1:])
+    obtain_all(maker, "draft", [gen_id, "d1"], outcomes.append)
+    assert ["made", "refused"] == sorted(outcome.kind for outcome in outcomes[1:])
 
 
 @pytest.mark.parametrize("parent", UNSAFE)
@@ -60,8 +60,8 @@ def test_a_parent_that_is_no_id_is_not_followed(root: DataRoot, parent: str) -> 
     """An essay whose metadata names a path as its parent is not wanted and fails by itself."""
     seed(root.path, "essay", "e2", parent_gen_id=parent, template_id="t", replicate=1)
     assert not is_wanted(root, "essay", "e2")
-    outcome = Maker(root=root, generator=answer).make("essay", "e2")
-    assert outcome.kind in ("failed", "blocked")
+    outcome = Executor(root=root, generator=answer).obtain("essay", "e2")
+    assert outcome.kind in ("refused", "blocked")
     assert not has_content(root, "essay", "e2")
 
 
@@ -77,15 +77,15 @@ def test_a_template_that_is_no_name_is_not_read(root: DataRoot, template: str) -
         calls.append(request)
         return "text"
 
-    assert "failed" == Maker(root=root, generator=noting).make("draft", "d2").kind
+    assert "refused" == Executor(root=root, generator=noting).obtain("draft", "d2").kind
     assert [] == calls
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "gens/draft", "gens/draft/d1", ".genid", ".genid/staging", ".genid/claims",
-        ".genid/staging/draft", ".genid/claims/draft", ".genid/failures",
+        "gens/draft", "gens/draft/d1", ".genid", ".genid/staging", ".genid/leases",
+        ".genid/staging/draft", ".genid/leases/draft", ".genid/failures",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("works", [True, False], ids=["made", "failing"])
@@ -107,17 +107,19 @@ def test_no_link_leads_a_text_out_of_the_data_root(
     def failing(_request: Request) -> str:
         raise ValueError("no")
 
-    outcome = Maker(root=root, generator=answer if works else failing).make("draft", "d1")
+    outcome = Executor(root=root, generator=answer if works else failing).obtain("draft", "d1")
     assert before == tree(outside)
-    assert outcome.kind == "failed" or (works and name == ".genid/failures")
+    assert outcome.kind == ("failed" if not works and name == ".genid/failures" else "refused") or (
+        works and name == ".genid/failures"
+    )
 
 
 def test_a_folder_in_the_place_of_a_text_fails_alone(root: DataRoot) -> None:
     """Where parsed.txt is a folder the generation fails by itself, with the reason."""
     (root.generation("draft", "d1") / "parsed.txt").mkdir()
     outcomes: list[Outcome] = []
-    make_all(Maker(root=root, generator=answer), "draft", ["d1"], outcomes.append)
-    assert ["failed"] == [outcome.kind for outcome in outcomes]
+    obtain_all(Executor(root=root, generator=answer), "draft", ["d1"], outcomes.append)
+    assert ["refused"] == [outcome.kind for outcome in outcomes]
 
 
 class _Unspeakable:
@@ -149,7 +151,7 @@ def test_no_parameters_lose_a_paid_text(root: DataRoot, parameters: dict[str, ob
     def generate(_request: Request) -> Generated:
         return Generated(text="paid", parameters=parameters)
 
-    assert "made" == Maker(root=root, generator=generate).make("draft", "d1").kind
+    assert "made" == Executor(root=root, generator=generate).obtain("draft", "d1").kind
     folder = root.generation("draft", "d1")
     assert "paid" == (folder / "parsed.txt").read_text(encoding="utf-8")
     assert "genid" in json.loads((folder / "raw_metadata.json").read_bytes())
@@ -178,7 +180,7 @@ def test_every_text_that_is_returned_is_on_disk(
     def generate(_request: Request) -> Generated:
         return Generated(text=text, parsed=parsed, prompt=prompt, parameters=parameters)
 
-    outcome = Maker(root=DataRoot.open(folder), generator=generate).make("draft", "d1")
+    outcome = Executor(root=DataRoot.open(folder), generator=generate).obtain("draft", "d1")
     raw = folder / "gens" / "draft" / "d1" / "raw.txt"
     if text.strip():
         assert text.encode("utf-8", "surrogatepass") == raw.read_bytes()

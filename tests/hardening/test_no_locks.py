@@ -13,7 +13,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Maker
+from genid_store.generation import Executor
 from hardening_kit import tree, without_own
 
 
@@ -66,5 +66,5 @@ def test_nothing_is_paid_for_without_claims(
         calls.append(request)
         return "text"
 
-    outcome = Maker(root=DataRoot.open(tmp_path), generator=generate).make("draft", "d1")
-    assert ("failed", []) == (outcome.kind, calls)
+    outcome = Executor(root=DataRoot.open(tmp_path), generator=generate).obtain("draft", "d1")
+    assert ("refused", []) == (outcome.kind, calls)

@@ -11,7 +11,7 @@ import genid
 import genid_dagster_adapter
 import genid_store
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Generated, Maker
+from genid_store.generation import Executor, Generated
 
 
 def defined_errors() -> set[str]:
@@ -54,7 +54,7 @@ def test_what_is_no_identity_is_recorded_where_the_page_says(
     def generate(_request: object) -> Generated:
         return Generated(text="x", provider_model="v/m", parameters={"temperature": 1})
 
-    outcome = Maker(root=DataRoot.open(tmp_path), generator=generate).make("draft", "d1")
+    outcome = Executor(root=DataRoot.open(tmp_path), generator=generate).obtain("draft", "d1")
     assert "made" == outcome.kind
     page = (project / "docs" / "platforms.md").read_text(encoding="utf-8")
     file = "parsed_metadata.json" if name == "digest" else "raw_metadata.json"

@@ -146,8 +146,6 @@ def test_usage_errors_are_exit_status_2(root: DataRoot, capsys: Say, arguments: 
         ["rollback", "--plan", "0000000000000000"],
         ["rollback", "--plan", "../../etc"],
         ["finalize"],
-        ["adopt", "--undo"],
-        ["adopt", "--cohort-id", "../x"],
     ],
 )
 def test_what_there_is_not_is_exit_status_1(
@@ -159,15 +157,6 @@ def test_what_there_is_not_is_exit_status_1(
     assert 1 == status
     assert said.startswith("genid: ")
     assert [] == differences(before, tree(root.path, inodes=True))
-
-
-def test_adopting_and_taking_back(root: DataRoot, capsys: Say) -> None:
-    """A dry run says what would be adopted."""
-    status, said = _json(capsys, "adopt", "--dry-run")
-    assert (0, True, None) == (status, said["dry_run"], said["adoption"])
-    status, said = _json(capsys, "adopt")
-    assert 0 == status
-    assert isinstance(said["adopted"], list)
 
 
 def test_dagster_follows_into_the_embedded_instance_and_back(root: DataRoot, capsys: Say) -> None:

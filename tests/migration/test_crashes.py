@@ -11,7 +11,7 @@ import pytest
 
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.leases import claim
+from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
 from genid_store.migration import files, run
 from genid_store.migration import state_folder as own
@@ -176,7 +176,7 @@ def test_giving_up_waiting_half_way_names_the_command_to_go_on_with(
         run.migrate(root)
     assert [] != differences(before, tree(root.path))
     impatient = functools.partial(own.wait_for_makers, limit=0.0)
-    with monkeypatch.context() as patch, claim(root, "draft", "any", threading.Event()):
+    with monkeypatch.context() as patch, lease(root, "draft", "any", threading.Event()):
         patch.setattr(own, "wait_for_makers", impatient)
         for go_on, command in ((run.resume, "migrate --resume"), (run.rollback, "store rollback")):
             with pytest.raises(StoreError, match=f"go on with `genid .*{command}`") as caught:

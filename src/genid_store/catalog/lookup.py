@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, Protocol
 
+import attrs
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
@@ -199,6 +200,28 @@ def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
         if found:
             return tuple(Match(generation=one, by=how) for one in found)
     return ()
+
+
+def parent_ids(index: StoreIndex, generation: Generation) -> ParentIds | None:
+    """Return what a generation's ids need to know of its parent; None where it has none here."""
+    return _parent(index, generation, {})
+
+
+def indexed_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[str, str], Indexed]:
+    """Return, for each (stage, id) of planned rows, the record that its generation will have."""
+    found = {}
+    known: dict[tuple[str, str], ParentIds | None] = {}
+    for row in rows:
+        generation, key = _generation_of(row), (row.stage, row.gen_id)
+        expected = derive_expected(generation, _parent(index, generation, known))
+        known[key] = as_parent(generation, expected)
+        found[key] = Indexed(
+            **attrs.asdict(generation, recurse=False),
+            family=expected.family,
+            recomputes=expected.recomputes,
+            expected={"v1": expected.v1, "phase-1": expected.phase_1},
+        )
+    return found
 
 
 def _parent(

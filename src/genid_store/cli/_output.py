@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from genid_store.fs.layout import DataRoot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: Called as (done, total) by every long operation of the library.
-Progress = Callable[[int, int], None]
+
+
+class Progress(Protocol):
+    """Called as (done, total) by every long operation of the library; `description` may change."""
+
+    def __call__(self, done: int, total: int, description: str = ..., /) -> None: ...
+
 
 #: How people read whether there is content.
 CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
@@ -192,10 +197,14 @@ def progress_bar(label: str) -> Iterator[Progress]:
         appear.daemon = True
         appear.start()
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+            def show(done: int, total: int, description: str = label) -> None:
+                bar.update(task, completed=done, total=total, description=description)
+
+            yield show
         finally:
             appear.cancel()
 
 
-def _quiet(done: int, total: int) -> None:
+def _quiet(done: int, total: int, description: str = "") -> None:
     """Say nothing: what reads this is no terminal."""

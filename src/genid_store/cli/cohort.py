@@ -178,7 +178,7 @@ def _remarks(built: Built) -> list[str]:
         lines.append(
             f"repeated work: {len(built.repeats)} members would be paid for although the store "
             "has their work under another id "
-            "(`genid store adopt` takes it over for deterministic ids)"
+            "(`genid cohort run` gives deterministic ids that text, legacy ones with --reuse)"
         )
         lines += _listed(
             [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]

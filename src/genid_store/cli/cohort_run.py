@@ -1,23 +1,19 @@
-"""`genid cohort run`: build a cohort, then make what is missing with the host's callable."""
+"""`genid cohort run`: make what a cohort lacks with the host's callable."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import click
 from attrs import asdict
 from click.shell_completion import CompletionItem
 
+from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cli._errors import INTERRUPTED
-from genid_store.cli._options import (
-    build_options,
-    cohort_option,
-    instance_options,
-    wanted_build,
-)
+from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
     data_root_option,
     json_option,
@@ -27,20 +23,26 @@ from genid_store.cli._output import (
     progress_bar,
 )
 from genid_store.cohort.build import Options, build_cohort, plan_build
-from genid_store.cohort.manifest import read_recorded
-from genid_store.cohort.prepare import find_cohort_id, known_cohort_id
-from genid_store.cohort.regeneration import Repeat
+from genid_store.cohort.inputs.tables import provider_models
+from genid_store.cohort.prepare import find_cohort_id
 from genid_store.errors import StoreError
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Generator
+from genid_store.generation import CONCURRENCY, Generator, Kind
+from genid_store.generation.asked import Asked
 from genid_store.generation.load import load_generator
-from genid_store.generation.workload import blocked_members, failed_members, plan_work, standing
-from genid_store.stages import PIPELINE
+from genid_store.generation.reuse import plan_reuse
+from genid_store.generation.run import Done, Progress, plan_run, run_cohort
+from genid_store.generation.workload import (
+    Workload,
+    blocked_members,
+    failed_members,
+    plan_work,
+    standing,
+)
+from genid_store.hooks import after_change
 
-if TYPE_CHECKING:
-    from genid_dagster_adapter.running import Done
-
-_SHOWN = 10  # failures that people are shown
+_SHOWN = 10  # members that people are shown
 
 
 class _GeneratorType(click.ParamType[Generator]):
@@ -63,14 +65,13 @@ class _GeneratorType(click.ParamType[Generator]):
         return [CompletionItem(incomplete, type="file")]
 
 
-@click.command(short_help="Build a cohort and make what is missing.")
+@click.command(short_help="Make what a cohort lacks.")
 @data_root_option
 @cohort_option
 @click.option(
     "--generate",
     type=_GeneratorType(),
-    required=True,
-    help="The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE.",
+    help="The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; it may be async.",
 )
 @click.option(
     "--concurrency",
@@ -80,8 +81,16 @@ class _GeneratorType(click.ParamType[Generator]):
     help="How many calls run at once.",
 )
 @click.option("--max-generations", type=click.IntRange(min=0), help="At most this many calls.")
-@click.option("--retry-failed", is_flag=True, help="Try again what failed or was not parsed.")
-@click.option("--dry-run", is_flag=True, help="Say how many calls would be made; write nothing.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed.")
+@click.option("--retry-unparsed", is_flag=True, help="Ask again for texts that were not parsed.")
+@click.option(
+    "--reuse", is_flag=True, help="Give legacy members the text that their task has already."
+)
+@click.option("--reuse-only", is_flag=True, help="Reuse what is there and call nobody.")
+@click.option(
+    "--pay-again", is_flag=True, help="Pay for legacy members whose task is there already."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @build_options
 @instance_options
 @json_option
@@ -89,99 +98,93 @@ def run(
     *,
     root: DataRoot,
     cohort_id: str | None,
-    generate: Generator,
+    generate: Generator | None,
     concurrency: int,
     max_generations: int | None,
-    retry_failed: bool,
     dry_run: bool,
     options: Mapping[str, Any],
     instance: Mapping[str, Any],
     as_json: bool,
+    **flags: bool,
 ) -> int:
-    """Build a cohort and make what is missing; what is there is never made again.
+    """Make what a cohort lacks; what is there, under whatever id, is never paid for again.
 
-    A migrated cohort is run from its membership as it stands. Ctrl-C lets the calls in flight
-    finish and records them; running again goes on from there. Exit status: 0 all members are made
-    (or were left by --max-generations), 1 some failed or could not be begun, 130 interrupted.
+    A cohort that is there is run as its membership stands; one that is not is built first. A member
+    whose task the store has under another id gets that text. Ctrl-C lets the calls in flight finish
+    and records them; the next run continues. Exit status: 0 all members are made (or were left by
+    --max-generations), 1 some failed or could not be begun, 130 interrupted.
     """
+    asked = Asked(max_calls=max_generations, **flags)
     wanted = wanted_build(root, cohort_id, options)
     if dry_run:
-        return _dry_run(root, wanted, as_json=as_json, retry=retry_failed, cap=max_generations)
-    from genid_dagster_adapter.running import run_members
-
-    repeats: tuple[Repeat, ...] = ()
-    if _runs_as_it_stands(root, wanted):
-        known = known_cohort_id(root, wanted)
-    else:
+        return _dry_run(root, wanted, asked, as_json=as_json)
+    if generate is None and not asked.reuse_only:
+        raise click.UsageError("give --generate, the host's callable (or --reuse-only)")
+    known = find_cohort_id(root, wanted)
+    if not is_there(root.membership(known)):
         with progress_bar("building") as progress:
-            built = build_cohort(root, wanted, progress=progress)
-        known, repeats = built.plan.cohort_id, built.repeats
-    with progress_bar("generating") as progress:
-        done = run_members(
+            known = build_cohort(root, wanted, progress=progress).plan.cohort_id
+    with progress_bar("generating") as bar:
+        done = run_cohort(
             root,
             known,
-            generate,
-            rollout=wanted.rollout,
+            generate or _nobody,
+            asked,
             concurrency=concurrency,
-            max_calls=max_generations,
-            retry_failed=retry_failed,
-            progress=progress,
-            key_prefix=instance["asset_prefix"],
-            partition_prefix=instance["partition_prefix"],
+            provider_models=provider_models(root),
+            progress=lambda state: bar(state.done, state.calls, _described(state)),
         )
-    summary = _summary(root, known, done, repeats)
-    print_json(summary) if as_json else _print_summary(summary)
+    with progress_bar("following") as progress:
+        messages = after_change(root, progress=progress, **instance)
+    summary = _summary(root, known, done)
+    print_json({**summary, "dagster": messages}) if as_json else _print_summary(summary, messages)
     if done.interrupted:
         return INTERRUPTED
-    return 1 if summary["failed"] or summary["blocked"] else 0
+    return 1 if summary["failed"] or summary["blocked"] or summary["refused"] else 0
 
 
-def _runs_as_it_stands(root: DataRoot, options: Options) -> bool:
-    """Say whether a migration has changed the cohort since it was built: then its tables no longer
-    say who its members are. StoreError: no id is given, and none can be computed."""
-    if options.rebuild_migrated or (options.cohort_id is None and options.write_combos):
-        return False  # the id is computed from the combos, which are to be written first
-    recorded = read_recorded(root, find_cohort_id(root, options))
-    return recorded is not None and recorded.migrated is not None
+def _nobody(request: object) -> str:
+    raise AssertionError("nothing is called with --reuse-only")
 
 
-def _dry_run(
-    root: DataRoot, options: Options, *, as_json: bool, retry: bool, cap: int | None
-) -> int:
-    repeats: tuple[Repeat, ...] = ()
-    dropped = 0
+def _described(state: Progress) -> str:
+    return f"generating: {state.in_flight} in flight, {state.failed} failed"
+
+
+def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -> int:
     with progress_bar("planning") as progress:
-        if _runs_as_it_stands(root, options):
-            known = known_cohort_id(root, options)
-            work = plan_work(root, read_membership(root, known), retry_failed=retry, max_calls=cap)
+        known = find_cohort_id(root, options)
+        if is_there(root.membership(known)):
+            _, work = plan_run(root, known, asked)
         else:
-            planned = plan_build(root, options, progress=progress)
-            known, repeats, dropped = planned.plan.cohort_id, planned.repeats, len(planned.dropped)
-            rows = planned.plan.rows
-            members = [Member(row.stage, row.gen_id) for row in rows]
-            work = plan_work(
-                root,
-                members,
-                retry_failed=retry,
-                max_calls=cap,
-                planned={Member(row.stage, row.gen_id): row for row in rows},
-            )
-    record = {
-        "cohort_id": known,
+            rows = plan_build(root, options, progress=progress).plan.rows
+            planned = {Member(row.stage, row.gen_id): row for row in rows}
+            with StoreIndex.open(root, persist=False) as index:
+                index.refresh(progress)
+                reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)
+            work = plan_work(root, list(planned), asked, reuse=reuse, planned=planned)
+    record = _work_record(known, work)
+    print_json(record) if as_json else _print_dry_run(record)
+    return 0
+
+
+def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
+    return {
+        "cohort_id": cohort_id,
         "dry_run": True,
         "calls": [
             {"stage": stage, "model": model, "calls": count}
             for (stage, model), count in work.calls.items()
         ],
         "total_calls": work.total_calls,
-        "copies": len(work.todo) - work.total_calls,
+        "reused": [
+            {"stage": one.stage, "gen_id": one.gen_id, "adopted_from": source}
+            for one, source in work.adopted.items()
+        ],
+        "copies": len(work.todo) - work.total_calls - len(work.adopted),
         "already_made": len(work.made),
         "left_alone": dict(sorted(Counter(work.waiting.values()).items())),
-        "repeated_work": len(repeats),
-        "dropped": dropped,
     }
-    print_json(record) if as_json else _print_dry_run(record)
-    return 0
 
 
 def _print_dry_run(record: Mapping[str, Any]) -> None:
@@ -190,20 +193,18 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
         ("stage", "model", "calls"),
         [(one["stage"], one["model"], one["calls"]) for one in record["calls"]],
     )
+    reused = record["reused"]
     click.echo(f"copies: {record['copies']}, already made: {record['already_made']}")
+    if reused:
+        click.echo(f"given the text that their task has under another id: {len(reused)}")
+        for one in reused[:_SHOWN]:
+            click.echo(f"  {one['stage']} {one['gen_id']}\n    from {one['adopted_from']}")
+        print_rest(len(reused), _SHOWN, indent="  ")
     for why, count in record["left_alone"].items():
         click.echo(f"left alone, {why}: {count}")
-    if record["dropped"]:
-        click.echo(
-            f"dropped: {record['dropped']} former members; a run begins with a build from today's "
-            "tables"
-        )
-    _print_repeats(record["repeated_work"])
 
 
-def _summary(
-    root: DataRoot, cohort_id: str, done: Done, repeats: tuple[Repeat, ...]
-) -> dict[str, Any]:
+def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     """Return what a run came to. `reused` are members that had content before it."""
     kinds = Counter((one.stage, one.kind) for one in done.outcomes)
     members = read_membership(root, cohort_id)
@@ -212,7 +213,11 @@ def _summary(
             "members": found.members,
             "made": kinds[stage, "made"],
             "copied": kinds[stage, "copied"],
-            "reused": found.made - kinds[stage, "made"] - kinds[stage, "copied"],
+            "adopted": kinds[stage, "adopted"],
+            "reused": found.made
+            - kinds[stage, "made"]
+            - kinds[stage, "copied"]
+            - kinds[stage, "adopted"],
             "failed": found.failed + found.unparsed,
             "missing": found.missing,
         }
@@ -222,59 +227,64 @@ def _summary(
         {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
         for one in failed_members(root, members)
     ]
+    refused = [
+        {"stage": one.stage, "gen_id": one.gen_id, "reason": one.reason}
+        for one in done.outcomes
+        if one.kind == "refused"
+    ]
     blocked = [] if done.interrupted else blocked_members(root, members, done.workload)
+    shown = {one["gen_id"] for one in refused}
     return {
         "cohort_id": cohort_id,
         "interrupted": done.interrupted,
-        "calls": sum(count for (_, kind), count in kinds.items() if kind not in _FREE),
+        "calls": sum(kinds[stage, kind] for stage in stages for kind in _PAID),
         "stages": stages,
         "failed": len(failures),
+        "failed_now": sum(one.kind in {"failed", "unparsed"} for one in done.outcomes),
         "failures": failures,
-        "blocked": [asdict(one) for one in blocked],
+        "refused": refused,
+        "blocked": [asdict(one) for one in blocked if one.gen_id not in shown],
         "left_by_limit": sum(why == "over the limit" for why in done.workload.waiting.values()),
-        "repeated_work": len(repeats),
     }
 
 
-_FREE = {"copied", "reused", "blocked", "stopped"}
+_PAID: Final[tuple[Kind, ...]] = ("made", "failed", "unparsed")
 
 
-def _print_summary(summary: Mapping[str, Any]) -> None:
-    columns = ("members", "made", "copied", "reused", "failed", "missing")
+def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
+    columns = ("members", "made", "copied", "adopted", "reused", "failed", "missing")
     click.echo(f"cohort {summary['cohort_id']}: {summary['calls']} generator calls")
     print_table(
         ("stage", *columns),
-        [(stage, *(summary["stages"][stage][name] for name in columns)) for stage in PIPELINE],
+        [(stage, *(one[name] for name in columns)) for stage, one in summary["stages"].items()],
     )
+    before = summary["failed"] - summary["failed_now"]
     for one in summary["failures"][:_SHOWN]:
         click.echo(f"{one['state']}: {one['stage']} {one['gen_id']}: {one['reason']}")
-    if summary["failed"] > _SHOWN:
-        click.echo(f"and {summary['failed'] - _SHOWN} more (`genid cohort status --json`)")
+    print_rest(summary["failed"], _SHOWN)
+    if before > 0:
+        click.echo(f"of these, from former runs: {before}")
+    for one in summary["refused"][:_SHOWN]:
+        click.echo(f"not begun: {one['stage']} {one['gen_id']}: {one['reason']}")
+    print_rest(len(summary["refused"]), _SHOWN)
     _print_blocked(summary)
     if summary["failed"]:
-        click.echo("--retry-failed tries them again")
+        click.echo("--retry-failed tries again what failed, --retry-unparsed what was not parsed")
     if summary["left_by_limit"]:
         click.echo(f"left by --max-generations: {summary['left_by_limit']}")
     if summary["interrupted"]:
-        click.echo("interrupted; what was being made is recorded: run again to go on")
-    _print_repeats(summary["repeated_work"])
+        click.echo("interrupted; what was being made is recorded: the next run continues")
+    for message in messages:
+        click.echo(message)
 
 
 def _print_blocked(summary: Mapping[str, Any]) -> None:
     """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
-    told = {one["gen_id"] for one in (*summary["failures"], *summary["blocked"])}
-    first = [one for one in summary["blocked"] if one["parent_gen_id"] not in told]
+    shown = {one["gen_id"] for name in ("failures", "blocked", "refused") for one in summary[name]}
+    first = [one for one in summary["blocked"] if one["parent_gen_id"] not in shown]
     for one in first[:_SHOWN]:
         click.echo(f"blocked: {one['stage']} {one['gen_id']}: {one['reason']}")
     print_rest(len(first), _SHOWN)
     behind = len(summary["blocked"]) - len(first)
     if behind:
         click.echo(f"blocked by these: {behind}")
-
-
-def _print_repeats(count: int) -> None:
-    if count:
-        click.echo(
-            f"repeated work: {count} members had been paid for under another id "
-            "(`genid store adopt` takes it over for deterministic ids)"
-        )

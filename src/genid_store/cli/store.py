@@ -41,7 +41,7 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
 @click.group(
     cls=LazyGroup,
     lazy={
-        "adopt": ("adopt:adopt", "Give deterministic members the content their task has."),
+        "unreuse": ("unreuse:unreuse", "Take back the texts that members were given."),
         "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
         "finalize": ("migrate:finalize", "End a migration: it cannot be rolled back after this."),
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),

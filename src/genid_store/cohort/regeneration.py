@@ -109,10 +109,10 @@ def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
 
 
 def _remedy(repeat: Repeat) -> str:
-    """Adopting gives content to deterministic ids alone."""
+    """Say what becomes of the member: a deterministic one is given the text when it is run."""
     if parse_id(repeat.gen_id).family in SCHEMES:
-        return "adopt it (`genid store adopt`), or allow to pay for it again"
-    return "build it under a deterministic id and adopt it then, or allow to pay for it again"
+        return "`genid cohort run` gives it that text; build without --forbid-regeneration"
+    return "build it under a deterministic id, or run it with --reuse or --pay-again"
 
 
 def _repeat(index: StoreIndex, row: Row, expected: str) -> Repeat | None:

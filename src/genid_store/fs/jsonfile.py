@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,6 +60,12 @@ def load_object(data: bytes | str, *, allow_nan: bool = False) -> dict[str, Any]
 
 
 _DEEP: Final = f"the document is nested more than {DEPTH_LIMIT} deep"
+
+
+def dump_object(document: Mapping[str, object]) -> bytes:
+    """Return an object as the pipeline writes its JSON: indent 2, non-ASCII kept, no newline at the
+    end."""
+    return json.dumps(document, ensure_ascii=False, indent=2).encode()
 
 
 def _check_depth(value: object) -> None:

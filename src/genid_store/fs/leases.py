@@ -1,8 +1,11 @@
-"""Claim a generation, so that no two runs ever pay for the same one.
+"""Lease a task, so that no two runs ever pay for the same one.
 
-A claim is an exclusive `flock` on `.genid/claims/<stage>/<gen_id>`. The kernel gives it up when the
-holder ends, however it ends: no claim is ever stale. A file that a killed process left behind holds
-nobody off.
+A lease is an exclusive POSIX record lock on `.genid/leases/<stage>/<task>`, and a place in this
+process's own table, because record locks do not exclude the threads of one process. The kernel
+gives the lock up when its holder ends, however it ends: no lease is ever stale, and a file that a
+killed process left behind holds nobody off. A record lock belongs to the process alone, so a helper
+that the generator forked and that outlives it holds nothing. It works between machines wherever
+the shared file system has `fcntl` locks (NFS 4, CephFS, GPFS, Lustre with `-o flock`).
 """
 
 from __future__ import annotations
@@ -19,30 +22,33 @@ from typing import Final
 
 from genid_store.fs.layout import DataRoot
 
-_POLL: Final = 0.05  # seconds between two looks at a claim that another run holds
-#: Seconds between two words in the log about a claim that is waited for.
-TELLING: Final = 60.0
+_POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
+#: Seconds between two lines in the log about a lease that is waited for.
+LOG_INTERVAL: Final = 60.0
 _LOG: Final = logging.getLogger(__name__)
+
+_table = threading.Lock()
+_mine: set[tuple[int, str]] = set()  # (process, path); a forked child's entries are its parent's
 
 
 @contextlib.contextmanager
-def claim(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> Iterator[bool]:
-    """Yield True while this thread alone holds the generation.
+def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Iterator[bool]:
+    """Yield True while this thread alone holds the task.
 
     Waits for another holder to finish, as long as that takes (its call is paid for), and says so in
-    the log every `TELLING` seconds; yields False where `stop` is set before that.
+    the log every `LOG_INTERVAL` seconds; yields False where `stop` is set before that.
     """
-    path = root.own / "claims" / stage / gen_id
+    path = leases(root) / stage / task
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
-    since = told = time.monotonic()
+    since = logged = time.monotonic()
     while descriptor is None:
-        if (now := time.monotonic()) - told >= TELLING:
-            told = now
+        if (now := time.monotonic()) - logged >= LOG_INTERVAL:
+            logged = now
             _LOG.warning(
                 "waiting for %s %s, which another run is making, for %.0f s; interrupting is safe",
                 stage,
-                gen_id,
+                task,
                 now - since,
             )
         if stop.wait(_POLL):
@@ -54,20 +60,51 @@ def claim(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> Ite
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
-        os.close(descriptor)
+        _give_up(path, descriptor)
 
 
-def _take(path: Path) -> int | None:
+def leases(root: DataRoot) -> Path:
+    """Return the folder of the leases' files, one folder a stage below it."""
+    return root.own / "leases"
+
+
+def held(root: DataRoot) -> list[tuple[str, str]]:
+    """Return the (stage, task) of every lease that somebody holds now, sorted; a file that a
+    killed process left is passed over. The caller sees to it that none is given meanwhile."""
+    found = []
+    for path in leases(root).glob("*/*"):
+        descriptor = _take(path, create=False)
+        if descriptor is not None:
+            _give_up(path, descriptor)
+        elif path.exists():
+            found.append((path.parent.name, path.name))
+    return sorted(found)
+
+
+def _take(path: Path, *, create: bool = True) -> int | None:
     """Return a locked descriptor of the file that bears the name now, or None: somebody has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _bears_name(descriptor, path):
-            return descriptor
-    except BlockingIOError:
-        pass
-    os.close(descriptor)
-    return None
+    key = (os.getpid(), os.fspath(path))
+    with _table:  # no second descriptor of a held file: closing it would give the lock up
+        if key in _mine:
+            return None
+        try:
+            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            descriptor = os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(BlockingIOError, PermissionError):  # POSIX: EAGAIN or EACCES
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _bears_name(descriptor, path):
+                _mine.add(key)
+                return descriptor
+        os.close(descriptor)
+        return None
+
+
+def _give_up(path: Path, descriptor: int) -> None:
+    with _table:
+        _mine.discard((os.getpid(), os.fspath(path)))
+        os.close(descriptor)
 
 
 def _bears_name(descriptor: int, path: Path) -> bool:

@@ -1,26 +1,28 @@
-"""Make generations with a callable of the host's: paths, skipping, claims and atomic writing.
+"""Make generations with a callable of the host's: reuse, leases, calls and atomic publishing.
 
 Knows no LLM and no Dagster. `Request` goes in, text or `Generated` comes out.
 """
 
-from genid_store.generation.generate import Maker, content_version, recover
-from genid_store.generation.pool import CONCURRENCY, make_all
+from genid_store.generation.calling import NotPaid
+from genid_store.generation.once import Executor, content_version, recover
+from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generated, Generator, Kind, Outcome, Request
 from genid_store.generation.status import has_content, is_ready, is_wanted, state_of
 
 __all__ = [
     "CONCURRENCY",
+    "Executor",
     "Generated",
     "Generator",
     "Kind",
-    "Maker",
+    "NotPaid",
     "Outcome",
     "Request",
     "content_version",
     "has_content",
     "is_ready",
     "is_wanted",
-    "make_all",
+    "obtain_all",
     "recover",
     "state_of",
 ]

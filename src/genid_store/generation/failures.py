@@ -29,6 +29,14 @@ class Failure:
     at: str
     attempts: int
 
+    def before(self, moment: float) -> bool:
+        """Say whether it was recorded before a moment (seconds since 1970); a record that does not
+        say when was there before."""
+        try:
+            return datetime.datetime.fromisoformat(self.at).timestamp() < moment
+        except ValueError:
+            return True
+
 
 def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
     """Remember one more failure of a generation.
@@ -43,7 +51,7 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
         stage=stage,
         gen_id=gen_id,
         reason=reason,
-        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         attempts=1 + (before.attempts if before else 0),
     )
     text = json.dumps(asdict(failure), ensure_ascii=False, indent=2)

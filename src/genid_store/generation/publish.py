@@ -12,17 +12,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
+from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import is_there, keep, move, sync_folder, write_new
+from genid_store.fs.files import is_there, keep, move, read_bytes, sync_folder, write_new
 from genid_store.fs.layout import (
     PARSED,
     PARSED_METADATA,
@@ -36,7 +39,14 @@ from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
+#: The order in which they are written aside: once raw.txt is there, all the others are.
+_WRITTEN: Final = (PROMPT, RAW_METADATA, PARSED_METADATA, PARSED, RAW)
 _ROOM: Final = 16 * 2**20  # bytes that must be free before a generation is paid for
+#: A folder that a generation's files are written into: .<gen_id>.<process>-<8 hex digits>
+_ASIDE: Final = re.compile(r"\.(?P<gen_id>.+)\.[0-9]+-[0-9a-f]{8}")
+#: Room that is taken before the call and given back for the answer.
+_RESERVE: Final = ".reserve"
+_RESERVED: Final = 2**18  # bytes
 
 
 @frozen(kw_only=True)
@@ -70,6 +80,8 @@ def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
         raise _unwritable(path, error) from error
     try:
         _check_room(path)
+        with open(path / _RESERVE, "xb") as reserve:
+            os.posix_fallocate(reserve.fileno(), 0, _RESERVED)
         _check_writable(root.generation(stage, gen_id))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path)
     finally:
@@ -80,18 +92,61 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
     """Write `files`, make them complete by one rename, then publish them one by one.
 
     OSError: the files cannot be written below the data root; they are then kept in the system's
-    temporary folder, which the error names.
+    temporary folder, which the error names and the next run looks into.
     """
     try:
-        for name, data in files.items():
-            write_new(folder.path / name, data, durable=True)
-        sync_folder(folder.path)
-        complete = staging(folder.root, folder.stage) / folder.gen_id
-        os.rename(folder.path, complete)
-        sync_folder(complete.parent)
+        (folder.path / _RESERVE).unlink(missing_ok=True)
+        for name in (name for name in _WRITTEN if name in files):
+            aside = folder.path / f".{name}"
+            write_new(aside, files[name])
+            os.rename(aside, folder.path / name)
+        _complete(folder)
     except OSError as error:
-        raise OSError(f"{error}; the text is kept in {_rescue(folder, files)}") from error
+        kept = _rescue(folder, files)
+        message = f"{error.strerror or error}; the next run takes the text from {kept}"
+        raise OSError(error.errno or 0, message) from error
     roll_forward(folder.root, folder.stage, folder.gen_id)
+
+
+def _complete(folder: StagedFolder) -> None:
+    """Bring the files to disk, then make them the generation's, waiting to be published."""
+    for entry in os.scandir(folder.path):
+        _sync_file(entry.path)
+    sync_folder(folder.path)
+    complete = staging(folder.root, folder.stage) / folder.gen_id
+    os.rename(folder.path, complete)
+    sync_folder(complete.parent)
+
+
+def _sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
+    """Complete what a killed run wrote aside for one generation, and remove what it only began.
+
+    The caller holds the generation's lease, so nobody else is writing there.
+    """
+    _fetch_rescued(root, stage, gen_id)
+    folder = staging(root, stage)
+    if not folder.is_dir():
+        return
+    for entry in list(os.scandir(folder)):
+        found = _ASIDE.fullmatch(entry.name)
+        if found is None or found["gen_id"] != gen_id or entry.is_symlink():
+            continue
+        path = Path(entry.path)
+        whole = (path / RAW).is_file() and not is_there(folder / gen_id)
+        for rest in (one for one in list(os.scandir(path)) if one.name not in PUBLISHED):
+            os.unlink(rest.path)
+        if whole:
+            _complete(StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path))
+        else:
+            shutil.rmtree(path)
 
 
 def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -109,6 +164,9 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
         with contextlib.suppress(FileNotFoundError):
             _move(root, source / name, target / name)
     sync_folder(target)
+    for entry in list(os.scandir(source)):  # strange files (.DS_Store) are kept aside
+        _keep(root, Path(entry.path), target)
+        shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
     source.rmdir()
     return True
 
@@ -126,17 +184,46 @@ def staged(root: DataRoot) -> list[tuple[str, str]]:
 def _move(root: DataRoot, source: Path, target: Path) -> None:
     """Move `source` to `target`; keep what was at `target` aside first."""
     if is_there(target) and is_there(source):
-        kept = root.own / "replaced" / target.parent.parent.name / target.parent.name
-        kept.mkdir(parents=True, exist_ok=True)
-        keep(target, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{target.name}")
+        _keep(root, target, target.parent)
     move(source, target)
 
 
+def _keep(root: DataRoot, path: Path, folder: Path) -> None:
+    """Give a file that goes away a second name in `.genid/replaced/`; folders are not kept."""
+    if not path.is_file():
+        return
+    kept = root.own / "replaced" / folder.parent.name / folder.name
+    kept.mkdir(parents=True, exist_ok=True)
+    keep(path, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{path.name}")
+
+
 def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:
-    kept = Path(tempfile.mkdtemp(prefix=f"genid-{folder.stage}-{folder.gen_id}-"))
-    for name, data in files.items():
-        (kept / name).write_bytes(data)
+    prefix = _rescue_prefix(folder.root, folder.stage, folder.gen_id)
+    kept = Path(tempfile.mkdtemp(prefix=prefix))
+    for name in (name for name in _WRITTEN if name in files):
+        write_new(kept / name, files[name])
     return kept
+
+
+def _rescue_prefix(root: DataRoot, stage: str, gen_id: str) -> str:
+    home = blake3(os.fsencode(root.path)).hexdigest()[:16]
+    return f"genid-{home}-{stage}-{gen_id}-"
+
+
+def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
+    """Bring back the files that an earlier run could only write to the temporary folder."""
+    prefix = _rescue_prefix(root, stage, gen_id)
+    for kept in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        state = kept.lstat()
+        ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
+        if not ours or not (kept / RAW).is_file() or is_there(staging(root, stage) / gen_id):
+            continue
+        with prepared(root, stage, gen_id) as folder:
+            for name in (name for name in _WRITTEN if (kept / name).is_file()):
+                write_new(folder.path / name, read_bytes(kept / name))
+            (folder.path / _RESERVE).unlink()
+            _complete(folder)
+        shutil.rmtree(kept)
 
 
 def _check_room(path: Path) -> None:

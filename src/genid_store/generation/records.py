@@ -5,7 +5,7 @@ Defines records alone: nothing here reads a file or calls anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -20,7 +20,8 @@ class Request:
 
     `fields` are the signature's (`combo_id`, `template_id`, `llm_model_id`, `replicate`,
     `parent_gen_id`; those that apply). `parent_text` is the parent's `parsed.txt`, None for a
-    draft. `provider_model` is the model's name in `llm_models.csv`, None where it gives none.
+    root. `template_text` is empty where the store has no such template and needs none.
+    `provider_model` is the model's name in `llm_models.csv`, None where it gives none.
     `unparsed_text` is a text that was paid for before and could not be parsed: parse it again
     rather than pay for another. `data_root` is for tables of the host's own; nothing is written
     there by the host.
@@ -56,19 +57,31 @@ class Generated:
     parameters: Mapping[str, object] | None = field(default=None)
 
 
-#: The host's callable. It is called from several threads at once and may raise anything.
-Generator: TypeAlias = Callable[[Request], str | Generated]
+#: The host's callable, plain or `async def`. It is called from several threads at once (an `async
+#: def` one runs on one event loop) and may raise anything.
+Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Generated]]
 
 #: made: the callable was called. copied: the draft's text. reused: content was there.
-#: failed: the callable or the disk refused. unparsed: text is there, its parsed form is not.
-#: blocked: the parent has no content yet. stopped: interrupted before it began.
-Kind: TypeAlias = Literal["made", "copied", "reused", "failed", "unparsed", "blocked", "stopped"]
+#: adopted: the task's text was there under another id. failed: the callable refused.
+#: unparsed: text is there, its parsed form is not. refused: nothing was called, and nothing is on
+#: record. blocked: the parent has no content yet. stopped: interrupted before it began.
+Kind: TypeAlias = Literal[
+    "made",
+    "copied",
+    "reused",
+    "adopted",
+    "failed",
+    "unparsed",
+    "refused",
+    "blocked",
+    "stopped",
+]
 
 #: The fields of an answer that may be absent; each is a text.
 _COMPANIONS: Final = ("prompt", "parsed", "unparsed", "provider_model")
 
 #: The outcomes after which a generation has content.
-COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused"})
+COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused", "adopted"})
 
 
 @frozen(kw_only=True)
@@ -87,40 +100,62 @@ class Outcome:
         return self.kind in COMPLETE
 
 
-def as_generated(answer: object) -> Generated:
-    """Return the callable's answer as a record. A text beside which another field is wrong is paid
-    for: it comes back as one that could not be parsed, without those fields.
+class AnswerError(StoreError):
+    """An answer that is paid for holds no text."""
 
-    StoreError: it is neither text nor Generated, or it holds no text (an empty answer is a
-    failure, not content).
+
+def as_generated(answer: object) -> Generated:
+    """Return the callable's answer as a record.
+
+    What came is paid for, whatever it is: an answer of a wrong type, or a text beside which another
+    field is wrong, comes back as one that could not be parsed.
+
+    AnswerError: the answer holds no text (an empty answer is a failure, not content).
     """
     generated = Generated(text=answer) if isinstance(answer, str) else answer
     if not isinstance(generated, Generated):
-        raise _refused(answer, "neither a str nor a Generated")
+        return _of_wrong_type(answer)
     if not isinstance(generated.text, str):
-        raise _refused(generated.text, "text is no str")
+        return _of_wrong_type(generated.text)
     if not generated.text.strip():
-        raise _refused(generated.text, "no text in it")
+        problem = Problem(
+            where="the generator's answer",
+            message="there is no text in it",
+            value=generated.text,
+            remedy="look at what the provider returned; --retry-failed asks again",
+        )
+        raise AnswerError("the generator's answer cannot be used", [problem])
     companions = {name: getattr(generated, name) for name in _COMPANIONS}
     wrong = [name for name, value in companions.items() if not isinstance(value, str | None)]
     if not wrong:
         return generated
-    told = [f"{name} is no str but {type(companions[name]).__name__}" for name in wrong]
+    reasons = [f"{name} is not a str but a {type(companions[name]).__name__}" for name in wrong]
     kept = {name: None if name in wrong else companions[name] for name in ("prompt", "parsed")}
     return Generated(
         text=generated.text,
-        unparsed=", ".join(told),
+        unparsed=", ".join(reasons),
         parameters=generated.parameters,
         provider_model=None if "provider_model" in wrong else generated.provider_model,
         **kept,
     )
 
 
-def _refused(value: object, message: str) -> StoreError:
-    problem = Problem(
-        where="the generator's answer",
-        message=message,
-        value=value,
-        remedy="return the model's text, or Generated(text=..., prompt=..., parsed=...)",
-    )
-    return StoreError("the generator's answer cannot be used", [problem])
+#: How `Generated.unparsed` begins where the callable does not keep to its contract.
+WRONG_TYPE: Final = "the callable returned a "
+
+
+def _of_wrong_type(answer: object) -> Generated:
+    if isinstance(answer, bytes):
+        text = answer.decode("utf-8", "backslashreplace")
+    else:
+        text = _shown_whole(answer)
+    reason = f"{WRONG_TYPE}{type(answer).__name__}, neither a str nor a Generated"
+    return Generated(text=text or "(nothing)", unparsed=reason)
+
+
+def _shown_whole(value: object) -> str:
+    """Return `repr(value)`, or its type where that raises."""
+    try:
+        return repr(value)
+    except Exception:  # the host's object may do anything
+        return f"<{type(value).__name__}>"

@@ -1,6 +1,8 @@
 """Where a generation stands, as the disk says: the one rule that every way of starting a run uses.
 
 `made`      parsed.txt is there: never generated again.
+`unreachable`  parsed.txt or raw.txt is there and cannot be reached (a link whose target is not
+            there): neither read nor made again.
 `unparsed`  raw.txt is there and parsed.txt is not: paid for; only made again when asked.
 `failed`    a failure is on record: only tried again when asked.
 `missing`   none of these.
@@ -11,11 +13,12 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from genid_store.catalog.metadata import read_generation
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.stages import parent_key, parent_stage
 
-State: TypeAlias = Literal["made", "unparsed", "failed", "missing"]
+State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -24,10 +27,18 @@ def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
     return (root.generation(stage, gen_id) / PARSED).is_file()
 
 
+def is_unreachable(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Say whether a generation has a text that cannot be reached now."""
+    folder = root.generation(stage, gen_id)
+    return any(is_there(path) and not path.is_file() for path in (folder / PARSED, folder / RAW))
+
+
 def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
     """Return where one generation stands (at most three looks at the disk)."""
     if has_content(root, stage, gen_id):
         return "made"
+    if is_unreachable(root, stage, gen_id):
+        return "unreachable"
     if (root.generation(stage, gen_id) / RAW).is_file():
         return "unparsed"
     return "failed" if failures.read(root, stage, gen_id) is not None else "missing"

@@ -17,12 +17,25 @@ from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.cohort.planning.records import Row
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
+from genid_store.generation.asked import Asked
+from genid_store.generation.reuse import Plan
 from genid_store.generation.status import State, has_content, state_of
 from genid_store.stages import parent_key, parent_stage, stage_names
 
 #: Why a member is not made by this run.
-Waiting = Literal["failed", "unparsed", "blocked", "over the limit"]
-_NEEDS_ASKING: Final[Mapping[State, Waiting]] = {"failed": "failed", "unparsed": "unparsed"}
+Waiting = Literal[
+    "failed", "unparsed", "unreachable", "blocked", "over the limit", "paid under another id"
+]
+_LEFT_ALONE: Final[Mapping[State, Waiting]] = {
+    "failed": "failed",
+    "unparsed": "unparsed",
+    "unreachable": "unreachable",
+}
+
+_REASONS: Final[Mapping[State, str]] = {
+    "unparsed": "raw.txt is there and parsed.txt is not",
+    "unreachable": "its text is there and cannot be reached (a link whose target is not there)",
+}
 
 
 @frozen(kw_only=True)
@@ -61,12 +74,14 @@ class Blocked:
 class Workload:
     """What one run would do: `made` needs nothing, `todo` is made in this order (parents first).
 
-    `calls` counts calls of the generator by (stage, model); copies are in `todo` and in no count.
+    `calls` counts calls of the generator by (stage, model); copies and members that are given a
+    text of their task are in `todo` and in no count. `adopted` maps the latter to whose text it is.
     `waiting` says of every other member why it is left alone.
     """
 
     made: tuple[Member, ...] = field(repr=False)
     todo: tuple[Member, ...] = field(repr=False)
+    adopted: Mapping[Member, str] = field(repr=False)
     calls: Mapping[tuple[str, str], int]
     waiting: Mapping[Member, Waiting] = field(repr=False)
 
@@ -90,7 +105,7 @@ def standing(root: DataRoot, members: Iterable[Member]) -> dict[str, Standing]:
             members=found.total(),
             made=found["made"],
             missing=found["missing"],
-            failed=found["failed"],
+            failed=found["failed"] + found["unreachable"],
             unparsed=found["unparsed"],
         )
         for stage, found in counts.items()
@@ -102,9 +117,9 @@ def failed_members(root: DataRoot, members: Iterable[Member]) -> list[Failed]:
     found = []
     for stage, gen_id in members:
         state = state_of(root, stage, gen_id)
-        if state in _NEEDS_ASKING:
+        if state in _LEFT_ALONE:
             record = failures.read(root, stage, gen_id)
-            reason = record.reason if record else "raw.txt is there and parsed.txt is not"
+            reason = record.reason if record else _REASONS.get(state, "")
             found.append(Failed(stage=stage, gen_id=gen_id, state=state, reason=reason))
     return found
 
@@ -135,41 +150,80 @@ def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -
 def plan_work(
     root: DataRoot,
     members: Sequence[Member],
+    asked: Asked,
     *,
-    retry_failed: bool = False,
-    max_calls: int | None = None,
+    reuse: Plan | None = None,
     planned: Mapping[Member, Row] | None = None,
 ) -> Workload:
     """Return what a run would do with the members, stage by stage in membership order.
 
-    A child whose parent is made in the same run counts as possible. `max_calls` (0 or more) caps
-    the calls of the generator; None is no cap. `planned` gives the rows of members that have no
-    metadata yet.
+    A child whose parent is made in the same run counts as possible. `reuse` is whose text members
+    can have; `planned` gives the rows of members that have no metadata yet.
     """
-    made: list[Member] = []
-    todo: dict[Member, None] = {}
-    calls: Counter[tuple[str, str]] = Counter()
-    waiting: dict[Member, Waiting] = {}
+    work = _Working(root, asked, reuse or Plan(), planned or {})
     for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
-        state = state_of(root, *member)
+        work.add(member)
+    return Workload(
+        made=tuple(work.made),
+        todo=tuple(work.todo),
+        adopted=work.adopted,
+        calls=dict(work.calls),
+        waiting=work.waiting,
+    )
+
+
+class _Working:
+    """One workload that is being planned."""
+
+    def __init__(
+        self, root: DataRoot, asked: Asked, reuse: Plan, planned: Mapping[Member, Row]
+    ) -> None:
+        self.root, self.asked, self.reuse, self.planned = root, asked, reuse, planned
+        self.made: list[Member] = []
+        self.todo: dict[Member, None] = {}
+        self.adopted: dict[Member, str] = {}
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.waiting: dict[Member, Waiting] = {}
+
+    def add(self, member: Member) -> None:
+        state = state_of(self.root, *member)
+        source = self._source(member)
         if state == "made":
-            made.append(member)
-            continue
-        if state in _NEEDS_ASKING and not retry_failed:
-            waiting[member] = _NEEDS_ASKING[state]
-            continue
-        row = (planned or {}).get(member)
-        generation: Generation | Row = read_generation(root, *member) if row is None else row
-        if not _parent_will_be_there(root, generation, todo):
-            waiting[member] = "blocked"
-        elif generation.mode == "copy":
-            todo[member] = None
-        elif max_calls is not None and calls.total() >= max_calls:
-            waiting[member] = "over the limit"
+            self.made.append(member)
+        elif state in {"missing", "failed"} and source is not None:
+            self.todo[member] = None
+            self.adopted[member] = source
+        elif not self.asked.takes(state):
+            self.waiting[member] = _LEFT_ALONE[state]
         else:
-            todo[member] = None
-            calls[member.stage, _model(root, generation)] += 1
-    return Workload(made=tuple(made), todo=tuple(todo), calls=dict(calls), waiting=waiting)
+            self._add_missing(member)
+
+    def _source(self, member: Member) -> str | None:
+        task = self.reuse.tasks.get(member)
+        if task is None or (member in self.reuse.refused and not self.asked.reuse):
+            return None
+        return task.source
+
+    def _add_missing(self, member: Member) -> None:
+        row = self.planned.get(member)
+        generation: Generation | Row = read_generation(self.root, *member) if row is None else row
+        if not _parent_will_be_there(self.root, generation, self.todo):
+            self.waiting[member] = "blocked"
+        elif generation.mode == "copy":
+            self.todo[member] = None
+        elif member in self.reuse.refused and not self.asked.pay_again:
+            self.waiting[member] = "paid under another id"
+        elif self.reuse.hidden.get(member.stage):
+            self.waiting[member] = "blocked"
+        elif self.asked.reuse_only or self._is_over_limit():
+            self.waiting[member] = "over the limit"
+        else:
+            self.todo[member] = None
+            self.calls[member.stage, _model(self.root, generation)] += 1
+
+    def _is_over_limit(self) -> bool:
+        limit = self.asked.max_calls
+        return limit is not None and self.calls.total() >= limit
 
 
 def _parent_will_be_there(

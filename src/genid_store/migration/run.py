@@ -1,5 +1,5 @@
 """The four things one does with a migration: plan, execute, roll back, finalize; each under the
-data root's lock, and none while an adoption is unfinished."""
+data root's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, root_lock, unblock
 from genid_store.migration import files
 from genid_store.migration import state_folder as own
-from genid_store.migration.adoption_state import refuse_unfinished
 from genid_store.migration.context import BEFORE
 from genid_store.migration.execute import execute
 from genid_store.migration.journal import Journal
@@ -130,7 +129,6 @@ def _locked(root: DataRoot) -> Iterator[None]:
         own.make_own(root)
         with root_lock(root, MIGRATION):
             if not _unfinished(root):
-                refuse_unfinished(root)  # a half adopted member would lose its number
                 unblock(root)  # a process died after closing the store, or at the end
             yield
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Final
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import held, leases
 from genid_store.migration import files
 from genid_store.migration.context import Work
 from genid_store.migration.planfile import JOURNAL_FILE, Plan
@@ -63,55 +63,38 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     """
     began = time.monotonic()
     told: float | None = None
-    while held := list(makers(root)):
+    while busy := list(makers(root)):
         now = time.monotonic()
         if now - began >= limit:
-            raise _still_made(root, held, limit)
+            raise _still_made(root, busy, limit)
         if told is None or now - told >= TELLING:
             told = now
-            more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+            more = f" and {len(busy) - _NAMED} more" if len(busy) > _NAMED else ""
             _LOG.warning(
                 "waiting for generations that are being made: %s%s; interrupting is safe",
-                ", ".join(held[:_NAMED]),
+                ", ".join(busy[:_NAMED]),
                 more,
             )
         time.sleep(_POLL)
 
 
-def _still_made(root: DataRoot, held: list[str], limit: float) -> StoreError:
+def _still_made(root: DataRoot, busy: list[str], limit: float) -> StoreError:
     begun = [_GO_ON[state] for _, state in open_plans(root) if state in _GO_ON]
     go_on = begun[0] if begun else "run the same command again"
     problems = [
         Problem(
-            where=root.relative(root.own / "claims" / one),
+            where=root.relative(leases(root) / one),
             message=f"another process still makes it after {limit:.0f} s",
             remedy=f"end that process or let it finish, then {go_on}",
         )
-        for one in held
+        for one in busy
     ]
     return StoreError("generations are being made; nothing more was changed", problems)
 
 
 def makers(root: DataRoot) -> Iterator[str]:
-    """Yield `stage/gen_id` of every generation that some process is making now."""
-    for stage in PIPELINE:
-        folder = root.own / "claims" / stage
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []
-        yield from (f"{stage}/{name}" for name in names if _is_held(folder / name))
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    """Yield `stage/task` of every task that some process holds a lease of now."""
+    yield from (f"{stage}/{task}" for stage, task in held(root))
 
 
 def drop_index(root: DataRoot) -> None:

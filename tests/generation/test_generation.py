@@ -12,21 +12,23 @@ from pathlib import Path
 import pytest
 
 from dagster_kit import lay, read, write
+from genid_store.fs.files import write_new
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.leases import claim
+from genid_store.fs.leases import lease
 from genid_store.generation import (
+    Executor,
     Generated,
-    Maker,
     Outcome,
     Request,
     failures,
     is_wanted,
-    make_all,
+    obtain_all,
     recover,
     state_of,
 )
 from genid_store.generation import publish as staging
-from genid_store.generation.generate import digest
+from genid_store.generation.asked import Asked
+from genid_store.generation.content import digest
 
 
 class Counting:
@@ -44,7 +46,10 @@ class Counting:
 
 
 def make(root: DataRoot, stage: str, gen_id: str, generator: object, **options: object) -> Outcome:
-    return Maker(root=root, generator=generator, **options).make(stage, gen_id)  # type: ignore[arg-type]
+    models = options.pop("provider_models", {})
+    asked = Asked(**options)  # type: ignore[arg-type]
+    executor = Executor(root=root, generator=generator, asked=asked, provider_models=models)  # type: ignore[arg-type]
+    return executor.obtain(stage, gen_id)
 
 
 def test_the_request_holds_what_the_generation_is_made_from(tmp_path: Path) -> None:
@@ -143,7 +148,7 @@ def test_a_draft_cannot_be_a_copy(tmp_path: Path) -> None:
     """There is nothing to copy it from, so nobody is asked for a text either."""
     root = lay(tmp_path, "draft", "d1", mode="copy")
     counting = Counting()
-    assert make(root, "draft", "d1", counting).kind == "failed"
+    assert make(root, "draft", "d1", counting).kind == "refused"
     assert counting.calls == []
 
 
@@ -164,9 +169,7 @@ def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
     "answer",
     [
         pytest.param(RuntimeError("rate limited"), id="an exception"),
-        pytest.param(b"bytes", id="bytes"),
         pytest.param(" \n", id="a blank text"),
-        pytest.param(Generated(text=None), id="no text"),  # type: ignore[arg-type]
         pytest.param(SystemExit(3), id="an exit"),
     ],
 )
@@ -174,7 +177,7 @@ def test_a_failure_is_on_record_until_it_is_made(tmp_path: Path, answer: object)
     """A failed generation has no content, a reason on disk, and is not wanted by itself."""
     root = lay(tmp_path, "draft", "d1")
     assert make(root, "draft", "d1", Counting(answer)).kind == "failed"
-    make(root, "draft", "d1", Counting(answer))
+    make(root, "draft", "d1", Counting(answer), retry_failed=True)
     failure = failures.read(root, "draft", "d1")
     assert failure is not None
     assert failure.attempts == 2
@@ -182,7 +185,9 @@ def test_a_failure_is_on_record_until_it_is_made(tmp_path: Path, answer: object)
     assert failures.failed_ids(root, "draft") == {"d1"}
     assert state_of(root, "draft", "d1") == "failed"
     assert not is_wanted(root, "draft", "d1")
-    assert make(root, "draft", "d1", Counting()).kind == "made"
+    nobody = Counting()
+    assert (make(root, "draft", "d1", nobody).kind, nobody.calls) == ("failed", [])
+    assert make(root, "draft", "d1", Counting(), retry_failed=True).kind == "made"
     assert failures.failed_ids(root, "draft") == frozenset()
 
 
@@ -208,7 +213,7 @@ def test_an_unparsed_text_is_kept_and_not_paid_for_again(tmp_path: Path) -> None
     assert make(root, "evaluation", "v1", counting).kind == "unparsed"
     assert len(counting.calls) == 1
     again = Counting(Generated(text="another", parsed="7"))
-    assert make(root, "evaluation", "v1", again, pay_again=True).kind == "made"
+    assert make(root, "evaluation", "v1", again, retry_unparsed=True).kind == "made"
     assert again.calls[0].unparsed_text == "no score here"
     (kept,) = (root.own / "replaced" / "evaluation" / "v1").glob("*raw.txt")
     assert kept.read_text() == "no score here"
@@ -220,7 +225,7 @@ def test_a_text_beside_a_wrong_field_is_kept(tmp_path: Path) -> None:
     counting = Counting(Generated(text="paid", prompt=["a", "b"], parsed=3))  # type: ignore[arg-type]
     outcome = make(root, "draft", "d1", counting)
     assert outcome.kind == "unparsed"
-    assert "prompt is no str but list, parsed is no str but int" in outcome.reason
+    assert "prompt is not a str but a list, parsed is not a str but a int" in outcome.reason
     assert read(tmp_path, "draft", "d1", "raw.txt") == "paid"
     assert make(root, "draft", "d1", counting).kind == "unparsed"
     assert len(counting.calls) == 1
@@ -238,7 +243,7 @@ def test_a_file_that_is_replaced_is_kept_where_nothing_can_be_linked(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", refuse)
-    assert make(root, "draft", "d1", Counting("paid"), pay_again=True).kind == "made"
+    assert make(root, "draft", "d1", Counting("paid"), retry_unparsed=True).kind == "made"
     assert read(tmp_path, "draft", "d1", "raw.txt") == "paid"
     (kept,) = (root.own / "replaced" / "draft" / "d1").glob("*raw.txt")
     assert kept.read_text() == "unparsed"
@@ -259,7 +264,8 @@ def test_broken_metadata_pays_nothing(tmp_path: Path, text: str) -> None:
     write(tmp_path, "draft", "d1", "metadata.json", text)
     counting = Counting()
     outcome = make(root, "draft", "d1", counting)
-    assert (outcome.kind, counting.calls) == ("failed", [])
+    assert (outcome.kind, counting.calls) == ("refused", [])
+    assert failures.failed_ids(root, "draft") == frozenset()
     assert "metadata.json" in outcome.reason
 
 
@@ -269,7 +275,8 @@ def test_a_missing_template_pays_nothing(tmp_path: Path) -> None:
     root.template("draft", "draft-t").unlink()
     counting = Counting()
     outcome = make(root, "draft", "d1", counting)
-    assert (outcome.kind, counting.calls) == ("failed", [])
+    assert (outcome.kind, counting.calls) == ("refused", [])
+    assert failures.failed_ids(root, "draft") == frozenset()
     assert "templates/draft/draft-t.txt" in outcome.reason
 
 
@@ -280,26 +287,50 @@ def test_a_full_disk_is_found_out_before_paying(
     root = lay(tmp_path, "draft", "d1")
     monkeypatch.setattr(staging, "_ROOM", 2**62)
     counting = Counting()
-    assert make(root, "draft", "d1", counting).kind == "failed"
+    assert make(root, "draft", "d1", counting).kind == "refused"
     assert counting.calls == []
 
 
 def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fails after the call costs no text: the error says where it is."""
+    """A disk that is full after the call costs no text and is no failure: the error says where the
+    text is, the run stops, and the next one takes it from there without a call."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     root = lay(tmp_path, "draft", "d1")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    real = write_new
 
-    def full(path: Path, data: bytes, *, durable: bool) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, data: bytes) -> None:
+        if not Path(path).is_relative_to(elsewhere):
+            raise OSError(28, "No space left on device")
+        real(path, data)
 
-    monkeypatch.setattr(staging, "write_new", full)
-    outcome = make(root, "draft", "d1", Counting("paid"))
-    assert outcome.kind == "failed"
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "write_new", full)
+        executor = Executor(root=root, generator=Counting("paid"))  # type: ignore[arg-type]
+        outcome = executor.obtain("draft", "d1")
+    assert ("refused", True) == (outcome.kind, executor.stop.is_set())
     kept = outcome.reason.rpartition(" ")[2]
     assert (Path(kept) / "raw.txt").read_text() == "paid"
+    nobody = Counting()
+    assert ("reused", []) == (make(root, "draft", "d1", nobody).kind, nobody.calls)
+    assert read(tmp_path, "draft", "d1", "parsed.txt") == "paid"
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [b"paid", ("paid", {}), {"text": "paid"}, 7])
+def test_an_answer_of_a_wrong_type_is_kept_and_ends_the_run(tmp_path: Path, answer: object) -> None:
+    """What came is paid for: it stays as an unparsed text, and nothing further is asked for."""
+    root = lay(tmp_path, "draft", "d1")
+    lay(tmp_path, "draft", "d2")
+    executor = Executor(root=root, generator=Counting(answer))  # type: ignore[arg-type]
+    outcomes: list[Outcome] = []
+    obtain_all(executor, "draft", ["d1", "d2"], outcomes.append, concurrency=1)
+    assert ["unparsed"] == [one.kind for one in outcomes]
+    assert type(answer).__name__ in outcomes[0].reason
+    assert ("paid" if answer != 7 else str(answer)) in read(tmp_path, "draft", "d1", "raw.txt")
 
 
 @pytest.mark.parametrize("moved", range(5))
@@ -366,9 +397,9 @@ def test_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
     root = lay(tmp_path, "draft", "d1")
     script = (
         "import sys, threading, time\n"
-        "from genid_store.fs.leases import claim\n"
+        "from genid_store.fs.leases import lease\n"
         "from genid_store.fs.layout import DataRoot\n"
-        f"with claim(DataRoot({str(tmp_path)!r}), 'draft', 'd1', threading.Event()):\n"
+        f"with lease(DataRoot({str(tmp_path)!r}), 'draft', 'd1', threading.Event()):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -377,11 +408,11 @@ def test_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
         assert holder.stdout.readline() == b"held\n"
         stopped = threading.Event()
         stopped.set()
-        with claim(root, "draft", "d1", stopped) as held:
+        with lease(root, "draft", "d1", stopped) as held:
             assert held is False
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-        with claim(root, "draft", "d1", stopped) as held:
+        with lease(root, "draft", "d1", stopped) as held:
             assert held is True
 
 
@@ -403,7 +434,7 @@ def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
 
     outcomes: list[Outcome] = []
     ids = [f"d{number}" for number in range(12)]
-    make_all(Maker(root=root, generator=work), "draft", ids, outcomes.append, concurrency=3)
+    obtain_all(Executor(root=root, generator=work), "draft", ids, outcomes.append, concurrency=3)
     assert most[0] == 3
     assert sorted(ids) == sorted(outcome.gen_id for outcome in outcomes)
 
@@ -419,8 +450,8 @@ def test_one_failure_costs_only_itself(tmp_path: Path) -> None:
         return "x"
 
     outcomes: list[Outcome] = []
-    make_all(
-        Maker(root=root, generator=picky), "draft", [f"d{n}" for n in range(4)], outcomes.append
+    obtain_all(
+        Executor(root=root, generator=picky), "draft", [f"d{n}" for n in range(4)], outcomes.append
     )
     assert {o.gen_id: o.kind for o in outcomes} == {
         "d0": "made",
@@ -453,8 +484,8 @@ def test_an_interrupt_lets_the_calls_in_flight_finish(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_all(
-            Maker(root=root, generator=work),
+        obtain_all(
+            Executor(root=root, generator=work),
             "draft",
             [f"d{n}" for n in range(8)],
             report,

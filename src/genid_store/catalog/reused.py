@@ -1,0 +1,91 @@
+"""Our own record of the generations that were given the text of another id of their task.
+
+One JSON file each, `.genid/reused/<stage>/<gen_id>.json`. A host that writes `metadata.json` again
+drops `adopted_from`; this record stays. It also holds all that taking the text back needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import check_inside, write_atomic
+from genid_store.fs.jsonfile import read_json
+from genid_store.fs.layout import DataRoot, check_segment, is_segment
+from genid_store.stages import stage_names
+
+
+@frozen(kw_only=True)
+class Reused:
+    """One generation with the text of another: whose, its metadata.json as it was before, its
+    folder's time of change (ns since 1970), and the BLAKE3 digest of each copied file."""
+
+    stage: str
+    gen_id: str
+    source: str
+    task: str
+    metadata: str
+    mtime_ns: int
+    files: Mapping[str, str]
+
+
+def record(root: DataRoot, reused: Reused) -> None:
+    """Write the record, on disk when this returns. OSError, StoreError: it cannot be written."""
+    path = _path(root, reused.stage, reused.gen_id)
+    check_inside(root, path)
+    write_atomic(path, json.dumps(asdict(reused), indent=2).encode())
+
+
+def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
+    """Return the record of one generation, or None.
+
+    StoreError: it cannot be read, or is not a record of ours.
+    """
+    path = _path(root, stage, gen_id)
+    try:
+        return _checked(root, path, Reused(**read_json(path)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        problem = Problem(
+            where=root.relative(path),
+            message=f"cannot be read: {error}",
+            remedy="restore the file from a backup, or delete it: the copied text then stays",
+        )
+        raise StoreError("a record of a reused text cannot be used", [problem]) from error
+
+
+def find_all(root: DataRoot) -> Iterator[Reused]:
+    """Yield every record, stage by stage, in order of ids. StoreError: as `find`."""
+    for stage in stage_names():
+        names: list[str] = []
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(os.listdir(root.own / "reused" / stage))
+        for gen_id in (name.removesuffix(".json") for name in names if name.endswith(".json")):
+            if is_segment(gen_id) and (found := find(root, stage, gen_id)) is not None:
+                yield found
+
+
+def forget(root: DataRoot, reused: Reused) -> None:
+    """Remove a record."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_path(root, reused.stage, reused.gen_id))
+
+
+def _checked(root: DataRoot, path: Path, found: Reused) -> Reused:
+    """Return a record whose names cannot lead out of its folders. ValueError: one could."""
+    texts = (found.source, found.task, *found.files)
+    if _path(root, found.stage, found.gen_id) != path or not all(map(is_segment, texts)):
+        raise ValueError("it is not the record of this generation")
+    return found
+
+
+def _path(root: DataRoot, stage: str, gen_id: str) -> Path:
+    segment = check_segment(gen_id, what="the generation id", where=stage)
+    return root.own / "reused" / stage / f"{segment}.json"

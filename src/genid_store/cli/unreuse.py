@@ -1,0 +1,39 @@
+"""`genid store unreuse`: take back the texts that runs gave to members of their task."""
+
+from __future__ import annotations
+
+import click
+
+from genid_store.cli._output import data_root_option, json_option, print_json, print_rest
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.reuse import take_back
+
+_SHOWN = 10  # generations that people are shown
+
+
+@click.command(short_help="Take back the texts that members were given.")
+@data_root_option
+@click.option("--dry-run", is_flag=True, help="Say what would be taken back; write nothing.")
+@json_option
+def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
+    """Take back the texts that members were given instead of being paid for.
+
+    The generations' folders are then as they were, byte for byte. A text from which something was
+    made since, or which was replaced, stays.
+    """
+    taken, kept = take_back(root, dry_run=dry_run)
+    if as_json:
+        record = {
+            "dry_run": dry_run,
+            "taken_back": [[one.stage, one.gen_id] for one in taken],
+            "kept": [[one.stage, one.gen_id] for one in kept],
+        }
+        print_json(record)
+        return 0
+    click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
+    if kept:
+        click.echo(f"kept, since something was made from them or they were replaced: {len(kept)}")
+        for one in kept[:_SHOWN]:
+            click.echo(f"  {one.stage} {one.gen_id}")
+        print_rest(len(kept), _SHOWN, indent="  ")
+    return 0

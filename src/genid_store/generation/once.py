@@ -1,0 +1,336 @@
+"""Obtain one generation: the one function through which anything is paid for.
+
+The unit of payment is the task. Under its lease the store is asked, in this order: content under
+this id; a text that a killed run wrote aside; the same task's text under another id; a failure on
+record. Only when all say no is the host's callable called, and what it is asked for follows from
+the data root alone: metadata, the template's text, the parent's `parsed.txt`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from genid_store.catalog.memberships import Member
+from genid_store.catalog.metadata import Generation, read_generation, stage_fields
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import check_inside, is_there, read_bytes
+from genid_store.fs.layout import PARSED, RAW, DataRoot
+from genid_store.fs.leases import lease
+from genid_store.fs.locks import blocked
+from genid_store.generation import failures
+from genid_store.generation.asked import Asked
+from genid_store.generation.calling import Caller, is_unpaid, reason_of
+from genid_store.generation.content import digest, fault_of_text
+from genid_store.generation.documents import copied_files, generated_files
+from genid_store.generation.ledger import Ledger
+from genid_store.generation.publish import prepared, publish, roll_forward, staged, take_up
+from genid_store.generation.records import (
+    COMPLETE,
+    WRONG_TYPE,
+    Generator,
+    Kind,
+    Outcome,
+    Request,
+    as_generated,
+)
+from genid_store.generation.reuse import Plan, Task, give_text
+from genid_store.generation.status import has_content, is_unreachable
+from genid_store.stages import parent_key
+
+_COMMON: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+
+@frozen(kw_only=True)
+class Executor:
+    """Obtains generations of one data root with one callable; used from several threads at once.
+
+    `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
+    the missing. `provider_models` maps model ids to the provider's names. `templates` requires the
+    text of every template.
+    """
+
+    root: DataRoot
+    generator: Generator
+    plan: Plan = field(factory=Plan)
+    asked: Asked = field(factory=Asked)
+    provider_models: Mapping[str, str] = field(factory=dict)
+    templates: bool = True
+    stop: threading.Event = field(factory=threading.Event)
+    on_call: Callable[[int], None] = field(default=lambda change: None)
+    caller: Caller = field(factory=Caller)
+    ledger: Ledger = field()
+    began: float = field(factory=time.time)
+
+    @ledger.default
+    def _new_ledger(self) -> Ledger:
+        return Ledger(self.root)
+
+    def obtain(self, stage: str, gen_id: str) -> Outcome:
+        """Return what became of one generation; every failure is an outcome.
+
+        On record is what was, or may have been, paid for; what failed before that is tried again
+        by the next run.
+        """
+        started = time.monotonic()
+        try:
+            kind, reason = self._obtain(Member(stage, gen_id))
+        except Exception as error:  # the host may raise anything: it is an outcome
+            kind, reason = self._failed(error)
+        if kind in {"failed", "unparsed"}:
+            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
+                failures.record(self.root, stage, gen_id, reason)
+        return Outcome(
+            stage=stage,
+            gen_id=gen_id,
+            kind=kind,
+            reason=reason,
+            version=content_version(self.root, stage, gen_id) if kind in COMPLETE else None,
+            seconds=time.monotonic() - started,
+        )
+
+    def _failed(self, error: Exception) -> tuple[Kind, str]:
+        """Sort an error: a full disk ends the run and is no failure of the generation."""
+        if isinstance(error, ParentMissing):
+            return "blocked", reason_of(error)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            self.stop.set()
+            return "refused", reason_of(error)
+        return ("refused" if is_unpaid(error) else "failed"), reason_of(error)
+
+    def _obtain(self, member: Member) -> tuple[Kind, str]:
+        stage, gen_id = member
+        task = self.plan.tasks.get(member, Task(gen_id))
+        ours = (self.root.own / name / stage for name in ("leases", "staging"))
+        check_inside(self.root, self.root.generation(stage, gen_id), *ours)
+        if has_content(self.root, stage, gen_id):
+            return "reused", ""
+        with lease(self.root, stage, task.name, self.stop) as held:
+            if not held:
+                return "stopped", "another run holds it"
+            barred = blocked(self.root)  # under the lease: a migration waits for leases
+            if barred is not None:
+                return "stopped", f"{barred.reason}; {barred.remedy}"
+            take_up(self.root, stage, gen_id)
+            roll_forward(self.root, stage, gen_id)
+            if has_content(self.root, stage, gen_id):
+                return "reused", ""
+            outcome = self._of_task(member, task)
+            if outcome[0] in COMPLETE:
+                failures.forget(self.root, stage, gen_id)
+                self.ledger.add(stage, task.name, gen_id)
+            return outcome
+
+    def _of_task(self, member: Member, task: Task) -> tuple[Kind, str]:
+        """Go on under the lease, where this id has no content."""
+        if is_unreachable(self.root, *member):
+            return "refused", "its text is there and cannot be reached; nothing was overwritten"
+        generation = read_generation(self.root, *member)
+        _check_metadata(generation)
+        parent_text = self._parent_text(generation)
+        if generation.mode == "copy" and parent_text is not None:
+            with prepared(self.root, *member) as folder:
+                publish(folder, copied_files(parent_text))
+            return "copied", ""
+        source = self._source(member, task, generation)
+        if source is not None:
+            give_text(self.root, member, source, task.name)
+            return "adopted", source
+        why = self._why_not_paid(member, task)
+        if why is not None:
+            return why
+        return self._pay(generation, parent_text)
+
+    def _source(self, member: Member, task: Task, generation: Generation) -> str | None:
+        """Return the id whose text is to be given: the plan's, or one that another run has made of
+        this task meanwhile over the same parent's text."""
+        if member in self.plan.refused and not self.asked.reuse:
+            return None
+        if task.source is not None and self._is_usable(member.stage, task.source):
+            return task.source
+        for gen_id in self.ledger.made(*self._key(member, task)):
+            if gen_id == member.gen_id or not self._is_usable(member.stage, gen_id):
+                continue
+            other = read_generation(self.root, member.stage, gen_id)
+            if self._parent_digest(other) == self._parent_digest(generation):
+                return gen_id
+        return None
+
+    def _key(self, member: Member, task: Task) -> tuple[str, str]:
+        return member.stage, task.name
+
+    def _is_usable(self, stage: str, gen_id: str) -> bool:
+        try:
+            data = read_bytes(self.root.generation(stage, gen_id) / PARSED)
+        except OSError:
+            return False
+        return fault_of_text(self.root, stage, gen_id, data) is None
+
+    def _parent_digest(self, generation: Generation) -> str | None:
+        parent = parent_key(generation.stage, generation.parent_gen_id)
+        return None if parent is None else content_version(self.root, *parent)
+
+    def _why_not_paid(self, member: Member, task: Task) -> tuple[Kind, str] | None:
+        """Return the outcome of a generation that is not to be paid for now; None: it is."""
+        if self.asked.reuse_only:
+            return "refused", "the store has no text of this task that it can be given"
+        if member in self.plan.refused and not self.asked.pay_again:
+            there = ", ".join(task.elsewhere)
+            return "blocked", f"the same task is there as {there}; {THREE_WAYS}"
+        hidden = self.plan.hidden.get(member.stage, ())
+        if hidden:
+            return "blocked", f"metadata that cannot be read may hide its text: {hidden[0]}"
+        unparsed = is_there(self.root.generation(*member) / RAW)
+        if unparsed and not self.asked.retry_unparsed:
+            return "unparsed", _UNPARSED
+        asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
+        failure = failures.read(self.root, *member)
+        if failure is not None and not (asked and failure.before(self.began)):
+            return "failed", failure.reason
+        return None
+
+    def _pay(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
+        stage, gen_id = generation.stage, generation.gen_id
+        template = self._template(generation)
+        request = self._request(generation, template, parent_text)
+        with prepared(self.root, stage, gen_id) as folder:
+            if self.stop.is_set():
+                return "stopped", "interrupted before it began"
+            self.on_call(1)
+            try:
+                generated = as_generated(self.caller.answer(self.generator, request))
+            finally:
+                self.on_call(-1)
+            files = generated_files(generated, request, template)
+            publish(folder, files)
+        if PARSED in files:
+            return "made", ""
+        reason = generated.unparsed or "its text is not Unicode"
+        if reason.startswith(WRONG_TYPE):  # every further answer would be of that type
+            self.stop.set()
+        return "unparsed", f"{reason}; {_UNPARSED}"
+
+    def _request(
+        self, generation: Generation, template: bytes | None, parent_text: str | None
+    ) -> Request:
+        model = generation.llm_model_id or self._inherited_model(generation)
+        names = dict.fromkeys((*_COMMON, *stage_fields(generation.stage).every))
+        values = {name: generation.value(name) for name in names}
+        values |= {"llm_model_id": model, "replicate": generation.effective_replicate}
+        return Request(
+            stage=generation.stage,
+            gen_id=generation.gen_id,
+            fields={name: value for name, value in values.items() if value is not None},
+            template_text=(template or b"").decode("utf-8-sig"),
+            parent_text=parent_text,
+            metadata=generation.raw,
+            provider_model=self.provider_models.get(model or ""),
+            unparsed_text=self._raw_text(generation),
+            data_root=self.root.path,
+        )
+
+    def _inherited_model(self, generation: Generation) -> str | None:
+        """Return the parent's model: an essay without one of its own has its draft's."""
+        parent = parent_key(generation.stage, generation.parent_gen_id)
+        return None if parent is None else read_generation(self.root, *parent).llm_model_id
+
+    def _raw_text(self, generation: Generation) -> str | None:
+        path = self.root.generation(generation.stage, generation.gen_id) / RAW
+        return read_bytes(path).decode("utf-8", "surrogatepass") if is_there(path) else None
+
+    def _parent_text(self, generation: Generation) -> str | None:
+        """Return the parent's text; None for a root. ParentMissing: it has none to build upon."""
+        parent = parent_key(generation.stage, generation.parent_gen_id)
+        if parent is None:
+            return None
+        where = f"{parent[0]} {parent[1]}"
+        try:
+            data = read_bytes(self.root.generation(*parent) / PARSED)
+        except FileNotFoundError:
+            raise ParentMissing(f"{where} has no content") from None
+        fault = fault_of_text(self.root, *parent, data)
+        if fault is not None:
+            raise ParentMissing(f"{where}: {fault}")
+        return data.decode("utf-8")
+
+    def _template(self, generation: Generation) -> bytes | None:
+        """Return the template's bytes; None where it is not needed and not there.
+
+        StoreError: its file cannot be read, or is not UTF-8.
+        """
+        path = self.root.template(generation.stage, generation.template_id or "")
+        try:
+            if not self.templates and not is_there(path):
+                return None
+            data = read_bytes(path)
+            data.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            problem = Problem(
+                where=self.root.relative(path),
+                message=getattr(error, "strerror", None) or str(error),
+                remedy="put the template's text there, in UTF-8",
+            )
+            raise StoreError("the template's text cannot be read", [problem]) from error
+        return data
+
+
+class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
+    """There is no text of the parent that a child can be made from."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(summary, [])
+
+
+#: What can be done about a member whose task is there under another id.
+THREE_WAYS: Final = (
+    "set DD_DETERMINISTIC_GEN_IDS as the other runs had it, give it that text (--reuse), or pay "
+    "for another (--pay-again)"
+)
+_UNPARSED: Final = (
+    "it was paid for and has no parsed.txt: write that file by hand, or have it made again with "
+    "--retry-unparsed"
+)
+
+
+def recover(root: DataRoot) -> int:
+    """Publish every generation that an earlier run completed and could not publish any more; return
+    how many. One that another run holds is left to it."""
+    at_once = threading.Event()
+    at_once.set()
+    count = 0
+    for stage, gen_id in staged(root):
+        with lease(root, stage, gen_id, at_once) as held:
+            if held and blocked(root) is None and roll_forward(root, stage, gen_id):
+                failures.forget(root, stage, gen_id)
+                count += 1
+    return count
+
+
+def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the fingerprint of a generation's content, BLAKE3 of parsed.txt; None: it has none
+    that can be read."""
+    try:
+        return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
+    except OSError:
+        return None
+
+
+def _check_metadata(generation: Generation) -> None:
+    """StoreError: the metadata does not say what is to be made; nothing is paid for then."""
+    wrong = [one for one in generation.problems if not one.field or one.field in _COMMON]
+    if wrong:
+        raise StoreError("its metadata cannot be used", wrong)
+    if generation.mode == "copy" and generation.stage != "essay":
+        problem = Problem(
+            where=f"{generation.stage} {generation.gen_id}",
+            message=f"mode copy copies an essay's draft; a {generation.stage} cannot be copied",
+            remedy="give its template the generator llm",
+        )
+        raise StoreError("there is nothing to copy", [problem])

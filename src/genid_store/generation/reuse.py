@@ -1,0 +1,298 @@
+"""Whose text a member can have instead of being paid for, and giving it that text.
+
+A task is its v1 id over the expected ids of its ancestors; generations of every family that come to
+the same one are the same task. A child's text is reused only over the text that it was made from.
+Of several texts of one task the one is taken under which most members below can be reused; among
+equals the cohort's own, then the one that `lookup.preference` puts first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from blake3 import blake3
+
+from genid import SCHEMES, parse_id
+from genid_store.catalog import reused
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.lookup import PlannedRow, indexed_rows
+from genid_store.catalog.memberships import Member
+from genid_store.catalog.metadata import ADOPTED_FROM
+from genid_store.catalog.reused import Reused
+from genid_store.catalog.tasks import same_task
+from genid_store.fs.files import create_exclusive, read_bytes, sync_folder, write_atomic
+from genid_store.fs.jsonfile import dump_object, load_object
+from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
+from genid_store.fs.leases import lease
+from genid_store.generation.content import fault_of_text
+from genid_store.stages import parent_key, stage_names
+
+
+@frozen
+class Task:
+    """One member's task: its lease's name, the id whose text it is to be given (None: nobody's),
+    and the ids under which the store has the task's text."""
+
+    name: str
+    source: str | None = None
+    elsewhere: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The tasks of a run's members; `refused` are legacy members whose task is there already, and
+    `hidden` says by stage which generations could not be read, so that their text may be any's."""
+
+    tasks: Mapping[Member, Task] = field(factory=dict)
+    refused: tuple[Member, ...] = ()
+    hidden: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+
+def plan_reuse(
+    index: StoreIndex,
+    members: Iterable[Member],
+    *,
+    cohort_id: str | None = None,
+    planned: Mapping[Member, PlannedRow] | None = None,
+) -> Plan:
+    """Return the task of each member and whose text it can have; the index is up to date.
+
+    `planned` has the rows of a cohort that is not written yet.
+    """
+    planning = _Planning(index, cohort_id, indexed_rows(index, (planned or {}).values()))
+    for member in members:
+        planning.add(member)
+    tasks = planning.decide()
+    hidden: dict[str, list[str]] = defaultdict(list)
+    for stage, gen_id in index.unreadable:
+        hidden[stage].append(gen_id)
+    return Plan(
+        tasks=tasks,
+        refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
+        hidden={stage: tuple(ids) for stage, ids in hidden.items()},
+    )
+
+
+def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:
+    """Return the plan of some generations of one stage, whichever cohorts they belong to.
+
+    StoreError: the index cannot be used.
+    """
+    with StoreIndex.fresh(root) as index:
+        return plan_reuse(
+            index, [Member(stage, gen_id) for gen_id in gen_ids if is_segment(gen_id)]
+        )
+
+
+class _Planning:
+    """One plan: members by their parents, texts by their digests, each looked at once."""
+
+    def __init__(
+        self,
+        index: StoreIndex,
+        cohort_id: str | None,
+        planned: Mapping[tuple[str, str], Indexed],
+    ) -> None:
+        self.index, self.cohort_id, self.planned = index, cohort_id, planned
+        self.known: dict[Member, Indexed | None] = {}
+        self.children: dict[Member | None, list[Member]] = defaultdict(list)
+        self.candidates: dict[Member, list[Indexed]] = {}
+        self.digests: dict[tuple[str, str], str | None] = {}
+        self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
+
+    def add(self, member: Member) -> None:
+        found = self.known[member] = self.index.get(*member) or self.planned.get(member)
+        parent = None if found is None else parent_key(found.stage, found.parent_gen_id)
+        self.children[None if parent is None else Member(*parent)].append(member)
+        missing = found is not None and found.content is None and found.mode != "copy"
+        same = same_task(self.index, found) if missing and found is not None else []
+        self.candidates[member] = [one for one in same if self.digest(one.stage, one.gen_id)]
+
+    def decide(self) -> dict[Member, Task]:
+        """Go from the roots down, each child over the text that its parent has or will have."""
+        tasks: dict[Member, Task] = {}
+        texts: dict[Member, str | None] = {}
+        for member in sorted(self.known, key=lambda one: stage_names().index(one.stage)):
+            found = self.known[member]
+            expected = None if found is None else found.expected["v1"]
+            above = None if found is None else self.parent_text(found, texts)
+            source = self.best(member, above)[1]
+            texts[member] = above if self.is_copy(member) else self.digest(*member)
+            if source is not None:
+                texts[member] = self.digest_of(source)
+            tasks[member] = Task(
+                name=expected or member.gen_id,
+                source=None if source is None else source.gen_id,
+                elsewhere=tuple(one.gen_id for one in self.candidates[member]),
+            )
+        return tasks
+
+    def parent_text(self, found: Indexed, texts: Mapping[Member, str | None]) -> str | None:
+        parent = parent_key(found.stage, found.parent_gen_id)
+        if parent is None:
+            return None
+        return texts.get(Member(*parent)) or self.digest(*parent)
+
+    def best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
+        """Return how many members from this one down can have a text where the parent's is
+        `above`, and whose text this one takes for that."""
+        if self.is_copy(member):  # its text will be its parent's
+            return self.below(member, above), None
+        key = (member, above)
+        if key not in self.choices:
+            fitting = [one for one in self.candidates[member] if self.fits(one, above)]
+            counted = [(self.below(member, self.digest_of(one)), one) for one in fitting]
+            self.choices[key] = max(
+                counted,
+                key=lambda choice: (choice[0], choice[1].origin_cohort_id == self.cohort_id),
+                default=(0, None),
+            )
+        return self.choices[key]
+
+    def is_copy(self, member: Member) -> bool:
+        """Say whether a member is still to be copied from its parent."""
+        found = self.known[member]
+        return found is not None and found.content is None and found.mode == "copy"
+
+    def below(self, member: Member, text: str | None) -> int:
+        return 1 + sum(self.best(child, text)[0] for child in self.children[member])
+
+    def fits(self, candidate: Indexed, above: str | None) -> bool:
+        parent = parent_key(candidate.stage, candidate.parent_gen_id)
+        return parent is None or (above is not None and self.digest(*parent) == above)
+
+    def digest_of(self, found: Indexed) -> str | None:
+        return self.digest(found.stage, found.gen_id)
+
+    def digest(self, stage: str, gen_id: str) -> str | None:
+        """Return the digest of a text that can be used; None: there is none."""
+        key = (stage, gen_id)
+        if key not in self.digests:
+            self.digests[key] = _digest(self.index.root, stage, gen_id)
+        return self.digests[key]
+
+    def is_refused(self, member: Member, task: Task) -> bool:
+        """Say whether a member is legacy throughout and its task is there: nobody has decided yet
+        whether it is to be paid for again. Over a deterministic parent the flag is on."""
+        if not task.elsewhere or parse_id(member.gen_id).family in SCHEMES:
+            return False
+        found = self.known[member]
+        parent = None if found is None else found.parent_gen_id
+        return parent is None or parse_id(parent).family not in SCHEMES
+
+
+def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    try:
+        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+    except OSError:
+        return None
+    if fault_of_text(root, stage, gen_id, data) is not None:
+        return None
+    return blake3(data).hexdigest()
+
+
+# -- giving and taking back ------------------------------------------------------------------------
+def give_text(root: DataRoot, member: Member, source: str, task: str) -> None:
+    """Copy another id's text and its companions to a member; the caller holds the task's lease.
+
+    Recorded before anything is copied, `parsed.txt` last, so that a kill leaves no half answer and
+    the next run goes on. Files that the member has already are left alone. OSError, StoreError:
+    something cannot be read or written.
+    """
+    stage, gen_id = member
+    target, origin = root.generation(stage, gen_id), root.generation(stage, source)
+    before = reused.find(root, stage, gen_id)
+    if before is None or before.source != source:
+        names = [
+            entry.name
+            for entry in os.scandir(origin)
+            if entry.is_file() and entry.name != METADATA and not entry.name.startswith(".")
+        ]
+        mine = set(os.listdir(target))
+        before = Reused(
+            stage=stage,
+            gen_id=gen_id,
+            source=source,
+            task=task,
+            metadata=read_bytes(target / METADATA).decode(),
+            mtime_ns=os.stat(target).st_mtime_ns,
+            files={n: _file_digest(origin / n) for n in sorted(names) if n not in mine},
+        )
+        reused.record(root, before)
+    write_atomic(target / METADATA, _marked(before))
+    for name in sorted(before.files, key=lambda one: (one == PARSED, one)):
+        create_exclusive(target / name, read_bytes(origin / name), durable=True)
+    sync_folder(target)
+
+
+def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], list[Reused]]:
+    """Undo every reuse, children first: remove the copied files and restore the metadata.
+
+    Returns what was (or would be) taken back, and what stays because a child was made from it or
+    its text is another by now. StoreError: a record or the index cannot be used.
+    """
+    taken: list[Reused] = []
+    kept: list[Reused] = []
+    at_once = threading.Event()
+    at_once.set()
+    with StoreIndex.fresh(root) as index:
+        gone: set[tuple[str, str]] = set()
+        for one in reversed(list(reused.find_all(root))):
+            with contextlib.ExitStack() as stack:
+                free = dry_run or stack.enter_context(lease(root, one.stage, one.task, at_once))
+                if not free or not _is_unchanged(root, one) or _is_needed(index, one, gone):
+                    kept.append(one)
+                    continue
+                gone.add((one.stage, one.gen_id))
+                taken.append(one)
+                if not dry_run:
+                    _take_back_one(root, one)
+    return taken[::-1], kept[::-1]
+
+
+def _take_back_one(root: DataRoot, one: Reused) -> None:
+    folder = root.generation(one.stage, one.gen_id)
+    for name, digest in sorted(one.files.items(), key=lambda item: item[0] != PARSED):
+        with contextlib.suppress(FileNotFoundError):
+            if _file_digest(folder / name) == digest:
+                os.unlink(folder / name)
+    with contextlib.suppress(FileNotFoundError):
+        if read_bytes(folder / METADATA) == _marked(one):
+            write_atomic(folder / METADATA, one.metadata.encode())
+        with contextlib.suppress(PermissionError):  # the folder's owner alone may set its time
+            os.utime(folder, ns=(os.stat(folder).st_atime_ns, one.mtime_ns))
+    reused.forget(root, one)
+
+
+def _is_unchanged(root: DataRoot, one: Reused) -> bool:
+    """Say whether the text is still the copied one, or was not copied yet."""
+    try:
+        return _file_digest(root.generation(one.stage, one.gen_id) / PARSED) == one.files[PARSED]
+    except FileNotFoundError:
+        return True
+
+
+def _is_needed(index: StoreIndex, one: Reused, gone: set[tuple[str, str]]) -> bool:
+    """Say whether something was made from this text that keeps a text of its own."""
+    return any(
+        child.content is not None and (child.stage, child.gen_id) not in gone
+        for stage in stage_names()
+        if parent_key(stage, one.gen_id) == (one.stage, one.gen_id)
+        for child in index.children(stage, one.gen_id)
+    )
+
+
+def _marked(one: Reused) -> bytes:
+    metadata: dict[str, Any] = {**load_object(one.metadata), ADOPTED_FROM: one.source}
+    return dump_object(metadata)
+
+
+def _file_digest(path: str | os.PathLike[str]) -> str:
+    return blake3(read_bytes(os.fspath(path))).hexdigest()

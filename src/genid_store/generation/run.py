@@ -1,0 +1,210 @@
+"""Make what a cohort lacks, in this process: the cohort is its membership, as it stands.
+
+What `cohort run`, the job and any program that has a cohort's id call. Nothing is planned from the
+tables here: a cohort that is not there yet is built first by whoever wants it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import frozen
+
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import Member, read_membership
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.asked import Asked
+from genid_store.generation.once import THREE_WAYS, Executor, recover
+from genid_store.generation.pool import CONCURRENCY, obtain_all
+from genid_store.generation.records import Generator, Outcome
+from genid_store.generation.reuse import Plan, plan_reuse
+from genid_store.generation.status import is_ready
+from genid_store.generation.workload import Workload, plan_work
+from genid_store.stages import stage_names
+
+_LISTED: Final = 20  # members that a refusal names
+
+#: The signals that end a run after the calls in flight, as Ctrl-C does.
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@frozen(kw_only=True)
+class Progress:
+    """How far a run is: calls done of those to do, calls in flight, members that failed in it."""
+
+    done: int
+    calls: int
+    in_flight: int
+    failed: int
+
+
+@frozen(kw_only=True)
+class Done:
+    """What a run did: each outcome in order, the work it set out to do, whether it was stopped."""
+
+    outcomes: tuple[Outcome, ...]
+    workload: Workload
+    interrupted: bool
+
+
+def plan_run(root: DataRoot, cohort_id: str, asked: Asked) -> tuple[Plan, Workload]:
+    """Return whose text each member can have and what a run would do; nothing is written.
+
+    StoreError: the membership or the index cannot be used.
+    """
+    members = read_membership(root, cohort_id)
+    with StoreIndex.fresh(root) as index:
+        reuse = plan_reuse(index, members, cohort_id=cohort_id)
+    return reuse, plan_work(root, members, asked, reuse=reuse)
+
+
+def run_cohort(
+    root: DataRoot,
+    cohort_id: str,
+    generator: Generator,
+    asked: Asked,
+    *,
+    concurrency: int = CONCURRENCY,
+    provider_models: Mapping[str, str] | None = None,
+    progress: Callable[[Progress], None] = lambda state: None,
+) -> Done:
+    """Make what is missing, ancestors first; an interrupt ends it after the calls in flight.
+
+    StoreError: the membership cannot be read, or legacy members' tasks are there under other ids
+    and nothing was asked about them; no call was made then.
+    """
+    recover(root)
+    reuse, work = plan_run(root, cohort_id, asked)
+    refuse_paid(reuse, work)
+    stop = threading.Event()
+    counting = _Counting(work.total_calls, progress)
+    executor = Executor(
+        root=root,
+        generator=generator,
+        plan=reuse,
+        provider_models=provider_models or {},
+        asked=asked,
+        stop=stop,
+        on_call=counting.called,
+    )
+    interrupted = threading.Event()
+
+    def obtain() -> None:
+        for stage in stage_names():
+            ready = _ready(root, stage, work)
+            obtain_all(executor, stage, ready, counting.report, concurrency=concurrency)
+
+    _until_interrupted(obtain, stop, interrupted)
+    return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())
+
+
+def refuse_paid(reuse: Plan, work: Workload) -> None:
+    """StoreError: members would be paid for although the store has their task; names them."""
+    waiting = [one for one, why in work.waiting.items() if why == "paid under another id"]
+    if not waiting:
+        return
+    problems = [
+        Problem(
+            where=f"{member.stage} {member.gen_id}",
+            message=f"the store has this task as {', '.join(reuse.tasks[member].elsewhere[:3])}",
+            remedy=THREE_WAYS,
+        )
+        for member in waiting[:_LISTED]
+    ]
+    raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
+
+
+class _Counting:
+    """Counts the calls and outcomes of one run and says so."""
+
+    def __init__(self, calls: int, progress: Callable[[Progress], None]) -> None:
+        self.outcomes: list[Outcome] = []
+        self._lock = threading.Lock()
+        self._calls, self._progress = calls, progress
+        self._began = self._in_flight = self._failed = 0
+
+    def called(self, change: int) -> None:
+        with self._lock:
+            self._in_flight += change
+            self._began += change > 0
+            self._say()
+
+    def report(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.outcomes.append(outcome)
+            self._failed += not outcome.complete
+            self._say()
+
+    def _say(self) -> None:
+        self._progress(
+            Progress(
+                done=self._began - self._in_flight,
+                calls=self._calls,
+                in_flight=self._in_flight,
+                failed=self._failed,
+            )
+        )
+
+
+def _ready(root: DataRoot, stage: str, work: Workload) -> Sequence[str]:
+    """Return the ids of one stage that can be obtained by now."""
+    return [
+        gen_id
+        for gen_id in work.of(stage)
+        if Member(stage, gen_id) in work.adopted or is_ready(root, stage, gen_id)
+    ]
+
+
+def _until_interrupted(
+    work: Callable[[], None], stop: threading.Event, interrupted: threading.Event
+) -> None:
+    """Do the work in another thread; set `stop` at the first interrupt, SIGTERM or SIGHUP, which
+    lets the calls in flight finish, pass on the second."""
+    raised: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=target, name="genid-run", daemon=True)
+    with _ended_as_interrupted():
+        thread.start()
+        while thread.is_alive():
+            try:
+                thread.join()
+            except KeyboardInterrupt:
+                if interrupted.is_set():
+                    raise
+                interrupted.set()
+                stop.set()
+    if raised:
+        raise raised[0]
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM (a service manager's stop) and SIGHUP (a terminal that is closed) as Ctrl-C, in
+    the main thread; what is ignored (nohup) stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.getsignal(one) for one in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

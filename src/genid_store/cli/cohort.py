@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
-from genid_store.catalog.memberships import read_membership, read_memberships
+from genid import parse_id
+from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -23,7 +25,7 @@ from genid_store.cli.cohort_run import run
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import Prepared, known_cohort_id
-from genid_store.errors import Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.hooks import after_change
@@ -198,11 +200,16 @@ def _listed(entries: list[str]) -> list[str]:
 @json_option
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the cohorts with their members and how many of them are made."""
+    if not any(folder.is_dir() for folder in (root.cohorts, root.gens, root.raw)):
+        message = "holds none of cohorts/, gens/ and 1_raw/"
+        remedy = "give --data-root the pipeline's data folder"
+        problem = Problem(where=str(root.path), message=message, remedy=remedy)
+        raise StoreError("this is not a data root", [problem])
     with progress_bar("looking"):
         found = read_memberships(root)
         records = [
-            _cohort_record(root, cohort_id, _standings(root, cohort_id, found.problems))
-            for cohort_id in found.members
+            _cohort_record(root, cohort_id, members, _standings(root, cohort_id, found.problems))
+            for cohort_id, members in found.members.items()
         ]
     if as_json:
         malformed = [
@@ -211,7 +218,9 @@ def list_command(root: DataRoot, as_json: bool) -> int:
         ]
         print_json({"cohorts": records, "malformed": malformed})
         return 0
-    columns = ("cohort_id", "rollout", "migrated", "members", "made", "missing", "failed")
+    columns = ("cohort_id", "rollout", "ids", "migrated", "members", "made", "missing", "failed")
+    for record in records:
+        record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())
     print_table(columns, [[record[column] for column in columns] for record in records])
     for problem in found.problems:
         click.echo(str(problem))
@@ -229,14 +238,16 @@ def _standings(
 
 
 def _cohort_record(
-    root: DataRoot, cohort_id: str, standings: Mapping[str, Standing]
+    root: DataRoot, cohort_id: str, members: Iterable[Member], standings: Mapping[str, Standing]
 ) -> dict[str, Any]:
     recorded = read_recorded(root, cohort_id)
-    rollout = None if recorded is None else recorded.rollout
+    rollout = recorded.rollout if recorded is not None and recorded.stated else None
+    families = Counter(str(parse_id(gen_id).family) for _, gen_id in members)
     values = standings.values()
     return {
         "cohort_id": cohort_id,
-        "rollout": "unknown" if rollout is None else rollout.label,
+        "rollout": "not recorded" if rollout is None else rollout.label,
+        "families": dict(sorted(families.items())),
         "migrated": None if recorded is None else recorded.migrated,
         "members": sum(one.members for one in values),
         "made": sum(one.made for one in values),

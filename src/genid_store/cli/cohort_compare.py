@@ -21,6 +21,7 @@ from genid_store.cli._output import (
 from genid_store.cohort.build import Options, compare_with
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.manifest import given_cohort_id
+from genid_store.cohort.prepare import known_cohort_id
 from genid_store.config import Config, effective_rollout, read_config
 from genid_store.errors import StoreError
 from genid_store.fs.csvfile import dump_safe_csv
@@ -92,10 +93,13 @@ def compare(
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of one answer: give one of them")
     config = read_config(root)
+    given = given_cohort_id(cohort_id, os.environ)
+    if given is not None:
+        known_cohort_id(root, Options(rollout=Rollout.OFF, cohort_id=given))
     after = _after(config, after, scheme)
     options = Options(
         rollout=after,
-        cohort_id=given_cohort_id(cohort_id, os.environ),
+        cohort_id=given,
         k_max=config.k_max,
         description_level=config.description_level,
     )

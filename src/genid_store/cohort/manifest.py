@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem, StoreError
@@ -64,10 +64,12 @@ class Manifest:
 @frozen(kw_only=True)
 class Recorded:
     """What a manifest says of the last build: its rollout, None where that cannot be made out, and
-    the migration that has changed the cohort's ids since, if one has."""
+    the migration that has changed the cohort's ids since, if one has. `stated`: the manifest says
+    the rollout; where it does not, that means off for what we built, and nothing for a host's."""
 
     rollout: Rollout | None = None
     migrated: str | None = None
+    stated: bool = field(default=False, eq=False)
 
 
 def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
@@ -132,6 +134,7 @@ def parse_recorded(data: bytes) -> Recorded:
         return Recorded(
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
             migrated=None if migrated is None else str(migrated["plan"]),
+            stated="rollout" in document,
         )
     except (ValueError, TypeError, KeyError, AttributeError, StoreError):
         return Recorded()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -66,6 +67,14 @@ _DRAFTS: Final = "selected_drafts.txt"
 _MODES: Final = {"evaluation-only": CohortMode.EVALUATIONS}
 _FILL_UP: Final = frozenset({"skip-existing-evaluations", "fill-up", "fillup"})
 _MODE: Final = re.compile(r"mode\s*:\s*(.*)", re.ASCII | re.IGNORECASE)
+#: The directives by their letters alone, and how each is written.
+_DIRECTIVES: Final = {
+    "modeevaluationonly": "mode: evaluation-only",
+    "evaluationonly": "mode: evaluation-only",
+    "skipexistingevaluations": "skip-existing-evaluations",
+    "fillup": "fill-up",
+}
+_CLOSE: Final = 0.85  # how alike two texts are that a slip of the keyboard tells apart
 _WHITE_SPACE: Final = " \t\r\f\v"
 
 
@@ -75,6 +84,7 @@ def read_selection(root: DataRoot) -> Selection:
     Raises:
         StoreError: both files are there, or lists what is wrong with the one that is.
     """
+    _refuse_near_misses(root)
     essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS
     there = [path for path in (essays, drafts) if is_there(path)]
     if len(there) > 1:
@@ -105,6 +115,7 @@ def parse_selection(
         line, where = raw.strip(_WHITE_SPACE), f"{file}:{number}"
         if line.startswith("#"):
             comment = line[1:].strip(_WHITE_SPACE)
+            problems.extend(_near_miss(comment, where))
             selection = _with_mode(selection, comment, where, problems)
             fill_up = where if comment.lower() in _FILL_UP else fill_up
         elif line and is_segment(line):
@@ -115,6 +126,45 @@ def parse_selection(
     if not problems:
         problems.extend(_nonsense(selection, fill_up))
     return selection
+
+
+def _near_miss(comment: str, where: str) -> Iterator[Problem]:
+    """Yield a problem for a comment that is nearly a directive: it would be looked past."""
+    if _MODE.fullmatch(comment) or comment.lower() in _FILL_UP:
+        return
+    close = get_close_matches(_letters(comment), _DIRECTIVES, n=1, cutoff=_CLOSE)
+    if close:
+        remedy = f"write `# {_DIRECTIVES[close[0]]}`, or word the comment differently"
+        message = "is nearly a directive and would be looked past"
+        yield Problem(where=where, value=comment, message=message, remedy=remedy)
+
+
+def _refuse_near_misses(root: DataRoot) -> None:
+    """StoreError: a file's name is nearly that of a selection file, which it would not count as."""
+    try:
+        names = sorted(path.name for path in root.tasks.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    problems = []
+    for name in names:
+        stem, _, suffix = name.partition(".")
+        if name in (_ESSAYS, _DRAFTS) or suffix.lower() not in ("", "txt", "txt.txt", "csv"):
+            continue
+        for file in (_ESSAYS, _DRAFTS):
+            wanted, letters = _letters(file.partition(".")[0]), _letters(stem)
+            near = get_close_matches(letters, [wanted], cutoff=_CLOSE)
+            if near and abs(len(letters) - len(wanted)) <= 1:
+                remedy = f"call it {file}, or move it out of {root.relative(root.tasks)}/"
+                message = "is nearly the name of a selection file and would be looked past"
+                where = root.relative(root.tasks / name)
+                problems.append(Problem(where=where, message=message, remedy=remedy))
+                break
+    if problems:
+        raise StoreError("is this the selection?", problems)
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
 
 
 def _with_mode(

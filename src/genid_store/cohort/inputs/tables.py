@@ -25,6 +25,7 @@ Mode = Literal["llm", "copy"]
 Row = TypeVar("Row")
 
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,9}")
+_LONGEST: Final = 255 - len(".txt")  # bytes of a file's name
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -166,12 +167,28 @@ def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
 
 
 def _template(line: Line, problems: list[Problem]) -> Template:
+    template_id = line["template_id"]
+    active = line.get("active") is None or _flag(line, "active", problems)
+    if active and not _can_be_a_file(template_id):
+        problems.append(
+            Problem(
+                where=line.where("template_id"),
+                value=template_id,
+                message="cannot be the name of the template's file, so nothing could be made of it",
+                remedy=f"give it an id without / and of at most {_LONGEST} bytes",
+            )
+        )
     return Template(
-        template_id=line["template_id"],
+        template_id=template_id,
         generator=_generator(line, problems),
-        active=line.get("active") is None or _flag(line, "active", problems),
+        active=active,
         where=line.where("template_id"),
     )
+
+
+def _can_be_a_file(template_id: str) -> bool:
+    """Say whether `<template_id>.txt` can be a file; only generating needs it."""
+    return not {"/", "\0"} & set(template_id) and len(template_id.encode()) <= _LONGEST
 
 
 def _model(line: Line, problems: list[Problem]) -> Model:
@@ -234,9 +251,10 @@ def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
 
 def _generator(line: Line, problems: list[Problem]) -> Mode:
     text = line.get("generator")
-    if text == "copy":
+    folded = (text or "").strip().lower()  # as the existing pipeline reads it
+    if folded == "copy":
         return "copy"
-    if text not in (None, "", "llm"):
+    if folded not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"
         where = line.where("generator")
         problems.append(Problem(where=where, value=text, message="is no generator", remedy=remedy))

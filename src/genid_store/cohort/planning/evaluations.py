@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
+from attrs import evolve
+
 from genid import Essay
 from genid_store.cohort.planning.axes import Axis, check_axes
 from genid_store.cohort.planning.fill_up import fill_up
@@ -15,6 +17,7 @@ from genid_store.cohort.planning.rebuild import Refusals
 from genid_store.cohort.planning.records import FillUp, Inputs, Row, StoreView, new_row
 from genid_store.cohort.planning.rows import Gatherer
 from genid_store.cohort.planning.sources import Source
+from genid_store.fs.layout import is_segment
 from genid_store.ids.minting import GenerationIds
 
 
@@ -24,17 +27,27 @@ def plan_evaluations(
     """Gather the rows of an evaluation-only cohort: evaluations over essays as they stand.
 
     Raises:
-        StoreError: an essay's metadata has no combo_id, an essay's id cannot be part of a
-            deterministic one, or `check_axes` refuses.
+        StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot
+            be part of a deterministic one, or `check_axes` refuses.
     """
     check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
-    essays = tuple(essays)
+    essays = tuple(_with_combo(essay, view) for essay in essays)
     _check(inputs, essays)
     parents = tuple(_as_row(source) for source in essays)
     if inputs.selection.fill_up:
         return fill_up(inputs, rows, parents, view)
     rows.extend(evaluation_rows(inputs, parents))
     return None
+
+
+def _with_combo(essay: Source, view: StoreView) -> Source:
+    """Return an essay with its draft's combo where its own metadata does not name one."""
+    found = essay.generation
+    if found.combo_id is not None or not is_segment(found.parent_gen_id):
+        return essay
+    draft = view.get("draft", str(found.parent_gen_id))
+    combo = None if draft is None else draft.combo_id
+    return evolve(essay, generation=evolve(found, combo_id=combo))
 
 
 def _check(inputs: Inputs, essays: Iterable[Source]) -> None:

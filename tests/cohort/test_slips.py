@@ -1,0 +1,157 @@
+"""Slips that would silently mean another cohort are refused; what the pipeline takes is taken."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cohort_kit import (
+    OFF,
+    ON,
+    TABLES,
+    built,
+    make_root,
+    of,
+    planned,
+    put_draft,
+    put_essay,
+    select,
+    tree,
+    write_table,
+)
+from genid_store.cli import run
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
+
+Say = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
+    for name in ("DD_COHORT", "DD_GEN_ID_SCHEME", "DAGSTER_HOME", "DD_DETERMINISTIC_GEN_IDS"):
+        monkeypatch.delenv(name, raising=False)
+    found = make_root(tmp_path / "root")
+    put_draft(found, "d1")
+    put_essay(found, "e1", "d1")
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# mode evaluation-only",
+        "# mode = evaluation-only",
+        "# modes: evaluation-only",
+        "# Evaluation only",
+        "# fill_up",
+        "# fill up",
+        "# skip existing evaluations",
+        "# skip-existing-evaluation",
+    ],
+)
+def test_a_comment_that_is_nearly_a_directive_is_refused(root: DataRoot, line: str) -> None:
+    """With its line and how the directive is written."""
+    select(root.path, "selected_essays.txt", ["# mode: evaluation-only", line, "e1"])
+    before = tree(root)
+    with pytest.raises(StoreError, match=r"selected_essays\.txt:2") as caught:
+        built(root)
+    assert "write `# " in str(caught.value)
+    assert before == tree(root)
+
+
+@pytest.mark.parametrize(
+    "line", ["# the essays of spring", "# model: gpt", "#", "# filled by hand"]
+)
+def test_other_comments_are_comments(root: DataRoot, line: str) -> None:
+    """And the directives themselves work, in any case."""
+    select(root.path, "selected_essays.txt", [line, "# Mode: Evaluation-Only", "# FILLUP", "e1"])
+    assert planned(root).fill_up is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "selected_essay.txt",
+        "selected-essays.txt",
+        "Selected_Essays.txt",
+        "selected_drafts",
+        "selected_draft.txt",
+        "selected_essays.txt.txt",
+        "selected_eassys.txt",
+    ],
+)
+def test_a_file_that_is_nearly_a_selection_is_refused(root: DataRoot, name: str) -> None:
+    """It would mean the whole cartesian cohort."""
+    select(root.path, name, ["e1"])
+    with pytest.raises(StoreError, match=name):
+        built(root)
+
+
+@pytest.mark.parametrize("name", ["selected_essays.txt.bak", "selected_essays_2024.txt", "notes"])
+def test_a_file_that_was_put_aside_is_none(root: DataRoot, name: str) -> None:
+    """A copy under another name is how a selection is switched off."""
+    select(root.path, name, ["e1"])
+    assert 8 == len(of(planned(root), "draft"))
+
+
+def test_a_generator_is_read_as_the_pipeline_reads_it(root: DataRoot) -> None:
+    """Case and white space at the ends do not count."""
+    expected = [row.mode for row in planned(root).rows]
+    rows = TABLES["essay_templates.csv"]
+    changed = [[one.replace("llm", " LLM").replace("copy", "Copy ") for one in row] for row in rows]
+    write_table(root.path, "essay_templates.csv", changed)
+    assert expected == [row.mode for row in planned(root).rows]
+
+
+@pytest.mark.parametrize("template", ["story/v1", "s" * 252])
+@pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])
+def test_a_template_that_could_never_be_read_is_refused(
+    root: DataRoot, template: str, rollout: object
+) -> None:
+    """Before anything is written; one that is not active does not matter."""
+    rows = [["template_id", "active"], ["story-v1", "true"], [template, "true"]]
+    write_table(root.path, "essay_templates.csv", rows)
+    with pytest.raises(StoreError, match=r"essay_templates\.csv:3:template_id"):
+        planned(root, rollout)  # type: ignore[arg-type]
+    write_table(root.path, "essay_templates.csv", [*rows[:2], [template, "false"]])
+    assert planned(root, rollout).rows  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])
+def test_an_essay_without_a_combo_has_its_drafts(root: DataRoot, rollout: object) -> None:
+    """In the evaluation-only mode; without a draft that names one it is refused."""
+    put_essay(root, "e2", "d1", combo_id=None)
+    select(root.path, "selected_essays.txt", ["# mode: evaluation-only", "e2"])
+    rows = planned(root, rollout).rows  # type: ignore[arg-type]
+    assert {"combo_v1_one"} == {row.combo_id for row in rows}
+    put_essay(root, "e3", "gone", combo_id=None)
+    select(root.path, "selected_essays.txt", ["# mode: evaluation-only", "e3"])
+    with pytest.raises(StoreError, match="combo_id is missing"):
+        planned(root, rollout)  # type: ignore[arg-type]
+
+
+def test_a_wrong_folder_and_a_mistyped_cohort_are_refused(
+    root: DataRoot, tmp_path: Path, capsys: Say
+) -> None:
+    """Never an empty table and status 0."""
+    (tmp_path / "wrong").mkdir()
+    for command in ("list", "compare"):
+        assert 1 == run(["cohort", command, "--data-root", str(tmp_path / "wrong")])
+    capsys.readouterr()
+    built(root)
+    for command in ("compare", "status"):
+        assert 1 == run(["cohort", command, "--data-root", str(root.path), "--cohort-id", "typo"])
+        assert "cohorts/typo/membership.csv" in capsys.readouterr().err
+
+
+def test_families_are_read_off_the_ids(root: DataRoot, capsys: Say) -> None:
+    """A host's manifest says nothing of a rollout: it is not recorded, and the ids speak."""
+    built(root, ON)
+    path = root.manifest("test-cohort")
+    document = json.loads(path.read_text())
+    command = ["cohort", "list", "--data-root", str(root.path), "--json"]
+    for kept, expected in ((document, "all"), ({**document, "rollout": None}, "not recorded")):
+        path.write_text(json.dumps({key: one for key, one in kept.items() if one is not None}))
+        assert 0 == run(command)
+        (record,) = json.loads(capsys.readouterr().out)["cohorts"]
+        assert (expected, {"v1": 88}) == (record["rollout"], record["families"])

@@ -448,8 +448,8 @@ def test_an_evaluation_only_cohort_has_evaluations_alone(store: DataRoot, rollou
 
 
 def test_an_essay_without_a_combo_cannot_be_evaluated(store: DataRoot) -> None:
-    """Its file is named; what the plan does not need may be missing."""
-    put_essay(store, "e5", "d1", combo_id=None)
+    """Nor its draft has one: its file is named; what the plan does not need may be missing."""
+    put_essay(store, "e5", "gone", combo_id=None)
     put_essay(store, "e6", "gone", template_id=None, llm_model_id=None)
     select(store.path, "selected_essays.txt", [ONLY, "e5", "e6"])
     assert ["gens/essay/e5/metadata.json:combo_id"] == places(refusal(store))

@@ -104,17 +104,16 @@ def test_a_generator_is_read_as_the_pipeline_reads_it(root: DataRoot) -> None:
 
 
 @pytest.mark.parametrize("template", ["story/v1", "s" * 252])
-@pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])
-def test_a_template_that_could_never_be_read_is_refused(
-    root: DataRoot, template: str, rollout: object
-) -> None:
-    """Before anything is written; one that is not active does not matter."""
+def test_a_template_that_could_never_be_read_is_refused(root: DataRoot, template: str) -> None:
+    """Where the flag covers its stage; with the flag off a host may have a way of its own. One that
+    is not active does not matter."""
     rows = [["template_id", "active"], ["story-v1", "true"], [template, "true"]]
     write_table(root.path, "essay_templates.csv", rows)
     with pytest.raises(StoreError, match=r"essay_templates\.csv:3:template_id"):
-        planned(root, rollout)  # type: ignore[arg-type]
+        planned(root, ON)
+    assert planned(root, OFF).rows
     write_table(root.path, "essay_templates.csv", [*rows[:2], [template, "false"]])
-    assert planned(root, rollout).rows  # type: ignore[arg-type]
+    assert planned(root, ON).rows
 
 
 @pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])

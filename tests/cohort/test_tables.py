@@ -87,7 +87,7 @@ def test_every_problem_of_every_table_is_listed_at_once(root: DataRoot) -> None:
     write_table(root.path, "concepts_metadata.csv", [["concept_id", "active"], ["tides", "true"]])
     edit(root, "draft_templates.csv", "links-v2", " ")
     edit(root, "draft_templates.csv", "links-old", "links-v1")
-    edit(root, "draft_templates.csv", "Links,llm", "Links,LLM")
+    edit(root, "draft_templates.csv", "Links,llm", "Links,LLMs")
     edit(root, "llm_models.csv", "maker/writer-a,true,false", "maker/writer-a,yes,")
     write_table(
         root.path,

@@ -83,7 +83,10 @@ def build_cohort(
     if not root.own.exists():  # a refused build leaves nothing behind, not even a lock
         first = plan_build(root, options, progress=progress)
     with root_lock(root, BUILD):
-        if first is None or not _alone(root):
+        # Nothing but the lock in `.genid/`: no other build and no migration has changed the data root
+        # since it was looked at without the lock.
+        alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
+        if first is None or not alone:
             first = plan_build(root, options, progress=progress)
         if announce is not None:
             announce(first)
@@ -190,12 +193,6 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         changes=prepared.changes,
         repeats=prepared.repeats,
     )
-
-
-def _alone(root: DataRoot) -> bool:
-    """Say whether nothing but the lock was ever made in `.genid/`: then no other build and no
-    migration has changed the data root since it was looked at without the lock."""
-    return {path.name for path in root.own.iterdir()} <= LOCK_FILES
 
 
 def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison:

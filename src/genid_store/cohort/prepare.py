@@ -26,7 +26,7 @@ from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
 from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import guarded, read_bytes
+from genid_store.fs.files import guarded, is_there, read_bytes
 from genid_store.fs.layout import DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 
@@ -61,7 +61,8 @@ class Prepared:
 
     `files` are the files other than metadata, in the order of writing, those that would change
     alone. `previous` is the membership that was there, None where it cannot be made out; `added`
-    are the members that it lacks, `dropped` those of it that the plan lacks, in their order. What
+    are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
+    `rollout_changed`: the last build was in another rollout state, or one nobody can tell. What
     needs the store's index (`repeats`, `changes`, `leaving`) is filled in by `build.plan_build`.
     """
 
@@ -74,15 +75,10 @@ class Prepared:
     added: tuple[Member, ...] = field(repr=False)
     dropped: tuple[Member, ...] = field(repr=False)
     recorded: Recorded | None
+    rollout_changed: bool
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
     leaving: tuple[Member, ...] = ()
-
-    @property
-    def rollout_changed(self) -> bool:
-        """Whether the cohort was built before, in another rollout state or one that cannot be made
-        out."""
-        return self.recorded is not None and self.recorded.rollout != self.plan.rollout
 
 
 def prepare(
@@ -206,7 +202,9 @@ def _choose_combos(
     new = combo_files.new_to(catalogue, made)
     if new:
         path = root.combo_mappings
-        files[path] = combo_files.appended(_bytes(path) or b"", new)
+        files[path] = (
+            combo_files.appended(read_bytes(path), new) if is_there(path) else combo_files.dump(new)
+        )
     if selected != made:
         files[combo_files.selected_path(root)] = combo_files.dump(made)
     return made, files
@@ -223,7 +221,7 @@ def _prepared(
         root.membership(plan.cohort_id): membership_bytes(plan.rows),
         root.manifest(plan.cohort_id): manifest.dump(),
     }
-    before = {path: _bytes(path) for path in wanted}
+    before = {path: read_bytes(path) if is_there(path) else None for path in wanted}
     changed = {path: data for path, data in wanted.items() if before[path] != data}
     members = members_of(plan.rows)
     previous: tuple[Member, ...] | None = members
@@ -233,6 +231,7 @@ def _prepared(
     elif root.membership(plan.cohort_id) in changed:
         previous, problems = _previous(root, plan.cohort_id)
     there, planned = set(previous or ()), set(members)
+    recorded = read_recorded(root, plan.cohort_id)
     return Prepared(
         inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
@@ -242,7 +241,8 @@ def _prepared(
         previous=previous,
         added=tuple(one for one in members if one not in there),
         dropped=tuple(one for one in previous or () if one not in planned),
-        recorded=read_recorded(root, plan.cohort_id),
+        recorded=recorded,
+        rollout_changed=recorded is not None and recorded.rollout != plan.rollout,
     )
 
 
@@ -278,10 +278,3 @@ def _previous(
         return read_membership(root, cohort_id), ()
     except StoreError as error:
         return None, error.problems
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return read_bytes(path)
-    except FileNotFoundError:
-        return None

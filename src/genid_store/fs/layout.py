@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from genid_store.errors import Problem, StoreError
 
@@ -49,11 +49,27 @@ def check_segment(name: str, *, what: str, where: str) -> str:
     )
 
 
+def _below(*names: str) -> Any:
+    """Return the field for a path that lies below the data root."""
+    default = Factory(lambda root: root.path.joinpath(*names), takes_self=True)
+    return field(init=False, repr=False, eq=False, default=default)
+
+
 @frozen
 class DataRoot:
-    """The paths of one data root. Building a path touches no disk; `open` checks that it is."""
+    """The paths of one data root. Building a path touches no disk; `open` checks that it is.
+
+    `own` and what lies in it is ours, everything else the pipeline's.
+    """
 
     path: Path = field(converter=Path)
+    raw: Path = _below("1_raw")
+    tasks: Path = _below("2_tasks")
+    combo_mappings: Path = _below("combo_mappings.csv")
+    cohorts: Path = _below("cohorts")
+    gens: Path = _below("gens")
+    own: Path = _below(".genid")
+    temporary: Path = _below(".genid", "tmp")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DataRoot:
@@ -72,27 +88,6 @@ class DataRoot:
                 )
             ],
         )
-
-    # -- the pipeline's own ---------------------------------------------------------------------
-    @property
-    def raw(self) -> Path:
-        return self.path / "1_raw"
-
-    @property
-    def tasks(self) -> Path:
-        return self.path / "2_tasks"
-
-    @property
-    def combo_mappings(self) -> Path:
-        return self.path / "combo_mappings.csv"
-
-    @property
-    def cohorts(self) -> Path:
-        return self.path / "cohorts"
-
-    @property
-    def gens(self) -> Path:
-        return self.path / "gens"
 
     def cohort(self, cohort_id: str) -> Path:
         return self.cohorts / check_segment(cohort_id, what="the cohort id", where="cohort_id")
@@ -116,12 +111,3 @@ class DataRoot:
     def relative(self, path: Path) -> str:
         """Return `path` as it reads from the data root, with `/`, for messages and records."""
         return path.relative_to(self.path).as_posix()
-
-    # -- ours -----------------------------------------------------------------------------------
-    @property
-    def own(self) -> Path:
-        return self.path / ".genid"
-
-    @property
-    def temporary(self) -> Path:
-        return self.own / "tmp"

@@ -130,8 +130,8 @@ def dump(combos: Iterable[Combo]) -> bytes:
 
 
 def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
-    """Return the catalogue's bytes with combos after them, in the columns that it has; a file that
-    does not exist is empty."""
+    """Return the catalogue's bytes with combos after them, in the columns that it has; an empty
+    file gets ours."""
     if not catalogue:
         return dump(combos)
     header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))

@@ -56,11 +56,6 @@ class Selection:
         """The stage of the named generations."""
         return "draft" if self.mode is CohortMode.DRAFTS else "essay"
 
-    @property
-    def makes(self) -> str:
-        """The first stage of which the cohort has members; it has members of all later ones."""
-        return "evaluation" if self.mode is CohortMode.EVALUATIONS else "draft"
-
 
 _ESSAYS: Final = "selected_essays.txt"
 _DRAFTS: Final = "selected_drafts.txt"

@@ -25,7 +25,6 @@ Mode = Literal["llm", "copy"]
 Row = TypeVar("Row")
 
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,9}")
-_LONGEST: Final = 255 - len(".txt")  # bytes of a file's name
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -112,7 +111,7 @@ def read_tables(root: DataRoot) -> RawTables:
     concepts = reading.rows("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
     known = len(problems)
     counts = dict(reading.rows("replication_config.csv", ("stage", "replicates"), _count))
-    if len(problems) == known:
+    if len(problems) == known and len(counts) < len(PIPELINE):
         problems.extend(_missing_counts(root, counts))
     if problems:
         raise StoreError("the raw tables cannot be used", problems)
@@ -167,28 +166,12 @@ def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
 
 
 def _template(line: Line, problems: list[Problem]) -> Template:
-    template_id = line["template_id"]
-    active = line.get("active") is None or _flag(line, "active", problems)
-    if active and not _can_be_a_file(template_id):
-        problems.append(
-            Problem(
-                where=line.where("template_id"),
-                value=template_id,
-                message="cannot be the name of the template's file, so nothing could be made of it",
-                remedy=f"give it an id without / and of at most {_LONGEST} bytes",
-            )
-        )
     return Template(
-        template_id=template_id,
+        template_id=line["template_id"],
         generator=_generator(line, problems),
-        active=active,
+        active=line.get("active") is None or _flag(line, "active", problems),
         where=line.where("template_id"),
     )
-
-
-def _can_be_a_file(template_id: str) -> bool:
-    """Say whether `<template_id>.txt` can be a file; only generating needs it."""
-    return not {"/", "\0"} & set(template_id) and len(template_id.encode()) <= _LONGEST
 
 
 def _model(line: Line, problems: list[Problem]) -> Model:

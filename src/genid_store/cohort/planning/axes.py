@@ -7,11 +7,14 @@ folds away: they would come to one id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from attrs import frozen
 
 from genid import Draft, GenIdError, SchemeName, gen_id, normalize_component
 from genid_store.errors import Problem, StoreError
+
+_LONGEST: Final = 255 - len(".txt")  # bytes of a file's name
 
 
 @frozen
@@ -37,6 +40,14 @@ def check_axes(axes: Iterable[Axis], scheme: SchemeName) -> None:
 def _axis_problems(axis: Axis, scheme: SchemeName) -> Iterator[Problem]:
     first: dict[str, tuple[str, str]] = {}
     for text, where in axis.ids:
+        if axis.field == "template" and ("/" in text or len(text.encode()) > _LONGEST):
+            yield Problem(
+                where=where,
+                value=text,
+                message="cannot be the name of the template's file, so nothing could be made of it",
+                remedy=f"give it an id without / and of at most {_LONGEST} bytes",
+            )
+            continue
         try:
             gen_id(Draft(combo_id="c", template_id=text, llm_model_id="m", replicate=1), scheme)
         except GenIdError as error:

@@ -114,7 +114,8 @@ def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
     """Yield a notice for each stage that has no member because no row of a table is active."""
     made = {row.stage for row in rows.rows}
-    for stage in PIPELINE[PIPELINE.index(inputs.selection.makes) :]:
+    evaluations_only = inputs.selection.mode is CohortMode.EVALUATIONS
+    for stage in ("evaluation",) if evaluations_only else PIPELINE:
         if stage not in made and not inputs.selection.fill_up:
             yield Problem(
                 where=f"1_raw/{stage}_templates.csv",

@@ -83,8 +83,8 @@ def build_cohort(
     if not root.own.exists():  # a refused build leaves nothing behind, not even a lock
         first = plan_build(root, options, progress=progress)
     with root_lock(root, BUILD):
-        # Nothing but the lock in `.genid/`: no other build and no migration has changed the data root
-        # since it was looked at without the lock.
+        # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
+        # the data root since it was looked at without the lock.
         alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
         if first is None or not alone:
             first = plan_build(root, options, progress=progress)

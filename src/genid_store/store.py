@@ -125,7 +125,9 @@ class Store:
         """Make what is missing; return what could not be made."""
         ordered = sorted(todo, key=lambda one: stage_names().index(one.stage))
         failed: list[Outcome] = []
-        for wave in _waves(ordered, todo):
+        for members in _waves(ordered, todo):
+            wave, orphans = self._with_parents(members, todo)
+            failed += orphans
             with guarded(self.root):
                 self._seed({member: todo[member] for member in wave})
             executor = Executor(
@@ -139,6 +141,23 @@ class Store:
                 ids = [member.gen_id for member in wave if member.stage == stage]
                 obtain_all(executor, stage, ids, _keeping(failed), concurrency=concurrency)
         return failed
+
+    def _with_parents(
+        self, wave: list[Member], todo: Mapping[Member, Signature[Any]]
+    ) -> tuple[list[Member], list[Outcome]]:
+        """Return the members whose parent has a text, and an outcome for each other one, of which
+        nothing is written."""
+        ready, orphans = [], []
+        for member in wave:
+            parent = _parent(todo[member])
+            if parent is None or self._read(*parent) is not None:
+                ready.append(member)
+            else:
+                reason = f"{parent.stage} {parent.gen_id} has no content"
+                orphans.append(
+                    Outcome(stage=member.stage, gen_id=member.gen_id, kind="blocked", reason=reason)
+                )
+        return ready, orphans
 
     def _plan(self, members: Iterable[Member]) -> Plan:
         """Return whose texts the members can have. The whole store is looked at once in the life of
@@ -164,8 +183,7 @@ class Store:
         and the model of their parent."""
         values: dict[str, object] = {"stage": member.stage, "gen_id": member.gen_id}
         values |= {**signature.fields(), "mode": "llm"}
-        name = parent_field(type(signature))
-        parent = parent_key(member.stage, signature.fields().get(name or ""))  # type: ignore[arg-type]
+        parent = _parent(signature)
         if parent is not None and member.stage in PIPELINE:
             above = read_generation(self.root, *parent)
             for name in _INHERITED:
@@ -182,6 +200,13 @@ class Store:
             return None
 
 
+def _parent(signature: Signature[Any]) -> Member | None:
+    """Return the parent that a signature names; None for a root."""
+    value = signature.fields().get(parent_field(type(signature)) or "")
+    above = parent_key(signature.stage, None if value is None else str(value))
+    return None if above is None else Member(*above)
+
+
 def _keeping(failed: list[Outcome]) -> Callable[[Outcome], None]:
     return lambda outcome: None if outcome.complete else failed.append(outcome)
 
@@ -194,11 +219,7 @@ def _waves(
 
     def depth(member: Member) -> int:
         if member not in depths:
-            signature = wanted[member]
-            name = parent_field(type(signature))
-            parent = signature.fields().get(name or "")
-            above = parent_key(member.stage, None if parent is None else str(parent))
-            key = None if above is None else Member(*above)
+            key = _parent(wanted[member])
             depths[member] = 1 + depth(key) if key in wanted and key is not None else 0
         return depths[member]
 

@@ -135,14 +135,14 @@ class Executor:
         generation = read_generation(self.root, *member)
         _check_metadata(generation)
         parent_text = self._parent_text(generation)
-        if generation.mode == "copy" and parent_text is not None:
-            with prepared(self.root, *member) as folder:
-                publish(folder, copied_files(parent_text))
-            return "copied", ""
         source = self._source(member, task, generation)
         if source is not None:
             give_text(self.root, member, source, task.name)
             return "adopted", source
+        if generation.mode == "copy" and parent_text is not None:
+            with prepared(self.root, *member) as folder:
+                publish(folder, copied_files(parent_text))
+            return "copied", ""
         why = self._why_not_paid(member, task)
         if why is not None:
             return why

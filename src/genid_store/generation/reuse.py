@@ -111,7 +111,7 @@ class _Planning:
         found = self.known[member] = self.index.get(*member) or self.planned.get(member)
         parent = None if found is None else parent_key(found.stage, found.parent_gen_id)
         self.children[None if parent is None else Member(*parent)].append(member)
-        missing = found is not None and found.content is None and found.mode != "copy"
+        missing = found is not None and found.content is None
         same = same_task(self.index, found) if missing and found is not None else []
         self.candidates[member] = [one for one in same if self.digest(one.stage, one.gen_id)]
 
@@ -124,9 +124,10 @@ class _Planning:
             expected = None if found is None else found.expected["v1"]
             above = None if found is None else self.parent_text(found, texts)
             source = self.best(member, above)[1]
-            texts[member] = above if self.is_copy(member) else self.digest(*member)
             if source is not None:
                 texts[member] = self.digest_of(source)
+            else:
+                texts[member] = above if self.is_copy(member) else self.digest(*member)
             tasks[member] = Task(
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
@@ -143,8 +144,6 @@ class _Planning:
     def best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can have a text where the parent's is
         `above`, and whose text this one takes for that."""
-        if self.is_copy(member):  # its text will be its parent's
-            return self.below(member, above), None
         key = (member, above)
         if key not in self.choices:
             fitting = [one for one in self.candidates[member] if self.fits(one, above)]
@@ -152,7 +151,7 @@ class _Planning:
             self.choices[key] = max(
                 counted,
                 key=lambda choice: (choice[0], choice[1].origin_cohort_id == self.cohort_id),
-                default=(0, None),
+                default=(self.below(member, above) if self.is_copy(member) else 0, None),
             )
         return self.choices[key]
 

@@ -1,0 +1,526 @@
+"""The same task is never paid for twice, whatever state of the rollout asked for it first."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from cohort_kit import make_root
+from dagster_kit import write_templates
+from genid import Draft, Essay, gen_id
+from genid_store import Request, Rollout, Store, StoreError
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Executor
+from genid_store.generation.asked import Asked
+from genid_store.generation.reuse import take_back
+from genid_store.generation.run import Done, run_cohort
+
+OFF = Rollout.OFF
+ON = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "on"})
+DRAFTS = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "draft"})
+ESSAYS = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "draft,essay"})
+STATES = {"off": OFF, "draft": DRAFTS, "draft,essay": ESSAYS, "on": ON}
+
+
+class Ledger:
+    """A generator whose texts differ from call to call, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def __call__(self, request: Request) -> str:
+        self.calls.append((request.stage, request.gen_id))
+        return f"text {len(self.calls)} over {request.parent_text}"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    found = make_root(tmp_path / "root", replicates=(1, 1, 2))
+    write_templates(found)
+    return found
+
+
+def build(root: DataRoot, cohort_id: str, rollout: Rollout) -> None:
+    build_cohort(root, Options(rollout=rollout, cohort_id=cohort_id))
+
+
+def run(root: DataRoot, cohort_id: str, ledger: Callable[[Request], str], **asked: object) -> Done:
+    return run_cohort(root, cohort_id, ledger, Asked(**asked))  # type: ignore[arg-type]
+
+
+def texts(root: DataRoot) -> Counter[str]:
+    return Counter(path.read_text() for path in root.gens.glob("*/*/parsed.txt"))
+
+
+def test_the_chain_that_is_whole_is_reused(root: DataRoot) -> None:
+    """Of two cohorts' texts of one task, the one whose descendants are there: nothing is paid."""
+    ledger = Ledger()
+    build(root, "autumn", OFF)
+    run(root, "autumn", ledger, max_calls=2)
+    build(root, "winter", OFF)
+    run(root, "winter", ledger, pay_again=True)
+    before = len(ledger.calls)
+    build(root, "winter", ON)
+    done = run(root, "winter", ledger)
+    assert before == len(ledger.calls)
+    assert all(one.complete for one in done.outcomes)
+    assert 0 == run(root, "winter", ledger).workload.total_calls
+
+
+def test_a_flag_that_was_forgotten_pays_nothing(root: DataRoot) -> None:
+    """Made with the flag on, asked for without it: refused before the first call, with what is
+    there and three ways on; `reuse` and `pay_again` are two of them."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    build(root, "d", OFF)
+    with pytest.raises(StoreError, match="paid for a second time") as caught:
+        run(root, "d", ledger)
+    assert before == len(ledger.calls)
+    assert "--reuse" in str(caught.value)
+    assert "--pay-again" in str(caught.value)
+    run(root, "d", ledger, reuse=True)
+    assert before == len(ledger.calls)
+    build(root, "e", OFF)
+    run(root, "e", ledger, pay_again=True)
+    assert 2 * before == len(ledger.calls)
+
+
+@pytest.mark.parametrize("first", STATES)
+@pytest.mark.parametrize("second", STATES)
+def test_no_change_of_state_pays(tmp_path: Path, first: str, second: str) -> None:
+    """A cohort made in one state and rebuilt in another costs nothing (legacy ones are asked for
+    with `reuse`)."""
+    root = make_root(tmp_path / "root", replicates=(1, 1, 2))
+    write_templates(root)
+    ledger = Ledger()
+    build(root, "c", STATES[first])
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    assert before > 0
+    build(root, "c2" if "off" in (first, second) else "c", STATES[second])
+    done = run(root, "c2" if "off" in (first, second) else "c", ledger, reuse=True)
+    assert before == len(ledger.calls)
+    assert all(one.complete for one in done.outcomes)
+
+
+def test_legacy_evaluations_over_new_essays_are_reused_by_themselves(root: DataRoot) -> None:
+    """Under `draft,essay` an evaluation keeps a legacy id and its text."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    build(root, "c", ESSAYS)
+    run(root, "c", ledger)
+    assert before == len(ledger.calls)
+
+
+def test_evaluations_without_a_number_are_reused_once_each(root: DataRoot) -> None:
+    """Two evaluations of one cell whose metadata has no `replicate` are numbers 1 and 2."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    for path in root.gens.glob("evaluation/*/metadata.json"):
+        metadata = json.loads(path.read_text())
+        del metadata["replicate"]
+        path.write_text(json.dumps(metadata))
+    build(root, "c", ON)
+    run(root, "c", ledger)
+    assert before == len(ledger.calls)
+    members = [one for one in read_membership(root, "c") if one.stage == "evaluation"]
+    found = {(root.generation(*one) / "parsed.txt").read_text() for one in members}
+    assert len(members) == len(found)
+
+
+def test_a_cohort_without_a_manifest_is_run_as_it_stands(root: DataRoot) -> None:
+    """Its tables may say something else by now: nothing is planned from them, nothing dropped."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    members = read_membership(root, "c")
+    root.manifest("c").unlink()
+    (root.raw / "essay_templates.csv").write_text("template_id\nanother\n")
+    run(root, "c", ledger)
+    assert members == read_membership(root, "c")
+
+
+def test_a_reused_text_is_a_copy_and_taken_back_to_the_byte(root: DataRoot) -> None:
+    """An in-place writer of one of the two does not change the other; `take_back` restores bytes,
+    times and modes."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    build(root, "d", ON)
+    before = _stamps(root)
+    run(root, "d", ledger)
+    legacy, new = (read_membership(root, one)[0] for one in ("c", "d"))
+    paths = [root.generation(*one) / "parsed.txt" for one in (legacy, new)]
+    assert paths[0].read_text() == paths[1].read_text()
+    assert not os.path.samefile(*paths)
+    taken, kept = take_back(root)
+    assert (len(read_membership(root, "d")), []) == (len(taken), kept)
+    assert before == _stamps(root)
+
+
+def _stamps(root: DataRoot) -> dict[str, tuple[object, ...]]:
+    return {
+        path.relative_to(root.path).as_posix(): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns if path.is_dir() else path.read_bytes(),
+        )
+        for path in (root.gens, *root.gens.glob("*/*"), *root.gens.glob("*/*/*"))
+        if path != root.gens
+    }
+
+
+def test_a_reused_text_that_something_was_made_from_stays(root: DataRoot) -> None:
+    """Taking back never leaves a paid text without what it was made from."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger, max_calls=2)
+    build(root, "d", ON)
+    run(root, "d", ledger)
+    _, kept = take_back(root)
+    assert kept
+    assert all((root.generation(one.stage, one.gen_id) / "parsed.txt").exists() for one in kept)
+
+
+def test_a_child_is_reused_only_over_the_text_it_was_made_from(root: DataRoot) -> None:
+    """A draft that was made anew has essays of its own."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    draft = next(one for one in read_membership(root, "c") if one.stage == "draft")
+    build(root, "d", ON)
+    with StoreIndex.fresh(root) as index:
+        expected = index.get(*draft)
+    assert expected is not None
+    (own := root.generation("draft", str(expected.expected["v1"]))).joinpath(
+        "parsed.txt"
+    ).write_text("another text")
+    run(root, "d", ledger)
+    essays = [one for one in read_membership(root, "d") if one.stage == "essay"]
+    for essay in essays:
+        metadata = json.loads((root.generation(*essay) / "metadata.json").read_text())
+        if metadata["parent_gen_id"] == own.name:
+            assert "another text" in (root.generation(*essay) / "parsed.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["parsed.txt", "raw.txt"])
+def test_a_link_to_a_text_that_is_not_there_is_neither_paid_nor_overwritten(
+    root: DataRoot, name: str
+) -> None:
+    """A disk that is not mounted, content that was dropped."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    draft = read_membership(root, "c")[0]
+    link = root.generation(*draft) / name
+    link.symlink_to("/nowhere/at/all")
+    run(root, "c", ledger)
+    assert draft not in ledger.calls
+    assert "/nowhere/at/all" == os.readlink(link)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+        "/annex/objects/SHA256E-s5--00.txt\n",
+        "not what was made",
+    ],
+)
+def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: str) -> None:
+    """A parent that is empty, a pointer, or not what its record says blocks its children."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    run(
+        root, "c", ledger, max_calls=len([m for m in read_membership(root, "c") if m[0] == "draft"])
+    )
+    before = len(ledger.calls)
+    for path in [*root.gens.glob("draft/*/parsed.txt"), *root.gens.glob("essay/*/parsed.txt")]:
+        path.write_text(text)
+    done = run(root, "c", ledger)
+    assert before == len(ledger.calls)
+    assert {"blocked"} == {one.kind for one in done.outcomes}
+
+
+def test_metadata_that_cannot_be_read_blocks_payment(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be any task's, so nothing of its stage is paid for until it can be read."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    monkeypatch.setattr(StoreIndex, "unreadable", [("draft", "of-somebody-else")])
+    done = run(root, "c", ledger)
+    assert [] == ledger.calls
+    assert {"blocked"} == set(done.workload.waiting.values())
+
+
+def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -> None:
+    """Two runs ask for the same member at once and the answer is empty: one call."""
+    build(root, "c", ON)
+    member = read_membership(root, "c")[0]
+    asked, go, calls = threading.Event(), threading.Event(), []
+
+    def empty(request: Request) -> str:
+        calls.append(request.gen_id)
+        asked.set()
+        go.wait(20)
+        return ""
+
+    outcomes = []
+
+    def obtain() -> None:
+        asks = Asked(retry_failed=True)
+        outcomes.append(Executor(root=root, generator=empty, asked=asks).obtain(*member))
+
+    threads = [threading.Thread(target=obtain) for _ in range(2)]
+    threads[0].start()
+    asked.wait(20)
+    threads[1].start()
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert [member.gen_id] == calls
+    assert ["failed", "failed"] == [one.kind for one in outcomes]
+
+
+def test_another_process_text_of_the_task_is_seen_under_the_lease(root: DataRoot) -> None:
+    """A plan that is older than what another run has made meanwhile gives that text."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    phase = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "on", "DD_GEN_ID_SCHEME": "phase-1"})
+    build(root, "d", phase)
+    mine, other = (read_membership(root, one)[0] for one in ("c", "d"))
+    from genid_store.generation.reuse import plan_reuse
+
+    with StoreIndex.fresh(root) as index:
+        late = Executor(root=root, generator=ledger, plan=plan_reuse(index, [other]))
+        first = Executor(root=root, generator=ledger, plan=plan_reuse(index, [mine]))
+    assert "made" == first.obtain(*mine).kind
+    outcome = late.obtain(*other)
+    assert ("adopted", mine.gen_id) == (outcome.kind, outcome.reason)
+    assert 1 == len(ledger.calls)
+
+
+def test_an_answer_that_was_written_aside_is_found(root: DataRoot) -> None:
+    """Killed between the last file and the rename: the next run publishes it and calls nobody."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    member = read_membership(root, "c")[0]
+    aside = root.own / "staging" / "draft" / f".{member.gen_id}.4711-00c0ffee"
+    aside.mkdir(parents=True)
+    for name in ("parsed.txt", "raw.txt", ".DS_Store"):
+        (aside / name).write_text("paid")
+    outcome = Executor(root=root, generator=ledger).obtain(*member)
+    assert ("reused", []) == (outcome.kind, ledger.calls)
+    assert "paid" == (root.generation(*member) / "parsed.txt").read_text()
+    assert not aside.exists()
+
+
+def test_a_helper_that_outlives_the_run_holds_no_lease(root: DataRoot) -> None:
+    """A generator that forks: the child keeps nothing, so the next run does not wait for it."""
+    build(root, "c", ON)
+    member = read_membership(root, "c")[0]
+    pids: list[int] = []
+
+    def forking(request: Request) -> str:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        pids.append(pid)
+        raise ValueError("no answer")
+
+    try:
+        Executor(root=root, generator=forking).obtain(*member)
+        retry = Asked(retry_failed=True)
+        outcome = Executor(root=root, generator=Ledger(), asked=retry).obtain(*member)
+        assert "made" == outcome.kind
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+# -- random histories ------------------------------------------------------------------------------
+class Histories(RuleBasedStateMachine):
+    """Builds, runs, flag changes, host rewrites and undos over one small universe of tasks, with a
+    ledger of calls kept outside: no task with two calls, no text lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"genid-histories-{os.getpid()}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.root = make_root(self.folder / "root", replicates=(1, 1, 1))
+        write_templates(self.root)
+        self.paid: Counter[str] = Counter()
+        self.ledger = Ledger()
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answer(self, request: Request) -> str:
+        with StoreIndex.fresh(self.root) as index:
+            found = index.get(request.stage, request.gen_id)
+        assert found is not None
+        self.paid[str(found.expected["v1"])] += 1
+        return self.ledger(request)
+
+    @rule(cohort=st.sampled_from("ab"), state=st.sampled_from(sorted(STATES)))
+    def build(self, cohort: str, state: str) -> None:
+        build_cohort(self.root, Options(rollout=STATES[state], cohort_id=cohort))
+
+    @rule(cohort=st.sampled_from("ab"), limit=st.sampled_from([1, 3, None]))
+    def run(self, cohort: str, limit: int | None) -> None:
+        if self.root.membership(cohort).exists():
+            asked = Asked(max_calls=limit, reuse=True)
+            run_cohort(self.root, cohort, self._answer, asked, concurrency=1)
+
+    @rule()
+    def rewrite(self) -> None:
+        """A host writes metadata again without what it does not know."""
+        for path in self.root.gens.glob("*/*/metadata.json"):
+            metadata = json.loads(path.read_text())
+            metadata.pop("adopted_from", None)
+            path.write_text(json.dumps(metadata))
+
+    @rule()
+    def take_back(self) -> None:
+        take_back(self.root)
+
+    @invariant()
+    def paid_once(self) -> None:
+        assert [] == [task for task, count in self.paid.items() if count > 1]
+
+    @invariant()
+    def nothing_lost(self) -> None:
+        found = texts(self.root)
+        assert len(self.ledger.calls) <= len(found)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=15, stateful_step_count=8, deadline=None)
+
+
+HOST = """
+import os, sys, time
+from genid_store import Store
+from genid import Draft, Essay, gen_id
+
+def call(request):
+    descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, (request.gen_id + "\\n").encode())
+    return "text of " + request.gen_id
+
+drafts = [
+    Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=n) for n in range(1, 13)
+]
+essays = [Essay(parent_gen_id=gen_id(one), template_id="t", replicate=1) for one in drafts]
+Store.open(sys.argv[1]).once_all([*essays, *drafts], call)
+"""
+
+
+def test_four_processes_that_are_killed_agree_with_the_ledger(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Killed at any instant, at most the calls in flight are made again: a text that is there was
+    called for once, or once more for each kill of its process; the end is whole."""
+    ledger, folder = tmp_path / "ledger", tmp_path / "data"
+    environment = {**os.environ, "LEDGER": str(ledger)}
+    command = [sys.executable, "-c", HOST, str(folder)]
+    rounds = 50 if pytestconfig.getoption("--long") else 3
+    kills = 0
+    for number in range(rounds):
+        running = [subprocess.Popen(command, env=environment) for _ in range(4)]
+        victim = running[number % 4]
+        try:
+            victim.wait(timeout=0.3 + 0.05 * (number % 7))
+        except subprocess.TimeoutExpired:
+            victim.kill()
+            kills += 1
+        assert all(one.wait() == 0 for one in running if one is not victim)
+        victim.wait()
+    calls = Counter(ledger.read_text().split())
+    assert 24 == len(calls)
+    assert sum(calls.values()) <= 24 + 4 * kills  # four calls in flight in each killed process
+
+
+# -- the library -----------------------------------------------------------------------------------
+def draft(number: int = 1) -> Draft:
+    return Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=number)
+
+
+def test_once_pays_once_and_reads_afterwards(tmp_path: Path) -> None:
+    """In any object, at any time; an essay's request has its draft's text, in any order given."""
+    ledger = Ledger()
+    essay = Essay(parent_gen_id=gen_id(draft()), template_id="t", replicate=1)
+    found = Store.open(tmp_path / "data").once_all([essay, draft()], ledger)
+    assert ["text 2 over text 1 over None", "text 1 over None"] == found
+    again = Store.open(tmp_path / "data")
+    assert found[1] == again.once(draft(), ledger)
+    assert found[0] == again.get(essay)
+    assert [draft(2)] == again.missing([draft(), draft(2), essay])
+    assert 2 == len(ledger.calls)
+
+
+def test_an_async_callable_runs_on_one_loop(tmp_path: Path) -> None:
+    """Several calls are in flight at once, on one event loop."""
+    import asyncio
+
+    loops: set[int] = set()
+    flying = itertools.count(1)
+    together: list[int] = []
+
+    async def call(request: Request) -> str:
+        loops.add(id(asyncio.get_running_loop()))
+        together.append(next(flying))
+        while len(together) < 3:
+            await asyncio.sleep(0)
+        return "text"
+
+    store = Store.open(tmp_path)
+    assert ["text"] * 3 == store.once_all([draft(n) for n in (1, 2, 3)], call, concurrency=3)
+    assert 1 == len(loops)
+
+
+def test_once_says_what_has_no_text(tmp_path: Path) -> None:
+    """The reason of each, and nothing is written for a child whose parent is not there."""
+    store = Store.open(tmp_path)
+    orphan = Essay(parent_gen_id=gen_id(draft(9)), template_id="t", replicate=1)
+    with pytest.raises(StoreError, match="has no content"):
+        store.once(orphan, Ledger())
+    assert not (tmp_path / "gens" / "essay").exists()
+
+
+def test_once_takes_what_a_legacy_cohort_has_paid_for(root: DataRoot) -> None:
+    """A store that a pipeline has filled under legacy ids answers for the same task."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    member = read_membership(root, "c")[0]
+    metadata = json.loads((root.generation(*member) / "metadata.json").read_text())
+    names = ("combo_id", "template_id", "llm_model_id", "replicate")
+    signature = Draft(**{name: metadata[name] for name in names})
+    text = Store.open(root.path).once(signature, ledger)
+    assert (root.generation(*member) / "parsed.txt").read_text() == text
+    assert before == len(ledger.calls)

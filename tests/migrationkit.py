@@ -1,17 +1,18 @@
-"""For the migration's tests: a small store with everything awkward, snapshots, and a kill switch.
+"""For the migration's tests: stores with everything awkward, snapshots, and kill switches.
 
-`small_store` writes the same bytes and the same times every time, so that the trees of two runs can
-be compared whole. `killed_at` stops a block at its n-th change to the disk and forbids every later
-one, as `kill -9` would: no cleanup runs.
+`small_store` and `tiny_store` write the same bytes and the same times every time, so that the trees
+of two runs can be compared whole. `killed_after` runs a function in a process of its own that ends
+itself by SIGKILL after its n-th change to the disk; `refusing` lets the n-th one fail.
 """
 
 from __future__ import annotations
 
 import builtins
-import errno
 import io
 import json
+import multiprocessing
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from genid_store.errors import StoreError
+from genid_store.fs import trees
 from storekit import legacy_id, phase_1_id, v1_id
 
 TIME = 1_700_000_000_123_456_789  # ns; the first modification time, others follow one second apart
@@ -89,6 +92,28 @@ def small_store(root: Path) -> Path:
     return root
 
 
+def tiny_store(root: Path) -> Path:
+    """Write a data root with one of each: a duplicate, an empty slot, a child, what stays, a link,
+    a file that two generations share, a failure, a selection and a table of the host's."""
+    made = Builder(root)
+    task = {"combo_id": "combo-a", "template_id": "dt", "llm_model_id": "m", "replicate": 1}
+    first = made.draft(legacy_id("draft", "a__dt__m", "one"), "one")
+    again = made.draft(legacy_id("draft", "a__dt__m", "two"), "two")
+    made.draft(v1_id("draft", task), "three", content=False)
+    essay = made.essay(legacy_id("essay", f"{first}__et", "one"), first, "one")
+    made.essay("unmade", again, "two", content=False)
+    made.evaluation("stays", essay, "one", template_id=None)
+    (root / "gens/essay" / essay / "raw.txt").symlink_to(f"../../draft/{first}/parsed.txt")
+    os.link(root / "gens/draft" / first / "parsed.txt", root / "gens/draft" / again / "raw.txt")
+    _other_files(root, made, first, essay)
+    (root / ".genid/failures/essay/e_1hand.json").rename(root / ".genid/failures/essay/unmade.json")
+    (root / ".genid/failures/essay/unmade.json").write_text(
+        '{"stage": "essay", "gen_id": "unmade"}'
+    )
+    _set_times(root)
+    return root
+
+
 def _cycle_and_chain(made: Builder) -> None:
     def named(combo: str, replicate: int) -> str:
         fields = {"combo_id": combo, "template_id": "dt", "llm_model_id": "m"}
@@ -154,7 +179,7 @@ def tree(root: Path, *, inodes: bool = False) -> Tree:
             elif path.is_file():
                 entry += (path.read_bytes(),)
             if inodes and not path.is_dir():
-                entry += (status.st_ino, status.st_nlink)
+                entry += (status.st_ino,)
             found[str(path.relative_to(root))] = entry
     return found
 
@@ -174,56 +199,50 @@ def differences(expected: Tree, found: Tree) -> list[str]:
     )
 
 
-# -- the kill switch -------------------------------------------------------------------------------
-class KilledError(BaseException):
-    """The process is dead: nothing catches this but the test."""
+# -- calls that change the disk --------------------------------------------------------------------
+_CALLS = [
+    "link", "symlink", "replace", "rename", "unlink", "rmdir", "mkdir", "utime", "ftruncate",
+    "write", "fchmod", "fchown", "chmod", "setxattr", "fsync",
+]  # fmt: skip
+_FORK = multiprocessing.get_context("fork")
+Act = Callable[[Callable[[], Any], Callable[[], None]], Any]
 
 
-_CHANGES = [
-    "link",
-    "symlink",
-    "replace",
-    "rename",
-    "unlink",
-    "rmdir",
-    "mkdir",
-    "utime",
-    "ftruncate",
-    "write",
-    "fchmod",
-    "chmod",
-]
+@contextmanager
+def _watched(act: Act) -> Iterator[None]:
+    """Give every call that changes the disk to `act`, with a function that makes half a change."""
 
-
-class Switch:
-    """Counts changes to the disk; at the n-th it fails, and with `for_ever` at all after it."""
-
-    def __init__(
-        self, at: int | None, error: Callable[[], BaseException], *, for_ever: bool
-    ) -> None:
-        self.count, self.at, self.error, self.for_ever = 0, at, error, for_ever
-        self.tripped = False
-
-    def step(self) -> bool:
-        """Return whether this change must fail."""
-        if self.tripped:
-            return self.for_ever
-        self.count += 1
-        self.tripped = self.count == self.at
-        return self.tripped
-
-
-def _guard(switch: Switch, real: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if args and _is_of_the_lock(args[0]):
-            return real(*args, **kwargs)  # so that the lock itself is let go of, as by the kernel
-        if switch.step():
+    def wrap(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if args and _is_of_the_lock(args[0]):
+                return real(*args, **kwargs)
+            half: Callable[[], None] = lambda: None  # noqa: E731
             if name == "write" and len(args[1]) > 1:
-                real(args[0], args[1][: len(args[1]) // 2])  # a torn write
-            raise switch.error()
-        return real(*args, **kwargs)
+                half = lambda: real(args[0], args[1][: len(args[1]) // 2])  # noqa: E731
+            return act(lambda: real(*args, **kwargs), half)
 
-    return call
+        return call
+
+    def wrap_open(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
+            writes = (
+                mode & (os.O_CREAT | os.O_TRUNC) if type(mode) is int else set(mode) & set("wax+")
+            )
+            if not writes or _is_of_the_lock(file):
+                return real(file, mode, *args, **kwargs)
+            return act(lambda: real(file, mode, *args, **kwargs), lambda: None)
+
+        return call
+
+    with (
+        mock.patch.dict(os.__dict__, {name: wrap(getattr(os, name), name) for name in _CALLS}),
+        mock.patch.object(os, "open", wrap_open(os.open)),
+        mock.patch.object(builtins, "open", wrap_open(builtins.open)),
+        mock.patch.object(io, "open", wrap_open(io.open)),
+        mock.patch.object(trees, "exchange", wrap(trees.exchange, "renameat2")),
+        mock.patch.object(trees, "sync_filesystem", wrap(trees.sync_filesystem, "syncfs")),
+    ):
+        yield
 
 
 def _is_of_the_lock(place: Any) -> bool:
@@ -231,44 +250,80 @@ def _is_of_the_lock(place: Any) -> bool:
     if type(place) is int:
         with suppress(OSError):
             return os.readlink(f"/proc/self/fd/{place}").endswith(".genid/lock")
-    return str(place).endswith("lock-holder.json")
+    return str(place).endswith((".genid/lock", "lock-holder.json"))
 
 
-def _guard_open(switch: Switch, real: Callable[..., Any]) -> Callable[..., Any]:
-    def call(file: Any, mode: Any = "r", *args: Any, **kwargs: Any) -> Any:
-        writes = (
-            bool(mode & (os.O_CREAT | os.O_TRUNC)) if type(mode) is int else set(mode) & set("wax+")
-        )
-        if writes and not str(file).endswith(".genid/lock") and switch.step():
-            raise switch.error()
-        return real(file, mode, *args, **kwargs)
+def count_calls(work: Callable[[], object]) -> int:
+    """Return how many calls that change the disk `work` makes."""
+    count = 0
 
-    return call
+    def act(real: Callable[[], Any], half: Callable[[], None]) -> Any:
+        nonlocal count
+        count += 1
+        return real()
+
+    with _watched(act):
+        work()
+    return count
+
+
+def in_a_process(work: Callable[[], object]) -> Any:
+    """Start `work` in a child; its exit status is 0, `REFUSED`, or minus the signal."""
+
+    def child() -> None:
+        try:
+            work()
+        except StoreError:
+            os._exit(REFUSED)
+        os._exit(0)
+
+    process = _FORK.Process(target=child)
+    process.start()
+    return process
+
+
+REFUSED = 7
+
+
+def killed_after(point: int, work: Callable[[], object]) -> bool:
+    """Run `work` in a child that kills itself after its n-th call that changes the disk (a write
+    is torn); return whether it got that far."""
+
+    def doomed() -> None:
+        count = 0
+
+        def act(real: Callable[[], Any], half: Callable[[], None]) -> Any:
+            nonlocal count
+            count += 1
+            if count != point:
+                return real()
+            with suppress(OSError):
+                (half if point % 2 else real)()  # every other time the call does not happen
+            os.kill(os.getpid(), signal.SIGKILL)
+            return None
+
+        with _watched(act):
+            work()
+
+    process = in_a_process(doomed)
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return bool(process.exitcode)
 
 
 @contextmanager
-def _switched(switch: Switch) -> Iterator[Switch]:
-    with (
-        mock.patch.dict(
-            os.__dict__, {name: _guard(switch, getattr(os, name), name) for name in _CHANGES}
-        ),
-        mock.patch.object(os, "open", _guard_open(switch, os.open)),
-        mock.patch.object(builtins, "open", _guard_open(switch, builtins.open)),
-        mock.patch.object(io, "open", _guard_open(switch, io.open)),
-    ):
-        yield switch
+def refusing(point: int, code: int, *, for_ever: bool = False) -> Iterator[None]:
+    """Run a block in which the n-th call that changes the disk is refused, and with `for_ever` all
+    after it."""
+    count = 0
 
+    def act(real: Callable[[], Any], half: Callable[[], None]) -> Any:
+        nonlocal count
+        count += 1
+        if count == point or (for_ever and count > point):
+            half()
+            raise OSError(code, os.strerror(code))
+        return real()
 
-@contextmanager
-def killed_at(change: int | None) -> Iterator[Switch]:
-    """Run a block that is killed at its n-th change to the disk; None counts the changes only."""
-    with _switched(Switch(change, KilledError, for_ever=True)) as switch, suppress(KilledError):
-        yield switch
-
-
-@contextmanager
-def full_disk_at(change: int) -> Iterator[Switch]:
-    """Run a block in which the n-th change to the disk finds no room."""
-    error = lambda: OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: E731
-    with _switched(Switch(change, error, for_ever=False)) as switch:
-        yield switch
+    with _watched(act):
+        yield

@@ -4,6 +4,7 @@ import functools
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,9 @@ from genid_store.errors import StoreError
 from genid_store.fs import leases as claims
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
-from genid_store.migration import run
-from genid_store.migration import state_folder as own
-from genid_store.migration.state import open_plans
+from genid_store.fs.locks import blocked
+from genid_store.migration import run, waiting
+from genid_store.migration.plan import make_plan
 from storekit import make_store
 
 
@@ -50,26 +51,32 @@ def test_waiting_for_makers_is_told_and_limited(
         patch.setattr(time, "monotonic", lambda: next(clock))
         patch.setattr(time, "sleep", lambda seconds: None)
         with pytest.raises(StoreError, match="draft/d1") as caught:
-            own.wait_for_makers(root, limit=60.0)
+            waiting.wait_for_makers(root, limit=60.0)
     assert "run the same command again" in str(caught.value)
     assert 2 == sum("draft/d1" in message for message in caplog.messages)
-    own.wait_for_makers(root, limit=0.0)
+    waiting.wait_for_makers(root, limit=0.0)
 
 
-def test_a_resumed_migration_waits_for_makers_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that gave up waiting moves nothing from under the generation being made on --resume."""
+def test_a_migration_waits_for_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that gives up waiting has changed nothing, and none is given a generation meanwhile."""
     store = make_store(tmp_path / "store", generations=12, oddities=())
     root = DataRoot(store.path)
     one = next(one for one in store.generations if one.family == "legacy")
-    impatient = functools.partial(own.wait_for_makers, limit=0.0)
-    monkeypatch.setattr(own, "wait_for_makers", impatient)
+    impatient = functools.partial(waiting.wait_for_makers, limit=0.0)
+    monkeypatch.setattr(run, "wait_for_makers", impatient)
     with lease(root, one.stage, one.gen_id, threading.Event()):
-        for resume in (False, True):
-            with pytest.raises(StoreError, match="being made"):
-                run.resume(root) if resume else run.migrate(root)
-            assert (store.path / one.folder).is_dir()
-    run.resume(root)
+        with pytest.raises(StoreError, match="being made"):
+            run.migrate(root)
+        assert (store.path / one.folder).is_dir()
+        assert blocked(root) is None
+    barred = []
+    real = make_plan
+
+    def planned(*args: Any, **rest: Any) -> Any:
+        barred.append(blocked(root))
+        return real(*args, **rest)
+
+    monkeypatch.setattr(run, "make_plan", planned)
+    run.migrate(root)
+    assert barred[0] is not None
     assert not (store.path / one.folder).exists()
-    assert open_plans(root)[0][1] == "migrated"

@@ -15,7 +15,7 @@ ENTRY = (
     "try: sys.exit(main())\n"
     "finally: print(*sorted({'dagster', 'rich', 'pyarrow'} & set(sys.modules)), file=sys.stderr)\n"
 )
-HELP_OF_ROLLBACK = "Undo a migration or an interrupted part of one."
+HELP_OF_ROLLBACK = "Give the store back as it was before a migration."
 
 
 def ask(
@@ -56,7 +56,7 @@ def values(words: str, *, folder: Path | None = None) -> list[str]:
         ("genid cohort ", ["build", "compare", "list", "run", "status"]),
         ("genid store r", ["resolve", "rollback"]),
         ("genid derive e", ["essay", "evaluation"]),
-        ("genid store migrate --d", ["--data-root", "--duplicates"]),
+        ("genid store migrate --d", ["--data-root", "--dry-run"]),
         ("genid derive draft --scheme ", ["v1", "phase-1"]),
         ("genid cohort compare --after dr", ["draft", "draft,essay"]),
     ],

@@ -38,9 +38,9 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
     yield ["store", "unreuse", *here]
     yield ["store", "migrate", *here]
     yield ["store", "migrate", *here, "--execute", "--no-dagster"]
-    yield ["store", "rollback", *here, "--no-dagster", "--force"]
+    yield ["store", "rollback", *here, "--no-dagster"]
     yield ["store", "migrate", *here, "--execute"]
-    yield ["store", "finalize", *here]
+    yield ["store", "finish", *here, "--yes"]
     yield ["dagster", "sync", *here]
     yield ["rollout", "report", *here, "--out", str(root.path / "report.html")]
 
@@ -49,6 +49,7 @@ LINKED = (".genid", ".genid/dagster", "gens/draft")
 LINKED_LONG = (
     "cohorts", ".genid/migrations",
     ".genid/tmp", ".genid/leases", ".genid/staging", ".genid/failures", ".genid/reused",
+    ".genid/renamed",
     ".genid/memberships", f"cohorts/{COHORT}", "cohorts/mixed-2026", "gens", "gens/essay",
     "2_tasks", "report.html",
 )  # fmt: skip

@@ -20,7 +20,7 @@ from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.migration import run
-from genid_store.migration.state import open_plans
+from genid_store.migration.swap import UNFINISHED, open_migration
 from hardening_kit import (
     attempt,
     faulty,
@@ -134,14 +134,15 @@ def ids_in(index: StoreIndex, stage: str) -> list[str]:
 
 def settled(root: DataRoot) -> None:
     """Go on with what was begun; where nothing was, begin."""
-    if any(state != "migrated" for _, state in open_plans(root)):
-        run.resume(root)
-    elif not open_plans(root):
+    found = open_migration(root)
+    if found is None:
         run.migrate(root)
+    elif found[1].state in UNFINISHED:
+        run.resume(root)
 
 
 def undone(root: DataRoot) -> None:
-    if open_plans(root):
+    if open_migration(root) is not None:
         run.rollback(root)
 
 
@@ -257,9 +258,13 @@ def test_a_file_system_that_becomes_read_only_half_way(tmp_path: Path) -> None:
         count = changes(whole, run.migrate)
         expected = {run.resume: tree(whole.path), run.rollback: before}
         for way in (run.resume, run.rollback):
-            root = fresh(disk / way.__name__)
-            assert filled(root, count // 2, run.migrate) is not None
-            (disk / "ballast").unlink()
+            for at in range(count, 0, -1):
+                root = fresh(disk / f"{way.__name__}-{at}")
+                filled(root, at, run.migrate)
+                (disk / "ballast").unlink()
+                found = open_migration(root)
+                if found is not None and found[1].state in UNFINISHED:
+                    break
             half = tree(root.path)
             remount(disk, read_only=True)
             for tried_way in (run.resume, run.rollback):

@@ -227,7 +227,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 ACTIONS: dict[str, Callable[[DataRoot], object]] = {
     "resume": migration.resume,
     "rollback": migration.rollback,
-    "finalize": migration.finalize,
+    "finish": migration.finish,
     "plan": migration.plan,
 }
 
@@ -236,7 +236,7 @@ ACTIONS: dict[str, Callable[[DataRoot], object]] = {
 @given(
     data=st.data(),
     action=st.sampled_from(sorted(ACTIONS)),
-    name=st.sampled_from(["plan.jsonl", "journal.jsonl"]),
+    name=st.sampled_from(["plan.jsonl", "swap.json"]),
 )
 def test_a_damaged_plan_or_journal_changes_nothing_or_is_a_torn_tail(
     migrated: Path, tmp_path: Path, data: st.DataObject, action: str, name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import Any
 import pytest
 
 from genid_store.cli import run
+from genid_store.fs import trees
 from genid_store.fs.layout import DataRoot
-from genid_store.migration import files
 from migrationkit import differences, small_store, tree
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the disk's cache alone, and no instance of another test's."""
-    monkeypatch.setattr(files, "sync_filesystem", lambda path: None)
+    monkeypatch.setattr(trees, "sync_filesystem", lambda path: None)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
 
@@ -70,16 +71,45 @@ def test_there_and_back(root: DataRoot, capsys: Say) -> None:
     assert [] == differences(before, tree(root.path, inodes=True))
 
 
-def test_finalizing_ends_the_way_back(root: DataRoot, capsys: Say) -> None:
-    """The old ids go on resolving."""
+def test_finishing_ends_the_way_back(
+    root: DataRoot, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks before; the old ids go on resolving."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     run(["store", "migrate", "--execute"])
-    status, done = _json(capsys, "finalize")
-    assert (0, "finalized") == (status, done["state"])
+    status, said = _text(capsys, "finish")  # there is nobody to answer
+    assert (130, True) == (status, "Delete the former store?" in said)
+    assert "migrated" == _json(capsys, "migrate", "--resume")[1]["state"]
+    status, done = _json(capsys, "finish", "--yes")
+    assert (0, "finished") == (status, done["state"])
     status, said = _text(capsys, "rollback")
     assert 1 == status
     assert "no open migration" in said
     status, found = _json(capsys, "resolve", "chained")
     assert (0, "previous") == (status, found["ids"][0]["matches"][0]["by"])
+
+
+def test_what_was_made_since_is_listed(root: DataRoot, capsys: Say) -> None:
+    """With what has become of it."""
+    run(["store", "migrate", "--execute"])
+    (root.stage("draft") / "later").mkdir()
+    status, said = _text(capsys, "rollback")
+    assert (0, True) == (status, "gens/draft/later: made since the migration" in said)
+    run(["store", "migrate", "--execute"])
+    (root.stage("draft") / "later" / "raw.txt").write_text("x")
+    expected = [{"path": "gens/draft/later/raw.txt", "what": "made since the migration"}]
+    assert expected == _json(capsys, "rollback")[1]["since"]
+
+
+def test_a_hosts_table_follows(root: DataRoot, capsys: Say) -> None:
+    """Where the option names it."""
+    table = root.path / "reports/scores.csv"
+    before = table.read_text()
+    arguments = ("migrate", "--execute", "--table", "reports/scores.csv")
+    assert 0 == _json(capsys, *arguments)[0]
+    assert before != table.read_text()
+    status, said = _text(capsys, "migrate", "--table", "../x")
+    assert (1, True) == (status, "cannot be rewritten" in said)
 
 
 def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
@@ -93,7 +123,7 @@ def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
 
 def test_blockers_count_where_nothing_else_moves(root: DataRoot, capsys: Say) -> None:
     """What could not be judged is no store with nothing to move."""
-    for arguments in (["migrate", "--execute"], ["finalize"]):
+    for arguments in (["migrate", "--execute"], ["finish", "--yes"]):
         assert 0 == run(["store", *arguments])
     root.membership("one").write_text("nothing\n")
     for arguments in (["migrate"], ["migrate", "--execute"]):
@@ -113,21 +143,13 @@ def test_a_disk_without_room_shows_in_the_dry_run(
     assert "takes up to" in said["missing_room"]
 
 
-def test_duplicates_can_be_refused(root: DataRoot, capsys: Say) -> None:
-    """Exit status 1, each group with its ids."""
-    status, said = _json(capsys, "migrate", "--duplicates", "fail")
-    assert 1 == status
-    assert all("2 generations claim replicate 1" in one["message"] for one in said["problems"])
-    assert said["problems"]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
         ["migrate", "--execute", "--resume"],
         ["migrate", "--plan", "x"],
-        ["adopt", "--undo", "--dry-run"],
-        ["migrate", "--duplicates", "ignore"],
+        ["migrate", "--execute", "--dry-run"],
+        ["rollback", "--force"],
         ["migrate", "--data-root", "/nowhere"],
     ],
 )
@@ -143,9 +165,7 @@ def test_usage_errors_are_exit_status_2(root: DataRoot, capsys: Say, arguments: 
     [
         ["migrate", "--resume"],
         ["rollback"],
-        ["rollback", "--plan", "0000000000000000"],
-        ["rollback", "--plan", "../../etc"],
-        ["finalize"],
+        ["finish", "--yes"],
     ],
 )
 def test_what_there_is_not_is_exit_status_1(

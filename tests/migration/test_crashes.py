@@ -1,215 +1,242 @@
-"""A migration that is stopped anywhere can be gone on with or undone, exactly."""
+"""A migration that is stopped anywhere leaves the old store or the new one, and nothing between."""
 
 from __future__ import annotations
 
-import functools
-import threading
+import errno
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from genid_store.errors import StoreError
+from genid_store.fs import trees
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
-from genid_store.migration import files, run
-from genid_store.migration import state_folder as own
-from genid_store.migration.state import open_plans
+from genid_store.migration import run
+from genid_store.migration.swap import UNFINISHED, open_migration
+from hardening_kit import attempt
 from migrationkit import (
     Tree,
+    count_calls,
     differences,
     failures,
-    full_disk_at,
-    killed_at,
+    killed_after,
+    refusing,
     small_store,
+    tiny_store,
     tree,
 )
 
-Make = Callable[[], DataRoot]
+Write = Callable[[Path], Path]
+CODES = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the disk's cache alone: what is tested is the death of a process, not of a machine."""
-    monkeypatch.setattr(files, "sync_filesystem", lambda path: None)
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+class Stores:
+    """Makes the same store again and again, and knows its tree before and after a migration."""
+
+    def __init__(self, folder: Path, write: Write) -> None:
+        self.folder, self.write = folder, write
+        self.number = 0
+        root = self.make()
+        self.before, self.failed = tree(root.path), failures(root.path)
+        run.migrate(root)
+        self.after = tree(root.path)
+
+    def make(self) -> DataRoot:
+        self.number += 1
+        path = self.folder / str(self.number)
+        path.mkdir()
+        return DataRoot.open(self.write(path))
+
+    def migrated(self) -> DataRoot:
+        root = self.make()
+        run.migrate(root)
+        return root
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Return a function that makes the same small store in a new place."""
-    numbers = iter(range(10**6))
-
-    def made() -> DataRoot:
-        root = tmp_path / str(next(numbers))
-        root.mkdir()
-        return DataRoot.open(small_store(root))
-
-    return made
+def tiny(tmp_path: Path) -> Stores:
+    return Stores(tmp_path, tiny_store)
 
 
-@pytest.fixture
-def before(make: Make) -> Tree:
-    return tree(make().path)
-
-
-@pytest.fixture
-def after(make: Make) -> Tree:
-    root = make()
-    run.migrate(root)
-    return tree(root.path)
-
-
-def _changes(make: Make, operation: Callable[[DataRoot], object]) -> int:
-    root = make()
-    with killed_at(None) as switch:
-        operation(root)
-    return switch.count
-
-
-def _points(total: int, *, every: int, offset: int = 1) -> Iterator[int]:
-    return iter(range(offset, total + 1, every))
+def _state(root: DataRoot) -> str:
+    """Return where the data root's migration stands, from its journal."""
+    found = open_migration(root)
+    return "none" if found is None else found[1].state
 
 
 def _settle(root: DataRoot) -> None:
-    """Go on with what was begun; where nothing was, begin."""
-    if any(state != "migrated" for _, state in open_plans(root)):
+    """Finish what was begun; where nothing was, begin."""
+    if _state(root) in UNFINISHED:
         run.resume(root)
-    elif not open_plans(root):
+    elif _state(root) == "none":
         run.migrate(root)
 
 
-def _killed_and_resumed(make: Make, after: Tree, every: int) -> None:
-    for point in _points(_changes(make, run.migrate), every=every):
-        root = make()
-        with killed_at(point) as switch:
-            run.migrate(root)
-        assert switch.tripped
-        _settle(root)
-        assert differences(after, tree(root.path)) == [], f"killed at change {point}"
-        assert _is_free(root)
-        assert list(failures(root.path)) == [f"essay/{_failed(after)}.json"]
-
-
 def _is_free(root: DataRoot) -> bool:
-    """Say whether others may use the data root; the first command after a crash sees to that."""
+    """Say whether others may write; the next command after a crash sees to that."""
     run.plan(root)
     return blocked(root) is None
 
 
-def _failed(after: Tree) -> str:
-    places = [place for place in after if place.startswith("gens/essay/e_")]
-    found = [p for p in places if p.endswith("metadata.json") and b'"other"' in after[p][2]]
-    return found[0].split("/")[2]
+def _is_one_of_two(root: DataRoot, stores: Stores, *, back: bool = False) -> None:
+    """Check that the live tree is the old one before the exchange and the new one after it."""
+    state = _state(root)
+    if state in UNFINISHED:
+        assert blocked(root) is not None, "nobody else may write in the middle of it"
+        return
+    expected = stores.after if state == "migrated" else stores.before
+    assert [] == differences(_contents(expected), _contents(tree(root.path)))
+    assert state == "migrated" or back or tree(root.path) == stores.before
 
 
-def _killed_and_rolled_back(make: Make, before: Tree, every: int) -> None:
-    for point in _points(_changes(make, run.migrate), every=every, offset=2):
-        root = make()
-        with killed_at(point):
-            run.migrate(root)
-        if open_plans(root):
-            run.rollback(root)
-        assert differences(before, tree(root.path)) == [], f"killed at change {point}"
-        assert list(failures(root.path)) == ["essay/e_1hand.json"], f"killed at change {point}"
+def _contents(found: Tree) -> Tree:
+    """Leave out the times of folders, which the last steps of an exchange give back."""
+    return {place: one if len(one) > 2 else one[:1] for place, one in found.items()}
 
 
-def _killed_while_going_back(make: Make, before: Tree, every: int) -> None:
-    def there_and_back(root: DataRoot) -> None:
-        run.migrate(root)
-        run.rollback(root)
+def _untimed(found: Tree) -> Tree:
+    return {place: (one[0], *one[2:]) for place, one in found.items()}
 
-    there = _changes(make, run.migrate)
-    for point in _points(_changes(make, there_and_back), every=every, offset=there + 1):
-        root = make()
-        run.migrate(root)
-        with killed_at(point - there):
-            run.rollback(root)
-        if open_plans(root):
-            run.rollback(root)
-        assert differences(before, tree(root.path)) == [], f"killed at change {point}"
+
+def _killed_and_resumed(stores: Stores) -> None:
+    root, point = stores.make(), 1
+    while killed_after(point, partial(run.migrate, root)):
+        _is_one_of_two(root, stores)
+        _settle(root)
+        assert [] == differences(stores.after, tree(root.path)), f"killed after call {point}"
         assert _is_free(root)
+        root, point = stores.make(), point + 1
+    assert point > 100
 
 
-def test_resuming_after_a_kill_gives_the_tree_of_an_uninterrupted_run(
-    make: Make, after: Tree
-) -> None:
-    """At a sample of the changes to the disk; the failed generation's record follows it."""
-    _killed_and_resumed(make, after, every=9)
+def _killed_and_rolled_back(stores: Stores) -> None:
+    """From the first call of the exchange on: before it there is nothing to roll back."""
+    root, point, seen = stores.make(), count_calls(partial(run.migrate, stores.make())), 0
+    while point:
+        assert killed_after(point, partial(run.migrate, root))
+        if _state(root) == "none":
+            break
+        run.rollback(root)
+        assert [] == differences(stores.before, tree(root.path)), f"killed after call {point}"
+        assert stores.failed == failures(root.path)
+        assert _is_free(root)
+        root, point, seen = stores.make(), point - 1, seen + 1
+    assert seen > 10
 
 
-def test_rolling_back_after_a_kill_gives_the_original_tree(make: Make, before: Tree) -> None:
-    """At a sample of the changes to the disk."""
-    _killed_and_rolled_back(make, before, every=9)
+def _killed_while_rolling_back(stores: Stores) -> None:
+    root, point = stores.migrated(), 1
+    while killed_after(point, partial(run.rollback, root)):
+        _is_one_of_two(root, stores, back=True)
+        if _state(root) != "none":
+            run.rollback(root)
+        assert [] == differences(stores.before, tree(root.path)), f"killed after call {point}"
+        assert stores.failed == failures(root.path)
+        root, point = stores.migrated(), point + 1
+    assert point > 20
 
 
-def test_a_rollback_that_is_killed_is_gone_on_with(make: Make, before: Tree) -> None:
-    """At a sample of the changes to the disk."""
-    _killed_while_going_back(make, before, every=9)
+@pytest.fixture(params=["exchange", "renames"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Exchange in one step, or, as on systems without that, by several renames."""
+    if request.param == "renames":
+        monkeypatch.setattr(trees, "exchange", lambda first, second: False)
+    return str(request.param)
 
 
-@pytest.mark.long
-def test_resuming_after_a_kill_at_every_change(make: Make, after: Tree) -> None:
-    """Every single one."""
-    _killed_and_resumed(make, after, every=1)
+def test_sigkill_after_every_call_of_a_migration(tiny: Stores) -> None:
+    """The old tree, bit for bit, until the exchange; going on gives the tree of an uninterrupted
+    run, and the store is free again."""
+    _killed_and_resumed(tiny)
 
 
-@pytest.mark.long
-def test_rolling_back_after_a_kill_at_every_change(make: Make, before: Tree) -> None:
-    """Every single one."""
-    _killed_and_rolled_back(make, before, every=1)
+def test_sigkill_after_every_call_of_an_exchange(tiny: Stores, way: str) -> None:
+    """Rolling back from there gives the tree from before."""
+    _killed_and_rolled_back(tiny)
 
 
-@pytest.mark.long
-def test_a_rollback_killed_at_every_change_is_gone_on_with(make: Make, before: Tree) -> None:
-    """Every single one."""
-    _killed_while_going_back(make, before, every=1)
-
-
-def test_giving_up_waiting_half_way_names_the_command_to_go_on_with(
-    make: Make, before: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And does not say that nothing was changed: folders have moved by then."""
-    root = make()
-    with killed_at(_changes(make, run.migrate) // 2):
-        run.migrate(root)
-    assert [] != differences(before, tree(root.path))
-    impatient = functools.partial(own.wait_for_makers, limit=0.0)
-    with monkeypatch.context() as patch, lease(root, "draft", "any", threading.Event()):
-        patch.setattr(own, "wait_for_makers", impatient)
-        for go_on, command in ((run.resume, "migrate --resume"), (run.rollback, "store rollback")):
-            with pytest.raises(StoreError, match=f"go on with `genid .*{command}`") as caught:
-                go_on(root)
-            assert "nothing more was changed" in caught.value.summary
-    run.rollback(root)
-    assert [] == differences(before, tree(root.path))
-
-
-def _full(make: Make, before: Tree, after: Tree, every: int) -> None:
-    for point in _points(_changes(make, run.migrate), every=every):
-        for leave, expected in ((_settle, after), (run.rollback, before)):
-            root = make()
-            try:
-                with full_disk_at(point):
-                    run.migrate(root)
-            except StoreError as error:
-                told = str(error)  # at some points there is only tidying left, and no error
-                assert "No space left" in told, told
-                assert "room" in told or "put that right" in told, told
-            if leave is _settle or open_plans(root):
-                leave(root)
-            assert differences(expected, tree(root.path)) == [], f"full at change {point}"
-
-
-def test_a_full_disk_stops_with_a_remedy_and_nothing_lost(
-    make: Make, before: Tree, after: Tree
-) -> None:
-    """ENOSPC at a sample of the changes: one error, then either way out works."""
-    _full(make, before, after, every=23)
+def test_sigkill_after_every_call_of_a_rollback(tiny: Stores, way: str) -> None:
+    """The new tree, or the old one; rolling back again goes on."""
+    _killed_while_rolling_back(tiny)
 
 
 @pytest.mark.long
-def test_a_full_disk_at_every_change(make: Make, before: Tree, after: Tree) -> None:
-    """Every single one."""
-    _full(make, before, after, every=1)
+def test_sigkill_after_every_call_with_everything_awkward(tmp_path: Path, way: str) -> None:
+    """The same on a store with chains, cycles and links."""
+    _killed_and_resumed(Stores(tmp_path / "on", small_store))
+    _killed_and_rolled_back(Stores(tmp_path / "back", small_store))
+    _killed_while_rolling_back(Stores(tmp_path / "rollback", small_store))
+
+
+def test_resuming_without_an_exchange_goes_on_too(tiny: Stores, way: str) -> None:
+    """Where the system has no exchange, after a kill at each rename."""
+    root, point = tiny.make(), count_calls(partial(run.migrate, tiny.make()))
+    while killed_after(point, partial(run.migrate, root)) and _state(root) != "none":
+        _settle(root)
+        assert [] == differences(tiny.after, tree(root.path)), f"killed after call {point}"
+        root, point = tiny.make(), point - 1
+
+
+# -- what the system refuses -----------------------------------------------------------------------
+def _refused(stores: Stores, code: int, *, for_ever: bool) -> Iterator[tuple[int, DataRoot]]:
+    """Yield every store whose migration was refused at one call, with the call's number."""
+    for point in range(1, count_calls(partial(run.migrate, stores.make())) + 1):
+        root = stores.make()
+        with refusing(point, code, for_ever=for_ever):
+            _, error = attempt(StoreError, partial(run.migrate, root))
+        if error is None:  # it was about a time, which is not essential
+            assert _untimed(stores.after) == _untimed(tree(root.path)), point
+        else:
+            assert os.strerror(code) in str(error), (point, str(error))
+            yield point, root
+
+
+@pytest.mark.parametrize("code", CODES, ids=[errno.errorcode[code] for code in CODES])
+def test_a_call_that_is_refused_stops_it_with_one_error(tiny: Stores, code: int) -> None:
+    """At every call: nothing is lost, and the same command goes on."""
+    stopped = 0
+    for point, root in _refused(tiny, code, for_ever=False):
+        _is_one_of_two(root, tiny)
+        _settle(root)
+        assert [] == differences(_contents(tiny.after), _contents(tree(root.path))), point
+        stopped += 1
+    assert stopped > 50
+
+
+def test_a_disk_that_stays_full_loses_nothing(tiny: Stores) -> None:
+    """From every call on; once there is room, rolling back or beginning again works."""
+    for point, root in _refused(tiny, errno.ENOSPC, for_ever=True):
+        _is_one_of_two(root, tiny)
+        if _state(root) == "none":
+            run.migrate(root)
+        run.rollback(root)
+        assert [] == differences(tiny.before, tree(root.path)), f"full from call {point} on"
+
+
+@pytest.mark.parametrize("code", CODES, ids=[errno.errorcode[code] for code in CODES])
+def test_a_rollback_that_is_refused_goes_on(tiny: Stores, code: int) -> None:
+    """At every call."""
+    for point in range(1, count_calls(partial(run.rollback, tiny.migrated())) + 1):
+        root = tiny.migrated()
+        with refusing(point, code):
+            _, error = attempt(StoreError, partial(run.rollback, root))
+        assert error is None or os.strerror(code) in str(error), (point, str(error))
+        if _state(root) != "none":
+            run.rollback(root)
+        assert [] == differences(tiny.before, tree(root.path)), f"refused at call {point}"
+
+
+def test_finishing_that_is_killed_is_finished_by_the_next_command(tiny: Stores) -> None:
+    """The live tree does not change, whenever it stops."""
+    root, point = tiny.migrated(), 1
+    while killed_after(point, partial(run.finish, root)):
+        assert [] == differences(tiny.after, tree(root.path))
+        if _state(root) == "migrated":
+            run.finish(root)
+        run.plan(root)
+        assert not list(root.own.glob("migrations/*/aside"))
+        root, point = tiny.migrated(), point + 1
+    assert point > 5

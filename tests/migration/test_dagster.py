@@ -21,11 +21,12 @@ from genid_dagster_adapter.sync import (
 )
 from genid_store.catalog.memberships import read_memberships
 from genid_store.errors import StoreError
+from genid_store.fs import trees
 from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.generation import Generated, Request
 from genid_store.migration import run
 from genid_store.stages import PIPELINE
-from migrationkit import KilledError, killed_at, small_store
+from migrationkit import small_store
 from storekit import make_store
 
 Records = dict[str, tuple[set[str], set[str]]]
@@ -51,6 +52,14 @@ def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def root(tmp_path: Path) -> DataRoot:
     (tmp_path / "store").mkdir()
     return DataRoot.open(small_store(tmp_path / "store"))
+
+
+class KilledError(BaseException):
+    """The process is dead: nothing catches this but the test."""
+
+
+def _die(*args: Any) -> None:
+    raise KilledError
 
 
 def _record_all(instance: dg.DagsterInstance, root: DataRoot, mount: Mount) -> None:
@@ -216,13 +225,15 @@ def test_after_a_stop_in_the_middle_the_next_sync_completes_it(
 
 
 def test_an_unfinished_migration_leaves_dagsters_records_alone(
-    instance: dg.DagsterInstance, root: DataRoot
+    instance: dg.DagsterInstance, root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No key is registered or deleted while the data root is blocked."""
     _record_all(instance, root, Mount())
     before = _records(instance, Mount())
-    with killed_at(120):
-        run.migrate(root)
+    with monkeypatch.context() as patched:
+        patched.setattr(trees, "exchange", _die)
+        with pytest.raises(KilledError):
+            run.migrate(root)
     with pytest.raises(StoreError, match="blocked"):
         sync(instance, root, prune=True)
     assert {stage: keys for stage, (keys, _) in before.items()} == {

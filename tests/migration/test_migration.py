@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,15 +22,16 @@ from genid_store.catalog import lookup
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import StoreError
+from genid_store.fs import trees
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, MIGRATION, root_lock
-from genid_store.migration import context as work
-from genid_store.migration import execute as executing
-from genid_store.migration import files, run, verify
-from genid_store.migration import state_folder as own
+from genid_store.migration import build as building
+from genid_store.migration import run
 from genid_store.migration.planfile import Plan, open_plan
-from genid_store.migration.state import state_of
+from genid_store.migration.rollback import AGAIN, CHANGED, IN_PLACE, REMOVED
+from genid_store.migration.run import state_of
 from genid_store.stages import PIPELINE
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
@@ -35,7 +40,7 @@ from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the disk's cache alone."""
-    monkeypatch.setattr(files, "sync_filesystem", lambda path: None)
+    monkeypatch.setattr(trees, "sync_filesystem", lambda path: None)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
@@ -51,7 +56,7 @@ def _records(plan: Plan, kind: str = "generation", note: str | None = None) -> l
 
 def _findings(root: DataRoot) -> Counter[str]:
     with StoreIndex.fresh(root) as index:
-        return Counter(finding.kind.code for finding in audit(index).findings)
+        return Counter(str(finding.code) for finding in audit(index).findings)
 
 
 # -- the plan -------------------------------------------------------------------------------------
@@ -77,26 +82,37 @@ def test_the_same_store_gives_the_same_plan(tmp_path: Path) -> None:
     assert plans[0].plan_id != run.plan(plans[1].root).plan_id
 
 
-def test_links_collisions_strays_and_reports_are_told(root: DataRoot) -> None:
+def test_links_collisions_strays_and_reports_are_listed(root: DataRoot) -> None:
     """Each as a note of the plan and a line of the summary."""
     folder = next(root.stage("draft").glob("d_*"))
     folder.with_name(folder.name.upper()).mkdir()
+    os.link(folder / "parsed.txt", root.stage("draft") / "chained" / "raw.txt")
     plan = run.plan(root)
-    told = {
+    found = {
         note: [record.get("path") for record in _records(plan, "note", note)]
-        for note in ("symlink", "hard-link", "case-collision", "stray-entry", "report")
+        for note in ("symlink", "shared-file", "case-collision", "stray-entry", "report")
     }
-    assert 3 == len(told["symlink"])
-    assert "reports/latest" in told["symlink"]
-    assert {"parsed.txt", "prompt.txt"} == {
-        str(path)[-10:].strip("/") for path in told["hard-link"]
-    }
-    assert 1 == len(told["case-collision"])
-    assert ["gens/draft/notes.txt"] == told["stray-entry"]
-    assert ["reports/scores.csv"] == told["report"]
+    assert 2 == len(found["symlink"])
+    assert 1 == len(found["shared-file"])
+    assert 1 == len(found["case-collision"])
+    assert ["gens/draft/notes.txt"] == found["stray-entry"]
+    assert ["reports/latest", "reports/scores.csv"] == found["report"]
     summary = (plan.folder / "summary.md").read_text()
-    for words in ("Symbolic links", "several names", "case only", "made again", "Duplicates"):
+    for words in ("Symbolic links", "share", "case only", "made again", "Duplicates"):
         assert words in summary
+
+
+def test_the_counts_of_a_plan_add_up(tmp_path: Path) -> None:
+    """Every generation moves, keeps its id, stays with a reason, or is merged."""
+    store = make_store(tmp_path / "store", generations=300, faults=FAULTS)
+    plan = run.plan(DataRoot.open(store.path))
+    totals = plan.totals()
+    what = Counter(line.split(",")[5] for line in (plan.folder / "mapping.csv").open())
+    assert totals["generations"] == len(_records(plan)) == sum(what.values()) - 1
+    for name in ("moves", "keeps", "stays", "merged"):
+        assert totals[name] == what[name]
+    assert totals["stays"] == sum(bool(r["reason"]) and r["reason"] != "empty-slot"
+                                  for r in _records(plan))  # fmt: skip
 
 
 def test_what_stays_is_listed_with_its_reason(tmp_path: Path) -> None:
@@ -106,7 +122,7 @@ def test_what_stays_is_listed_with_its_reason(tmp_path: Path) -> None:
     found = {(record["stage"], record["old"]): record for record in _records(plan)}
     for made in store.generations:
         record = found[made.stage, made.gen_id]
-        assert (made.v1 is None) == bool(record["reason"]), (made, record)
+        assert (made.v1 is None) == (record["reason"] not in ("", "empty-slot")), (made, record)
         assert is_gen_id(record["new"]) or record["reason"], record
     assert {
         "metadata-missing", "metadata-empty", "metadata-malformed", "orphan", "field-missing",
@@ -133,19 +149,70 @@ def _alone(made: Any, counts: Counter[str]) -> bool:
 
 
 def test_new_ids_are_one_each(tmp_path: Path) -> None:
-    """No two generations of a stage come to one name, moved or not."""
+    """No two generations of a stage come to one name, but for empty slots of one task."""
     store = make_store(tmp_path / "store", generations=600, faults=FAULTS)
     plan = run.plan(DataRoot.open(store.path))
-    counts = Counter((record["stage"], record["new"]) for record in _records(plan))
+    counts = Counter((r["stage"], r["new"]) for r in _records(plan) if r["reason"] != "empty-slot")
     assert {1} == set(counts.values())
 
 
-def test_duplicates_can_be_refused(root: DataRoot) -> None:
-    """All groups are listed, and no plan is written."""
-    with pytest.raises(StoreError, match="claim replicate 1") as refused:
-        run.plan(root, duplicates="fail")
-    assert 1 == len(refused.value.problems)
-    assert not (root.own / "migrations").exists()
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"new": "../../../outside"}, {"old": ".."}, {"stage": "../x"}, {"files": {"../x": [1, ""]}},
+        {"files": {"/etc/passwd": [1, ""]}},
+    ],
+)  # fmt: skip
+def test_a_crafted_plan_is_refused_where_it_is_used(root: DataRoot, change: dict[str, Any]) -> None:
+    """FAULTS 5.13: also where its name is the digest of its bytes; nothing outside is touched."""
+    plan = run.migrate(root)
+    lines = [json.loads(line) for line in plan.path.read_bytes().splitlines()]
+    lines[1].update(change)
+    data = b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in lines)
+    crafted = Plan(root, blake3(data).hexdigest()[:16])
+    plan.folder.rename(crafted.folder)
+    crafted.path.write_bytes(data)
+    swap = (crafted.folder / "swap.json").read_text()
+    (crafted.folder / "swap.json").write_text(swap.replace(plan.plan_id, crafted.plan_id))
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match="plan cannot be used"):
+        run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["../outside", "x", 1, 1],
+        ["1_raw", "../../outside", 1, 1],
+        ["gens/draft", "gens/essay", 1, 1],
+    ],
+)
+def test_a_crafted_journal_is_refused(root: DataRoot, place: list[Any]) -> None:
+    """FAULTS 5.13: it names places that the migration cannot have written."""
+    plan = run.migrate(root)
+    document = json.loads((plan.folder / "swap.json").read_bytes())
+    document["places"].append(place)
+    (plan.folder / "swap.json").write_text(json.dumps(document))
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match="not a place of this migration"):
+        run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize("place", ["migrations", "migrations/{}", "migrations/{}/aside/gens/draft"])
+def test_a_link_in_our_folder_leads_nothing_out_of_the_data_root(
+    root: DataRoot, tmp_path: Path, place: str
+) -> None:
+    """FAULTS 5.13: going back through it is refused."""
+    plan = run.migrate(root)
+    path = root.own / place.format(plan.plan_id)
+    shutil.move(path, tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+    before = tree(tmp_path / "outside", inodes=True)
+    with pytest.raises(StoreError, match="out of the data root"):
+        run.rollback(root)
+    assert [] == differences(before, tree(tmp_path / "outside", inodes=True))
 
 
 def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
@@ -165,7 +232,7 @@ def test_every_generation_recomputes_and_names_its_old_id(root: DataRoot) -> Non
     assert "migrated" == state_of(plan)
     for record in _records(plan):
         found = read_generation(root, record["stage"], record["new"])
-        if record["old"] == record["new"]:
+        if record["old"] == record["new"] or record["reason"]:
             continue
         raw = found.raw
         assert (record["new"], record["old"]) == (raw["gen_id"], raw["previous_gen_id"])
@@ -206,23 +273,97 @@ def test_links_still_lead_to_their_content(root: DataRoot) -> None:
     assert prompt.samefile(prompt.with_name("parsed.txt"))
 
 
-def test_memberships_manifests_and_selections_follow(root: DataRoot) -> None:
-    """Members in their order under their new ids; manifests are marked as migrated."""
-    old = {name: (root.cohorts / name / "membership.csv").read_text() for name in ("one", "two")}
+def test_memberships_and_selections_follow(root: DataRoot) -> None:
+    """Members in their order under their new ids, whatever else the files hold; manifests name no
+    generation and stay."""
+    path = root.membership("two")
+    text = path.read_text().replace("stage,gen_id", "stage,gen_id,note").replace("\n", ",x\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("note,x", "note").encode())
+    path.chmod(0o600)
+    old = {name: root.membership(name).read_bytes() for name in ("one", "two")}
+    manifests = {name: root.manifest(name).read_bytes() for name in old}
     plan = run.migrate(root)
-    mapping = {(record["stage"], record["old"]): record["new"] for record in _records(plan)}
-    for name, text in old.items():
-        rows = [line.split(",") for line in text.splitlines()[1:]]
-        expected = [f"{stage},{mapping.get((stage, gen_id), gen_id)}" for stage, gen_id in rows]
-        assert expected == (root.membership(name)).read_text().splitlines()[1:]
-        manifest = json.loads(root.manifest(name).read_bytes())
-        assert plan.plan_id == manifest["migrated"]["plan"]
-        assert sum(manifest["migrated"]["from"]["draft"].values()) == sum(
-            stage == "draft" for stage, _ in rows
-        )
+    new = {(record["stage"], record["old"]): record["new"] for record in _records(plan)}
+
+    def follow(row: re.Match[str]) -> str:
+        return f"{row[1]},{new.get((row[1], row[2]), row[2])}"
+
+    for name, data in old.items():
+        expected = re.sub("^([a-z]+),([^,\r\n]+)", follow, data.decode(), flags=re.MULTILINE)
+        assert len(data) < len(expected)
+        assert expected.encode() == root.membership(name).read_bytes()
+        assert manifests[name] == root.manifest(name).read_bytes()
+    assert 0o600 == path.stat().st_mode & 0o777
     selected = (root.tasks / "selected_essays.txt").read_text().splitlines()
     assert is_gen_id(selected[2].strip())
     assert ["# mine", "", "unknown"] == selected[:2] + selected[3:]
+
+
+def test_a_table_of_the_hosts_follows_where_it_is_named(root: DataRoot) -> None:
+    """There and back; without the option it is a report, which nobody changes."""
+    table = root.path / "reports/scores.csv"
+    before = table.read_text()
+    run.migrate(root, tables=("reports/scores.csv",))
+    draft, score = table.read_text().splitlines()[1].split(",")
+    assert is_gen_id(draft)
+    assert "7" == score
+    run.rollback(root)
+    assert before == table.read_text()
+    for wrong in ("../outside.csv", "gens/x", ".genid/x", "/etc/passwd", "a/../b"):
+        with pytest.raises(StoreError, match="cannot be rewritten"):
+            run.plan(root, tables=(wrong,))
+    assert ["reports/none.csv"] == [
+        record["path"]
+        for record in _records(run.plan(root, tables=("reports/none.csv",)), "blocker")
+    ]
+
+
+def test_old_ids_resolve_although_the_host_rewrites_metadata(root: DataRoot) -> None:
+    """FAULTS 1.6: our own record says what was renamed; rolled back, it says nothing more."""
+    plan = run.migrate(root)
+    (record,) = (r for r in _records(plan) if r["old"] == "chained")
+    path = root.generation("draft", record["new"]) / "metadata.json"
+    document = json.loads(path.read_bytes())
+    del document["previous_gen_id"], document["migration_plan"]
+    path.write_text(json.dumps(document))
+    with StoreIndex.fresh(root) as index:
+        (match,) = lookup.resolve(index, "chained")
+        assert (record["new"], "previous") == (match.generation.gen_id, match.by)
+    run.rollback(root)
+    assert {} == read_renamed(root)
+
+
+def test_an_empty_slot_that_has_the_id_of_a_text_gives_way(root: DataRoot) -> None:
+    """FAULTS 1.4: flag on, rebuild, migrate: the cohort's members are the paid texts."""
+    fields = {"combo_id": "combo-d", "template_id": "dt", "llm_model_id": "m", "replicate": 1}
+    (root.stage("draft") / v1_id("draft", fields)).rename(root.path / "elsewhere")
+    slot = v1_id("draft", fields)
+    (root.stage("draft") / slot).mkdir()
+    (root.stage("draft") / slot / "metadata.json").write_text(
+        json.dumps({"stage": "draft", "gen_id": slot, **fields})
+    )
+    (root.cohorts / "rebuilt").mkdir()
+    root.membership("rebuilt").write_text(f"stage,gen_id\ndraft,{slot}\n")
+    before = tree(root.path, inodes=True)
+    plan = run.migrate(root)
+    assert 1 == plan.totals()["merged"]
+    assert "text of draft chained\n" == (root.generation("draft", slot) / "parsed.txt").read_text()
+    assert f"stage,gen_id\ndraft,{slot}\n" == root.membership("rebuilt").read_text()
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_texts_that_stay_live_under_two_ids_are_two_files(root: DataRoot) -> None:
+    """FAULTS 1.5: writing one of them over in place leaves the other alone."""
+    first, second = sorted(root.stage("draft").iterdir())[:2]
+    os.unlink(second / "parsed.txt")
+    os.link(first / "parsed.txt", second / "parsed.txt")
+    text = (first / "parsed.txt").read_text()
+    plan = run.migrate(root)
+    new = {record["old"]: record["new"] for record in _records(plan)}
+    paths = [root.generation("draft", new[one.name]) / "parsed.txt" for one in (first, second)]
+    paths[0].write_text("in place")
+    assert ["in place", text] == [path.read_text() for path in paths]
 
 
 def test_old_and_new_ids_resolve_afterwards(root: DataRoot) -> None:
@@ -323,14 +464,13 @@ def _is_sound(root: DataRoot, store: Store, plan: Plan, before: Tree) -> bool:
 
 
 def test_rolled_back_and_migrated_again_is_the_same(root: DataRoot) -> None:
-    """The plan is the same one; each attempt keeps its journal."""
+    """The plan is the same one."""
     first = run.migrate(root)
     after = tree(root.path)
     run.rollback(root)
     assert "rolled-back" == state_of(first)
     assert first == run.migrate(root)
     assert [] == differences(after, tree(root.path))
-    assert (first.folder / "journal-1.jsonl").is_file()
 
 
 def test_failed_generations_stay_failed_under_their_new_ids(root: DataRoot) -> None:
@@ -345,54 +485,130 @@ def test_failed_generations_stay_failed_under_their_new_ids(root: DataRoot) -> N
     assert before == failures(root.path)
 
 
-def test_after_finalizing_there_is_no_way_back(root: DataRoot) -> None:
-    """The originals are gone, the mapping is not, and a next migration may begin."""
+def test_a_failure_that_is_over_is_over_after_rolling_back(root: DataRoot) -> None:
+    """And a new one follows its generation."""
     plan = run.migrate(root)
-    run.finalize(root)
+    new = {record["old"]: record["new"] for record in _records(plan)}
+    (root.own / "failures/essay" / f"{new['e_1hand']}.json").unlink()
+    (root.own / "failures/draft").mkdir()
+    failed = {"stage": "draft", "gen_id": new["chained"]}
+    (root.own / "failures/draft" / f"{new['chained']}.json").write_text(json.dumps(failed))
+    run.rollback(root)
+    assert {"draft/chained.json": json.dumps({**failed, "gen_id": "chained"})} == failures(
+        root.path
+    )
+
+
+def test_after_finishing_nothing_is_rolled_back(root: DataRoot) -> None:
+    """The former tree is gone, the mapping is not, and a next migration may begin."""
+    plan = run.migrate(root)
+    after = tree(root.path, inodes=True)
+    run.finish(root)
     with pytest.raises(StoreError, match="no open migration"):
         run.rollback(root)
-    with pytest.raises(StoreError, match="is finalized"):
-        run.rollback(root, plan.plan_id)
-    assert not (plan.folder / "originals").exists()
-    assert {"plan.jsonl", "mapping.csv", "journal.jsonl"} <= set(os.listdir(plan.folder))
+    assert not (plan.folder / "aside").exists()
+    assert {"plan.jsonl", "mapping.csv", "swap.json"} <= set(os.listdir(plan.folder))
     assert 0 == run.migrate(root).totals()["moves"]
+    assert [] == differences(after, tree(root.path, inodes=True))
 
 
-def _use(root: DataRoot, plan: Plan, what: str) -> None:
-    (draft,) = (r["new"] for r in _records(plan) if r["old"] == "chained")
-    if what == "child":
-        folder = root.stage("essay") / "later"
-        folder.mkdir()
-        fields = {"stage": "essay", "gen_id": "later", "parent_gen_id": draft, "template_id": "t"}
-        (folder / "metadata.json").write_text(json.dumps(fields))
-    elif what == "cohort":
-        (root.cohorts / "later").mkdir()
-        (root.cohorts / "later" / "membership.csv").write_text(f"stage,gen_id\ndraft,{draft}\n")
-    elif what == "membership":
-        root.membership("one").write_text("stage,gen_id\n")
-    else:
-        (root.stage("draft") / "chained").mkdir()
-        (root.stage("draft") / "chained" / "metadata.json").write_text("{}")
+# -- what was made since --------------------------------------------------------------------------
+def _new(plan: Plan) -> dict[str, str]:
+    return {record["old"]: record["new"] for record in _records(plan)}
 
 
-@pytest.mark.parametrize("what", ["child", "cohort", "membership", "old folder"])
-def test_a_store_that_was_used_since_is_not_rolled_back_unasked(root: DataRoot, what: str) -> None:
-    """The error lists what would be lost or orphaned; --force goes back and keeps it aside."""
+def test_what_was_made_since_is_taken_along(root: DataRoot) -> None:
+    """Under its own id, with the ids of its parents and members led back."""
     before = tree(root.path)
     plan = run.migrate(root)
-    _use(root, plan, what)
-    after = tree(root.path)
-    with pytest.raises(StoreError, match="used since the migration"):
-        run.rollback(root)
-    assert [] == differences(after, tree(root.path))
-    run.rollback(root, force=True)
+    draft = _new(plan)["chained"]
+    folder = root.stage("essay") / "later"
+    folder.mkdir()
+    fields = {"stage": "essay", "gen_id": "later", "parent_gen_id": draft, "template_id": "t"}
+    (folder / "metadata.json").write_text(json.dumps(fields))
+    (folder / "raw.txt").write_text("paid")
+    (root.cohorts / "later").mkdir()
+    root.membership("later").write_text(f"stage,gen_id\ndraft,{draft}\nessay,later\n")
+    (root.generation("essay", _new(plan)["e_1hand"]) / "raw.txt").write_text("paid, too")
+    _, carried = run.rollback(root)
     found = tree(root.path)
-    assert [] == differences({p: e for p, e in before.items() if "later" not in p and p in found
-                              and not e[0].startswith("d")},
-                             {p: e for p, e in found.items() if p in before
-                              and not e[0].startswith("d")})  # fmt: skip
-    displaced = plan.folder / "displaced"
-    assert displaced.is_dir() == (what in ("membership", "old folder"))
+    text = f"gens/essay/{_new(plan)['e_1hand']}/raw.txt"
+    assert {"gens/essay/later", "cohorts/later/membership.csv", text} == dict(carried).keys()
+    assert {**fields, "parent_gen_id": "chained"} == json.loads(
+        (folder / "metadata.json").read_text()
+    )
+    assert "paid" == (folder / "raw.txt").read_text()
+    assert "paid, too" == (root.stage("essay") / "e_1hand" / "raw.txt").read_text()
+    assert "stage,gen_id\ndraft,chained\nessay,later\n" == root.membership("later").read_text()
+    old = {place: one for place, one in found.items() if place in before}
+    assert [] == differences(_files(before), _files(old))
+
+
+def _files(found: Tree) -> Tree:
+    return {place: one for place, one in found.items() if not one[0].startswith("d")}
+
+
+def test_what_a_host_changed_since_is_reported_and_kept(root: DataRoot) -> None:
+    """Its membership and metadata with the ids led back, its texts as they are; the versions from
+    before lie in the migration's folder."""
+    plan = run.migrate(root)
+    new = _new(plan)["chained"]
+    folder = root.generation("draft", new)
+    document = json.loads((folder / "metadata.json").read_text())
+    with open(folder / "metadata.json", "w") as file:
+        json.dump({**document, "host": "was here"}, file)
+    with open(folder / "parsed.txt", "w") as file:
+        file.write("in place")
+    os.unlink(folder / "raw_metadata.json")
+    (folder / "raw_metadata.json").write_text(json.dumps({"gen_id": new, "again": True}))
+    root.membership("one").write_text(f"stage,gen_id\ndraft,{new}\n")
+    _, carried = run.rollback(root)
+    old = root.stage("draft") / "chained"
+    assert {
+        f"gens/draft/{new}/metadata.json": CHANGED,
+        f"gens/draft/{new}/parsed.txt": IN_PLACE,
+        f"gens/draft/{new}/raw_metadata.json": CHANGED,
+        "cohorts/one/membership.csv": CHANGED,
+    } == dict(carried)
+    metadata = json.loads((old / "metadata.json").read_text())
+    assert ("chained", "was here", None) == (
+        metadata["gen_id"], metadata["host"], metadata.get("previous_gen_id")
+    )  # fmt: skip
+    assert "in place" == (old / "parsed.txt").read_text()
+    assert {"gen_id": "chained", "again": True} == json.loads(
+        (old / "raw_metadata.json").read_text()
+    )
+    assert "stage,gen_id\ndraft,chained\n" == root.membership("one").read_text()
+    kept = plan.folder / "kept"
+    assert {"gens/draft/chained/metadata.json", "gens/draft/chained/raw_metadata.json",
+            "cohorts/one/membership.csv"} == {
+        str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()
+    }  # fmt: skip
+
+
+def test_what_was_removed_since_is_there_again(root: DataRoot) -> None:
+    """Rolling back loses no text, whoever removed it."""
+    before = tree(root.path)
+    plan = run.migrate(root)
+    shutil.rmtree(root.generation("draft", _new(plan)["chained"]))
+    root.membership("one").unlink()
+    _, carried = run.rollback(root)
+    assert {REMOVED} == {what for _, what in carried}
+    assert [] == differences(before, tree(root.path))
+
+
+def test_a_folder_that_stands_again_under_an_old_id_is_kept(root: DataRoot) -> None:
+    """What it adds is taken along, what differs lies in the migration's folder."""
+    plan = run.migrate(root)
+    folder = root.stage("draft") / "chained"
+    folder.mkdir()
+    (folder / "metadata.json").write_text("{}")
+    (folder / "raw.txt").write_text("paid")
+    _, carried = run.rollback(root)
+    assert [("gens/draft/chained", AGAIN)] == carried
+    assert "chained" == json.loads((folder / "metadata.json").read_text())["gen_id"]
+    assert "paid" == (folder / "raw.txt").read_text()
+    assert "{}" == (plan.folder / "kept/again/draft/chained/metadata.json").read_text()
 
 
 # -- refusals -------------------------------------------------------------------------------------
@@ -439,28 +655,105 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
     assert "planned" == state_of(plan)
 
 
-@pytest.mark.parametrize("place", ["gens", "gens/essay", "cohorts", "2_tasks"])
-def test_nothing_outside_the_data_root_is_written(
-    root: DataRoot, tmp_path: Path, place: str
+@pytest.mark.parametrize("place", ["gens", "gens/essay", "cohorts", "2_tasks", "cohorts/one"])
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+def test_what_lies_behind_a_symbolic_link_is_refused(
+    root: DataRoot, tmp_path: Path, place: str, *, inside: bool
 ) -> None:
-    """A folder that is a link out of it is refused, by name."""
-    (root.path / place).rename(tmp_path / "outside")
-    (root.path / place).symlink_to(tmp_path / "outside")
-    before = tree(tmp_path / "outside", inodes=True)
-    with pytest.raises(StoreError, match="out of the data root") as refused:
+    """A folder that would be exchanged, or that a changed file lies in; nothing is written."""
+    target = root.path / "moved" if inside else tmp_path / "outside"
+    (root.path / place).rename(target)
+    (root.path / place).symlink_to(target)
+    before = tree(root.path, inodes=True), tree(target, inodes=True)
+    with pytest.raises(StoreError, match="symbolic link") as refused:
         run.migrate(root)
     assert any(problem.where.startswith(place) for problem in refused.value.problems)
-    assert [] == differences(before, tree(tmp_path / "outside", inodes=True))
+    assert before == (tree(root.path, inodes=True), tree(target, inodes=True))
 
 
-def test_a_cohort_that_lies_elsewhere_is_refused(root: DataRoot, tmp_path: Path) -> None:
-    """Before anything changes."""
-    (root.cohorts / "one").rename(tmp_path / "outside")
-    (root.cohorts / "one").symlink_to(tmp_path / "outside")
-    before = tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True)
-    with pytest.raises(StoreError, match="cohorts/one: a symbolic link"):
+def test_a_stage_on_a_file_system_of_its_own_is_refused(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be renamed; the error names it."""
+    real = trees.file_system_of
+    mounted = str(root.stage("essay"))
+    monkeypatch.setattr(
+        trees, "file_system_of", lambda path: (-1, "") if path.startswith(mounted) else real(path)
+    )
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match="gens/essay: it is on another file system"):
         run.migrate(root)
-    assert before == (tree(root.path, inodes=True), tree(tmp_path / "outside", inodes=True))
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+def test_where_gens_is_a_mount_point_the_stages_are_exchanged_within_it(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is linked or renamed between `gens/` and `.genid/`; nothing is left in `gens/`."""
+    real, gens = trees.file_system_of, str(root.gens)
+    monkeypatch.setattr(
+        trees, "file_system_of", lambda path: (-1, "") if path.startswith(gens) else real(path)
+    )
+
+    def check(name: str) -> None:
+        call = getattr(os, name)
+
+        def within(source: Any, target: Any, **rest: Any) -> Any:
+            if str(source).startswith(gens) != str(target).startswith(gens):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            return call(source, target, **rest)
+
+        monkeypatch.setattr(os, name, within)
+
+    before = tree(root.path, inodes=True)
+    for name in ("link", "rename", "replace"):
+        check(name)
+    run.migrate(root)
+    assert 1 == len(list(root.gens.glob(".genid-*/draft")))
+    with StoreIndex.fresh(root) as index:
+        assert lookup.resolve(index, "chained")
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    run.migrate(root)
+    run.finish(root)
+    assert ["draft", "essay", "evaluation"] == sorted(os.listdir(root.gens))
+
+
+def test_an_unreadable_gens_is_refused(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAULTS 5.12: it is not a store with nothing to move."""
+    real = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if str(path).startswith(str(root.gens)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for verb in (run.plan, run.migrate):
+        with pytest.raises(StoreError, match="Permission denied"):
+            verb(root)
+
+
+def test_users_of_one_group_migrate_in_turn(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS 5.14: times are not essential, and what is ours follows the umask."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for name in ("utime", "chown", "fchown", "fchmod", "setxattr"):
+        monkeypatch.setattr(os, name, refuse)
+    umask = os.umask(0o002)
+    try:
+        plan = run.migrate(root)
+        run.rollback(root)
+        assert plan == run.migrate(root)
+        run.finish(root)
+    finally:
+        os.umask(umask)
+    for path in (plan.folder, *plan.folder.rglob("*"), root.own / "renamed"):
+        assert (0o775 if path.is_dir() else 0o664) == path.stat().st_mode & 0o777, path
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_anything_changes(
@@ -468,8 +761,8 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_changes(
 ) -> None:
     """Each is named; nothing is changed."""
     before = tree(root.path, inodes=True)
-    monkeypatch.setattr("os.access", lambda path, mode: "chained" not in str(path))
-    with pytest.raises(StoreError, match=r"gens/draft/chained: the folder cannot be written"):
+    monkeypatch.setattr("os.access", lambda path, mode: "gens/essay" not in str(path))
+    with pytest.raises(StoreError, match=r"gens/essay: the folder cannot be written"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
 
@@ -504,7 +797,7 @@ def test_a_build_or_another_migration_keeps_it_out(root: DataRoot, purpose: str)
     """While one of them holds the data root, nothing begins."""
     before = tree(root.path)
     with root_lock(root, purpose):
-        for verb in (run.plan, run.migrate, run.resume, run.rollback, run.finalize):
+        for verb in (run.plan, run.migrate, run.resume, run.rollback, run.finish):
             with pytest.raises(StoreError, match="in use"):
                 _impatiently(verb, root)
     assert [] == differences(before, tree(root.path))
@@ -517,10 +810,12 @@ def _impatiently(verb: Any, root: DataRoot) -> None:
         verb(root)
 
 
-def test_an_unfinished_migration_keeps_builds_out(root: DataRoot) -> None:
+def test_an_unfinished_exchange_keeps_builds_out(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also when its process is dead: the error says how to go on or back."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executing, "set_times", _die)
+    with monkeypatch.context() as patch:
+        patch.setattr(trees, "exchange", _die)
         with pytest.raises(KeyboardInterrupt):
             run.migrate(root)
     with pytest.raises(StoreError, match=r"--resume.*rollback"), root_lock(root, BUILD):
@@ -536,87 +831,94 @@ def _die(*args: Any, **kwargs: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_difference_in_content_fails_verification(root: DataRoot) -> None:
-    """The migration stays unfinished, names the file, and rolling back says so, too."""
-    real = work.set_times
-    plan = run.plan(root)
-    (record,) = (r for r in _records(plan) if r["old"] == "chained")
+def _while_building(monkeypatch: pytest.MonkeyPatch, meddle: Callable[[], object]) -> None:
+    """Let something happen to the store between the plan and what is built from it."""
+    real = building.build
 
-    def spoil(going: Any, *, migrated: bool) -> None:
-        (root.stage("draft") / record["new"] / "parsed.txt").write_text("another text")
-        real(going, migrated=migrated)
+    def built(*args: Any) -> Any:
+        meddle()
+        return real(*args)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executing, "set_times", spoil)
-        with pytest.raises(StoreError, match=f"{record['new']}/parsed.txt"):
-            run.migrate(root)
-    assert "executing" == state_of(plan)
-    with pytest.raises(StoreError, match=r"chained/parsed\.txt"):
-        run.rollback(root)
-    run.rollback(root, force=True)
-    assert "rolled-back" == state_of(plan)
+    monkeypatch.setattr(run, "build", built)
 
 
-def test_metadata_that_changes_under_the_migration_stops_it(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "name", ["parsed.txt", "metadata.json", "raw_metadata.json", "added.txt", "../../one"]
+)
+def test_a_store_that_changes_under_the_migration_stops_it(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """What was not planned is not rewritten; going back keeps the change."""
-    path = root.stage("draft") / "chained" / "metadata.json"
-    real = own.wait_for_makers
+    """Whatever file it is, and also where none is added or removed: the change stays as it is, and
+    nothing else is changed."""
+    path = root.stage("draft") / "chained" / name
+    if name == "../../one":
+        path = root.membership("one")
 
-    def meddle(root: DataRoot) -> None:
-        path.write_bytes(path.read_bytes() + b"\n")
-        real(root)
+    def meddle() -> None:
+        with open(path, "a") as file:
+            file.write("\n")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(own, "wait_for_makers", meddle)
-        with pytest.raises(StoreError, match="changed since the plan"):
-            run.migrate(root)
-    with pytest.raises(StoreError, match="chained/metadata"):
-        run.rollback(root)
-    run.rollback(root, force=True)
-    assert path.read_bytes().endswith(b"\n")
+    _while_building(monkeypatch, meddle)
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match=r"the plan was made|not as planned"):
+        run.migrate(root)
+    after = tree(root.path, inodes=True)
+    assert {str(path.relative_to(root.path)), *([] if name != "added.txt" else
+            ["gens/draft/chained"])} == {
+        place for place in {*before, *after} if before.get(place) != after.get(place)
+    }  # fmt: skip
+    assert not list(root.own.glob("migrations/*/aside")), "nothing is left behind"
+    with root_lock(root, BUILD):
+        pass
 
 
-@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EXDEV], ids=["no links", "two disks"])
-def test_where_nothing_can_be_linked_originals_are_copied(
+@pytest.mark.parametrize(
+    ("place", "data", "message"),
+    [
+        ("draft", b"{}", "no id can be derived"),
+        ("essay", None, "appeared or went"),
+        ("membership", b"stage,gen_id\n", "missing or too many"),
+    ],
+)
+def test_what_is_not_built_as_planned_never_becomes_live(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, place: str, data: bytes | None, message: str
+) -> None:
+    """Each finding is named, and the live tree stays as it was."""
+    real = building.build
+
+    def spoiled(work: building.Work, advance: Any) -> Any:
+        places = real(work, advance)
+        path = f"{root.path}/{work.aside('cohorts/one/membership.csv')}"
+        if place != "membership":
+            new = next(e.new for e in work.plan.entries() if e.stage == place and e.moves)
+            path = f"{root.path}/{work.aside(f'gens/{place}')}/{new}/metadata.json"
+        os.unlink(path)
+        if data is not None:
+            Path(path).write_bytes(data)
+        return places
+
+    monkeypatch.setattr(run, "build", spoiled)
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match=message):
+        run.migrate(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK])
+def test_where_nothing_can_be_linked_everything_is_copied(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """No hard links, or `gens/` on a disk of its own: rolling back gives the same bytes, times and
-    permissions."""
-    before = tree(root.path)
+    """The same tree, and rolling back gives the one from before."""
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError(code, os.strerror(code))
 
-    real = os.replace
-
-    def within(source: Any, target: Any) -> None:
-        if code == errno.EXDEV and (".genid/" in str(source)) != (".genid/" in str(target)):
-            refuse()
-        real(source, target)
-
-    monkeypatch.setattr(os, "link", refuse)
-    monkeypatch.setattr(os, "replace", within)
+    before = tree(root.path, inodes=True)
     run.migrate(root)
+    after = tree(root.path)
     run.rollback(root)
-    assert [] == differences(before, tree(root.path))
-
-
-def test_metadata_that_somebody_spoils_meanwhile_is_a_problem_that_is_told(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Verification names the file; rolling back gives the store as it was."""
-    before = tree(root.path)
-
-    def spoil(work: work.Work, advance: Any) -> Any:
-        moved = next(step for step in work.steps if step.moves)
-        with open(f"{work.new(moved)}/metadata.json", "wb") as file:
-            file.write(b"{")
-        return verify.verify_migrated(work, advance)
-
-    monkeypatch.setattr(executing, "verify_migrated", spoil)
-    with pytest.raises(StoreError, match="the new metadata does not say"):
-        run.migrate(root)
+    monkeypatch.setattr(os, "link", refuse)
+    run.migrate(root)
+    assert [] == differences(after, tree(root.path))
     run.rollback(root)
-    assert [] == differences(before, tree(root.path))
+    assert [] == differences(before, tree(root.path, inodes=True))

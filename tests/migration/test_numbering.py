@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
-from genid_store.migration import numbering
-from genid_store.migration.numbering import PARENT_STAYS, Numbered, number_stage
-from genid_store.migration.records import Decision, Source
+from genid_store.migration import number as numbering
+from genid_store.migration.number import (
+    EMPTY_SLOT,
+    PARENT_STAYS,
+    Decision,
+    Numbered,
+    Source,
+    number_stage,
+)
 from storekit import v1_id
 
 TASK = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
@@ -38,25 +45,66 @@ def test_a_generation_gets_the_v1_id_of_its_fields() -> None:
     assert target(3) == found.decisions["a"].new_id
 
 
-def test_v1_ids_come_first_then_content_then_cohort_then_id() -> None:
-    """The first claimant keeps the number, the others follow in that order."""
-    claimants = [
-        draft("z-empty", has_content=False, origin_cohort_id="a"),
+def test_a_text_comes_first_then_the_right_id_then_cohort_then_id() -> None:
+    """The first candidate keeps the number, the others follow in that order."""
+    candidates = [
+        draft("z-unparsed", has_content=False, origin_cohort_id="a"),
         draft("y", origin_cohort_id="b"),
         draft("x", origin_cohort_id="c"),
         draft("b", origin_cohort_id="b"),
-        draft(target(1), has_content=False, origin_cohort_id="z"),
+        draft(target(1), origin_cohort_id="z"),
+        draft(target(9), origin_cohort_id="y"),
     ]
-    expected = {target(1): 1, "b": 2, "y": 3, "x": 4, "z-empty": 5}
-    for order in (claimants, claimants[::-1]):
+    expected = {target(1): 1, target(9): 2, "b": 3, "y": 4, "x": 5, "z-unparsed": 6}
+    for order in (candidates, candidates[::-1]):
         assert expected == numbers(number_stage(order, {}))
 
 
-def test_the_right_v1_id_comes_before_a_wrong_one() -> None:
-    """Of two v1 ids, the one that the number has keeps it."""
-    wrong = target(9)
-    found = number_stage([draft(wrong, 1), draft(target(1), 1, has_content=False)], {})
-    assert {target(1): 1, wrong: 2} == numbers(found)
+def test_a_text_beats_an_empty_slot_that_has_the_right_id() -> None:
+    """FAULTS 1.4: the slot is the same request once more, so it becomes one with the text, and
+    members and children that name it find the text."""
+    slot = draft(target(1), has_content=False, is_empty=True, origin_cohort_id="a")
+    for order in ([slot, draft("paid")], [draft("paid"), slot]):
+        found = number_stage(order, {})
+        assert (target(1), "") == (found.decisions["paid"].new_id, found.decisions["paid"].reason)
+        merged = found.decisions[target(1)]
+        assert (target(1), EMPTY_SLOT, "paid") == (merged.new_id, merged.reason, merged.same_as)
+        assert () == found.duplicates
+        essay = Source(stage="essay", gen_id="e", parent_gen_id=target(1), template_id="t")
+        (child,) = number_stage([essay], found.decisions).decisions.values()
+        assert target(1) == child.parent
+
+
+def test_a_text_that_waits_to_be_parsed_beats_an_empty_slot() -> None:
+    """It is paid for."""
+    slot = draft(target(1), has_content=False, is_empty=True)
+    merged = number_stage([slot, draft("raw", has_content=False)], {}).decisions[target(1)]
+    assert ("raw", EMPTY_SLOT) == (merged.same_as, merged.reason)
+
+
+def test_empty_slots_of_one_task_become_one() -> None:
+    """The right one stays, and nothing of them is paid for twice; other numbers are other slots."""
+    slots = [draft(name, has_content=False, is_empty=True) for name in ("a", target(1), "b")]
+    second = draft("c", 2, has_content=False, is_empty=True)
+    found = number_stage([*slots, second], {})
+    assert {target(1): "", "a": EMPTY_SLOT, "b": EMPTY_SLOT, "c": ""} == {
+        old: one.reason for old, one in found.decisions.items()
+    }
+    assert {target(1), target(2)} == {one.new_id for one in found.decisions.values()}
+
+
+def test_a_slot_keeps_to_itself_where_its_number_is_blocked() -> None:
+    """By a folder that stays: then it takes the next number like any other."""
+    slot = draft("slot", has_content=False, is_empty=True)
+    assert target(2) == number_stage([slot], {}, [target(1)]).decisions["slot"].new_id
+
+
+def test_of_equal_texts_the_one_of_its_parents_cohort_keeps_the_number() -> None:
+    """The cohort's own chain stays together."""
+    parents = number_stage([draft("parent", origin_cohort_id="z")], {}).decisions
+    sources = [evaluation(name, 1, origin_cohort_id=name, has_content=True) for name in ("a", "z")]
+    essays = [attrs.evolve(one, stage="essay", llm_model_id=None) for one in sources]
+    assert {"a": 2, "z": 1} == numbers(number_stage(essays, parents))
 
 
 def test_the_others_take_the_lowest_free_numbers() -> None:
@@ -187,8 +235,8 @@ def test_many_claimants_of_one_number_are_served_in_turn() -> None:
             asked.append(1)
             return super().__contains__(name)
 
-    claims = [numbering._claim(draft(f"d{at}"), {}) for at in range(300)]
+    candidates = [numbering._candidate(draft(f"d{at}"), {}) for at in range(300)]
     stage = numbering._Stage(Names())
-    stage.settle(claims)
+    stage.settle(candidates)
     assert set(range(1, 301)) == {one.replicate for one in stage.decisions.values()}
     assert len(asked) < 1_000

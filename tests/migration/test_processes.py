@@ -1,172 +1,107 @@
-"""Migrations in processes of their own: killed at journal records and at any time, two at once."""
+"""Migrations in processes of their own: killed at any time, and several at once."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import signal
-from collections.abc import Callable
+import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import BUILD, MIGRATION, block, blocked, root_lock
 from genid_store.migration import run
-from genid_store.migration.journal import Journal
-from genid_store.migration.state import open_plans, state_of
-from migrationkit import Tree, differences, small_store, tree
+from genid_store.migration.swap import UNFINISHED, open_migration
+from migrationkit import REFUSED, differences, in_a_process, small_store, tree
 from storekit import FAULTS, make_store
 
-FORK = multiprocessing.get_context("fork")
-DONE, REFUSED = 0, 7
+
+def _state(root: DataRoot) -> str:
+    found = open_migration(root)
+    return "none" if found is None else found[1].state
 
 
-def _in_a_process(work: Callable[[], object]) -> Any:
-    """Start `work` in a child; its exit status is DONE, REFUSED, or minus the signal."""
-
-    def child() -> None:
-        try:
-            work()
-        except StoreError:
-            os._exit(REFUSED)
-        os._exit(DONE)
-
-    process = FORK.Process(target=child)
-    process.start()
-    return process
-
-
-def _small(path: Path) -> DataRoot:
-    path.mkdir()
-    return DataRoot.open(small_store(path))
-
-
-@pytest.fixture
-def before(tmp_path: Path) -> Tree:
-    return tree(_small(tmp_path / "before").path)
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Tree:
-    root = _small(tmp_path / "after")
-    run.migrate(root)
-    return tree(root.path)
-
-
-def _die_at(record: int, *, written: bool, work: Callable[[], object]) -> Callable[[], None]:
-    """Return `work` that kills its process just before, or after, a journal record is written."""
-
-    def doomed() -> None:
-        real, count = Journal.append, iter(range(1, 10**6))
-
-        def append(self: Journal, event: str, **details: Any) -> None:
-            last = next(count) == record
-            if not last or written:
-                real(self, event, **details)
-            if last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        Journal.append = append  # type: ignore[method-assign]  # a child process of its own
-        work()
-
-    return doomed
-
-
-def _go_on(root: DataRoot) -> None:
-    if open_plans(root):
-        run.resume(root)
-    else:
-        run.migrate(root)
-
-
-def _go_back(root: DataRoot) -> None:
-    if open_plans(root):
-        run.rollback(root)
-
-
-@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("way", ["on", "back"])
-def test_sigkill_at_every_journal_record(
-    tmp_path: Path, before: Tree, after: Tree, *, written: bool, way: str
-) -> None:
-    """Going on gives the tree of an uninterrupted run, going back the original."""
-    leave, expected = {"on": (_go_on, after), "back": (_go_back, before)}[way]
-    record, status = 0, -signal.SIGKILL
-    while status == -signal.SIGKILL:
-        record += 1
-        root = _small(tmp_path / f"{way}-{record}")
-        doomed = _die_at(record, written=written, work=lambda root=root: run.migrate(root))  # type: ignore[misc]
-        process = _in_a_process(doomed)
-        process.join()
-        status = process.exitcode
-        leave(root)
-        assert [] == differences(expected, tree(root.path)), f"killed at record {record}"
-    assert record > 8
-
-
-def test_sigkill_while_going_back(tmp_path: Path, before: Tree) -> None:
-    """At every journal record of the way back: going back goes on."""
-    record, status = 0, -signal.SIGKILL
-    while status == -signal.SIGKILL:
-        record += 1
-        root = _small(tmp_path / str(record))
-        run.migrate(root)
-        doomed = _die_at(record, written=True, work=lambda root=root: run.rollback(root))  # type: ignore[misc]
-        process = _in_a_process(doomed)
-        process.join()
-        status = process.exitcode
-        _go_back(root)
-        assert [] == differences(before, tree(root.path)), f"killed at record {record}"
-    assert record > 5
-
-
-def _killed_at_random(tmp_path: Path, *, times: int, generations: int) -> None:
-    """Kill a migration again and again at random times, going on or back, until it is done."""
-    chance = random.Random(tmp_path.name)
+def _killed_at_random(tmp_path: Path, *, times: int, generations: int, seed: int = 0) -> None:
+    """Kill migrations and rollbacks at random instants, and go on or back from there."""
+    chance = random.Random(seed)
     store = make_store(tmp_path / "store", generations=generations, faults=FAULTS)
     root = DataRoot.open(store.path)
     before = tree(root.path)
     run.migrate(root)
     after = tree(root.path)
-    run.rollback(root)
     for _ in range(times):
-        work = run.resume if open_plans(root) else run.migrate
-        process = _in_a_process(lambda work=work: work(root))  # type: ignore[misc]
-        process.join(timeout=chance.uniform(0.0, 0.3))
+        state = _state(root)
+        if state in UNFINISHED:
+            work = run.rollback if state == "swapping-back" or chance.random() < 0.5 else run.resume
+        else:
+            work = run.rollback if state == "migrated" else run.migrate
+        process = in_a_process(lambda work=work: work(root))  # type: ignore[misc]
+        process.join(timeout=chance.uniform(0.0, generations / 1000))
         process.kill()
         process.join()
-        if chance.random() < 0.5:
-            _go_on(root)
-            assert [] == differences(after, tree(root.path))
-        if chance.random() < 0.7:
-            _go_back(root)
+        state = _state(root)
+        if state == "none":
             assert [] == differences(before, tree(root.path))
-    _go_back(root)
+        elif state == "migrated":
+            assert [] == differences(after, tree(root.path))
+    if _state(root) != "none":
+        run.rollback(root)
     assert [] == differences(before, tree(root.path))
+    run.plan(root)
+    assert blocked(root) is None
 
 
 def test_sigkill_at_random_times(tmp_path: Path) -> None:
-    """A few."""
-    _killed_at_random(tmp_path, times=6, generations=150)
+    """A few: whenever it is not in the middle of an exchange, it is one of two trees."""
+    _killed_at_random(tmp_path, times=8, generations=150)
 
 
 @pytest.mark.long
-def test_sigkill_at_many_random_times(tmp_path: Path) -> None:
-    """Many, on a larger store."""
-    _killed_at_random(tmp_path, times=150, generations=600)
+def test_sigkill_at_200_random_instants_of_5000_generations(tmp_path: Path) -> None:
+    """The size of a real store."""
+    _killed_at_random(tmp_path, times=200, generations=5000)
 
 
-def test_two_at_once(tmp_path: Path, after: Tree) -> None:
+def test_several_at_once(tmp_path: Path) -> None:
     """One migrates; the others are refused or find nothing to do."""
-    root = _small(tmp_path / "store")
-    processes = [_in_a_process(lambda: run.migrate(root)) for _ in range(4)]
+    for name in ("expected", "store"):
+        (tmp_path / name).mkdir()
+        small_store(tmp_path / name)
+    expected, root = DataRoot.open(tmp_path / "expected"), DataRoot.open(tmp_path / "store")
+    run.migrate(expected)
+    processes = [in_a_process(lambda: run.migrate(root)) for _ in range(4)]
     for process in processes:
         process.join()
-    assert {DONE, REFUSED} >= {process.exitcode for process in processes}
-    assert DONE in {process.exitcode for process in processes}
-    ((plan, state),) = open_plans(root)
-    assert "migrated" == state == state_of(plan)
-    assert [] == differences(after, tree(root.path))
+    assert {0, REFUSED} >= {process.exitcode for process in processes}
+    assert 0 in {process.exitcode for process in processes}
+    assert "migrated" == _state(root)
+    assert [] == differences(tree(expected.path), tree(root.path))
+
+
+def test_a_block_of_a_process_ends_with_it(tmp_path: Path) -> None:
+    """While it lives nobody may begin; when it was killed the store is free at once."""
+    (tmp_path / "store").mkdir()
+    root = DataRoot.open(small_store(tmp_path / "store"))
+    ready = tmp_path / "ready"
+
+    def hold() -> None:
+        with root_lock(root, MIGRATION):
+            block(root, by=MIGRATION, reason="building", remedy="wait", while_locked=True)
+            ready.touch()
+            signal.pause()
+
+    process = in_a_process(hold)
+    waited = threading.Event()
+    while not ready.exists():
+        waited.wait(0.01)
+    assert blocked(root) is not None
+    with pytest.raises(StoreError, match="in use"), root_lock(root, BUILD, wait=0.0):
+        pass
+    process.kill()
+    process.join()
+    assert blocked(root) is None
+    with root_lock(root, BUILD):
+        pass
+    assert not (root.own / "blocked.json").exists()

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from genid_store.migration.references import (
     References,
+    restore_metadata,
     retarget,
     rewrite_json,
-    rewrite_manifest,
     rewrite_membership,
     rewrite_metadata,
+    rewrite_prose,
     rewrite_selection,
 )
 
@@ -138,11 +139,38 @@ def test_a_membership_of_another_form_is_refused(data: bytes) -> None:
         rewrite_membership(data, MAPPING)
 
 
-def test_a_manifest_is_marked_and_otherwise_kept() -> None:
-    """`migrated` comes last."""
-    data = rewrite_manifest(b'{"combos": ["a"]}', plan="p", came_from={"draft": {"legacy": 1}})
-    expected = {"combos": ["a"], "migrated": {"plan": "p", "from": {"draft": {"legacy": 1}}}}
-    assert json.dumps(expected, indent=2).encode() == data
+def test_metadata_that_was_changed_since_is_led_back() -> None:
+    """Under the ids and the number from before; what a host has changed meanwhile stays."""
+    before = {"gen_id": OLD, "parent_gen_id": "p", "replicate": "1", "score": 1}
+    after = {
+        "gen_id": NEW,
+        "parent_gen_id": "p",
+        "score": 2,
+        "previous_gen_id": OLD,
+        "gen_ids": [NEW],
+    }
+    back = References({"draft": {NEW: OLD}, "essay": {}, "evaluation": {}}, "draft")
+    found = restore_metadata(json.dumps(after).encode(), back, json.dumps(before).encode())
+    expected = {"gen_id": OLD, "parent_gen_id": "p", "score": 2, "gen_ids": [OLD], "replicate": "1"}
+    assert expected == json.loads(found)
+    for damaged in (b"", b"[]", b"{"):
+        assert damaged == restore_metadata(damaged, back, json.dumps(before).encode())
+
+
+def test_prose_changes_where_an_id_is_unmistakable() -> None:
+    """Words and paths; bytes that are not UTF-8 stay."""
+    before = f"{OLD},7\n hand /gens/draft/hand x{OLD} \udcff".encode("utf-8", "surrogateescape")
+    after = f"{NEW},7\n hand /gens/draft/d_hand x{OLD} \udcff".encode("utf-8", "surrogateescape")
+    assert after == rewrite_prose(before, DRAFT)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_membership_keeps_its_byte_order_mark_and_rolls_back(start: bytes) -> None:
+    """There and back are the same bytes, whatever the order of the columns."""
+    before = start + f'note,gen_id,stage\r\n"a, b",{OLD},essay\r\n'.encode()
+    there = rewrite_membership(before, MAPPING)
+    assert start + b'note,gen_id,stage\r\n"a, b",e_same,essay\r\n' == there
+    assert before == rewrite_membership(there, {"essay": {"e_same": OLD}})
 
 
 def test_a_selection_keeps_comments_blanks_and_line_ends() -> None:

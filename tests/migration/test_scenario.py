@@ -97,6 +97,7 @@ def _there_and_back(
         status, done = _genid(capsys, "store", "migrate", "--execute", "--plan", plan["plan"])
         assert (0, "migrated") == (status, done["state"])
         assert done["moves"] > 0.8 * len(store.generations)
+        assert 0 == _genid(capsys, "dagster", "sync", "--prune")[0]
         assert Counter() == _codes(_genid(capsys, "store", "audit")[1]) - _codes(audit)
         assert digests == _digests(store.path)
 
@@ -108,7 +109,8 @@ def _there_and_back(
         assert 0 == _genid(capsys, "store", "resolve", *old)[0]
 
         status, back = _genid(capsys, "store", "rollback")
-        assert (0, "rolled-back") == (status, back["state"])
+        assert (0, "rolled-back", []) == (status, back["state"], back["since"])
+        assert 0 == _genid(capsys, "dagster", "sync", "--prune")[0]
         assert [] == differences(before, tree(store.path, inodes=True))
         assert keys == _partitions(instance)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import PARSED, is_segment
-from genid_store.migration.fingerprints import read_bytes
 
 
 def is_copy(stage: str, gen_id: str, adopted_from: str | None) -> bool:

@@ -1,9 +1,9 @@
-"""`genid store migrate|rollback|finalize`: move a store to v1 ids, and back."""
+"""`genid store migrate|rollback|finish`: move a store to v1 ids, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,6 +12,7 @@ from genid_store.cli._output import (
     data_root_option,
     json_option,
     print_json,
+    print_rest,
     progress_bar,
 )
 from genid_store.fs.layout import DataRoot
@@ -20,52 +21,55 @@ from genid_store.hooks import after_change
 if TYPE_CHECKING:
     from genid_store.migration.planfile import Plan
 
-_SHOWN: Final = 10  # keys that are printed for people
+_SHOWN: Final = 10  # changes that are printed for people
 
 
 @click.command()
 @data_root_option
 @click.option("--execute", is_flag=True, help="Carry the plan out.")
-@click.option("--resume", is_flag=True, help="Go on with a migration that was stopped.")
-@click.option(
-    "--duplicates",
-    type=click.Choice(["renumber", "fail"]),
-    default="renumber",
-    show_default=True,
-    help="Make duplicates further replicates, or refuse where there are any.",
-)
+@click.option("--dry-run", is_flag=True, help="Only plan, as without --execute.")
+@click.option("--resume", is_flag=True, help="Finish an exchange that was stopped.")
 @click.option("--plan", "expected", help="Execute only if the store still comes to this plan.")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="PATH",
+    help="Replace the ids in this file of the data root, too (may be given again).",
+)
 @instance_options
 @json_option
 def migrate(
     *,
     root: DataRoot,
     execute: bool,
+    dry_run: bool,
     resume: bool,
-    duplicates: Literal["renumber", "fail"],
     expected: str | None,
+    tables: tuple[str, ...],
     instance: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Plan the move of every generation to its v1 id; carry it out with --execute.
 
     Without --execute only .genid/ is written: the plan, the mapping as CSV, and the summary that is
-    printed. Exit status 1: something must be put right first, or the disk has no room for it.
+    printed. With it the new store is built beside the live one, verified, and exchanged for it.
+    Exit status 1: something must be fixed first, or the disk has no room for it.
     """
     from genid_store.migration import run
-    from genid_store.migration.execute import missing_room
+    from genid_store.migration.build import missing_room
 
-    if execute and resume:
-        raise click.UsageError("--resume goes on with what --execute began: give one of them")
+    if execute + dry_run + resume > 1:
+        raise click.UsageError("--execute, --dry-run and --resume: give one of them")
     if expected is not None and not execute:
         raise click.UsageError("--plan says what --execute may do: give both")
     with progress_bar("migrating" if execute or resume else "planning") as progress:
         if resume:
-            plan = run.resume(root, progress=progress)
+            plan = run.resume(root)
         elif execute:
-            plan = run.migrate(root, duplicates=duplicates, expected=expected, progress=progress)
+            plan = run.migrate(root, tables=tables, expected=expected, progress=progress)
         else:
-            plan = run.plan(root, duplicates=duplicates, progress=progress)
+            plan = run.plan(root, tables=tables, progress=progress)
     done = execute or resume
     missing = None if done else missing_room(plan)
     followed = _follow(root, instance) if done else []
@@ -82,7 +86,7 @@ def migrate(
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:
-    from genid_store.migration.state import state_of
+    from genid_store.migration.run import state_of
 
     totals = {key: value for key, value in plan.totals().items() if key != "kind"}
     return {
@@ -95,58 +99,53 @@ def _plan_record(plan: Plan) -> dict[str, Any]:
 
 def _print_plan(plan: Plan) -> None:
     from genid_store.fs.files import read_bytes
+    from genid_store.migration.run import has_work
     from genid_store.migration.summary import SUMMARY
 
     click.echo(read_bytes(plan.folder / SUMMARY).decode("utf-8", "replace"))
     click.echo(f"Nothing was changed. Plan and mapping: {plan.root.relative(plan.folder)}/")
-    if plan.totals()["moves"]:
+    if has_work(plan):
         click.echo(f"Carry it out: genid store migrate --execute --plan {plan.plan_id}")
 
 
 def _print_done(plan: Plan, followed: Sequence[str]) -> None:
+    from genid_store.migration.run import has_work
+
     totals = plan.totals()
-    if not totals["moves"] and not totals["files"]:
+    if not has_work(plan):
         click.echo(f"nothing to move: {totals['generations']} generations")
         return
-    click.echo(f"migrated: {totals['moves']} of {totals['generations']} generations, verified")
-    click.echo(f"stay as they are: {totals['stays']} (see {plan.root.relative(plan.folder)}/)")
+    click.echo(
+        f"migrated, verified before: {totals['moves']} of {totals['generations']} generations "
+        f"moved, {totals['keeps']} were right, {totals['stays']} stay, {totals['merged']} merged"
+    )
     for line in followed:
         click.echo(line)
     for record in plan.records("note"):
         if record["note"] == "report":
             click.echo(f"to be made again, it mentions old ids: {record['path']}")
-    click.echo(
-        "until `genid store finalize`, `genid store rollback` gives the store back as it was"
-    )
+    click.echo("`genid store rollback` gives the store back as it was, until `genid store finish`")
 
 
 @click.command()
 @data_root_option
-@click.option("--plan", "plan_id", help="The plan to go back on (default: the open one).")
-@click.option(
-    "--force", is_flag=True, help="Go back although the store was used since; what is in the way "
-    "is kept in the plan's folder."
-)  # fmt: skip
 @instance_options
 @json_option
-def rollback(
-    *,
-    root: DataRoot,
-    plan_id: str | None,
-    force: bool,
-    instance: Mapping[str, Any],
-    as_json: bool,
-) -> int:
-    """Give the store back as it was before a migration, or an interrupted part of one."""
+def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> int:
+    """Give the store back as it was before a migration, with what was made since."""
     from genid_store.migration import run
 
-    with progress_bar("going back") as progress:
-        plan = run.rollback(root, plan_id, force=force, progress=progress)
+    with progress_bar("rolling back") as progress:
+        plan, carried = run.rollback(root, progress=progress)
     followed = _follow(root, instance)
     if as_json:
-        print_json({**_plan_record(plan), "followed": followed})
+        changes = [{"path": path, "what": what} for path, what in carried]
+        print_json({**_plan_record(plan), "since": changes, "followed": followed})
         return 0
-    click.echo(f"rolled back: {plan.totals()['generations']} generations, verified")
+    click.echo(f"rolled back: {plan.totals()['generations']} generations")
+    for path, what in carried[:_SHOWN]:
+        click.echo(f"  {path}: {what}")
+    print_rest(len(carried), _SHOWN, indent="  ")
     for line in followed:
         click.echo(line)
     return 0
@@ -154,21 +153,27 @@ def rollback(
 
 @click.command()
 @data_root_option
-@click.option("--plan", "plan_id", help="The plan to finalize (default: the open one).")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def finalize(*, root: DataRoot, plan_id: str | None, as_json: bool) -> int:
-    """End a migration: delete the originals, after which it cannot be rolled back.
+def finish(*, root: DataRoot, yes: bool, as_json: bool) -> int:
+    """Delete the former store that a migration keeps; it cannot be rolled back after this.
 
     The mapping stays, and old ids go on resolving.
     """
     from genid_store.migration import run
 
-    with progress_bar("finalizing"):
-        plan = run.finalize(root, plan_id)
+    if not yes:
+        click.confirm(
+            "Delete the former store? The migration cannot be rolled back then",
+            abort=True,
+            err=True,
+        )
+    with progress_bar("deleting the former store"):
+        plan = run.finish(root)
     if as_json:
         print_json(_plan_record(plan))
     else:
-        click.echo(f"finalized: {plan.plan_id}; it cannot be rolled back any more")
+        click.echo(f"finished: {plan.plan_id}; it cannot be rolled back any more")
     return 0
 
 

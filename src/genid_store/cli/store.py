@@ -1,6 +1,6 @@
 """`genid store`: which generation is this, and is the store sound.
 
-The verbs that change a store (adopt, migrate, rollback, finalize) are loaded from
+The verbs that change a store (adopt, migrate, rollback, finish) are loaded from
 `migrate` when they are called.
 """
 
@@ -43,10 +43,10 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
     lazy={
         "unreuse": ("unreuse:unreuse", "Take back the texts that members were given."),
         "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
-        "finalize": ("migrate:finalize", "End a migration: it cannot be rolled back after this."),
+        "finish": ("migrate:finish", "Delete the former store that a migration keeps."),
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
         "resolve": ("store:resolve", "Find generations by ids of any family, or prefixes."),
-        "rollback": ("migrate:rollback", "Undo a migration or an interrupted part of one."),
+        "rollback": ("migrate:rollback", "Give the store back as it was before a migration."),
     },
 )
 def store() -> None:

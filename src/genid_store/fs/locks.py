@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import socket
@@ -58,11 +59,16 @@ class Holder:
 
 @frozen(kw_only=True)
 class Block:
-    """Why nobody but `by` may change the data root, although no process holds the lock."""
+    """Why nobody but `by` may change the data root.
+
+    With `while_locked` only as long as its process holds the lock: it ends with the process. Else
+    it stays, although no process holds the lock any more, until it is taken away.
+    """
 
     by: str
     reason: str
     remedy: str
+    while_locked: bool = False
 
 
 _UNREADABLE: Final = Block(
@@ -107,12 +113,14 @@ def holder(root: DataRoot) -> Holder | None:
     return _load(_note(root), Holder)
 
 
-def block(root: DataRoot, *, by: str, reason: str, remedy: str) -> None:
+def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bool = False) -> None:
     """Refuse the lock to every purpose but `by`, also after this process has died, until `unblock`.
 
-    The block is on disk when this returns. To be called by the lock's holder.
+    With `while_locked` it ends with the process that holds the lock. The block is on disk when this
+    returns. To be called by the lock's holder.
     """
-    write_atomic(_barrier(root), _dump(Block(by=by, reason=reason, remedy=remedy)))
+    barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked)
+    write_atomic(_barrier(root), _dump(barrier))
 
 
 def unblock(root: DataRoot) -> None:
@@ -126,7 +134,8 @@ def blocked(root: DataRoot) -> Block | None:
     """Return the block, or None. A file that cannot be made out blocks like a migration's."""
     if not is_there(_barrier(root)):
         return None
-    return _load(_barrier(root), Block) or _UNREADABLE
+    found = _load(_barrier(root), Block) or _UNREADABLE
+    return None if found.while_locked and not _is_held(root) else found
 
 
 def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
@@ -165,9 +174,27 @@ def _busy(root: DataRoot) -> StoreError:
     return StoreError("the data root is in use", [problem])
 
 
+def _is_held(root: DataRoot) -> bool:
+    """Say whether some process holds the lock."""
+    try:
+        descriptor = os.open(root.own / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _refuse_block(root: DataRoot, purpose: str) -> None:
     found = blocked(root)
-    if found is not None and found.by != purpose:
+    if found is not None and found.while_locked:
+        with guarded(root):
+            unblock(root)  # its process is dead: this one holds the lock
+    elif found is not None and found.by != purpose:
         where = root.relative(_barrier(root))
         problem = Problem(where=where, message=found.reason, remedy=found.remedy)
         raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])

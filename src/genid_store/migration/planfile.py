@@ -1,16 +1,18 @@
 """The plan on disk: `plan.jsonl`, one JSON record a line, named by the digest of its bytes.
 
-Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, moved
-or not, with the digests of its files), `file` (membership, manifest and selection files that
-change), `note` (what an operator should see), `blocker` (what must be put right first), `end`
-(totals). No clock and no path of the machine is in it: the same store gives the same bytes.
+Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, with the
+digests of its files), `stray` (other entries of the stages' folders), `file` (memberships,
+manifests, selections and tables that change), `seen` (those that do not), `note` (what an operator
+should see), `blocker` (what
+must be fixed first), `end` (totals). No clock and no path of the machine is in it: the same store
+gives the same bytes. A plan may be crafted, so every path in it is checked where it is read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +20,59 @@ from attrs import frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.fingerprints import Fingerprint
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.migration.records import Step
-from genid_store.stages import PIPELINE
+from genid_store.migration.number import EMPTY_SLOT
+from genid_store.stages import stage_names
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 PLAN_FILE: Final = "plan.jsonl"
-JOURNAL_FILE: Final = "journal.jsonl"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _LAST: Final = 4096  # bytes; the last record is shorter
 Record = dict[str, Any]
+#: stage -> old id -> new id, of the generations found under another id; every stage is there
+Mappings = dict[str, dict[str, str]]
+
+
+@frozen(kw_only=True)
+class Planned:
+    """One generation of a plan, or another entry of a stage's folder (`stray`).
+
+    `rewrite` names its files whose references change, from its folder; `copies` those that share
+    an inode with another generation's; `files` has the fingerprint of each.
+    """
+
+    stage: str
+    old: str
+    new: str
+    parent: str | None = None
+    replicate: int | None = None
+    reason: str = ""
+    rewrite: frozenset[str] = frozenset()
+    copies: frozenset[str] = frozenset()
+    files: Mapping[str, Fingerprint]
+    stray: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is found under another id afterwards."""
+        return self.old != self.new
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is an empty slot that becomes one with another generation."""
+        return self.reason == EMPTY_SLOT
+
+
+@frozen
+class PlannedFile:
+    """A file outside `gens/` that names ids: its path from the data root, and how it is read
+    (`membership`, `manifest`, `selection` of `stage`, or `table`)."""
+
+    path: str
+    what: str
+    stage: str
+    digest: Fingerprint
 
 
 @frozen
@@ -45,25 +90,34 @@ class Plan:
     def path(self) -> Path:
         return self.folder / PLAN_FILE
 
-    @property
-    def journal(self) -> Path:
-        return self.folder / JOURNAL_FILE
-
     def records(self, *kinds: str) -> Iterator[Record]:
-        """Yield the plan's records of these kinds, in order."""
+        """Yield the plan's records of these kinds, in order, as they are written."""
         wanted = tuple(f'{{"kind":"{kind}",'.encode() for kind in kinds)
-        for line in _lines(self.path):
-            if line.startswith(wanted):
-                yield json.loads(line.decode())
+        with self.path.open("rb") as file:
+            for line in file:
+                if line.startswith(wanted):
+                    yield json.loads(line.decode())
 
-    def steps(self) -> list[Step]:
-        """Return what is to do for each generation that moves or has references to change."""
-        found = enumerate(self.records("generation"))
-        return [
-            _step(number, record)
-            for number, record in found
-            if record["rewrite"] or record["old"] != record["new"]
-        ]
+    def entries(self) -> Iterator[Planned]:
+        """Yield every generation, then every other entry of the stages' folders.
+
+        StoreError: a name or path in the plan cannot be one.
+        """
+        for record in self.records("generation", "stray"):
+            yield self._planned(record)
+
+    def files(self) -> Iterator[PlannedFile]:
+        """Yield the files outside `gens/` that change. StoreError: a path cannot be one."""
+        for record in self.records("file"):
+            if not is_inner(record["path"]) or record["path"].startswith((".genid", "gens/")):
+                raise _refused(self.path, "a path is not a file's below the data root")
+            yield PlannedFile(
+                record["path"], record["what"], record["stage"], tuple(record["digest"])
+            )
+
+    def seen(self) -> dict[str, Fingerprint]:
+        """Return the digests of the files that name no id that changes."""
+        return {record["path"]: tuple(record["digest"]) for record in self.records("seen")}
 
     def totals(self) -> Record:
         """Return the plan's last record."""
@@ -72,18 +126,46 @@ class Plan:
             totals: Record = json.loads(file.read().splitlines()[-1])
         return totals
 
+    def _planned(self, record: Record) -> Planned:
+        stray = record["kind"] == "stray"
+        names = (record["old"], record["new"])
+        safe = all(is_inner(name) and "/" not in name if stray else is_segment(name)
+                   for name in names)  # fmt: skip
+        if record["stage"] not in stage_names() or not safe:
+            raise _refused(self.path, "a name is not a generation's")
+        files = {name: tuple(found) for name, found in record["files"].items()}
+        if not all(name == "" or is_inner(name) for name in files):
+            raise _refused(self.path, "a path is not a file's of a generation")
+        return Planned(
+            stage=record["stage"],
+            old=record["old"],
+            new=record["new"],
+            parent=record.get("parent"),
+            replicate=record.get("replicate"),
+            reason=record.get("reason", ""),
+            rewrite=frozenset(record.get("rewrite", ())),
+            copies=frozenset(record.get("copies", ())),
+            files=files,
+            stray=stray,
+        )
+
+
+def what_becomes(reason: str, *, moves: bool) -> str:
+    """Return what becomes of a generation: it moves, keeps its id, stays, or is merged."""
+    if reason == EMPTY_SLOT:
+        return "merged"
+    if reason:
+        return "stays"
+    return "moves" if moves else "keeps"
+
+
+def is_inner(path: object) -> bool:
+    """Say whether a text is a path that leads down from a folder and nowhere else."""
+    return type(path) is str and not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
+
 
 def plans_folder(root: DataRoot) -> Path:
     return root.own / "migrations"
-
-
-def mapping_of(steps: Iterable[Step]) -> dict[str, dict[str, str]]:
-    """Return stage -> old id -> new id of the generations that move."""
-    mapping: dict[str, dict[str, str]] = {stage: {} for stage in PIPELINE}
-    for step in steps:
-        if step.moves:
-            mapping[step.stage][step.old] = step.new
-    return mapping
 
 
 def open_plan(root: DataRoot, plan_id: str) -> Plan:
@@ -95,18 +177,20 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
     if not is_segment(plan_id) or not plan.path.is_file():
         known = ", ".join(plan_ids(root)) or "none"
         raise _refused(plan.path, f"there is no such plan (there is: {known})", "name one of them")
-    if _digest(_lines(plan.path)) != plan_id:
-        remedy = "restore the folder from a backup; a plan that was not begun can be made again"
-        raise _refused(plan.path, "the plan's file was changed or cut short", remedy)
+    hasher = blake3()
+    hasher.update_mmap(plan.path)
+    if hasher.hexdigest()[:_ID_LENGTH] != plan_id:
+        raise _refused(plan.path, "the plan's file was changed or cut short")
     return plan
 
 
 def plan_ids(root: DataRoot) -> list[str]:
     """Return the ids of all plans of a data root, sorted."""
-    folder = plans_folder(root)
-    if not folder.is_dir():
+    try:
+        with os.scandir(plans_folder(root)) as found:
+            return sorted(entry.name for entry in found if is_segment(entry.name))
+    except FileNotFoundError:
         return []
-    return sorted(e.name for e in os.scandir(folder) if is_segment(e.name) and e.is_dir())
 
 
 class PlanWriter:
@@ -129,31 +213,10 @@ class PlanWriter:
         return self._hasher.hexdigest()[:_ID_LENGTH]
 
 
-def _step(number: int, record: Record) -> Step:
-    return Step(
-        number,
-        record["stage"],
-        record["old"],
-        record["new"],
-        record["replicate"],
-        record["parent"][1],
-        tuple(record["rewrite"]),
-        tuple(tuple(record["files"][name]) for name in record["rewrite"]),
-    )
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from file
-
-
-def _digest(lines: Iterable[bytes]) -> str:
-    hasher = blake3()
-    for line in lines:
-        hasher.update(line)
-    return hasher.hexdigest()[:_ID_LENGTH]
-
-
-def _refused(path: Path, message: str, remedy: str) -> StoreError:
+def _refused(
+    path: Path,
+    message: str,
+    remedy: str = "restore the folder from a backup; a plan that was not begun can be made again",
+) -> StoreError:
     problem = Problem(where=str(path), message=message, remedy=remedy)
     return StoreError("the migration's plan cannot be used", [problem])

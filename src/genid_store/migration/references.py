@@ -2,8 +2,8 @@
 
 What counts as a reference: the value of a key that says so (`gen_id`, `parent_gen_id`,
 `adopted_from`, `<stage>_gen_id`, `<stage>_gen_ids`), a path through `gens/<stage>/<id>`, and any
-text that is exactly an old id of a shape that nothing else has (v1, phase-1, legacy). Of
-raw_metadata.json and parsed_metadata.json only those strings change, byte for byte.
+text that is exactly an old id of a shape that nothing else has (v1, phase-1, legacy). Every other
+byte of a file stays. The same functions, with the mapping turned round, lead back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from genid import ParseError, parse_id
-from genid_store.stages import PIPELINE, parent_stage
+from genid_store.stages import parent_stage, stage_names
 
 #: stage -> old id -> new id, of the generations that move; every stage is there
 IdMapping = Mapping[str, Mapping[str, str]]
@@ -41,15 +41,16 @@ _NEVER: Final = {
     "stage",
     "mode",
 }
+_STAGES: Final = stage_names()
 _PARENT: Final = {"parent_gen_id", "parent_gen_ids"}
 _BY_KEY: Final = {
     name: stage
-    for stage in PIPELINE
+    for stage in _STAGES
     for name in (f"{stage}_gen_id", f"{stage}_gen_ids", f"{stage}_id", f"{stage}_ids")
 }
 #: A JSON string and whether it is a key, or a bracket.
 _TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]', re.DOTALL)
-_PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(PIPELINE)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
+_PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(_STAGES)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+")
 _PATH_LENGTH: Final = 4096  # characters; what is longer or has lines is prose, not a path
 
@@ -78,12 +79,12 @@ class References:
         """Return a parent's new id; one of a stage that cannot be the parent's follows as well, so
         that what is wrong stays findable."""
         right = parent_stage(self.stage)
-        for stage in (*([] if right is None else [right]), *PIPELINE):
+        for stage in (*([] if right is None else [right]), *_STAGES):
             if old in self.mapping[stage]:
                 return self.mapping[stage][old]
         return None
 
-    def new_words(self, text: str) -> str:
+    def new_prose(self, text: str) -> str:
         """Return prose with every word replaced that is an old id of an unmistakable shape, and
         with the paths in it replaced."""
         return _WORD.sub(lambda found: self._by_shape(found[0]) or found[0],
@@ -105,7 +106,7 @@ class References:
         return f"gens/{stage}/{self.mapping[stage].get(old, old)}"
 
     def _by_shape(self, value: str) -> str | None:
-        for stage in PIPELINE:
+        for stage in _STAGES:
             new = self.mapping[stage].get(value)
             if new is not None and _is_unmistakable(value):
                 return new
@@ -122,7 +123,7 @@ def _is_unmistakable(value: str) -> bool:
 def rewrite_json(data: bytes, references: References) -> bytes:
     """Return a JSON document with its references replaced and every other byte as it was.
 
-    What is no JSON in UTF-8 comes back unchanged.
+    What is not JSON in UTF-8 comes back unchanged.
     """
     try:
         text = data.decode("utf-8")
@@ -178,6 +179,33 @@ def rewrite_metadata(
     return dump_json(document)
 
 
+def restore_metadata(data: bytes, references: References, original: bytes) -> bytes:
+    """Return metadata that was changed after `rewrite_metadata`, under the ids from before it.
+
+    `references` lead back, and `original` is the metadata from before. What the migration set
+    comes from there, every other key from `data`; what is not a JSON object comes back unchanged.
+    """
+    try:
+        document, before = json.loads(data), json.loads(original)
+    except (ValueError, RecursionError):
+        return data
+    if type(document) is not dict or type(before) is not dict:
+        return data
+    _replace_values(document, references)
+    for key in ("gen_id", "replicate", PREVIOUS, PLAN):
+        if key in before:
+            document[key] = before[key]
+        else:
+            document.pop(key, None)
+    return dump_json(document)
+
+
+def rewrite_prose(data: bytes, references: References) -> bytes:
+    """Return a text of any kind with the ids in it replaced; bytes that are not UTF-8 stay."""
+    text = data.decode("utf-8", "surrogateescape")
+    return references.new_prose(text).encode("utf-8", "surrogateescape")
+
+
 def _previous(earlier: object, old: str) -> str | list[Any]:
     if type(earlier) is list:
         return [*earlier, old]
@@ -222,13 +250,13 @@ def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
     """Return a membership.csv with its ids replaced; line ends and other columns stay.
 
     Raises:
-        ValueError: it is not UTF-8, no CSV, or lacks the columns `stage` and `gen_id`.
+        ValueError: it is not UTF-8, not CSV, or lacks the columns `stage` and `gen_id`.
     """
     text = data.decode("utf-8-sig")
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
-        raise ValueError(f"it is no CSV: {error}") from error
+        raise ValueError(f"it is not CSV: {error}") from error
     if not rows or not {"stage", "gen_id"} <= set(rows[0]):
         raise ValueError("the columns stage and gen_id are not there")
     stage_at, own = rows[0].index("stage"), rows[0].index("gen_id")
@@ -262,20 +290,11 @@ def _dump_csv(rows: list[list[str]], like: bytes) -> bytes:
     return (b"\xef\xbb\xbf" if like.startswith(b"\xef\xbb\xbf") else b"") + text.encode("utf-8")
 
 
-def rewrite_manifest(data: bytes, *, plan: str, came_from: Mapping[str, Any]) -> bytes:
-    """Return a manifest marked as migrated: which plan, and the families its members had before.
-
-    Raises:
-        ValueError: it is no JSON object.
-    """
-    document = json.loads(data)
-    if type(document) is not dict:
-        raise ValueError("the manifest is no JSON object")
-    return dump_json({**document, "migrated": {"plan": plan, "from": dict(came_from)}})
-
-
 def rewrite_selection(data: bytes, mapping: Mapping[str, str]) -> bytes:
-    """Return a selection file with the ids on its lines replaced; comments and blanks stay."""
+    """Return a selection file with the ids on its lines replaced; comments and blanks stay.
+
+    UnicodeDecodeError: it is not UTF-8.
+    """
     text = data.decode("utf-8")
     return "".join(_selected(line, mapping) for line in text.splitlines(keepends=True)).encode()
 

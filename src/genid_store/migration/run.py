@@ -1,160 +1,287 @@
-"""The four things one does with a migration: plan, execute, roll back, finalize; each under the
-data root's lock."""
+"""What one does with a migration: plan, migrate, resume, roll back, finish; each under the data
+root's lock."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
+from attrs import evolve
+
+from genid_store.catalog.renamed import forget_renamed, write_renamed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import MIGRATION, root_lock, unblock
-from genid_store.migration import files
-from genid_store.migration import state_folder as own
-from genid_store.migration.context import BEFORE
-from genid_store.migration.execute import execute
-from genid_store.migration.journal import Journal
-from genid_store.migration.plan import Duplicates, make_plan
+from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
+from genid_store.migration import swap as swapping
+from genid_store.migration.build import Advance, Work, build, clear, missing_room
+from genid_store.migration.plan import make_plan
 from genid_store.migration.planfile import Plan, plans_folder
-from genid_store.migration.rollback import roll_back
-from genid_store.migration.state import State, open_plans, the_open_plan
+from genid_store.migration.rollback import Carried, CarryingBack
+from genid_store.migration.swap import UNFINISHED, State, Swap, Times, open_migration, read_swap
+from genid_store.migration.verify import Verifying
+from genid_store.migration.waiting import wait_for_makers
 
 Progress = Callable[[int, int], None]
+_REASON: Final = "a migration exchanges the store and is not finished"
+_REMEDY: Final = "go on with `genid store migrate --resume`, or back with `genid store rollback`"
+_INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 
 
 def plan(
-    root: DataRoot, *, duplicates: Duplicates = "renumber", progress: Progress | None = None
+    root: DataRoot,
+    *,
+    tables: tuple[str, ...] = (),
+    progress: Progress | None = None,
 ) -> Plan:
     """Plan a migration and write the plan below `.genid/`; nothing else is written.
 
-    StoreError: as `make_plan`; or a migration is under way.
+    StoreError: as `make_plan`; or a migration is not finished.
     """
-    with _locked(root):
-        _refuse_unfinished(root)
-        return make_plan(root, duplicates=duplicates, progress=progress)
+    with _locked(root) as found:
+        _refuse_unfinished(found)
+        return make_plan(root, tables=tables, progress=progress)
 
 
 def migrate(
     root: DataRoot,
     *,
-    duplicates: Duplicates = "renumber",
+    tables: tuple[str, ...] = (),
     expected: str | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Plan and carry out a migration; a store with nothing to move is left as it is.
+    """Plan a migration and carry it out; a store with nothing to move is left as it is.
 
     `expected` is the id of a plan that was looked at before: where the store comes to another one
     now, nothing is done.
 
     Raises:
-        StoreError: as `make_plan` and `execute`; the store is not what it was when `expected`
-            was made; another migration was not finished, rolled back or finalized.
+        StoreError: as `make_plan`; the store is not what it was when `expected` was made; another
+            migration was neither rolled back nor finished; the plan has blockers, or the disk no
+            room; or what was built is not as planned. In all of these the store is as it was.
     """
-    with _locked(root):
-        _refuse_unfinished(root)
-        made = make_plan(root, duplicates=duplicates, progress=progress)
+    with _locked(root) as found, _closed(root):
+        _refuse_unfinished(found)
+        made = make_plan(root, tables=tables, progress=progress)
         if expected is not None and made.plan_id != expected:
-            raise _other_plan(made, expected)
-        if has_work(made):
-            _refuse_open(root)
-        if has_work(made) or made.totals()["blockers"]:  # which are refused, moves or none
-            execute(made, progress=progress)
+            remedy = "look at the new plan, then name that one; nothing was changed"
+            raise _refused("the store is not what it was", expected, made.plan_id, remedy)
+        if has_work(made) and found is not None:
+            remedy = "give up its rollback with `genid store finish`, or roll it back"
+            raise _refused("an earlier migration is open", found[0].plan_id, "migrated", remedy)
+        if has_work(made) or made.totals()["blockers"]:
+            _refuse_blockers(made)
+            _carry_out(made, progress)
         return made
 
 
-def resume(root: DataRoot, *, progress: Progress | None = None) -> Plan:
-    """Go on with the migration that stopped; one that was carried out already stays as it is.
+def resume(root: DataRoot) -> Plan:
+    """Finish the exchange that was stopped; a store that is migrated already stays as it is.
 
-    StoreError: as `execute`; none was begun; or going back was begun (then go on with that).
+    StoreError: none was begun (a build that was stopped left nothing to resume); rolling back was
+    begun; or a place is not as it was left.
     """
-    with _locked(root):
-        found, state = the_open_plan(root)
-        if state == "rolling-back":
+    with _locked(root) as found:
+        if found is None:
+            raise _none_open()
+        made, swap = found
+        if swap.state == "swapping-back":
             remedy = "finish that with `genid store rollback`"
-            raise _refused("going back was begun", ".genid/migrations", found.plan_id, remedy)
-        if state == "executing":
-            execute(found, progress=progress)
-        return found
+            raise _refused("rolling back was begun", made.plan_id, swap.state, remedy)
+        _finish_swap(made, swap)
+        return made
 
 
-def rollback(
-    root: DataRoot,
-    plan_id: str | None = None,
-    *,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Plan:
-    """Give the store back as it was before the open migration (or the one named).
+def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan, list[Carried]]:
+    """Give the store back as it was before the open migration, with what was made since.
 
-    StoreError: as `roll_back`; or no such migration is open.
+    Returns the plan, and what was taken along or had changed, as (path, what).
+
+    StoreError: no migration is open; or a place is not as it was left.
     """
-    with _locked(root):
-        found, _ = the_open_plan(root, plan_id)
-        roll_back(found, force=force, progress=progress)
-        return found
+    with _locked(root) as found, _closed(root):
+        if found is None:
+            raise _none_open()
+        made, swap = found
+        carried: list[Carried] = []
+        if swap.state != "swapping-back":
+            places = [(one.path, one.aside) for one in swap.places
+                      if swapping.is_exchanged(root, one)]  # fmt: skip
+            if swap.state == "migrated":
+                work = Work.of(made)
+                back = CarryingBack(work)
+                places += back.run(_advance(made, progress, times=1))
+                carried = back.carried
+            else:
+                swap = _settle_last(made, swap)
+            swap = _begin(made, places, swap.times, back=True)
+        _finish_swap(made, swap)
+        return made, carried
 
 
-def finalize(root: DataRoot, plan_id: str | None = None) -> Plan:
-    """Give up the way back: delete the originals of the migration that was carried out.
+def finish(root: DataRoot) -> Plan:
+    """Give up rolling back: delete the former tree of the migration that was carried out.
 
-    The plan, its mapping and its journal stay. StoreError: no such migration was carried out, or
-    it is not finished.
+    The plan, its mapping and the record of renamed ids stay.
+
+    StoreError: no migration is open, or it is not carried out.
     """
-    with _locked(root):
-        found, state = the_open_plan(root, plan_id)
-        if state != "migrated":
-            remedy = "go on with `genid store migrate --resume` or `genid store rollback`"
-            raise _refused("the migration is not finished", found.plan_id, state, remedy)
-        with Journal(found.journal) as journal:
-            journal.append("finalized")
-        shutil.rmtree(found.folder / "originals", ignore_errors=True)
-        for name in (BEFORE, own.RESERVE, "failures.json"):
-            files.remove(os.fspath(found.folder / name))
-        return found
+    with _locked(root) as found:
+        if found is None:
+            raise _none_open()
+        made, swap = found
+        if swap.state != "migrated":
+            raise _refused("the migration is not finished", made.plan_id, swap.state, _REMEDY)
+        evolve(swap, state="finished", places=()).write(made)
+        clear(root)
+        return made
+
+
+def state_of(plan: Plan) -> State:
+    """Return where a plan stands. StoreError: its journal is damaged."""
+    return read_swap(plan).state
 
 
 def has_work(made: Plan) -> bool:
     """Say whether carrying out a plan would change anything."""
     totals = made.totals()
-    return bool(totals["moves"] or totals["references"] or totals["files"])
+    return any(totals[name] for name in ("moves", "merged", "references", "files"))
+
+
+def _carry_out(made: Plan, progress: Progress | None) -> None:
+    """Build, verify, exchange. StoreError, OSError: nothing was changed, or `--resume` goes on."""
+    problem = missing_room(made)
+    if problem is not None:
+        raise StoreError("there is not enough room on the disk", [problem])
+    work, advance = Work.of(made), _advance(made, progress, times=2)
+    times = swapping.folder_times(made, work.places)
+    try:
+        places = build(work, advance)
+        problems = list(Verifying(work).problems(advance))
+        if problems:
+            raise StoreError("what was built is not as planned; nothing was changed", problems)
+        swap = _begin(made, [(path, work.aside(path)) for path in places], times)
+    except BaseException:
+        if state_of(made) not in UNFINISHED:
+            with contextlib.suppress(OSError, StoreError):
+                clear(made.root)
+        raise
+    _finish_swap(made, swap, work)
+
+
+def _begin(made: Plan, places: list[tuple[str, str]], times: Times, *, back: bool = False) -> Swap:
+    """Close the store until the exchange is finished, and write it down."""
+    block(made.root, by=MIGRATION, reason=_REASON, remedy=_REMEDY)
+    return swapping.begin(made, places, times, back=back)
+
+
+def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
+    """Roll an exchange forward, and bring our own records level with it."""
+    if swap.state in UNFINISHED:
+        done = swapping.roll_forward(made, swap)
+        if done.state == "migrated":
+            moves = (work or Work.of(made)).mapping.items()
+            rows = ((stage, old, new) for stage, moved in moves for old, new in moved.items())
+            write_renamed(made.root, made.plan_id, rows)
+        else:
+            forget_renamed(made.root, made.plan_id)
+        for name in _INDEX:  # a cache, which the next reader builds again
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(made.root.own / name)
+        swapping.restore_times(made, swap)
+        done.write(made)
+        if done.state == "rolled-back":
+            clear(made.root)
+            swapping.restore_times(made, swap)
+    unblock(made.root)
+
+
+def _settle_last(made: Plan, swap: Swap) -> Swap:
+    """Finish the one exchange that was stopped between its renames, so that all can be undone."""
+    begun = tuple(one for one in swap.places if swapping.is_exchanged(made.root, one))
+    return swapping.roll_forward(made, evolve(swap, places=begun))
+
+
+def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
+    total, done = made.totals()["generations"] * times, 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return advance
 
 
 @contextmanager
-def _locked(root: DataRoot) -> Iterator[None]:
+def _locked(root: DataRoot) -> Iterator[tuple[Plan, Swap] | None]:
+    """Hold the data root's lock and yield the open migration; what a killed one left is cleared."""
     with guarded(root):
         check_inside(root, root.own, plans_folder(root))
-        own.make_own(root)
+        _make_own(root)
         with root_lock(root, MIGRATION):
-            if not _unfinished(root):
-                unblock(root)  # a process died after closing the store, or at the end
-            yield
+            found = open_migration(root)
+            if found is None or found[1].state not in UNFINISHED:
+                unblock(root)  # a process died before the exchange began, or after its end
+                clear(root, keep=None if found is None else found[0].plan_id)
+            yield found
 
 
-def _unfinished(root: DataRoot) -> list[tuple[Plan, State]]:
-    return [(found, state) for found, state in open_plans(root) if state != "migrated"]
+@contextmanager
+def _closed(root: DataRoot) -> Iterator[None]:
+    """Let no generation begin inside the block, and wait for those that are being made."""
+    held = open_migration(root)
+    if held is None or held[1].state not in UNFINISHED:
+        block(
+            root,
+            by=MIGRATION,
+            reason="the store is being migrated",
+            remedy="wait until that has ended",
+            while_locked=True,
+        )
+    wait_for_makers(root)
+    try:
+        yield
+    finally:
+        held = open_migration(root)
+        if held is None or held[1].state not in UNFINISHED:
+            unblock(root)
 
 
-def _refuse_unfinished(root: DataRoot) -> None:
-    for found, state in open_plans(root):
-        if state != "migrated":
-            remedy = (
-                "go on with `genid store migrate --resume`, or back with `genid store rollback`"
-            )
-            raise _refused("a migration is not finished", found.plan_id, state, remedy)
+def _make_own(root: DataRoot) -> None:
+    """Make `.genid/` where it is absent, without a trace in the times of the data root's folder."""
+    with contextlib.suppress(FileExistsError):
+        before = os.stat(root.path)
+        os.mkdir(root.own)
+        with contextlib.suppress(OSError):
+            os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _refuse_open(root: DataRoot) -> None:
-    for found, state in open_plans(root):
-        remedy = "give up its way back with `genid store finalize`, or roll it back"
-        raise _refused("an earlier migration is open", found.plan_id, state, remedy)
+def _refuse_unfinished(found: tuple[Plan, Swap] | None) -> None:
+    if found is not None and found[1].state in UNFINISHED:
+        raise _refused("a migration is not finished", found[0].plan_id, found[1].state, _REMEDY)
 
 
-def _other_plan(made: Plan, expected: str) -> StoreError:
-    remedy = "look at the new plan, then name that one; nothing was changed"
-    return _refused("the store is not what it was", expected, made.plan_id, remedy)
+def _refuse_blockers(made: Plan) -> None:
+    problems = [
+        Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
+        for one in made.records("blocker")
+    ]
+    if problems:
+        raise StoreError(f"the plan {made.plan_id} cannot be carried out", problems)
+
+
+def _none_open() -> StoreError:
+    problem = Problem(
+        where=".genid/migrations",
+        message="no migration was begun, so there is nothing to resume or to roll back",
+        remedy="`genid store migrate` makes a plan, `--execute` carries it out",
+    )
+    return StoreError("there is no open migration", [problem])
 
 
 def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:

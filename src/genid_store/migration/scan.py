@@ -14,10 +14,11 @@ from genid import STAGES as SIGNATURES
 from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
+from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
-from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
-from genid_store.migration.fingerprints import read_bytes
-from genid_store.migration.records import Source
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
+from genid_store.migration.number import Source
 
 SYMLINK: Final = "symlink"
 _FILE: Final = {
@@ -32,7 +33,7 @@ _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 
 @frozen
 class StageScan:
-    """One stage's folder: its generations by id, and the names that are no generation's."""
+    """One stage's folder: its generations by id, and the names of its other entries."""
 
     sources: tuple[Source, ...]
     strays: tuple[str, ...]
@@ -47,41 +48,52 @@ class StageScan:
 
 
 def scan_stage(root: DataRoot, stage: str) -> StageScan:
-    """Read the metadata of every generation of a stage. OSError: the folder cannot be read."""
-    folder = str(root.stage(stage))
-    if not os.path.isdir(folder):
+    """Read the metadata of every generation of a stage; an absent folder has none.
+
+    OSError: the folder, or the one it lies in, cannot be read. StoreError: a record of a reused
+    text cannot be.
+    """
+    try:
+        with os.scandir(root.stage(stage)) as scan:
+            found = sorted(scan, key=lambda entry: entry.name)
+    except FileNotFoundError:
         return StageScan((), ())
-    with os.scandir(folder) as scan:
-        found = sorted(scan, key=lambda entry: entry.name)
     generations = [entry for entry in found if is_segment(entry.name) and entry.is_dir()]
     names = {entry.name for entry in generations}
-    sources = [_source(root, stage, entry) for entry in generations]
+    reused = {one.gen_id: one.source for one in find_all(root) if one.stage == stage}
+    sources = [_source(stage, entry, reused.get(entry.name)) for entry in generations]
     return StageScan(tuple(sources), tuple(e.name for e in found if e.name not in names))
 
 
-def _source(root: DataRoot, stage: str, entry: os.DirEntry[str]) -> Source:
-    path = f"{entry.path}/{METADATA}"
+def _source(stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
     where = f"gens/{stage}/{entry.name}/{METADATA}"
     try:
-        data = read_bytes(path)
+        data = read_bytes(f"{entry.path}/{METADATA}")
     except OSError as error:
-        return _from(unreadable(stage, entry.name, where, error), entry)
-    return _from(parse_metadata(stage, entry.name, data, where), entry)
+        return _from(unreadable(stage, entry.name, where, error), entry, reused)
+    return _from(parse_metadata(stage, entry.name, data, where), entry, reused)
 
 
-def _from(found: Generation, entry: os.DirEntry[str]) -> Source:
+def _from(found: Generation, entry: os.DirEntry[str], reused: str | None) -> Source:
     flaw = _obstacle(found.stage, found.problems)
     reason, detail = ("", "") if flaw is None else (flaw.code or "", str(flaw))
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    stage, copied = os.path.dirname(entry.path), found.adopted_from
+    stage, copied = os.path.dirname(entry.path), reused or found.adopted_from
+    has_content = os.path.isfile(f"{entry.path}/{PARSED}")
     return Source(
         **{name: getattr(found, name) for name in _DESCRIBED},
-        has_content=os.path.isfile(f"{entry.path}/{PARSED}"),
+        has_content=has_content,
+        is_empty=not has_content and not reason and _is_empty(entry.path),
         adopted_from=copied if copied and is_copy(stage, found.gen_id, copied) else None,
         reason=reason,
         detail=detail,
     )
+
+
+def _is_empty(folder: str) -> bool:
+    """Say whether nothing was ever made there. OSError: the folder cannot be read."""
+    return set(os.listdir(folder)) <= {METADATA, PROMPT}
 
 
 def _obstacle(stage: str, flaws: Iterable[Problem]) -> Problem | None:

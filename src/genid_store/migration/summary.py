@@ -7,12 +7,10 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from genid_store.migration.numbering import ADOPTED
-from genid_store.migration.planfile import Record
-from genid_store.migration.records import Decision
-from genid_store.stages import PIPELINE
+from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision
+from genid_store.migration.planfile import Record, what_becomes
 
 MAPPING: Final = "mapping.csv"
 SUMMARY: Final = "summary.md"
@@ -20,19 +18,35 @@ _COLUMNS: Final = (
     "stage", "previous_gen_id", "gen_id", "previous_replicate", "replicate", "what", "reason",
 )  # fmt: skip
 _SHOWN: Final = 20  # entries of a list that the summary shows; the plan has them all
+_STAYS: Final = "What stays, and why"
+#: The heading under which each kind of record stands, in the order of the page.
+_HEADINGS: Final = {
+    "blocker": "To be fixed before the plan can be carried out",
+    "stays": _STAYS,
+    ADOPTED: "One text under several ids: these stay beside the one that stands for them",
+    EMPTY_SLOT: "Empty slots of a task that is there: they become one with it",
+    "duplicates": "Duplicates, which become further replicates",
+    "file": "Other files that change",
+    "report": "Reports to be made again: they mention ids that change",
+    "symlink": "Symbolic links",
+    "shared-file": "Files that two generations share: each gets its own",
+    "case-collision": "Names that differ in case only",
+    "stray-entry": "Entries that are not a generation's folder",
+    "member-without-generation": "Members without a generation",
+}
 
 
 def write_mapping(folder: Path, decisions: Iterable[Decision]) -> None:
-    """Write every generation's old and new id: `what` is moves, keeps (right already) or stays."""
+    """Write every generation's old and new id and `what` becomes of it: it moves, keeps its id
+    (which is right), stays (no id can be derived), or is merged (an empty slot)."""
     with (folder / MAPPING).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for decision in decisions:
-            source = decision.source
-            what = "moves" if decision.moves else "stays" if decision.reason else "keeps"
+        for one in decisions:
+            what = what_becomes(one.reason, moves=one.moves)
             writer.writerow(
-                (source.stage, source.gen_id, decision.new_id, source.replicate,
-                 decision.replicate, what, decision.reason)
+                (one.source.stage, one.source.gen_id, one.new_id, one.source.replicate,
+                 one.replicate, what, one.reason)
             )  # fmt: skip
 
 
@@ -46,115 +60,59 @@ def write_summary(folder: Path, plan_id: str, plan_file: Path) -> None:
 def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:
     """Yield the lines of the summary, as Markdown."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    stays: dict[tuple[str, str], list[str]] = defaultdict(list)
-    others: list[Record] = []
+    sections: dict[str, list[str]] = defaultdict(list)
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    end: Record = {}
     for record in records:
-        if record["kind"] == "generation":
-            counts[record["stage"]][_what(record)] += 1
+        kind = record.get("note", record["kind"])
+        if kind == "generation":
+            what = what_becomes(record["reason"], moves=record["old"] != record["new"])
+            counts[record["stage"]][what] += 1
             if record["reason"]:
-                stays[record["stage"], record["reason"]].append(record["old"])
-        else:
-            others.append(record)
-    totals = others[-1]
-    yield f"# Migration plan {plan_id}"
+                reasons[record["stage"], record["reason"]].append(record["old"])
+        elif kind in _HEADINGS:
+            sections[kind].append(_line(kind, record))
+        end = record
+    for (stage, reason), ids in reasons.items():
+        section = reason if reason in _HEADINGS else "stays"
+        sections[section].append(f"{len(ids)} {stage} ({reason}): {_some(ids)}")
+    yield from _totals(plan_id, counts, end)
+    for kind, title in _HEADINGS.items():
+        lines = sections[kind]
+        if lines:
+            yield from ("", f"## {title} ({len(lines)})", "")
+            yield from (f"- {line}" for line in lines[:_SHOWN])
+        if len(lines) > _SHOWN:
+            yield f"- and {len(lines) - _SHOWN} more, all in plan.jsonl"
+
+
+def _totals(plan_id: str, counts: dict[str, Counter[str]], end: Record) -> Iterator[str]:
+    yield from (f"# Migration plan {plan_id}", "")
+    yield "| stage | generations | move to a new id | right already | stay | merged |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for stage, row in counts.items():
+        cells = (row[what] for what in ("moves", "keeps", "stays", "merged"))
+        yield f"| {stage} | {row.total()} | {' | '.join(map(str, cells))} |"
+    need, size = (end[name] / 2**20 for name in ("need", "size"))
     yield ""
-    yield "| stage | generations | move to a new id | right already | stay as they are |"
-    yield "|---|---:|---:|---:|---:|"
-    for stage in PIPELINE:
-        row = counts[stage]
-        yield f"| {stage} | {row.total()} | {row['moves']} | {row['keeps']} | {row['stays']} |"
-    yield ""
-    yield f"{totals['rewritten']} files are rewritten, which takes up to {_size(totals['need'])}."
-    if totals["references"]:
-        yield f"{totals['references']} generations that do not move name some that do."
-    yield from _blockers([other for other in others if other["kind"] == "blocker"])
-    yield from _stays(stays)
-    yield from _duplicates([other for other in others if other.get("note") == "duplicates"])
-    yield from _files([other for other in others if other["kind"] == "file"])
-    yield from _notes([other for other in others if other["kind"] == "note"])
-
-
-def _what(record: Record) -> str:
-    if record["old"] != record["new"]:
-        return "moves"
-    return "stays" if record["reason"] else "keeps"
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
-
-
-def _section(title: str, lines: list[str]) -> Iterator[str]:
-    if not lines:
-        return
-    yield from ("", f"## {title} ({len(lines)})", "")
-    yield from (f"- {line}" for line in lines[:_SHOWN])
-    if len(lines) > _SHOWN:
-        yield f"- and {len(lines) - _SHOWN} more, all in plan.jsonl"
-
-
-def _blockers(records: list[Record]) -> Iterator[str]:
-    lines = [f"`{r['path']}`: {r['message']}; {r['remedy']}" for r in records]
-    yield from _section("To be put right before the plan can be carried out", lines)
-
-
-def _stays(stays: dict[tuple[str, str], list[str]]) -> Iterator[str]:
-    lines = [
-        f"{len(ids)} {stage} ({reason}): {_some(ids)}"
-        for (stage, reason), ids in stays.items()
-        if reason != ADOPTED
-    ]
-    yield from _section("What stays, and why", lines)
-    title = "Adopted content: these have a text that another one stands for, and stay beside it"
-    adopted = [
-        f"{len(ids)} {stage}: {_some(ids)}"
-        for (stage, reason), ids in stays.items()
-        if reason == ADOPTED
-    ]
-    yield from _section(title, adopted)
-
-
-def _duplicates(records: list[Record]) -> Iterator[str]:
-    yield from _section(
-        "Duplicates, which become further replicates", [_group(record) for record in records]
+    yield (
+        f"{end['rewritten']} files of generations are rewritten, which takes up to {need:.1f} MiB "
+        f"({size:.1f} MiB where the file system has no hard links)."
     )
+    if end["references"]:
+        yield f"{end['references']} generations that do not move name some that do."
 
 
-def _group(record: Record) -> str:
-    kept = "taken by a folder that stays"
-    if record["kept"]:
-        kept = f"`{record['kept']}` keeps it"
-    others = ", ".join(f"`{old}` becomes {number}" for old, number in record["renumbered"])
-    return (
-        f"{record['stage']} replicate {record['replicate']} of {record['task']}: {kept}; {others}"
-    )
-
-
-def _files(records: list[Record]) -> Iterator[str]:
-    yield from _section("Other files that change", [f"`{r['path']}`" for r in records])
-
-
-def _notes(records: list[Record]) -> Iterator[str]:
-    by_kind: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        if record["note"] in _WORDS:
-            by_kind[record["note"]].append(_WORDS[record["note"]][1].format(**record))
-    for kind, (title, _) in _WORDS.items():
-        yield from _section(title, by_kind[kind])
-
-
-_WORDS: Final[dict[str, tuple[str, Any]]] = {
-    "report": ("Reports to be made again: they mention old ids", "`{path}`: {mentions} ids"),
-    "symlink": ("Symbolic links", "`{path}` points to `{target}` (changed: {retargeted})"),
-    "hard-link": (
-        "Files with several names (a rewritten one keeps its new text to itself)",
-        "`{path}`: {names} names",
-    ),
-    "case-collision": ("Names that differ in case only", "{stage}: {ids}"),
-    "special-file": ("Neither files nor folders nor links", "`{path}`"),
-    "stray-entry": ("Entries that are no generation's folder", "`{path}`"),
-    "member-without-generation": ("Members without a generation", "{cohort}: {members}"),
-}
+def _line(kind: str, record: Record) -> str:
+    if kind == "duplicates":
+        kept = f"`{record['kept']}` keeps it" if record["kept"] else "a folder that stays has it"
+        others = ", ".join(f"`{old}` becomes {number}" for old, number in record["renumbered"])
+        number = record["replicate"]
+        return f"{record['stage']} replicate {number} of {record['task']}: {kept}; {others}"
+    if kind == "blocker":
+        return f"`{record['path']}`: {record['message']}; {record['remedy']}"
+    detail = record.get("detail")
+    return f"`{record['path']}`: {detail}" if detail else f"`{record['path']}`"
 
 
 def _some(ids: list[str]) -> str:

@@ -1,100 +1,138 @@
-"""Look at a whole store again and compare it with the plan: every file, before and after."""
+"""Look at what was built before it takes the live tree's place: a finding stops the migration.
+
+Every content file of the plan must be there once, with its digest; every id must be derived again
+from the metadata that was written, by the catalog's functions and not by the numbering's; every
+parent and every member must be there.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
+from attrs import field, frozen
+
+from genid import V1, GenIdError
+from genid_store.catalog.expected import signature, signed_model
+from genid_store.catalog.memberships import parse_membership
+from genid_store.catalog.metadata import parse_metadata
 from genid_store.errors import Problem
-from genid_store.fs.jsonfile import load_object
+from genid_store.fs.files import read_bytes
+from genid_store.fs.fingerprints import Entry, digest, entries
 from genid_store.fs.layout import METADATA
-from genid_store.migration.context import Work
-from genid_store.migration.fingerprints import Entry, Fingerprint, entries, fingerprint
-from genid_store.migration.planfile import Record
-from genid_store.migration.references import PREVIOUS
+from genid_store.migration.build import Advance, Work
+from genid_store.migration.planfile import Planned
+from genid_store.stages import parent_stage, stage_names
 
-_REMEDY = "`genid store rollback` gives back the store as it was"
-Advance = Callable[[int], None]
-
-
-def verify_migrated(work: Work, advance: Advance) -> Iterator[Problem]:
-    """Yield every difference between the migrated store and the plan.
-
-    Content must have the digests of the plan, and metadata give the new id and parent (what it was
-    made from was compared when it was read). Files that appeared meanwhile are no difference.
-    """
-    for number, record in enumerate(work.plan.records("generation")):
-        advance(number + 1)
-        folder = f"{work.root}/gens/{record['stage']}/{record['new']}"
-        found = _found(folder, record)
-        for name, expected in record["files"].items():
-            place = _name(record, "new", name)
-            now = found.get(name)
-            if name in record["rewrite"]:
-                yield from _rewritten(record, name, now)
-            else:
-                yield from _compare(place, expected, now and now.fingerprint)
+_REMEDY = "the store is as it was; report this, with the plan's folder"
+_CHANGED = "stop what writes to the store and try again; the store is as it was"
 
 
-def verify_rolled_back(work: Work, advance: Advance) -> Iterator[Problem]:
-    """Yield every difference between the store and what it was when the plan was made; files that
-    appeared since are none."""
-    for number, record in enumerate(work.plan.records("generation")):
-        advance(number + 1)
-        found = _found(f"{work.root}/gens/{record['stage']}/{record['old']}", record)
-        for name, expected in record["files"].items():
-            now = found.get(name)
-            yield from _compare(_name(record, "old", name), expected, now and now.fingerprint)
-    for change in work.changes:
-        path = f"{work.root}/{change['path']}"
-        yield from _compare(change["path"], change["digest"], fingerprint(path))
+@frozen
+class Verifying:
+    """One look at a tree that was built: `known` are the ids of each stage afterwards."""
+
+    work: Work
+    known: dict[str, set[str]] = field(factory=dict)
+    _models: dict[str, str | None] = field(factory=dict)  # of the drafts, by their new ids
+
+    def problems(self, advance: Advance) -> Iterator[Problem]:
+        """Yield every difference between what was built and what was planned.
+
+        OSError: something cannot be read.
+        """
+        self.known.update({stage: set() for stage in stage_names()})
+        names: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
+        for entry in self.work.plan.entries():  # a parent comes before its children
+            if not entry.stray:
+                advance()
+            if entry.merged:
+                continue
+            if not entry.stray:
+                self.known[entry.stage].add(entry.new)
+            if entry.stage in names:
+                names[entry.stage].add(entry.new)
+                yield from self._entry(entry)
+            elif METADATA in entry.files and not entry.reason:
+                self._remember_model(entry, self._live(entry))
+        for stage, expected in names.items():
+            for name in sorted(expected ^ set(os.listdir(self._aside(stage)))):
+                yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
+        yield from self._members()
+
+    def _aside(self, stage: str) -> str:
+        return f"{self.work.root}/{self.work.aside(f'gens/{stage}')}"
+
+    def _live(self, entry: Planned) -> bytes:
+        return read_bytes(f"{self.work.root}/gens/{entry.stage}/{entry.old}/{METADATA}")
+
+    def _entry(self, entry: Planned) -> Iterator[Problem]:
+        place = f"gens/{entry.stage}/{entry.new}"
+        found = {one.path: one for one in self._found(entry)}
+        for name in sorted(found.keys() ^ entry.files.keys()):
+            yield _problem(f"{place}/{name}", "it appeared or went since the plan was made",
+                           _CHANGED)  # fmt: skip
+        for name, planned in entry.files.items():
+            if name in found and name not in entry.rewrite and found[name].fingerprint != planned:
+                yield _problem(f"{place}/{name}", "it was changed since the plan was made",
+                               _CHANGED)  # fmt: skip
+        document = found.get(METADATA)
+        if document is not None and document.data is not None and not entry.reason:
+            yield from self._metadata(entry, document.data, place)
+
+    def _found(self, entry: Planned) -> list[Entry]:
+        return entries(f"{self._aside(entry.stage)}/{entry.new}", (METADATA,))
+
+    def _metadata(self, entry: Planned, data: bytes, place: str) -> Iterator[Problem]:
+        """Derive an id from what was written, and look for the parent."""
+        found = parse_metadata(entry.stage, entry.new, data, f"{place}/{METADATA}")
+        self._remember_model(entry, data)
+        above = parent_stage(entry.stage)
+        if above is not None and found.parent_gen_id not in self.known[above]:
+            yield _problem(
+                f"{place}/{METADATA}", f"its {above} is not there", value=found.parent_gen_id
+            )
+        try:
+            model = signed_model(found, self._models.get(found.parent_gen_id or ""))
+            written = signature(found, parent_gen_id=found.parent_gen_id, llm_model_id=model)
+            derived: str = V1.gen_id(written)
+        except GenIdError as error:
+            yield _problem(f"{place}/{METADATA}", f"no id can be derived: {error}")
+            return
+        wrong = entry.moves and found.declared_gen_id != entry.new
+        if derived != entry.new or wrong:
+            yield _problem(f"{place}/{METADATA}", "it is the metadata of another id", value=derived)
+
+    def _remember_model(self, entry: Planned, data: bytes) -> None:
+        if parent_stage(entry.stage) is None:
+            found = parse_metadata(entry.stage, entry.new, data, METADATA)
+            self._models[entry.new] = found.llm_model_id
+
+    def _members(self) -> Iterator[Problem]:
+        """Yield the members that were there and are not afterwards."""
+        for planned in self.work.plan.files():
+            if planned.what != "membership":
+                continue
+            live = read_bytes(f"{self.work.root}/{planned.path}")
+            if digest(live) != planned.digest:
+                yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)
+            new = read_bytes(f"{self.work.root}/{self.work.aside(planned.path)}")
+            unread: list[Problem] = []
+            before = parse_membership(live, planned.path, unread)
+            after = parse_membership(new, planned.path, unread)
+            yield from unread
+            expected = {
+                (one.stage, self.work.mapping[one.stage].get(one.gen_id, one.gen_id))
+                for one in before
+            }
+            for stage, gen_id in sorted(expected ^ set(after)):
+                yield _problem(planned.path, f"its {stage} {gen_id} is missing or too many")
+            for stage, gen_id in sorted(set(after) - set(before)):
+                if gen_id not in self.known[stage]:
+                    yield _problem(planned.path, f"its {stage} {gen_id} is not there")
 
 
-def _found(folder: str, record: Record) -> dict[str, Entry]:
-    try:
-        if "" in record["files"]:  # the folder is a symbolic link
-            return {"": Entry("", ("->", os.readlink(folder)), 1, None)}
-        return {entry.path: entry for entry in entries(folder, (METADATA,))}
-    except FileNotFoundError:
-        return {}
-
-
-def _name(record: Record, which: str, name: str) -> str:
-    return f"gens/{record['stage']}/{record[which]}/{name}"
-
-
-def _compare(place: str, expected: list[Any], found: Fingerprint | None) -> Iterator[Problem]:
-    if found is None:
-        yield Problem(where=place, message="the file is gone", remedy=_REMEDY)
-    elif list(found) != list(expected):
-        yield Problem(
-            where=place,
-            message=f"the content is not what it was ({expected[0]} bytes, {expected[1]})",
-            value=found,
-            remedy=_REMEDY,
-        )
-
-
-def _rewritten(record: Record, name: str, now: Entry | None) -> Iterator[Problem]:
-    """Check that a rewritten metadata.json says what it should; others need only be there."""
-    where = _name(record, "new", name)
-    if now is None:
-        yield Problem(where=where, message="it is gone", remedy=_REMEDY)
-    elif now.data is not None and record["old"] != record["new"]:
-        document = _document(now.data)
-        previous = document.get(PREVIOUS)
-        latest = previous[-1] if type(previous) is list else previous
-        said = [document.get("gen_id"), document.get("parent_gen_id") or None, latest]
-        wanted = [record["new"], record["parent"][1], record["old"]]
-        if said != wanted:
-            message = f"the new metadata does not say {wanted}"
-            yield Problem(where=where, message=message, value=said, remedy=_REMEDY)
-
-
-def _document(data: bytes) -> dict[str, Any]:
-    """Return what a rewritten metadata.json says; nothing where somebody made it no JSON object."""
-    try:
-        return load_object(data)
-    except (ValueError, RecursionError):
-        return {}
+def _problem(where: str, message: str, remedy: str = _REMEDY, value: object = None) -> Problem:
+    if value is None:
+        return Problem(where=where, message=message, remedy=remedy)
+    return Problem(where=where, message=message, remedy=remedy, value=value)

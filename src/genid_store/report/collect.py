@@ -25,7 +25,7 @@ from genid_store.fs.files import guarded
 from genid_store.fs.jsonfile import load_json, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
-from genid_store.migration.numbering import Numbered, number_stage
+from genid_store.migration.plan import number_all
 from genid_store.migration.scan import scan_stage
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.faults import FaultList, ShownProblem, by_code, shown_problems
@@ -35,7 +35,7 @@ from genid_store.report.restate import as_recorded, planned_state, restated
 from genid_store.report.standing import stand
 from genid_store.report.steps import CohortSteps, State, states_from, walk
 from genid_store.report.view import Flag, Report, Trouble
-from genid_store.stages import PIPELINE, parent_stage
+from genid_store.stages import PIPELINE
 
 Advance = Callable[[int, int], None]
 #: Given a label, opens a progress display and yields its callback.
@@ -127,14 +127,11 @@ def _faults(index: StoreIndex, partitions: Partitions | None, advance: Advance) 
 
 
 def _moves(root: DataRoot, advance: Advance) -> Moves:
-    numbered: dict[str, Numbered] = {}
+    scans = {}
     for done, stage in enumerate(PIPELINE):
         advance(done, len(PIPELINE))
-        scan = scan_stage(root, stage)
-        above = numbered.get(parent_stage(stage) or "")
-        parents = {} if above is None else above.decisions
-        numbered[stage] = number_stage(scan.sources, parents, scan.strays)
-    return preview(numbered)
+        scans[stage] = scan_stage(root, stage)
+    return preview(number_all(scans))
 
 
 def _coverage(store: Holdings, tables: RawTables | None) -> Coverage:

@@ -1,6 +1,6 @@
 """What a migration would do, before one is planned: counts, what stays and why, duplicates; pure.
 
-The decisions are those of `store.migration.numbering`, which the plan itself makes; nothing is
+The decisions are those of `migration.number`, which the plan itself makes; nothing is
 written for this preview.
 """
 
@@ -11,12 +11,19 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 
 from genid_store.catalog.findings import KINDS
-from genid_store.migration.numbering import ADOPTED, PARENT_STAYS, Numbered
-from genid_store.migration.records import Decision, Duplicate
+from genid_store.migration.number import (
+    ADOPTED,
+    EMPTY_SLOT,
+    PARENT_STAYS,
+    Decision,
+    Duplicate,
+    Numbered,
+)
 from genid_store.report.drawing import Segment, bar
 
 _WHY = {
     PARENT_STAYS: "its parent stays, and an id is made of the parent's",
+    EMPTY_SLOT: "nothing was made for it, and it becomes one with a generation of the same task",
     ADOPTED: "its text was adopted under the id that stands for it, and its children follow that",
     "symlink": "its folder is a symbolic link",
 }
@@ -89,7 +96,7 @@ def preview(numbered: Mapping[str, Numbered]) -> Moves:
 def _stage(stage: str, decisions: Iterable[Decision]) -> StageMoves:
     moves = keeps = stays = 0
     for decision in decisions:
-        moves += decision.moves
+        moves += decision.moves and not decision.reason
         stays += bool(decision.reason)
         keeps += not decision.moves and not decision.reason
     return StageMoves(stage=stage, moves=moves, keeps=keeps, stays=stays)

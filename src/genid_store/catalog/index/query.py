@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +19,7 @@ from genid import SchemeName
 from genid_store.catalog.index.database import IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, UNREADABLE_SIZE, Content, Indexed, indexed_of
+from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
@@ -92,6 +94,10 @@ class StoreIndex:
         self._file = self._file.discard(self.root)
         return refresh(self.root, self._file.connection, progress)
 
+    @cached_property
+    def _renamed(self) -> Renamed:
+        return read_renamed(self.root)
+
     # -- one generation -------------------------------------------------------------------------
     def get(self, stage: str, gen_id: str) -> Indexed | None:
         """Return the generation of a stage whose folder has this name, or None."""
@@ -108,9 +114,18 @@ class StoreIndex:
         return self._select(f"WHERE {_COLUMNS[scheme]} = ?", gen_id)
 
     def by_previous(self, gen_id: str) -> list[Indexed]:
-        """Return the generations that had this id before a migration."""
+        """Return the generations that had this id before a migration: as their metadata says, and
+        as our own record does, which stays where a host writes metadata again."""
         query = "SELECT stage, now FROM previous WHERE gen_id = ?"
-        rows = self._all(query, gen_id)
+        rows = {tuple(row) for row in self._all(query, gen_id)}
+        for stage in stage_names():
+            names = list(self._renamed.get((stage, gen_id), ()))
+            for name in names:  # which grows: a generation may have been renamed again
+                if self.get(stage, name) is not None:
+                    rows.add((stage, name))
+                else:
+                    later = self._renamed.get((stage, name), ())
+                    names += [new for new in later if new not in names]
         return [one for stage, now in sorted(rows) for one in self._maybe(stage, now)]
 
     def expected(self, gen_id: str, scheme: SchemeName, stage: str | None = None) -> str | None:

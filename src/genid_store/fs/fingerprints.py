@@ -19,33 +19,39 @@ Fingerprint = tuple[int | str, str]
 class Entry(NamedTuple):
     """One file or link below a folder: its path from there, with `/`, and what it is.
 
-    `data` are the bytes of a file that was asked for, else None.
+    `inode` is (device, inode) of a file with several names, else None; `data` are the bytes of a
+    file that was asked for, else None.
     """
 
     path: str
     fingerprint: Fingerprint
-    names: int  # hard links
-    data: bytes | None
+    inode: tuple[int, int] | None = None
+    data: bytes | None = None
 
 
-def entries(folder: str, wanted: Container[str] = (), inner: str = "") -> list[Entry]:
-    """Return every file and link below `folder`, sorted by path; links are not followed.
+def entries(path: str, wanted: Container[str] = ()) -> list[Entry]:
+    """Return every file and link below a folder, sorted by path; links are not followed.
 
-    `wanted` are the names of files whose bytes are wanted too (top level only). OSError: a folder
-    or file cannot be read.
+    Where `path` is not a folder, it is the one entry, with the path "". `wanted` are the names of
+    files whose bytes are wanted too (top level only). OSError: something cannot be read.
     """
+    if os.path.isdir(path) and not os.path.islink(path):
+        return _below(path, wanted, "")
+    found = fingerprint(path)
+    return [] if found is None else [Entry("", found)]
+
+
+def _below(folder: str, wanted: Container[str], inner: str) -> list[Entry]:
     found: list[Entry] = []
     with os.scandir(folder) as scan:
         for entry in scan:
             name = inner + entry.name
             if entry.is_file(follow_symlinks=False):
                 found.append(_file(name, entry.path, keep=entry.name in wanted))
-            elif entry.is_symlink():
-                found.append(Entry(name, ("->", os.readlink(entry.path)), 1, None))
-            elif entry.is_dir():
-                found.extend(entries(entry.path, (), f"{name}/"))
+            elif entry.is_dir(follow_symlinks=False):
+                found.extend(_below(entry.path, (), f"{name}/"))
             else:
-                found.append(Entry(name, ("?", ""), 1, None))
+                found.append(Entry(name, _special(entry.path)))
     found.sort(key=_path)
     return found
 
@@ -53,13 +59,11 @@ def entries(folder: str, wanted: Container[str] = (), inner: str = "") -> list[E
 def fingerprint(path: str) -> Fingerprint | None:
     """Return what is at `path`, None where there is nothing. OSError: it cannot be read."""
     try:
+        if not os.path.isfile(path) or os.path.islink(path):
+            return _special(path)
         return _file("", path, keep=False).fingerprint
     except FileNotFoundError:
         return None
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        return "->", os.readlink(path)
 
 
 def digest(data: bytes) -> tuple[int, str]:
@@ -67,35 +71,33 @@ def digest(data: bytes) -> tuple[int, str]:
     return len(data), blake3(data).hexdigest()
 
 
-def read_bytes(path: str) -> bytes:
-    """Return a file's bytes. OSError: it cannot be read."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is not waited for
-    descriptor = os.open(path, flags)
-    try:
-        return read_all(descriptor, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
-
-
 _path: Final = itemgetter(0)
+
+
+def _special(path: str) -> Fingerprint:
+    try:
+        return "->", os.readlink(path)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return "?", ""
 
 
 def _file(name: str, path: str, *, keep: bool) -> Entry:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
+        inode = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
         if status.st_size > _CHUNK and not keep:
-            return Entry(name, _large(descriptor), status.st_nlink, None)
-        data = read_all(descriptor, status.st_size)
+            return Entry(name, _large(descriptor), inode)
+        data = _read_all(descriptor, status.st_size)
     finally:
         os.close(descriptor)
-    known = (len(data), blake3(data).hexdigest())
-    return Entry(name, known, status.st_nlink, data if keep else None)
+    return Entry(name, (len(data), blake3(data).hexdigest()), inode, data if keep else None)
 
 
-def read_all(descriptor: int, size: int) -> bytes:
-    """Read to the end; `size` is what the system says that the file has."""
-    # one byte more than that, so that the end shows in the same call
+def _read_all(descriptor: int, size: int) -> bytes:
+    # One byte more than the size, so that the end of the file shows in the same call.
     data = os.read(descriptor, size + 1)
     if len(data) == size:
         return data

@@ -1,0 +1,167 @@
+"""Make a tree beside another one, by hard links where there are any, and exchange the two.
+
+Nothing here overwrites an entry: a target that is there already is FileExistsError, so a path that
+somebody has put a symbolic link at is never written through. What a copied file or folder takes
+from its source (times, owner, extended attributes) is not essential and never an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+from typing import Final
+
+#: What says that a hard link cannot be made here: then the file is copied.
+NO_LINK: Final = {
+    errno.EPERM,
+    errno.EACCES,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EXDEV,
+}
+_NO_EXCHANGE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+_CHUNK: Final = 1 << 20  # bytes copied at a time
+
+
+def exchange(first: str, second: str) -> bool:
+    """Exchange two entries of one file system in one step; False where the system cannot.
+
+    OSError: the system refused it, and nothing has changed.
+    """
+    call = getattr(_libc(), "renameat2", None)
+    if call is None:
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    if call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), first, None, second)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file or link a second name, or copy it where it can have none. OSError: neither."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        copy(source, target)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file, or make the same link again. OSError: it cannot be."""
+    status = os.stat(source, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        write_link(target, os.readlink(source), status)
+        return
+    descriptor = _create(target, status)
+    try:
+        with open(source, "rb") as file:
+            while data := file.read(_CHUNK):
+                _write_all(descriptor, data)
+        _take_after(descriptor, source, status)
+    finally:
+        os.close(descriptor)
+
+
+def write_like(target: str, data: bytes, source: str, like: os.stat_result) -> None:
+    """Write a file that takes permissions, owner, times and attributes after `source`, which has
+    the status `like`. OSError: it cannot be written."""
+    descriptor = _create(target, like)
+    try:
+        _write_all(descriptor, data)
+        _take_after(descriptor, source, like)
+    finally:
+        os.close(descriptor)
+
+
+def write_link(target: str, leads_to: str, like: os.stat_result) -> None:
+    """Make a symbolic link with the times of another one. OSError: it cannot be made."""
+    os.symlink(leads_to, target)
+    with contextlib.suppress(OSError):
+        os.utime(target, ns=(like.st_atime_ns, like.st_mtime_ns), follow_symlinks=False)
+
+
+def finish_folder(target: str, source: str) -> None:
+    """Give a folder that is filled the permissions, owner, times and attributes of another one."""
+    like = os.stat(source)
+    descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _take_after(descriptor, source, like)
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: str) -> None:
+    """Remove whatever is at `path`; a symbolic link is removed, not followed. OSError: it stays."""
+    if os.path.islink(path) or os.path.isfile(path):
+        os.unlink(path)
+    elif os.path.lexists(path):
+        shutil.rmtree(path)
+
+
+def file_system_of(folder: str) -> tuple[int, str]:
+    """Return what names the mounted file system of a folder: between two of them nothing can be
+    linked or renamed. OSError: the folder is not there."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        mount = ""
+        with contextlib.suppress(OSError), open(f"/proc/self/fdinfo/{descriptor}") as file:
+            mount = next((line for line in file if line.startswith("mnt_id")), "")
+        return os.fstat(descriptor).st_dev, mount
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: str) -> None:
+    """Bring everything written to the file system that holds `path` to disk (one call for many
+    files; where the system has no syncfs, all file systems). OSError: it could not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync = getattr(_libc(), "syncfs", None)
+        if sync is None:
+            os.sync()
+        elif sync(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(descriptor)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _create(target: str, like: os.stat_result) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(target, flags, stat.S_IMODE(like.st_mode))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+
+
+def _take_after(descriptor: int, source: str, like: os.stat_result) -> None:
+    made = os.fstat(descriptor)
+    with contextlib.suppress(OSError):  # only root may give a file away
+        if (made.st_uid, made.st_gid) != (like.st_uid, like.st_gid):
+            os.fchown(descriptor, like.st_uid, like.st_gid)
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(source) if hasattr(os, "listxattr") else ():
+            os.setxattr(descriptor, name, os.getxattr(source, name))
+    if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+    with contextlib.suppress(OSError):
+        os.utime(descriptor, ns=(like.st_atime_ns, like.st_mtime_ns))

@@ -1,0 +1,224 @@
+"""Exchange the live tree for the one beside it, or back: a journal of a handful of renames.
+
+The journal is one file, `swap.json`, replaced as a whole. Once it says `swapping`, the exchange is
+rolled forward whatever happens: each place that still has its new version aside is exchanged, and
+which those are shows in the inode that lies aside, which nobody else touches. Nothing is written
+over: what a place held before lies aside afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from attrs import astuple, evolve, field, frozen
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs import trees
+from genid_store.fs.files import check_inside, sync_folder, write_atomic
+from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
+
+JOURNAL: Final = "swap.json"
+#: `swapping` and `swapping-back` are unfinished; `migrated` can be rolled back until `finished`.
+State = Literal["planned", "swapping", "migrated", "swapping-back", "rolled-back", "finished"]
+UNFINISHED: Final = ("swapping", "swapping-back")
+#: folder, from the data root -> its times of access and change, in nanoseconds
+Times = Mapping[str, tuple[int, int]]
+#: The states in which a plan holds another tree of its store.
+OPEN: Final = (*UNFINISHED, "migrated")
+_STATES: Final = ("planned", *OPEN, "rolled-back", "finished")
+
+
+@frozen
+class Place:
+    """What is exchanged: a path from the data root, where its other version lies, and the inodes
+    of the version that is to be live and of the one that was (0 where there was none)."""
+
+    path: str
+    aside: str
+    new: int
+    old: int
+
+
+@frozen
+class Swap:
+    """The journal of a migration: where it stands, its places, and the times that the folders of
+    the places had before, in nanoseconds."""
+
+    state: State
+    places: tuple[Place, ...] = ()
+    times: Times = field(factory=dict)
+
+    def write(self, plan: Plan) -> None:
+        """Bring the journal to disk. OSError: it could not be, and the old one stands."""
+        document = {
+            "state": self.state,
+            "places": [astuple(one) for one in self.places],
+            "times": self.times,
+        }
+        write_atomic(plan.folder / JOURNAL, json.dumps(document, indent=1).encode())
+
+
+def read_swap(plan: Plan) -> Swap:
+    """Return the journal of a plan, `planned` where there is none.
+
+    StoreError: it is damaged, or names a path that is not of this migration.
+    """
+    path = plan.folder / JOURNAL
+    try:
+        document = json.loads(path.read_bytes())
+        swap = Swap(
+            document["state"],
+            tuple(Place(one[0], one[1], int(one[2]), int(one[3])) for one in document["places"]),
+            {str(name): (int(one[0]), int(one[1])) for name, one in document["times"].items()},
+        )
+    except FileNotFoundError:
+        return Swap("planned")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise _damaged(path, f"it cannot be made out: {error}") from error
+    if swap.state not in _STATES:
+        raise _damaged(path, f"there is no state {swap.state!r}")
+    for place in swap.places:
+        _check_place(plan, place, path)
+    return swap
+
+
+def open_migration(root: DataRoot) -> tuple[Plan, Swap] | None:
+    """Return the migration that was begun and neither rolled back nor finished; at most one.
+
+    StoreError: a journal or its plan is damaged.
+    """
+    for plan_id in plan_ids(root):
+        plan = Plan(root, plan_id)
+        if os.path.lexists(plan.folder / JOURNAL):
+            check_inside(root, plan.folder)
+            swap = read_swap(plan)
+            if swap.state in OPEN:
+                return open_plan(root, plan_id), swap
+    return None
+
+
+def begin(plan: Plan, places: list[tuple[str, str]], times: Times, *, back: bool = False) -> Swap:
+    """Write down that places (path, aside) are exchanged from now on, on disk on return.
+
+    Everything that lies aside is on disk before. `times` are given back to the folders of the
+    places afterwards. OSError: nothing has begun.
+    """
+    root = str(plan.root.path)
+    asides = {os.path.dirname(f"{root}/{aside}") for _, aside in places}
+    for path in {os.stat(folder).st_dev: folder for folder in sorted(asides)}.values():
+        trees.sync_filesystem(path)
+    found = [
+        Place(path, aside, _inode(f"{root}/{aside}"), _inode(f"{root}/{path}"))
+        for path, aside in places
+    ]
+    swap = Swap("swapping-back" if back else "swapping", tuple(found), times)
+    swap.write(plan)
+    return swap
+
+
+def roll_forward(plan: Plan, swap: Swap) -> Swap:
+    """Exchange every place that is not exchanged yet, and return the journal as it is then.
+
+    StoreError: a place is not as the journal left it, or lies behind a symbolic link.
+    OSError: the system refused a step; doing it again goes on.
+    """
+    for place in swap.places:
+        check_inside(plan.root, (plan.root.path / place.path).parent,
+                     (plan.root.path / place.aside).parent)  # fmt: skip
+        _exchange(str(plan.root.path), place)
+    for folder in {os.path.dirname(path) for place in swap.places
+                   for path in (place.path, place.aside)}:  # fmt: skip
+        sync_folder(plan.root.path / folder)
+    return evolve(swap, state="migrated" if swap.state == "swapping" else "rolled-back")
+
+
+def restore_times(plan: Plan, swap: Swap) -> None:
+    """Give the folders of the places the times they had; not essential, so never an error."""
+    for folder, times in swap.times.items():
+        with contextlib.suppress(OSError):
+            os.utime(plan.root.path / folder, ns=times)
+
+
+def is_exchanged(root: DataRoot, place: Place) -> bool:
+    """Say whether a place has its new version live, or is in the middle of it."""
+    aside = f"{root.path}/{place.aside}"
+    return _inode(aside) != place.new or os.path.lexists(aside + _OUT)
+
+
+_OUT: Final = ".out"  # ends the name of what was live, between the renames of one exchange
+
+
+def _exchange(root: str, place: Place) -> None:
+    """Exchange one place; where that takes several renames, go on after any of them."""
+    live, aside = f"{root}/{place.path}", f"{root}/{place.aside}"
+    out = aside + _OUT
+    if not os.path.lexists(out):
+        found = _inode(aside)
+        if found == place.old and found != place.new:
+            return  # it is exchanged
+        if found != place.new or not found:
+            raise _lost(place)
+        if not os.path.lexists(live):  # somebody removed it since: there is nothing to keep
+            os.makedirs(os.path.dirname(live), exist_ok=True)
+            os.rename(aside, live)
+            return
+        if trees.exchange(live, aside):
+            return
+        os.rename(live, out)
+    if not os.path.lexists(live):
+        os.rename(aside, live)
+    if os.path.lexists(aside):
+        raise _lost(place)
+    os.rename(out, aside)
+
+
+def _inode(path: str) -> int:
+    """Return a number that an entry keeps as long as it is only renamed; 0: there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def folder_times(plan: Plan, paths: Iterable[str]) -> Times:
+    """Return the times of the folders that paths lie in, by their paths from the data root."""
+    times = {}
+    for folder in {os.path.dirname(path) for path in paths}:
+        if os.path.isdir(plan.root.path / folder):
+            status = os.stat(plan.root.path / folder)
+            times[folder] = (status.st_atime_ns, status.st_mtime_ns)
+    return times
+
+
+def _check_place(plan: Plan, place: Place, journal: Path) -> None:
+    """Raise StoreError for paths that this migration cannot have written."""
+    top = place.path.split("/")[0] if is_inner(place.path) else ""
+    asides = (f".genid/migrations/{plan.plan_id}/aside/{place.path}",
+              f"{top}/.genid-{plan.plan_id}/{place.path.partition('/')[2]}")  # fmt: skip
+    ours = place.path in (".genid/failures", ".genid/reused")
+    if not (is_segment(top) or ours) or place.aside not in asides:
+        raise _damaged(journal, f"{place.path!r} is not a place of this migration")
+
+
+def _lost(place: Place) -> StoreError:
+    problem = Problem(
+        where=place.path,
+        message=f"it is not as the migration left it: compare it with {place.aside}",
+        remedy="bring back the data root from where it was copied, or restore a backup of it",
+    )
+    return StoreError("something else changed the store in the middle of its exchange", [problem])
+
+
+def _damaged(path: Path, message: str) -> StoreError:
+    problem = Problem(
+        where=str(path),
+        message=message,
+        remedy="restore the file from a backup; without it nobody can tell what was exchanged",
+    )
+    return StoreError("the migration's journal was changed by something else", [problem])

@@ -1,0 +1,55 @@
+"""Wait for the generations that are being made when a migration begins: they are paid for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import held, leases
+
+_POLL: Final = 0.2  # seconds between two looks at a task that is being made
+#: Seconds that a migration waits before it gives up.
+PATIENCE: Final = 3600.0
+#: Seconds between two lines in the log about what is waited for.
+TELLING: Final = 30.0
+_NAMED: Final = 5  # tasks that one of them names
+_LOG: Final = logging.getLogger(__name__)
+
+
+def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
+    """Return when nobody holds a lease: those given before the store was closed end first.
+
+    Says in the log what it waits for, at once and every `TELLING` seconds.
+
+    StoreError: some were still held after `limit` seconds; nothing was changed.
+    """
+    began = time.monotonic()
+    logged: float | None = None
+    while busy := [f"{stage}/{task}" for stage, task in held(root)]:
+        now = time.monotonic()
+        if now - began >= limit:
+            raise _still_made(root, busy, limit)
+        if logged is None or now - logged >= TELLING:
+            logged = now
+            more = f" and {len(busy) - _NAMED} more" if len(busy) > _NAMED else ""
+            _LOG.warning(
+                "waiting for generations that are being made: %s%s; interrupting is safe",
+                ", ".join(busy[:_NAMED]),
+                more,
+            )
+        time.sleep(_POLL)
+
+
+def _still_made(root: DataRoot, busy: list[str], limit: float) -> StoreError:
+    problems = [
+        Problem(
+            where=root.relative(leases(root) / one),
+            message=f"another process still makes it after {limit:.0f} s",
+            remedy="end that process or let it finish, then run the same command again",
+        )
+        for one in busy
+    ]
+    return StoreError("generations are being made; nothing was changed", problems)

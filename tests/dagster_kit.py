@@ -94,6 +94,21 @@ def new_home(path: Path) -> Path:
     return path
 
 
+def materialize_range(
+    definitions: dg.Definitions, key: dg.AssetKey, instance: dg.DagsterInstance, *ends: str
+) -> bool:
+    """Materialize the partitions from the first end to the last, in the order of their
+    registration, in one run; return whether all succeeded."""
+    tags = {
+        "dagster/asset_partition_range_start": ends[0],
+        "dagster/asset_partition_range_end": ends[-1],
+    }
+    asset = definitions.resolve_assets_def(key)
+    return dg.materialize(
+        [asset], instance=instance, run_config=QUIET, tags=tags, raise_on_error=False
+    ).success
+
+
 #: Definitions for a daemon: each call is noted in the file CALLS, the id in FAILING raises.
 _AUTOMATED = """
 import os

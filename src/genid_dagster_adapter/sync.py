@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
@@ -39,7 +38,6 @@ MIGRATED_FROM: Final = "genid/migrated_from"
 ORIGINAL_RUN: Final = "genid/original_run_id"
 ORIGINAL_TIME: Final = "genid/original_timestamp"
 _PAGE: Final = 200  # keys whose events are asked for at a time
-_THREADS: Final = 4  # events reported at once: a server's round trips overlap
 _TEXTS: Final = (
     dg.TextMetadataValue, dg.PathMetadataValue, dg.MarkdownMetadataValue, dg.UrlMetadataValue,
 )  # fmt: skip
@@ -223,10 +221,8 @@ class _Sync:
         return found
 
     def _report(self, events: Iterator[dg.AssetMaterialization]) -> None:
-        if self.dry_run:
-            return
-        with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(self.instance.report_runless_asset_event, events))
+        for event in events if not self.dry_run else ():  # threads made SQLite slower
+            self.instance.report_runless_asset_event(event)
 
     # -- keys ---------------------------------------------------------------------------------
     def _keys(

@@ -144,7 +144,7 @@ def test_derive_imports_neither_dagster_nor_a_dataframe_library() -> None:
     assert f"{_V1}\n[]\n" == done.stdout
 
 
-# -- explain and diff ------------------------------------------------------------------------------
+# -- explain ---------------------------------------------------------------------------------------
 def test_explain_without_a_store_says_what_the_text_shows(genid: Any) -> None:
     """Family, stage, and for v1 the UUID."""
     assert {"id": _PHASE_1, "family": "phase-1", "stage": "draft", "uuid": None} == genid(
@@ -196,9 +196,9 @@ def _pair(store: Store) -> tuple[Made, Made]:
 def test_diff_says_that_two_are_the_same_task(genid: Any, small: Store) -> None:
     """A legacy and a v1 generation of one task."""
     one, other = _pair(small)
-    found = genid("diff", one.gen_id, other.gen_id, "--data-root", small.path, "--json").json
+    found = genid("explain", one.gen_id, other.gen_id, "--data-root", small.path, "--json").json
     assert (True, None) == (found["same_task"], found["cause"])
-    words = genid("diff", one.gen_id, other.gen_id, "--data-root", small.path).out
+    words = genid("explain", one.gen_id, other.gen_id, "--data-root", small.path).out
     assert "the same task and replicate" in words
 
 
@@ -210,43 +210,42 @@ def test_diff_names_the_fields(genid: Any, small: Store) -> None:
         for made in small.of(stage="evaluation", family="v1")
         if made.parent is one.parent and made.task["template_id"] != one.task["template_id"]
     )
-    found = genid("diff", one.gen_id, other.gen_id, "--data-root", small.path, "--json").json
+    found = genid("explain", one.gen_id, other.gen_id, "--data-root", small.path, "--json").json
     assert "evaluation" == found["cause"]["stage"]
     assert "template_id" in [field["field"] for field in found["cause"]["differences"]]
-    words = genid("diff", one.gen_id, other.gen_id, "--data-root", small.path).out
+    words = genid("explain", one.gen_id, other.gen_id, "--data-root", small.path).out
     assert "they part at the evaluation" in words
 
 
 def test_diff_without_a_store_compares_what_the_texts_show(genid: Any) -> None:
     """And says what it would take to say more."""
-    assert "--data-root" in genid("diff", _V1, _PHASE_1).out
-    assert genid("diff", _V1, _V1, "--json").json["same"]
+    assert "--data-root" in genid("explain", _V1, _PHASE_1).out
+    assert genid("explain", _V1, _V1, "--json").json["same"]
 
 
-# -- store resolve ---------------------------------------------------------------------------------
-def test_resolve_finds_ids_of_every_family(genid: Any, small: Store) -> None:
-    """Several at once, each with how it was found."""
-    made = [small.of(family=name)[0] for name in ("legacy", "prefixed", "phase-1", "v1", "foreign")]
-    texts = [one.gen_id for one in made]
-    ran = genid("store", "resolve", "--data-root", small.path, *texts, "--json")
-    assert 0 == ran.status
-    found = [[one["gen_id"] for one in entry["matches"]] for entry in ran.json["ids"]]
-    assert [[text] for text in texts] == found
-    assert texts[0] in genid("store", "resolve", "--data-root", small.path, texts[0][:8]).out
+def test_an_id_is_found_by_any_of_its_names(genid: Any, small: Store) -> None:
+    """Its folder's, a prefix of it, and the deterministic id of its task; each says how."""
+    for family in ("legacy", "prefixed", "phase-1", "v1", "foreign"):
+        made = small.of(family=family)[0]
+        for text, by in ((made.gen_id, "id"), (made.v1, "id" if family == "v1" else "v1")):
+            ran = genid("explain", "--data-root", small.path, text, "--json")
+            assert 0 == ran.status
+            found = [(one["by"], one["gen_id"]) for one in ran.json["generations"]]
+            assert (by, made.gen_id) in found or by == "v1"
+            assert {made.v1} == {one["expected"]["v1"] for one in ran.json["generations"]}
+    legacy = small.of(family="legacy")[0].gen_id
+    assert legacy in genid("explain", "--data-root", small.path, legacy[:8]).out
 
 
-def test_resolve_refuses_what_is_unknown_or_ambiguous(genid: Any, small: Store) -> None:
-    """What is found is printed all the same."""
-    good = small.generations[0].gen_id
-    ran = genid("store", "resolve", "--data-root", small.path, good, "000000-unknown", "--json")
-    assert 1 == ran.status
-    assert [1, 0] == [len(entry["matches"]) for entry in ran.json["ids"]]
-    assert "000000-unknown" in ran.err
-    hand = genid("store", "resolve", "--data-root", small.path, "hand-made")
+def test_what_is_unknown_or_ambiguous_is_refused(genid: Any, small: Store) -> None:
+    unknown = genid("explain", "--data-root", small.path, "000000-unknown", "--json")
+    assert (1, True) == (unknown.status, "000000-unknown" in unknown.err)
+    hand = genid("explain", "--data-root", small.path, "hand-made")
     assert (1, True) == (hand.status, "is the beginning of several" in hand.err)
+    assert 2 == genid("explain", "a", "b", "c").status
 
 
-def test_resolve_knows_the_ids_of_a_cohort_that_is_only_planned(genid: Any, tmp_path: Path) -> None:
+def test_explain_knows_the_ids_of_a_cohort_that_is_only_planned(genid: Any, tmp_path: Path) -> None:
     """A legacy id that no generation has yet resolves to its deterministic one, and back."""
     store = make_store(tmp_path / "data", generations=100, oddities=(), files=(), selection=None)
     from genid_store.cohort.build import Options
@@ -259,13 +258,10 @@ def test_resolve_knows_the_ids_of_a_cohort_that_is_only_planned(genid: Any, tmp_
     fresh = prepare(root, Options(rollout=Rollout.parse("1"), cohort_id="new")).plan.rows
     for old, new in [(legacy[0], fresh[0]), (legacy[-1], fresh[-1])]:
         for text in (old.gen_id, new.gen_id):
-            ran = genid(
-                "store", "resolve", "--data-root", store.path, "--cohort-id", "new", text, "--json"
-            )
-            [entry] = ran.json["ids"]
+            ran = genid("explain", "--data-root", store.path, "--cohort-id", "new", text, "--json")
             expected = {"legacy": old.gen_id, "scheme": "v1", "deterministic": new.gen_id}
             assert 0 == ran.status
-            assert expected in entry["planned"]
+            assert expected in ran.json["planned"]
 
 
 # -- store audit -----------------------------------------------------------------------------------
@@ -338,4 +334,4 @@ def test_the_data_root_may_come_from_the_environment(
 ) -> None:
     """GENID_DATA_ROOT stands in for --data-root."""
     monkeypatch.setenv("GENID_DATA_ROOT", str(small.path))
-    assert 0 == genid("store", "resolve", small.generations[0].gen_id).status
+    assert 0 == genid("explain", small.generations[0].gen_id).status

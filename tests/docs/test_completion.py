@@ -52,9 +52,9 @@ def values(words: str, *, folder: Path | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("genid ", ["cohort", "derive", "diff", "explain", "init", "rollout", "store"]),
+        ("genid ", ["cohort", "dagster", "derive", "explain", "init", "rollout", "store"]),
         ("genid cohort ", ["build", "compare", "list", "run", "status"]),
-        ("genid store r", ["resolve", "rollback"]),
+        ("genid store r", ["rollback"]),
         ("genid derive e", ["essay", "evaluation"]),
         ("genid store migrate --d", ["--data-root", "--dry-run"]),
         ("genid derive draft --scheme ", ["v1", "phase-1"]),
@@ -78,7 +78,7 @@ def test_folders_and_files_are_left_to_the_shell(words: str, kind: str) -> None:
     assert ([[kind, words.rsplit(maxsplit=1)[-1]]], "") == ask(words)
 
 
-@pytest.mark.parametrize("command", ["cohort status", "cohort run", "store resolve"])
+@pytest.mark.parametrize("command", ["cohort status", "cohort run", "explain"])
 def test_cohorts_of_the_data_root_are_completed(tmp_path: Path, command: str) -> None:
     """Where the data root is given before; without one, or without cohorts, nothing is offered."""
     for name in ("winter", "weekly", "spring"):
@@ -128,4 +128,4 @@ def test_bash_completes_a_line(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert ["resolve", "rollback"] == done.stdout.split()
+    assert ["rollback"] == done.stdout.split()

@@ -85,8 +85,8 @@ def test_finishing_ends_the_way_back(
     status, said = _text(capsys, "rollback")
     assert 1 == status
     assert "no open migration" in said
-    status, found = _json(capsys, "resolve", "chained")
-    assert (0, "previous") == (status, found["ids"][0]["matches"][0]["by"])
+    assert 0 == run(["explain", "chained", "--json"])
+    assert "previous" == json.loads(capsys.readouterr().out)["generations"][0]["by"]
 
 
 def test_what_was_made_since_is_listed(root: DataRoot, capsys: Say) -> None:

@@ -11,15 +11,12 @@ from genid_store.catalog.expected import is_complete, signature, signed_model
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import chain, children, duplicates
+from genid_store.catalog.metadata import stage_fields
 from genid_store.ids.components import folded
 from genid_store.stages import parent_stage, stage_names
 
-#: The fields that say which task a generation is, apart from its parent.
-_OWN: Final = ("combo_id", "template_id", "llm_model_id", "replicate")
 #: What decides an id besides the task, in one family or another.
 _MINTING: Final = ("family", "origin_cohort_id", "recomputes")
-_DEPTH: Final = {"draft": 1, "essay": 2, "evaluation": 3}  # levels of a chain that is whole
-_OF_DRAFTS: Final = "combo_id"  # descendants have it through their draft
 
 
 @frozen(kw_only=True)
@@ -72,8 +69,8 @@ class StoreDifference:
     @property
     def same_task(self) -> bool:
         """Whether both are the same task and replicate, down from the draft."""
-        whole = len(self.levels) == _DEPTH[self.a.stage]
-        return whole and self.a.stage == self.b.stage and self.cause is None
+        root = self.levels[0].stage if self.levels else ""
+        return parent_stage(root) is None and self.a.stage == self.b.stage and self.cause is None
 
     @property
     def inherited(self) -> bool:
@@ -132,13 +129,14 @@ def _derivation(
 
 
 def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
-    fields = _OWN if a.stage == "draft" else tuple(name for name in _OWN if name != _OF_DRAFTS)
-    pairs = ((name, _value(a, name), _value(b, name)) for name in fields)
-    return tuple(Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y)
+    """Return the fields that differ, but for the parent: that is the level above."""
+    fields = stage_fields(a.stage)
+    pairs = ((name, _value(a, name), _value(b, name)) for name in fields.every)
+    return tuple(
+        Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y and name != fields.parent
+    )
 
 
 def _value(generation: Indexed, name: str) -> str | int | None:
-    if name == "replicate":
-        return generation.effective_replicate
-    text = getattr(generation, name)
-    return None if text is None else folded(text)
+    value = generation.value(name)
+    return folded(value) if isinstance(value, str) else value

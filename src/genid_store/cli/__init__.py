@@ -46,6 +46,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
+def _declare_stages(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Import the module that declares a user's stages, before any command looks at them."""
+    if value and not ctx.resilient_parsing:
+        from genid_store.generation.load import load_module
+
+        load_module(value, where="--stages or GENID_STAGES")
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={
@@ -57,14 +65,22 @@ class LazyGroup(click.Group):
         "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
         "dagster": ("dagster:dagster", "Bring Dagster's records level with the disk."),
         "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
-        "diff": ("ids:diff", "Say why two generations have different ids."),
-        "explain": ("ids:explain", "Say what an id is and how it comes about."),
+        "explain": ("ids:explain", "Say what an id is, or how two differ."),
         "init": ("init:init", "Create a data root that can be built and run immediately."),
         "rollout": ("rollout:rollout", "Report where the rollout stands, and finish it."),
-        "store": ("store:store", "Look up, audit, adopt and migrate the generations on disk."),
+        "store": ("store:store", "Audit and migrate the generations on disk."),
     },
 )
 @click.version_option(package_name="generation-ids")
+@click.option(
+    "--stages",
+    metavar="MODULE",
+    envvar="GENID_STAGES",
+    is_eager=True,
+    expose_value=False,
+    callback=_declare_stages,
+    help="Import this module (or FILE.py), which declares stages beside the pipeline's.",
+)
 def genid() -> None:
     """Deterministic ids for paid generations: same task, same id.
 

@@ -9,6 +9,7 @@ import click
 from genid import Difference, Explanation, ParsedId
 from genid_store.catalog.explain import Level, StoreDifference, StoreExplanation
 from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.metadata import stage_fields
 from genid_store.cli._output import CONTENT, SHOWN, print_rest, print_table
 from genid_store.cli._screen import written_out_line
 
@@ -65,6 +66,7 @@ def generation_record(one: Indexed) -> dict[str, Any]:
         "family": one.family,
         "recomputes": one.recomputes,
         **{name: getattr(one, name) for name in _FIELDS},
+        **one.others,
         "origin_cohort_id": one.origin_cohort_id,
         "mode": one.mode,
         "previous": list(one.previous_gen_ids),
@@ -114,7 +116,9 @@ def print_explanation(record: dict[str, Any]) -> None:
         ("stage", record["stage"]),
         ("id", record["gen_id"]),
         ("family", f"{record['family']} (recomputes from its metadata: {recomputes})"),
+        ("found by", record["by"] if record["by"] != "id" else None),
         *((name, record[name]) for name in (*_FIELDS, "origin_cohort_id", "mode")),
+        *((name, record.get(name)) for name in stage_fields(record["stage"]).others),
         ("content", CONTENT[record["has_content"]]),
         *((f"{name} id", value or "none") for name, value in record["expected"].items()),
     ]
@@ -122,7 +126,7 @@ def print_explanation(record: dict[str, Any]) -> None:
     derivation = record["expected_derivation"]
     if derivation is not None:
         rows += [("canonical", derivation["canonical"]), ("BLAKE3", derivation["blake3"])]
-    rows += [("read leniently", words) for words in record["lenient"]]
+    rows += [("coerced", words) for words in record["lenient"]]
     rows += [("problem", flaw["problem"]) for flaw in record["problems"]]
     _print_pairs(rows)
     _print_related("ancestors", record["ancestors"])

@@ -1,7 +1,7 @@
-"""The verbs about single ids: `genid derive`, `genid explain`, `genid diff`.
+"""The verbs about single ids: `genid derive` and `genid explain`.
 
-`derive` needs no store. `explain` and `diff` say what the texts alone show, and the rest where
-there is a store to look into.
+`derive` needs no store. `explain` says what the texts alone show, and the rest where there is a
+store to look into.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from genid_store.cli._output import (
     optional_data_root_option,
     print_json,
     print_json_line,
+    print_table,
 )
 from genid_store.errors import Problem, StoreError
+from genid_store.ids.rollout import Rollout
 
 if TYPE_CHECKING:
     from genid_store.catalog.index.query import StoreIndex
@@ -177,55 +179,102 @@ def _unread(number: int, error: ValueError) -> StoreError:
     return StoreError("the line is no JSON object of a signature's fields", [problem])
 
 
+def _cohorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete a cohort's id; `derive` shall not load what that takes."""
+    from genid_store.cli._options import complete_cohort
+
+    return complete_cohort(ctx, param, incomplete)
+
+
 @click.command()
 @optional_data_root_option
 @json_option
-@click.argument("text", metavar="ID")
-def explain(root: DataRoot | None, as_json: bool, text: str) -> int:
-    """Say what an id is: its family, and from a store its fields, derivation, chain and children.
+@click.option(
+    "--cohort-id",
+    shell_complete=_cohorts,
+    help="Look among the ids that this cohort would have, too.",
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID [ID]")
+def explain(
+    root: DataRoot | None, as_json: bool, cohort_id: str | None, ids: tuple[str, ...]
+) -> int:
+    """Say everything about one id, or how two differ.
 
-    With a data root, ID may be of any family, a prefix of at least 6 characters, or an id from
-    before a migration.
+    With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
+    before a migration, or the deterministic id of a task that the store has under another one; it
+    shows fields, derivation, expected ids, ancestors, children and duplicates. Two generations are
+    followed up to where they part. Without a data root, only what the texts show is said.
     """
+    if len(ids) > 2:
+        raise click.UsageError("one id is explained, or two are compared")
+    if root is None:
+        return _explain_texts(ids, as_json=as_json)
+    if len(ids) == 2:
+        return _compare(root, *ids, as_json=as_json)
+    return _explain_stored(root, ids[0], cohort_id, as_json=as_json)
+
+
+def _explain_texts(ids: tuple[str, ...], *, as_json: bool) -> int:
     from genid_store.cli import _words
 
-    if root is None:
-        shape = _words.shape_record(parse_id(text))
-        print_json(shape) if as_json else _words.print_shape(shape)
+    shapes = [_words.shape_record(parse_id(text)) for text in ids]
+    if len(shapes) == 1:
+        print_json(shapes[0]) if as_json else _words.print_shape(shapes[0])
         return 0
-    from genid_store.catalog import lookup
-    from genid_store.catalog.explain import explain_stored
-    from genid_store.cli._index import fresh_index
-
-    with fresh_index(root) as index:
-        found = [explain_stored(index, match.generation) for match in lookup.resolve(index, text)]
-    records = [_words.explanation_record(one) for one in found]
-    if as_json:
-        print_json({"asked": text, "generations": records})
-        return 0
-    for record in records:
-        _words.print_explanation(record)
+    document = _words.shape_difference(*shapes)
+    print_json(document) if as_json else _words.print_shape_difference(document)
     return 0
 
 
-@click.command()
-@optional_data_root_option
-@json_option
-@click.argument("a")
-@click.argument("b")
-def diff(root: DataRoot | None, as_json: bool, a: str, b: str) -> int:
-    """Say why two generations have different ids: where they part, and in which fields.
-
-    Without a data root only what the two texts show is compared.
-    """
+def _explain_stored(root: DataRoot, text: str, cohort_id: str | None, *, as_json: bool) -> int:
+    from genid_store.catalog import lookup
+    from genid_store.catalog.explain import explain_stored
     from genid_store.cli import _words
+    from genid_store.cli._index import fresh_index
 
-    if root is None:
-        shapes = [_words.shape_record(parse_id(text)) for text in (a, b)]
-        document = _words.shape_difference(*shapes)
-        print_json(document) if as_json else _words.print_shape_difference(document)
+    with fresh_index(root) as index:
+        planned = [] if cohort_id is None else _planned(index, cohort_id, text)
+        try:
+            matches = lookup.resolve(index, text)
+        except StoreError:
+            if not planned:
+                raise
+            matches = ()
+        found = [(match.by, explain_stored(index, match.generation)) for match in matches]
+    records = [{"by": by, **_words.explanation_record(one)} for by, one in found]
+    if as_json:
+        document = {"asked": text, "generations": records}
+        print_json(document if cohort_id is None else {**document, "planned": planned})
         return 0
+    for record in records:
+        _words.print_explanation(record)
+    if planned:
+        rows = [(one["legacy"], one["scheme"], one["deterministic"]) for one in planned]
+        print_table(("planned legacy id", "scheme", "deterministic id"), rows)
+    return 0
+
+
+def _planned(index: StoreIndex, cohort_id: str, text: str) -> list[dict[str, str]]:
+    """Return what an id is among the cohort's planned legacy ids."""
+    from genid_store.catalog.lookup import PlannedIds, resolver
+    from genid_store.cohort.build import Options
+    from genid_store.cohort.prepare import prepare
+
+    options = Options(rollout=Rollout.OFF, cohort_id=cohort_id)
+    rows = prepare(index.root, options, resolve=resolver(index)).plan.rows
+    table = PlannedIds.of(index, rows)
+    found = []
+    for scheme in table.deterministic:
+        fresh = table.to_deterministic(text, scheme)
+        pairs = [] if fresh is None else [(text, fresh)]
+        pairs += [(legacy, text) for legacy in table.to_planned(text, scheme)]
+        found += [{"legacy": old, "scheme": scheme, "deterministic": new} for old, new in pairs]
+    return found
+
+
+def _compare(root: DataRoot, a: str, b: str, *, as_json: bool) -> int:
     from genid_store.catalog.explain import diff_stored
+    from genid_store.cli import _words
     from genid_store.cli._index import fresh_index
 
     with fresh_index(root) as index:

@@ -42,6 +42,23 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
     raise StoreError("the generator cannot be used", [problem])
 
 
+def load_module(name: str, *, where: str) -> ModuleType:
+    """Import a host's module, given as `MODULE` or `FILE.py`; looked for as a generator's is.
+
+    StoreError: there is no such module or file. What the module itself raises is passed on.
+    """
+    try:
+        return _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
+    except _RefusedError as refused:
+        problem = Problem(
+            where=where,
+            value=name,
+            message=str(refused),
+            remedy="name the Python module, or the file, that is to be imported",
+        )
+        raise StoreError("the module cannot be imported", [problem]) from None
+
+
 class _RefusedError(Exception):
     """Why a name is no generator's."""
 

@@ -13,6 +13,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import claim
 from genid_store.catalog.memberships import Memberships
+from genid_store.catalog.metadata import stage_fields
 from genid_store.errors import Problem
 from genid_store.fs.layout import METADATA
 from genid_store.stages import parent_stage, stage_names
@@ -39,7 +40,7 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
         yield finding(
             findings.CYCLE,
             f"gens/{stage}/{gen_id}/{METADATA}",
-            field="parent_gen_id",
+            field=stage_fields(stage).parent or "parent_gen_id",
             message=" → ".join(f"{stage} {gen_id}" for stage, gen_id in (*cycle, cycle[0])),
             ids=cycle,
         )
@@ -187,7 +188,7 @@ def _misplaced(index: StoreIndex, generation: Indexed) -> Problem:
     return finding(
         code,
         f"gens/{generation.stage}/{generation.gen_id}/{METADATA}",
-        field="parent_gen_id",
+        field=stage_fields(generation.stage).parent or "parent_gen_id",
         message=message,
         ids=((generation.stage, generation.gen_id),),
         details={"parent_gen_id": parent},

@@ -1,0 +1,155 @@
+"""A chain of stages that a user declares: question -> answer -> grade, beside the pipeline's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = """
+from typing import NewType
+from genid import Signature
+
+QuestionId = NewType("QuestionId", str)
+AnswerId = NewType("AnswerId", str)
+GradeId = NewType("GradeId", str)
+
+class Question(Signature[QuestionId], stage="question", prefix="q"):
+    subject: str
+    replicate: int
+
+class Answer(Signature[AnswerId], stage="answer", prefix="a"):
+    question_id: QuestionId
+    llm_model_id: str
+    replicate: int
+
+class Grade(Signature[GradeId], stage="grade", prefix="g"):
+    answer_id: AnswerId
+    rubric: str
+    replicate: int
+    llm_model_id: str | None = None
+"""
+
+
+def _run(folder: Path, *words: object, code: int = 0) -> Any:
+    """Run a command in a process of its own: stages stay declared for good."""
+    environment = {name: value for name, value in os.environ.items() if name != "GENID_STAGES"}
+    done = subprocess.run(
+        [sys.executable, "-m", "genid_store", *map(str, words), "--json"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert code == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def _stages(folder: Path, *words: object, code: int = 0) -> Any:
+    return _run(folder, "--stages", "chain.py", *words, code=code)
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A data root with one generation of each stage, and the ids by stage."""
+    (tmp_path / "chain.py").write_text(MODULE)
+    question = {"subject": "moats", "replicate": 1}
+    ids = {"question": _derived(tmp_path, "question", question)}
+    answer = {"question_id": ids["question"], "llm_model_id": "m1", "replicate": 1}
+    ids["answer"] = _derived(tmp_path, "answer", answer)
+    grade = {"answer_id": ids["answer"], "rubric": "Depth", "replicate": 2}
+    ids["grade"] = _derived(tmp_path, "grade", grade)
+    for stage, fields in (("question", question), ("answer", answer), ("grade", grade)):
+        _write(tmp_path, stage, ids[stage], fields)
+    (tmp_path / "cohorts" / "one").mkdir(parents=True)
+    lines = "".join(f"{stage},{gen_id}\n" for stage, gen_id in ids.items())
+    (tmp_path / "cohorts" / "one" / "membership.csv").write_text(f"stage,gen_id\n{lines}")
+    return tmp_path, ids
+
+
+def _derived(folder: Path, stage: str, fields: dict[str, Any]) -> str:
+    options = [
+        part
+        for name, value in fields.items()
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    return str(_stages(folder, "derive", stage, *options)["gen_id"])
+
+
+def _write(folder: Path, stage: str, gen_id: str, fields: dict[str, Any]) -> None:
+    path = folder / "gens" / stage / gen_id
+    path.mkdir(parents=True)
+    document = {"stage": stage, "gen_id": gen_id, "origin_cohort_id": "one", "mode": "llm"}
+    (path / "metadata.json").write_text(json.dumps({**document, **fields}))
+    (path / "parsed.txt").write_text("text")
+
+
+def test_the_text_of_an_id_shows_the_stage_where_it_is_declared(
+    chain: tuple[Path, dict[str, str]],
+) -> None:
+    folder, ids = chain
+    shown = _stages(folder, "explain", ids["question"])
+    assert ("v1", "question") == (shown["family"], shown["stage"])
+    assert "foreign" == _run(folder, "explain", ids["question"])["family"]
+
+
+def test_a_chain_is_explained_from_its_metadata(chain: tuple[Path, dict[str, str]]) -> None:
+    """Fields, expected id, parents and children, by full id and by prefix."""
+    folder, ids = chain
+    [grade] = _stages(folder, "explain", ids["grade"][:12], "--data-root", folder)["generations"]
+    assert ("grade", ids["grade"], True) == (grade["stage"], grade["gen_id"], grade["recomputes"])
+    assert {"v1": ids["grade"], "phase-1": None} == grade["expected"]
+    assert (ids["answer"], "Depth") == (grade["parent_gen_id"], grade["rubric"])
+    assert ["answer", "question"] == [one["stage"] for one in grade["ancestors"]]
+    [question] = _stages(folder, "explain", ids["question"], "--data-root", folder)["generations"]
+    assert [ids["answer"]] == [one["gen_id"] for one in question["children"]]
+
+
+def test_two_of_a_chain_part_where_their_fields_differ(chain: tuple[Path, dict[str, str]]) -> None:
+    folder, ids = chain
+    fields = {"answer_id": ids["answer"], "rubric": "breadth", "replicate": 2}
+    other = _derived(folder, "grade", fields)
+    _write(folder, "grade", other, fields)
+    found = _stages(folder, "explain", ids["grade"], other, "--data-root", folder)
+    assert [{"field": "rubric", "a": "depth", "b": "breadth"}] == found["cause"]["differences"]
+    assert ["question", "answer", "grade"] == [level["stage"] for level in found["levels"]]
+
+
+def test_a_sound_chain_is_sound_and_faults_are_found(chain: tuple[Path, dict[str, str]]) -> None:
+    folder, ids = chain
+    audited = _stages(folder, "store", "audit", "--data-root", folder)
+    assert audited["sound"], audited["findings"]
+    assert {"question": 1, "answer": 1, "grade": 1} == {
+        stage: count for stage, count in audited["content"].items() if count
+    }
+    path = folder / "gens" / "answer" / ids["answer"] / "metadata.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "question_id": "q_gone", "llm_model_id": 3}))
+    found = _stages(folder, "store", "audit", "--data-root", folder, code=1)["findings"]
+    place = f"gens/answer/{ids['answer']}/metadata.json"
+    assert {
+        ("orphan", f"{place}:question_id"),
+        ("field-wrong", f"{place}:llm_model_id"),
+    } == {(one["code"], one["where"]) for one in found}
+
+
+def test_another_process_without_the_stages_rebuilds_the_index_and_back(
+    chain: tuple[Path, dict[str, str]],
+) -> None:
+    """An index of other stages is not taken for one of these."""
+    folder, ids = chain
+    _stages(folder, "explain", ids["grade"], "--data-root", folder)
+    _run(folder, "explain", ids["grade"], "--data-root", folder, code=1)
+    [grade] = _stages(folder, "explain", ids["grade"], "--data-root", folder)["generations"]
+    assert ids["grade"] == grade["gen_id"]
+
+
+def test_a_module_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    refused = _run(tmp_path, "--stages", "nowhere.py", "explain", "q_x", code=1)
+    assert "nowhere.py" in refused["problems"][0]["message"]

@@ -104,7 +104,11 @@ class Plan:
         StoreError: a name or path in the plan cannot be one.
         """
         for record in self.records("generation", "stray"):
-            yield self._planned(record)
+            try:
+                entry = self._planned(record)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise _refused(self.path, f"a record lacks what it must have: {error}") from error
+            yield entry
 
     def files(self) -> Iterator[PlannedFile]:
         """Yield the files outside `gens/` that change. StoreError: a path cannot be one."""

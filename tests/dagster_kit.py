@@ -95,17 +95,25 @@ def new_home(path: Path) -> Path:
 
 
 def materialize_range(
-    definitions: dg.Definitions, key: dg.AssetKey, instance: dg.DagsterInstance, *ends: str
+    definitions: dg.Definitions,
+    key: dg.AssetKey,
+    instance: dg.DagsterInstance,
+    *ends: str,
+    **config: object,
 ) -> bool:
     """Materialize the partitions from the first end to the last, in the order of their
-    registration, in one run; return whether all succeeded."""
+    registration, in one run with the given config; return whether all succeeded."""
     tags = {
         "dagster/asset_partition_range_start": ends[0],
         "dagster/asset_partition_range_end": ends[-1],
     }
     asset = definitions.resolve_assets_def(key)
     return dg.materialize(
-        [asset], instance=instance, run_config=QUIET, tags=tags, raise_on_error=False
+        [asset],
+        instance=instance,
+        run_config={**QUIET, "ops": {asset.op.name: {"config": config}}},
+        tags=tags,
+        raise_on_error=False,
     ).success
 
 

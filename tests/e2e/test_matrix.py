@@ -107,7 +107,9 @@ class Experiment:
                 runs += 1
                 start = order.index(keys[0])
                 assert keys == order[start : start + len(keys)]
-                assert materialize_range(self.definitions, self.key(stage), self.instance, *keys)
+                assert materialize_range(
+                    self.definitions, self.key(stage), self.instance, *keys, reuse=True
+                )
         return runs
 
 

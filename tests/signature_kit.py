@@ -1,10 +1,12 @@
 """What the core's tests draw signatures from: the one place for strategies."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NewType
 
 from hypothesis import strategies as st
 
-from genid import Draft, Essay, Evaluation, Signature, gen_id
+from genid import Draft, DraftId, Essay, Evaluation, Signature, gen_id
+from genid._registry import registered
 
 Fields = dict[str, Any]
 
@@ -31,8 +33,31 @@ spelled = st.one_of(
 """Components as tables spell them: any case, white space around."""
 
 
+RevisionId = NewType("RevisionId", str)
+
+
+class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+    """A stage that a user might add: it refers to itself, and only the replicate is never absent.
+
+    It is defined, but no stage, until a test calls `add_revision`.
+    """
+
+    draft_gen_id: DraftId
+    previous_gen_id: RevisionId | None = None
+    note: str | None = None
+    replicate: int
+
+
+del registered["revision"]
+
+
+def add_revision() -> None:
+    """Make `Revision` a stage of this process."""
+    registered["revision"] = Revision
+
+
 def _parents(prefix: str) -> st.SearchStrategy[str]:
-    other = tuple(f"{letter}_" for letter in "dev" if letter != prefix)
+    other = tuple(f"{letter}_" for letter in "devr" if letter != prefix)
     return st.one_of(
         st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26).map(
             lambda suffix: f"{prefix}_{suffix}"
@@ -58,6 +83,11 @@ def fields_of(stage: str, texts: st.SearchStrategy[str] = spelled) -> st.SearchS
             {"parent_gen_id": _parents("d"), "template_id": texts, "replicate": replicates},
             optional={"llm_model_id": st.none() | texts},
         )
+    if stage == "revision":
+        return st.fixed_dictionaries(
+            {"draft_gen_id": _parents("d"), "replicate": replicates},
+            optional={"previous_gen_id": st.none() | _parents("r"), "note": st.none() | texts},
+        )
     return st.fixed_dictionaries(
         {
             "parent_gen_id": _parents("e"),
@@ -73,11 +103,14 @@ CLASSES: dict[str, type[Signature[Any]]] = {
     "essay": Essay,
     "evaluation": Evaluation,
 }
+WITH_REVISION: dict[str, type[Signature[Any]]] = CLASSES | {"revision": Revision}
 
 
-def tasks(texts: st.SearchStrategy[str] = spelled) -> st.SearchStrategy[tuple[str, Fields]]:
+def tasks(
+    texts: st.SearchStrategy[str] = spelled, classes: Collection[str] = WITH_REVISION
+) -> st.SearchStrategy[tuple[str, Fields]]:
     """Draw a stage and sound fields of it."""
-    return st.sampled_from(sorted(CLASSES)).flatmap(
+    return st.sampled_from(sorted(classes)).flatmap(
         lambda stage: st.tuples(st.just(stage), fields_of(stage, texts))
     )
 
@@ -85,7 +118,7 @@ def tasks(texts: st.SearchStrategy[str] = spelled) -> st.SearchStrategy[tuple[st
 def signature(task: tuple[str, Fields]) -> Signature[Any]:
     """Construct the signature of a drawn task."""
     stage, fields = task
-    return CLASSES[stage](**fields)
+    return WITH_REVISION[stage](**fields)
 
 
 signatures = tasks().map(signature)

@@ -12,14 +12,14 @@ import rfc8785
 from blake3 import blake3
 from typeid import TypeID
 
-PREFIXES = {"draft": "d", "essay": "e", "evaluation": "v"}
+PREFIXES = {"draft": "d", "essay": "e", "evaluation": "v", "revision": "r"}
 _BASE_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def normalized(fields: Mapping[str, str | int | None]) -> dict[str, str | int]:
-    """Trim and fold every string but the parent; leave out what is None."""
+    """Trim and fold every string but references; leave out what is None."""
     return {
-        name: _folded(value) if isinstance(value, str) and name != "parent_gen_id" else value
+        name: _folded(value) if isinstance(value, str) and not name.endswith("_gen_id") else value
         for name, value in fields.items()
         if value is not None
     }

@@ -1,8 +1,9 @@
 """Deterministic generation ids: the same task gives the same id, everywhere and for good."""
 
 from genid._derive import gen_id
+from genid._registry import STAGES
 from genid._rules import REPLICATE_MAX, normalize_component
-from genid._signature import STAGES, Signature, canonical_bytes, parent_field, parent_stage
+from genid._signature import Signature, canonical_bytes, parent_field, parent_stage
 from genid.errors import (
     ColumnError,
     DeclarationError,

@@ -1,9 +1,10 @@
 """Many canonical texts to ids at once (SPEC 3 to 5): native hashing, columnar text.
 
 Apache DataFusion hashes in bulk in less than half the time of a Python loop around `blake3`, and
-on all cores; NumPy writes the texts in a tenth. Both belong to the extra `arrow`.
+without the GIL; NumPy writes the texts in a tenth. Both belong to the extra `arrow`.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import count
@@ -17,9 +18,8 @@ from datafusion import functions as sql
 from genid._digest import digest
 from genid._text import ALPHABET, SUFFIX_LENGTH
 
-ROWS = 131_072  # that are worked on at once: what bounds the memory
-_FEW = 4096  # a query costs a millisecond or two, in which a loop has hashed so many
-_PIECE = 16_384  # rows that one thread takes at once
+ROWS = 32_768  # worked on at once by one thread: what bounds the memory
+_FEW = 4096  # a query costs one or two milliseconds, in which a loop hashes this many
 
 _PAIRS = np.frombuffer(
     "".join(high + low for high in ALPHABET for low in ALPHABET).encode(), dtype=np.uint16
@@ -28,15 +28,20 @@ _VERSION_KEPT, _VERSION = np.uint64(2**64 - 1 - (0xF << 12)), np.uint64(8 << 12)
 _VARIANT_KEPT, _VARIANT = np.uint64(2**62 - 1), np.uint64(0b10 << 62)
 _TEN_BITS = np.uint64(0x3FF)
 
-_numbers = count()  # names for what the engine is given, from whichever thread
+_numbers = count()  # names for the tables that the engine is given, from whichever thread
+
+# The engine's threads do not survive a fork, and a query that needs them waits forever. Somebody
+# else may have started them: every process that is forked from here on hashes by the loop.
+_forks: list[int] = []
+os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def ids(prefix: str, canonical: pa.StringArray) -> pa.StringArray:
     """Return the ids of a column of canonical texts without nulls, of at most `ROWS` rows."""
-    digests = _by_loop(canonical) if len(canonical) < _FEW else _by_engine(canonical)
-    return _texts(prefix, digests)
+    hashed = _by_loop if len(canonical) < _FEW or _forks else _by_engine
+    return _texts(prefix, hashed(canonical))
 
 
 def _by_loop(canonical: pa.StringArray) -> Words:
@@ -46,24 +51,15 @@ def _by_loop(canonical: pa.StringArray) -> Words:
 
 
 def _by_engine(canonical: pa.StringArray) -> Words:
-    """Hash on all cores, rows kept in order; return two words of 64 bits a row (SPEC 3)."""
-    pieces = pa.record_batch({"text": canonical})
-    batches = [pieces.slice(at, _PIECE) for at in range(0, len(canonical), _PIECE)]
+    """Hash in native code, rows kept in order; return two words of 64 bits a row (SPEC 3)."""
     session, name = _session(), f"texts_{next(_numbers)}"
     try:
-        frame = session.create_dataframe(_shares(batches, cores()), name=name)
-        hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest"))
-        partitions = hashed.collect_partitioned()
+        rows = pa.record_batch({"text": canonical})
+        frame = session.create_dataframe([[rows]], name=name)
+        hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest")).collect()
     finally:
-        session.deregister_table(name)  # which would hold the texts for good
-    words = [_words(batch.column("digest")) for partition in partitions for batch in partition]
-    return np.concatenate(words)
-
-
-def _shares(batches: list[Any], most: int) -> list[list[Any]]:
-    """Cut batches into `most` runs or fewer, all but the last of one length."""
-    size = -(-len(batches) // most)
-    return [batches[at : at + size] for at in range(0, len(batches), size)]
+        session.deregister_table(name)  # which would keep the texts for good
+    return np.concatenate([_words(batch.column("digest")) for batch in hashed])
 
 
 def _words(digests: pa.BinaryArray) -> Words:
@@ -76,17 +72,8 @@ def _words(digests: pa.BinaryArray) -> Words:
 
 @cache
 def _session() -> SessionContext:
-    """Return the one engine of this process; nothing but its threads is shared."""
-    config = SessionConfig().with_target_partitions(cores())
-    return SessionContext(
-        config.set("datafusion.optimizer.enable_round_robin_repartition", "false")
-    )
-
-
-def cores() -> int:
-    """Return how many threads to work in."""
-    count: int = pa.cpu_count()
-    return count
+    """Return the one engine of this process, which runs each query in one piece, in order."""
+    return SessionContext(SessionConfig().with_target_partitions(1))
 
 
 def _texts(prefix: str, words: Words) -> pa.StringArray:
@@ -104,7 +91,7 @@ def _texts(prefix: str, words: Words) -> pa.StringArray:
 
 
 def _groups(high: Words, low: Words) -> Iterator[Words]:
-    """Yield 128 bits in two words by tens, the most significant first; above them anything."""
+    """Yield 128 bits in two words by tens, the most significant first, with other bits above."""
     for shift in (56, 46, 36, 26, 16, 6):
         yield high >> np.uint64(shift)
     yield high << np.uint64(4) | low >> np.uint64(60)

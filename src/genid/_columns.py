@@ -1,7 +1,7 @@
 """The rules of SPEC 1 and 2 over Arrow columns: checked, folded and written column by column.
 
 A column with nothing to fold or refuse passes at the speed of a copy. A row that looks bad is
-judged by the very function that checks single signatures, which also words the problem.
+checked again by the very function that checks single signatures, which also words the problem.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,59 +13,62 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genid._canonical import layout
-from genid._rules import COMPONENT_MAX, REPLICATE, REPLICATE_MAX, SETTLED, WHITE_SPACE, Rule
+from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, WHITE_SPACE, Rule
 from genid.errors import Problem, SignatureError
 
-_PLAIN = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
-# As SETTLED for what is not folded: capitals too are mapped to themselves.
-_SETTLED_PARENT = SETTLED[:0x41] + ascii_uppercase.encode() + SETTLED[0x5B:]
+_ALLOWED = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
+# As NORMALIZED for what is not folded: capitals too are mapped to themselves.
+_ALLOWED_TABLE = NORMALIZED[:0x41] + ascii_uppercase.encode() + NORMALIZED[0x5B:]
+_TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view())
 
 
 @attrs.frozen(kw_only=True)
 class Column:
     """A checked column: normalized values, and the problem of each bad row by its number.
 
-    A fault of the column itself, such as its type, stands at row -1.
+    A fault of the column itself, such as its type, has the row -1.
     """
 
     values: Any
     problems: dict[int, Problem]
 
 
-def checked(place: str, rule: Rule, column: Any, *, first: int, may_be_absent: bool) -> Column:
+def checked(place: str, rule: Rule, column: Any, *, first: int) -> Column:
     """Check and normalize the values of one field (SPEC 1); `first` is the first one's row."""
-    numeric = rule is REPLICATE
     try:
         values = _one_array(column)
     except pa.ArrowInvalid:
-        reason, remedy = (
-            "is the type of a column with 2 GiB of text and more",
-            "pass ids, not texts",
-        )
-        return _faulty(place, column, reason, remedy)
+        reason = "is the type of a column with 2 GiB of text and more"
+        return _faulty(place, column, reason, "pass ids, not texts")
     if pa.types.is_null(values.type):
-        values = values.cast(pa.int32() if numeric else pa.string())
-    if numeric and pa.types.is_integer(values.type):
-        normal, suspicious = values, _out_of_range(values)
-    elif not numeric and pa.types.is_string(values.type):
-        normal = _folded(rule, values)
-        suspicious = _suspicious(rule, normal)
+        values = values.cast(pa.int32() if rule.is_replicate else pa.string())
+    if rule.is_replicate and pa.types.is_integer(values.type):
+        normalized, suspects = values, _suspect_numbers(values)
+    elif not rule.is_replicate and pa.types.is_string(values.type):
+        normalized = _folded(rule, values)
+        suspects = _suspect_texts(rule, normalized)
     else:
-        reason = f"is the type of the column, not one of {'whole numbers' if numeric else 'text'}"
-        remedy = "convert the column where it is sure what its values mean"
-        return _faulty(place, values, reason, remedy)
-    problems = dict(_judged(place, rule, values, suspicious, first))
-    if not may_be_absent and values.null_count:
+        wanted = "whole numbers" if rule.is_replicate else "text"
+        remedy = "convert the column where it is certain what its values mean"
+        return _faulty(place, values, f"is the type of the column, not one of {wanted}", remedy)
+    problems = dict(_refused(place, rule, values, suspects, first))
+    if values.null_count and not rule.optional:
+        remedy = "fill the value in, or leave the row out"
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
-            remedy = "fill the value in, or leave the row out"
             problems[first + row] = Problem(
                 place=f"row {first + row}, {place}", value=None, reason="is null", remedy=remedy
             )
-    return Column(values=normal, problems=problems)
+    return Column(values=normalized, problems=problems)
+
+
+def _faulty(place: str, values: Any, reason: str, remedy: str) -> Column:
+    """Return a column that cannot be used whatever its rows hold."""
+    fault = Problem(place=place, value=str(values.type), reason=reason, remedy=remedy)
+    return Column(values=values, problems={-1: fault})
 
 
 def _one_array(column: Any) -> Any:
-    """Return a column as one array, without a dictionary, its text in Arrow's plain type of it.
+    """Return a column as one array, without a dictionary, text in Arrow's plain type of it.
 
     Raises:
         pyarrow.ArrowInvalid: that type does not hold so much text.
@@ -78,18 +81,77 @@ def _plain(values: Any) -> Any:
     """Return an array without a dictionary (chunks may have several), text in the plain type."""
     if isinstance(values, pa.DictionaryArray):
         values = _plain(values.dictionary).take(values.indices)
-    if not _is_text(values.type):
+    if values.type not in _TEXT_TYPES:
         return values
     try:
         return values.cast(pa.string())
-    except pa.ArrowInvalid:  # far inside a large array: where it begins counts, not its size alone
+    except pa.ArrowInvalid:  # a slice may begin beyond 2 GiB of a large array: copy it to the front
         return values.take(pa.array(range(len(values)))).cast(pa.string())
 
 
-def _faulty(place: str, values: Any, reason: str, remedy: str) -> Column:
-    """Return a column that is of no use whatever its rows hold."""
-    fault = Problem(place=place, value=str(values.type), reason=reason, remedy=remedy)
-    return Column(values=values, problems={-1: fault})
+def _suspect_numbers(values: Any) -> Any:
+    """Return which replicates to check again, None for none: all, if any is out of range."""
+    ends = pc.min_max(values).as_py()
+    if ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= REPLICATE_MAX):
+        return None
+    return values.is_valid()
+
+
+def _folded(rule: Rule, texts: Any) -> Any:
+    """Trim and fold components; a parent stays as it is (SPEC 1.3, 1.5)."""
+    if rule.parent_prefix is not None or _unchanged_by(NORMALIZED, texts):
+        return texts
+    return pc.ascii_lower(pc.ascii_trim(texts, characters=WHITE_SPACE))
+
+
+def _suspect_texts(rule: Rule, texts: Any) -> Any:
+    """Return which folded texts break SPEC 1.4 or may show another stage, None for none."""
+    suspects = None
+    if not _unchanged_by(_ALLOWED_TABLE, texts):
+        suspects = pc.invert(pc.match_substring_regex(texts, _ALLOWED))
+    if rule.parent_prefix is None:
+        return suspects
+    other_prefix = pc.and_not(
+        pc.match_substring_regex(texts, r"\A[a-z]_"),
+        pc.starts_with(texts, f"{rule.parent_prefix}_"),
+    )
+    return other_prefix if suspects is None else pc.or_(suspects, other_prefix)
+
+
+def _unchanged_by(table: bytes, texts: Any) -> bool:
+    """Return whether all texts have 1 to 255 characters, each mapped to itself by `table`."""
+    lengths = pc.min_max(pc.binary_length(texts)).as_py()
+    if lengths["min"] is None:
+        return True
+    if lengths["min"] < 1 or lengths["max"] > COMPONENT_MAX:
+        return False
+    _validity, offsets, data = texts.buffers()
+    ends = memoryview(offsets).cast("i")
+    start, end = ends[texts.offset], ends[texts.offset + len(texts)]
+    held = data[start:end].to_pybytes()
+    return held.translate(table) is held
+
+
+def _refused(
+    place: str, rule: Rule, values: Any, suspects: Any, first: int
+) -> Iterator[tuple[int, Problem]]:
+    """Yield the problem of each suspect row that a single signature refuses as well."""
+    if suspects is None:
+        return
+    for row in pc.indices_nonzero(pc.fill_null(suspects, fill_value=False)).to_pylist():
+        try:
+            rule.normalize(f"row {first + row}, {place}", _python(values[row]))
+        except SignatureError as error:
+            (problem,) = error.problems
+            yield first + row, problem
+
+
+def _python(value: Any) -> Any:
+    """Return an Arrow value as Python's; bytes that are not UTF-8 become lone surrogates."""
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return value.cast(pa.binary()).as_py().decode("utf-8", "surrogateescape")
 
 
 def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
@@ -98,7 +160,7 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
     A null stands for an absent field.
     """
     parts: list[Any] = []
-    for member in layout(stage, columns):
+    for member in layout(stage, tuple(columns)):
         values = columns[member.name]
         quote = "" if pa.types.is_integer(values.type) else '"'
         lead, trail = f"{member.lead}{quote}", f"{quote}{member.trail}"
@@ -108,7 +170,7 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
             parts += [member.before, pc.fill_null(present, ""), member.after]
         else:
             parts += [member.before + lead, texts, trail + member.after]
-    # Arrow's own pool would give these tens of megabytes back and fetch them zeroed each time,
+    # Arrow's own pool would return these megabytes to the system and fetch them zeroed each time,
     # which takes longer than the hashing; the C library keeps them.
     return pc.binary_join_element_wise(*_merged(parts), "", memory_pool=pa.system_memory_pool())
 
@@ -124,75 +186,3 @@ def _merged(parts: list[Any]) -> Iterator[Any]:
         yield part
         constant = ""
     yield constant
-
-
-def _is_text(kind: Any) -> bool:
-    return any(
-        is_kind(kind)
-        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
-
-
-def _out_of_range(values: Any) -> Any:
-    """Return that no replicate is out of range by None, else each for a closer look (SPEC 1.6)."""
-    ends = pc.min_max(values).as_py()
-    if ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= REPLICATE_MAX):
-        return None
-    return values.is_valid()
-
-
-def _folded(rule: Rule, texts: Any) -> Any:
-    """Trim and fold components; a parent stays as it is (SPEC 1.3, 1.5)."""
-    if rule.parent_prefix is not None or _is_settled(texts, SETTLED):
-        return texts
-    return pc.ascii_lower(pc.ascii_trim(texts, characters=WHITE_SPACE))
-
-
-def _suspicious(rule: Rule, texts: Any) -> Any:
-    """Return which folded texts break SPEC 1.4 or claim another stage, None for none of them."""
-    prefix = rule.parent_prefix
-    bad = None
-    if not _is_settled(texts, _SETTLED_PARENT):
-        bad = pc.invert(pc.match_substring_regex(texts, _PLAIN))
-    if prefix is None:
-        return bad
-    claims = pc.and_not(
-        pc.match_substring_regex(texts, r"\A[a-z]_"), pc.starts_with(texts, f"{prefix}_")
-    )
-    return claims if bad is None else pc.or_(bad, claims)
-
-
-def _is_settled(texts: Any, table: bytes) -> bool:
-    """Tell whether all texts have 1 to 255 characters, each mapped to itself by `table`."""
-    lengths = pc.min_max(pc.binary_length(texts)).as_py()
-    if lengths["min"] is None:
-        return True
-    if lengths["min"] < 1 or lengths["max"] > COMPONENT_MAX:
-        return False
-    _validity, offsets, data = texts.buffers()
-    ends = memoryview(offsets).cast("i")
-    start, end = ends[texts.offset], ends[texts.offset + len(texts)]
-    held = data[start:end].to_pybytes()
-    return held.translate(table) is held
-
-
-def _judged(
-    place: str, rule: Rule, values: Any, suspicious: Any, first: int
-) -> Iterator[tuple[int, Problem]]:
-    """Yield the problem of each suspicious row that a single signature refuses as well."""
-    if suspicious is None:
-        return
-    for row in pc.indices_nonzero(pc.fill_null(suspicious, fill_value=False)).to_pylist():
-        try:
-            rule.normalize(f"row {first + row}, {place}", _python(values[row]))
-        except SignatureError as error:
-            (problem,) = error.problems
-            yield first + row, problem
-
-
-def _python(value: Any) -> Any:
-    """Return an Arrow value as Python's; bytes that are no UTF-8 become lone surrogates."""
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        return value.cast(pa.binary()).as_py().decode("utf-8", "surrogateescape")

@@ -1,76 +1,104 @@
 """What a signature class may declare; checked once, when the class is defined (SPEC 1.1, 1.7)."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, get_args, get_type_hints
+from collections.abc import Iterator, Sequence
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from genid._rules import COMPONENT, REPLICATE, Rule, reference_rule
+from genid._registry import STAGES
+from genid._rules import COMPONENT, REPLICATE, Rule
 from genid.errors import DeclarationError, Problem
+
+if TYPE_CHECKING:
+    from genid._signature import Signature
+
+    Stage = type[Signature[Any]]
 
 _STAGE = re.compile(r"[a-z]+(?:_[a-z]+)*")
 _PREFIX = re.compile(r"[a-z]")
 _FIELD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-_TAKEN = frozenset({"genid", "stage", "prefix", "id_type", "fields", "reference"})
+_TAKEN = frozenset({"genid", "stage", "prefix", "fields", "reference"})
 
 
-class Declared(Protocol):
-    """A stage that is defined already: its class."""
-
-    stage: str
-    prefix: str
-    id_type: Any
-
-
-def declared_rules(
-    cls: type, stage: str, prefix: str, known: Sequence[Declared], prefixes: Callable[[], str]
-) -> tuple[Any, dict[str, Rule]]:
-    """Return the id type of an attrs class and the rule of each field, as declared.
-
-    `known` are the stages before this one; `prefixes` gives the letters of all stages whenever
-    a reference is checked.
+def declare(cls: "Stage") -> None:
+    """Read the id type of a stage's attrs class and the rule of each field, and keep them on it.
 
     Raises:
         DeclarationError: with every fault: a stage or prefix that is malformed or taken, no id
-            type of its own, a field with an unknown name, type or default, no `replicate`.
+            type of its own, a field with an unknown name, type or default, no `replicate`, or
+            another meaning than an earlier definition of the same class.
     """
-    problems = list(_stage_problems(cls, stage, prefix, known))
+    # A notebook cell that is run twice and `importlib.reload` repeat a definition.
+    earlier = _earlier_definition(cls)
+    others = [other for other in STAGES.values() if other is not earlier]
     id_type = _id_type(cls)
-    problems += _id_type_problems(cls, id_type, known)
-    rules: dict[str, Rule] = {}
+    # The statement that makes the id type is repeated too. What was declared over the type of an
+    # earlier definition, or still imports it, means the same stage.
+    cls.__genid_id_types__ = (id_type, *(earlier.__genid_id_types__ if earlier else ()))
+    cls.__genid_rules__ = rules = {}
+    problems = [*_name_problems(cls, others), *_id_type_problems(cls, id_type, others)]
     for field, hint in _fields(cls):
-        rule = _rule(field.name, hint, known, prefixes)
+        rule = _rule(field.name, hint, [cls, *others])
         problems += _field_problems(cls, field, hint, rule)
         if rule is not None:
             rules[field.name] = rule
     if "replicate" not in rules:
         problems.append(_problem(cls, "replicate", None, "is missing", "add `replicate: int`"))
     if len(rules) < 2:
-        problems.append(_problem(cls, "fields", list(rules), "say too little", "add a component"))
+        reason = "have nothing beside a replicate"
+        problems.append(_problem(cls, "fields", list(rules), reason, "add a component"))
+    if earlier is not None:
+        problems += _changes(cls, earlier)
     if problems:
         raise DeclarationError(*problems)
-    return id_type, rules
 
 
-def _problem(cls: type, name: str, value: object, reason: str, remedy: str) -> Problem:
+def _problem(cls: "Stage", name: str, value: object, reason: str, remedy: str) -> Problem:
     return Problem(place=f"{cls.__qualname__}.{name}", value=value, reason=reason, remedy=remedy)
 
 
-def _stage_problems(
-    cls: type, stage: str, prefix: str, known: Sequence[Declared]
-) -> Iterator[Problem]:
-    """Yield what is wrong with the names of a stage (SPEC 1.1, 5.1)."""
+def _earlier_definition(cls: "Stage") -> "Stage | None":
+    """Return the class that `cls` defines once more: same stage, module and qualified name."""
+    same = [
+        other
+        for other in STAGES.values()
+        if (other.stage, other.__module__, other.__qualname__)
+        == (cls.stage, cls.__module__, cls.__qualname__)
+    ]
+    return same[0] if same else None
+
+
+def _changes(cls: "Stage", earlier: "Stage") -> Iterator[Problem]:
+    """Refuse a definition that would give other ids than the earlier one of the same class."""
+    before, after = earlier.__genid_rules__, cls.__genid_rules__
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    changed += ["prefix"] if earlier.prefix != cls.prefix else []
+    if changed:
+        reason = f"was defined before with another {', another '.join(changed)}"
+        remedy = "restore what made ids; if it made none, restart Python"
+        yield _problem(cls, "stage", cls.stage, reason, remedy)
+
+
+def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]:
+    """Yield what is wrong with the names of a stage (SPEC 1.1, 5.1).
+
+    A stage that is moved or copied keeps its name and its prefix, which are part of its ids.
+    """
+    stage, prefix = cls.stage, cls.prefix
     if type(stage) is not str or not _STAGE.fullmatch(stage):
-        yield _problem(cls, "stage", stage, "is no name in lower case", "use letters a to z and _")
+        reason = "is not a name in lower case"
+        yield _problem(cls, "stage", stage, reason, "use letters a to z and _")
     if type(prefix) is not str or not _PREFIX.fullmatch(prefix):
         yield _problem(cls, "prefix", prefix, "is not one letter", "use one letter, a to z")
-    for other in known:
+    for other in others:
         if stage == other.stage:
-            yield _problem(cls, "stage", stage, "is defined already", "use another name")
-        if prefix == other.prefix:
+            reason = f"is defined already, by {other.__module__}.{other.__qualname__}"
+            yield _problem(cls, "stage", stage, reason, "import that class instead")
+        elif prefix == other.prefix:
             reason = f"is the prefix of {other.stage} already"
-            yield _problem(cls, "prefix", prefix, reason, "use another letter")
+            yield _problem(cls, "prefix", prefix, reason, "use another letter for a new stage")
 
 
 def _id_type(cls: type) -> Any:
@@ -80,17 +108,24 @@ def _id_type(cls: type) -> Any:
     return arguments[0] if arguments else None
 
 
-def _id_type_problems(cls: type, id_type: Any, known: Sequence[Declared]) -> Iterator[Problem]:
+def _id_type_problems(cls: "Stage", id_type: Any, others: "Sequence[Stage]") -> Iterator[Problem]:
     """Refuse an id type that could not tell this stage's ids from another's."""
     remedy = "derive from Signature[XId] alone, where XId = NewType('XId', str)"
     if isinstance(id_type, TypeVar) or getattr(id_type, "__supertype__", None) is not str:
-        yield _problem(cls, "id_type", id_type, "is no NewType over str", remedy)
-    for other in known:
-        if id_type is other.id_type:
-            yield _problem(cls, "id_type", id_type, f"is {other.stage}'s already", remedy)
+        yield _problem(cls, "id_type", id_type, "is not a NewType over str", remedy)
+    owner = _stage_of(id_type, others)
+    if owner is not None and owner.stage != cls.stage:
+        yield _problem(cls, "id_type", id_type, f"is {owner.stage}'s already", remedy)
 
 
-def _fields(cls: type) -> list[tuple["attrs.Attribute[Any]", Any]]:
+def _stage_of(id_type: Any, stages: "Sequence[Stage]") -> "Stage | None":
+    """Return the stage whose ids are of this type."""
+    return next(
+        (one for one in stages if any(id_type is known for known in one.__genid_id_types__)), None
+    )
+
+
+def _fields(cls: "Stage") -> list[tuple["attrs.Attribute[Any]", Any]]:
     """Return the fields of an attrs class with their types, string annotations evaluated."""
     fields = attrs.fields(cls)
     if not any(isinstance(field.type, str) for field in fields):
@@ -103,31 +138,37 @@ def _fields(cls: type) -> list[tuple["attrs.Attribute[Any]", Any]]:
     return [(field, hints[field.name]) for field in fields]
 
 
-def _rule(
-    name: str, hint: Any, known: Sequence[Declared], prefixes: Callable[[], str]
-) -> Rule | None:
-    """Return the rule of one field by its type, None for a type that no rule is for (SPEC 1.7)."""
-    if hint is str or hint == (str | None):
-        return COMPONENT
-    if hint is int and name == "replicate":
+def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
+    """Return the rule of one field by its type, None for a type without one (SPEC 1.7)."""
+    kinds = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
+    optional = len(kinds) == 2 and type(None) in kinds
+    kind = next(one for one in kinds if one is not type(None)) if optional else hint
+    if kind is str:
+        return COMPONENT._replace(optional=optional)
+    if kind is int and name == "replicate" and not optional:
         return REPLICATE
-    for other in known:
-        if hint is other.id_type:
-            return reference_rule(stage=other.stage, prefix=other.prefix, known=prefixes)
-    return None
+    parent = _stage_of(kind, stages)
+    if parent is None:
+        return None
+    return Rule(parent_stage=parent.stage, parent_prefix=parent.prefix, optional=optional)
 
 
 def _field_problems(
-    cls: type, field: "attrs.Attribute[Any]", hint: Any, rule: Rule | None
+    cls: "Stage", field: "attrs.Attribute[Any]", hint: Any, rule: Rule | None
 ) -> Iterator[Problem]:
     """Yield what is wrong with one field: its name, its type, its default (SPEC 1.7)."""
     if field.name in _TAKEN or not _FIELD.fullmatch(field.name):
-        yield _problem(cls, field.name, field.name, "is no field name", "use a free_lower_name")
+        yield _problem(cls, field.name, field.name, "is not a field name", "use another_lower_name")
     if rule is None:
-        remedy = "use str, str | None, an id type defined before, or `replicate: int`"
-        yield _problem(cls, field.name, hint, "is a type that no rule is for", remedy)
-    if hint == (str | None):
+        remedy = "use str, an id type defined before, either with `| None`, or `replicate: int`"
+        yield _problem(cls, field.name, hint, "is not the type of a field", remedy)
+    elif rule.optional:
         if field.default is not None:
             yield _problem(cls, field.name, hint, "is optional", "give it the default None")
-    elif field.default is not attrs.NOTHING:
-        yield _problem(cls, field.name, field.default, "is a default", "make the caller say it")
+        return
+    elif rule.parent_stage == cls.stage:
+        reason = "is required, but the first of a chain has no parent"
+        yield _problem(cls, field.name, hint, reason, "add `| None = None`")
+    if field.default is not attrs.NOTHING:
+        reason = "is the default of a required field"
+        yield _problem(cls, field.name, field.default, reason, "leave the default out")

@@ -7,12 +7,12 @@ from blake3 import blake3
 if TYPE_CHECKING:
     from uuid import UUID
 
-DIGEST_BYTES = 16  # 128 bits, of which SPEC 4 leaves 122
+DIGEST_BYTES = 16  # 128 bits, of which SPEC 4.1 keeps 122
 
-_VERSION_SHIFT = 128 - 4 * 13  # byte 6's high nibble, the 13th hex digit
+_VERSION_SHIFT = 128 - 4 * 13  # byte 6's high nibble is the 13th hex digit
 _VARIANT_SHIFT = 128 - 8 * 8 - 2  # byte 8's two high bits
-_KEPT = ~(0b1111 << _VERSION_SHIFT | 0b11 << _VARIANT_SHIFT)
-_MARKS = 8 << _VERSION_SHIFT | 0b10 << _VARIANT_SHIFT
+DIGEST_MASK = 2**128 - 1 - (0b1111 << _VERSION_SHIFT | 0b11 << _VARIANT_SHIFT)
+UUID_MARKS = 0b1000 << _VERSION_SHIFT | 0b10 << _VARIANT_SHIFT
 
 
 def digest(data: bytes) -> bytes:
@@ -27,12 +27,12 @@ def full_digest_hex(data: bytes) -> str:
 
 def uuid_bits(digest: bytes) -> int:
     """Return 16 digest bytes as the 128 bits of a UUID of version 8 (SPEC 4)."""
-    return int.from_bytes(digest, "big") & _KEPT | _MARKS
+    return int.from_bytes(digest, "big") & DIGEST_MASK | UUID_MARKS
 
 
 def is_version_8(bits: int) -> bool:
-    """Tell whether 128 bits carry version 8 and variant 10 (SPEC 4)."""
-    return bits & ~_KEPT == _MARKS
+    """Return whether 128 bits have version 8 and variant 10 (SPEC 4)."""
+    return bits & ~DIGEST_MASK == UUID_MARKS
 
 
 def as_uuid(bits: int) -> "UUID":

@@ -1,19 +1,17 @@
 """128 bits to 26 characters of Crockford base32 and back (SPEC 5)."""
 
+from genid._digest import DIGEST_MASK, UUID_MARKS
+
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i l o u
 SUFFIX_LENGTH = 26  # ceil(128 / 5)
 
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 
-_VERSION, _VARIANT = 76, 62  # where the marks of SPEC 4.1 begin
-_KEPT = 2**128 - 1 - (0b1111 << _VERSION | 0b11 << _VARIANT)
-_MARKS = 0b1000 << _VERSION | 0b10 << _VARIANT
-
-_number = int.from_bytes  # big-endian; once, because to look it up takes as long as the call
+_from_bytes = int.from_bytes  # big-endian; bound once: the look-up takes as long as the call
 _CHARACTERS = bytes.maketrans(bytes(range(32)), ALPHABET.encode())
 
 
-def _moved(groups: int) -> tuple[int, int]:
+def _spreading(groups: int) -> tuple[int, int]:
     """Return the numbers that move the upper half of every 2 * `groups` groups of 5 bits.
 
     The first selects those halves in blocks of 8 bits a group. Multiplied by the second, and
@@ -25,7 +23,7 @@ def _moved(groups: int) -> tuple[int, int]:
 
 
 (_HALF_16, _BY_16), (_HALF_8, _BY_8), (_HALF_4, _BY_4), (_HALF_2, _BY_2), (_HALF_1, _BY_1) = (
-    _moved(groups) for groups in (16, 8, 4, 2, 1)
+    _spreading(groups) for groups in (16, 8, 4, 2, 1)
 )
 
 
@@ -35,12 +33,12 @@ def suffix_text(bits: int) -> str:
 
 
 def id_text(prefix: str, digest: bytes) -> str:
-    """Return the id of 16 digest bytes: SPEC 4.1 and 5.1 in one go, for speed.
+    """Return the id of 16 digest bytes: SPEC 4.1 and 5.1 in one step, for speed.
 
     It is `suffix_text(uuid_bits(digest))` behind the prefix. The groups of 5 bits are spread to a
-    byte each, halving the blocks that move, so that all become characters at once.
+    byte each, in five halvings, so that one `translate` writes all the characters.
     """
-    bits = _number(digest) & _KEPT | _MARKS
+    bits = _from_bytes(digest) & DIGEST_MASK | UUID_MARKS
     bits += (bits & _HALF_16) * _BY_16
     bits += (bits & _HALF_8) * _BY_8
     bits += (bits & _HALF_4) * _BY_4
@@ -53,7 +51,7 @@ def suffix_bits(suffix: str) -> int:
     """Return the bits of 26 characters of the alphabet, the first of them `0` to `7` (SPEC 5.3).
 
     Raises:
-        KeyError: a character is not in the alphabet; the caller has looked before.
+        KeyError: a character is not in the alphabet; the caller has checked that.
     """
     bits = 0
     for character in suffix:

@@ -1,11 +1,11 @@
 """Ids for whole tables: Arrow columns in, an Arrow column out (the extra `arrow`).
 
-Data comes as a pyarrow table or record batch, or as anything else with the Arrow PyCapsule
-interface: a Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. Columns have
-the names of the signature's fields; others are left alone. Rows are numbered from 0. Ids equal
-those of the single path for every row; what a single signature refuses is refused here. Each
-function raises a `ColumnError` for data that is no table, and a `SignatureError` for a stage that
-is no signature's class.
+Data is a pyarrow table or record batch, or anything else with the Arrow PyCapsule interface: a
+Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. Columns have the names of
+the signature's fields; others are left alone. Rows are numbered from 0. Every row gets the id that
+`gen_id` gives, and what a single signature refuses is refused here. Each function raises a
+`ColumnError` for data that is not a table, and a `SignatureError` for a stage that is not a
+signature's class. All of them work in a process that was forked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from genid._signature import Signature, optional_of, rules_of
+from genid._signature import Signature, parent_field, rules_of
 from genid.errors import ColumnError, Problem
 
 try:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from genid._bulk import ROWS, cores, ids
+    from genid._bulk import ROWS, ids
     from genid._columns import Column, canonical, checked
 except ModuleNotFoundError as error:
-    told = f"{error}: columns are an extra, pip install 'generation-ids[arrow]'"
-    raise ModuleNotFoundError(told, name=error.name) from error
+    message = f"{error}: columns are an extra, pip install 'generation-ids[arrow]'"
+    raise ModuleNotFoundError(message, name=error.name) from error
 
 Stage = type[Signature[Any]]
 
@@ -38,12 +38,12 @@ def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
     """
     problems: list[Problem] = []
     texts = []
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
         for found, text in pool.map(partial(_derived, stage), _slabs(_table(data), stage)):
             problems += found
             texts.append(text)
     if problems:
-        raise ColumnError(*dict.fromkeys(problems))  # a column's own fault comes with each slab
+        raise ColumnError(*dict.fromkeys(problems))  # the fault of a column comes with each slab
     return pa.chunked_array(texts, type=pa.string())
 
 
@@ -75,51 +75,66 @@ def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
 def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
     """Return the data with a further column of v1 ids: a record batch for one, else a table.
 
-    This is the function to hand to an engine that maps batches.
+    This is the function to pass to an engine that maps batches.
 
     Raises:
-        ColumnError: as `gen_ids` does, or `column` is there already.
+        ColumnError: as `gen_ids` does, or `column` exists already.
     """
     rows = data if isinstance(data, pa.RecordBatch) else _table(data)
-    if column in rows.schema.names:
-        remedy = "drop it, or name another column"
-        raise ColumnError.of("gen_id column", column, "is there already", remedy)
+    check_new_column(column, rows.schema.names)
     texts = gen_ids(rows, stage)
     return rows.append_column(
         column, texts.combine_chunks() if isinstance(rows, pa.RecordBatch) else texts
     )
 
 
+def check_new_column(column: str, names: Sequence[str]) -> None:
+    """Refuse to add a column that exists already.
+
+    Raises:
+        ColumnError: `column` is one of `names`.
+    """
+    if column in names:
+        remedy = "drop it, or name another column"
+        raise ColumnError.of("gen_id column", column, "exists already", remedy)
+
+
 def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
     """Derive the ids of a whole experiment: drafts, then what is made from them, step by step.
 
     Each step is a stage and its table. A later table names each row's parent by the number of a
-    row of the table before it, in a column `parent_row`; its `parent_gen_id` comes from there.
-    The tables come back with `gen_id` (and `parent_gen_id`) added.
+    row of the table before it, in a column `parent_row`; the ids of the parents (an essay's
+    `parent_gen_id`) come from there. The tables are returned with these and `gen_id` added.
 
     Raises:
-        ColumnError: as `gen_ids` does, or a `parent_row` is missing, there twice, null, no whole
-            number or beyond the table before, or a table has a column that would be added.
+        ColumnError: as `gen_ids` does, or a `parent_row` is missing, given twice, null, not a
+            whole number or beyond the table before, a stage after the first has no parent, or a
+            table has a column that would be added.
     """
     done: list[pa.Table] = []
     for stage, data in steps:
         table = _table(data)
         if done:
-            parents = done[-1]["gen_id"].combine_chunks()
-            table = table.append_column("parent_gen_id", parents.take(_parent_rows(table, parents)))
+            field, parents = parent_field(stage), done[-1]["gen_id"].combine_chunks()
+            if field is None:
+                remedy = "begin another chain with it"
+                raise ColumnError.of("stage", stage.stage, "has no parent", remedy)
+            table = table.append_column(field, parents.take(_parent_rows(table, field, parents)))
         done.append(add_gen_id(table, stage))
     return done
 
 
-def _parent_rows(table: pa.Table, parents: Any) -> Any:
+def _parent_rows(table: pa.Table, field: str, parents: Any) -> Any:
     """Return the checked column `parent_row`."""
-    if table.column_names.count("parent_row") != 1 or "parent_gen_id" in table.column_names:
+    names = table.column_names
+    if names.count("parent_row") != 1 or field in names:
+        reason = f"are not one parent_row and no {field}"
         remedy = "give the parents by parent_row alone"
-        raise ColumnError.of("columns", table.column_names, "name the parents otherwise", remedy)
+        raise ColumnError.of("columns", names, reason, remedy)
     rows = table["parent_row"]
     if not pa.types.is_integer(rows.type) or rows.null_count:
         remedy = "number the rows of the table before from 0"
-        raise ColumnError.of("parent_row", str(rows.type), "is no number in every row", remedy)
+        raise ColumnError.of("parent_row", str(rows.type), "is not a number in every row", remedy)
     ends = pc.min_max(rows).as_py()
     if len(rows) and not (ends["min"] >= 0 and ends["max"] < len(parents)):
         reason = f"goes beyond the {len(parents)} rows of the table before"
@@ -140,7 +155,7 @@ def _table(data: Any) -> pa.Table:
         return pa.Table.from_batches([data])
     if not hasattr(data, "__arrow_c_stream__") and not hasattr(data, "__arrow_c_array__"):
         remedy = "pass a pyarrow table or a frame with the Arrow PyCapsule interface"
-        raise ColumnError.of("data", data, "is no table", remedy)
+        raise ColumnError.of("data", data, "is not a table", remedy)
     try:
         return pa.table(data)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -151,7 +166,7 @@ def _table(data: Any) -> pa.Table:
 def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
     """Return the fields' columns of some rows at a time, with the number of the first.
 
-    A table without rows is one slab: its columns are looked at too.
+    A table without rows is one slab: its columns are checked too.
     """
     fields = table.select(fields_among(table.column_names, stage))
     return ((first, fields.slice(first, ROWS)) for first in range(0, len(table) or 1, ROWS))
@@ -160,15 +175,9 @@ def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
 def _checked(stage: Stage, slab: tuple[int, pa.Table]) -> dict[str, Column]:
     """Return the checked columns of some rows."""
     first, fields = slab
-    optional = optional_of(stage)
+    rules = rules_of(stage)
     return {
-        name: checked(
-            f"{stage.stage}.{name}",
-            rules_of(stage)[name],
-            fields[name],
-            first=first,
-            may_be_absent=name in optional,
-        )
+        name: checked(f"{stage.stage}.{name}", rules[name], fields[name], first=first)
         for name in fields.column_names
     }
 
@@ -177,15 +186,15 @@ def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
     """Return which columns are fields of a stage, in the order of their declaration.
 
     Raises:
-        ColumnError: with every field whose column is missing or there twice.
+        ColumnError: with every field whose column is missing or given twice.
     """
-    optional = optional_of(stage)
-    names = [name for name in rules_of(stage) if name in columns or name not in optional]
+    rules = rules_of(stage).items()
+    names = [name for name, rule in rules if name in columns or not rule.optional]
     problems = [
         Problem(
             place=f"column {name}",
             value=columns,
-            reason="is there more than once" if name in columns else "is missing",
+            reason="is given more than once" if name in columns else "is missing",
             remedy="give each field one column of its name",
         )
         for name in names

@@ -10,8 +10,7 @@ import daft
 import pyarrow as pa
 
 from genid._signature import Signature
-from genid.arrow import fields_among, gen_ids
-from genid.errors import ColumnError
+from genid.arrow import check_new_column, fields_among, gen_ids
 
 
 def add_gen_id(
@@ -20,13 +19,11 @@ def add_gen_id(
     """Return the lazy frame with a further column of v1 ids.
 
     Raises:
-        ColumnError: `column` is there already, or a field's column is missing; and when the frame
+        ColumnError: `column` exists already, or a field's column is missing; and when the frame
             is computed, wrapped by the engine, whatever `genid.arrow.gen_ids` raises. Rows are
             numbered within a batch.
     """
-    if column in frame.column_names:
-        remedy = "drop it, or name another column"
-        raise ColumnError.of("gen_id column", column, "is there already", remedy)
+    check_new_column(column, frame.column_names)
     names = fields_among(frame.column_names, stage)
 
     def ids(*values: daft.Series) -> pa.Array:

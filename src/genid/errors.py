@@ -1,4 +1,4 @@
-"""What this package raises: one shallow tree, every leaf with the whole story."""
+"""What this package raises: one base, one subclass for each kind of input."""
 
 import attrs
 
@@ -10,7 +10,7 @@ def shown(value: object) -> str:
     """Return `repr(value)`, cut to a length that suits a message."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes out no number of thousands of digits
+    except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
         return f"a value of type {type(value).__name__}, too large to show,"
     if len(text) <= _SHOWN:
         return text
@@ -20,7 +20,7 @@ def shown(value: object) -> str:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One refused value: where it stands, what it is, why it is refused, what to do."""
+    """One refused value: where it is, what it is, why it is refused, what to do."""
 
     place: str
     value: object
@@ -32,9 +32,9 @@ class Problem:
 
 
 class GenIdError(ValueError):
-    """Base of everything this package raises on purpose.
+    """Base of everything that this package raises.
 
-    `problems` holds one record for each refused value, never none.
+    `problems` holds one record for each refused value, and at least one.
     """
 
     def __init__(self, *problems: Problem) -> None:
@@ -62,7 +62,7 @@ class SignatureError(GenIdError):
 
 
 class DeclarationError(GenIdError):
-    """A signature class is declared in a way that could not give sound ids."""
+    """A signature class is declared in a way that could not give reliable ids."""
 
 
 class SchemeError(GenIdError):
@@ -70,8 +70,8 @@ class SchemeError(GenIdError):
 
 
 class ColumnError(GenIdError):
-    """Rows of a table hold no signature; every bad value is listed with its row and column."""
+    """Rows of a table are not signatures; every bad value is listed with its row and column."""
 
 
 class ParseError(GenIdError):
-    """A text is not the id that it was taken for (SPEC 5 and 7)."""
+    """A text is not an id of the expected family (SPEC 5 and 7)."""

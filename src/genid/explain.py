@@ -1,10 +1,10 @@
-"""How an id comes about, and why two differ."""
+"""How an id is derived, and why two ids differ."""
 
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from genid._derive import gen_id, no_signature
+from genid._derive import gen_id
 from genid._digest import DIGEST_BYTES, as_uuid, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
 
@@ -33,7 +33,7 @@ class Explanation:
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """One field that two signatures do not share; None stands for absent."""
+    """One field in which two signatures differ; None stands for an absent value."""
 
     field: str
     a: str | int | None
@@ -44,7 +44,7 @@ def explain(signature: Signature[Any]) -> Explanation:
     """Return each step from a signature to its v1 id.
 
     Raises:
-        SignatureError: `signature` is none.
+        SignatureError: `signature` is not one.
     """
     derived = gen_id(signature)
     data = canonical_bytes(signature)
@@ -63,11 +63,10 @@ def diff(a: Signature[Any], b: Signature[Any]) -> tuple[Difference, ...]:
     Signatures of two stages differ in `stage` first.
 
     Raises:
-        SignatureError: `a` or `b` is no signature.
+        SignatureError: `a` or `b` is not a signature.
     """
-    for value in (a, b):
-        if not isinstance(value, Signature):
-            raise no_signature(value)
+    if canonical_bytes(a) == canonical_bytes(b):
+        return ()
     left = {"stage": a.stage, **a.fields()}
     right = {"stage": b.stage, **b.fields()}
     return tuple(

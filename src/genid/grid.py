@@ -1,4 +1,4 @@
-"""Ids of a whole experiment's cells, lazily, each value of an axis checked once."""
+"""Ids of all the cells of an experiment, lazily, each value of an axis checked once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from genid._canonical import layout, written
 from genid._digest import digest
 from genid._rules import Rule
-from genid._signature import IdT, Signature, optional_of, rules_of
+from genid._signature import IdT, Signature, rules_of
 from genid._text import id_text
 from genid.errors import Problem, SignatureError
 
@@ -34,17 +34,18 @@ class Grid(Generic[IdT]):
     The order is that of nested loops over the fields as the class declares them: the first varies
     slowest, the last fastest. An optional field may be left out. Iterating gives the ids; `cells`
     gives the normalized values in the same order. Both derive as they go, can be repeated, and
-    need memory for the axes alone. The first axis can itself be a grid, of the parents.
+    need memory for the axes alone. An axis is a list or another sequence, which has an order; the
+    first axis can itself be a grid, of the parents.
 
     Raises:
         SignatureError: with every value that breaks a rule of SPEC 1 or comes twice in its axis
-            once normalized, and every axis that is missing, unknown or no list of values.
+            once normalized, and every axis that is missing, unknown or not a sequence.
     """
 
     def __init__(
-        self, stage: type[Signature[IdT]], /, **axes: "Iterable[Value] | Grid[Any]"
+        self, stage: type[Signature[IdT]], /, **axes: "Sequence[Value] | Grid[Any]"
     ) -> None:
-        rules, optional = rules_of(stage), optional_of(stage)
+        rules = rules_of(stage)
         problems = [
             _problem(f"{stage.stage}.{name}", axes[name], "is the axis of no field", "leave it out")
             for name in sorted(axes.keys() - rules.keys())
@@ -52,13 +53,13 @@ class Grid(Generic[IdT]):
         self._stage = stage
         self._axes: list[tuple[Value, ...] | Grid[Any]] = []
         for name, rule in rules.items():
-            given = axes.get(name, (None,) if name in optional else None)
+            given = axes.get(name, (None,) if rule.optional else None)
             place = f"{stage.stage}.{name}"
             if isinstance(given, Grid) and not self._axes:
                 problems += _wrong_parents(place, rule, given)
                 self._axes.append(given)
             else:
-                values, found = _axis(place, rule, given, may_be_absent=name in optional)
+                values, found = _axis(place, rule, given)
                 problems += found
                 self._axes.append(values)
         if problems:
@@ -69,8 +70,9 @@ class Grid(Generic[IdT]):
 
     def __iter__(self) -> Iterator[IdT]:
         """Yield the id of every cell (SPEC 2 to 5)."""
-        names = list(rules_of(self._stage))
+        names = tuple(rules_of(self._stage))
         members = {member.name: member for member in layout(self._stage.stage, names)}
+        # Each value is written into its part of the canonical bytes once, not once a cell.
         pieces = [
             _pieces(members[name].text, axis) for name, axis in zip(names, self._axes, strict=True)
         ]
@@ -101,19 +103,23 @@ def _pieces(text: Callable[[str], str], axis: Iterable[Value]) -> Iterable[bytes
 
 
 def _axis(
-    place: str, rule: Rule, given: Iterable[Value] | None, *, may_be_absent: bool
+    place: str, rule: Rule, given: "Sequence[Value] | Grid[Any] | None"
 ) -> tuple[tuple[Value, ...], list[Problem]]:
     """Return an axis with its values normalized, and what is wrong with it."""
     if given is None:
         return (), [_problem(place, None, "has no axis", _LIST)]
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
         return (), [_problem(place, given, "is one value", _LIST)]
+    # A set has no order that lasts, a generator can be read once, a mapping or a frame has more
+    # than one reading: only a sequence is taken.
+    if not isinstance(given, Sequence | Grid):
+        kind = type(given).__name__
+        return (), [_problem(place, kind, "is the type of the axis, not a sequence", _LIST)]
     values: list[Any] = []
     problems: list[Problem] = []
     for value in given:
         try:
-            absent = value is None and may_be_absent
-            values.append(None if absent else rule.normalize(place, value))
+            values.append(rule.normalize(place, value))
         except SignatureError as error:
             problems.extend(error.problems)
     repeated = [value for value, count in Counter(values).items() if count > 1]

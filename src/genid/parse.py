@@ -1,4 +1,4 @@
-"""Texts back to what they are: strictly for v1, by shape for the older families (SPEC 5, 7)."""
+"""Texts back to ids: strictly for v1, by shape for the older families (SPEC 5, 7)."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 import attrs
 
 from genid._digest import as_uuid, is_version_8
-from genid._signature import STAGES
+from genid._registry import known_prefixes
 from genid._text import ALPHABET, SUFFIX_LENGTH, suffix_bits
 from genid.errors import ParseError
 
@@ -25,7 +25,7 @@ _FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.5
 
 @attrs.frozen(kw_only=True)
 class ParsedId:
-    """What a text shows of an id: `stage` is None where the family does not tell."""
+    """What a text shows of an id: `stage` is None where the family does not show it."""
 
     text: str
     family: Family
@@ -38,21 +38,22 @@ class ParsedId:
 
 
 def parse_v1(text: str) -> ParsedId:
-    """Return what a v1 id says; anything else is refused (SPEC 5.3).
+    """Return what a v1 id shows; anything else is refused (SPEC 5.3).
 
     Raises:
-        ParseError: `text` is no v1 id, with the first reason found.
+        ParseError: `text` is not a v1 id, with the first reason found.
     """
     for reason in _v1_faults(text):
         remedy = "pass an id of 28 characters as gen_id returns it"
-        raise ParseError.of("id", text, f"is no v1 id: {reason}", remedy)
+        raise ParseError.of("id", text, f"is not a v1 id: {reason}", remedy)
     return _parsed_v1(text)
 
 
 def parse_id(text: str) -> ParsedId:
-    """Return the family that a text's shape shows, and what else can be told (SPEC 7).
+    """Return the family that a text's shape shows, and the stage where it shows one (SPEC 7).
 
-    Shape is all that a lone text has: some legacy ids look like phase-1.
+    A text alone has only its shape: some legacy ids look like phase-1. An id of a stage that is
+    not defined yet is `foreign`; import the module that defines it first.
 
     Raises:
         ParseError: `text` has the shape of no family.
@@ -63,30 +64,26 @@ def parse_id(text: str) -> ParsedId:
         for family, stage in _older_families(text):
             return ParsedId(text=text, family=family, stage=stage)
     remedy = "use 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
-    raise ParseError.of("id", text, "is no generation id of any family", remedy)
+    raise ParseError.of("id", text, "is not a generation id of any family", remedy)
 
 
 def is_gen_id(text: object) -> TypeGuard[str]:
-    """Tell whether `text` is a v1 id (SPEC 5.3); never raises."""
+    """Return whether `text` is a v1 id (SPEC 5.3); never raises."""
     return next(_v1_faults(text), None) is None
 
 
 def _parsed_v1(text: str) -> ParsedId:
-    return ParsedId(text=text, family="v1", stage=_stages_by_prefix()[text[0]])
-
-
-def _stages_by_prefix() -> dict[str, str]:
-    return {cls.prefix: stage for stage, cls in STAGES.items()}
+    return ParsedId(text=text, family="v1", stage=known_prefixes()[text[0]])
 
 
 def _v1_faults(text: object) -> Iterator[str]:
-    """Yield, in words, a clause of SPEC 5.3 that `text` breaks; nothing for a v1 id."""
+    """Yield how `text` breaks a clause of SPEC 5.3; nothing for a v1 id."""
     if type(text) is not str:
         yield f"it is of type {type(text).__name__}"
     elif text[1:2] != "_":
         yield "it does not begin with a letter and an underscore"
-    elif text[0] not in _stages_by_prefix():
-        yield f"the prefix {text[0]!r} is no stage's"
+    elif text[0] not in known_prefixes():
+        yield f"no stage has the prefix {text[0]!r}"
     elif len(text) != _V1_LENGTH:
         yield f"it has {len(text)} characters, not {_V1_LENGTH}"
     elif (bad := _not_in_alphabet(text, 2)) is not None:

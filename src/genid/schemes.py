@@ -1,4 +1,4 @@
-"""The rules that turn a signature into an id, each a small object with a name (SPEC 6)."""
+"""The rules that turn a signature into an id, each an object with a name (SPEC 6)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -31,6 +31,7 @@ class Scheme:
         """Return the signature's id under this scheme.
 
         Raises:
+            SignatureError: `signature` is not one.
             SchemeError: the scheme cannot express the signature.
         """
         raise NotImplementedError
@@ -43,8 +44,13 @@ class _V1(Scheme):
     name: ClassVar[SchemeName] = "v1"
 
     def gen_id(self, signature: Signature[IdT]) -> IdT:
-        """Return the signature's id; never fails."""
-        text: Any = id_text(signature.prefix, digest(canonical_bytes(signature)))
+        """Return the signature's id.
+
+        Raises:
+            SignatureError: `signature` is not one.
+        """
+        data = digest(canonical_bytes(signature))
+        text: Any = id_text(signature.prefix, data)
         gen_id: IdT = text
         return gen_id
 
@@ -59,6 +65,7 @@ class _Phase1(Scheme):
         """Return the signature's id.
 
         Raises:
+            SignatureError: `signature` is not one.
             SchemeError: the signature's stage or one of its fields is unknown to this scheme, or
                 a field contains `|`.
         """
@@ -71,13 +78,14 @@ class _Phase1(Scheme):
 
 @cache
 def _blake2b() -> Any:
-    from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL: a quarter of `import genid`
+    from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL, a quarter of `import genid`
 
     return blake2b
 
 
 def _phase_1_parts(signature: Signature[Any]) -> list[str]:
     """Return the parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
+    canonical_bytes(signature)  # refuses what is not a signature
     fields = signature.fields()
     names = _PHASE_1_FIELDS.get(signature.stage, ())
     parts = [str(fields[name]).lower() for name in names]
@@ -90,7 +98,7 @@ def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterat
     """Yield what this scheme cannot express: its fields are frozen, and joined by `|`."""
     for name, value in signature.fields().items():
         if name not in names:
-            reason = "cannot be told by the scheme phase-1"
+            reason = "has no place in the scheme phase-1"
         elif "|" in str(value):
             reason = "contains |, which joins the parts of the scheme phase-1"
         else:
@@ -123,4 +131,4 @@ def scheme(name: str) -> Scheme:
     for known, found in SCHEMES.items():
         if name == known:
             return found
-    raise SchemeError.of("scheme", name, "is no scheme", f"use one of {', '.join(SCHEMES)}")
+    raise SchemeError.of("scheme", name, "is not a scheme", f"use one of {', '.join(SCHEMES)}")

@@ -1,6 +1,6 @@
 """The stages: what identifies a draft, an essay and an evaluation (SPEC 1.1).
 
-A further stage is one class like these, here or in any other module, and no other edit.
+A further stage is one class like these, in any module; nothing else has to be edited.
 """
 
 from typing import NewType

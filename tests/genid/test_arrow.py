@@ -110,7 +110,7 @@ def test_a_column_of_the_wrong_type_is_listed_once(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_no_table_is_refused() -> None:
     """By name, with what would do."""
-    assert ["is no table"] == [text[text.index("is no") :][:11] for text in problems([1, 2])]
+    assert ["is not a table"] == [text[text.index("is not") :][:14] for text in problems([1, 2])]
 
 
 def test_bad_rows_are_listed_together_with_row_column_and_value() -> None:
@@ -232,7 +232,7 @@ def test_a_batch_comes_back_as_a_batch_and_a_table_as_a_table() -> None:
     assert made.schema.names == arrow.add_gen_id(made, Draft).schema.names[:-1]
     empty = pa.RecordBatch.from_pylist([], schema=made.schema)
     assert 0 == arrow.add_gen_id(empty, Draft).num_rows
-    with pytest.raises(ColumnError, match="is there already"):
+    with pytest.raises(ColumnError, match="exists already"):
         arrow.add_gen_id(arrow.add_gen_id(made, Draft), Draft)
 
 
@@ -259,8 +259,8 @@ def test_a_whole_experiment_in_one_call() -> None:
     [
         ({}, "by parent_row alone"),
         ({"parent_row": [0], "parent_gen_id": ["d_x"]}, "by parent_row alone"),
-        ({"parent_row": [0.0]}, "no number in every row"),
-        ({"parent_row": pa.array([None], pa.int32())}, "no number in every row"),
+        ({"parent_row": [0.0]}, "not a number in every row"),
+        ({"parent_row": pa.array([None], pa.int32())}, "not a number in every row"),
         ({"parent_row": [2]}, "beyond the 2 rows"),
         ({"parent_row": [-1]}, "beyond the 2 rows"),
     ],

@@ -230,7 +230,7 @@ def test_the_types_of_an_empty_tables_columns_are_looked_at() -> None:
 
 
 def test_a_column_with_whole_books_is_refused_whole() -> None:
-    """More text than one array can hold: the column is no column of ids."""
+    """More text than one array can hold: this cannot be a column of ids."""
     ends, text = pa.array([0, 2**31]), mmap.mmap(-1, 2**31)  # of zeros, which nobody looks at
     book = pa.LargeStringArray.from_buffers(1, ends.buffers()[1], pa.py_buffer(text))
     for call in (arrow.gen_ids, arrow.bad_rows):
@@ -280,9 +280,9 @@ def test_a_column_is_no_table(data: Any) -> None:
 def test_what_has_no_arrow_interface_is_refused(data: Any) -> None:
     """By every function, with what would do."""
     for call in (arrow.gen_ids, arrow.bad_rows, arrow.add_gen_id):
-        with pytest.raises(ColumnError, match="is no table; pass a pyarrow table or a frame"):
+        with pytest.raises(ColumnError, match="is not a table; pass a pyarrow table or a frame"):
             call(data, Draft)
-    with pytest.raises(ColumnError, match="is no table"):
+    with pytest.raises(ColumnError, match="is not a table"):
         arrow.chain((Draft, data))
 
 

@@ -45,7 +45,7 @@ def refuses(cls: Any, fields: dict[str, Any]) -> bool:
 
 
 def test_every_character_counts_by_itself() -> None:
-    """Each in a column of its own, so that no other one sends the column the long way."""
+    """Each in a column of its own, so that no other one takes the column off the fast path."""
     for one in CHARACTERS:
         made = drafts(combo_id=[one])
         assert [refuses(Draft, made.to_pylist()[0])] == arrow.bad_rows(made, Draft).to_pylist(), one
@@ -53,20 +53,20 @@ def test_every_character_counts_by_itself() -> None:
         assert [refuses(Essay, made.to_pylist()[0])] == arrow.bad_rows(made, Essay).to_pylist(), one
 
 
-def test_what_is_sound_takes_the_short_way() -> None:
-    """Up to every bound: a sound column is not looked at row by row, nor copied to be folded."""
+def test_sound_columns_take_the_fast_path() -> None:
+    """Up to every bound: a sound column is not checked row by row, nor copied to be folded."""
     folded: list[list[Any]] = [FOLDED, ["x" * 255], ["c"], ["c", None]]
     for texts in folded:
         array = pa.array(texts, pa.string())
         assert (array, None) == (
-            columns._folded(COMPONENT, array), columns._suspicious(COMPONENT, array)
+            columns._folded(COMPONENT, array), columns._suspect_texts(COMPONENT, array)
         )  # fmt: skip
         assert columns._folded(COMPONENT, array) is array
-    assert columns._is_settled(pa.array(SOUND), columns._SETTLED_PARENT)
-    assert columns._is_settled(pa.array([None], pa.string()), columns.SETTLED)
-    assert not columns._is_settled(pa.array(SOUND), columns.SETTLED)
+    assert columns._unchanged_by(columns._ALLOWED_TABLE, pa.array(SOUND))
+    assert columns._unchanged_by(columns.NORMALIZED, pa.array([None], pa.string()))
+    assert not columns._unchanged_by(columns.NORMALIZED, pa.array(SOUND))
     for numbers in ([1, 2**31 - 1], [2], [1, None], [None]):
-        assert columns._out_of_range(pa.array(numbers, pa.int64())) is None
+        assert columns._suspect_numbers(pa.array(numbers, pa.int64())) is None
 
 
 def test_the_shortest_and_the_longest_text_are_judged_alone() -> None:
@@ -98,7 +98,7 @@ def test_a_checked_column_is_made_by_keyword_and_frozen() -> None:
 
 def test_a_fault_of_a_whole_column_stands_before_its_rows() -> None:
     """At row -1, whatever the number of its first row."""
-    made = columns.checked("x", REPLICATE, pa.chunked_array([["1"]]), first=7, may_be_absent=False)
+    made = columns.checked("x", REPLICATE, pa.chunked_array([["1"]]), first=7)
     assert {-1: "is the type of the column, not one of whole numbers"} == {
         row: problem.reason for row, problem in made.problems.items()
     }
@@ -177,25 +177,14 @@ def test_texts_of_a_slice_are_hashed_where_it_begins() -> None:
     assert whole[40:50] == bulk.ids("d", texts.slice(40, 10)).to_pylist()
 
 
-def test_one_engine_serves_the_process_on_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made once; its work is cut for as many threads as there are cores, few rows or many."""
+def test_one_engine_serves_every_thread_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made once; slabs hashed at the same time give the ids of the loop, in the table's order."""
     assert bulk._session() is bulk._session()
-    texts = pa.array([f"text {at}" for at in range(3 * bulk._PIECE + 5)])
-    expected = bulk.ids("d", texts)
-    for cores in (1, 2, 3, 64):
-        monkeypatch.setattr(bulk, "cores", lambda cores=cores: cores)
-        assert expected == bulk.ids("d", texts)
-
-
-@pytest.mark.parametrize(
-    ("batches", "cores", "expected"),
-    [(1, 1, [1]), (1, 2, [1]), (3, 2, [2, 1]), (8, 2, [4, 4]), (5, 64, [1] * 5), (7, 3, [3, 3, 1])],
-)
-def test_work_is_cut_for_every_core(batches: int, cores: int, expected: list[int]) -> None:
-    """Evenly, in order, in no more pieces than there are cores."""
-    shares = bulk._shares(list(range(batches)), cores)
-    assert expected == [len(one) for one in shares]
-    assert [*range(batches)] == [one for share in shares for one in share]
+    made = drafts(combo_id=[f"c{at}" for at in range(5 * bulk._FEW)])
+    monkeypatch.setattr(arrow, "ROWS", bulk._FEW)
+    by_engine = arrow.gen_ids(made, Draft)
+    monkeypatch.setattr(bulk, "_by_engine", bulk._by_loop)
+    assert arrow.gen_ids(made, Draft) == by_engine
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """A further stage is one class; a badly declared one fails when it is defined."""
 
-from collections.abc import Iterator
-from importlib import import_module
+from importlib import import_module, reload
 from pathlib import Path
-from typing import ClassVar, NewType, TypeVar
+from typing import Any, ClassVar, NewType, TypeVar
 
 import pytest
 
@@ -17,6 +16,7 @@ from genid import (
     Essay,
     EssayId,
     Evaluation,
+    Grid,
     SchemeError,
     Signature,
     SignatureError,
@@ -28,20 +28,10 @@ from genid import (
     parse_id,
     parse_v1,
 )
-from genid import _signature as registry
 from signature_kit import AN_ESSAY
 
 RevisionId = NewType("RevisionId", str)
 OtherId = NewType("OtherId", str)
-
-
-@pytest.fixture(autouse=True)
-def only_the_usual_stages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget a test's stages."""
-    before = dict(registry._registered)
-    yield
-    registry._registered.clear()
-    registry._registered.update(before)
 
 
 def test_a_fourth_stage_is_one_class() -> None:
@@ -87,6 +77,163 @@ def test_a_stage_says_what_its_parent_is() -> None:
     for look in (parent_field, parent_stage):
         with pytest.raises(SignatureError, match="stage"):
             look(Signature)
+
+
+def test_a_stage_may_refer_to_itself() -> None:
+    """A revision of a revision: the first has no parent, and is another task than its successor."""
+
+    class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+        draft_gen_id: DraftId
+        previous_gen_id: RevisionId | None = None
+        replicate: int
+
+    draft = DraftId("d_x")
+    first = Revision(draft_gen_id=draft, replicate=1)
+    second = Revision(draft_gen_id=draft, previous_gen_id=gen_id(first), replicate=1)
+    by_hand = Revision(draft_gen_id=draft, previous_gen_id=RevisionId("R-By-Hand"), replicate=1)
+    for revision in (first, second, by_hand):
+        data = slow_reference.canonical("revision", revision.fields())
+        assert data == canonical_bytes(revision)
+        assert slow_reference.gen_id("revision", revision.fields()) == gen_id(revision)
+    assert 3 == len({gen_id(revision) for revision in (first, second, by_hand)})
+    assert ("draft_gen_id", "draft") == (parent_field(Revision), parent_stage(Revision))
+    for wrong in ("d_x", "r x", "", 1):
+        with pytest.raises(SignatureError, match=r"revision\.previous_gen_id"):
+            Revision(draft_gen_id=draft, previous_gen_id=wrong, replicate=1)  # type: ignore[arg-type]
+
+
+def test_a_stage_may_have_itself_as_its_only_parent() -> None:
+    """It is a root where it has none; grids and columns take it like any other."""
+
+    class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+        parent_gen_id: RevisionId | None = None
+        editor_id: str
+        replicate: int
+
+    assert ("parent_gen_id", "revision") == (parent_field(Revision), parent_stage(Revision))
+    roots = Grid(Revision, editor_id=["a", "b"], replicate=[1])
+    later = Grid(Revision, parent_gen_id=roots, editor_id=["a"], replicate=[1])
+    one_by_one = [
+        gen_id(Revision(parent_gen_id=parent, editor_id="a", replicate=1)) for parent in roots
+    ]
+    assert one_by_one == list(later)
+    arrow, pa = pytest.importorskip("genid.arrow"), pytest.importorskip("pyarrow")
+    table = pa.table(
+        {"parent_gen_id": [None, *roots], "editor_id": ["a"] * 3, "replicate": [1] * 3}
+    )
+    assert [next(iter(roots)), *later] == arrow.gen_ids(table, Revision).to_pylist()
+    steps = arrow.chain(
+        (Revision, pa.table({"editor_id": ["a", "b"], "replicate": [1, 1]})),
+        (Revision, pa.table({"parent_row": [0, 1], "editor_id": ["a"] * 2, "replicate": [1] * 2})),
+    )
+    assert list(later) == steps[1]["gen_id"].to_pylist()
+
+
+def defined(
+    *, note_type: object, prefix: str = "n", module: str = __name__
+) -> type[Signature[Any]]:
+    """Run a notebook's cell: a type of ids and the class of its stage, both new."""
+    cell: dict[str, Any] = {
+        "NoteId": NewType("NoteId", str), "NOTE": note_type, "__name__": module,
+    }  # fmt: skip
+    source = f"""
+from genid import Signature
+class Note(Signature[NoteId], stage="note", prefix="{prefix}"):
+    note: NOTE {"= None" if note_type == (str | None) else ""}
+    replicate: int
+"""
+    exec(source, cell)
+    return cell["Note"]
+
+
+def test_a_class_defined_again_takes_the_place_of_the_first() -> None:
+    """A notebook's cell that is run twice: same ids, one stage, whose class is the new one."""
+    first, second = defined(note_type=str), defined(note_type=str)
+    assert first is not second
+    assert second is STAGES["note"]
+    assert ["draft", "essay", "evaluation", "note"] == list(STAGES)
+    assert gen_id(first(note="a", replicate=1)) == gen_id(second(note="a", replicate=1))
+    assert "note" == parse_id(gen_id(second(note="a", replicate=1))).stage
+
+
+def test_children_of_a_class_that_is_defined_again_keep_working() -> None:
+    """Those defined before, those that still import the old id type, and new ones."""
+    first = defined(note_type=str)
+
+    class Before(Signature[RevisionId], stage="before", prefix="b"):
+        parent_gen_id: first.__genid_id_types__[0]  # type: ignore[name-defined]
+        replicate: int
+
+    second = defined(note_type=str)
+
+    class After(Signature[OtherId], stage="after", prefix="a"):
+        parent_gen_id: first.__genid_id_types__[0]  # type: ignore[name-defined]
+        other_gen_id: second.__genid_id_types__[0]  # type: ignore[name-defined]
+        replicate: int
+
+    note: Any = gen_id(second(note="a", replicate=1))
+    assert note == Before(parent_gen_id=note, replicate=1).parent_gen_id
+    assert note == After(parent_gen_id=note, other_gen_id=note, replicate=1).other_gen_id
+    assert "note" == parent_stage(Before) == parent_stage(After)
+    wrong: Any = "d_x"
+    with pytest.raises(SignatureError, match=r"before\.parent_gen_id.*another stage's prefix"):
+        Before(parent_gen_id=wrong, replicate=1)
+    with pytest.raises(SignatureError, match=r"after\.parent_gen_id.*another stage's prefix"):
+        After(parent_gen_id=wrong, other_gen_id=note, replicate=1)
+
+
+@pytest.mark.parametrize(
+    ("again", "match"),
+    [
+        ({"note_type": DraftId}, "another note; restore what made ids; if it made none, restart"),
+        ({"note_type": str | None}, "another note; restore"),
+        ({"note_type": str, "prefix": "o"}, "another prefix; restore"),
+        ({"note_type": str, "module": "other"}, "defined already, by .*Note; import that class"),
+        ({"note_type": int}, "not the type of a field"),
+    ],
+)
+def test_a_class_that_would_give_other_ids_is_refused(again: dict[str, Any], match: str) -> None:
+    """Other fields, types or prefix, or another module: the first stays, no remedy changes ids."""
+    first = defined(note_type=str)
+    with pytest.raises(DeclarationError, match=match) as caught:
+        defined(**again)
+    assert first is STAGES["note"]
+    assert "another name" not in str(caught.value)
+    assert "another letter" not in str(caught.value)
+
+
+QUESTIONS = """
+from typing import NewType
+from genid import Signature
+QuestionId = NewType("QuestionId", str)
+class Question(Signature[QuestionId], stage="question", prefix="q"):
+    text_id: str
+    replicate: int
+"""
+ANSWERS = """
+from typing import NewType
+from genid import Signature
+from stages_of_questions import QuestionId
+AnswerId = NewType("AnswerId", str)
+class Answer(Signature[AnswerId], stage="answer", prefix="a"):
+    parent_gen_id: QuestionId
+    replicate: int
+"""
+
+
+def test_a_module_of_stages_can_be_reloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`importlib.reload` of the parents' module and of the children's, in either order."""
+    (tmp_path / "stages_of_questions.py").write_text(QUESTIONS)
+    (tmp_path / "stages_of_answers.py").write_text(ANSWERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    questions, answers = map(import_module, ("stages_of_questions", "stages_of_answers"))
+    before = gen_id(answers.Answer(parent_gen_id="q_x", replicate=1))
+    for module in (questions, questions, answers, questions, answers):
+        reload(module)
+        assert before == gen_id(answers.Answer(parent_gen_id="q_x", replicate=1))
+    assert (questions.Question, answers.Answer) == (STAGES["question"], STAGES["answer"])
 
 
 def test_an_r_prefix_means_nothing_before_there_is_such_a_stage() -> None:
@@ -266,6 +413,30 @@ def bad_replicate_type() -> None:
     class X(Signature[OtherId], stage="x", prefix="x"):
         text: str
         replicate: bool
+
+
+def bad_self_required() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        parent_gen_id: OtherId
+        replicate: int
+
+
+def bad_parent_default() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        parent_gen_id: EssayId | None = EssayId("e_x")
+        replicate: int
+
+
+def bad_replicate_optional() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        text: str
+        replicate: int | None = None
+
+
+def bad_two_parents_in_one() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        parent_gen_id: DraftId | EssayId
+        replicate: int
 
 
 def bad_no_replicate() -> None:

@@ -60,7 +60,7 @@ def test_signatures_of_two_stages_differ_in_the_stage_first() -> None:
 @pytest.mark.parametrize("pair", [(A_DRAFT, "d_x"), (None, A_DRAFT)])
 def test_only_signatures_are_compared_and_explained(pair: Any) -> None:
     """Anything else is refused by name."""
-    with pytest.raises(SignatureError, match="is no signature"):
+    with pytest.raises(SignatureError, match="is not a signature"):
         diff(*pair)
-    with pytest.raises(SignatureError, match="is no signature"):
+    with pytest.raises(SignatureError, match="is not a signature"):
         explain("d_x")  # type: ignore[arg-type]

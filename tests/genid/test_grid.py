@@ -1,14 +1,14 @@
 """Grids: what they refuse, and that they hold nothing but their axes."""
 
 import tracemalloc
-from collections import deque
+from collections import UserList, deque
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from genid import Draft, Essay, Evaluation, Grid, SignatureError, gen_id
-from genid._rules import _REMEDY
+from genid._rules import _HASH_HINT, _REMEDY
 
 AXES: dict[str, Any] = {
     "combo_id": ["c1", "c2"],
@@ -44,7 +44,7 @@ def test_every_problem_of_every_axis_comes_at_once() -> None:
     found = problems(Draft, combo_id=["a b", "C", " c"], template_id=[], replicate=[0], modle=["x"])
     assert [
         "draft.modle: ['x'] is the axis of no field; leave it out",
-        f"draft.combo_id: 'a b' has U+0020 ' ' as character 2; {_REMEDY}",
+        f"draft.combo_id: 'a b' has U+0020 ' ' as character 2; {_REMEDY}{_HASH_HINT}",
         "draft.combo_id: 'c' comes twice once normalized; name it once",
         "draft.llm_model_id: None has no axis; give a list of values",
         "draft.replicate: 0 is out of range; replicates run from 1 to 2147483647",
@@ -58,6 +58,31 @@ def test_one_value_is_no_axis(axis: Any) -> None:
         text.split("; ")[0].split(" ", 2)[2]
         for text in problems(Draft, **{**AXES, "combo_id": axis})
     ]
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        {"a", "b"}, frozenset("ab"), {"a": 1}, {"a": 1}.keys(), {"a": 1}.values(), iter(["a"]),
+        (one for one in "ab"), map(str, "ab"), set(),
+    ],
+    ids=lambda axis: type(axis).__name__,
+)  # fmt: skip
+def test_what_is_not_a_sequence_is_not_an_axis(axis: Any) -> None:
+    """A set has no order that lasts, an iterator is gone when read; each is one clear problem."""
+    kind = type(axis).__name__
+    for name in ("combo_id", "replicate"):
+        assert [
+            f"draft.{name}: {kind!r} is the type of the axis, not a sequence; give a list of values"
+        ] == problems(Draft, **{**AXES, name: axis})
+
+
+def test_an_axis_may_be_any_sequence() -> None:
+    """A list, a tuple, a range, a deque, a user's own."""
+    expected = list(Grid(Draft, **AXES))
+    for kind in (list, tuple, deque, UserList):
+        axes = {name: kind(axis) for name, axis in AXES.items()}
+        assert expected == list(Grid(Draft, **axes))
 
 
 def test_a_required_field_is_never_absent() -> None:

@@ -82,5 +82,5 @@ def test_older_families_are_told_by_shape(text: str, family: str, stage: str | N
 )
 def test_what_is_no_id_of_any_family(text: Any) -> None:
     """No safe path segment, no id."""
-    with pytest.raises(ParseError, match="no generation id of any family"):
+    with pytest.raises(ParseError, match="not a generation id of any family"):
         parse_id(text)

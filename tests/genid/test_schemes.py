@@ -43,7 +43,7 @@ def test_an_unknown_scheme_is_refused(name: Any) -> None:
 @pytest.mark.parametrize("value", ["d_x", None, {"stage": "draft"}, Draft])
 def test_only_signatures_have_ids(value: Any) -> None:
     """Anything else is refused by name."""
-    with pytest.raises(SignatureError, match="is no signature"):
+    with pytest.raises(SignatureError, match="is not a signature"):
         gen_id(value)
 
 

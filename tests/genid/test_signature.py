@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from blake3 import blake3
 
 from genid import (
     Draft,
@@ -202,7 +203,7 @@ def test_an_evaluation_has_an_essay_as_parent() -> None:
         llm_model_id="m",
         replicate=1,
     )
-    assert "name one of stage essay" in str(error)
+    assert "pass the id of a generation of essay" in str(error)
 
 
 def test_an_essays_model_is_there_or_left_out() -> None:
@@ -218,6 +219,31 @@ def test_an_essays_model_is_there_or_left_out() -> None:
     assert essay == spelled
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Why not?", "Write an essay.\n\nBe brief.", "pourquoi\u202fpas", "你好世界", "x" * 256, "a b"],
+)
+def test_a_text_in_place_of_an_id_gets_advice_to_hash_it(text: str) -> None:
+    """The remedy says how, and what it says makes a component."""
+    how = r"identify it by its hash: blake3\(text\.encode\(\)\)\.hexdigest\(\)"
+    with pytest.raises(SignatureError, match=how):
+        normalize_component(text)
+    hashed = blake3(text.encode()).hexdigest()
+    assert hashed == normalize_component(hashed)
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\\b", "a\0b", "", "  ", '"'])
+def test_an_id_with_a_stray_character_gets_no_such_advice(value: str) -> None:
+    """Only what looks like prose does; the id of a parent never."""
+    for refused_by in (normalize_component, Draft.reference):
+        with pytest.raises(SignatureError) as caught:
+            refused_by(value)
+        assert "hash" not in str(caught.value)
+    with pytest.raises(SignatureError) as caught:
+        Draft.reference("Why not?")
+    assert "hash" not in str(caught.value)
+
+
 def test_the_bare_base_is_no_signature() -> None:
     """Only a stage can be constructed."""
     with pytest.raises(TypeError, match="Signature is a base"):
@@ -225,7 +251,7 @@ def test_the_bare_base_is_no_signature() -> None:
 
 
 def test_normalize_component_gives_what_a_signature_holds() -> None:
-    """The one function for comparing table ids; its error names the place it is told."""
+    """The one function for comparing table ids; its error names the place that is given."""
     assert "gemini_25_pro" == normalize_component(" Gemini_25_Pro\n")
     with pytest.raises(SignatureError, match=r"llm_models\.csv:7:id: 'a b' has"):
         normalize_component("a b", place="llm_models.csv:7:id")
@@ -239,11 +265,11 @@ def test_an_id_type_is_a_plain_string_at_run_time() -> None:
 
 @pytest.mark.parametrize("stage", ["draft", A_DRAFT, Signature, int, None])
 def test_what_is_no_stage_is_refused_where_a_class_is_asked_for(stage: Any) -> None:
-    """A name, a signature, the base itself: told as such, in grids and in columns."""
-    with pytest.raises(SignatureError, match="is no stage's class; pass the class"):
+    """A name, a signature, the base itself: each by the same message, in grids and in columns."""
+    with pytest.raises(SignatureError, match="is not a stage's class; pass the class"):
         Grid(stage, combo_id=["c"])
     arrow = pytest.importorskip("genid.arrow")
     pa = pytest.importorskip("pyarrow")
     for call in (arrow.gen_ids, arrow.bad_rows, arrow.add_gen_id):
-        with pytest.raises(SignatureError, match="is no stage's class; pass the class"):
+        with pytest.raises(SignatureError, match="is not a stage's class; pass the class"):
             call(pa.table({"combo_id": ["c"]}), stage)

@@ -13,9 +13,16 @@ import { pathToFileURL } from "node:url";
 const { blake3 } = await import(pathToFileURL(join(process.argv[2], "blake3.js")));
 
 const STAGES = {
-  draft: { prefix: "d", required: ["combo_id", "template_id", "llm_model_id"], optional: [] },
-  essay: { prefix: "e", parent: "d", required: ["parent_gen_id", "template_id"], optional: ["llm_model_id"] },
-  evaluation: { prefix: "v", parent: "e", required: ["parent_gen_id", "template_id", "llm_model_id"], optional: [] },
+  draft: { prefix: "d", parents: {}, required: ["combo_id", "template_id", "llm_model_id"], optional: [] },
+  essay: { prefix: "e", parents: { parent_gen_id: "d" }, required: ["parent_gen_id", "template_id"], optional: ["llm_model_id"] },
+  evaluation: {
+    prefix: "v", parents: { parent_gen_id: "e" }, required: ["parent_gen_id", "template_id", "llm_model_id"], optional: [],
+  },
+  // A further stage (SPEC 1.7), as the vectors declare it: it refers to itself.
+  revision: {
+    prefix: "r", parents: { draft_gen_id: "d", previous_gen_id: "r" }, required: ["draft_gen_id"],
+    optional: ["previous_gen_id", "note"],
+  },
 };
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const ALLOWED = /^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/;
@@ -33,7 +40,7 @@ function component(name, value) {
 
 function reference(name, value, prefix) {
   if (typeof value !== "string" || !ALLOWED.test(value)) refuse(name);
-  if (/^[dev]_/.test(value) && value[0] !== prefix) refuse(name);
+  if (/^[devr]_/.test(value) && value[0] !== prefix) refuse(name);
   return value;
 }
 
@@ -43,9 +50,9 @@ function canonical({ stage, fields }) {
   for (const name of [...rules.required, ...rules.optional]) {
     const value = fields[name] ?? null;
     if (value === null && rules.optional.includes(name)) continue;
-    members[name] = name === "parent_gen_id" ? reference(name, value, rules.parent) : component(name, value);
+    members[name] = name in rules.parents ? reference(name, value, rules.parents[name]) : component(name, value);
   }
-  // JSON.parse makes 1.0 and 1 the same number, so a float cannot be told here; the caller leaves
+  // JSON.parse makes 1.0 and 1 the same number, so a float cannot be recognized here; the caller leaves
   // such jobs out.
   const { replicate } = fields;
   if (!Number.isInteger(replicate) || replicate < 1 || replicate > 2 ** 31 - 1) refuse("replicate");
@@ -80,7 +87,7 @@ function derive(job) {
 }
 
 function parse(text) {
-  if (!/^[dev]_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text) || text.length !== 28) refuse("id");
+  if (!/^[devr]_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text) || text.length !== 28) refuse("id");
   const bits = [...text.slice(2)].reduce((sum, digit) => sum * 32n + BigInt(ALPHABET.indexOf(digit)), 0n);
   if (((bits >> 76n) & 0xfn) !== 8n || ((bits >> 62n) & 3n) !== 2n) refuse("id");
   const [stage] = Object.entries(STAGES).find(([, rules]) => rules.prefix === text[0]);

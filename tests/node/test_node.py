@@ -10,13 +10,15 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from genid import STAGES, GenIdError, canonical_bytes, explain, parse_v1
+from genid._registry import registered
+from signature_kit import add_revision
 
 Node = Callable[..., dict[str, Any]]
 Case = dict[str, Any]
@@ -24,6 +26,14 @@ Case = dict[str, Any]
 # What a component may hold, white space and capitals at the ends included; what it may not.
 _INSIDE = "!#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[]^_`abcxyz{|}~"
 _OUTSIDE = ['"', "\\", " ", "\t", "\x00", "\x7f", "é", "\u212a", "\ud7ff", ""]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_further_stage() -> Iterator[None]:
+    """A stage that a user adds, which `genid.mjs` knows too."""
+    add_revision()
+    yield
+    del registered["revision"]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,7 @@ def test_node_refuses_what_must_be_refused(node: Node, shared: Path) -> None:
 
 
 def test_node_and_python_agree_over_the_whole_accepted_domain(node: Node) -> None:
-    """Random signatures of every stage, refused ones among them, get the same answer in both."""
+    """Random signatures of four stages, refused ones among them, get the same answer in both."""
     chance = random.Random(20_260_101)
     jobs = [_random_job(chance) for _ in range(3_000)]
     ours = [_answer(job) for job in jobs]
@@ -129,17 +139,25 @@ def _random_job(chance: random.Random) -> Case:
 
 
 def _sound_job(chance: random.Random) -> Case:
-    stage = chance.choice(["draft", "essay", "evaluation"])
+    stage = chance.choice(["draft", "essay", "evaluation", "revision"])
     names = {
         "draft": ["combo_id", "template_id", "llm_model_id"],
         "essay": ["parent_gen_id", "template_id", *(["llm_model_id"] * chance.randrange(2))],
         "evaluation": ["parent_gen_id", "template_id", "llm_model_id"],
+        "revision": [
+            "draft_gen_id",
+            *chance.sample(["previous_gen_id", "note"], chance.randrange(3)),
+        ],
     }[stage]
+    parents = {
+        "essay": {"parent_gen_id": "d"}, "evaluation": {"parent_gen_id": "e"},
+        "revision": {"draft_gen_id": "d", "previous_gen_id": "r"},
+    }.get(stage, {})  # fmt: skip
     fields: dict[str, Any] = {name: _text(chance) for name in names}
-    if "parent_gen_id" in fields:
-        parent = {"essay": "d", "evaluation": "e"}[stage]
-        fields["parent_gen_id"] = chance.choice([f"{parent}_", "", "x"]) + "0Ab-." * 3
-    else:
+    for name in names:
+        if name in parents:
+            fields[name] = chance.choice([f"{parents[name]}_", "", "x"]) + "0Ab-." * 3
+    if stage == "draft":
         fields["combo_id"] = chance.choice(["", " \t\v", "\r\n\f"]) + fields["combo_id"]
     fields["replicate"] = chance.choice([1, 2, 3, 10, 2**31 - 1])
     return {"stage": stage, "fields": fields}

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genid import ColumnError, SignatureError, gen_id
-from signature_kit import CLASSES, Fields, fields_of
+from signature_kit import WITH_REVISION, Fields, fields_of
 
 pa = pytest.importorskip("pyarrow")
 arrow = pytest.importorskip("genid.arrow")
 bulk = pytest.importorskip("genid._bulk")
 
-NAMES = {stage: list(cls.__annotations__) for stage, cls in CLASSES.items()}
+NAMES = {stage: list(cls.__annotations__) for stage, cls in WITH_REVISION.items()}
 
 
 def table(stage: str, rows: list[Fields]) -> Any:
@@ -28,17 +28,17 @@ def rows_of(stage: str) -> st.SearchStrategy[list[Fields]]:
     return st.lists(fields_of(stage), max_size=6)
 
 
-@given(st.sampled_from(sorted(CLASSES)), st.data())
+@given(st.sampled_from(sorted(WITH_REVISION)), st.data())
 def test_columns_give_the_ids_of_the_single_path(stage: str, data: st.DataObject) -> None:
     """Over the whole accepted domain, for every stage."""
     rows = data.draw(rows_of(stage))
-    expected = [gen_id(CLASSES[stage](**row)) for row in rows]
+    expected = [gen_id(WITH_REVISION[stage](**row)) for row in rows]
     made = table(stage, rows)
-    assert expected == arrow.gen_ids(made, CLASSES[stage]).to_pylist()
-    assert [False] * len(rows) == arrow.bad_rows(made, CLASSES[stage]).to_pylist()
+    assert expected == arrow.gen_ids(made, WITH_REVISION[stage]).to_pylist()
+    assert [False] * len(rows) == arrow.bad_rows(made, WITH_REVISION[stage]).to_pylist()
 
 
-@given(st.sampled_from(sorted(CLASSES)), st.data())
+@given(st.sampled_from(sorted(WITH_REVISION)), st.data())
 def test_both_ways_of_hashing_agree(stage: str, data: st.DataObject) -> None:
     """The engine and the loop give the same digests, in the same order."""
     rows = data.draw(st.lists(fields_of(stage), min_size=1, max_size=6)) * 7
@@ -49,7 +49,7 @@ def test_both_ways_of_hashing_agree(stage: str, data: st.DataObject) -> None:
 _anything = st.none() | st.text(max_size=300)
 
 
-@given(st.sampled_from(sorted(CLASSES)), st.data())
+@given(st.sampled_from(sorted(WITH_REVISION)), st.data())
 def test_columns_refuse_what_the_single_path_refuses(stage: str, data: st.DataObject) -> None:
     """Row by row: the same rows are bad, for the same reasons, all listed at once."""
     rows = data.draw(rows_of(stage))
@@ -60,17 +60,17 @@ def test_columns_refuse_what_the_single_path_refuses(stage: str, data: st.DataOb
     reasons = {}
     for at, row in enumerate(rows):
         try:
-            CLASSES[stage](**row)
+            WITH_REVISION[stage](**row)
         except SignatureError as error:
             reasons[at] = [
                 (f"row {at}, {problem.place}", problem.value) for problem in error.problems
             ]
     assert [at in reasons for at in range(len(rows))] == arrow.bad_rows(
-        made, CLASSES[stage]
+        made, WITH_REVISION[stage]
     ).to_pylist()
     if reasons:
         with pytest.raises(ColumnError) as caught:
-            arrow.gen_ids(made, CLASSES[stage])
+            arrow.gen_ids(made, WITH_REVISION[stage])
         assert [reason for at in sorted(reasons) for reason in reasons[at]] == [
             (problem.place, problem.value) for problem in caught.value.problems
         ]

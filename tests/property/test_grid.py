@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genid import Draft, Essay, Grid, gen_id, normalize_component
-from signature_kit import CLASSES, fields_of, replicates, spelled
+from signature_kit import WITH_REVISION, fields_of, replicates, spelled
 
 components = st.lists(spelled, min_size=1, max_size=3, unique_by=normalize_component)
 
@@ -18,6 +18,20 @@ def axes_of(stage: str) -> st.SearchStrategy[dict[str, list[Any]]]:
         "template_id": components,
         "replicate": st.lists(replicates, min_size=1, max_size=3, unique=True),
     }
+    if stage == "revision":
+        some = fields_of(stage)
+        return st.fixed_dictionaries(
+            {
+                "draft_gen_id": st.lists(
+                    some.map(lambda fields: fields["draft_gen_id"]), max_size=3, unique=True
+                ),
+                "previous_gen_id": st.lists(
+                    some.map(lambda fields: fields.get("previous_gen_id")), max_size=3, unique=True
+                ),
+                "note": components,
+                "replicate": axes["replicate"],
+            }
+        )
     if stage == "draft":
         axes |= {"combo_id": components, "llm_model_id": components}
     else:
@@ -31,11 +45,11 @@ def axes_of(stage: str) -> st.SearchStrategy[dict[str, list[Any]]]:
     return st.fixed_dictionaries(axes)
 
 
-@given(st.sampled_from(sorted(CLASSES)), st.data())
+@given(st.sampled_from(sorted(WITH_REVISION)), st.data())
 def test_a_grid_is_the_product_of_its_axes(stage: str, data: st.DataObject) -> None:
     """Every id, every cell and their number, twice over."""
     axes = data.draw(axes_of(stage))
-    cls = CLASSES[stage]
+    cls = WITH_REVISION[stage]
     names = list(cls.__annotations__)
     cells = [dict(zip(names, c, strict=True)) for c in product(*(axes[name] for name in names))]
     signatures = [cls(**cell) for cell in cells]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import slow_reference
 from genid import PHASE_1, Problem, SignatureError, canonical_bytes, gen_id
-from signature_kit import CLASSES, PLAIN, Fields, fields_of, signature, tasks
+from signature_kit import CLASSES, PLAIN, WITH_REVISION, Fields, fields_of, signature, tasks
 
 
 @given(tasks())
@@ -19,7 +19,11 @@ def test_bytes_and_ids_are_those_of_the_reference(task: tuple[str, Fields]) -> N
 _no_bars = st.text(PLAIN.replace("|", ""), min_size=1, max_size=30)
 
 
-@given(tasks(_no_bars).filter(lambda task: task[0] != "essay" or not task[1].get("llm_model_id")))
+@given(
+    tasks(_no_bars, CLASSES).filter(
+        lambda task: task[0] != "essay" or not task[1].get("llm_model_id")
+    )
+)
 def test_phase_1_is_that_of_the_reference(task: tuple[str, Fields]) -> None:
     """Every signature that phase-1 can express has the reference's id under it."""
     if "|" not in task[1].get("parent_gen_id", ""):
@@ -31,7 +35,7 @@ _anything = st.one_of(
 )
 
 
-@given(st.sampled_from(sorted(CLASSES)), st.data())
+@given(st.sampled_from(sorted(WITH_REVISION)), st.data())
 def test_a_field_is_accepted_as_it_should_be_or_refused_by_name(
     stage: str, data: st.DataObject
 ) -> None:
@@ -42,7 +46,7 @@ def test_a_field_is_accepted_as_it_should_be_or_refused_by_name(
     problems: tuple[Problem, ...] = ()
     made = None
     try:
-        made = CLASSES[stage](**fields)
+        made = WITH_REVISION[stage](**fields)
     except SignatureError as error:
         problems = error.problems
     assert made is not None or [f"{stage}.{name}"] == [problem.place for problem in problems]

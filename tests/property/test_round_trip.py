@@ -42,7 +42,7 @@ def test_an_accepted_text_is_what_its_parse_would_be_written_as(suffix: str) -> 
         assert text == f"d_{suffix_text(parsed.uuid.int)}"
 
 
-@given(st.binary(min_size=16, max_size=16), st.sampled_from("dev"))
+@given(st.binary(min_size=16, max_size=16), st.sampled_from("devr"))
 def test_every_marked_uuid_has_a_text_that_parses(digest: bytes, prefix: str) -> None:
     """All 2^122 ids of each stage are accepted."""
     uuid = slow_reference.marked(digest)

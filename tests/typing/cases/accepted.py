@@ -10,9 +10,12 @@ from genid import (
     EssayId,
     Evaluation,
     EvaluationId,
+    Grid,
     Signature,
     gen_id,
     is_gen_id,
+    parent_field,
+    parent_stage,
     parse_id,
 )
 
@@ -44,6 +47,24 @@ class Revision(Signature[RevisionId], stage="revision", prefix="r"):
 
 
 revision = Revision(parent_gen_id=gen_id(essay), replicate=1)
+assert_type(parent_field(Revision), str | None)
+assert_type(parent_stage(Revision), str | None)
+
+RewriteId = NewType("RewriteId", str)
+
+
+class Rewrite(Signature[RewriteId], stage="rewrite", prefix="w"):
+    """A stage may refer to itself."""
+
+    parent_gen_id: EssayId
+    previous_gen_id: RewriteId | None = None
+    replicate: int
+
+
+first = Rewrite(parent_gen_id=gen_id(essay), replicate=1)
+second = Rewrite(parent_gen_id=gen_id(essay), previous_gen_id=gen_id(first), replicate=1)
+assert_type(second.previous_gen_id, RewriteId | None)
+Grid(Rewrite, parent_gen_id=[gen_id(essay)], previous_gen_id=[None], replicate=range(1, 3))
 assert_type(gen_id(revision), RevisionId)
 assert_type(Revision.reference("r_x"), RevisionId)
 text: str = gen_id(draft)

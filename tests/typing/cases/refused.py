@@ -2,7 +2,7 @@
 
 from typing import NewType
 
-from genid import Draft, Essay, EssayId, Evaluation, Signature, gen_id, scheme
+from genid import Draft, Essay, EssayId, Evaluation, Grid, Signature, gen_id, scheme
 
 draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
 essay = Essay(parent_gen_id=gen_id(draft), template_id="t", replicate=1)
@@ -32,8 +32,11 @@ class Revision(Signature[RevisionId], stage="revision", prefix="r"):
     """A fourth stage is checked like the others."""
 
     parent_gen_id: EssayId
+    previous_gen_id: RevisionId | None = None
     replicate: int
 
 
+Revision(parent_gen_id=gen_id(essay), previous_gen_id=gen_id(essay), replicate=1)  # E: arg-type
 Revision(parent_gen_id=gen_id(draft), replicate=1)  # E: arg-type
+Grid(Draft, combo_id={"c"}, template_id=["t"], llm_model_id=["m"], replicate=[1])  # E: arg-type
 Revision(parent_gen_id=gen_id(essay))  # E: call-arg

@@ -36,7 +36,7 @@ from storekit import make_store
 
 FULL = os.strerror(errno.ENOSPC)
 READ_ONLY = os.strerror(errno.EROFS)
-ROOM = "size=16m,nr_inodes=20000"
+ROOM = "size=48m,nr_inodes=40000"
 
 
 def built(root: DataRoot) -> None:

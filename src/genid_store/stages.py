@@ -6,6 +6,7 @@ Nothing here is a second list. A stage that a user's module declares (a subclass
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import genid
@@ -23,7 +24,11 @@ def stage_names() -> tuple[str, ...]:
 def parent_stage(stage: str) -> str | None:
     """Return the stage that `stage` names as its parent; None for a root or an unknown stage."""
     cls = genid.STAGES.get(stage)
-    return None if cls is None else genid.parent_stage(cls)
+    return None if cls is None else _parent_of(cls)  # type: ignore[arg-type]  # is hashable
+
+
+# asked of every generation; a class says the same for as long as it lives
+_parent_of = cache(genid.parent_stage)
 
 
 def parent_key(stage: str, parent_gen_id: str | None) -> tuple[str, str] | None:

@@ -1,5 +1,6 @@
 """The index: right, incremental, never trusted blindly, and harmless where it may not write."""
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import StoreError
+from genid_store.fs.files import read_with_status
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE
 from storekit import Store, make_store
@@ -224,6 +226,78 @@ def test_a_refresh_comes_to_what_a_new_index_says(small: Store, change: Change) 
         updated = _all(index)
         assert 0 == index.refresh().read
     assert _anew(root) == updated
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ESTALE])
+@pytest.mark.usefixtures("settled")
+def test_a_read_error_is_not_a_fact(
+    small: Store, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """It is named as what may hide a task, and the file is read again although nothing changed."""
+    root = DataRoot.open(small.path)
+    made = small.of(stage="draft", family="legacy")[0]
+    read = read_with_status
+
+    def refuse(path: str, **limit: int) -> object:
+        if f"/{made.gen_id}/" in path:
+            raise OSError(code, os.strerror(code), path)
+        return read(path, **limit)
+
+    with StoreIndex.open(root) as index:
+        with monkeypatch.context() as patched:
+            patched.setattr(index_refresh, "read_with_status", refuse)
+            index.refresh()
+            assert [(made.stage, made.gen_id)] == index.unreadable
+            assert made.gen_id not in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
+            assert 1 == index.refresh().read
+        assert 1 == index.refresh().read
+        assert [] == index.unreadable
+        assert made.gen_id in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
+        assert 0 == index.refresh().read
+
+
+@pytest.mark.usefixtures("settled")
+def test_inode_numbers_of_64_bits_are_kept(small: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As overlay file systems give them; an unchanged store is not read again for it."""
+
+    class _Status:
+        def __init__(self, state: os.stat_result) -> None:
+            self.state = state
+
+        def __getattr__(self, name: str) -> object:
+            return self.state.st_ino | 1 << 63 if name == "st_ino" else getattr(self.state, name)
+
+    status, read = os.stat, read_with_status
+
+    def reading(path: str, **limit: int) -> tuple[bytes, object]:
+        data, state = read(path, **limit)
+        return data, _Status(state)
+
+    with StoreIndex.open(DataRoot.open(small.path)) as index:
+        monkeypatch.setattr(index_refresh, "read_with_status", reading)
+        monkeypatch.setattr(os, "stat", lambda *a, **k: _Status(status(*a, **k)))
+        assert len(small.generations) == index.refresh().read
+        assert 0 == index.refresh().read
+        monkeypatch.undo()
+
+
+def test_rows_that_were_overwritten_under_a_fitting_seal_are_read_again(small: Store) -> None:
+    """SQLite itself sees nothing wrong with them."""
+    root = DataRoot.open(small.path)
+    with StoreIndex.fresh(root) as index:
+        right = _all(index)
+        index.sql("UPDATE generation SET lenient = '[' WHERE stage = 'draft'")
+        made = small.of(stage="draft")[0]
+        assert right[made.stage, made.gen_id] == index.get(made.stage, made.gen_id)
+
+
+def test_a_link_without_target_in_the_place_of_a_stage_is_refused(small: Store) -> None:
+    """Its generations are somewhere else and not gone."""
+    root = DataRoot.open(small.path)
+    root.stage("essay").rename(small.path / "elsewhere")
+    root.stage("essay").symlink_to(small.path / "not mounted")
+    with StoreIndex.open(root) as index, pytest.raises(StoreError, match="gens/essay"):
+        index.refresh()
 
 
 @pytest.mark.usefixtures("settled")

@@ -113,10 +113,11 @@ def signature(
     SignatureError: a field cannot be part of a signature (SPEC 1).
     """
     fields = stage_fields(generation.stage)
-    values = {name: generation.value(name) for name in fields.every}
+    values = {name: generation.value(name) for name in fields.components}
+    values["replicate"] = generation.effective_replicate
     if fields.parent is not None:
         values[fields.parent] = parent_gen_id
-    if "llm_model_id" in values:
+    if "llm_model_id" in fields.every:
         values["llm_model_id"] = llm_model_id
     return STAGES[generation.stage](**values)
 

@@ -104,25 +104,29 @@ class Generation(Described):
 
     def value(self, name: str) -> str | int | None:
         """Return the value of a field of the stage's signature, as the metadata has it."""
+        if name in _COMMON:
+            found: str | None = getattr(self, name)
+            return found
         if name == "replicate":
             return self.effective_replicate
         if name == stage_fields(self.stage).parent:
             return self.parent_gen_id
-        found: str | None = getattr(self, name, None) if name in _COMMON else self.others.get(name)
-        return found
+        return self.others.get(name)
 
 
 @frozen(kw_only=True)
 class StageFields:
     """What the signature class of a stage says of its metadata: the name of the field that holds
     the parent's id, all fields, those that must be there (an absent replicate is 1), and those
-    that have no attribute of their own."""
+    that have no attribute of their own. `components` are all but the parent, the replicate and the
+    model, which a signature may have from elsewhere."""
 
     parent: str | None
     every: tuple[str, ...]
     required: tuple[str, ...]
     others: tuple[str, ...]
     texts: tuple[str, ...]
+    components: tuple[str, ...]
 
 
 def stage_fields(stage: str) -> StageFields:
@@ -144,6 +148,7 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
         ),
         others=others,
         texts=(parent or _PARENT, *_COMMON, *others),
+        components=tuple(one for one in names if one not in (parent, "replicate", "llm_model_id")),
     )
 
 

@@ -150,6 +150,8 @@ def _walk(
     try:
         descriptor = os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
+        if os.path.islink(root.stage(stage)):  # its target is not there: not the same as no stage
+            raise
         return changed
     stat = os.stat
     try:

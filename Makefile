@@ -36,11 +36,11 @@ $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/.demo ## build the example cohort flag off, then on, then once more, and run it twice
 	@$(BIN)/python examples/daydreaming/demo.py
 
-test: $(VENV)/.test lint ## everything CI runs: linters, types, contracts, tests, short benchmarks, docs
+test: $(VENV)/.test lint ## linters, types, contracts, tests, docs; judges no time
 	@if command -v npm >/dev/null; then npm install --prefix build/node --no-package-lock --no-audit --no-fund --silent @noble/hashes || true; fi
 	$(call pytest)
 	$(BIN)/python tests/every_python.py --quick
-	$(MAKE) --no-print-directory docs bench-short
+	$(MAKE) --no-print-directory docs
 
 test-long: $(VENV)/.test ## the long forms: more examples, every kill point, every Python, mutation
 	$(call pytest,--long)
@@ -68,7 +68,7 @@ docs: $(VENV)/.test ## the documentation site, links checked
 bench: $(VENV)/.test ## every ratio with its goal and bound; non-zero past a bound
 	$(BIN)/python -m benchmarks --json bench-results/latest.json
 
-bench-short: $(VENV)/.test ## the short form that CI runs on every change
+bench-short: $(VENV)/.test ## the short form, which CI runs on every change after `make test`
 	$(BIN)/python -m benchmarks --short --json bench-results/short.json
 
 bench-long: $(VENV)/.test ## ten million rows to Parquet, batch by batch

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--short | --long] [--only TEXT] [--json FILE]`.
+"""`python -m benchmarks [--short | --long] [--only TEXT] [--planted FACTOR] [--json FILE]`.
 
 Exit status: 0 if every ratio is within its bound, 1 if one is past it.
 """
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.harness import Result, Size, run
-from benchmarks.report import machine, row, summary, table, write_json
+from benchmarks.report import heading, machine, row, summary, table, write_json
 
 
 def main() -> int:
@@ -18,20 +18,21 @@ def main() -> int:
     sizes.add_argument("--short", dest="size", action="store_const", const="short")
     sizes.add_argument("--long", dest="size", action="store_const", const="long")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name has it")
+    parser.add_argument(
+        "--planted", type=float, default=1, metavar="FACTOR", help="multiply our times by it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
     arguments = parser.parse_args()
     size: Size = arguments.size or "full"
     results: list[Result] = []
     skipped: list[tuple[str, str]] = []
-    for result in run(size, arguments.only):
+    for result in run(size, arguments.only, arguments.planted):
         if isinstance(result, Result):
             results.append(result)
             print("  ".join(filter(None, row(result))), file=sys.stderr, flush=True)
         else:
             skipped.append(result)
-    about = machine()
-    print(f"\n{about['date']}, Python {about['python']}, {about['processor']}, ", end="")
-    print(f"{about['cores']} cores, {size} form; times are of one item\n")
+    print(f"\n{heading(machine(), size)}\n")
     print("\n".join(table(results)))
     for topic, reason in skipped:
         print(f"\nskipped {topic}: {reason}")

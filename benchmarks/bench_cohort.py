@@ -45,7 +45,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             peer=lambda: derive(inputs),
             better="cost",
             goal=1.5,
-            bound=2.5,
+            bound=2.0,
             items=len(rows),
             rounds=15,
         )
@@ -56,10 +56,10 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             peer=lambda: make_bare(root, files, membership),
             before=lambda: unbuild(root),
             better="cost",
-            goal=1.5,
-            bound=2.5,
+            goal=1.3,
+            bound=1.9,
             items=len(rows),
-            rounds=3,
+            rounds=5,
         )
         unbuild(root)
         build_cohort(root, OPTIONS)
@@ -70,9 +70,9 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             peer=lambda: (plan_cohort(inputs, view), stat_all(root)),
             better="cost",
             goal=1.3,
-            bound=2.0,
+            bound=3.5,
             items=len(rows),
-            rounds=5,
+            rounds=7,
         )
     if size != "short":
         yield Figure(

@@ -23,7 +23,7 @@ from genid_store.migration.plan import make_plan
 from genid_store.migration.planfile import Plan
 from genid_store.stages import PIPELINE
 
-GENERATIONS = {"short": 2_000, "full": 100_000, "long": 100_000}
+GENERATIONS = {"short": 1_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 5, "full": 2, "long": 2}
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
 
@@ -62,7 +62,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         before=reset,
         better="cost",
         goal=2.0,
-        bound=3.5,
+        bound=4.3,
         items=GENERATIONS[size],
         rounds=ROUNDS[size],
     )

@@ -21,8 +21,8 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE
 
-GENERATIONS = {"short": 25_000, "full": 100_000, "long": 100_000}
-ROUNDS = {"short": 5, "full": 3, "long": 3}
+GENERATIONS = {"short": 5_000, "full": 100_000, "long": 100_000}
+ROUNDS = {"short": 7, "full": 3, "long": 3}
 _SMALL = 1_000  # generations of the store that look-ups are compared with
 _LOOK_UPS = 500
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
@@ -63,8 +63,8 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         peer=lambda: read_all(root),
         before=forget,
         better="cost",
-        goal=2.5,
-        bound=4.0,
+        goal=2.0,
+        bound=8.0,
         items=count,
         rounds=ROUNDS[size],
     )
@@ -75,8 +75,8 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         ours=lambda: index(root),
         peer=lambda: stat_all(root),
         better="cost",
-        goal=1.5,
-        bound=2.5,
+        goal=1.3,
+        bound=2.0,
         items=count,
         rounds=2 * ROUNDS[size],
     )
@@ -87,7 +87,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         peer=first,
         better="cost",
         goal=1.0,
-        bound=1.5,
+        bound=1.25,
         items=count,
         rounds=ROUNDS[size],
     )
@@ -101,8 +101,8 @@ def _look_up_case(large: DataRoot, small: DataRoot, size: Size) -> Case:
         ours=look_ups(large),
         peer=look_ups(small),
         better="cost",
-        goal=1.5,
-        bound=2.0,
+        goal=1.3,
+        bound=1.5,
         items=2 * _LOOK_UPS,
         rounds=20,
     )

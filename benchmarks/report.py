@@ -16,10 +16,22 @@ from benchmarks.harness import Result, Size
 
 _PACKAGES = (
     "generation-ids", "attrs", "blake3", "pyarrow", "datafusion", "polars", "duckdb", "daft",
-    "dask", "joblib", "pyperf", "rfc8785", "typeid-python", "dagster", "click",
+    "dask", "joblib", "diskcache", "pyperf", "rfc8785", "typeid-python", "dagster", "click",
 )  # fmt: skip
 _HEADER = ("topic", "case", "against", "ours", "peer", "limit", "ratio", "goal", "bound", "")
-_WORDS = {"goal": "goal met", "within": "within bound", "past": "PAST BOUND"}
+_WORDS = {
+    "goal": "goal met", "within": "within bound", "past": "PAST BOUND", "shown": "not judged",
+}  # fmt: skip
+
+
+def heading(about: dict[str, Any], size: Size) -> str:
+    """Return the line above the table: when, where, and how busy the machine was."""
+    one, five, fifteen = about["load"]
+    return (
+        f"{about['date']}, Python {about['python']}, {about['processor']}, {about['cores']} cores, "
+        f"{size} form. Load over 1, 5 and 15 minutes: {one}, {five}, {fifteen}. Times are CPU "
+        f"seconds of one item."
+    )
 
 
 def seconds(value: float | None) -> str:
@@ -39,6 +51,8 @@ def row(result: Result) -> tuple[str, ...]:
     verdict = _WORDS[result.verdict]
     if result.verdict != "goal":
         verdict += f", {gap(result):.0%} from goal"
+    if result.measured > 1:
+        verdict += f" (measured {result.measured} times)"
     return (
         result.topic,
         result.name,
@@ -48,7 +62,7 @@ def row(result: Result) -> tuple[str, ...]:
         seconds(result.limit),
         f"{result.ratio:.3g}{unit}",
         f"{sign} {result.goal:g}{unit}",
-        f"{sign} {result.bound:g}{unit}",
+        "" if result.bound is None else f"{sign} {result.bound:g}{unit}",
         verdict,
     )
 
@@ -77,7 +91,7 @@ def summary(results: Sequence[Result], skipped: Sequence[tuple[str, str]]) -> st
         counts[result.verdict] += 1
     text = (
         f"{len(results)} ratios: {counts['goal']} at their goal, {counts['within']} within their "
-        f"bound, {counts['past']} past it"
+        f"bound, {counts['past']} past it, {counts['shown']} not judged"
     )
     return f"{text}; skipped: {', '.join(topic for topic, _ in skipped)}" if skipped else text
 
@@ -103,6 +117,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],
         "versions": dict(_versions()),
     }
 

@@ -20,6 +20,11 @@ from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 
 _LISTED: Final = 100  # members that a refusal names
+#: The generations whose task the store has under more than one id.
+_SHARED: Final = """
+    SELECT stage, gen_id FROM generation WHERE v1 IN
+    (SELECT v1 FROM generation WHERE v1 IS NOT NULL GROUP BY v1 HAVING count(*) > 1)
+"""
 
 
 @frozen(kw_only=True)
@@ -37,9 +42,14 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     Members that have content are paid for, and copies cost nothing: neither is among them. `index`
     is up to date with the store.
     """
-    if not index.sql("SELECT 1 FROM generation LIMIT 1"):
+    known = {(stage, gen_id) for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation")}
+    if not known:
         return ()  # a first build: an empty store holds no work
-    planned = list(rows)
+    shared = {(stage, gen_id) for stage, gen_id in index.sql(_SHARED)}
+    # what is in the store alone repeats nothing: a rebuild derives no id that the index has
+    planned = [
+        row for row in rows if (key := (row.stage, row.gen_id)) not in known or key in shared
+    ]
     verdicts = expected_of_rows(index, planned)
     found = (
         _repeat(index, row, expected)

@@ -18,7 +18,7 @@ from typing import Any
 
 import jinja2
 
-from genid_store.generation import Generated, Request
+from genid_store import Generated, Request
 
 _JINJA = jinja2.Environment(
     undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True

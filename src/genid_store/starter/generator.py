@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from genid_store.generation import Generated, Request
+from genid_store import Generated, Request
 
 
 def offline(request: Request) -> Generated:

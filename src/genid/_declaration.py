@@ -1,6 +1,5 @@
 """What a signature class may declare; checked once, when the class is defined (SPEC 1.1, 1.7)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
 
     Stage = type[Signature[Any]]
 
-_STAGE = re.compile(r"[a-z]+(?:_[a-z]+)*")
-_PREFIX = re.compile(r"[a-z]")
-_FIELD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TAKEN = frozenset({"genid", "stage", "prefix", "fields", "reference"})
 
 
@@ -87,10 +84,10 @@ def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]
     A stage that is moved or copied keeps its name and its prefix, which are part of its ids.
     """
     stage, prefix = cls.stage, cls.prefix
-    if type(stage) is not str or not _STAGE.fullmatch(stage):
+    if type(stage) is not str or not _is_name(stage, _LETTERS):
         reason = "is not a name in lower case"
         yield _problem(cls, "stage", stage, reason, "use letters a to z and _")
-    if type(prefix) is not str or not _PREFIX.fullmatch(prefix):
+    if type(prefix) is not str or len(prefix) != 1 or prefix not in _LETTERS:
         yield _problem(cls, "prefix", prefix, "is not one letter", "use one letter, a to z")
     for other in others:
         if stage == other.stage:
@@ -99,6 +96,12 @@ def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]
         elif prefix == other.prefix:
             reason = f"is the prefix of {other.stage} already"
             yield _problem(cls, "prefix", prefix, reason, "use another letter for a new stage")
+
+
+def _is_name(text: str, characters: str) -> bool:
+    """Return whether `text` is words of these characters with `_` between them, a letter first."""
+    words = text.split("_")
+    return text[:1] in _LETTERS and all(word and not word.strip(characters) for word in words)
 
 
 def _id_type(cls: type) -> Any:
@@ -157,7 +160,7 @@ def _field_problems(
     cls: "Stage", field: "attrs.Attribute[Any]", hint: Any, rule: Rule | None
 ) -> Iterator[Problem]:
     """Yield what is wrong with one field: its name, its type, its default (SPEC 1.7)."""
-    if field.name in _TAKEN or not _FIELD.fullmatch(field.name):
+    if field.name in _TAKEN or not _is_name(field.name, _LETTERS + "0123456789"):
         yield _problem(cls, field.name, field.name, "is not a field name", "use another_lower_name")
     if rule is None:
         remedy = "use str, an id type defined before, either with `| None`, or `replicate: int`"

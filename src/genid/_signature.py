@@ -52,17 +52,13 @@ class Signature(Generic[IdT]):
         """
         super().__init_subclass__()
         try:  # without slots, which would cost a fifth of a construction
-            attrs.frozen(kw_only=True, slots=False)(cls)
+            attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)(cls)
         except SyntaxError as error:  # `self`, or a keyword of Python
             names = list(cls.__annotations__)
             reason = "include a name that no field can have"
             raise DeclarationError.of(cls.__qualname__, names, reason, "use another") from error
         cls.stage, cls.prefix = stage, prefix
         declare(cls)
-        checks_more = cls.__attrs_post_init__ is not Signature.__attrs_post_init__
-        if not checks_more:  # a method of the stage itself would never be called
-            method = fast_path(stage, cls.__genid_rules__, Signature.__attrs_post_init__)
-            setattr(cls, "__attrs_post_init__", method)  # noqa: B010 - mypy refuses an assignment
         registered[stage] = cls
 
     def __init__(self) -> None:
@@ -70,21 +66,28 @@ class Signature(Generic[IdT]):
         raise TypeError("Signature is a base; construct a Draft, an Essay, an Evaluation")
 
     def __attrs_post_init__(self) -> None:
-        """Check and normalize field by field, and keep the canonical bytes.
+        """Check and normalize the fields, and keep the canonical bytes.
 
-        Every problem is collected before any is raised. A stage gets the fast path in place of
-        this method, unless it defines one itself (which calls this one).
+        The first signature of a stage puts the fast path in the place of this method. A stage that
+        checks more defines the method itself and calls this one.
         """
-        values = self.__dict__
-        problems: list[Problem] = []
-        for name, rule in self.__genid_rules__.items():
-            try:
-                values[name] = rule.normalize(f"{self.stage}.{name}", values[name])
-            except SignatureError as error:
-                problems.extend(error.problems)
-        if problems:
-            raise SignatureError(*problems)
-        values["_canonical"] = canonical_text(self.stage, self.fields()).encode()
+        cls, name = type(self), "__attrs_post_init__"
+        if name in vars(cls):
+            _normalize(self)
+        else:
+            setattr(cls, name, fast_path(cls.stage, cls.__genid_rules__, _normalize))
+            self.__attrs_post_init__()
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have the same canonical bytes, and so the same id (SPEC 2.5)."""
+        return isinstance(other, Signature) and canonical_bytes(self) == canonical_bytes(other)
+
+    def __hash__(self) -> int:
+        return hash(canonical_bytes(self))
+
+    def __repr__(self) -> str:
+        values = (f"{name}={getattr(self, name)!r}" for name in self.__genid_rules__)
+        return f"{type(self).__qualname__}({', '.join(values)})"
 
     def fields(self) -> dict[str, str | int]:
         """Return the fields that are present, normalized, in the order of their declaration."""
@@ -105,6 +108,20 @@ class Signature(Generic[IdT]):
         checked: Any = rule.normalize(f"{cls.stage} id", text)
         reference: IdT = checked
         return reference
+
+
+def _normalize(signature: Signature[Any]) -> None:
+    """Check and normalize field by field, collecting every problem before any is raised."""
+    values = signature.__dict__
+    problems: list[Problem] = []
+    for name, rule in signature.__genid_rules__.items():
+        try:
+            values[name] = rule.normalize(f"{signature.stage}.{name}", values[name])
+        except SignatureError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SignatureError(*problems)
+    values["_canonical"] = canonical_text(signature.stage, signature.fields()).encode()
 
 
 def canonical_bytes(signature: Signature[Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The rules that turn a signature into an id, each an object with a name (SPEC 6)."""
+"""`gen_id`, and the rules that it can apply, each an object with a name (SPEC 6)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -122,7 +122,7 @@ SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType({s.name: s for s in (V1,
 """The schemes by name, the current one first."""
 
 
-def scheme(name: str) -> Scheme:
+def scheme_named(name: str) -> Scheme:
     """Return the scheme of that name.
 
     Raises:
@@ -132,3 +132,16 @@ def scheme(name: str) -> Scheme:
         if name == known:
             return found
     raise SchemeError.of("scheme", name, "is not a scheme", f"use one of {', '.join(SCHEMES)}")
+
+
+def gen_id(signature: Signature[IdT], scheme: Scheme | SchemeName = V1) -> IdT:
+    """Return the id of a signature, of the type that the signature's class names.
+
+    `scheme` is one of `SCHEMES` or its name.
+
+    Raises:
+        SignatureError: `signature` is not one.
+        SchemeError: `scheme` is unknown, or cannot express the signature (v1 expresses every one).
+    """
+    rule = scheme if isinstance(scheme, Scheme) else scheme_named(scheme)
+    return rule.gen_id(signature)

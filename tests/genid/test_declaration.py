@@ -147,7 +147,8 @@ class Note(Signature[NoteId], stage="note", prefix="{prefix}"):
 def test_a_class_defined_again_takes_the_place_of_the_first() -> None:
     """A notebook's cell that is run twice: same ids, one stage, whose class is the new one."""
     first, second = defined(note_type=str), defined(note_type=str)
-    assert gen_id(first(note="a", replicate=1)) == gen_id(second(note="a", replicate=1))
+    one, other = first(note="a", replicate=1), second(note="A ", replicate=1)
+    assert (one, gen_id(one), hash(one)) == (other, gen_id(other), hash(other))
     parsed = parse_id(gen_id(second(note="a", replicate=1)))
     assert ("v1", "note") == (parsed.family, parsed.stage)
     assert ["draft", "essay", "evaluation", "note"] == list(STAGES)

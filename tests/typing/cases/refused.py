@@ -2,6 +2,7 @@
 
 from typing import NewType
 
+import genid
 from genid import Draft, Essay, EssayId, Evaluation, Grid, Signature, gen_id, scheme
 
 draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
@@ -24,6 +25,7 @@ gen_id("d_x")  # E: arg-type
 gen_id(draft, "v2")  # E: arg-type
 wrong: EssayId = gen_id(draft)  # E: assignment arg-type
 scheme(1)  # E: arg-type
+print(genid.gen_ids)  # E: attr-defined
 
 RevisionId = NewType("RevisionId", str)
 

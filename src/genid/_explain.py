@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from genid._derive import gen_id
 from genid._digest import DIGEST_BYTES, as_uuid, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
+from genid.schemes import gen_id
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -25,7 +25,7 @@ gen_id("d_x")  # E: arg-type
 gen_id(draft, "v2")  # E: arg-type
 wrong: EssayId = gen_id(draft)  # E: assignment arg-type
 scheme(1)  # E: arg-type
-print(genid.gen_ids)  # E: attr-defined
+nowhere = genid.gen_ids  # E: attr-defined
 
 RevisionId = NewType("RevisionId", str)
 

@@ -85,7 +85,8 @@ def build_cohort(
     with root_lock(root, BUILD):
         # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
         # the data root since it was looked at without the lock.
-        alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
+        with guarded(root, reading=True):
+            alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
         if first is None or not alone:
             first = plan_build(root, options, progress=progress)
         if announce is not None:

@@ -25,7 +25,8 @@ from genid_store.fs.files import create_in_folder, guarded, is_there, read_bytes
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.generation.asked import Asked
-from genid_store.generation.once import Executor
+from genid_store.generation.ledger import Ledger
+from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
@@ -41,7 +42,7 @@ class Store:
 
     root: DataRoot
     _lock: threading.Lock = field(factory=threading.Lock, repr=False)
-    _refreshed: list[bool] = field(factory=list, repr=False)
+    _ledger: list[Ledger] = field(factory=list, repr=False)  # from the first look at the store on
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
@@ -162,10 +163,14 @@ class Store:
     def _plan(self, members: Iterable[Member]) -> Plan:
         """Return whose texts the members can have. The whole store is looked at once in the life of
         this object; what other processes make meanwhile is in the ledger."""
-        with self._lock, StoreIndex.open(self.root) as index:
-            index.refresh() if not self._refreshed else None
-            self._refreshed.append(True)
-            return plan_reuse(index, members)
+        with self._lock:
+            if not self._ledger:
+                ledger = Ledger(self.root)
+                recover(self.root)
+                with StoreIndex.fresh(self.root):
+                    self._ledger.append(ledger)
+        with StoreIndex.open(self.root) as index:
+            return plan_reuse(index, members, ledger=self._ledger[0])
 
     def _seed(self, wanted: Mapping[Member, Signature[Any]]) -> None:
         """Create the metadata of those that have none."""
@@ -198,6 +203,10 @@ class Store:
             return read_bytes(path).decode("utf-8")
         except FileNotFoundError:
             return None
+        except UnicodeDecodeError as error:
+            remedy = "write the text in UTF-8; it is not paid for again"
+            problem = Problem(where=self.root.relative(path), message=str(error), remedy=remedy)
+            raise StoreError("a text cannot be read", [problem]) from error
 
 
 def _parent(signature: Signature[Any]) -> Member | None:

@@ -16,7 +16,7 @@ from genid import SCHEMES, SchemeName
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.metadata import Generation
+from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import is_segment
 from genid_store.stages import parent_key, parent_stage, stage_names
@@ -215,13 +215,35 @@ def indexed_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[st
         generation, key = _generation_of(row), (row.stage, row.gen_id)
         expected = derive_expected(generation, _parent(index, generation, known))
         known[key] = as_parent(generation, expected)
-        found[key] = Indexed(
-            **attrs.asdict(generation, recurse=False),
-            family=expected.family,
-            recomputes=expected.recomputes,
-            expected={"v1": expected.v1, "phase-1": expected.phase_1},
-        )
+        found[key] = _indexed(generation, expected)
     return found
+
+
+def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
+    return Indexed(
+        **attrs.asdict(generation, recurse=False),
+        family=expected.family,
+        recomputes=expected.recomputes,
+        expected={"v1": expected.v1, "phase-1": expected.phase_1},
+    )
+
+
+def read_indexed(index: StoreIndex, stage: str, gen_id: str) -> Indexed | None:
+    """Return the record of a generation whose folder is younger than the index, read from there as
+    those of its ancestors are; None: its metadata cannot be used."""
+    chain: dict[tuple[str, str], Generation] = {}
+    key: tuple[str, str] | None = (stage, gen_id)
+    found: Indexed | None = None
+    while key is not None and found is None and key not in chain and is_segment(key[1]):
+        chain[key] = read_generation(index.root, *key)
+        key = parent_key(key[0], chain[key].parent_gen_id)
+        found = None if key is None else index.get(*key)
+    parent = None if found is None else as_parent(found, _expected_of(found))
+    for generation in reversed(chain.values()):
+        expected = derive_expected(generation, parent)
+        parent = as_parent(generation, expected)
+        found = _indexed(generation, expected)
+    return found if found is not None and found.raw else None
 
 
 def _parent(

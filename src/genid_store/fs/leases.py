@@ -27,8 +27,23 @@ _POLL: Final = 0.05  # seconds between two looks at a lease that another run hol
 LOG_INTERVAL: Final = 60.0
 _LOG: Final = logging.getLogger(__name__)
 
+#: A lease's file, whatever path leads to it: its folder's device and inode, and its name.
+_Key = tuple[int, int, str]
+
 _table = threading.Lock()
-_mine: set[tuple[int, str]] = set()  # (process, path); a forked child's entries are its parent's
+_mine: dict[int, _Key] = {}  # by descriptor
+
+
+def _begin_child() -> None:
+    """Forget what the parent holds: record locks are not inherited."""
+    _mine.clear()
+    _table.release()
+
+
+# No other thread is at the table while this one forks: the child's is whole, and free.
+os.register_at_fork(
+    before=_table.acquire, after_in_parent=_table.release, after_in_child=_begin_child
+)
 
 
 @contextlib.contextmanager
@@ -60,7 +75,7 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
-        _give_up(path, descriptor)
+        _give_up(descriptor)
 
 
 def leases(root: DataRoot) -> Path:
@@ -75,7 +90,7 @@ def held(root: DataRoot) -> list[tuple[str, str]]:
     for path in leases(root).glob("*/*"):
         descriptor = _take(path, create=False)
         if descriptor is not None:
-            _give_up(path, descriptor)
+            _give_up(descriptor)
         elif path.exists():
             found.append((path.parent.name, path.name))
     return sorted(found)
@@ -83,11 +98,10 @@ def held(root: DataRoot) -> list[tuple[str, str]]:
 
 def _take(path: Path, *, create: bool = True) -> int | None:
     """Return a locked descriptor of the file that bears the name now, or None: somebody has it."""
-    key = (os.getpid(), os.fspath(path))
     with _table:  # no second descriptor of a held file: closing it would give the lock up
-        if key in _mine:
-            return None
         try:
+            if (key := _key(path)) in _mine.values():
+                return None
             flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
             descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:
@@ -95,16 +109,21 @@ def _take(path: Path, *, create: bool = True) -> int | None:
         with contextlib.suppress(BlockingIOError, PermissionError):  # POSIX: EAGAIN or EACCES
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _bears_name(descriptor, path):
-                _mine.add(key)
+                _mine[descriptor] = key
                 return descriptor
         os.close(descriptor)
         return None
 
 
-def _give_up(path: Path, descriptor: int) -> None:
+def _give_up(descriptor: int) -> None:
     with _table:
-        _mine.discard((os.getpid(), os.fspath(path)))
+        _mine.pop(descriptor, None)  # None in a forked child
         os.close(descriptor)
+
+
+def _key(path: Path) -> _Key:
+    folder = os.stat(path.parent)
+    return folder.st_dev, folder.st_ino, path.name
 
 
 def _bears_name(descriptor: int, path: Path) -> bool:

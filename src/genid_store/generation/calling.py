@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 from genid_store.errors import StoreError
@@ -20,62 +22,100 @@ _SECRET: Final = re.compile(
     r"[\"']?(?:bearer\s+)?|://[^/\s:@]*:)[^\s\"'&@,}]{4,}|\bsk-[A-Za-z0-9_-]{8,}"
 )
 _HTTP_UNPAID: Final = {401, 403, 404, 407, 429, 503}
-#: What well-known clients raise without a key, or where the provider cannot be reached.
-_CLIENTS_UNPAID: Final = {"OpenAIError", "APIConnectionError", "ConnectError"}
+#: What well-known clients raise without a key, or where the provider cannot be reached. What they
+#: raise for any broken connection is not among them: the request may have been sent.
+_CLIENTS_UNPAID: Final = {
+    "OpenAIError",
+    "ConnectError",
+    "ConnectTimeout",
+    "NewConnectionError",
+    "NameResolutionError",
+}
+#: The name of an environment variable that holds a key.
+_KEY_VARIABLE: Final = re.compile(r"[A-Z0-9_]*(KEY|TOKEN|SECRET)[A-Z0-9_]*")
+_CAUSES: Final = 8  # errors behind an error that are looked at
+
+_starting = threading.Lock()
+os.register_at_fork(
+    before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
+)
+_loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process
 
 
 class NotPaid(Exception):  # noqa: N818 - a host raises it to say so
     """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
-class Caller:
-    """Calls the callable; what an `async def` one returns runs on one event loop of our own."""
+def answer(generator: Generator, request: Request) -> object:
+    """Return what the callable gives; what an `async def` one returns runs on one event loop of
+    this process, so that a client of its own serves all calls.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def answer(self, generator: Generator, request: Request) -> object:
-        """Return what the callable gives. RuntimeError: it raised what would end more than this one
-        generation (an exit, a cancellation); an interrupt is passed on."""
-        try:
-            found: object = generator(request)
-            if inspect.isawaitable(found):
-                return asyncio.run_coroutine_threadsafe(_awaited(found), self._running()).result()
-            return found
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            raise RuntimeError(f"the callable raised {type(error).__name__}: {error}") from error
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                run = self._loop.run_forever
-                threading.Thread(target=run, name="genid-async", daemon=True).start()
-            return self._loop
+    RuntimeError: it raised what would end more than this one generation (an exit, a cancellation);
+    an interrupt is passed on.
+    """
+    try:
+        found: object = generator(request)
+        if inspect.isawaitable(found):
+            return asyncio.run_coroutine_threadsafe(_awaited(found), _running_loop()).result()
+        return found
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _ended(error) from error
 
 
 async def _awaited(found: Any) -> object:
-    return await found
+    try:
+        return await found
+    except Exception:
+        raise
+    except BaseException as error:  # an exit would end the loop, and every later call would wait
+        raise _ended(error) from error
+
+
+def _ended(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"the callable raised {type(error).__name__}: {error}")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    with _starting:
+        if os.getpid() not in _loops:  # a forked child has none of its parent's threads
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="genid-async", daemon=True).start()
+        return _loops[os.getpid()]
 
 
 def is_unpaid(error: Exception) -> bool:
     """Say whether an error shows that nothing was paid for, so that the next run tries again by
     itself: a refusal of our own before the call, no key, no connection, a refusing status. A
-    time-out shows nothing.
+    time-out or a connection that broke off shows nothing, and neither does a missing part of an
+    answer.
     """
     if isinstance(error, StoreError):
         return not isinstance(error, AnswerError)
-    if isinstance(error, NotPaid | ConnectionRefusedError | ImportError | socket.gaierror):
+    if isinstance(error, NotPaid):
         return True
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     if isinstance(status, int):
         return status in _HTTP_UNPAID
     if isinstance(error, KeyError):  # os.environ["..._API_KEY"]
-        return "KEY" in str(error).upper()
-    return type(error).__name__ in _CLIENTS_UNPAID
+        return _KEY_VARIABLE.fullmatch(str(error.args[0]) if error.args else "") is not None
+    return any(
+        isinstance(one, ConnectionRefusedError | socket.gaierror)
+        or type(one).__name__ in _CLIENTS_UNPAID
+        for one in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it says it came of: its cause, its reason, the error it wraps."""
+    found = [error]
+    for one in found:
+        yield one
+        behind = (one.__cause__, getattr(one, "reason", None), *one.args[:1])
+        found += [other for other in behind if isinstance(other, BaseException)]
+        if len(found) > _CAUSES:
+            return
 
 
 def reason_of(error: BaseException) -> str:

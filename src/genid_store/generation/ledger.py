@@ -1,13 +1,14 @@
 """Remember which task was made under which id, so that one run sees what another has just made.
 
-The index is as old as a run's beginning. Whoever makes or reuses a generation appends one line to
-`.genid/ledger` before it gives up the task's lease; whoever gets the lease next reads what has been
-appended since. A line is written at once, so that lines of several processes never mix, and a torn
-last line (a power cut) is passed over.
+The index is as old as a run's beginning. Whoever is about to make or reuse a generation appends one
+line to `.genid/ledger` under the task's lease; whoever gets the lease next reads what has been
+appended since, and looks whether a text came of it. Lines are appended under a lock, since not
+every network file system appends by itself, and a torn last line (a power cut) is passed over.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from typing import Final
@@ -15,14 +16,21 @@ from typing import Final
 from genid_store.fs.layout import DataRoot
 
 _FIELDS: Final = 3  # stage, task, id
+#: Of all ledgers of this process: closing the file in one thread gives up the lock of all.
+_LOCK = threading.Lock()
+os.register_at_fork(
+    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
+)
 
 
 class Ledger:
-    """What has been made since this object was created, by (stage, task)."""
+    """What has been made since this object was created, by (stage, task).
+
+    It is created before the store is looked at, so that nothing falls between the two.
+    """
 
     def __init__(self, root: DataRoot) -> None:
         self._path = root.own / "ledger"
-        self._lock = threading.Lock()
         self._made: dict[tuple[str, str], list[str]] = {}
         try:
             self._offset = os.stat(self._path).st_size
@@ -30,19 +38,21 @@ class Ledger:
             self._offset = 0
 
     def made(self, stage: str, task: str) -> tuple[str, ...]:
-        """Return the ids under which a task has been made since, in order. OSError: unreadable."""
-        with self._lock:
+        """Return the ids under which a task was to be made since, in order. OSError: unreadable."""
+        with _LOCK:
             self._read_on()
-            return tuple(self._made.get((stage, task), ()))
+            return tuple(dict.fromkeys(self._made.get((stage, task), ())))
 
     def add(self, stage: str, task: str, gen_id: str) -> None:
         """Append one line; the caller holds the task's lease. OSError: it cannot be written."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o666)
-        try:
-            os.write(descriptor, f"{stage} {task} {gen_id}\n".encode())
-        finally:
-            os.close(descriptor)
+        with _LOCK:
+            descriptor = os.open(self._path, flags, 0o666)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX)
+                os.write(descriptor, f"{stage} {task} {gen_id}\n".encode())
+            finally:
+                os.close(descriptor)
 
     def _read_on(self) -> None:
         try:

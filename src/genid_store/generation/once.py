@@ -26,11 +26,17 @@ from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
-from genid_store.generation.calling import Caller, is_unpaid, reason_of
+from genid_store.generation.calling import answer, is_unpaid, reason_of
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.documents import copied_files, generated_files
 from genid_store.generation.ledger import Ledger
-from genid_store.generation.publish import prepared, publish, roll_forward, staged, take_up
+from genid_store.generation.publish import (
+    prepared,
+    publish,
+    roll_forward,
+    take_up,
+    unpublished,
+)
 from genid_store.generation.records import (
     COMPLETE,
     WRONG_TYPE,
@@ -65,13 +71,12 @@ class Executor:
     templates: bool = True
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
-    caller: Caller = field(factory=Caller)
     ledger: Ledger = field()
     began: float = field(factory=time.time)
 
     @ledger.default
     def _new_ledger(self) -> Ledger:
-        return Ledger(self.root)
+        return self.plan.ledger or Ledger(self.root)
 
     def obtain(self, stage: str, gen_id: str) -> Outcome:
         """Return what became of one generation; every failure is an outcome.
@@ -82,11 +87,8 @@ class Executor:
         started = time.monotonic()
         try:
             kind, reason = self._obtain(Member(stage, gen_id))
-        except Exception as error:  # the host may raise anything: it is an outcome
+        except Exception as error:
             kind, reason = self._failed(error)
-        if kind in {"failed", "unparsed"}:
-            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
-                failures.record(self.root, stage, gen_id, reason)
         return Outcome(
             stage=stage,
             gen_id=gen_id,
@@ -112,40 +114,56 @@ class Executor:
         check_inside(self.root, self.root.generation(stage, gen_id), *ours)
         if has_content(self.root, stage, gen_id):
             return "reused", ""
-        with lease(self.root, stage, task.name, self.stop) as held:
-            if not held:
+        with (
+            lease(self.root, stage, task.name, self.stop) as held,
+            lease(self.root, stage, _folder(gen_id), self.stop) as alone,
+        ):
+            if not (held and alone):
                 return "stopped", "another run holds it"
             barred = blocked(self.root)  # under the lease: a migration waits for leases
             if barred is not None:
                 return "stopped", f"{barred.reason}; {barred.remedy}"
-            take_up(self.root, stage, gen_id)
-            roll_forward(self.root, stage, gen_id)
-            if has_content(self.root, stage, gen_id):
-                return "reused", ""
-            outcome = self._of_task(member, task)
-            if outcome[0] in COMPLETE:
-                failures.forget(self.root, stage, gen_id)
-                self.ledger.add(stage, task.name, gen_id)
-            return outcome
+            return self._under_lease(member, task)
+
+    def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
+        """Return what became of it, which is on record before the lease is given up: whoever gets
+        that next looks."""
+        take_up(self.root, *member)
+        roll_forward(self.root, *member)
+        if has_content(self.root, *member):
+            return "reused", ""
+        try:
+            kind, reason = self._of_task(member, task)
+        except Exception as error:  # the host may raise anything: it is an outcome
+            kind, reason = self._failed(error)
+        if kind in COMPLETE:
+            failures.forget(self.root, *member)
+        elif kind in {"failed", "unparsed"}:
+            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
+                failures.record(self.root, *member, reason)
+        return kind, reason
 
     def _of_task(self, member: Member, task: Task) -> tuple[Kind, str]:
-        """Go on under the lease, where this id has no content."""
+        """Go on where this id has no content. What is about to be done goes into the ledger first:
+        a kill after that hides nothing from a run that has planned already."""
         if is_unreachable(self.root, *member):
             return "refused", "its text is there and cannot be reached; nothing was overwritten"
         generation = read_generation(self.root, *member)
         _check_metadata(generation)
         parent_text = self._parent_text(generation)
         source = self._source(member, task, generation)
+        copies = generation.mode == "copy" and parent_text is not None
+        why = None if source or copies else self._why_not_paid(member, task)
+        if why is not None:
+            return why
+        self.ledger.add(member.stage, task.name, member.gen_id)
         if source is not None:
             give_text(self.root, member, source, task.name)
             return "adopted", source
-        if generation.mode == "copy" and parent_text is not None:
+        if copies:
             with prepared(self.root, *member) as folder:
-                publish(folder, copied_files(parent_text))
+                publish(folder, copied_files(parent_text or ""))
             return "copied", ""
-        why = self._why_not_paid(member, task)
-        if why is not None:
-            return why
         return self._pay(generation, parent_text)
 
     def _source(self, member: Member, task: Task, generation: Generation) -> str | None:
@@ -155,16 +173,19 @@ class Executor:
             return None
         if task.source is not None and self._is_usable(member.stage, task.source):
             return task.source
-        for gen_id in self.ledger.made(*self._key(member, task)):
-            if gen_id == member.gen_id or not self._is_usable(member.stage, gen_id):
+        for gen_id in self.ledger.made(member.stage, task.name):
+            if gen_id == member.gen_id or not self._is_usable_now(member.stage, gen_id):
                 continue
             other = read_generation(self.root, member.stage, gen_id)
             if self._parent_digest(other) == self._parent_digest(generation):
                 return gen_id
         return None
 
-    def _key(self, member: Member, task: Task) -> tuple[str, str]:
-        return member.stage, task.name
+    def _is_usable_now(self, stage: str, gen_id: str) -> bool:
+        """Say whether another id of the task, which is leased, has a text, or a killed run left one
+        that waits to be published."""
+        _publish_waiting(self.root, stage, gen_id, self.stop)
+        return self._is_usable(stage, gen_id)
 
     def _is_usable(self, stage: str, gen_id: str) -> bool:
         try:
@@ -205,7 +226,7 @@ class Executor:
                 return "stopped", "interrupted before it began"
             self.on_call(1)
             try:
-                generated = as_generated(self.caller.answer(self.generator, request))
+                generated = as_generated(answer(self.generator, request))
             finally:
                 self.on_call(-1)
             files = generated_files(generated, request, template)
@@ -300,17 +321,31 @@ _UNPARSED: Final = (
 
 
 def recover(root: DataRoot) -> int:
-    """Publish every generation that an earlier run completed and could not publish any more; return
-    how many. One that another run holds is left to it."""
+    """Publish every generation that an earlier run completed and could not publish any more, and
+    return how many; what it only began goes. One that another run holds is left to it."""
     at_once = threading.Event()
     at_once.set()
-    count = 0
-    for stage, gen_id in staged(root):
-        with lease(root, stage, gen_id, at_once) as held:
-            if held and blocked(root) is None and roll_forward(root, stage, gen_id):
-                failures.forget(root, stage, gen_id)
-                count += 1
-    return count
+    return sum(_publish_waiting(root, *found, at_once) for found in unpublished(root))
+
+
+def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> bool:
+    """Publish a text that a killed run left; return whether there was one. False where `stop` is
+    set before the generation's folder is free."""
+    with lease(root, stage, _folder(gen_id), stop) as held:
+        if not held or blocked(root) is not None:
+            return False
+        check_inside(root, root.generation(stage, gen_id), root.own / "staging" / stage)
+        take_up(root, stage, gen_id)
+        found = roll_forward(root, stage, gen_id)
+        if found and has_content(root, stage, gen_id):
+            failures.forget(root, stage, gen_id)
+        return found
+
+
+def _folder(gen_id: str) -> str:
+    """Return the lease's name for publishing one generation, whichever task it is of. It is taken
+    last and held for as long as files are staged; no task has a name that begins so."""
+    return f".{gen_id}"
 
 
 def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:

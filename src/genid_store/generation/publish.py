@@ -171,14 +171,18 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     return True
 
 
-def staged(root: DataRoot) -> list[tuple[str, str]]:
-    """List (stage, gen_id) of every complete generation that is not published yet, sorted."""
-    found = []
+def unpublished(root: DataRoot) -> list[tuple[str, str]]:
+    """List (stage, gen_id) of every generation that is complete and not published yet, or that is
+    being written aside, by a run that goes on or one that was killed; sorted."""
+    found: set[tuple[str, str]] = set()
     for stage in stage_names():
         with contextlib.suppress(FileNotFoundError):
-            names = sorted(entry.name for entry in os.scandir(staging(root, stage)))
-            found += [(stage, name) for name in names if is_segment(name)]
-    return found
+            for entry in os.scandir(staging(root, stage)):
+                aside = _ASIDE.fullmatch(entry.name)
+                name = entry.name if aside is None else aside["gen_id"]
+                if is_segment(name) and not entry.is_symlink():
+                    found.add((stage, name))
+    return sorted(found)
 
 
 def _move(root: DataRoot, source: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import PlannedRow, indexed_rows
+from genid_store.catalog.lookup import PlannedRow, indexed_rows, read_indexed
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import ADOPTED_FROM
 from genid_store.catalog.reused import Reused
@@ -32,7 +32,8 @@ from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
 from genid_store.fs.leases import lease
 from genid_store.generation.content import fault_of_text
-from genid_store.stages import parent_key, stage_names
+from genid_store.generation.ledger import Ledger
+from genid_store.stages import parent_key, parent_stage, stage_names
 
 
 @frozen
@@ -48,11 +49,13 @@ class Task:
 @frozen(kw_only=True)
 class Plan:
     """The tasks of a run's members; `refused` are legacy members whose task is there already, and
-    `hidden` says by stage which generations could not be read, so that their text may be any's."""
+    `hidden` says by stage which generations could not be read, so that their text, or that of
+    something below them, may be any's. `ledger` tells what was made since; None: nobody asked."""
 
     tasks: Mapping[Member, Task] = field(factory=dict)
     refused: tuple[Member, ...] = ()
     hidden: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    ledger: Ledger | None = None
 
 
 def plan_reuse(
@@ -61,22 +64,27 @@ def plan_reuse(
     *,
     cohort_id: str | None = None,
     planned: Mapping[Member, PlannedRow] | None = None,
+    ledger: Ledger | None = None,
 ) -> Plan:
     """Return the task of each member and whose text it can have; the index is up to date.
 
-    `planned` has the rows of a cohort that is not written yet.
+    `planned` has the rows of a cohort that is not written yet; `ledger` was created before the
+    index was refreshed.
     """
     planning = _Planning(index, cohort_id, indexed_rows(index, (planned or {}).values()))
     for member in members:
         planning.add(member)
     tasks = planning.decide()
     hidden: dict[str, list[str]] = defaultdict(list)
-    for stage, gen_id in index.unreadable:
-        hidden[stage].append(gen_id)
+    for stage in stage_names():  # the task of a child follows from its parent's
+        above = parent_stage(stage)
+        hidden[stage] = [gen_id for where, gen_id in index.unreadable if where == stage]
+        hidden[stage] += hidden[above] if above not in (None, stage) else []
     return Plan(
         tasks=tasks,
         refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
-        hidden={stage: tuple(ids) for stage, ids in hidden.items()},
+        hidden={stage: tuple(ids) for stage, ids in hidden.items() if ids},
+        ledger=ledger,
     )
 
 
@@ -85,10 +93,10 @@ def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:
 
     StoreError: the index cannot be used.
     """
+    ledger = Ledger(root)
+    members = [Member(stage, gen_id) for gen_id in gen_ids if is_segment(gen_id)]
     with StoreIndex.fresh(root) as index:
-        return plan_reuse(
-            index, [Member(stage, gen_id) for gen_id in gen_ids if is_segment(gen_id)]
-        )
+        return plan_reuse(index, members, ledger=ledger)
 
 
 class _Planning:
@@ -108,7 +116,8 @@ class _Planning:
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
 
     def add(self, member: Member) -> None:
-        found = self.known[member] = self.index.get(*member) or self.planned.get(member)
+        found = self.index.get(*member) or self.planned.get(member)
+        found = self.known[member] = found or read_indexed(self.index, *member)
         parent = None if found is None else parent_key(found.stage, found.parent_gen_id)
         self.children[None if parent is None else Member(*parent)].append(member)
         missing = found is not None and found.content is None

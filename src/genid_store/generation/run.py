@@ -19,6 +19,7 @@ from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
+from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import THREE_WAYS, Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Outcome
@@ -58,8 +59,9 @@ def plan_run(root: DataRoot, cohort_id: str, asked: Asked) -> tuple[Plan, Worklo
     StoreError: the membership or the index cannot be used.
     """
     members = read_membership(root, cohort_id)
+    ledger = Ledger(root)
     with StoreIndex.fresh(root) as index:
-        reuse = plan_reuse(index, members, cohort_id=cohort_id)
+        reuse = plan_reuse(index, members, cohort_id=cohort_id, ledger=ledger)
     return reuse, plan_work(root, members, asked, reuse=reuse)
 
 

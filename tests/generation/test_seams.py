@@ -1,0 +1,331 @@
+"""The seams between two runs: what one has just done, the other sees before it pays."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cohort_kit import OFF, ON, make_root
+from dagster_kit import write_templates
+from genid import Draft
+from genid_store import Request, Store, StoreError
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import Member, read_membership
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs import leases
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Executor, failures, once, run
+from genid_store.generation.asked import Asked
+from genid_store.generation.calling import is_unpaid
+from genid_store.generation.reuse import plan_reuse
+from genid_store.ids.rollout import Rollout
+
+PHASE_1 = Rollout.parse("on", "phase-1")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    found = make_root(tmp_path / "root", replicates=(1, 1, 1))
+    write_templates(found)
+    return found
+
+
+class Calls:
+    """A generator that counts, and whose texts differ from call to call."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: Request) -> str:
+        self.asked.append(request.gen_id)
+        return f"text {len(self.asked)}"
+
+
+def build(root: DataRoot, cohort_id: str, rollout: Rollout = ON) -> Member:
+    """Build a cohort; return its first draft, which is the same task in every state."""
+    build_cohort(root, Options(rollout=rollout, cohort_id=cohort_id))
+    return read_membership(root, cohort_id)[0]
+
+
+def draft_of(root: DataRoot, member: Member) -> Draft:
+    with StoreIndex.fresh(root) as index:
+        found = index.get(*member)
+    assert found is not None
+    return Draft(
+        combo_id=str(found.combo_id),
+        template_id=str(found.template_id),
+        llm_model_id=str(found.llm_model_id),
+        replicate=1,
+    )
+
+
+def test_a_failure_is_on_record_before_the_lease_is_given_up(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gets the lease next sees it, however quickly that is."""
+    member = build(root, "c")
+    seen = []
+
+    def given_up(descriptor: int) -> None:
+        seen.append(failures.read(root, *member))
+        give_up(descriptor)
+
+    give_up = leases._give_up
+    monkeypatch.setattr(leases, "_give_up", given_up)
+    assert "failed" == Executor(root=root, generator=lambda request: "").obtain(*member).kind
+    assert seen
+    assert all(seen)
+
+
+def test_a_text_made_while_the_index_was_read_is_seen(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run makes the task under another id after this one has looked and before it began."""
+    build(root, "c")
+    build(root, "d", PHASE_1)
+    calls = Calls()
+
+    def planned(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(run, "plan_reuse", plan_reuse)
+        plan = plan_reuse(*arguments, **options)
+        run.run_cohort(root, "d", calls, Asked())
+        return plan
+
+    monkeypatch.setattr(run, "plan_reuse", planned)
+    run.run_cohort(root, "c", calls, Asked())
+    assert len(calls.asked) == len({_task(root, name) for name in calls.asked})
+
+
+def _task(root: DataRoot, gen_id: str) -> str:
+    with StoreIndex.fresh(root) as index:
+        return str(index.expected(gen_id, "v1"))
+
+
+def test_a_store_sees_what_a_run_has_made_since_it_was_opened(root: DataRoot) -> None:
+    """The whole store is looked at once; what is made under other ids later is seen too."""
+    member = build(root, "c", OFF)
+    draft = draft_of(root, member)
+    calls = Calls()
+    store = Store.open(root.path)
+    store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1), calls)
+    run.run_cohort(root, "c", calls, Asked())
+    before = len(calls.asked)
+    assert (root.generation(*member) / "parsed.txt").read_text() == store.once(draft, calls)
+    assert before == len(calls.asked)
+
+
+def test_a_text_of_a_run_that_was_killed_before_it_said_so_is_found(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published and not in the ledger: a run that planned before finds it under the lease."""
+    mine, other = build(root, "c"), build(root, "d", PHASE_1)
+    calls = Calls()
+    late = _executor(root, other, calls)
+    first = _executor(root, mine, calls)
+
+    def killed(*ignored: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failures, "forget", killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.obtain(*mine)
+    assert "adopted" == late.obtain(*other).kind
+    assert 1 == len(calls.asked)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_answer_under_another_id_that_was_written_aside_is_found(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    """A run of another cohort publishes it and gives its text: nobody is called."""
+    mine = build(root, "c")
+    build(root, "d", PHASE_1)
+    aside = (
+        root.own / "staging" / "draft" / (mine.gen_id if complete else f".{mine.gen_id}.7-00c0ffee")
+    )
+    aside.mkdir(parents=True)
+    for name in ("parsed.txt", "raw.txt"):
+        (aside / name).write_text("paid")
+    calls = Calls()
+    run.run_cohort(root, "d", calls, Asked())
+    assert "paid" == (root.generation(*mine) / "parsed.txt").read_text()
+    other = read_membership(root, "d")[0]
+    assert "paid" == (root.generation(*other) / "parsed.txt").read_text()
+
+
+def test_a_store_finds_an_answer_under_another_id_that_was_written_aside(root: DataRoot) -> None:
+    """As a run does."""
+    mine = build(root, "c", OFF)
+    draft = draft_of(root, mine)
+    aside = root.own / "staging" / "draft" / f".{mine.gen_id}.7-00c0ffee"
+    aside.mkdir(parents=True)
+    for name in ("parsed.txt", "raw.txt"):
+        (aside / name).write_text("paid")
+    calls = Calls()
+    assert "paid" == Store.open(root.path).once(draft, calls)
+    assert [] == calls.asked
+
+
+def test_nobody_takes_up_what_another_run_is_writing(root: DataRoot) -> None:
+    """A start completes, publishes and removes only where no other run is at work, whatever the
+    id's family."""
+    member = build(root, "c", OFF)
+
+    def call(request: Request) -> str:
+        before = sorted(root.own.glob("staging/*/*"))
+        assert before
+        assert 0 == once.recover(root)
+        assert before == sorted(root.own.glob("staging/*/*"))
+        return "text"
+
+    outcome = _executor(root, member, call).obtain(*member)
+    assert ("made", "") == (outcome.kind, outcome.reason)
+
+
+def _executor(root: DataRoot, member: Member, call: Callable[[Request], str]) -> Executor:
+    with StoreIndex.fresh(root) as index:
+        return Executor(root=root, generator=call, plan=plan_reuse(index, [member]))
+
+
+def test_metadata_that_cannot_be_read_blocks_its_descendants_too(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task of an essay follows from its draft's: an unreadable draft hides both."""
+    build(root, "c")
+    calls = Calls()
+    drafts = [one for one in read_membership(root, "c") if one.stage == "draft"]
+    run.run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))
+    before = len(calls.asked)
+    monkeypatch.setattr(StoreIndex, "unreadable", [("draft", "of-somebody-else")])
+    run.run_cohort(root, "c", calls, Asked())
+    assert before == len(calls.asked)
+
+
+@pytest.mark.parametrize(
+    ("error", "unpaid"),
+    [
+        (KeyError("OPENAI_API_KEY"), True),
+        (KeyError("key_points"), False),
+        (KeyError("monkey"), False),
+        (ImportError("no parser"), False),
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), False),
+    ],
+)
+def test_only_what_shows_that_nothing_was_paid_is_tried_again(
+    error: Exception, unpaid: bool
+) -> None:
+    """A KeyError for a missing part of an answer comes after the call: the answer is paid for."""
+    assert unpaid == is_unpaid(error)
+
+
+def test_a_connection_that_broke_after_the_request_was_sent_may_be_paid() -> None:
+    """Clients raise one error for what never began and for what broke off: its cause tells."""
+
+    class APIConnectionError(Exception):
+        pass
+
+    class ConnectError(Exception):
+        pass
+
+    began, refused = APIConnectionError("broke off"), APIConnectionError("nobody there")
+    began.__cause__ = ConnectionResetError()
+    refused.__cause__ = ConnectError()
+    assert (False, True) == (is_unpaid(began), is_unpaid(refused))
+
+
+def test_no_network_is_known_under_urllib_too() -> None:
+    """`urllib.error.URLError` has the error of the socket as its reason."""
+    import socket
+    import urllib.error
+
+    assert is_unpaid(urllib.error.URLError(socket.gaierror(-2, "unknown")))
+
+
+def test_an_async_callable_that_exits_fails_alone(tmp_path: Path) -> None:
+    """`sys.exit` in a coroutine ends neither the event loop nor the run."""
+
+    async def call(request: Request) -> str:
+        if request.fields["replicate"] == 1:
+            raise SystemExit(3)
+        return "text"
+
+    drafts = [
+        Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=n) for n in (1, 2, 3)
+    ]
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError, match="SystemExit"):
+        store.once_all(drafts, call, concurrency=1)
+    assert [drafts[0]] == store.missing(drafts)
+
+
+def test_async_calls_of_one_process_share_one_loop_and_leave_no_threads(tmp_path: Path) -> None:
+    """An async client belongs to one loop: that of the first call serves every later one."""
+    import asyncio
+
+    loops = set()
+
+    async def call(request: Request) -> str:
+        loops.add(id(asyncio.get_running_loop()))
+        return "text"
+
+    store = Store.open(tmp_path)
+    before = threading.active_count()
+    for number in range(1, 6):
+        store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=number), call)
+    assert 1 == len(loops)
+    assert threading.active_count() <= before + 1
+
+
+def test_a_root_under_two_names_has_one_lease(root: DataRoot) -> None:
+    """A record lock is the process's: its threads are told apart by the file, not by its name."""
+    link = root.path.parent / "link"
+    link.symlink_to(root.path)
+    stop = threading.Event()
+    stop.set()
+    with (
+        leases.lease(root, "draft", "task", stop) as mine,
+        leases.lease(DataRoot(link), "draft", "task", stop) as theirs,
+    ):
+        assert (True, False) == (mine, theirs)
+
+
+def test_a_forked_child_can_take_leases_whatever_its_parent_was_doing(root: DataRoot) -> None:
+    """The table is another thread's at the moment of the fork."""
+    began, go = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with leases._table:
+            began.set()
+            go.wait(20)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    began.wait(20)
+    threading.Timer(0.1, go.set).start()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        with leases.lease(root, "draft", "task", threading.Event()) as held:
+            os._exit(0 if held else 1)
+    assert (pid, 0) == os.waitpid(pid, 0)
+    thread.join()
+
+
+def test_a_text_that_is_no_unicode_is_one_error(tmp_path: Path) -> None:
+    """Of a host that writes latin-1: said with the file's name, and never paid for again."""
+    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    store, calls = Store.open(tmp_path), Calls()
+    store.once(draft, calls)
+    path = next(tmp_path.glob("gens/draft/*/parsed.txt"))
+    path.write_bytes("é".encode("latin-1"))
+    with pytest.raises(StoreError, match=r"parsed\.txt"):
+        store.get(draft)
+    with pytest.raises(StoreError, match=r"parsed\.txt"):
+        store.once(draft, calls)
+    assert 1 == len(calls.asked)

@@ -287,12 +287,13 @@ def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -
         return ""
 
     outcomes = []
+    asks = Asked(retry_failed=True)
+    both = [Executor(root=root, generator=empty, asked=asks) for _ in range(2)]
 
-    def obtain() -> None:
-        asks = Asked(retry_failed=True)
-        outcomes.append(Executor(root=root, generator=empty, asked=asks).obtain(*member))
+    def obtain(executor: Executor) -> None:
+        outcomes.append(executor.obtain(*member))
 
-    threads = [threading.Thread(target=obtain) for _ in range(2)]
+    threads = [threading.Thread(target=obtain, args=[one]) for one in both]
     threads[0].start()
     asked.wait(20)
     threads[1].start()

@@ -31,9 +31,9 @@ the contenders one right after the other and gives one ratio; the median of the 
 counts. The `wall` clock is for what a user waits for on several cores: it depends on the
 neighbours, so a case measured by it has no bound, and is shown but not judged.
 
-A bound is set where a change for the worse by half crosses it, at about 1.3 times what was
-measured, or it is a promise (`joblib`, memory) and may be farther off. `--planted 1.5` multiplies
-our times, to show that such a change is found.
+A bound ought to be crossed by a change for the worse by half. `--planted 1.5` multiplies our times
+and shows whether it is: today by one id, not yet by the grid and the first index, whose bounds were
+set on a busy machine. A bound that is a promise (`joblib`, memory) may be farther off.
 """
 
 import gc

@@ -26,6 +26,7 @@ from genid_store.stages import PIPELINE
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
 _NO_RETRIES = {"dagster/max_retries": "0"}
 _FAILED_BEFORE = "it failed before: `retry_failed: true` tries it again"
+_UNPARSED_BEFORE = "it was not parsed: `retry_unparsed: true` asks again"
 
 
 class MakeMissingConfig(dg.Config):
@@ -133,7 +134,7 @@ def _left_alone(work: Workload) -> list[Outcome]:
             stage=member.stage,
             gen_id=member.gen_id,
             kind="unparsed" if why == "unparsed" else "failed",
-            reason=_FAILED_BEFORE,
+            reason=_UNPARSED_BEFORE if why == "unparsed" else _FAILED_BEFORE,
         )
         for member, why in work.waiting.items()
         if why in {"failed", "unparsed"}

@@ -3,7 +3,7 @@
 A partition is a generation. Many share one run, each recorded as it finishes, so that a failure or
 a kill costs only what it hits. Content that is there is recorded as reused; the host's callable is
 not called for it. Where Dagster tries a failed run again by itself, what failed in it is left to a
-human. Paths, parents, claims and writing are `generation`'s.
+human. Paths, parents, leases and writing are `generation`'s.
 """
 
 import threading

@@ -25,6 +25,7 @@ from genid_store.fs.files import create_in_folder, guarded, is_there, read_bytes
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.generation.asked import Asked
+from genid_store.generation.content import fault_of_bytes
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
@@ -200,13 +201,17 @@ class Store:
     def _read(self, stage: str, name: str) -> str | None:
         path = self.root.generation(stage, name) / PARSED
         try:
-            return read_bytes(path).decode("utf-8")
+            data = read_bytes(path)
+            text, fault = data.decode("utf-8"), fault_of_bytes(data)
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
-            remedy = "write the text in UTF-8; it is not paid for again"
-            problem = Problem(where=self.root.relative(path), message=str(error), remedy=remedy)
-            raise StoreError("a text cannot be read", [problem]) from error
+            text, fault = "", f"{error}; write the text in UTF-8"
+        if fault is None:
+            return text
+        remedy = "put the text back, or remove the file to have it made again"
+        problem = Problem(where=self.root.relative(path), message=fault, remedy=remedy)
+        raise StoreError("a text cannot be read", [problem])
 
 
 def _parent(signature: Signature[Any]) -> Member | None:

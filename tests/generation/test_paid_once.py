@@ -512,6 +512,20 @@ def test_once_says_what_has_no_text(tmp_path: Path) -> None:
     assert not (tmp_path / "gens" / "essay").exists()
 
 
+@pytest.mark.parametrize(
+    "text", [b"", b" \n", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"\xff"]
+)
+def test_once_never_answers_with_what_was_not_generated(tmp_path: Path, text: bytes) -> None:
+    """An empty file, a pointer and bytes that are not a text are refused, and nobody is called."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    store.once(draft(), ledger)
+    (tmp_path / "gens" / "draft" / str(gen_id(draft())) / "parsed.txt").write_bytes(text)
+    for ask in (store.get, lambda one: store.once(one, ledger), lambda one: store.missing([one])):
+        with pytest.raises(StoreError, match=r"parsed\.txt"):
+            ask(draft())
+    assert 1 == len(ledger.calls)
+
+
 def test_once_takes_what_a_legacy_cohort_has_paid_for(root: DataRoot) -> None:
     """A store that a pipeline has filled under legacy ids answers for the same task."""
     ledger = Ledger()

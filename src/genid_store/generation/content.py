@@ -25,13 +25,21 @@ def fault_of_text(root: DataRoot, stage: str, gen_id: str, data: bytes) -> str |
     It is empty, a pointer to content that is elsewhere, or differs from the digest that was
     recorded when it was made. A text without a record (the host's, or written by hand) is taken.
     """
+    fault = fault_of_bytes(data)
+    if fault is not None:
+        return fault
+    recorded = recorded_digest(root, stage, gen_id)
+    if recorded is not None and recorded != digest(data):
+        return "its parsed.txt is not the text that was made: its digest differs from the record"
+    return None
+
+
+def fault_of_bytes(data: bytes) -> str | None:
+    """Return why the bytes of a parsed.txt are not a text that was generated; None: they may be."""
     if not data.strip():
         return "its parsed.txt is empty"
     if _POINTER.match(data):
         return "its parsed.txt is a pointer to content that was not fetched (git lfs, git annex)"
-    recorded = recorded_digest(root, stage, gen_id)
-    if recorded is not None and recorded != digest(data):
-        return "its parsed.txt is not the text that was made: its digest differs from the record"
     return None
 
 

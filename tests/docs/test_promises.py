@@ -172,6 +172,7 @@ def test_what_the_system_refuses_is_told(
 def test_what_the_hosts_module_raises_is_no_refusal_of_the_systems(tmp_path: Path) -> None:
     """Libraries have OSErrors of their own, without a number: their text and place are kept."""
     host = tmp_path / "revoked.py"
+    (tmp_path / "1_raw").mkdir()
     host.write_text("class Refused(IOError): pass\nraise Refused('401 the key is revoked')\n")
     words = ["cohort", "run", "--data-root", str(tmp_path), "--generate", f"{host}:make"]
     done = subprocess.run(

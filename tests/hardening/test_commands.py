@@ -10,7 +10,7 @@ import pytest
 import storekit
 from genid_store.cli import run
 from genid_store.fs.layout import DataRoot
-from hardening_kit import tree, without_own
+from hardening_kit import tree
 
 GENERATE = "def generate(request):\n    return f'{request.stage} {request.gen_id}'\n"
 COHORT = "fresh"
@@ -118,26 +118,29 @@ def test_every_command_refuses_in_words_and_json(
             json.loads(out)
 
 
-@pytest.mark.parametrize("what", ["missing", "a file", "empty"])
-def test_a_data_root_that_is_none_is_a_usage_error_or_refused(
+@pytest.mark.parametrize("what", ["missing", "a file", "empty", "other"])
+def test_every_command_refuses_what_is_not_a_data_root(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
-    """A data root that is missing or a file is a usage error; an empty folder is refused or has
-    nothing to do; and nothing of the pipeline's appears in it."""
+    """A data root that is missing or a file is a usage error; a folder that is none is refused
+    with one message, by every command, and nothing appears in it."""
     folder = tmp_path / "root"
     if what == "a file":
         folder.write_bytes(b"x")
-    elif what == "empty":
+    elif what != "missing":
         folder.mkdir()
+    if what == "other":
+        (folder / "src").mkdir()
     (tmp_path / "host.py").write_text(GENERATE, encoding="utf-8")
+    before = tree(tmp_path)
     for command in writing_commands(DataRoot(folder)):
-        if "report" in command:
-            command[-1] = str(tmp_path / "report.html")
         status = run(command)
-        assert status in ((0, 1, 2) if what == "empty" else (2,)), command
-    capsys.readouterr()
-    if what == "empty":
-        assert {} == without_own(tree(folder))
+        shown = capsys.readouterr()
+        if folder.is_dir():
+            assert (1, True) == (status, "this is not a data root" in shown.err), command
+        else:
+            assert 2 == status, command
+    assert before == tree(tmp_path)
 
 
 def test_looking_writes_nothing_at_all(

@@ -110,16 +110,16 @@ def test_hostile_text_comes_through_as_json(
     assert json.loads(out)["report"]["standing"]["stages"]
 
 
-def test_a_missing_root_an_empty_one_and_a_file_are_usage_errors(
+def test_a_missing_root_an_empty_one_and_a_file_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where there is nothing to report on, the status is 2 and the message says what to give."""
+    """Where there is nothing to report on, the message says what to give."""
     file = tmp_path / "file"
     file.write_text("")
     empty = tmp_path / "empty"
     empty.mkdir()
-    for root in (tmp_path / "gone", empty, file):
-        assert 2 == report(root)
+    for root, status in ((tmp_path / "gone", 2), (empty, 1), (file, 2)):
+        assert status == report(root)
         assert "--data-root" in capsys.readouterr().err
     assert [] == os.listdir()
 

@@ -59,9 +59,10 @@ class _DataRootType(click.ParamType["DataRoot"]):
         if isinstance(value, DataRoot):
             return value
         try:
-            return DataRoot.open(value)
+            root = DataRoot.open(value)
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+        return root if ctx is not None and ctx.resilient_parsing else root.check()
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -73,7 +74,7 @@ class _DataRootType(click.ParamType["DataRoot"]):
 
 def data_root_option(command: Command) -> Command:
     """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
-    usage error (exit status 2)."""
+    usage error (exit status 2), one that is not a data root is refused (1)."""
     return _data_root(command, required=True)
 
 

@@ -25,7 +25,7 @@ from genid_store.cli.cohort_run import run
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import Prepared, known_cohort_id
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.hooks import after_change
@@ -200,11 +200,6 @@ def _listed(entries: list[str]) -> list[str]:
 @json_option
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the cohorts with their members and how many of them are made."""
-    if not any(folder.is_dir() for folder in (root.cohorts, root.gens, root.raw)):
-        message = "holds none of cohorts/, gens/ and 1_raw/"
-        remedy = "give --data-root the pipeline's data folder"
-        problem = Problem(where=str(root.path), message=message, remedy=remedy)
-        raise StoreError("this is not a data root", [problem])
     with progress_bar("looking"):
         found = read_memberships(root)
         records = [

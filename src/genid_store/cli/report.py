@@ -47,11 +47,6 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     from genid_store.report.collect import gather
     from genid_store.report.document import document, html
 
-    if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
-        raise click.UsageError(
-            f"{root.path} holds none of gens/, cohorts/ and 1_raw/; "
-            "give --data-root the pipeline's data folder"
-        )
     try:
         made = gather(
             root,

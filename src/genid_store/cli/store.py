@@ -25,7 +25,7 @@ from genid_store.cli._output import (
     progress_bar,
     write_page,
 )
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import partition_keys
 
@@ -85,13 +85,6 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
     from genid_store.catalog.audit import audit as auditing
     from genid_store.cli._index import fresh_index
 
-    if not any(folder.is_dir() for folder in (root.gens, root.cohorts, root.raw)):
-        problem = Problem(
-            where=str(root.path),
-            message="holds none of gens/, cohorts/ and 1_raw/",
-            remedy="give --data-root the pipeline's data folder",
-        )
-        raise StoreError("this is no data root", [problem])
     with fresh_index(root) as index:
         partitions = _partition_keys(root, prefix)
         with progress_bar("auditing") as progress:

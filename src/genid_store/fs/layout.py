@@ -89,6 +89,19 @@ class DataRoot:
             ],
         )
 
+    def check(self) -> DataRoot:
+        """Return this data root. StoreError: its folder has nothing of one."""
+        markers = (self.gens, self.cohorts, self.raw, self.path / "genid.toml")
+        if any(os.path.lexists(path) for path in markers):
+            return self
+        problem = Problem(
+            where=str(self.path),
+            message="has neither gens/, cohorts/, 1_raw/ nor genid.toml",
+            remedy="give the pipeline's data folder (--data-root, GENID_DATA_ROOT), or make one "
+            "(genid init)",
+        )
+        raise StoreError("this is not a data root", [problem])
+
     def cohort(self, cohort_id: str) -> Path:
         return self.cohorts / check_segment(cohort_id, what="the cohort id", where="cohort_id")
 

@@ -15,6 +15,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
+from genid_store.report import page as page_module
 from genid_store.report.audit_page import audit_page
 from genid_store.report.document import html
 from genid_store.report.page import visible
@@ -176,3 +177,29 @@ def test_the_page_says_what_a_value_is() -> None:
     assert "a\\u202eb\\x00" == visible("a\u202eb\0")
     assert "größe — 図" == visible("größe — 図")
     assert "&lt;" == entities.escape("<")
+
+
+def test_the_page_begins_with_a_verdict_and_the_next_command(mixed_report: Report) -> None:
+    """One sentence and one command stand before every number."""
+    sentence, command = mixed_report.verdict
+    header = html(mixed_report).partition("</header>")[0].partition('<ul class="tiles">')[0]
+    assert f"<strong>{sentence}</strong> Next: <code>{command} --data-root" in header
+    assert "genid cohort run --dry-run" == command
+    assert str(mixed_report.paid_twice) in sentence
+
+
+def test_what_is_code_in_a_remedy_is_code_on_the_page(mixed_report: Report) -> None:
+    """Backticks are a terminal's; a page marks code, and escapes what stands in it."""
+    page = html(mixed_report)
+    assert "`" not in re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    render = page_module._code
+    assert "run <code>&lt;b&gt;</code> &amp; wait" == render("run `<b>` & wait")
+    assert "a stray ` stays" == render("a stray ` stays")
+
+
+def test_deterministic_ids_are_counted_by_family(mixed_report: Report) -> None:
+    """v1 and phase-1 are told apart where they are counted together."""
+    standing = mixed_report.standing
+    v1, phase_1 = standing.of_family("v1"), standing.of_family("phase-1")
+    assert standing.deterministic == v1 + phase_1
+    assert f"with a deterministic id: {v1} v1, {phase_1} phase-1" in html(mixed_report)

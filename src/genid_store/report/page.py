@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _HERE: Final = "genid_store.report"
 #: What no reader sees or what misleads one: control, format, surrogate, private, line separators.
@@ -58,9 +58,20 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["code"] = _code
     environment.filters["data_url"] = _data_url
     environment.filters["zip"] = zip
     return environment
+
+
+def _code(text: str) -> Markup:
+    """Return a text, escaped, whose parts between backticks are code."""
+    parts = [escape(visible(part)) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a backtick without its fellow is one of the text's
+        parts[-2:] = [parts[-2] + "`" + parts[-1]]
+    return Markup("").join(  # every part is escaped
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
 
 
 def _data_url(text: str, kind: str) -> str:

@@ -56,6 +56,10 @@ class Standing:
     def deterministic(self) -> int:
         return sum(stage.deterministic for stage in self.stages)
 
+    def of_family(self, family: str) -> int:
+        """How many generations have an id of this family."""
+        return sum(dict(stage.families)[family] for stage in self.stages)
+
     @property
     def made(self) -> int:
         return sum(stage.made for stage in self.stages)

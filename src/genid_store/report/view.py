@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import frozen
 
 from genid_store.errors import StoreError
@@ -10,6 +12,10 @@ from genid_store.report.faults import FaultList, ShownProblem, shown_problems
 from genid_store.report.moves import Moves
 from genid_store.report.standing import Standing
 from genid_store.report.steps import CohortSteps
+
+_REPEATED: Final = "have no text, although the store holds the text of their task under another id."
+_AUDIT: Final = "genid store audit"
+_STATUS: Final = "genid cohort status"
 
 
 @frozen
@@ -60,6 +66,22 @@ class Report:
     def paid_twice(self) -> int:
         """Members that a run of the cohorts, as they are now, would pay for a second time."""
         return sum(len(cohort.steps[0].repeats) for cohort in self.cohorts if cohort.steps)
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """What matters most in one sentence, and the command to run next; money comes first."""
+        if self.paid_twice:
+            return f"{self.paid_twice} members {_REPEATED}", "genid cohort run --dry-run"
+        if self.faults is None:
+            return "The audit failed, so it is not known whether the store is sound.", _AUDIT
+        if self.faults.total:
+            return f"The store is not sound: {self.faults.total} audit findings.", _AUDIT
+        if not any(cohort.built for cohort in self.cohorts):
+            return "The store is sound, and no cohort is built yet.", "genid cohort build"
+        waiting = self.standing.total - self.standing.made
+        if waiting:
+            return f"The store is sound; {waiting} generations wait for their text.", _STATUS
+        return "The store is sound, and every generation has its text.", _STATUS
 
     @property
     def facts(self) -> tuple[tuple[str, int | None], ...]:

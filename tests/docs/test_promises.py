@@ -43,7 +43,7 @@ REFUSED = [
     (["store", "rollback", "--plan", LONE], 2),
     (["store", "finish", "--yes"], 1),
     (["dagster", "sync", "--what"], 2),
-    (["rollout", "report", "--out", "/dev/null/page.html"], 2),
+    (["report", "--out", "/dev/null/page.html"], 2),
     (["rollout", "finish", "--what"], 2),
     (["store", "unreuse", "--what"], 2),
     (["explain", LONE], 1),
@@ -143,7 +143,7 @@ def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "cohorts").exists()
 
 
-@pytest.mark.parametrize("words", [["store", "audit", "--html"], ["rollout", "report", "--out"]])
+@pytest.mark.parametrize("words", [["store", "audit", "--html"], ["report", "--out"]])
 def test_a_page_goes_into_a_folder_that_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:

@@ -42,7 +42,7 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
     yield ["store", "migrate", *here, "--execute"]
     yield ["store", "finish", *here, "--yes"]
     yield ["dagster", "sync", *here]
-    yield ["rollout", "report", *here, "--out", str(root.path / "report.html")]
+    yield ["report", *here, "--out", str(root.path / "report.html")]
 
 
 LINKED = (".genid", ".genid/dagster", "gens/draft")

@@ -1,4 +1,4 @@
-"""`genid rollout report`: a page whatever the store holds, 2 where there is no store to read."""
+"""`genid report`: a page whatever the store holds, 2 where there is no store to read."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def report(root: Path, *arguments: str) -> int:
-    return run(["rollout", "report", "--data-root", str(root), *arguments])
+    return run(["report", "--data-root", str(root), *arguments])
 
 
 def tree(root: Path) -> dict[str, str]:

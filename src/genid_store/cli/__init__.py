@@ -1,4 +1,4 @@
-"""The `genid` command: nouns (`cohort`, `store`, `rollout`) and the verbs about single ids.
+"""The `genid` command: nouns (`cohort`, `store`, …) and verbs (`derive`, `explain`, …).
 
 Defines the tree of commands, each loaded when it is called, and turns every documented error into
 one message and an exit status. No rule of ids, cohorts or stores stands here: the commands call the
@@ -67,7 +67,8 @@ def _declare_stages(ctx: click.Context, param: click.Parameter, value: str | Non
         "derive": ("ids:derive", "Compute the id of a draft, an essay or an evaluation."),
         "explain": ("ids:explain", "Say what an id is, or how two differ."),
         "init": ("init:init", "Create a data root that can be built and run immediately."),
-        "rollout": ("rollout:rollout", "Report where the rollout stands, and finish it."),
+        "report": ("report:report", "Write one page about a store and its rollout."),
+        "rollout": ("rollout:rollout", "Finish the rollout."),
         "store": ("store:store", "Audit and migrate the generations on disk."),
     },
 )

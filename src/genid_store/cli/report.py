@@ -1,4 +1,4 @@
-"""`genid rollout`: where a rollout stands and what comes next."""
+"""`genid report`: where a store and its rollout stand, and what comes next."""
 
 from __future__ import annotations
 

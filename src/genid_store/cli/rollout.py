@@ -1,4 +1,4 @@
-"""`genid rollout`: where a rollout stands, and its last step."""
+"""`genid rollout`: the last step of a rollout."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _LISTED: Final = 100  # members that a refusal names
     cls=LazyGroup,
     lazy={
         "finish": ("rollout:finish", "Let the data root remember the rollout."),
-        "report": ("report:report", "Write one page about a store and its rollout."),
     },
 )
 def rollout() -> None:
-    """Report where the rollout stands and what comes next, and finish it."""
+    """Finish the rollout; `genid report` shows where it stands."""
 
 
 @click.command()

@@ -47,7 +47,7 @@ class Stores:
     def make(self) -> DataRoot:
         self.number += 1
         path = self.folder / str(self.number)
-        path.mkdir()
+        path.mkdir(parents=True)
         return DataRoot.open(self.write(path))
 
     def migrated(self) -> DataRoot:

@@ -69,8 +69,8 @@ class _Phase1(Scheme):
             SchemeError: the signature's stage or one of its fields is unknown to this scheme, or
                 a field contains `|`.
         """
-        joined = "|".join(_phase_1_parts(signature))
-        number = int.from_bytes(_blake2b()(joined.encode(), digest_size=10).digest(), "big")
+        joined = _phase_1_text(signature).encode()
+        number = int.from_bytes(_blake2b()(joined, digest_size=10).digest(), "big")
         text: Any = f"{signature.prefix}_{base_36(number)}"
         gen_id: IdT = text
         return gen_id
@@ -83,15 +83,16 @@ def _blake2b() -> Any:
     return blake2b
 
 
-def _phase_1_parts(signature: Signature[Any]) -> list[str]:
-    """Return the parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
+def _phase_1_text(signature: Signature[Any]) -> str:
+    """Return the joined parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
     canonical_bytes(signature)  # refuses what is not a signature
-    fields = signature.fields()
+    values = signature.__dict__
     names = _PHASE_1_FIELDS.get(signature.stage, ())
-    parts = [str(fields[name]).lower() for name in names]
-    if len(parts) < len(fields) or "|" in "".join(parts):
+    parts = [str(values[name]) for name in names]
+    joined = "|".join(parts).lower()  # a parent is not folded yet
+    if len(signature.fields()) > len(parts) or joined.count("|") >= max(1, len(parts)):
         raise SchemeError(*_phase_1_problems(signature, names))
-    return parts
+    return joined
 
 
 def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterator[Problem]:

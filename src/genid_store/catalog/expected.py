@@ -8,7 +8,7 @@ written goes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from attrs import frozen
@@ -40,6 +40,7 @@ from genid_store.stages import parent_stage
 #: neither that id nor a legacy one; a state, not a fault.
 StoreFamily = Literal["v1", "phase-1", "legacy", "foreign", "unverifiable"]
 
+_SCHEMES: Final[tuple[StoreFamily, StoreFamily]] = ("v1", "phase-1")
 _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
 
 
@@ -69,67 +70,69 @@ def derive_expected(generation: Generation, parent: ParentIds | None) -> Expecte
 
     `parent` is its parent's `ParentIds`; None for a draft and where the parent is not in the store.
     """
-    if not is_complete(generation):
+    values = generation.signature_fields()
+    if not _is_complete(generation.stage, values):
         shape = _shape(generation.gen_id)
         return ExpectedIds(family="unverifiable" if shape == "phase-1" else shape)
     try:
-        model = signed_model(generation, None if parent is None else parent.llm_model_id)
-        v1, phase_1 = _expected(generation, model, parent)
+        _set_model(generation.stage, values, None if parent is None else parent.llm_model_id)
+        expected = _expected(generation, values, parent)
     except SignatureError as error:
-        family, _ = _older(_shape(generation.gen_id), generation, parent)
+        family, _ = _older(generation, _shape(generation.gen_id), parent)
         return ExpectedIds(family=family, problems=_unfit(generation, error))
-    family, recomputes, problems = _family(generation, model, parent, v1, phase_1)
+    family, recomputes, problems = _family(generation, values, parent, expected)
     return ExpectedIds(
-        v1=v1, phase_1=phase_1, family=family, recomputes=recomputes, problems=problems
+        v1=expected[0],
+        phase_1=expected[1],
+        family=family,
+        recomputes=recomputes,
+        problems=problems,
     )
 
 
 def as_parent(generation: Generation, expected: ExpectedIds) -> ParentIds:
     """Return what a generation's children need to know of it."""
-    fields = (generation.combo_id, generation.template_id, generation.llm_model_id)
-    whole = generation.stage == "draft" and None not in fields
-    return ParentIds(
-        v1=expected.v1,
-        phase_1=expected.phase_1,
-        task_id=legacy.draft_task(*map(str, fields)) if whole else None,
-        llm_model_id=generation.llm_model_id,
-        replicate=generation.effective_replicate,
-    )
+    task_id = None
+    if generation.stage == "draft":
+        fields = (generation.combo_id, generation.template_id, generation.llm_model_id)
+        task_id = None if None in fields else legacy.draft_task(*fields)  # type: ignore[arg-type]
+    replicate = generation.effective_replicate
+    return ParentIds(expected.v1, expected.phase_1, task_id, generation.llm_model_id, replicate)
 
 
 def is_complete(generation: Generation) -> bool:
     """Say whether the metadata gives every field that identifies a generation of its stage."""
-    for name in stage_fields(generation.stage).required:  # a loop: asked of every generation
-        if generation.value(name) is None:
-            return False
-    return generation.effective_replicate is not None
+    return _is_complete(generation.stage, generation.signature_fields())
 
 
 def signature(
-    generation: Generation, *, parent_gen_id: str | None, llm_model_id: str | None
+    generation: Generation, *, parent_gen_id: str | None, parent_model: str | None
 ) -> Signature[Any]:
-    """Return the signature of a complete generation, with this parent and this model.
+    """Return the signature of a complete generation over this parent, which has this model: an
+    essay's carries its model only where it is not its draft's.
 
     SignatureError: a field cannot be part of a signature (SPEC 1).
     """
-    fields = stage_fields(generation.stage)
-    values = {name: generation.value(name) for name in fields.components}
-    values["replicate"] = generation.effective_replicate
-    if fields.parent is not None:
-        values[fields.parent] = parent_gen_id
-    if "llm_model_id" in fields.every:
-        values["llm_model_id"] = llm_model_id
-    return STAGES[generation.stage](**values)
+    values = generation.signature_fields()
+    _set_model(generation.stage, values, parent_model)
+    return _sign(generation.stage, values, parent_gen_id)
 
 
-def signed_model(generation: Generation, draft_model: str | None) -> str | None:
-    """Return the model that the signature carries: an essay's only where it is not its draft's.
+def _is_complete(stage: str, values: Mapping[str, Any]) -> bool:
+    required = [values[name] for name in stage_fields(stage).required]
+    return None not in required and values["replicate"] is not None
 
-    SignatureError: one of the two models cannot be part of a signature.
-    """
-    if generation.stage != "essay":
-        return generation.llm_model_id
-    return model_override(generation.llm_model_id, draft_model)
+
+def _set_model(stage: str, values: dict[str, Any], parent_model: str | None) -> None:
+    if stage == "essay":
+        values["llm_model_id"] = model_override(values["llm_model_id"], parent_model)
+
+
+def _sign(stage: str, values: Mapping[str, Any], parent_gen_id: str | None) -> Signature[Any]:
+    parent = stage_fields(stage).parent
+    if parent is not None:
+        values = {**values, parent: parent_gen_id}
+    return STAGES[stage](**values)
 
 
 def _shape(gen_id: str) -> Family:
@@ -138,13 +141,13 @@ def _shape(gen_id: str) -> Family:
     return "v1" if prefixed and is_gen_id(gen_id) else parse_id(gen_id).family
 
 
-def _written(generation: Generation, model: str | None) -> Signature[Any] | None:
+def _written(generation: Generation, values: Mapping[str, Any]) -> Signature[Any] | None:
     """Return the signature over the parent's id as written; None where that id cannot be one.
 
     SignatureError: another field cannot be part of a signature.
     """
     try:
-        return signature(generation, parent_gen_id=generation.parent_gen_id, llm_model_id=model)
+        return _sign(generation.stage, values, generation.parent_gen_id)
     except SignatureError as error:
         if all(_names_parent(generation.stage, problem) for problem in error.problems):
             return None
@@ -156,48 +159,47 @@ def _names_parent(stage: str, problem: SignatureProblem) -> bool:
 
 
 def _expected(
-    generation: Generation, model: str | None, parent: ParentIds | None
+    generation: Generation, values: Mapping[str, Any], parent: ParentIds | None
 ) -> tuple[str | None, str | None]:
     """Return the id under each scheme, over the parent's under the same one; None without one.
 
     SignatureError: a field other than the parent cannot be part of a signature.
     """
-    if parent_stage(generation.stage) is None:
-        task = signature(generation, parent_gen_id=None, llm_model_id=model)
+    stage = generation.stage
+    if parent_stage(stage) is None:
+        task = _sign(stage, values, None)
         return _derive(V1, task), _derive(PHASE_1, task)
     if parent is None or parent.v1 is None:
-        _written(generation, model)  # the fields are checked all the same
+        _written(generation, values)  # the fields are checked all the same
         return None, None
-    task = signature(generation, parent_gen_id=parent.v1, llm_model_id=model)
+    v1 = _derive(V1, _sign(stage, values, parent.v1))
     if parent.phase_1 is None:
-        return _derive(V1, task), None
-    older = signature(generation, parent_gen_id=parent.phase_1, llm_model_id=model)
-    return _derive(V1, task), _derive(PHASE_1, older)
+        return v1, None
+    return v1, _derive(PHASE_1, _sign(stage, values, parent.phase_1))
 
 
 def _family(
     generation: Generation,
-    model: str | None,
+    values: Mapping[str, Any],
     parent: ParentIds | None,
-    v1: str | None,
-    phase_1: str | None,
+    expected: tuple[str | None, str | None],
 ) -> tuple[StoreFamily, bool, tuple[Problem, ...]]:
     """Return an id's family, whether it recomputes over the parent as written, and what is wrong.
 
     The expected ids are compared first: most ids are one of them, and then nothing is derived.
     """
-    gen_id, written = generation.gen_id, generation.parent_gen_id
-    first = parent_stage(generation.stage) is None
-    if gen_id == v1 and (first or (parent is not None and parent.v1 == written)):
-        return "v1", True, ()
-    if gen_id == phase_1 and (first or (parent is not None and parent.phase_1 == written)):
-        return "phase-1", True, ()
+    gen_id, above = generation.gen_id, generation.parent_gen_id
+    if gen_id in expected:
+        number = expected.index(gen_id)
+        over = None if parent is None else (parent.v1, parent.phase_1)[number]
+        if parent_stage(generation.stage) is None or over == above:
+            return _SCHEMES[number], True, ()
     shape = _shape(gen_id)
     if shape == "v1":
-        return _family_of_v1(generation, model, parent)
-    if shape == "phase-1" and _derive(PHASE_1, _written(generation, model)) == gen_id:
+        return _family_of_v1(generation, values, parent)
+    if shape == "phase-1" and _derive(PHASE_1, _written(generation, values)) == gen_id:
         return "phase-1", True, ()
-    return *_older(shape, generation, parent), ()
+    return *_older(generation, shape, parent), ()
 
 
 def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
@@ -209,18 +211,18 @@ def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
 
 
 def _family_of_v1(
-    generation: Generation, model: str | None, parent: ParentIds | None
+    generation: Generation, values: Mapping[str, Any], parent: ParentIds | None
 ) -> tuple[StoreFamily, bool, tuple[Problem, ...]]:
-    written = _written(generation, model)
+    """Decide whether a v1 id recomputes; where an essay's draft is not there, its model may be one
+    that the id carries or not."""
+    written = _written(generation, values)
     derived = _derive(V1, written)
     recomputes = derived == generation.gen_id
     if not recomputes and parent is None and written is not None and generation.stage == "essay":
-        alone = signature(
-            generation,
-            parent_gen_id=generation.parent_gen_id,
-            llm_model_id=generation.llm_model_id,
+        alone = {**values, "llm_model_id": generation.llm_model_id}
+        recomputes = (
+            _derive(V1, _sign("essay", alone, generation.parent_gen_id)) == generation.gen_id
         )
-        recomputes = _derive(V1, alone) == generation.gen_id
     if recomputes:
         return "v1", True, ()
     problem = _problem(generation, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE)
@@ -228,9 +230,10 @@ def _family_of_v1(
 
 
 def _older(
-    shape: StoreFamily, generation: Generation, parent: ParentIds | None
+    generation: Generation, shape: StoreFamily, parent: ParentIds | None
 ) -> tuple[StoreFamily, bool]:
-    """Return the family of an id that is neither v1 nor a phase-1 one that recomputes."""
+    """Return the family of an id that is neither v1 nor a phase-1 one that recomputes, and whether
+    it is a legacy one that does."""
     gen_id = generation.gen_id
     if shape == "legacy":
         return shape, gen_id in _legacy_ids(generation, parent)

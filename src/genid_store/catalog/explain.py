@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from genid import Difference, Explanation, GenIdError, explain
-from genid_store.catalog.expected import is_complete, signature, signed_model
+from genid_store.catalog.expected import is_complete, signature
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import chain, children, duplicates
@@ -122,21 +122,20 @@ def _derivation(
     if parent_stage(generation.stage) is not None and parent_gen_id is None:
         return None
     try:
-        model = signed_model(generation, None if parent is None else parent.llm_model_id)
-        return explain(signature(generation, parent_gen_id=parent_gen_id, llm_model_id=model))
+        model = None if parent is None else parent.llm_model_id
+        return explain(signature(generation, parent_gen_id=parent_gen_id, parent_model=model))
     except GenIdError:
         return None
 
 
 def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
     """Return the fields that differ, but for the parent: that is the level above."""
-    fields = stage_fields(a.stage)
-    pairs = ((name, _value(a, name), _value(b, name)) for name in fields.every)
+    fields, left, right = stage_fields(a.stage), a.signature_fields(), b.signature_fields()
+    pairs = ((name, _folded(left[name]), _folded(right[name])) for name in fields.every)
     return tuple(
         Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y and name != fields.parent
     )
 
 
-def _value(generation: Indexed, name: str) -> str | int | None:
-    value = generation.value(name)
+def _folded(value: str | int | None) -> str | int | None:
     return folded(value) if isinstance(value, str) else value

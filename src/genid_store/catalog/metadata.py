@@ -12,8 +12,9 @@ the pipeline's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -102,31 +103,29 @@ class Generation(Described):
         of the generation."""
         return any(problem.code == findings.METADATA_UNREADABLE for problem in self.problems)
 
-    def value(self, name: str) -> str | int | None:
-        """Return the value of a field of the stage's signature, as the metadata has it."""
-        if name in _COMMON:
-            found: str | None = getattr(self, name)
-            return found
-        if name == "replicate":
-            return self.effective_replicate
-        if name == stage_fields(self.stage).parent:
-            return self.parent_gen_id
-        return self.others.get(name)
+    def signature_fields(self) -> dict[str, Any]:
+        """Return the value of each field of the stage's signature, as the metadata has it."""
+        fields = stage_fields(self.stage)
+        values = dict(zip(fields.direct, fields.pick(self), strict=False))
+        for name in fields.others:
+            values[name] = self.others.get(name)
+        return values
 
 
 @frozen(kw_only=True)
 class StageFields:
     """What the signature class of a stage says of its metadata: the name of the field that holds
     the parent's id, all fields, those that must be there (an absent replicate is 1), and those
-    that have no attribute of their own. `components` are all but the parent, the replicate and the
-    model, which a signature may have from elsewhere."""
+    that have no attribute of their own. `pick` gives the values of the others, the `direct` ones.
+    """
 
     parent: str | None
     every: tuple[str, ...]
     required: tuple[str, ...]
     others: tuple[str, ...]
     texts: tuple[str, ...]
-    components: tuple[str, ...]
+    direct: tuple[str, ...]
+    pick: Callable[[Generation], tuple[Any, ...]]
 
 
 def stage_fields(stage: str) -> StageFields:
@@ -140,6 +139,8 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
     parent = genid.parent_field(cls)
     names = tuple(one.name for one in every)
     others = tuple(one for one in names if one not in (*_COMMON, parent, "replicate"))
+    attributes = {"replicate": "effective_replicate", parent: _PARENT}
+    direct = tuple(one for one in names if one not in others)
     return StageFields(
         parent=parent,
         every=names,
@@ -148,7 +149,9 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
         ),
         others=others,
         texts=(parent or _PARENT, *_COMMON, *others),
-        components=tuple(one for one in names if one not in (parent, "replicate", "llm_model_id")),
+        direct=direct,
+        # one name more makes it a tuple also where one field is direct
+        pick=attrgetter(*(attributes.get(one, one) for one in direct), "stage"),
     )
 
 
@@ -198,21 +201,21 @@ def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
     """Return what a document says that has nothing to coerce or to complain about, as nearly all
     have; None where it takes a closer look (`_Reading`), which would say the same."""
-    if raw.get("gen_id") != gen_id or raw.get("stage") != stage:
-        return None
     replicate = raw.get("replicate")
     if type(replicate) is not int or not 1 <= replicate <= REPLICATE_MAX:
         return None
-    fields = stage_fields(stage)
-    if not raw.keys().isdisjoint(_UNUSUAL):
+    if (
+        raw.get("gen_id") != gen_id
+        or raw.get("stage") != stage
+        or not raw.keys().isdisjoint(_UNUSUAL)
+    ):
         return None
+    fields = stage_fields(stage)
     values: dict[str, Any] = {name: raw.get(name) for name in fields.texts}
-    for value in values.values():
-        if value is not None and (type(value) is not str or not value or not value.isascii()):
-            return None
-    for name in fields.required:
-        if values[name] is None:
-            return None
+    if not _are_texts([value for value in values.values() if value is not None]):
+        return None
+    if None in [values[name] for name in fields.required]:
+        return None
     return Generation(
         stage=stage,
         gen_id=gen_id,
@@ -221,6 +224,14 @@ def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
         raw=raw,
         **_attributes(fields, values),
     )
+
+
+def _are_texts(values: list[Any]) -> bool:
+    """Say whether all are texts of ASCII, none of them empty."""
+    try:
+        return "".join(values).isascii() and "" not in values
+    except TypeError:
+        return False
 
 
 def _attributes(fields: StageFields, values: dict[str, Any]) -> dict[str, Any]:

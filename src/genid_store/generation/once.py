@@ -18,7 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from genid_store.catalog.memberships import Member
-from genid_store.catalog.metadata import Generation, read_generation, stage_fields
+from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, is_there, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
@@ -242,9 +242,8 @@ class Executor:
         self, generation: Generation, template: bytes | None, parent_text: str | None
     ) -> Request:
         model = generation.llm_model_id or self._inherited_model(generation)
-        names = dict.fromkeys((*_COMMON, *stage_fields(generation.stage).every))
-        values = {name: generation.value(name) for name in names}
-        values |= {"llm_model_id": model, "replicate": generation.effective_replicate}
+        values = {"combo_id": generation.combo_id, "template_id": generation.template_id}
+        values |= {**generation.signature_fields(), "llm_model_id": model}
         return Request(
             stage=generation.stage,
             gen_id=generation.gen_id,

@@ -25,8 +25,10 @@ def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | 
     only where there is one (neither None nor empty); its first 12 bytes as a big-endian number in
     base 36, padded with `0` to 16 characters and cut to the first 16.
     """
-    parts = [stage, task_id, *(part for part in (cohort_id, salt) if part)]
-    digest = hashlib.sha256("".join(f"{part}|" for part in parts).encode("utf-8")).digest()
+    text = f"{stage}|{task_id}|"
+    for part in (cohort_id, salt):
+        text += f"{part}|" if part else ""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
     return _base_36(int.from_bytes(digest[:_BYTES], "big")).rjust(_LENGTH, "0")[:_LENGTH]
 
 

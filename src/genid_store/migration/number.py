@@ -21,7 +21,7 @@ from attrs import field, frozen
 from genid import GenIdError, Signature, canonical_bytes, gen_id, is_gen_id
 from genid_store.catalog import findings
 from genid_store.catalog.copies import one_text
-from genid_store.catalog.expected import signature, signed_model
+from genid_store.catalog.expected import signature
 from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation
 from genid_store.stages import parent_stage
 
@@ -298,9 +298,10 @@ def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
 
 def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
     """Return the signature that the task has under its parent's new id (SPEC 1)."""
-    model = signed_model(source, None if parent is None else parent.source.llm_model_id)
-    above = None if parent is None else parent.new_id
-    return signature(source, parent_gen_id=above, llm_model_id=model)
+    if parent is None:
+        return signature(source, parent_gen_id=None, parent_model=None)
+    model = parent.source.llm_model_id
+    return signature(source, parent_gen_id=parent.new_id, parent_model=model)
 
 
 def _task(candidate: _Candidate) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from attrs import field, frozen
 
 from genid import V1, GenIdError
-from genid_store.catalog.expected import signature, signed_model
+from genid_store.catalog.expected import signature
 from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import parse_metadata
 from genid_store.errors import Problem
@@ -93,8 +93,9 @@ class Verifying:
                 f"{place}/{METADATA}", f"its {above} is not there", value=found.parent_gen_id
             )
         try:
-            model = signed_model(found, self._models.get(found.parent_gen_id or ""))
-            written = signature(found, parent_gen_id=found.parent_gen_id, llm_model_id=model)
+            above = found.parent_gen_id
+            model = self._models.get(above or "")
+            written = signature(found, parent_gen_id=above, parent_model=model)
             derived: str = V1.gen_id(written)
         except GenIdError as error:
             yield _problem(f"{place}/{METADATA}", f"no id can be derived: {error}")

@@ -6,13 +6,14 @@ and planned once, and a refused build writes nothing. The rules are `genid_store
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
-from genid_dagster_adapter.partitions import register
+from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
+from genid_dagster_adapter.recording import UNVERSIONED
+from genid_dagster_adapter.setup import CODE_VERSION, REGISTRATION, Setup
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos as combo_files
@@ -23,18 +24,19 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
+from genid_store.stages import stage_names
 
 COMBOS: Final = "selected_combo_mappings"
 COHORT_ID: Final = "cohort_id"  # the asset, and the metadata key under which its value is shown
 MEMBERSHIP: Final = "cohort_membership"
-REGISTRATION: Final = "register_cohort_partitions"
+COHORT_TAG: Final = "genid/cohort_id"  # of a run
 
 
 class BuildConfig(dg.Config):
-    """What a build can be asked. Without `cohort_id` the id is DD_COHORT's, else computed from the
-    tables; `k_max` and `description_level` (default: those of genid.toml) make the combo where the
-    operator selected none, and `write_combos` replaces the operator's selection by it."""
+    """What a build can be asked. The cohort is the run's partition, else `cohort_id`, else
+    DD_COHORT's, else computed from the tables; `k_max` and `description_level` (default: those of
+    genid.toml) make the combo where the operator selected none, and `write_combos` replaces the
+    operator's selection by it."""
 
     cohort_id: str | None = None
     k_max: int | None = None
@@ -46,38 +48,31 @@ class BuildConfig(dg.Config):
     rebuild_migrated: bool = False
 
 
-def build_cohort_assets(
-    *,
-    data_root: Path,
-    rollout: Rollout,
-    config: Config,
-    key_prefix: Sequence[str] = (),
-    group_name: str | None = None,
-    partition_prefix: str = "",
-) -> dg.AssetsDefinition:
+def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDefinition:
     """Return the assets. `rollout` is the state in which members get their ids."""
 
     combo_defaults = {"k_max": config.k_max, "description_level": config.description_level}
+    key, prefix = setup.key, setup.partition_prefix
 
-    def key(name: str) -> dg.AssetKey:
-        return dg.AssetKey([*key_prefix, name])
-
-    def spec(name: str, text: str, *deps: str, kinds: Sequence[str] = ()) -> dg.AssetSpec:
+    def spec(name: str, text: str, *deps: str, **more: Any) -> dg.AssetSpec:
         return dg.AssetSpec(
             key(name),
             deps=[key(one) for one in deps],
             description=text,
-            group_name=group_name,
-            code_version="1",
-            kinds=set(kinds),
+            group_name=setup.group_name,
+            code_version=CODE_VERSION,
+            **more,
         )
+
+    cohorts = cohorts_def(prefix)
+    text = "The cohort's members, each with metadata; a partition is a cohort."
 
     @dg.multi_asset(
         name=key("build_cohort").to_python_identifier(),
         specs=[
-            spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds=["csv"]),
+            spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds={"csv"}),
             spec(COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS),
-            spec(MEMBERSHIP, "The cohort's members, each with metadata.", COHORT_ID, kinds=["csv"]),
+            spec(MEMBERSHIP, text, COHORT_ID, kinds={"csv"}, partitions_def=cohorts),
             spec(REGISTRATION, "The members as partitions of the stage assets.", MEMBERSHIP),
         ],
     )
@@ -85,25 +80,48 @@ def build_cohort_assets(
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
         values = {**combo_defaults, **config.model_dump(exclude_none=True)}
-        values["cohort_id"] = given_cohort_id(config.cohort_id, os.environ)
-        root = DataRoot.open(data_root)
+        values["cohort_id"] = _asked_for(context, config.cohort_id)
+        root, instance = DataRoot.open(setup.data_root), context.instance
         built = build_cohort(root, Options(rollout=rollout, **values))
         value = built.plan.cohort_id
-        combos = _combo_table(built.prepared.inputs.combos)
-        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": combos})
+        register_cohort(instance, value, prefix=prefix)
+        instance.add_run_tags(context.run.run_id, {COHORT_TAG: value})
+        table = _combo_table(built.prepared.inputs.combos)
+        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": table})
         yield dg.MaterializeResult(
             asset_key=key(COHORT_ID),
             metadata={COHORT_ID: value},
             data_version=dg.DataVersion(value),
         )
-        yield dg.MaterializeResult(asset_key=key(MEMBERSHIP), metadata=membership_metadata(built))
-        members, added = register_members(context.instance, root, value, prefix=partition_prefix)
-        table = stage_table(members=members, added=added)
+        shown = membership_metadata(built)
+        if not context.has_partition_key:
+            context.log_event(
+                dg.AssetMaterialization(key(MEMBERSHIP), partition=value, metadata=shown)
+            )
+        yield dg.MaterializeResult(asset_key=key(MEMBERSHIP), metadata=shown)
+        members, added = register_members(instance, root, value, prefix=prefix)
         yield dg.MaterializeResult(
-            asset_key=key(REGISTRATION), metadata={COHORT_ID: value, "partitions": table}
+            asset_key=key(REGISTRATION),
+            metadata={COHORT_ID: value, "partitions": stage_table(members=members, added=added)},
+            data_version=dg.DataVersion(UNVERSIONED),
         )
 
     return build
+
+
+def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | None:
+    """Return the cohort that a run is to build: its partition, else what it is told, else what
+    DD_COHORT says; None: the tables say. StoreError: the first two differ."""
+    key = context.partition_key if context.has_partition_key else None
+    if key is not None and given not in (None, key):
+        problem = Problem(
+            where=COHORT_ID,
+            value=given,
+            message=f"is not the partition {key} that the run was launched for",
+            remedy="give one of them",
+        )
+        raise StoreError("the run was asked for two cohorts", [problem])
+    return given_cohort_id(key or given, os.environ)
 
 
 def register_members(
@@ -117,55 +135,26 @@ def register_members(
     StoreError: the membership cannot be read, an id cannot be a partition's key, or the data root
     is in use.
     """
+    keys: dict[str, list[str]] = {stage: [] for stage in stage_names()}
     with root_lock(root, BUILD):
-        members = read_membership(root, cohort_id)
-        keys = {stage: [one.gen_id for one in members if one.stage == stage] for stage in PIPELINE}
+        for stage, gen_id in read_membership(root, cohort_id):
+            keys[stage].append(gen_id)
         added = {
             stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
         }
     return {stage: len(ids) for stage, ids in keys.items()}, added
 
 
-def carried_cohort_id(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, upstream: dg.AssetKey
-) -> str:
-    """Return the cohort id that `upstream` gave in this run, else in the run that this one goes on
-    with (a re-execution from the failed step), else the last one it gave at all.
-
-    StoreError: it was never materialized.
-    """
-    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    for run_id in _lineage(instance, run):
-        for entry in instance.all_logs(run_id, of_type=kind):
-            found = _cohort_id_in(entry.asset_materialization, upstream)
-            if found is not None:
-                return found
-    latest = instance.get_latest_materialization_event(upstream)
-    found = None if latest is None else _cohort_id_in(latest.asset_materialization, upstream)
-    if found is not None:
-        return found
-    name = upstream.to_user_string()
-    problem = Problem(
-        where=name,
-        message="it has not been materialized",
-        remedy=f"materialize {name} together with this asset, or before it",
-    )
-    raise StoreError("no cohort is known", [problem])
-
-
-def _lineage(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[str]:
-    """Yield the run, the run that it re-executes, and so on."""
-    before: dg.DagsterRun | None = run
-    while before is not None:
-        yield before.run_id
-        parent = before.parent_run_id
-        before = None if parent is None else instance.get_run_by_id(parent)
-
-
-def _cohort_id_in(event: dg.AssetMaterialization | None, upstream: dg.AssetKey) -> str | None:
-    if event is None or event.asset_key != upstream or COHORT_ID not in event.metadata:
-        return None
-    return str(event.metadata[COHORT_ID].value)
+def cohort_of(context: dg.AssetCheckExecutionContext) -> str:
+    """Return the cohort that a run is about: its partition, else the one that was built in it (or
+    in the run that it goes on with). StoreError: neither."""
+    run = context.instance.get_run_by_id(context.run.run_id) or context.run
+    found = run.tags.get("dagster/partition") or run.tags.get(COHORT_TAG)
+    if found is None:
+        remedy = "launch it for a partition (a cohort), or together with the build"
+        problem = Problem(where="run", message="names no cohort", remedy=remedy)
+        raise StoreError("no cohort is known", [problem])
+    return found
 
 
 def _combo_table(combos: Sequence[combo_files.Combo]) -> dg.TableMetadataValue:

@@ -3,23 +3,27 @@
 Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
 no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A key
 that no cohort names any more (a rebuild dropped it) is never asked for, and nothing is while a
-migration has the data root. Asset dependencies
-gate nothing here: between two dynamic partition sets Dagster would map equal keys to each other,
-and a draft's key is never an essay's.
+migration has the data root. Asset dependencies gate nothing here: an essay does not wait for the
+drafts of others.
 """
 
 import dataclasses
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import dagster as dg
 
+from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import is_wanted
+from genid_store.generation.status import parent_of
+from genid_store.stages import parent_stage
 
 _CONDITION = dg.AutomationCondition
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,7 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
             candidates = context.candidate_subset.expensively_compute_partition_keys()
             members = self._members(root, candidates)
             members = members and members - _on_record(context)
-            wanted = {key for key in members if is_wanted(root, self.stage, key)}
+            wanted = _wanted(root, self.stage, members)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
 
@@ -58,6 +62,42 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
         return {gen_id for stage, gen_id in named if stage == self.stage} & candidates
 
 
+@dataclasses.dataclass(frozen=True)
+class ParentMadeSince(dg.AutomationCondition[dg.AssetKey]):
+    """True for the partitions whose parent was made after they were last asked for: they failed for
+    want of it, as where somebody launches a child too early, and nothing was paid."""
+
+    data_root: Path
+    key_prefix: tuple[str, ...]
+    stage: str
+
+    @property
+    def name(self) -> str:
+        return f"parent_made_since({self.stage})"
+
+    def evaluate(
+        self, context: dg.AutomationContext[dg.AssetKey]
+    ) -> dg.AutomationResult[dg.AssetKey]:
+        candidates = context.candidate_subset.expensively_compute_partition_keys()
+        above = parent_stage(self.stage)
+        later: set[str] = set()
+        if candidates and above is not None:
+            instance = context.asset_graph_view.instance
+            parent = dg.AssetKey([*self.key_prefix, stage_asset_name(above)])
+            asked = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
+            made = instance.get_latest_storage_id_by_partition(parent, _MADE)
+            for key in candidates:
+                name = parent_of(DataRoot(self.data_root), self.stage, key)
+                if name is not None and made.get(name, 0) > asked.get(key, 0):
+                    later.add(key)
+        subset = context.candidate_subset.compute_intersection_with_partition_keys(later)
+        return dg.AutomationResult(context, true_subset=subset)
+
+
+def _wanted(root: DataRoot, stage: str, keys: Iterable[str]) -> set[str]:
+    return {key for key in keys if is_wanted(root, stage, key)}
+
+
 def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:
     """Return the partitions that Dagster's event log has as materialized. What its own condition
     takes for missing comes of a cache, which lacks keys that were registered during the tick that
@@ -65,10 +105,18 @@ def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:
     return context.asset_graph_view.instance.get_materialized_partitions(context.key)
 
 
-def generate_missing(data_root: Path, stage: str) -> dg.AutomationCondition[dg.AssetKey]:
-    """Return the condition of one stage's asset. What has failed waits for a human."""
-    idle = _CONDITION.missing() & ~_CONDITION.in_progress() & ~_CONDITION.execution_failed()
-    condition = idle & WantedOnDisk(data_root=data_root, stage=stage)
+def generate_missing(
+    data_root: Path, key_prefix: Sequence[str], stage: str
+) -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition of one stage's asset. What has failed waits for a human, but for what
+    was asked for before its parent was there."""
+    since = ParentMadeSince(data_root=data_root, key_prefix=tuple(key_prefix), stage=stage)
+    idle = _CONDITION.missing() & ~_CONDITION.in_progress()
+    condition = (
+        idle
+        & ~(_CONDITION.execution_failed() & ~since)
+        & WantedOnDisk(data_root=data_root, stage=stage)
+    )
     return condition.with_label(f"{stage}: registered, missing, idle, not failed, parent made")
 
 

@@ -4,14 +4,16 @@ Most of them are the audit, restricted to the cohort's members. An ERROR says th
 contradict each other, a WARN that an operator should know.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.assets import carried_cohort_id
-from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.assets import MEMBERSHIP, cohort_of
+from genid_dagster_adapter.partitions import cohorts_def, registered
+from genid_dagster_adapter.setup import REGISTRATION, Setup
 from genid_store.catalog import findings as kinds
 from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
@@ -60,36 +62,43 @@ _AUDITED: Mapping[str, frozenset[str]] = {
 PARTITIONS_CHECK = "partitions_are_members"
 
 
-def build_cohort_checks(
-    *, data_root: Path, membership: dg.AssetKey, registration: dg.AssetKey, partition_prefix: str
-) -> dg.AssetChecksDefinition:
-    """Return the checks of `cohort_membership` and the one of `register_cohort_partitions`."""
+def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
+    """Return the checks of `cohort_membership`, a cohort each, and those of
+    `register_cohort_partitions`."""
+    membership, registration = setup.key(MEMBERSHIP), setup.key(REGISTRATION)
     specs = [
-        dg.AssetCheckSpec(name, asset=membership, description=words)
+        dg.AssetCheckSpec(
+            name, asset=membership, description=words, **_partitioned(setup.partition_prefix)
+        )
         for name, (_, words) in CHECKS.items()
     ]
     words = "Members are partitions, and partitions are members of some cohort."
     specs.append(dg.AssetCheckSpec(PARTITIONS_CHECK, asset=registration, description=words))
 
-    name = dg.AssetKey([*membership.path[:-1], "cohort_checks"]).to_python_identifier()
-
-    @dg.multi_asset_check(name=name, specs=specs, can_subset=True)
-    def cohort_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        root = DataRoot.open(data_root)
-        cohort_id = carried_cohort_id(context.instance, context.run, membership)
+    @dg.multi_asset_check(
+        name=setup.key("cohort_checks").to_python_identifier(), specs=specs, can_subset=True
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
+        root, cohort_id = DataRoot.open(setup.data_root), cohort_of(context)
         wanted = {key.name for key in context.selected_asset_check_keys}
         members = read_membership(root, cohort_id)
+        under = {"partition": cohort_id} if _partitioned("") else {}
         with StoreIndex.fresh(root) as index:
-            for name, (severity, _) in CHECKS.items():
-                if name in wanted:
-                    findings = _findings_or_why_not(name, index, members)
-                    yield _result(name, membership, severity, findings)
+            for spec in specs[:-1]:
+                if spec.name in wanted:
+                    findings = _findings_or_why_not(spec.name, index, members)
+                    yield from _results(spec, CHECKS[spec.name][0], findings, **under)
         if PARTITIONS_CHECK in wanted:
-            findings = _partition_findings(context.instance, root, members, partition_prefix)
-            severity = dg.AssetCheckSeverity.WARN
-            yield _result(PARTITIONS_CHECK, registration, severity, findings)
+            findings = _partition_findings(context.instance, root, members, setup.partition_prefix)
+            yield from _results(specs[-1], dg.AssetCheckSeverity.WARN, findings)
 
-    return cohort_checks
+    return check
+
+
+def _partitioned(prefix: str) -> dict[str, Any]:
+    """Return what makes a check one of cohorts; nothing where this Dagster has no such checks."""
+    known = "partitions_def" in inspect.signature(dg.AssetCheckSpec.__new__).parameters
+    return {"partitions_def": cohorts_def(prefix)} if known else {}
 
 
 def _findings_or_why_not(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
@@ -172,16 +181,22 @@ def _partition_findings(
     return [*missing, *(damaged or unowned)]
 
 
-def _result(
-    name: str, key: dg.AssetKey, severity: dg.AssetCheckSeverity, findings: Sequence[str]
-) -> dg.AssetCheckResult:
+def _results(
+    spec: dg.AssetCheckSpec,
+    severity: dg.AssetCheckSeverity,
+    findings: Sequence[str],
+    **partition: Any,
+) -> Iterator[Any]:
+    """Yield what a check found, under a partition whether the run has one or not, as events."""
     shown = [f"- {finding}" for finding in findings[:_SHOWN]]
     more = [f"- and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
     listing = {"members": dg.MetadataValue.md("\n".join([*shown, *more]))} if findings else {}
-    return dg.AssetCheckResult(
+    yield dg.AssetCheckEvaluation(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
         passed=not findings,
-        asset_key=key,
-        check_name=name,
         severity=severity,
         metadata={"findings": len(findings), **listing},
+        **partition,
     )
+    yield dg.Output(None, output_name=spec.get_python_identifier())

@@ -49,7 +49,6 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
             partition_prefix=self.partition_prefix,
             concurrency=self.concurrency,
             automation=self.automation,
-            executor=None,
         )
 
 

@@ -7,34 +7,34 @@ result merges into any project.
 
 import os
 import re
-import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
-from genid_dagster_adapter.assets import MEMBERSHIP, REGISTRATION, build_cohort_assets
+from genid_dagster_adapter.assets import cohort_assets
 from genid_dagster_adapter.automation import generation_sensor
-from genid_dagster_adapter.checks import build_cohort_checks
-from genid_dagster_adapter.jobs import build_missing_job
-from genid_dagster_adapter.stage_assets import build_stage_assets
+from genid_dagster_adapter.checks import cohort_checks
+from genid_dagster_adapter.jobs import NO_RETRIES, missing_asset
+from genid_dagster_adapter.setup import Setup
+from genid_dagster_adapter.stage_assets import stage_asset
 from genid_store.cohort.inputs.tables import provider_models
-from genid_store.config import effective_rollout, read_config
+from genid_store.config import Config, effective_rollout, read_config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Generator, Outcome
+from genid_store.generation import CONCURRENCY, Generator
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
 
 DATA_ROOT = "GENID_DATA_ROOT"
 
 
 def build_definitions(
     *,
-    data_root: str | os.PathLike[str] | None = None,
-    generate: Generator | None = None,
+    data_root: str | os.PathLike[str] | dg.EnvVar | None = None,
+    generate: Generator | dg.ConfigurableResource[Any] | None = None,
     rollout: Rollout | None = None,
     key_prefix: Sequence[str] = (),
     group_name: str = "genid",
@@ -42,97 +42,88 @@ def build_definitions(
     concurrency: int = CONCURRENCY,
     automation: Literal["stopped", "running"] = "stopped",
     automation_interval: int = 30,
-    code_version: str = "1",
-    executor: dg.ExecutorDefinition | None = dg.in_process_executor,
-    observer: Callable[[Outcome], None] | None = None,
-    stop: threading.Event | None = None,
+    executor: dg.ExecutorDefinition | None = None,
     environ: Mapping[str, str] = os.environ,
+    **knobs: Any,
 ) -> dg.Definitions:
     """Return the cohort assets, their checks and the job that builds a cohort; with `generate` the
     stage assets, their sensor and the job that makes what is missing too.
 
-    `generate` is the host's callable; `concurrency` is how many of its calls run at once in a run.
-    `key_prefix`, `group_name` and `partition_prefix` keep the assets and partition sets apart from
-    a project's others; with a `key_prefix` the partition sets' prefix must be given too ("" for
-    none), since they are global to an instance. `automation` is the state in which the sensor
-    starts: generations are paid for, so it is "stopped" unless the host says otherwise.
-    `executor=None` leaves the choice to the project that these definitions are merged into (each
-    step of another executor imports Dagster again). `observer` and `stop` are for a caller in the
-    run's own process.
+    `generate` is the host's callable, or a `ConfigurableResource` with `__call__`; `concurrency` is
+    how many of its calls run at once in a run. `key_prefix`, `group_name` and `partition_prefix`
+    keep the assets and partition sets apart from a project's others; with a `key_prefix` the
+    partition sets' prefix must be given too ("" for none), since they are global to an instance.
+    `automation` is the state in which the sensor starts: generations are paid for, so it is
+    "stopped" unless the host says otherwise. `executor` is for definitions that are a project by
+    themselves; without it the project that they are merged into has its own. `knobs` are further
+    fields of `Setup`: `code_version`, `pool`, `op_tags`, `retry_policy`, `backfill_policy`, and
+    `observer` and `stop` for a caller in the run's own process.
 
     StoreError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.
     """
     _check_arguments(generate, key_prefix, partition_prefix, concurrency, automation)
-    partition_prefix = partition_prefix or ""
     root = _data_root(data_root, environ)
     config = read_config(DataRoot(root))
-    state = effective_rollout(config, environ) if rollout is None else rollout
-    _accept_young_interfaces()
-    cohort = build_cohort_assets(
+    setup = Setup(
         data_root=root,
-        rollout=state,
-        config=config,
+        generate=generate,
         key_prefix=key_prefix,
         group_name=group_name,
-        partition_prefix=partition_prefix,
+        partition_prefix=partition_prefix or "",
+        concurrency=concurrency,
+        provider_models=provider_models,
+        **knobs,
     )
-    stages = (
-        []
-        if generate is None
-        else build_stage_assets(
-            data_root=root,
-            generate=generate,
-            provider_models=provider_models,
-            key_prefix=key_prefix,
-            group_name=group_name,
-            partition_prefix=partition_prefix,
-            concurrency=concurrency,
-            code_version=code_version,
-            observer=observer,
-            stop=stop,
+    state = effective_rollout(config, environ) if rollout is None else rollout
+    with _young_interfaces():
+        return _definitions(
+            setup,
+            state,
+            config,
+            executor,
+            running=automation == "running",
+            every=automation_interval,
         )
-    )
-    checks = build_cohort_checks(
-        data_root=root,
-        membership=dg.AssetKey([*key_prefix, MEMBERSHIP]),
-        registration=dg.AssetKey([*key_prefix, REGISTRATION]),
-        partition_prefix=partition_prefix,
-    )
-    sensor = generation_sensor(
-        [asset.key for asset in stages],
-        name=_name(key_prefix, "genid_generation"),
-        running=automation == "running",
-        interval=automation_interval,
-    )
-    jobs: list[dg.JobDefinition | dg.UnresolvedAssetJobDefinition] = [
-        dg.define_asset_job(  # in one process: its steps are short
-            cohort_job_name(key_prefix),
+
+
+def _definitions(
+    setup: Setup,
+    rollout: Rollout,
+    config: Config,
+    executor: dg.ExecutorDefinition | None,
+    *,
+    running: bool,
+    every: int,
+) -> dg.Definitions:
+    cohort, checks = cohort_assets(setup, rollout, config), cohort_checks(setup)
+    assets = [cohort]
+    jobs = [
+        dg.define_asset_job(
+            cohort_job_name(setup.key_prefix),
             dg.AssetSelection.assets(cohort) | dg.AssetSelection.checks(checks),
-            executor_def=dg.in_process_executor,
+            executor_def=executor,
             description="Build a cohort and check it.",
         )
     ]
-    if generate is not None:
+    sensors = []
+    if setup.generate is not None:
+        stages, missing = [stage_asset(one, setup) for one in setup.stages], missing_asset(setup)
+        assets += [*stages, missing]
         jobs.append(
-            build_missing_job(
-                name=missing_job_name(key_prefix),
-                data_root=root,
-                generate=generate,
-                keys={stage: asset.key for stage, asset in zip(PIPELINE, stages, strict=True)},
-                provider_models=provider_models,
-                partition_prefix=partition_prefix,
-                concurrency=concurrency,
-                observer=observer,
-                stop=stop,
+            dg.define_asset_job(
+                missing_job_name(setup.key_prefix),
+                dg.AssetSelection.assets(missing),
+                executor_def=executor,
+                tags=NO_RETRIES,
+                description="Make what a cohort lacks, ancestors first.",
             )
         )
+        name = _name(setup.key_prefix, "genid_generation")
+        keys = [asset.key for asset in stages]
+        sensors.append(generation_sensor(keys, name=name, running=running, interval=every))
     return dg.Definitions(
-        assets=[cohort, *stages],
-        asset_checks=[checks],
-        jobs=jobs,
-        sensors=[sensor] if stages else [],
-        executor=executor,
+        assets=assets, asset_checks=[checks], jobs=jobs, sensors=sensors, executor=executor
     )
 
 
@@ -184,19 +175,29 @@ def _check_arguments(
         raise StoreError("the definitions cannot be built", problems)
 
 
-def _accept_young_interfaces() -> None:
-    """Keep Dagster quiet about interfaces that it may still change: they are used knowingly, and
-    the lowest and highest Dagster are tested."""
-    for category in (dg.BetaWarning, dg.PreviewWarning):
-        warnings.filterwarnings("ignore", category=category, module=r"(dagster|genid)")
+@contextmanager
+def _young_interfaces() -> Iterator[None]:
+    """Keep Dagster quiet, for a block, about interfaces that it may still change: they are used
+    knowingly, and the lowest and highest Dagster are tested."""
+    with warnings.catch_warnings():
+        for category in (dg.BetaWarning, dg.PreviewWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(dagster|genid)")
+        yield
 
 
-def _data_root(given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
+def _data_root(
+    given: str | os.PathLike[str] | dg.EnvVar | None, environ: Mapping[str, str]
+) -> Path:
+    if isinstance(given, dg.EnvVar):  # which is a str, of the variable's name
+        name = given.env_var_name
+        given = environ.get(name, "")
+    else:
+        name = DATA_ROOT
     value = given if given is not None else environ.get(DATA_ROOT)
     if value:
         return Path(value).resolve()
     problem = Problem(
-        where=DATA_ROOT,
+        where=name,
         message="no data root is given",
         remedy="set it to the pipeline's data folder, or pass data_root=",
     )

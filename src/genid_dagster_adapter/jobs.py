@@ -1,40 +1,47 @@
-"""The job that makes what a cohort lacks: `genid cohort run` for Dagster's UI, without the sensor.
+"""The asset that makes what a cohort lacks: `genid cohort run` in Dagster, without the sensor.
 
-One run for all three stages, drafts first. What is made already, what failed and what could not be
-parsed is decided by the disk, as for every other way of starting a run.
+A partition is a cohort. One run for all stages, ancestors first. What is made already, what failed
+and what could not be parsed is decided by the disk, as for every other way of starting a run. A
+partition that is materialized is a cohort of which nothing is missing.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import logging
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    generate_event_batch_id,
+)
 from pydantic import Field
 
-from genid_dagster_adapter.assets import register_members
+from genid_dagster_adapter.assets import MEMBERSHIP, register_members
 from genid_dagster_adapter.membership_metadata import stage_table
+from genid_dagster_adapter.partitions import cohorts_def
 from genid_dagster_adapter.recording import Recorder
+from genid_dagster_adapter.setup import Setup
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generator, Outcome, is_ready, obtain_all, recover
+from genid_store.generation import Outcome, recover
 from genid_store.generation.asked import Asked
-from genid_store.generation.run import plan_run, refuse_paid
+from genid_store.generation.run import obtain_work, plan_run, refuse_paid
 from genid_store.generation.workload import Workload, blocked_members, standing
-from genid_store.stages import PIPELINE
 
+GENERATIONS = "cohort_generations"
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
-_NO_RETRIES = {"dagster/max_retries": "0"}
+NO_RETRIES = {"dagster/max_retries": "0"}
 _FAILED_BEFORE = "it failed before: `retry_failed: true` tries it again"
 _UNPARSED_BEFORE = "it was not parsed: `retry_unparsed: true` asks again"
 
 
 class MakeMissingConfig(dg.Config):
-    """Which cohort; whether to try again what failed, and what was not parsed; for legacy members
-    whose task is there, whether to give them that text or to pay again; at most how many calls of
-    the generator, and how many at once."""
+    """Whether to try again what failed, and what was not parsed; for legacy members whose task is
+    there, whether to give them that text or to pay again; at most how many calls of the generator,
+    and how many at once."""
 
-    cohort_id: str
     retry_failed: bool = False
     retry_unparsed: bool = False
     reuse: bool = False
@@ -43,27 +50,33 @@ class MakeMissingConfig(dg.Config):
     concurrency: int | None = Field(default=None, ge=1)
 
 
-def build_missing_job(
-    *,
-    name: str,
-    data_root: Path,
-    generate: Generator,
-    keys: Mapping[str, dg.AssetKey],
-    provider_models: Callable[[DataRoot], Mapping[str, str]],
-    partition_prefix: str,
-    concurrency: int,
-    observer: Callable[[Outcome], None] | None,
-    stop: threading.Event | None,
-) -> dg.JobDefinition:
-    """Return the job; `keys` are the stage assets', by stage. Its run fails where a member that it
-    was asked for has no content afterwards; what `max_generations` left is no failure."""
+def missing_asset(setup: Setup) -> dg.AssetsDefinition:
+    """Return the asset. Its run fails where a member that it was asked for has no content
+    afterwards; what `max_generations` left is no failure, but leaves the cohort unfinished."""
 
-    @dg.op(name=f"{name}_op")
-    def make_missing(context: dg.OpExecutionContext, config: MakeMissingConfig) -> None:
-        root = DataRoot.open(data_root)
-        members = _members(root, config.cohort_id)
+    @setup.paying(
+        name=GENERATIONS,
+        deps=[
+            setup.key(MEMBERSHIP),
+            *(
+                dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
+                for key in map(setup.stage_key, setup.stages)
+            ),
+        ],
+        partitions_def=cohorts_def(setup.partition_prefix),
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        output_required=False,
+        kinds={"text"},
+        description="A cohort whose members are all made; materializing it makes what is missing.",
+    )
+    def make_missing(
+        context: dg.AssetExecutionContext, config: MakeMissingConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        root, cohort_id = DataRoot.open(setup.data_root), context.partition_key
+        context.instance.add_run_tags(context.run.run_id, NO_RETRIES)
+        members = _members(root, cohort_id)
         recover(root)
-        register_members(context.instance, root, config.cohort_id, prefix=partition_prefix)
+        register_members(context.instance, root, cohort_id, prefix=setup.partition_prefix)
         asked = Asked(
             retry_failed=config.retry_failed,
             retry_unparsed=config.retry_unparsed,
@@ -71,38 +84,48 @@ def build_missing_job(
             pay_again=config.pay_again,
             max_calls=config.max_generations,
         )
-        reuse, work = plan_run(root, config.cohort_id, asked)
+        reuse, work = plan_run(root, cohort_id, asked)
         refuse_paid(reuse, work)
         context.log.info("%s calls of the generator at most", work.total_calls)
-        executor = Executor(
-            root=root,
-            generator=generate,
-            plan=reuse,
-            asked=asked,
-            provider_models=provider_models(root),
-            stop=stop or threading.Event(),
-        )
-        recorder = Recorder(context, root, keys, observer)
-        for stage in PIPELINE:
-            unrecorded = _unrecorded(context.instance, keys[stage], stage, work)
-            ready = [gen_id for gen_id in work.of(stage) if is_ready(root, stage, gen_id)]
-            limit = config.concurrency or concurrency
-            obtain_all(executor, stage, [*unrecorded, *ready], recorder, concurrency=limit)
-        context.add_output_metadata({"cohort_id": config.cohort_id, **_figures(root, members)})
+        recorder = Recorder(context, root, setup)
+        _plan_materializations(context, setup, work)
+        for stage, gen_id in _unrecorded(context.instance, setup, work):
+            recorder(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
+        executor = setup.executor(context, root, reuse, asked)
+        obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
         recorder.incomplete += _left_alone(work)
         recorder.incomplete += _blocked(root, members, work, recorder.incomplete)
-        recorder.raise_for_failures()
+        figures = _figures(root, members)
+        recorder.raise_for_failures(figures)
+        if "over the limit" in work.waiting.values():
+            context.log_event(
+                dg.AssetObservation(context.asset_key, partition=cohort_id, metadata=figures)
+            )
+        else:
+            yield dg.MaterializeResult(metadata=figures)
 
-    @dg.job(
-        name=name,
-        executor_def=dg.in_process_executor,
-        tags=_NO_RETRIES,
-        description="Make what a cohort lacks: drafts, then essays, then evaluations.",
-    )
-    def job() -> None:
-        make_missing()
+    return make_missing
 
-    return job
+
+def _plan_materializations(context: dg.AssetExecutionContext, setup: Setup, work: Workload) -> None:
+    """Tell Dagster which partitions this run is going to make, as it is told of a backfill's by
+    itself: they are in progress from now on, and automation asks for none of them."""
+    events = [
+        DagsterEvent.build_asset_materialization_planned_event(
+            context.run.job_name,
+            str(context.op_execution_context.get_step_execution_context().step.key),
+            AssetMaterializationPlannedData(setup.keys()[stage], partition=gen_id),
+        )
+        for stage, gen_id in work.todo
+    ]
+    batch = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    for event in events:
+        context.instance.report_dagster_event(
+            event,
+            context.run.run_id,
+            logging.DEBUG,
+            batch_metadata=DagsterEventBatchMetadata(batch, event is events[-1]),
+        )
 
 
 def _members(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
@@ -118,13 +141,12 @@ def _members(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     raise StoreError(f"the cohort {cohort_id} was not built", [problem])
 
 
-def _unrecorded(
-    instance: dg.DagsterInstance, key: dg.AssetKey, stage: str, work: Workload
-) -> list[str]:
+def _unrecorded(instance: dg.DagsterInstance, setup: Setup, work: Workload) -> list[Member]:
     """Return the members that have content of which Dagster has no record: it gets one."""
-    recorded = instance.get_materialized_partitions(key)
-    made = (one.gen_id for one in work.made if one.stage == stage)
-    return [gen_id for gen_id in made if gen_id not in recorded]
+    recorded = {
+        stage: instance.get_materialized_partitions(key) for stage, key in setup.keys().items()
+    }
+    return [one for one in work.made if one.gen_id not in recorded[one.stage]]
 
 
 def _left_alone(work: Workload) -> list[Outcome]:

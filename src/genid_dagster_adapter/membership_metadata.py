@@ -8,7 +8,6 @@ import dagster as dg
 from genid_store.cohort.build import Built
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import FillUp
-from genid_store.stages import PIPELINE
 
 _SHOWN = 50  # lines of a list
 
@@ -17,7 +16,7 @@ def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
     """Return a table with one row a stage and one column for each mapping of stage to count."""
     records = [
         dg.TableRecord({"stage": stage, **{name: count[stage] for name, count in columns.items()}})
-        for stage in PIPELINE
+        for stage in next(iter(columns.values()))
     ]
     schema = dg.TableSchema(
         columns=[

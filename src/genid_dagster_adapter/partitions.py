@@ -1,4 +1,4 @@
-"""The three dynamic partition sets, their keys and their registration.
+"""The dynamic partition sets, one of each stage and one of cohorts: keys and registration.
 
 Dagster accepts anything as a dynamic key, also what later breaks a page, a path or a range; and two
 processes that add the same key at once make one of them fail. Both are seen to here. Keys are never
@@ -34,6 +34,16 @@ def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefiniti
     return dg.DynamicPartitionsDefinition(name=partition_set(stage, prefix))
 
 
+def cohort_set(prefix: str = "") -> str:
+    """Return the name of the partition set of cohorts."""
+    return f"{prefix}cohorts"
+
+
+def cohorts_def(prefix: str = "") -> dg.DynamicPartitionsDefinition:
+    """Return the partitions definition of cohorts: a key is a cohort's id."""
+    return dg.DynamicPartitionsDefinition(name=cohort_set(prefix))
+
+
 def check_keys(stage: str, keys: Iterable[str]) -> None:
     """StoreError: keys that are no ids; lists them all. `...` is how Dagster writes a range."""
     problems = [
@@ -60,7 +70,19 @@ def register(
     StoreError: a key cannot be a partition's; nothing is added then.
     """
     check_keys(stage, keys)
-    name = partition_set(stage, prefix)
+    return _register(instance, partition_set(stage, prefix), keys)
+
+
+def register_cohort(instance: dg.DagsterInstance, cohort_id: str, *, prefix: str = "") -> None:
+    """Add a cohort to the partition set of cohorts, where it is not there.
+
+    StoreError: its id cannot be a partition's key.
+    """
+    check_keys("cohort", [cohort_id])
+    _register(instance, cohort_set(prefix), [cohort_id])
+
+
+def _register(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> int:
     have = set(instance.get_dynamic_partitions(name))
     new = [key for key in dict.fromkeys(keys) if key not in have]
     chunks = (new[start : start + CHUNK] for start in range(0, len(new), CHUNK))

@@ -1,34 +1,33 @@
 """Record in Dagster what became of each generation, as it finishes, and fail the run for the rest.
 
-Used by the stage assets and by the job that makes what is missing, so that both record alike.
+Used by the stage assets and by the asset that makes what is missing, so that both record alike.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from genid_dagster_adapter.setup import CODE_VERSION, Setup, upstream
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Kind, Outcome, content_version
 
+#: The data version of what a generation does not depend on: its id names all that it is made from.
+UNVERSIONED = "INITIAL"
+_LAST_EVENT = str(2**62)
 _SHOWN = 20  # generations that one error lists
 
 
 class Recorder:
     """Records each outcome under its stage's asset key, and remembers what did not become content.
 
-    `observer` sees each outcome right after Dagster recorded it.
+    The setup's `observer` sees each outcome right after Dagster recorded it.
     """
 
-    def __init__(
-        self,
-        context: dg.AssetExecutionContext | dg.OpExecutionContext,
-        root: DataRoot,
-        keys: Mapping[str, dg.AssetKey],
-        observer: Callable[[Outcome], None] | None = None,
-    ) -> None:
-        self.context, self.root, self.keys, self.observer = context, root, keys, observer
+    def __init__(self, context: dg.AssetExecutionContext, root: DataRoot, setup: Setup) -> None:
+        self.context, self.root, self.setup = context, root, setup
+        self.keys = setup.keys()
         self.counts: Counter[tuple[str, Kind]] = Counter()
         self.incomplete: list[Outcome] = []
 
@@ -41,6 +40,7 @@ class Recorder:
                     outcome.stage,
                     outcome.gen_id,
                     self.keys[outcome.stage],
+                    code_version=self.setup.code_version,
                     outcome=outcome.kind,
                     seconds=round(outcome.seconds, 3),
                 )
@@ -50,32 +50,51 @@ class Recorder:
             self.context.log.warning(
                 "%s %s %s: %s", outcome.stage, outcome.gen_id, outcome.kind, outcome.reason
             )
-        if self.observer is not None:
-            self.observer(outcome)
+        if self.setup.observer is not None:
+            self.setup.observer(outcome)
 
-    def raise_for_failures(self) -> None:
-        """Raise dg.Failure: some generation of this run has no content; lists them. No policy of
-        the project's tries the step again: what failed waits for a human."""
+    def raise_for_failures(self, metadata: Mapping[str, Any] | None = None) -> None:
+        """Raise dg.Failure: some generation of this run has no content; lists them.
+
+        Neither a policy of the step's nor one of the run's tries again: what failed waits for a
+        human. A run that is killed is tried again where the project says so.
+        """
         if not self.incomplete:
             return
+        self.context.instance.add_run_tags(self.context.run.run_id, {"dagster/max_retries": "0"})
         told = [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
         more = len(self.incomplete) - len(told)
         summary = f"{len(self.incomplete)} generation(s) have no content; the others are recorded"
         rest = [f"and {more} more"] if more else []
         raise dg.Failure(
             description="\n".join([summary, *told, *rest]),
+            metadata=metadata,
             allow_retries=False,
         )
 
 
 def materialization(
-    root: DataRoot, stage: str, gen_id: str, asset: dg.AssetKey, **metadata: Any
+    root: DataRoot,
+    stage: str,
+    gen_id: str,
+    asset: dg.AssetKey,
+    *,
+    code_version: str = CODE_VERSION,
+    **metadata: Any,
 ) -> dg.AssetMaterialization:
-    """Return the event that records a generation whose content is on disk."""
+    """Return the event that records a generation whose content is on disk.
+
+    Its tags say what Dagster judges staleness by: another code version makes it stale; another
+    parent's partition, or a registration, never does.
+    """
     path = dg.MetadataValue.path(str(root.generation(stage, gen_id)))
+    tags = {
+        "dagster/data_version": content_version(root, stage, gen_id) or "",
+        "dagster/code_version": code_version,
+    }
+    for dep in upstream(stage, asset):
+        tags[f"dagster/input_data_version/{dep.to_user_string()}"] = UNVERSIONED
+        tags[f"dagster/input_event_pointer/{dep.to_user_string()}"] = _LAST_EVENT
     return dg.AssetMaterialization(
-        asset,
-        partition=gen_id,
-        metadata={"path": path, **metadata},
-        tags={"dagster/data_version": content_version(root, stage, gen_id) or ""},
+        asset, partition=gen_id, metadata={"path": path, **metadata}, tags=tags
     )

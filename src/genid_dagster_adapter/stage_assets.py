@@ -1,34 +1,26 @@
-"""The three partitioned assets that make generations: one for each stage, one factory for all.
+"""The assets that make generations: one a stage, the pipeline's and a user's from one factory.
 
 A partition is a generation. Many share one run, each recorded as it finishes, so that a failure or
 a kill costs only what it hits. Content that is there is recorded as reused; the host's callable is
-not called for it. Where Dagster tries a failed run again by itself, what failed in it is left to a
+not called for it. Where Dagster tries a run again that was killed, what failed in it is left to a
 human. Paths, parents, leases and writing are `generation`'s.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from genid import Signature
 from genid_dagster_adapter.automation import generate_missing
 from genid_dagster_adapter.partitions import partitions_def
 from genid_dagster_adapter.recording import Recorder
+from genid_dagster_adapter.setup import Setup, stage_asset_name, upstream
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import (
-    CONCURRENCY,
-    Executor,
-    Generator,
-    Outcome,
-    failures,
-    obtain_all,
-    recover,
-)
+from genid_store.generation import Outcome, failures, obtain_all, recover
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import plan_reuse_of
-from genid_store.stages import PIPELINE
 
 #: The tag of a run that Dagster itself launched because another one failed.
 _RETRY = "dagster/retry_number"
@@ -45,75 +37,55 @@ class GenerationConfig(dg.Config):
     pay_again: bool = False
 
 
-def stage_asset_name(stage: str) -> str:
-    """Return the name of a stage's asset."""
-    return f"{stage}_generation"
+def generated_asset(stage: type[Signature[Any]] | str, **options: Any) -> dg.AssetsDefinition:
+    """Return the asset of one stage, `<stage>_generation`: any stage that is declared.
 
-
-def build_stage_assets(
-    *,
-    data_root: Path,
-    generate: Generator,
-    provider_models: Callable[[DataRoot], Mapping[str, str]] | None = None,
-    key_prefix: Sequence[str] = (),
-    group_name: str | None = None,
-    partition_prefix: str = "",
-    concurrency: int = CONCURRENCY,
-    code_version: str = "1",
-    observer: Callable[[Outcome], None] | None = None,
-    stop: threading.Event | None = None,
-) -> list[dg.AssetsDefinition]:
-    """Return `draft_generation`, `essay_generation` and `evaluation_generation`.
-
-    `generate` is the host's callable; it is called from `concurrency` threads at once, in one run.
-    `observer` sees each outcome, in the run's own process, right after Dagster recorded it.
-    Once `stop` is set no other call begins, and what was not begun stays missing.
+    `options` are those of `Setup`; `data_root` and `generate` (the host's callable, or a
+    `ConfigurableResource` with `__call__`) are needed. A child's asset depends on its parent's, all
+    partitions on all: who is whose parent is in the metadata on disk.
     """
+    return stage_asset(stage if isinstance(stage, str) else stage.stage, Setup(**options))
 
-    def build(stage: str) -> dg.AssetsDefinition:
-        @dg.asset(
-            name=stage_asset_name(stage),
-            key_prefix=list(key_prefix) or None,
-            group_name=group_name,
-            partitions_def=partitions_def(stage, partition_prefix),
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            automation_condition=generate_missing(data_root, stage),
-            output_required=False,
-            code_version=code_version,
-            kinds={"text"},
-            description=f"One {stage} a partition, made by the host's callable unless it is there.",
+
+def stage_asset(stage: str, setup: Setup) -> dg.AssetsDefinition:
+    """Return the asset of one stage, as `generated_asset`."""
+
+    @setup.paying(
+        name=stage_asset_name(stage),
+        deps=[
+            dg.AssetDep(dep, partition_mapping=dg.AllPartitionMapping() if of else None)
+            for dep, of in upstream(stage, setup.stage_key(stage)).items()
+        ],
+        partitions_def=partitions_def(stage, setup.partition_prefix),
+        backfill_policy=setup.backfill_policy,
+        automation_condition=generate_missing(setup.data_root, setup.key_prefix, stage),
+        output_required=False,
+        kinds={"text"},
+        description=f"One {stage} a partition, made by the host's callable unless it is there.",
+    )
+    def generation(
+        context: dg.AssetExecutionContext, config: GenerationConfig
+    ) -> Iterator[dg.Output[None]]:
+        root = DataRoot.open(setup.data_root)
+        retried = _RETRY in context.run.tags
+        recover(root)
+        keys = context.partition_keys
+        asked = Asked(
+            retry_failed=not retried,
+            retry_unparsed=config.retry_unparsed and not retried,
+            reuse=config.reuse,
+            pay_again=config.pay_again and not retried,
         )
-        def generation(
-            context: dg.AssetExecutionContext, config: GenerationConfig
-        ) -> Iterator[dg.Output[None]]:
-            root = DataRoot.open(data_root)
-            retried = _RETRY in context.run.tags
-            recover(root)
-            keys = context.partition_keys
-            executor = Executor(
-                root=root,
-                generator=generate,
-                plan=plan_reuse_of(root, stage, keys),
-                provider_models=provider_models(root) if provider_models else {},
-                asked=Asked(
-                    retry_failed=not retried,
-                    retry_unparsed=config.retry_unparsed and not retried,
-                    reuse=config.reuse,
-                    pay_again=config.pay_again and not retried,
-                ),
-                stop=stop or threading.Event(),
-            )
-            recorder = Recorder(context, root, {stage: context.asset_key}, observer)
-            limit = config.concurrency or concurrency
-            if retried:
-                keys = _without_failed(root, stage, keys, recorder)
-            obtain_all(executor, stage, keys, recorder, concurrency=limit)
-            recorder.raise_for_failures()
-            yield from ()  # a generator without an output: each partition is recorded by itself
+        executor = setup.executor(context, root, plan_reuse_of(root, stage, keys), asked)
+        recorder = Recorder(context, root, setup)
+        limit = config.concurrency or setup.concurrency
+        if retried:
+            keys = _without_failed(root, stage, keys, recorder)
+        obtain_all(executor, stage, keys, recorder, concurrency=limit)
+        recorder.raise_for_failures()
+        yield from ()  # a generator without an output: each partition is recorded by itself
 
-        return generation
-
-    return [build(stage) for stage in PIPELINE]
+    return generation
 
 
 def _without_failed(

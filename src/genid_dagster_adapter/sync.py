@@ -23,7 +23,7 @@ from attrs import frozen
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.recording import materialization
-from genid_dagster_adapter.stage_assets import stage_asset_name
+from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
 from genid_store.errors import StoreError

@@ -13,7 +13,7 @@ import pytest
 
 from cohort_kit import ON, everything, make_root, put_draft, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
-from genid_dagster_adapter.assets import carried_cohort_id, register_members
+from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
 from genid_store.errors import StoreError
@@ -146,22 +146,6 @@ def test_the_job_writes_no_combos_where_it_refuses(
     assert not selected.exists()
 
 
-def test_a_reexecuted_run_goes_on_with_its_own_cohort(
-    root: DataRoot, instance: dg.DagsterInstance
-) -> None:
-    """Another cohort was built between the failure and its re-execution from the failed step."""
-    first = build(root, instance, cohort_id="spring")
-    build(root, instance, cohort_id="autumn")
-    failed = instance.get_run_by_id(first.run_id)
-    assert failed is not None
-    again = dg.DagsterRun(
-        job_name=failed.job_name, parent_run_id=failed.run_id, root_run_id=failed.run_id
-    )
-    key = dg.AssetKey("cohort_id")
-    assert carried_cohort_id(instance, again, key) == "spring"
-    assert carried_cohort_id(instance, dg.DagsterRun(job_name="other"), key) == "autumn"
-
-
 def test_of_two_builds_at_once_one_alone_counts_a_key_as_added(
     root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,17 +242,19 @@ def test_a_parent_that_is_gone_is_an_error(root: DataRoot, instance: dg.DagsterI
     folder = root.generation("essay", essay)
     (folder / "metadata.json").unlink()
     folder.rmdir()
-    result = _only_checks(root, instance)
+    result = _only_checks(root, instance, "later")
     assert "parents_exist" in failing(result)
 
 
-def _only_checks(root: DataRoot, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def _only_checks(
+    root: DataRoot, instance: dg.DagsterInstance, cohort_id: str = "c"
+) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(data_root=root.path, rollout=ON)
     selection = dg.AssetSelection.all_asset_checks()
     job = dg.define_asset_job("only_checks", selection)
     merged = dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
     return merged.resolve_job_def("only_checks").execute_in_process(
-        instance=instance, run_config=QUIET
+        tags={"dagster/partition": cohort_id}, instance=instance, run_config=QUIET
     )
 
 

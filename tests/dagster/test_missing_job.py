@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from cohort_kit import ON, make_root, write_table
 from dagster_kit import QUIET, Counting, requested, write, write_templates
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.partitions import register_cohort, registered
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -49,9 +49,12 @@ def launch(
 ) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(data_root=root.path, rollout=ON, generate=generate)
     job = definitions.resolve_job_def("genid_make_missing")
-    ops = {"genid_make_missing_op": {"config": {"cohort_id": cohort_id, **config}}}
+    register_cohort(instance, cohort_id)
     return job.execute_in_process(
-        instance=instance, run_config={**QUIET, "ops": ops}, raise_on_error=raises
+        partition_key=cohort_id,
+        instance=instance,
+        run_config={**QUIET, "ops": {"cohort_generations": {"config": config}}},
+        raise_on_error=raises,
     )
 
 
@@ -72,7 +75,8 @@ def test_one_launch_makes_all_three_stages_and_a_second_one_nothing(
     again = launch(root, instance, counting)
     assert again.success
     assert len(counting.calls) == 2 + 2 + 4
-    assert not [e for e in again.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
+    (event,) = [e for e in again.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
+    assert (event.asset_key, event.partition) == (dg.AssetKey("cohort_generations"), "c")
     definitions = build_definitions(data_root=root.path, rollout=ON, generate=counting)
     assert requested(definitions, instance) == {stage: set() for stage in STAGES}
 
@@ -164,14 +168,13 @@ def test_the_launchpads_config_in_the_docs_is_taken(tmp_path: Path, project: Pat
     """Also with everything that stands there as a remark."""
     page = (project / "docs" / "dagster.md").read_text()
     blocks = (part.partition("```")[0] for part in page.split("```yaml")[1:])
-    text = next(block for block in blocks if "make_missing" in block)
+    text = next(block for block in blocks if "cohort_generations" in block)
     for name in ("retry_failed", "max_generations", "concurrency"):
         text = text.replace(f"# {name}", name)
     definitions = build_definitions(data_root=tmp_path, rollout=ON, generate=Counting())
     config = yaml.safe_load(text)
     dg.validate_run_config(definitions.resolve_job_def("genid_make_missing"), config)
-    assert set(config["ops"]["genid_make_missing_op"]["config"]) == {
-        "cohort_id",
+    assert set(config["ops"]["cohort_generations"]["config"]) == {
         "retry_failed",
         "max_generations",
         "concurrency",

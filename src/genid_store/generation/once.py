@@ -48,7 +48,7 @@ from genid_store.generation.records import (
 )
 from genid_store.generation.reuse import Plan, Task, give_text
 from genid_store.generation.status import has_content, is_unreachable
-from genid_store.stages import parent_key
+from genid_store.stages import PIPELINE, parent_key
 
 _COMMON: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
@@ -60,7 +60,7 @@ class Executor:
 
     `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
     the missing. `provider_models` maps model ids to the provider's names. `templates` requires the
-    text of every template.
+    text of every template of the pipeline's stages.
     """
 
     root: DataRoot
@@ -285,9 +285,12 @@ class Executor:
 
         StoreError: its file cannot be read, or is not UTF-8.
         """
+        needed = self.templates and generation.stage in PIPELINE
+        if generation.template_id is None and not needed:
+            return None
         path = self.root.template(generation.stage, generation.template_id or "")
         try:
-            if not self.templates and not is_there(path):
+            if not needed and not is_there(path):
                 return None
             data = read_bytes(path)
             data.decode("utf-8-sig")

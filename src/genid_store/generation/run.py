@@ -97,12 +97,23 @@ def run_cohort(
     interrupted = threading.Event()
 
     def obtain() -> None:
-        for stage in stage_names():
-            ready = _ready(root, stage, work)
-            obtain_all(executor, stage, ready, counting.report, concurrency=concurrency)
+        obtain_work(executor, work, counting.report, concurrency=concurrency)
 
     _until_interrupted(obtain, stop, interrupted)
     return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())
+
+
+def obtain_work(
+    executor: Executor,
+    work: Workload,
+    report: Callable[[Outcome], None],
+    *,
+    concurrency: int = CONCURRENCY,
+) -> None:
+    """Obtain what is to be made, stage by stage, ancestors first; `report` as in `obtain_all`."""
+    for stage in stage_names():
+        ready = _ready(executor.root, stage, work)
+        obtain_all(executor, stage, ready, report, concurrency=concurrency)
 
 
 def refuse_paid(reuse: Plan, work: Workload) -> None:

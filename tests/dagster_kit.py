@@ -120,6 +120,7 @@ def materialize_range(
 #: Definitions for a daemon: each call is noted in the file CALLS, the id in FAILING raises.
 _AUTOMATED = """
 import os
+import dagster as dg
 from genid_dagster_adapter.definitions import build_definitions
 
 def generate(request):
@@ -129,7 +130,12 @@ def generate(request):
         raise RuntimeError("no answer")
     return "generated"
 
-defs = build_definitions(generate=generate, automation="running", automation_interval=1)
+defs = build_definitions(
+    generate=generate,
+    automation="running",
+    automation_interval=1,
+    executor=dg.in_process_executor,
+)
 """
 _PATIENCE = 600  # looks at what is waited for, half a second apart
 

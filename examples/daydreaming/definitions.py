@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+import dagster as dg
+
 from genid_dagster_adapter.definitions import build_definitions
 from genid_store.generation.load import load_generator
 
@@ -28,4 +30,5 @@ defs = build_definitions(
     generate=load_generator(f"{_HERE / 'host.py'}:offline"),
     automation="running",
     automation_interval=5,
+    executor=dg.in_process_executor,  # a step of the default one imports Dagster anew
 )

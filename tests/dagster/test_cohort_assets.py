@@ -146,6 +146,55 @@ def test_the_job_writes_no_combos_where_it_refuses(
     assert not selected.exists()
 
 
+def test_two_cohorts_are_two_partitions_each_with_its_own_checks(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Winter does not hide spring: neither what was built nor what is wrong with it."""
+    build(root, instance, cohort_id="spring")
+    set_replicates(root.path, 1, 1, 2)
+    build(root, instance, cohort_id="winter")
+    assert instance.get_materialized_partitions(MEMBERSHIP) == {"spring", "winter"}
+    assert instance.get_dynamic_partitions("cohorts") == ["spring", "winter"]
+    set_replicates(root.path, 1, 1, 1)
+    _only_checks(root, instance, "spring")
+    _only_checks(root, instance, "winter")
+    assert failing_partitions(instance, "replicates_as_configured") == {"winter"}
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=MEMBERSHIP, asset_partitions=["spring"]), limit=1
+    ).records
+    assert records[0].asset_materialization is not None
+    assert records[0].asset_materialization.metadata["cohort_id"].value == "spring"
+
+
+def failing_partitions(instance: dg.DagsterInstance, name: str) -> set[str | None]:
+    """Return the partitions whose last evaluation of a check failed."""
+    key = dg.AssetCheckKey(MEMBERSHIP, name)
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+    last: dict[str | None, bool] = {}
+    for record in records:  # newest first
+        event = record.event.dagster_event if record.event else None
+        if event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION":
+            found = event.asset_check_evaluation_data
+            last.setdefault(getattr(found, "partition", None), found.passed)
+    return {partition for partition, passed in last.items() if not passed}
+
+
+def test_a_cohort_is_rebuilt_by_its_partition(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """The partition is the cohort's id; another one beside it is refused."""
+    build(root, instance, cohort_id="spring")
+    job = build_definitions(data_root=root.path, rollout=ON).resolve_job_def("genid_cohort")
+    set_replicates(root.path, 2, 1, 1)
+    assert job.execute_in_process(
+        partition_key="spring", instance=instance, run_config=QUIET
+    ).success
+    assert len(registered(instance, "draft")) == 8
+    ops = {"build_cohort": {"config": {"cohort_id": "autumn"}}}
+    with pytest.raises(StoreError, match="two cohorts"):
+        job.execute_in_process(
+            partition_key="spring", instance=instance, run_config={**QUIET, "ops": ops}
+        )
+
+
 def test_of_two_builds_at_once_one_alone_counts_a_key_as_added(
     root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

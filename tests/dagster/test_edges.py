@@ -1,0 +1,233 @@
+"""The edges between stages, and what Dagster is told of what is in flight: nothing asked twice."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import (
+    InProcessTestWorkspaceLoadTarget,
+    create_test_daemon_workspace_context,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._daemon.backfill import execute_backfill_iteration
+
+from cohort_kit import ON, make_root, write_table
+from dagster_kit import QUIET, Counting, materialize_range, requested, write_templates
+from genid_dagster_adapter.assets import register_members
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.partitions import register_cohort, registered
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Request
+
+STAGES = ("draft", "essay", "evaluation")
+IN_THIS_PROCESS = {
+    "telemetry": {"enabled": False},
+    "run_launcher": {
+        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+        "class": "SyncInMemoryRunLauncher",
+    },
+    "run_coordinator": {
+        "module": "dagster._core.run_coordinator",
+        "class": "DefaultRunCoordinator",
+    },
+    "run_retries": {"enabled": True, "max_retries": 3},
+}
+DEFINITIONS = """
+import dagster as dg
+from genid_dagster_adapter.definitions import build_definitions
+
+def generate(request):
+    with open({calls!r}, "a") as file:
+        file.write(request.gen_id + "\\n")
+    return "text"
+
+defs = build_definitions(
+    data_root={root!r}, generate=generate, executor=dg.in_process_executor, environ={{}}
+)
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    home = tmp_path / "home"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home), overrides=IN_THIS_PROCESS) as found:
+        yield found
+
+
+@pytest.fixture
+def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
+    """A built cohort `c`, registered: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
+    found = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
+    models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
+    write_table(found.path, "llm_models.csv", models)
+    judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
+    write_table(found.path, "evaluation_templates.csv", judgements)
+    write_templates(found)
+    build_cohort(found, Options(rollout=ON, cohort_id="c"))
+    register_cohort(instance, "c")
+    register_members(instance, found, "c")
+    return found
+
+
+def key(stage: str) -> dg.AssetKey:
+    return dg.AssetKey(f"{stage}_generation")
+
+
+def defs(root: DataRoot, generate: Callable[[Request], str], **more: Any) -> dg.Definitions:
+    return build_definitions(data_root=root.path, rollout=ON, generate=generate, **more)
+
+
+def make_missing(
+    definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> dg.ExecuteInProcessResult:
+    return definitions.resolve_job_def("genid_make_missing").execute_in_process(
+        partition_key="c", instance=instance, run_config=QUIET, raise_on_error=False
+    )
+
+
+def test_the_graph_has_an_edge_from_each_stage_to_the_next(tmp_path: Path) -> None:
+    """And from what registers the partitions to all of them."""
+    graph = build_definitions(
+        data_root=tmp_path, rollout=ON, generate=Counting()
+    ).resolve_asset_graph()
+    registration = dg.AssetKey("register_cohort_partitions")
+    assert graph.get(key("draft")).parent_keys == {registration}
+    assert graph.get(key("essay")).parent_keys == {registration, key("draft")}
+    assert graph.get(key("evaluation")).parent_keys == {registration, key("essay")}
+
+
+def test_a_cold_backfill_of_all_three_stages_makes_everything(
+    root: DataRoot, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """By Dagster's own daemon: each stage after the one before it; then the sensor asks for
+    nothing, and after a further build for what that added alone."""
+    file, calls = tmp_path / "defs.py", tmp_path / "calls"
+    file.write_text(DEFINITIONS.format(calls=str(calls), root=str(root.path)))
+    target = InProcessTestWorkspaceLoadTarget(
+        InProcessCodeLocationOrigin(
+            LoadableTargetOrigin(python_file=str(file), working_directory=str(tmp_path)), "here"
+        )
+    )
+    definitions = defs(root, Counting())
+    graph = definitions.resolve_asset_graph()
+    backfill = PartitionBackfill.from_asset_partitions(
+        backfill_id="cold",
+        asset_graph=graph,
+        partition_names=None,
+        asset_selection=[key(stage) for stage in STAGES],
+        backfill_timestamp=time.time(),
+        tags={},
+        dynamic_partitions_store=instance,
+        all_partitions=True,
+        title=None,
+        description=None,
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    with create_test_daemon_workspace_context(target, instance) as workspace:
+        for _ in range(12):
+            errors = [e for e in execute_backfill_iteration(workspace, logging.getLogger()) if e]
+            assert errors == []
+            found = instance.get_backfill("cold")
+            assert found is not None
+            if found.status.value.startswith("COMPLETED"):
+                break
+    assert found is not None
+    assert found.status.value == "COMPLETED_SUCCESS"
+    assert len(calls.read_text().split()) == 2 + 2 + 4
+    assert [len(instance.get_materialized_partitions(key(stage))) for stage in STAGES] == [2, 4, 4]
+    assert requested(definitions, instance) == {stage: set() for stage in STAGES}
+    write_table(
+        root.path,
+        "llm_models.csv",
+        [["id", "for_generation", "for_evaluation"], ["m", "true", "true"], ["n", "true", "false"]],
+    )
+    before = {stage: set(registered(instance, stage)) for stage in STAGES}
+    build_cohort(root, Options(rollout=ON, cohort_id="c"))
+    register_members(instance, root, "c")
+    added = set(registered(instance, "draft")) - before["draft"]
+    assert len(added) == 2
+    assert requested(definitions, instance) == {"draft": added, "essay": set(), "evaluation": set()}
+
+
+def test_a_tick_asks_for_nothing_that_the_job_has_in_flight(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Looked at from within each call: the drafts, essays and evaluations of the run are taken."""
+    asked: list[dict[str, set[str]]] = []
+
+    def generate(request: Request) -> str:
+        asked.append(requested(definitions, instance))
+        return "text"
+
+    definitions = defs(root, generate, concurrency=1)
+    assert requested(definitions, instance)["draft"] == set(registered(instance, "draft"))
+    assert make_missing(definitions, instance).success
+    assert asked == [{stage: set() for stage in STAGES}] * 8
+
+
+def test_a_child_that_was_launched_too_early_is_asked_for_once_its_parent_is_there(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Not before, whatever ticks; and a child that failed by itself waits for a human."""
+    essays = registered(instance, "essay")
+    counting = Counting()
+    definitions = defs(root, counting)
+    assert not materialize_range(definitions, key("essay"), instance, essays[0], essays[-1])
+    assert counting.calls == []
+    assert requested(definitions, instance)["essay"] == set()
+    drafts = registered(instance, "draft")
+    assert materialize_range(definitions, key("draft"), instance, drafts[0], drafts[-1])
+    assert requested(definitions, instance)["essay"] == set(essays)
+    counting.failing.update(essays)
+    assert not materialize_range(definitions, key("essay"), instance, essays[0], essays[-1])
+    made = instance.get_materialized_partitions(key("essay"))
+    assert requested(definitions, instance)["essay"] == set()
+    assert len(made) == 2  # copies, which nobody is called for
+
+
+def test_no_run_follows_one_that_failed_by_itself(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """The project retries runs three times: what failed in the step waits for a human."""
+    drafts = registered(instance, "draft")
+    definitions = defs(root, Counting(drafts[0]))
+    assert not materialize_range(definitions, key("draft"), instance, drafts[0], drafts[-1])
+    assert not make_missing(definitions, instance).success
+    runs = instance.get_runs()
+    assert [run.tags["dagster/will_retry"] for run in runs] == ["false", "false"]
+
+
+def test_a_generation_is_stale_by_its_code_version_alone(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Neither another draft nor another registration makes an essay stale; a bump does."""
+    drafts = registered(instance, "draft")
+    definitions = defs(root, Counting())
+    assert materialize_range(definitions, key("draft"), instance, drafts[0], drafts[0])
+    essays = registered(instance, "essay")
+    materialize_range(definitions, key("essay"), instance, essays[0], essays[-1])
+    (essay, *_) = instance.get_materialized_partitions(key("essay"))
+    assert materialize_range(definitions, key("draft"), instance, drafts[-1], drafts[-1])
+    job = definitions.resolve_job_def("genid_cohort")
+    ops = {"build_cohort": {"config": {"cohort_id": "c"}}}
+    assert job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops}).success
+
+    def status(found: dg.Definitions) -> str:
+        resolver = CachingStaleStatusResolver(
+            instance, found.resolve_asset_graph(), LoadingContextForTest(instance)
+        )
+        return resolver.get_status(key("essay"), essay).value
+
+    assert status(definitions) == "FRESH"
+    assert status(defs(root, Counting(), code_version="2")) == "STALE"

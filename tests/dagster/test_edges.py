@@ -12,7 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
-from dagster._core.test_utils import (
+from dagster._core.test_utils import (  # type: ignore[attr-defined]
     InProcessTestWorkspaceLoadTarget,
     create_test_daemon_workspace_context,
 )

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.stage_assets import build_stage_assets
+from genid_dagster_adapter.stage_assets import generated_asset
 from genid_dagster_adapter.sync import (
     MIGRATED_FROM,
     ORIGINAL_RUN,
@@ -257,7 +257,7 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
         calls.append(request.gen_id)
         return Generated(text="new")
 
-    assets = build_stage_assets(data_root=root.path, generate=generate)
+    assets = [generated_asset(stage, data_root=root.path, generate=generate) for stage in PIPELINE]
     defs = dg.Definitions(assets=assets)
     unmade = store.of(stage="draft", family="legacy")[0].gen_id
     for name in ("raw.txt", PARSED):

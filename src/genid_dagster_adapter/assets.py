@@ -45,7 +45,6 @@ class BuildConfig(dg.Config):
     forbid_regeneration: bool = False
     drop: bool = False
     max_rows: int = MAX_ROWS
-    rebuild_migrated: bool = False
 
 
 def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDefinition:

@@ -128,8 +128,6 @@ def test_a_manifest_says_what_it_was_built_in(root: DataRoot) -> None:
     data = root.manifest(COHORT).read_bytes()
     assert Recorded(rollout=Rollout.parse("draft,essay")) == parse_recorded(data)
     assert Recorded(rollout=OFF) == parse_recorded(b"{}")
-    migrated = json.dumps({"migrated": {"plan": "p1", "from": {}}}).encode()
-    assert Recorded(rollout=OFF, migrated="p1") == parse_recorded(migrated)
     for broken in (b"", b"[]", b'{"rollout": 1}', b'{"rollout": {"stages": ["essay"]}}', b"\xff"):
         assert Recorded() == parse_recorded(broken)
 
@@ -144,17 +142,3 @@ def test_a_manifest_says_what_it_was_built_in(root: DataRoot) -> None:
 def test_any_bytes_of_a_manifest_are_read(data: bytes) -> None:
     """Never an error: the build replaces it."""
     assert isinstance(parse_recorded(data), Recorded)
-
-
-def test_a_migrated_cohort_is_rebuilt_only_when_asked(root: DataRoot) -> None:
-    """The refusal says what the rebuild would add and drop; asked for, it is built."""
-    built(root)
-    path = root.manifest(COHORT)
-    document = {**json.loads(path.read_bytes()), "migrated": {"plan": "p7", "from": {}}}
-    path.write_text(json.dumps(document))
-    before = everything(root.path)
-    with pytest.raises(StoreError, match=r"plan p7.*would add 88 members.*drop 88"):
-        built(root, ON)
-    assert before == everything(root.path)
-    assert 88 == len(built(root, ON, rebuild_migrated=True).prepared.dropped)
-    assert built(root, ON).files == ()

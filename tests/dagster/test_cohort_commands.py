@@ -303,11 +303,9 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     assert stages(record, "adopted") == [2, 4, 8]
 
 
-def test_a_migrated_cohort_runs_from_its_membership(cohort: Cohort) -> None:
+def test_a_cohort_that_is_built_runs_from_its_membership(cohort: Cohort) -> None:
     """Its tables no longer say who its members are: they are not even looked at."""
     cohort.json("run")
-    path = cohort.root.manifest("c")
-    path.write_text(json.dumps({**json.loads(path.read_text()), "migrated": {"plan": "p1"}}))
     (cohort.root.raw / "replication_config.csv").unlink()
     before = tree(cohort.root)
     record = cohort.json("run")
@@ -316,22 +314,6 @@ def test_a_migrated_cohort_runs_from_its_membership(cohort: Cohort) -> None:
     assert cohort.json("run", "--dry-run")["total_calls"] == 0
     cohort("build")
     assert cohort.status == 1
-
-
-def test_a_migrated_cohort_with_a_computed_id_runs_from_its_membership(cohort: Cohort) -> None:
-    """Also without an id; a rebuild is still what `build --rebuild-migrated` asks for."""
-    known = cohort.json("run", given=None)["cohort_id"]
-    path = cohort.root.manifest(known)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "migrated": {"plan": "p1"}}))
-    before = tree(cohort.root)
-    record = cohort.json("run", given=None)
-    assert (cohort.status, record["cohort_id"], record["calls"]) == (0, known, 0)
-    assert cohort.json("run", "--dry-run", given=None)["cohort_id"] == known
-    assert cohort.status == 0
-    assert before == tree(cohort.root)
-    cohort("build", "--rebuild-migrated", given=None)
-    assert cohort.status == 0
-    assert "migrated" not in json.loads(path.read_text())
 
 
 def test_status_and_list_count_members(cohort: Cohort) -> None:

@@ -52,7 +52,10 @@ def values(words: str, *, folder: Path | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("genid ", ["cohort", "dagster", "derive", "explain", "init", "report", "rollout", "store"]),
+        (
+            "genid ",
+            ["cohort", "dagster", "derive", "explain", "init", "report", "rollout", "store"],
+        ),
         ("genid cohort ", ["build", "compare", "list", "run", "status"]),
         ("genid store r", ["rollback"]),
         ("genid derive e", ["essay", "evaluation"]),

@@ -41,7 +41,7 @@ REFUSED = [
     (["store", "migrate", "--plan", "p"], 2),
     (["store", "rollback"], 1),
     (["store", "rollback", "--plan", LONE], 2),
-    (["store", "finish", "--yes"], 1),
+    (["store", "migrate", "--finish", "--yes"], 1),
     (["dagster", "sync", "--what"], 2),
     (["report", "--out", "/dev/null/page.html"], 2),
     (["rollout", "finish", "--what"], 2),

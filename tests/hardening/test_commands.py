@@ -40,7 +40,7 @@ def writing_commands(root: DataRoot) -> Iterator[list[str]]:
     yield ["store", "migrate", *here, "--execute", "--no-dagster"]
     yield ["store", "rollback", *here, "--no-dagster"]
     yield ["store", "migrate", *here, "--execute"]
-    yield ["store", "finish", *here, "--yes"]
+    yield ["store", "migrate", *here, "--finish", "--yes"]
     yield ["dagster", "sync", *here]
     yield ["report", *here, "--out", str(root.path / "report.html")]
 

@@ -77,10 +77,10 @@ def test_finishing_ends_the_way_back(
     """It asks before; the old ids go on resolving."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
     run(["store", "migrate", "--execute"])
-    status, said = _text(capsys, "finish")  # there is nobody to answer
+    status, said = _text(capsys, "migrate", "--finish")  # there is nobody to answer
     assert (130, True) == (status, "Delete the former store?" in said)
     assert "migrated" == _json(capsys, "migrate", "--resume")[1]["state"]
-    status, done = _json(capsys, "finish", "--yes")
+    status, done = _json(capsys, "migrate", "--finish", "--yes")
     assert (0, "finished") == (status, done["state"])
     status, said = _text(capsys, "rollback")
     assert 1 == status
@@ -123,7 +123,7 @@ def test_blockers_are_exit_status_1(root: DataRoot, capsys: Say) -> None:
 
 def test_blockers_count_where_nothing_else_moves(root: DataRoot, capsys: Say) -> None:
     """What could not be judged is no store with nothing to move."""
-    for arguments in (["migrate", "--execute"], ["finish", "--yes"]):
+    for arguments in (["migrate", "--execute"], ["migrate", "--finish", "--yes"]):
         assert 0 == run(["store", *arguments])
     root.membership("one").write_text("nothing\n")
     for arguments in (["migrate"], ["migrate", "--execute"]):
@@ -148,6 +148,7 @@ def test_a_disk_without_room_shows_in_the_dry_run(
     [
         ["migrate", "--execute", "--resume"],
         ["migrate", "--plan", "x"],
+        ["migrate", "--finish", "--resume"],
         ["migrate", "--execute", "--dry-run"],
         ["rollback", "--force"],
         ["migrate", "--data-root", "/nowhere"],
@@ -165,7 +166,7 @@ def test_usage_errors_are_exit_status_2(root: DataRoot, capsys: Say, arguments: 
     [
         ["migrate", "--resume"],
         ["rollback"],
-        ["finish", "--yes"],
+        ["migrate", "--finish", "--yes"],
     ],
 )
 def test_what_there_is_not_is_exit_status_1(

@@ -47,11 +47,6 @@ _BUILD_OPTIONS = (
         type=click.IntRange(min=1),
         help="Confirm a plan of up to this many rows (default: 1,000,000).",
     ),
-    click.option(
-        "--rebuild-migrated",
-        is_flag=True,
-        help="Rebuild a migrated cohort from the tables.",
-    ),
 )
 _BUILD = (
     "k_max",
@@ -60,7 +55,6 @@ _BUILD = (
     "forbid_regeneration",
     "drop",
     "max_rows",
-    "rebuild_migrated",
 )
 
 

@@ -213,7 +213,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
         ]
         print_json({"cohorts": records, "malformed": malformed})
         return 0
-    columns = ("cohort_id", "rollout", "ids", "migrated", "members", "made", "missing", "failed")
+    columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     for record in records:
         record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())
     print_table(columns, [[record[column] for column in columns] for record in records])
@@ -243,7 +243,6 @@ def _cohort_record(
         "cohort_id": cohort_id,
         "rollout": "not recorded" if rollout is None else rollout.label,
         "families": dict(sorted(families.items())),
-        "migrated": None if recorded is None else recorded.migrated,
         "members": sum(one.members for one in values),
         "made": sum(one.made for one in values),
         "missing": sum(one.missing for one in values),

@@ -1,4 +1,4 @@
-"""`genid store migrate|rollback|finish`: move a store to v1 ids, and back."""
+"""`genid store migrate|rollback`: move a store to v1 ids, and back."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ _SHOWN: Final = 10  # changes that are printed for people
 @click.option("--execute", is_flag=True, help="Carry the plan out.")
 @click.option("--dry-run", is_flag=True, help="Only plan, as without --execute.")
 @click.option("--resume", is_flag=True, help="Finish an exchange that was stopped.")
+@click.option("--finish", is_flag=True, help="Delete the former store: no rollback after this.")
+@click.option("--yes", is_flag=True, help="Do not ask before --finish.")
 @click.option("--plan", "expected", help="Execute only if the store still comes to this plan.")
 @click.option(
     "--table",
@@ -45,6 +47,8 @@ def migrate(
     execute: bool,
     dry_run: bool,
     resume: bool,
+    finish: bool,
+    yes: bool,
     expected: str | None,
     tables: tuple[str, ...],
     instance: Mapping[str, Any],
@@ -53,16 +57,19 @@ def migrate(
     """Plan the move of every generation to its v1 id; carry it out with --execute.
 
     Without --execute only .genid/ is written: the plan, the mapping as CSV, and the summary that is
-    printed. With it the new store is built beside the live one, verified, and exchanged for it.
-    Exit status 1: something must be fixed first, or the disk has no room for it.
+    printed. With it the new store is built beside the live one, verified, and exchanged for it. The
+    former one is kept for a rollback until --finish; old ids resolve for good. Exit status 1:
+    something must be fixed first, or the disk has no room for it.
     """
     from genid_store.migration import run
     from genid_store.migration.build import missing_room
 
-    if execute + dry_run + resume > 1:
-        raise click.UsageError("--execute, --dry-run and --resume: give one of them")
+    if execute + dry_run + resume + finish > 1:
+        raise click.UsageError("--execute, --dry-run, --resume and --finish: give one of them")
     if expected is not None and not execute:
         raise click.UsageError("--plan says what --execute may do: give both")
+    if finish:
+        return _finish(root, yes=yes, as_json=as_json)
     with progress_bar("migrating" if execute or resume else "planning") as progress:
         if resume:
             plan = run.resume(root)
@@ -124,7 +131,7 @@ def _print_done(plan: Plan, followed: Sequence[str]) -> None:
     for record in plan.records("note"):
         if record["note"] == "report":
             click.echo(f"to be made again, it mentions old ids: {record['path']}")
-    click.echo("`genid store rollback` gives the store back as it was, until `genid store finish`")
+    click.echo("`genid store rollback` gives the store back, until `genid store migrate --finish`")
 
 
 @click.command()
@@ -151,15 +158,7 @@ def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> i
     return 0
 
 
-@click.command()
-@data_root_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
-def finish(*, root: DataRoot, yes: bool, as_json: bool) -> int:
-    """Delete the former store that a migration keeps; it cannot be rolled back after this.
-
-    The mapping stays, and old ids go on resolving.
-    """
+def _finish(root: DataRoot, *, yes: bool, as_json: bool) -> int:
     from genid_store.migration import run
 
     if not yes:

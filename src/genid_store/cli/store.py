@@ -1,7 +1,6 @@
 """`genid store`: is the store sound, and what changes it.
 
-The verbs that change a store (adopt, migrate, rollback, finish) are loaded from
-`migrate` when they are called.
+The verbs that change a store are loaded from `migrate` and `unreuse` when they are called.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ _SHOWN: Final = 10  # findings of one code that are printed for people
     lazy={
         "unreuse": ("unreuse:unreuse", "Take back the texts that members were given."),
         "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
-        "finish": ("migrate:finish", "Delete the former store that a migration keeps."),
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
         "rollback": ("migrate:rollback", "Give the store back as it was before a migration."),
     },

@@ -134,7 +134,7 @@ def compare_with(
         StoreError: the cohort cannot be planned in one of the states.
     """
     with _Index(root, progress, persist=False) as index:
-        prepared = prepare(root, evolve(options, rebuild_migrated=True), resolve=index.resolve)
+        prepared = prepare(root, options, resolve=index.resolve)
         if before is None:
             recorded = prepared.recorded
             before = (None if recorded is None else recorded.rollout) or Rollout.OFF

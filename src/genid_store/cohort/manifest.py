@@ -63,12 +63,11 @@ class Manifest:
 
 @frozen(kw_only=True)
 class Recorded:
-    """What a manifest says of the last build: its rollout, None where that cannot be made out, and
-    the migration that has changed the cohort's ids since, if one has. `stated`: the manifest says
-    the rollout; where it does not, that means off for what we built, and nothing for a host's."""
+    """What a manifest says of the last build: its rollout, None where that cannot be made out.
+    `stated`: the manifest says the rollout; where it does not, that means off for what we built,
+    and nothing for a host's."""
 
     rollout: Rollout | None = None
-    migrated: str | None = None
     stated: bool = field(default=False, eq=False)
 
 
@@ -130,10 +129,8 @@ def parse_recorded(data: bytes) -> Recorded:
     try:
         document = load_json(data)
         rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
-        migrated = document.get("migrated")
         return Recorded(
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
-            migrated=None if migrated is None else str(migrated["plan"]),
             stated="rollout" in document,
         )
     except (ValueError, TypeError, KeyError, AttributeError, StoreError):

@@ -38,10 +38,9 @@ class Options:
     """What an operator says about a build. `cohort_id` is the given one, None to compute it.
 
     `write_combos` replaces `selected_combo_mappings.csv` by a combo of the concepts although it is
-    there, or although the mode does not need it. `rebuild_migrated` allows to rebuild a cohort
-    from its tables whose ids a migration has changed since. `forbid_regeneration` refuses a member
-    whose task has content under another id; `drop` lets texts leave the cohort. A plan of more than
-    `max_rows` rows is refused before any is made.
+    there, or although the mode does not need it. `forbid_regeneration` refuses a
+    member whose task has content under another id; `drop` lets texts leave the cohort. A plan of
+    more than `max_rows` rows is refused before any is made.
     """
 
     rollout: Rollout
@@ -49,7 +48,6 @@ class Options:
     k_max: int = K_MAX
     description_level: str = DESCRIPTION_LEVEL
     write_combos: bool = False
-    rebuild_migrated: bool = False
     forbid_regeneration: bool = False
     drop: bool = False
     max_rows: int = MAX_ROWS
@@ -117,10 +115,7 @@ def prepare(
         if combos is None:
             used = tuple(sorted({row.combo_id for row in plan.rows}))
             manifest = evolve(manifest, combos=used)
-        prepared = _prepared(root, inputs, plan, manifest, combo_writes)
-    if not options.rebuild_migrated and prepared.recorded is not None:
-        _refuse_migrated(root, prepared, prepared.recorded)
-    return prepared
+        return _prepared(root, inputs, plan, manifest, combo_writes)
 
 
 def compare(
@@ -253,21 +248,6 @@ def _too_many(count: int, limit: int) -> StoreError:
         remedy=f"lower the counts, or confirm them: --max-rows {count}",
     )
     return StoreError("the cohort would be very large", [problem])
-
-
-def _refuse_migrated(root: DataRoot, prepared: Prepared, recorded: Recorded) -> None:
-    """Refuse to lose what a migration made of a cohort, and say what the rebuild would cost."""
-    if recorded.migrated is None:
-        return
-    new, dropped = len(prepared.seeding.missing), len(prepared.dropped)
-    problem = Problem(
-        where=root.relative(root.manifest(prepared.plan.cohort_id)),
-        message=f"migrated by plan {recorded.migrated}; a rebuild from the tables would "
-        f"add {new} members that are not made yet and drop {dropped}",
-        remedy="go on with its membership as it is (`genid cohort run`), or ask for the rebuild "
-        "(--rebuild-migrated)",
-    )
-    raise StoreError("the cohort was migrated since it was built", [problem])
 
 
 def _previous(

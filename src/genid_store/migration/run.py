@@ -70,7 +70,7 @@ def migrate(
             remedy = "look at the new plan, then name that one; nothing was changed"
             raise _refused("the store is not what it was", expected, made.plan_id, remedy)
         if has_work(made) and found is not None:
-            remedy = "give up its rollback with `genid store finish`, or roll it back"
+            remedy = "give up its rollback with `genid store migrate --finish`, or roll it back"
             raise _refused("an earlier migration is open", found[0].plan_id, "migrated", remedy)
         if has_work(made) or made.totals()["blockers"]:
             _refuse_blockers(made)

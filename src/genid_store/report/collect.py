@@ -227,7 +227,7 @@ class _Walking:
         return [self._state(one) for one in (first, *later)], ()
 
     def _prepare(self, cohort_id: str | None, rollout: Rollout) -> Prepared:
-        options = Options(rollout=rollout, cohort_id=cohort_id, rebuild_migrated=True)
+        options = Options(rollout=rollout, cohort_id=cohort_id)
         return prepare(self.root, options, resolve=resolver(self.index))
 
     def _state(self, prepared: Prepared) -> State:

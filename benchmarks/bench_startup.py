@@ -1,5 +1,6 @@
 """Start-up: what importing the core and starting the command cost, in fresh processes."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         limit=process("pass"),
         better="cost",
         goal=1.1,
-        bound=1.5,
+        bound=1.4,
         rounds=rounds,
         clock="children",
     )
@@ -48,7 +49,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             peer=process("import click, attrs, blake3"),
             better="cost",
             goal=1.3,
-            bound=2.0,
+            bound=1.7,
             rounds=rounds,
             clock="children",
         )
@@ -64,12 +65,15 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             before=lambda: unbuild(DataRoot.open(root)),
             better="cost",
             goal=4,
-            bound=7.5,
+            bound=5.2,
             rounds=rounds,
             clock="children",
         )
 
 
 def process(code: str) -> Callable[[], object]:
-    """Return a call that runs code in a fresh interpreter."""
-    return lambda: subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    """Return a call that runs code in a fresh interpreter, which may keep the bytecode of what it
+    imports, as an installed package has it."""
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-c", code]
+    return lambda: subprocess.run(command, check=True, capture_output=True, env=environ)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from genid_store.errors import Problem, StoreError
@@ -80,6 +79,8 @@ def described(done: Mapping[str, Any]) -> list[str]:
 
 def _load(name: str) -> Callable[..., Any]:
     """Return what is registered under a name. StoreError: it cannot be loaded."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a twentieth of a build
+
     problem = Problem(
         where=f"entry point {name} of {GROUP}",
         message="Dagster, or what connects it with a store, is not installed",

@@ -40,8 +40,9 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from their one-line help, without importing any of them."""
-        rows = [(name, self._lazy[name][1]) for name in sorted(self._lazy)]
+        """List the commands from their one-line help, without importing those that are lazy."""
+        helps = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        rows = sorted((helps | {name: line for name, (_, line) in self._lazy.items()}).items())
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

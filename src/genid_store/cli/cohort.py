@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
+from genid_store.cli import LazyGroup
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -20,31 +21,36 @@ from genid_store.cli._output import (
     print_table,
     progress_bar,
 )
-from genid_store.cli.cohort_compare import compare
-from genid_store.cli.cohort_run import run
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.workload import Standing, failed_members, standing
 from genid_store.hooks import after_change
 from genid_store.stages import PIPELINE
+
+if TYPE_CHECKING:
+    from genid_store.generation.workload import Standing
 
 _SHOWN = 10  # lines of a list that people read
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "compare": (
+            "cohort_compare:compare",
+            "Say what another rollout state would change; write nothing.",
+        ),
+        "run": ("cohort_run:run", "Make what a cohort lacks."),
+    },
+)
 def cohort() -> None:
     """Build, compare, run and look at cohorts.
 
     The rollout state is that of DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME where they are set,
     else that of genid.toml in the data root, else legacy ids.
     """
-
-
-cohort.add_command(compare)
-cohort.add_command(run)
 
 
 @cohort.command(short_help="Write a cohort's membership and its members' metadata.")
@@ -226,6 +232,8 @@ def _standings(
     root: DataRoot, cohort_id: str, problems: Iterable[Problem]
 ) -> Mapping[str, Standing]:
     """Return how far a cohort is, by stage; nothing where its membership is malformed."""
+    from genid_store.generation.workload import standing  # a build does without
+
     start = f"{root.relative(root.membership(cohort_id))}:"
     if any(one.where.startswith(start) for one in problems):
         return {}
@@ -256,6 +264,8 @@ def _cohort_record(
 @json_option
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, and why they failed."""
+    from genid_store.generation.workload import failed_members, standing
+
     known = known_cohort_id(root, wanted_build(root, cohort_id))
     with progress_bar("looking"):
         members = read_membership(root, known)

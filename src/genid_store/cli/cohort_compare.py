@@ -53,7 +53,7 @@ class _StateType(click.ParamType[Rollout]):
         return [CompletionItem(state) for state in self._states if state.startswith(incomplete)]
 
 
-@click.command(short_help="Say what another rollout state would change; write nothing.")
+@click.command
 @data_root_option
 @cohort_option
 @click.option(

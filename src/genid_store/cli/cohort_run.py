@@ -65,7 +65,7 @@ class _GeneratorType(click.ParamType[Generator]):
         return [CompletionItem(incomplete, type="file")]
 
 
-@click.command(short_help="Make what a cohort lacks.")
+@click.command
 @data_root_option
 @cohort_option
 @click.option(

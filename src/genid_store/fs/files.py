@@ -12,7 +12,6 @@ import errno
 import filecmp
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -356,7 +355,7 @@ def _take_after(descriptor: int, like: os.stat_result) -> None:
 @contextlib.contextmanager
 def staging(root: DataRoot, prefix: str) -> Iterator[str]:
     """Yield a fresh folder on the data root's file system, gone afterwards."""
-    folder = root.temporary / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
+    folder = root.temporary / f"{prefix}{os.getpid()}-{os.urandom(4).hex()}"
     folder.mkdir(parents=True)
     try:
         yield str(folder)
@@ -389,7 +388,7 @@ def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     """Yield the name of a temporary file; what has it afterwards is removed."""
-    name = f".{_shortened(path.name)}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    name = f".{_shortened(path.name)}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     temporary = path.with_name(name)
     try:
         yield temporary

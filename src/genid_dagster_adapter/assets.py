@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from genid_dagster_adapter.loading import COHORT_ID, COHORT_TAG, CohortId
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
 from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
 from genid_dagster_adapter.recording import UNVERSIONED
@@ -27,9 +28,7 @@ from genid_store.ids.rollout import Rollout
 from genid_store.stages import stage_names
 
 COMBOS: Final = "selected_combo_mappings"
-COHORT_ID: Final = "cohort_id"  # the asset, and the metadata key under which its value is shown
 MEMBERSHIP: Final = "cohort_membership"
-COHORT_TAG: Final = "genid/cohort_id"  # of a run
 
 
 class BuildConfig(dg.Config):
@@ -64,16 +63,20 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         )
 
     cohorts = cohorts_def(prefix)
+    manager = key("cohort_id_io_manager").to_python_identifier()
     text = "The cohort's members, each with metadata; a partition is a cohort."
 
     @dg.multi_asset(
         name=key("build_cohort").to_python_identifier(),
         specs=[
             spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds={"csv"}),
-            spec(COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS),
+            spec(
+                COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS
+            ).with_io_manager_key(manager),
             spec(MEMBERSHIP, text, COHORT_ID, kinds={"csv"}, partitions_def=cohorts),
             spec(REGISTRATION, "The members as partitions of the stage assets.", MEMBERSHIP),
         ],
+        resource_defs={manager: CohortId()},
     )
     def build(
         context: dg.AssetExecutionContext, config: BuildConfig

@@ -26,7 +26,9 @@ from genid_store.config import Config, effective_rollout, read_config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator
+from genid_store.generation.load import load_stages
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 DATA_ROOT = "GENID_DATA_ROOT"
 
@@ -64,13 +66,14 @@ def build_definitions(
     """
     _check_arguments(generate, key_prefix, partition_prefix, concurrency, automation)
     root = _data_root(data_root, environ)
-    config = read_config(DataRoot(root))
+    config, further = read_config(DataRoot(root)), load_stages(DataRoot(root))
     setup = Setup(
         data_root=root,
         generate=generate,
         key_prefix=key_prefix,
         group_name=group_name,
         partition_prefix=partition_prefix or "",
+        stages=(*PIPELINE, *further),
         concurrency=concurrency,
         provider_models=provider_models,
         **knobs,

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from genid import Signature
 from genid_dagster_adapter.automation import generate_missing
+from genid_dagster_adapter.loading import Texts
 from genid_dagster_adapter.partitions import partitions_def
 from genid_dagster_adapter.recording import Recorder
 from genid_dagster_adapter.setup import Setup, stage_asset_name, upstream
@@ -60,6 +61,7 @@ def stage_asset(stage: str, setup: Setup) -> dg.AssetsDefinition:
         backfill_policy=setup.backfill_policy,
         automation_condition=generate_missing(setup.data_root, setup.key_prefix, stage),
         output_required=False,
+        io_manager_def=Texts(setup.data_root, stage),
         kinds={"text"},
         description=f"One {stage} a partition, made by the host's callable unless it is there.",
     )

@@ -21,9 +21,17 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import create_in_folder, guarded, is_there, read_bytes, staging
+from genid_store.fs.files import (
+    create_in_folder,
+    guarded,
+    is_there,
+    read_bytes,
+    staging,
+    write_atomic,
+)
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, PARSED, DataRoot
+from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.asked import Asked
 from genid_store.generation.content import fault_of_bytes
 from genid_store.generation.ledger import Ledger
@@ -115,6 +123,27 @@ class Store:
             ]
             raise StoreError(f"{len(failed)} generation(s) have no text", problems)
         return [self._read(one.stage, name) or "" for one, name in zip(wanted, ids, strict=True)]
+
+    def declare(self, cohort_id: str, signatures: Iterable[Signature[Any]]) -> list[str]:
+        """Make a cohort of generations that are to be made later (by `genid cohort run`, or in
+        Dagster), with their metadata; return their ids in the order given. Never calls anybody.
+
+        Raises:
+            StoreError: a cohort of this id was built from tables, or the data root is in use.
+        """
+        wanted = {Member(one.stage, str(gen_id(one))): one for one in signatures}
+        if is_there(self.root.manifest(cohort_id)):
+            remedy = "give another cohort id"
+            problem = Problem(where=cohort_id, message="was built from tables", remedy=remedy)
+            raise StoreError("the cohort is another one's", [problem])
+        lines = ["stage,gen_id", *(f"{stage},{name}" for stage, name in wanted)]
+        with guarded(self.root), root_lock(self.root, BUILD):
+            ordered = sorted(wanted, key=lambda one: stage_names().index(one.stage))
+            for wave in _waves(ordered, wanted):
+                self._seed({member: wanted[member] for member in wave})
+            self.root.cohort(cohort_id).mkdir(parents=True, exist_ok=True)
+            write_atomic(self.root.membership(cohort_id), ("\n".join(lines) + "\n").encode())
+        return [name for _, name in wanted]
 
     def _obtain(
         self,

@@ -53,6 +53,7 @@ class _DataRootType(click.ParamType["DataRoot"]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> DataRoot:
+        from genid_store.config import read_config
         from genid_store.errors import StoreError
         from genid_store.fs.layout import DataRoot
 
@@ -62,7 +63,13 @@ class _DataRootType(click.ParamType["DataRoot"]):
             root = DataRoot.open(value)
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
-        return root if ctx is not None and ctx.resilient_parsing else root.check()
+        if ctx is not None and ctx.resilient_parsing:
+            return root
+        if read_config(root.check()).stages_module is not None:
+            from genid_store.generation.load import load_stages
+
+            load_stages(root)
+        return root
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -11,7 +11,10 @@ from types import ModuleType
 
 from blake3 import blake3
 
+import genid
+from genid_store.config import read_config
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import Generator
 
 
@@ -57,6 +60,19 @@ def load_module(name: str, *, where: str) -> ModuleType:
             remedy="name the Python module, or the file, that is to be imported",
         )
         raise StoreError("the module cannot be imported", [problem]) from None
+
+
+def load_stages(root: DataRoot) -> tuple[str, ...]:
+    """Import what genid.toml names as `[stages] module`, and return the stages that it declares.
+
+    A `FILE.py` lies in the data root. StoreError: as `read_config`, or there is no such module.
+    """
+    name = read_config(root).stages_module
+    if name is None:
+        return ()
+    place = str(root.path / name) if name.endswith(".py") else name
+    module = load_module(place, where="genid.toml:stages.module")
+    return tuple(stage for stage, cls in genid.STAGES.items() if cls.__module__ == module.__name__)
 
 
 class _RefusedError(Exception):

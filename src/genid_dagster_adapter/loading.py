@@ -1,0 +1,76 @@
+"""Hand generations and the cohort's id on to a host's own assets, read from the store.
+
+    @dg.asset
+    def report(evaluation_generation): ...      # a mapping of id to text
+
+    @dg.asset
+    def aggregated_scores(cohort_id: str): ...
+
+Nothing is written here: the stage assets publish texts themselves.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import PARSED, DataRoot
+
+COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value is shown
+COHORT_TAG = "genid/cohort_id"  # of the run that built a cohort
+
+
+class Texts(dg.IOManager):
+    """Loads the texts of one stage: one text where the run has a partition and that names one
+    generation, else a mapping of id to text. Partitions without a text are left out of it."""
+
+    def __init__(self, data_root: Path, stage: str) -> None:
+        self.data_root, self.stage = data_root, stage
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Do nothing: the text is in the store already."""
+
+    def load_input(self, context: dg.InputContext) -> str | Mapping[str, str]:
+        """StoreError: the one text that is asked for is not there, or one is not UTF-8."""
+        root, keys = DataRoot.open(self.data_root), context.asset_partition_keys
+        texts = {key: text for key in keys if (text := self._text(root, key)) is not None}
+        if not context.has_partition_key or len(keys) != 1:
+            return texts
+        if not texts:
+            where = f"{self.stage} {keys[0]}"
+            problem = Problem(where=where, message="has no text", remedy="make it first")
+            raise StoreError("a text cannot be loaded", [problem])
+        return texts[keys[0]]
+
+    def _text(self, root: DataRoot, gen_id: str) -> str | None:
+        path = root.generation(self.stage, gen_id) / PARSED
+        try:
+            return read_bytes(path).decode("utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as error:
+            remedy = "write the text in UTF-8; it is not paid for again"
+            problem = Problem(where=root.relative(path), message=str(error), remedy=remedy)
+            raise StoreError("a text cannot be read", [problem]) from error
+
+
+class CohortId(dg.IOManager):
+    """Loads the id of the cohort that was built in this run (or in the run that it goes on with),
+    else of the one that was built last."""
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Do nothing: the id is in the materialization's metadata."""
+
+    def load_input(self, context: dg.InputContext) -> str:
+        """StoreError: no cohort was built yet."""
+        run = context.instance.get_run_by_id(context.step_context.run_id)
+        if run is not None and COHORT_TAG in run.tags:
+            return run.tags[COHORT_TAG]
+        latest = context.instance.get_latest_materialization_event(context.asset_key)
+        if latest is None or latest.asset_materialization is None:
+            where = context.asset_key.to_user_string()
+            problem = Problem(where=where, message="is not there yet", remedy="build a cohort")
+            raise StoreError("no cohort is known", [problem])
+        return str(latest.asset_materialization.metadata[COHORT_ID].value)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from genid_store.fs.layout import DataRoot
-from genid_store.report.collect import gather
-from genid_store.report.view import Flag, Report
+from genid_store.report.collect import Flag, Report, gather
 
 FLAG = Flag(label="off", scheme="v1")
 

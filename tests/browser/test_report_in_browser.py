@@ -73,6 +73,16 @@ def test_only_tables_scroll_sideways(
     assert width == browser.script("return document.documentElement.scrollWidth")
 
 
+def test_a_phone_shows_what_is_to_be_paid_for(browser: Browser, report_page: Path) -> None:
+    """At 400 pixels the money column is in sight beside the state, without scrolling."""
+    browser.open(report_page, width=400)
+    edges = browser.script(
+        "return [...document.querySelectorAll('.money')].map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(edges) > 3
+    assert max(edges) <= 400
+
+
 def test_the_skip_link_comes_first_and_leads_to_the_content(
     browser: Browser, report_page: Path
 ) -> None:

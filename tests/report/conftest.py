@@ -2,7 +2,7 @@
 
 import pytest
 
-from genid_store.report.view import Report
+from genid_store.report.collect import Report
 from report_kit import report_on
 from storekit import FAULTS, Store, make_store
 

@@ -5,31 +5,35 @@ import io
 
 import pytest
 
+from genid_store.catalog.index.rows import Indexed
 from genid_store.report.coverage import Coverage, cover
-from genid_store.report.holdings import Held
 
 WANTED = [("novelty", "sonnet")]
 TWICE = "made 1, missing 2, 3, 1 more of the same number"
 
 
-def essay(gen_id: str = "e1") -> Held:
-    return Held(
-        stage="essay", gen_id=gen_id, family="legacy", has_content=True, template_id="t",
-        llm_model_id="m", combo_id="c",
+def stored(stage: str, gen_id: str, *, made: bool = True, **fields: object) -> Indexed:
+    return Indexed(
+        stage=stage, gen_id=gen_id, family="legacy", recomputes=True,
+        expected={"v1": None, "phase-1": None}, content="parsed" if made else None, **fields,
     )  # fmt: skip
+
+
+def essay(gen_id: str = "e1") -> Indexed:
+    return stored("essay", gen_id, template_id="t", llm_model_id="m", combo_id="c")
 
 
 def evaluation(
     gen_id: str, replicate: int | None, *, made: bool = True, parent: str = "e1",
     template: str = "novelty",
-) -> Held:  # fmt: skip
-    return Held(
-        stage="evaluation", gen_id=gen_id, family="legacy", has_content=made, parent_gen_id=parent,
-        template_id=template, llm_model_id="sonnet", replicate=replicate,
+) -> Indexed:  # fmt: skip
+    return stored(
+        "evaluation", gen_id, made=made, parent_gen_id=parent, template_id=template,
+        llm_model_id="sonnet", replicate=replicate,
     )  # fmt: skip
 
 
-def covered(*evaluations: Held, replicates: int | None = 3) -> Coverage:
+def covered(*evaluations: Indexed, replicates: int | None = 3) -> Coverage:
     wanted = WANTED if replicates is not None else []
     return cover([essay()], evaluations, wanted=wanted, replicates=replicates)
 
@@ -53,6 +57,12 @@ def test_a_cell_shows_which_replicates_are_missing(
     assert (kind, marks, words) == (cell.kind, cell.marks, cell.words)
 
 
+def test_a_cell_knows_the_ids_behind_it() -> None:
+    """Each evaluation with its number, also those that are there twice."""
+    cell = covered(evaluation("b", 1), evaluation("a", 1), evaluation("c", 3)).rows[0].cells[0]
+    assert ((1, "a"), (1, "b"), (3, "c")) == cell.ids
+
+
 def test_an_evaluation_without_text_waits_and_is_not_missing() -> None:
     """A seeded evaluation is a slot that exists: it is waiting, not missing."""
     map_ = covered(evaluation("a", 1, made=False), evaluation("b", 2), replicates=2)
@@ -67,7 +77,7 @@ def test_what_the_tables_do_not_ask_for_is_shown_and_not_missed() -> None:
         (column.template_id, column.wanted) for column in map_.columns
     ]
     assert ["none", "extra"] == [cell.kind for cell in map_.rows[0].cells]
-    assert [(0, 0, 1), (1, 0, 0)] == [map_.summary(0), map_.summary(1)]
+    assert [((), (), ("e1",)), (("e1",), (), ())] == [map_.summary(0), map_.summary(1)]
 
 
 def test_without_tables_nothing_is_wanted() -> None:

@@ -16,10 +16,9 @@ from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
 from genid_store.report import page as page_module
-from genid_store.report.audit_page import audit_page
-from genid_store.report.document import html
+from genid_store.report.collect import FAMILIES, Flag, Report
+from genid_store.report.document import audit_page, html
 from genid_store.report.page import visible
-from genid_store.report.view import Flag, Report, Trouble
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
 from storekit import make_store
 
@@ -31,7 +30,7 @@ ELEMENTS = {
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "tabindex", "role",
-    "scope", "rowspan", "aria-label", "aria-labelledby", "aria-describedby", "aria-hidden",
+    "scope", "rowspan", "colspan", "aria-label", "aria-labelledby", "aria-describedby", "aria-hidden",
     "viewbox", "preserveaspectratio", "focusable", "x", "y", "width", "height", "rx", "d",
     "download",
 }  # fmt: skip
@@ -87,7 +86,7 @@ def hostile_report(
         hostile_tables(path, broken=request.param == "broken tables")
     with pytest.raises(StoreError) as refused:
         Rollout.parse(HOSTILE[0])
-    flag = Flag(label=None, scheme="v1", trouble=Trouble.of(refused.value))
+    flag = Flag(label=None, scheme="v1", error=refused.value)
     return report_on(path, flag)
 
 
@@ -180,12 +179,12 @@ def test_the_page_says_what_a_value_is() -> None:
 
 
 def test_the_page_begins_with_a_verdict_and_the_next_command(mixed_report: Report) -> None:
-    """One sentence and one command stand before every number."""
+    """One sentence and one command, ready to be run, stand before every number."""
     sentence, command = mixed_report.verdict
     header = html(mixed_report).partition("</header>")[0].partition('<ul class="tiles">')[0]
-    assert f"<strong>{sentence}</strong> Next: <code>{command} --data-root" in header
-    assert "genid cohort run --dry-run" == command
-    assert str(mixed_report.paid_twice) in sentence
+    assert f"<strong>{sentence}</strong><br>Next: <code>{entities.escape(command)}</code>" in header
+    assert command.startswith(f"genid cohort run --dry-run --data-root {mixed_report.root} ")
+    assert str(mixed_report.reused) in sentence
 
 
 def test_what_is_code_in_a_remedy_is_code_on_the_page(mixed_report: Report) -> None:
@@ -199,7 +198,26 @@ def test_what_is_code_in_a_remedy_is_code_on_the_page(mixed_report: Report) -> N
 
 def test_deterministic_ids_are_counted_by_family(mixed_report: Report) -> None:
     """v1 and phase-1 are told apart where they are counted together."""
-    standing = mixed_report.standing
-    v1, phase_1 = standing.of_family("v1"), standing.of_family("phase-1")
-    assert standing.deterministic == v1 + phase_1
+    v1, phase_1 = mixed_report.of_family("v1"), mixed_report.of_family("phase-1")
+    assert 0 < v1
+    assert 0 < phase_1
     assert f"with a deterministic id: {v1} v1, {phase_1} phase-1" in html(mixed_report)
+
+
+def test_every_generation_counts_once_in_its_stage_and_family(mixed_report: Report) -> None:
+    """By family, and with or without a text, each stage's ids are the same."""
+    assert ["draft", "essay", "evaluation"] == [one.stage for one in mixed_report.stages]
+    for stage in mixed_report.stages:
+        by_family = [gen_id for family in FAMILIES for gen_id in stage.families[family]]
+        assert sorted(by_family) == sorted([*stage.made, *stage.waiting])
+        assert stage.total == len(set(by_family)) > 0
+
+
+def test_a_number_leads_to_the_ids_behind_it(mixed_report: Report) -> None:
+    """What is counted is listed under the anchor that its number links to, up to fifty ids."""
+    page = html(mixed_report)
+    legacy = mixed_report.stages[0].families["legacy"]
+    (anchor,) = re.findall(r'href="#(ids-\d+)" aria-label="\d+: drafts with a legacy id', page)
+    shown = page.partition(f'<h3 id="{anchor}">')[2].partition("</p>")[0]
+    assert 0 < len(legacy)
+    assert list(legacy[:50]) == re.findall(r'<span class="id">(.*?)</span>', shown)

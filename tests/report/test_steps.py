@@ -10,8 +10,8 @@ from genid_store.cohort.build import build_cohort, compare_with
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
-from genid_store.report.steps import CohortSteps, Counts
-from genid_store.report.view import Report
+from genid_store.report.collect import Report
+from genid_store.report.steps import CohortSteps, Step
 from report_kit import report_on
 from storekit import make_store
 
@@ -51,19 +51,22 @@ def test_a_step_changes_what_compare_says(tables: DataRoot) -> None:
     )
     for before, after, step in zip(STATES[:-1], STATES[1:], cohort.steps[1:], strict=True):
         expected = compare_with(tables, Options(rollout=after, cohort_id="c"), before).changed()
-        assert expected == {one.stage: one.changed for one in step.stages}
+        assert expected == {
+            stage: sum(key[0] == stage for key in step.changed) for stage in expected
+        }
 
 
-def test_a_flip_over_a_finished_cohort_would_pay_for_all_of_it_twice(tables: DataRoot) -> None:
-    """Every changed member is made already under its older id, so each would be paid twice."""
+def test_a_flip_over_a_finished_cohort_pays_for_nothing(tables: DataRoot) -> None:
+    """Every changed member is made already under its older id, so a run reuses or copies it."""
     _make(tables, Rollout.OFF)
     now, *later = _only(tables).steps
-    assert (0, 0) == (now.total.repeated, now.total.pending)
+    assert (0, 0, 0) == (len(now.to_pay), len(now.reused), len(now.copied))
     for step in later:
-        unmade = step.total.to_make + step.total.pending
         copies = 0 if step.label == "draft" else _copies(tables)
-        assert step.total.changed == step.total.to_make > 0
-        assert unmade - copies == step.total.repeated == len(step.repeats)
+        assert 0 == len(step.to_pay)
+        assert copies == len(step.copied)
+        assert set() < set(step.changed) <= {*step.reused, *step.copied}
+        assert set(step.reused) == {(one.stage, one.gen_id) for one in step.reuses}
 
 
 def _copies(root: DataRoot) -> int:
@@ -77,9 +80,9 @@ def test_members_that_exist_under_the_new_id_are_not_made(tables: DataRoot) -> N
     _make(tables, STATES[3], "first")
     _make(tables, Rollout.OFF, "second", content=False)
     second = next(one for one in report_on(tables.path).cohorts if one.cohort_id == "second")
-    last = second.steps[-1].total
-    assert (0, 0) == (last.to_make + last.pending, last.repeated)
-    assert second.steps[0].total.repeated == len(second.steps[0].repeats) > 0
+    last = second.steps[-1]
+    assert set(last.members) == set(last.there)
+    assert len(second.steps[0].reused) == len(second.steps[0].reuses) > 0
 
 
 def test_a_covered_cohort_has_its_state_behind_it(tables: DataRoot) -> None:
@@ -96,7 +99,8 @@ def test_a_cohort_that_is_not_built_is_planned_from_the_tables(tables: DataRoot)
     """A root without cohorts shows what the tables would make."""
     cohort = _only(tables)
     assert (False, "tables", 4) == (cohort.built, cohort.basis, len(cohort.steps))
-    assert cohort.steps[0].total.rows == cohort.steps[0].total.pending > 0
+    first = cohort.steps[0]
+    assert len(first.members) == len(first.to_pay) + len(first.copied) > 0
 
 
 def test_recorded_members_are_asked_for_again_where_the_tables_changed(tables: DataRoot) -> None:
@@ -108,12 +112,12 @@ def test_recorded_members_are_asked_for_again_where_the_tables_changed(tables: D
     restated = _only(tables)
     assert ("tables", "membership") == (planned.basis, restated.basis)
     for ours, theirs in zip(planned.steps, restated.steps, strict=True):
-        assert _numbers(ours.total) == _numbers(theirs.total)
-        assert {one.gen_id for one in ours.repeats} == {one.gen_id for one in theirs.repeats}
+        assert _ids(ours) == _ids(theirs)
 
 
-def _numbers(counts: Counts) -> tuple[int, ...]:
-    return (counts.rows, counts.changed, counts.existing, counts.to_make, counts.pending)
+def _ids(step: Step) -> list[set[tuple[str, str]]]:
+    parts = (step.to_pay, step.reused, step.copied, step.there, step.changed, step.unknown)
+    return [set(part) for part in parts]
 
 
 def test_every_family_walks_through_the_rollout(mixed_report: Report) -> None:
@@ -122,8 +126,7 @@ def test_every_family_walks_through_the_rollout(mixed_report: Report) -> None:
     for cohort in mixed_report.cohorts:
         assert cohort.steps
         for step in cohort.steps:
-            total = step.total
-            assert total.rows == total.kept + total.existing + total.to_make
+            assert len(step.members) == len(set(step.members)) > 0
 
 
 def test_a_cohort_of_another_scheme_keeps_it(tables: DataRoot) -> None:
@@ -133,7 +136,7 @@ def test_a_cohort_of_another_scheme_keeps_it(tables: DataRoot) -> None:
     expected = prepare(
         tables, Options(rollout=Rollout(stages=STATES[3].stages, scheme="phase-1"), cohort_id="c")
     )
-    assert len(expected.plan.rows) == last.total.rows
+    assert len(expected.plan.rows) == len(last.members)
     assert {"stages": ["draft"], "scheme": "phase-1"} == json.loads(
         tables.manifest("c").read_bytes()
     )["rollout"]

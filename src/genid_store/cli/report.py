@@ -24,7 +24,7 @@ from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
-    from genid_store.report.view import Flag
+    from genid_store.report.collect import Flag
 
 _PAGE = "report.html"
 
@@ -64,8 +64,8 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     if as_json:
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
-        for words, number in made.facts:
-            click.echo(f"{words:40}{'not known' if number is None else number}")
+        for name, number in made.facts:
+            click.echo(f"{name:40}{'not known' if number is None else number}")
         click.echo(f"wrote {page}")
     return 0
 
@@ -73,12 +73,12 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
 def _flag(root: DataRoot) -> Flag:
     """Return the rollout state that holds, or why there is none: a report is not a build."""
     from genid_store.config import effective_rollout, read_config
-    from genid_store.report.view import Flag, Trouble
+    from genid_store.report.collect import Flag
 
     try:
         state = effective_rollout(read_config(root), os.environ)
     except StoreError as error:
-        return Flag(label=None, scheme="v1", trouble=Trouble.of(error))
+        return Flag(label=None, scheme="v1", error=error)
     return Flag(label=state.label, scheme=state.scheme)
 
 

@@ -64,7 +64,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> 
     Exit status 0: sound. 1: findings. 2: the data root cannot be read, or FILE not written.
     """
     from genid_store.catalog.audit.audit import document
-    from genid_store.report.audit_page import audit_page
+    from genid_store.report.document import audit_page
 
     try:
         result = _audit(root, partitions)

@@ -1,7 +1,6 @@
-"""The rollout report: one self-contained page about where a store stands and what comes next.
+"""The report: one self-contained page about where a store stands and what comes next.
 
-One direction of data: `gather` reads the store, the pure modules (`standing`, `steps`, `coverage`,
-`faults`, `moves`) turn what it read into frozen records, `page` renders them. Nothing here changes
-the data root, and nothing here decides: every number comes of the index, the planner, the audit or
-the migration's plan.
+`collect.gather` reads the store, `steps`, `coverage` and `moves` turn what it read into frozen
+records, `document` renders them. Nothing here changes the data root and nothing here decides: each
+number comes from the index, the planner, the audit or the migration's plan.
 """

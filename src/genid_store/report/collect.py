@@ -1,48 +1,163 @@
-"""Read everything that a report is about: the edge between the files and the view model.
+"""Read everything that a report is about, and the report as one record.
 
-A part that cannot be read becomes a trouble on the page; only a store whose generations cannot be
-listed at all is refused.
+A part that cannot be read becomes an error on the page; only a store whose generations cannot be
+listed or audited at all is refused.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
-from genid_store.catalog.audit.audit import audit
+from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import expected_of_rows, resolver
-from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
-from genid_store.cohort.manifest import make_manifest, recorded_rollout
-from genid_store.cohort.prepare import Options, Prepared, prepare
 from genid_store.errors import StoreError
 from genid_store.fs.files import guarded
-from genid_store.fs.jsonfile import load_json, read_json
 from genid_store.fs.layout import DataRoot
-from genid_store.ids.rollout import Rollout
 from genid_store.migration.plan import number_all
 from genid_store.migration.scan import scan_stage
 from genid_store.report.coverage import Coverage, cover
-from genid_store.report.faults import FaultList, ShownProblem, by_code, shown_problems
-from genid_store.report.holdings import Held, Holdings, held
+from genid_store.report.drawing import Segment, bar
 from genid_store.report.moves import Moves, preview
-from genid_store.report.restate import as_recorded, planned_state, restated
-from genid_store.report.standing import stand
-from genid_store.report.steps import CohortSteps, State, states_from, walk
-from genid_store.report.view import Flag, Report, Trouble
-from genid_store.stages import PIPELINE
+from genid_store.report.steps import CohortSteps, walk_cohorts
+from genid_store.stages import PIPELINE, stage_names
 
 Advance = Callable[[int, int], None]
 #: Given a label, opens a progress display and yields its callback.
 Watch = Callable[[str], AbstractContextManager[Advance]]
 Partitions = Mapping[str, Collection[str]]
-Members = tuple[tuple[str, str], ...]
 Part = TypeVar("Part")
+
+_REUSED: Final = "members have no text, but the store holds one of their task under another id."
+#: family -> what it is, in the order in which it is drawn: the target first.
+FAMILIES: Final = {
+    "v1": "deterministic, the format of today",
+    "phase-1": "deterministic, the first helpers",
+    "legacy": "one cohort's own",
+    "foreign": "made by hand or by older tools",
+    "unverifiable": "looks like phase-1, and its metadata does not confirm it",
+}
+
+
+@frozen(kw_only=True)
+class Flag:
+    """The rollout state that the environment asks for; `label` is None where it is no state."""
+
+    label: str | None
+    scheme: str
+    error: StoreError | None = None
+
+
+@frozen(kw_only=True)
+class StageCounts:
+    """The ids of one stage by family, those with a parsed text, and those that wait for one."""
+
+    stage: str
+    families: Mapping[str, tuple[str, ...]]
+    made: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        return len(self.made) + len(self.waiting)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The bar of the families."""
+        return bar([(family, len(ids)) for family, ids in self.families.items()])
+
+
+@frozen(kw_only=True)
+class Report:
+    """One data root at one moment. A part that could not be made is None, and its error says why.
+
+    `made_at` is a text and the only thing that differs between two reports on one state.
+    `partitions_seen` is False where there was no Dagster instance to compare with.
+    """
+
+    root: str
+    version: str
+    made_at: str
+    flag: Flag
+    stages: tuple[StageCounts, ...]
+    cohorts: tuple[CohortSteps, ...]
+    cohorts_error: StoreError | None
+    tables_error: StoreError | None
+    audit: Audit = field(repr=False)
+    partitions_seen: bool
+    dagster_error: StoreError | None
+    coverage: Coverage = field(repr=False)
+    moves: Moves | None = field(repr=False)
+    moves_error: StoreError | None
+
+    def of_family(self, family: str) -> int:
+        """How many generations have an id of this family."""
+        return sum(len(stage.families[family]) for stage in self.stages)
+
+    @property
+    def total(self) -> int:
+        return sum(stage.total for stage in self.stages)
+
+    @property
+    def waiting(self) -> int:
+        """Generations without a parsed text."""
+        return sum(len(stage.waiting) for stage in self.stages)
+
+    @property
+    def built(self) -> int:
+        """How many cohorts there are."""
+        return sum(cohort.built for cohort in self.cohorts)
+
+    @property
+    def to_pay(self) -> int:
+        """Calls that running every cohort as it is now would pay for."""
+        return len({key for cohort in self.cohorts for key in cohort.steps[0].to_pay})
+
+    @property
+    def reused(self) -> int:
+        """Members without a text whose task has one under another id, as the cohorts are now."""
+        return len({key for cohort in self.cohorts for key in cohort.steps[0].reused})
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        """What matters most in one sentence, and the command to run next; money comes first."""
+        root = f"--data-root {shlex.quote(self.root)}"
+        if self.reused:
+            cohort = next(one for one in self.cohorts if one.steps[0].reused)
+            name = shlex.quote(cohort.cohort_id)
+            command = f"genid cohort run --dry-run {root} --cohort-id {name}"
+            return f"{self.reused} {_REUSED}", command
+        if not self.audit.sound:
+            found = len(self.audit.findings)
+            return f"The store is not sound: {found} audit findings.", f"genid store audit {root}"
+        if not self.built:
+            return "The store is sound, and no cohort is built yet.", f"genid cohort build {root}"
+        if self.to_pay:
+            sentence = f"The store is sound; {self.to_pay} members are still to be paid for."
+            return sentence, f"genid cohort list {root}"
+        return "The store is sound, and every member has its text.", f"genid cohort list {root}"
+
+    @property
+    def facts(self) -> tuple[tuple[str, int | None], ...]:
+        """The report in a few numbers; None where one could not be found out."""
+        moving = None if self.moves is None else self.moves.moving
+        return (
+            ("generations", self.total),
+            ("with content", self.total - self.waiting),
+            ("with a deterministic id", self.of_family("v1") + self.of_family("phase-1")),
+            ("cohorts", self.built),
+            ("members still to be paid for", self.to_pay),
+            ("members whose text is under another id", self.reused),
+            ("audit findings", len(self.audit.findings)),
+            ("evaluations missing", self.coverage.missing),
+            ("generations a migration would move", moving),
+        )
 
 
 def _unwatched(label: str) -> AbstractContextManager[Advance]:
@@ -64,34 +179,37 @@ def gather(
     instance to ask, or why it could not be asked.
 
     Raises:
-        StoreError: the generations cannot be listed.
+        StoreError: the generations cannot be listed or audited.
     """
     keys = None if isinstance(partitions, StoreError) else partitions
     with guarded(root), _refreshed(root, watch) as index:
-        store = Holdings.of(held(one, one.expected["v1"]) for one in _all(index))
+        stored = {stage: list(index.iter(stage)) for stage in stage_names()}
         with watch("auditing") as advance:
-            faults, faults_trouble = _tried(root, lambda: _faults(index, keys, advance))
-        tables, tables_trouble = _tried(root, lambda: read_tables(root))
+            found = audit(index, partitions=keys, progress=advance)
+        tables, tables_error = _tried(root, lambda: read_tables(root))
         with watch("planning each step of the rollout") as advance:
-            walking = _Walking(index, flag.scheme, tables, store)
-            cohorts, cohorts_trouble = _tried(root, lambda: walking.cohorts(advance))
+            cohorts, cohorts_error = _tried(
+                root, lambda: walk_cohorts(index, tables, flag.scheme, advance)
+            )
     with watch("deciding what a migration would do") as advance:
-        moves, moves_trouble = _tried(root, lambda: _moves(root, advance))
+        moves, moves_error = _tried(root, lambda: _moves(root, advance))
     return Report(
         root=str(root.path),
         version=version,
         made_at=made_at,
         flag=flag,
-        standing=stand(store.by_id.values()),
+        stages=tuple(
+            _counts(stage, ones) for stage, ones in stored.items() if ones or stage in PIPELINE
+        ),
         cohorts=cohorts or (),
-        cohorts_trouble=cohorts_trouble,
-        tables_trouble=tables_trouble,
-        faults=faults,
-        faults_trouble=faults_trouble,
-        dagster_trouble=Trouble.of(partitions) if isinstance(partitions, StoreError) else None,
-        coverage=_coverage(store, tables),
+        cohorts_error=cohorts_error,
+        tables_error=tables_error,
+        audit=found,
+        partitions_seen=keys is not None,
+        dagster_error=partitions if isinstance(partitions, StoreError) else None,
+        coverage=_coverage(stored["essay"], stored["evaluation"], tables),
         moves=moves,
-        moves_trouble=moves_trouble,
+        moves_error=moves_error,
     )
 
 
@@ -107,23 +225,25 @@ def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
         yield index
 
 
-def _all(index: StoreIndex) -> Iterator[Indexed]:
-    for stage in PIPELINE:
-        yield from index.iter(stage)
-
-
-def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, Trouble | None]:
+def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, StoreError | None]:
     """Return a part of the report, or why there is none."""
     try:
         with guarded(root):
             return part(), None
     except StoreError as error:
-        return None, Trouble.of(error)
+        return None, error
 
 
-def _faults(index: StoreIndex, partitions: Partitions | None, advance: Advance) -> FaultList:
-    found = audit(index, partitions=partitions, progress=advance)
-    return by_code(found, partitions_seen=partitions is not None)
+def _counts(stage: str, stored: list[Indexed]) -> StageCounts:
+    return StageCounts(
+        stage=stage,
+        families={
+            family: tuple(one.gen_id for one in stored if one.family == family)
+            for family in FAMILIES
+        },
+        made=tuple(one.gen_id for one in stored if one.has_content),
+        waiting=tuple(one.gen_id for one in stored if not one.has_content),
+    )
 
 
 def _moves(root: DataRoot, advance: Advance) -> Moves:
@@ -134,126 +254,11 @@ def _moves(root: DataRoot, advance: Advance) -> Moves:
     return preview(number_all(scans))
 
 
-def _coverage(store: Holdings, tables: RawTables | None) -> Coverage:
-    essays: list[Held] = store.of_stage("essay")
-    wanted: list[tuple[str, str]] = []
-    if tables is not None:
-        wanted = [
-            (template.template_id, model.llm_model_id)
-            for template in tables.active_templates("evaluation")
-            for model in tables.evaluation_models
-        ]
-    replicates = None if tables is None else tables.replicates["evaluation"]
-    return cover(essays, store.of_stage("evaluation"), wanted=wanted, replicates=replicates)
-
-
-@frozen
-class _Walking:
-    """Walks the cohorts of a data root through the rollout.
-
-    A cohort whose membership the tables plan exactly is planned in every state. Any other was made
-    from tables of another day: its recorded members are asked for again in every state.
-    """
-
-    index: StoreIndex
-    scheme: str
-    tables: RawTables | None
-    store: Holdings
-
-    @property
-    def root(self) -> DataRoot:
-        return self.index.root
-
-    def cohorts(self, advance: Advance) -> tuple[CohortSteps, ...]:
-        """Return every recorded cohort's steps; where there is none, those of the cohort that the
-        tables would make.
-
-        StoreError: there is none, and the tables do not make one.
-        """
-        recorded = read_memberships(self.root).members
-        if not recorded:
-            return self._unbuilt()
-        found = []
-        for done, (cohort_id, members) in enumerate(sorted(recorded.items())):
-            advance(done, len(recorded))
-            found.append(self._recorded(cohort_id, tuple(dict.fromkeys(members))))
-        return tuple(found)
-
-    def _unbuilt(self) -> tuple[CohortSteps, ...]:
-        """Return the steps of the cohort that the tables would make."""
-        planned = [
-            self._prepare(None, rollout) for rollout in states_from(Rollout.OFF, self._target())
-        ]
-        return (
-            CohortSteps(
-                cohort_id=planned[0].plan.cohort_id,
-                recorded=None,
-                built=False,
-                basis="tables",
-                steps=walk(map(self._state, planned), self.store),
-            ),
-        )
-
-    def _recorded(self, cohort_id: str, members: Members) -> CohortSteps:
-        rollout = recorded_rollout(self.root, cohort_id)
-        known = Rollout.OFF if rollout is None else rollout
-        rollouts = states_from(known, self._target())
-        planned, problems = self._planned(cohort_id, members, rollouts)
-        states = planned or self._restated(cohort_id, members, rollouts)
-        return CohortSteps(
-            cohort_id=cohort_id,
-            recorded=known.label
-            if isinstance(rollout, Rollout)
-            else f"{known.label} (no manifest)",
-            built=True,
-            basis="tables" if planned else "membership",
-            steps=walk(states, self.store),
-            problems=problems,
-        )
-
-    def _planned(
-        self, cohort_id: str, members: Members, rollouts: tuple[Rollout, ...]
-    ) -> tuple[list[State], tuple[ShownProblem, ...]]:
-        """Return the states that the tables plan; none where they do not plan this membership."""
-        if not self._same_tables(cohort_id):
-            return [], ()
-        try:
-            first = self._prepare(cohort_id, rollouts[0])
-            if {(row.stage, row.gen_id) for row in first.plan.rows} != set(members):
-                return [], ()
-            later = [self._prepare(cohort_id, rollout) for rollout in rollouts[1:]]
-        except StoreError as error:
-            return [], shown_problems(error.problems)
-        return [self._state(one) for one in (first, *later)], ()
-
-    def _prepare(self, cohort_id: str | None, rollout: Rollout) -> Prepared:
-        options = Options(rollout=rollout, cohort_id=cohort_id)
-        return prepare(self.root, options, resolve=resolver(self.index))
-
-    def _state(self, prepared: Prepared) -> State:
-        rows = prepared.plan.rows
-        tasks = {key: verdict.v1 for key, verdict in expected_of_rows(self.index, rows).items()}
-        return planned_state(rows, prepared.plan.rollout, tasks)
-
-    def _restated(
-        self, cohort_id: str, members: Members, rollouts: tuple[Rollout, ...]
-    ) -> list[State]:
-        ordered = sorted(members, key=lambda member: PIPELINE.index(member[0]))
-        return [
-            as_recorded(ordered, rollouts[0], self.store),
-            *(restated(ordered, rollout, cohort_id, self.store) for rollout in rollouts[1:]),
-        ]
-
-    def _target(self) -> Rollout:
-        return Rollout(scheme="phase-1" if self.scheme == "phase-1" else "v1")
-
-    def _same_tables(self, cohort_id: str) -> bool:
-        """Say whether the cohort's manifest has the templates and models of today's tables."""
-        if self.tables is None:
-            return False
-        today = load_json(make_manifest(self.tables, (), Rollout.OFF).dump())
-        try:
-            recorded = read_json(self.root.manifest(cohort_id))
-            return all(recorded[key] == today[key] for key in ("templates", "llms"))
-        except (OSError, ValueError, TypeError, KeyError):
-            return False
+def _coverage(
+    essays: list[Indexed], evaluations: list[Indexed], tables: RawTables | None
+) -> Coverage:
+    if tables is None:
+        return cover(essays, evaluations, wanted=(), replicates=None)
+    templates, models = tables.active_templates("evaluation"), tables.evaluation_models
+    wanted = [(one.template_id, model.llm_model_id) for one in templates for model in models]
+    return cover(essays, evaluations, wanted=wanted, replicates=tables.replicates["evaluation"])

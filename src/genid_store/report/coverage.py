@@ -14,10 +14,10 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.planning.fill_up import numbered
 from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.report.drawing import Grid, grid
-from genid_store.report.holdings import Held
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
 MADE: Final = "●"
@@ -48,6 +48,7 @@ class Cell:
     missing: tuple[int, ...] = ()
     repeated: int = 0  # evaluations beyond the first of one number
     wanted: bool = True
+    ids: tuple[tuple[int, str], ...] = ()  # (number, id) of each evaluation
 
     @property
     def kind(self) -> Kind:
@@ -74,15 +75,8 @@ class Cell:
     @property
     def words(self) -> str:
         """The same for those who do not see the marks."""
-        parts = [
-            f"{word} {_numbers(numbers)}"
-            for word, numbers in (
-                ("made", self.made),
-                ("waiting", self.waiting),
-                ("missing", self.missing),
-            )
-            if numbers
-        ]
+        named = (("made", self.made), ("waiting", self.waiting), ("missing", self.missing))
+        parts = [f"{name} {', '.join(map(str, numbers))}" for name, numbers in named if numbers]
         if self.repeated:
             parts.append(f"{self.repeated} more of the same number")
         return ", ".join(parts) or "nothing"
@@ -92,11 +86,7 @@ class Cell:
 class EssayRow:
     """One essay and its cells, in the order of the columns."""
 
-    gen_id: str
-    combo_id: str
-    template_id: str
-    llm_model_id: str
-    made: bool
+    essay: Indexed
     cells: tuple[Cell, ...]
 
     @property
@@ -144,10 +134,13 @@ class Coverage:
         """How many essays lack a wanted evaluation."""
         return sum(not row.complete for row in self.rows)
 
-    def summary(self, at: int) -> tuple[int, int, int]:
-        """Return a column's essays that are complete, begun and without any evaluation."""
-        kinds = Counter(row.cells[at].kind for row in self.rows)
-        return kinds["full"] + kinds["extra"], kinds["partial"], kinds["none"] + kinds["blank"]
+    def summary(self, at: int) -> tuple[tuple[str, ...], ...]:
+        """Return the ids of a column's essays: complete, begun, and without any evaluation."""
+        groups: tuple[tuple[Kind, ...], ...] = (("full", "extra"), ("partial",), ("none", "blank"))
+        return tuple(
+            tuple(row.essay.gen_id for row in self.rows if row.cells[at].kind in kinds)
+            for kinds in groups
+        )
 
     def missing_csv(self) -> str | None:
         """Return the missing evaluations as CSV, one a line; None where they are too many for a
@@ -159,12 +152,12 @@ class Coverage:
         for row in self.rows:
             for column, cell in zip(self.columns, row.cells, strict=True):
                 for number in cell.missing:
-                    yield row.gen_id, column.template_id, column.llm_model_id, number
+                    yield row.essay.gen_id, column.template_id, column.llm_model_id, number
 
 
 def cover(
-    essays: Iterable[Held],
-    evaluations: Iterable[Held],
+    essays: Iterable[Indexed],
+    evaluations: Iterable[Indexed],
     *,
     wanted: Sequence[tuple[str, str]],
     replicates: int | None,
@@ -176,7 +169,7 @@ def cover(
     """
     rows = sorted(essays, key=_place)
     known = {essay.gen_id for essay in rows}
-    found: dict[tuple[str, str, str], list[Held]] = {}
+    found: dict[tuple[str, str, str], list[Indexed]] = {}
     orphans = 0
     for one in evaluations:
         if one.parent_gen_id in known and one.template_id and one.llm_model_id:
@@ -198,7 +191,7 @@ def cover(
     )
 
 
-def _place(essay: Held) -> tuple[str, str, str, int, str]:
+def _place(essay: Indexed) -> tuple[str, str, str, int, str]:
     return (
         essay.combo_id or "",
         essay.template_id or "",
@@ -222,52 +215,31 @@ def _columns(
 
 
 def _row(
-    essay: Held,
+    essay: Indexed,
     columns: Sequence[Column],
-    found: dict[tuple[str, str, str], list[Held]],
+    found: dict[tuple[str, str, str], list[Indexed]],
     replicates: int | None,
 ) -> EssayRow:
-    cells = [
-        _cell(
-            found.get((essay.gen_id, column.template_id, column.llm_model_id), ()),
-            replicates or 0,
-            column.wanted,
-        )
-        for column in columns
-    ]
-    return EssayRow(
-        gen_id=essay.gen_id,
-        combo_id=essay.combo_id or "",
-        template_id=essay.template_id or "",
-        llm_model_id=essay.llm_model_id or "",
-        made=essay.has_content,
-        cells=tuple(cells),
-    )
-
-
-def _cell(evaluations: Sequence[Held], replicates: int, wanted: bool) -> Cell:
-    if not evaluations and not wanted:
-        return _BLANK
-    numbers = _numbered(evaluations)
-    made = {number for number, one in numbers if one.has_content}
-    held = {number for number, _ in numbers}
-    return Cell(
-        made=tuple(sorted(made)),
-        waiting=tuple(sorted(held - made)),
-        missing=tuple(n for n in range(1, replicates + 1) if n not in held) if wanted else (),
-        repeated=len(numbers) - len(held),
-        wanted=wanted,
-    )
+    pairs = [(one, (essay.gen_id, one.template_id, one.llm_model_id)) for one in columns]
+    cells = (_cell(found.get(key, ()), replicates or 0, one.wanted) for one, key in pairs)
+    return EssayRow(essay=essay, cells=tuple(cells))
 
 
 _BLANK: Final = Cell(wanted=False)
 
 
-def _numbered(evaluations: Sequence[Held]) -> list[tuple[int, Held]]:
-    """Give every evaluation its number; those without one the lowest that are free."""
+def _cell(evaluations: Sequence[Indexed], replicates: int, wanted: bool) -> Cell:
+    if not evaluations and not wanted:
+        return _BLANK
     ordered = sorted(evaluations, key=lambda one: one.gen_id)
-    return list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+    numbers = list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
+    made = {number for number, one in numbers if one.has_content}
+    stored = {number for number, _ in numbers}
+    return Cell(
+        made=tuple(sorted(made)),
+        waiting=tuple(sorted(stored - made)),
+        missing=tuple(n for n in range(1, replicates + 1) if n not in stored) if wanted else (),
+        repeated=len(numbers) - len(stored),
+        wanted=wanted,
+        ids=tuple(sorted((number, one.gen_id) for number, one in numbers)),
+    )

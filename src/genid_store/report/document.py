@@ -1,59 +1,92 @@
-"""The report as a page and as JSON: the two forms of one view model."""
+"""The report and the audit as pages, and the report as JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
+from markupsafe import Markup
 
+from genid_store.catalog.audit import audit as auditing
+from genid_store.catalog.audit.audit import Audit
 from genid_store.catalog.findings import KINDS
-from genid_store.ids.rollout import Rollout
-from genid_store.report.coverage import Coverage
-from genid_store.report.page import render
-from genid_store.report.standing import FAMILIES
-from genid_store.report.steps import states_from
-from genid_store.report.view import Report
+from genid_store.errors import Problem, StoreError
+from genid_store.report.collect import FAMILIES, Report
+from genid_store.report.page import grouped, render, visible
 
-_PICTURES: Final = {"segments"}
+_FINDINGS: Final = 5_000  # of one code; more would be a page that no browser likes
+
+
+class IdLists:
+    """The ids behind the numbers of a page: `link` gives a number's link to its list, and the page
+    writes the lists that were asked for at its end."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, tuple[Any, ...]]] = []
+
+    def link(self, title: str, ids: tuple[Any, ...]) -> Markup | str:
+        """Return how many ids there are as a link to them; 0 is none. An id is a text, or a pair
+        (stage, id)."""
+        if not ids:
+            return "0"
+        self.found.append((title, ids))
+        link = Markup('<a href="#ids-{}" aria-label="{}: {}">{}</a>')  # format escapes the rest
+        count = grouped(len(ids))
+        return link.format(len(self.found), count, visible(title), count)
 
 
 def html(report: Report) -> str:
     """Return the report as one self-contained HTML page."""
-    labels = [state.label for state in states_from(Rollout.OFF, Rollout.OFF)]
-    return render("report.html.j2", report=report, families=FAMILIES, kinds=KINDS, labels=labels)
+    return render("report.html.j2", report=report, families=FAMILIES, kinds=KINDS, lists=IdLists())
+
+
+def audit_page(audit: Audit) -> str:
+    """Return an audit as one self-contained HTML page."""
+    return render("audit.html.j2", audit=audit, kinds=KINDS, shown=_FINDINGS)
 
 
 def document(report: Report) -> dict[str, Any]:
-    """Return the report as JSON values; names that are no Unicode text have their bytes escaped."""
+    """Return the report as JSON values; names that are not Unicode text have their bytes
+    escaped."""
+    parts = {"audit", "coverage"}
     found = attrs.asdict(
         report,
-        filter=lambda attribute, _: attribute.name not in _PICTURES,
+        filter=lambda attribute, _: attribute.name not in parts,
         value_serializer=_serialized,
     )
-    found["coverage"] = _coverage(report.coverage)
-    return found
+    coverage = report.coverage
+    return {
+        **found,
+        "audit": auditing.document(report.audit),
+        "coverage": {
+            "replicates": coverage.replicates,
+            "missing": coverage.missing,
+            "waiting": coverage.waiting,
+            "orphans": coverage.orphans,
+            "columns": [attrs.asdict(column) for column in coverage.columns],
+            "essays": [
+                {
+                    "gen_id": row.essay.gen_id,
+                    "cells": [attrs.asdict(cell, filter=_numbers) for cell in row.cells],
+                }
+                for row in coverage.rows
+            ],
+        },
+    }
 
 
-def _serialized(instance: object, attribute: object, value: Any) -> Any:
+def _numbers(attribute: Any, value: object) -> bool:
+    return attribute.name in {"made", "waiting", "missing"}
+
+
+def _serialized(instance: object, attribute: Any, value: Any) -> Any:
+    if isinstance(value, StoreError):
+        return {"error": value.summary, "problems": _problems(value.problems)}
+    if attribute is not None and attribute.name == "problems":
+        return _problems(value)
     return value.encode("utf-8", "backslashreplace").decode() if type(value) is str else value
 
 
-def _coverage(coverage: Coverage) -> dict[str, Any]:
-    """Return the cells that have or want an evaluation; a full map is mostly empty."""
-    return {
-        "replicates": coverage.replicates,
-        "missing": coverage.missing,
-        "waiting": coverage.waiting,
-        "orphans": coverage.orphans,
-        "columns": [attrs.asdict(column) for column in coverage.columns],
-        "essays": [
-            {
-                "gen_id": row.gen_id,
-                "cells": [
-                    {"made": cell.made, "waiting": cell.waiting, "missing": cell.missing}
-                    for cell in row.cells
-                ],
-            }
-            for row in coverage.rows
-        ],
-    }
+def _problems(problems: Iterable[Problem]) -> list[dict[str, str]]:
+    return [{"where": one.where, "message": one.text, "remedy": one.remedy} for one in problems]

@@ -1,12 +1,13 @@
-"""What a migration would do, before one is planned: counts, what stays and why, duplicates; pure.
+"""What a migration would do, before one is planned: what moves, what stays and why, duplicates.
 
-The decisions are those of `migration.number`, which the plan itself makes; nothing is
-written for this preview.
+The decisions are those of `migration.number`, which the plan itself makes; nothing is written for
+this preview.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from attrs import frozen
 
@@ -21,31 +22,28 @@ from genid_store.migration.number import (
 )
 from genid_store.report.drawing import Segment, bar
 
-_WHY = {
-    PARENT_STAYS: "its parent stays, and an id is made of the parent's",
+_WHY: Final = {
+    PARENT_STAYS: "its parent stays, and an id is made from the parent's",
     EMPTY_SLOT: "nothing was made for it, and it becomes one with a generation of the same task",
-    ADOPTED: "its text was adopted under the id that stands for it, and its children follow that",
+    ADOPTED: "it shares the text of the id that stands for it, and its children follow that one",
     "symlink": "its folder is a symbolic link",
 }
 
 
 @frozen(kw_only=True)
 class StageMoves:
-    """One stage: how many generations get a new id, have the right one, or stay as they are."""
+    """The ids of one stage: those that have the right id, get a new one, or stay as they are."""
 
     stage: str
-    moves: int
-    keeps: int
-    stays: int
-
-    @property
-    def total(self) -> int:
-        return self.moves + self.keeps + self.stays
+    keeps: tuple[str, ...]
+    moves: tuple[str, ...]
+    stays: tuple[str, ...]
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The bar of the three."""
-        return bar([("existing", self.keeps), ("make", self.moves), ("repeated", self.stays)])
+        shares = {"existing": self.keeps, "make": self.moves, "repeated": self.stays}
+        return bar([(name, len(ids)) for name, ids in shares.items()])
 
 
 @frozen
@@ -68,20 +66,11 @@ class Moves:
 
     @property
     def moving(self) -> int:
-        return sum(stage.moves for stage in self.stages)
-
-    @property
-    def stay(self) -> int:
-        return sum(stage.stays for stage in self.stages)
-
-    @property
-    def renumbered(self) -> int:
-        """How many generations get another replicate number than they claim."""
-        return sum(len(group.renumbered) for group in self.duplicates)
+        return sum(len(stage.moves) for stage in self.stages)
 
 
 def preview(numbered: Mapping[str, Numbered]) -> Moves:
-    """Return the preview of what was decided, by stage in the order of the stages."""
+    """Return the preview of what was decided, by stage in the order given."""
     return Moves(
         stages=tuple(_stage(stage, one.decisions.values()) for stage, one in numbered.items()),
         staying=tuple(
@@ -94,19 +83,17 @@ def preview(numbered: Mapping[str, Numbered]) -> Moves:
 
 
 def _stage(stage: str, decisions: Iterable[Decision]) -> StageMoves:
-    moves = keeps = stays = 0
-    for decision in decisions:
-        moves += decision.moves and not decision.reason
-        stays += bool(decision.reason)
-        keeps += not decision.moves and not decision.reason
-    return StageMoves(stage=stage, moves=moves, keeps=keeps, stays=stays)
+    ids: dict[str, list[str]] = {"keeps": [], "moves": [], "stays": []}
+    for one in decisions:
+        ids["stays" if one.reason else "moves" if one.moves else "keeps"].append(one.source.gen_id)
+    return StageMoves(stage=stage, **{name: tuple(found) for name, found in ids.items()})
 
 
 def _staying(stage: str, decisions: Iterable[Decision]) -> list[Staying]:
     groups: dict[str, list[tuple[str, str]]] = {}
-    for decision in decisions:
-        if decision.reason:
-            groups.setdefault(decision.reason, []).append((decision.source.gen_id, decision.detail))
+    for one in decisions:
+        if one.reason:
+            groups.setdefault(one.reason, []).append((one.source.gen_id, one.detail))
     return [
         Staying(stage, reason, _why(reason), tuple(members))
         for reason, members in sorted(groups.items())
@@ -115,4 +102,4 @@ def _staying(stage: str, decisions: Iterable[Decision]) -> list[Staying]:
 
 def _why(reason: str) -> str:
     kind = KINDS.get(reason)
-    return kind.meaning if kind is not None else _WHY.get(reason, reason)
+    return _WHY.get(reason, reason) if kind is None else kind.meaning

@@ -43,6 +43,11 @@ def visible(text: str) -> str:
     )
 
 
+def grouped(number: int) -> str:
+    """Return a number with its thousands set apart."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def _finalize(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
@@ -57,7 +62,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["count"] = lambda number: f"{number:,}".replace(",", "\u202f")
+    environment.filters["count"] = grouped
     environment.filters["code"] = _code
     environment.filters["data_url"] = _data_url
     environment.filters["zip"] = zip

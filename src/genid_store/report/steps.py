@@ -1,202 +1,276 @@
-"""What each next step of the flag would change in one cohort; pure.
+"""What each next state of the flag would cost in one cohort: paid for, reused, copied, there.
 
-A cohort's members in each rollout state in, counts out: which ids change from one state to the
-next, which of the new ids have their text already, which would be made, and which of those the
-store holds under another id, so that they would be paid for twice.
+A cohort whose membership today's tables plan exactly is planned in every state. Any other was made
+from tables of another day: its recorded members are asked for again, each under the id that the
+index expects of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 from attrs import frozen
 
+from genid_store.catalog.index.query import StoreIndex, content_of
+from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.lookup import expected_of_rows, resolver
+from genid_store.catalog.memberships import Member, read_memberships
+from genid_store.cohort.inputs.tables import RawTables
+from genid_store.cohort.manifest import make_manifest, recorded_rollout
+from genid_store.cohort.prepare import Options, prepare
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.jsonfile import load_json, read_json
+from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.drawing import Segment, bar
-from genid_store.report.faults import ShownProblem
-from genid_store.report.holdings import Holdings
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, parent_key
 
-#: "tables": the raw tables plan exactly this membership, so the steps are those of a rebuild.
-#: "membership": they do not; the steps are those of the recorded members, asked for again.
-Basis = Literal["tables", "membership"]
+Ids = tuple[tuple[str, str], ...]
 COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing
 
 
 @frozen
-class Member:
-    """One member in one state: its id there, its task (None: not known), how it is made."""
+class Slot:
+    """One member in one state: its id there, its task's v1 id (None: not known), and its mode."""
 
     stage: str
     gen_id: str
-    task: str | None
+    task: str | None = None
     mode: str | None = None
+    known: bool = True  # whether an id can be derived in this state
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.stage, self.gen_id
 
 
 @frozen
-class State:
-    """A cohort in one rollout state; a member that no id can be derived for is counted apart."""
-
-    rollout: Rollout
-    members: tuple[Member, ...]
-    unknown: int = 0
-
-
-@frozen
-class Repeat:
-    """A member that would be made although the store holds its task's text under other ids."""
+class Reuse:
+    """A member without a text whose task has one under the ids in `held`."""
 
     stage: str
     gen_id: str
-    held_as: tuple[str, ...]
-
-
-@frozen(kw_only=True)
-class Counts:
-    """One stage's members (or all): how many there are, change, exist, and would be made.
-
-    `existing` and `to_make` are parts of `changed`; `pending` are members that keep their id and
-    have no text yet; `repeated` are those of `to_make` and `pending` that would be paid twice.
-    """
-
-    stage: str
-    rows: int = 0
-    changed: int = 0
-    existing: int = 0
-    to_make: int = 0
-    pending: int = 0
-    repeated: int = 0
-
-    @property
-    def kept(self) -> int:
-        return self.rows - self.changed
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The bar of all members: those with content, under the id they keep or under the new one,
-        and those that a run would make, once or again."""
-        shares = [
-            ("kept", self.kept - self.pending),
-            ("existing", self.existing),
-            ("make", self.to_make + self.pending - self.repeated),
-            ("repeated", self.repeated),
-        ]
-        return bar(shares, 200)
+    held: tuple[str, ...]
 
 
 @frozen(kw_only=True)
 class Step:
-    """One rollout state of one cohort, against the state before it."""
+    """A cohort in one state of the flag, each member as (stage, id).
+
+    Every member is in one of `to_pay`, `reused`, `copied` and `there`; `changed` are those whose
+    id the state before does not have; of `unknown` no id can be derived, so they keep theirs.
+    """
 
     label: str
-    total: Counts
-    stages: tuple[Counts, ...]
-    repeats: tuple[Repeat, ...]
-    unknown: int = 0
+    to_pay: Ids
+    reused: Ids
+    copied: Ids
+    there: Ids
+    changed: Ids
+    unknown: Ids
+    reuses: tuple[Reuse, ...]
+
+    @property
+    def members(self) -> Ids:
+        return (*self.to_pay, *self.reused, *self.copied, *self.there)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The bar of what is there, what costs nothing, and what is paid for."""
+        free = len(self.reused) + len(self.copied)
+        shares = [("kept", len(self.there)), ("existing", free), ("make", len(self.to_pay))]
+        return bar(shares, 200)
 
 
 @frozen(kw_only=True)
 class CohortSteps:
     """One cohort's way through the rollout: its first step is the state it is in.
 
-    `recorded` is the state that its manifest gives, None where there is no manifest to tell;
-    `problems` says why the steps rest on the membership although the tables are the same.
+    `recorded` is that state's label, None for a cohort that is not built. `basis` is "tables" where
+    today's tables plan exactly this membership, so that the steps are those of a rebuild.
+    `problems` says why they rest on the membership although the tables are the same.
     """
 
     cohort_id: str
     recorded: str | None
-    built: bool
-    basis: Basis
-    steps: tuple[Step, ...] = ()
-    problems: tuple[ShownProblem, ...] = ()
+    basis: Literal["tables", "membership"]
+    steps: tuple[Step, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def built(self) -> bool:
+        return self.recorded is not None
 
 
-def states_from(recorded: Rollout, scheme: Rollout) -> tuple[Rollout, ...]:
-    """Return a cohort's state and every later one, under the scheme that the rollout has.
+def walk_cohorts(
+    index: StoreIndex,
+    tables: RawTables | None,
+    scheme: str,
+    advance: Callable[[int, int], None],
+) -> tuple[CohortSteps, ...]:
+    """Return every cohort's steps; where there is none, those of the one the tables would make.
 
-    A cohort that is covered already keeps the scheme it was built in.
+    StoreError: there is none, and the tables do not make one.
     """
-    name = recorded.scheme if recorded.stages else scheme.scheme
-    first = len(recorded.stages)
-    return tuple(
-        Rollout(stages=PIPELINE[:count], scheme=name) for count in range(first, len(PIPELINE) + 1)
-    )
-
-
-def walk(states: Iterable[State], store: Holdings) -> tuple[Step, ...]:
-    """Return the steps of one cohort; its first state is compared with itself."""
-    return tuple(_walk(states, store))
-
-
-def _walk(states: Iterable[State], store: Holdings) -> Iterator[Step]:
-    before: frozenset[tuple[str, str]] | None = None
-    for state in states:
-        members = {(member.stage, member.gen_id): member for member in state.members}
-        yield _step(state, members, members.keys() if before is None else before, store)
-        before = frozenset(members)
-
-
-def _step(
-    state: State,
-    members: dict[tuple[str, str], Member],
-    before: Iterable[tuple[str, str]],
-    store: Holdings,
-) -> Step:
-    earlier = frozenset(before)
-    repeats = _repeats(members.values(), store)
-    stages = tuple(
-        _counts(stage, [m for m in members.values() if m.stage == stage], earlier, store, repeats)
-        for stage in PIPELINE
-    )
-    return Step(
-        label=state.rollout.label,
-        total=_sum(stages),
-        stages=stages,
-        repeats=repeats,
-        unknown=state.unknown,
-    )
-
-
-def _repeats(members: Iterable[Member], store: Holdings) -> tuple[Repeat, ...]:
+    target = Rollout(scheme="phase-1" if scheme == "phase-1" else "v1")
+    recorded = read_memberships(index.root).members
+    if not recorded:
+        return (_unbuilt(index, target),)
     found = []
-    for member in members:
-        if member.mode == COPY or store.is_paid(member.stage, member.gen_id):
-            continue
-        others = store.elsewhere(member.task, member.gen_id)
-        if others:
-            found.append(Repeat(member.stage, member.gen_id, others))
+    for done, (cohort_id, members) in enumerate(sorted(recorded.items())):
+        advance(done, len(recorded))
+        unique = sorted(dict.fromkeys(members), key=lambda one: PIPELINE.index(one[0]))
+        found.append(_recorded(index, tables, target, cohort_id, unique))
     return tuple(found)
 
 
-def _counts(
-    stage: str,
+def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
+    """Return a cohort's state and every later one; one that is covered keeps its scheme."""
+    scheme = recorded.scheme if recorded.stages else target.scheme
+    first = len(recorded.stages)
+    return tuple(
+        Rollout(stages=PIPELINE[:count], scheme=scheme) for count in range(first, len(PIPELINE) + 1)
+    )
+
+
+def _unbuilt(index: StoreIndex, target: Rollout) -> CohortSteps:
+    states = states_from(Rollout.OFF, target)
+    planned = [_planned(index, None, rollout) for rollout in states]
+    return CohortSteps(
+        cohort_id=planned[0][0],
+        recorded=None,
+        basis="tables",
+        steps=_steps(index, states, [slots for _, slots in planned]),
+    )
+
+
+def _recorded(
+    index: StoreIndex,
+    tables: RawTables | None,
+    target: Rollout,
+    cohort_id: str,
     members: Sequence[Member],
+) -> CohortSteps:
+    rollout = recorded_rollout(index.root, cohort_id)
+    states = states_from(rollout or Rollout.OFF, target)
+    label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
+    make = partial(CohortSteps, cohort_id=cohort_id, recorded=label)
+    problems: tuple[Problem, ...] = ()
+    try:
+        if _same_tables(index, tables, cohort_id):
+            planned = [_planned(index, cohort_id, state)[1] for state in states]
+            if {(one.stage, one.gen_id) for one in planned[0]} == set(members):
+                return make(basis="tables", steps=_steps(index, states, planned))
+    except StoreError as error:
+        problems = error.problems
+    asked = (Rollout.OFF, *states[1:])  # whatever the first state is, its ids are the recorded ones
+    again = [_asked_again(index, members, state, cohort_id) for state in asked]
+    return make(basis="membership", steps=_steps(index, states, again), problems=problems)
+
+
+def _same_tables(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
+    """Say whether the cohort's manifest has the templates and models of today's tables."""
+    if tables is None:
+        return False
+    today = load_json(make_manifest(tables, (), Rollout.OFF).dump())
+    try:
+        recorded = read_json(index.root.manifest(cohort_id))
+        return all(recorded[key] == today[key] for key in ("templates", "llms"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tuple[str, list[Slot]]:
+    """Return the cohort's id and its members as today's tables plan them."""
+    options = Options(rollout=rollout, cohort_id=cohort_id)
+    plan = prepare(index.root, options, resolve=resolver(index)).plan
+    expected = expected_of_rows(index, plan.rows)
+    return plan.cohort_id, [
+        Slot(row.stage, row.gen_id, expected[row.stage, row.gen_id].v1, row.mode)
+        for row in plan.rows
+    ]
+
+
+def _asked_again(
+    index: StoreIndex, members: Iterable[Member], rollout: Rollout, cohort_id: str
+) -> list[Slot]:
+    """Return recorded members, parents first, as they would be in a state."""
+    new: dict[tuple[str, str] | None, str] = {}
+    found = []
+    for member in members:
+        one = index.get(*member)
+        if one is None:
+            found.append(Slot(*member, known=False))
+            continue
+        gen_id = _id_in(one, rollout, cohort_id, new)
+        new[member] = gen_id or one.gen_id
+        known = gen_id is not None
+        found.append(Slot(one.stage, new[member], one.expected["v1"], one.mode, known))
+    return found
+
+
+def _id_in(
+    one: Indexed, rollout: Rollout, cohort_id: str, new: Mapping[tuple[str, str] | None, str]
+) -> str | None:
+    """Return a member's id in a state, None where none can be derived. `new` has its parent's."""
+    if rollout.covers(one.stage):
+        return one.expected[rollout.scheme]
+    parent = new.get(parent_key(one.stage, one.parent_gen_id), one.parent_gen_id)
+    if one.stage != "evaluation" or parent == one.parent_gen_id:
+        return one.gen_id  # of what stays legacy, evaluations alone are made from another id
+    number = one.effective_replicate
+    if parent is None or number is None or one.template_id is None or one.llm_model_id is None:
+        return None
+    task_id = legacy.evaluation_task(parent, one.template_id, one.llm_model_id)
+    return legacy.reserve_gen_id(one.stage, task_id, cohort_id, legacy.evaluation_salt(number))
+
+
+def _steps(
+    index: StoreIndex, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]]
+) -> tuple[Step, ...]:
+    """Return the steps of one cohort; its first state is compared with itself."""
+    found: list[Step] = []
+    before: frozenset[tuple[str, str]] | None = None
+    for state, members in zip(states, slots, strict=True):
+        unique = {slot.key: slot for slot in members}
+        found.append(_step(index, state, unique, before or frozenset(unique)))
+        before = frozenset(unique)
+    return tuple(found)
+
+
+def _step(
+    index: StoreIndex,
+    state: Rollout,
+    slots: Mapping[tuple[str, str], Slot],
     before: frozenset[tuple[str, str]],
-    store: Holdings,
-    repeats: Sequence[Repeat],
-) -> Counts:
-    changed = [member for member in members if (stage, member.gen_id) not in before]
-    existing = sum(store.is_paid(stage, member.gen_id) for member in changed)
-    made = sum(store.is_paid(stage, member.gen_id) for member in members)
-    return Counts(
-        stage=stage,
-        rows=len(members),
-        changed=len(changed),
-        existing=existing,
-        to_make=len(changed) - existing,
-        pending=(len(members) - made) - (len(changed) - existing),
-        repeated=sum(repeat.stage == stage for repeat in repeats),
+) -> Step:
+    kinds: dict[str, list[tuple[str, str]]] = {"pay": [], "reused": [], "copied": [], "there": []}
+    reuses = []
+    for key, slot in slots.items():
+        kind, held = _kind(index, slot)
+        kinds[kind].append(key)
+        if held:
+            reuses.append(Reuse(slot.stage, slot.gen_id, held))
+    return Step(
+        label=state.label,
+        to_pay=tuple(kinds["pay"]),
+        reused=tuple(kinds["reused"]),
+        copied=tuple(kinds["copied"]),
+        there=tuple(kinds["there"]),
+        changed=tuple(key for key in slots if key not in before),
+        unknown=tuple(key for key, slot in slots.items() if not slot.known),
+        reuses=tuple(reuses),
     )
 
 
-def _sum(stages: Sequence[Counts]) -> Counts:
-    return Counts(
-        stage="all",
-        rows=sum(one.rows for one in stages),
-        changed=sum(one.changed for one in stages),
-        existing=sum(one.existing for one in stages),
-        to_make=sum(one.to_make for one in stages),
-        pending=sum(one.pending for one in stages),
-        repeated=sum(one.repeated for one in stages),
-    )
+def _kind(index: StoreIndex, slot: Slot) -> tuple[str, tuple[str, ...]]:
+    """Return what a run would do about a member, and the ids under which its task has a text."""
+    if content_of(f"{index.root.gens}/{slot.stage}/{slot.gen_id}")[0] is not None:
+        return "there", ()
+    if slot.mode == COPY:
+        return "copied", ()
+    same = [] if slot.task is None else index.by_expected("v1", slot.task)
+    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != slot.gen_id)
+    return ("reused", held) if held else ("pay", ())

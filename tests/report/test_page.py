@@ -30,9 +30,9 @@ ELEMENTS = {
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "tabindex", "role",
-    "scope", "rowspan", "colspan", "aria-label", "aria-labelledby", "aria-describedby", 
-    "aria-hidden", "viewbox", "preserveaspectratio", "focusable", "x", "y", "width", "height", "rx", "d",
-    "download",
+    "scope", "rowspan", "colspan", "aria-label", "aria-labelledby", "aria-describedby",
+    "aria-hidden", "viewbox", "preserveaspectratio", "focusable", "x", "y", "width", "height",
+    "rx", "d", "download",
 }  # fmt: skip
 VOID = {"meta", "br"}
 

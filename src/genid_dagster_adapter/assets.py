@@ -12,6 +12,7 @@ import dagster as dg
 
 from genid_dagster_adapter.loading import COHORT_ID, COHORT_TAG, CohortId
 from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
+from genid_dagster_adapter.ownership import claim
 from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
 from genid_dagster_adapter.recording import UNVERSIONED
 from genid_dagster_adapter.setup import CODE_VERSION, REGISTRATION, Setup
@@ -139,6 +140,7 @@ def register_members(
     """
     keys: dict[str, list[str]] = {stage: [] for stage in stage_names()}
     with root_lock(root, BUILD):
+        claim(instance, root, prefix)
         for stage, gen_id in read_membership(root, cohort_id):
             keys[stage].append(gen_id)
         added = {

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from genid_dagster_adapter.assets import MEMBERSHIP, cohort_of
+from genid_dagster_adapter.ownership import members_elsewhere
 from genid_dagster_adapter.partitions import cohorts_def, registered
 from genid_dagster_adapter.setup import REGISTRATION, Setup
 from genid_store.catalog import findings as kinds
@@ -169,7 +170,8 @@ def _partition_findings(
         if gen_id not in there[stage]
     ]
     memberships = read_memberships(root)
-    named = memberships.cohorts_of()
+    elsewhere, unknown = members_elsewhere(instance, root, prefix)
+    named = elsewhere.union(memberships.cohorts_of())
     unowned = [
         f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes it"
         for stage, found in keys.items()
@@ -178,7 +180,7 @@ def _partition_findings(
     ]
     # Where another cohort's file is damaged, nobody can tell whose keys are whose.
     damaged = [str(problem) for problem in memberships.problems]
-    return [*missing, *(damaged or unowned)]
+    return [*missing, *(damaged or ([] if unknown else unowned))]
 
 
 def _results(

@@ -1,12 +1,14 @@
 """The adapter's Dagster definitions: one call that returns a fresh object, all of it overridable.
 
 The environment is read here and nowhere below: GENID_DATA_ROOT, DD_DETERMINISTIC_GEN_IDS and
-DD_GEN_ID_SCHEME, where the arguments do not say otherwise. No resource is defined, so that the
-result merges into any project.
+DD_GEN_ID_SCHEME, where the arguments do not say otherwise. The result merges into any project. Its
+one resource is the data root, named after the partition sets: Dagster itself so refuses a location
+in which two data roots have the same sets.
 """
 
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,8 +127,16 @@ def _definitions(
         name = _name(setup.key_prefix, "genid_generation")
         keys = [asset.key for asset in stages]
         sensors.append(generation_sensor(keys, name=name, running=running, interval=every))
+    # Dagster refuses to merge two objects under one name, and a data root has one string.
+    name = f"data_root_of_{setup.partition_prefix}partitions"
+    sets = re.sub(r"[^A-Za-z0-9_]", lambda found: f"_{ord(found[0]):x}_", name)
     return dg.Definitions(
-        assets=assets, asset_checks=[checks], jobs=jobs, sensors=sensors, executor=executor
+        assets=assets,
+        asset_checks=[checks],
+        jobs=jobs,
+        sensors=sensors,
+        resources={sets: sys.intern(str(setup.data_root))},
+        executor=executor,
     )
 
 

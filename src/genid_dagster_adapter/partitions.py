@@ -70,7 +70,7 @@ def register(
     StoreError: a key cannot be a partition's; nothing is added then.
     """
     check_keys(stage, keys)
-    return _register(instance, partition_set(stage, prefix), keys)
+    return add_keys(instance, partition_set(stage, prefix), keys)
 
 
 def register_cohort(instance: dg.DagsterInstance, cohort_id: str, *, prefix: str = "") -> None:
@@ -79,10 +79,11 @@ def register_cohort(instance: dg.DagsterInstance, cohort_id: str, *, prefix: str
     StoreError: its id cannot be a partition's key.
     """
     check_keys("cohort", [cohort_id])
-    _register(instance, cohort_set(prefix), [cohort_id])
+    add_keys(instance, cohort_set(prefix), [cohort_id])
 
 
-def _register(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> int:
+def add_keys(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> int:
+    """Add the keys that a partition set lacks, in order; return how many it lacked."""
     have = set(instance.get_dynamic_partitions(name))
     new = [key for key in dict.fromkeys(keys) if key not in have]
     chunks = (new[start : start + CHUNK] for start in range(0, len(new), CHUNK))

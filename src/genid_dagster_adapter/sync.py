@@ -21,6 +21,7 @@ import dagster as dg
 from attrs import frozen
 
 from genid_dagster_adapter.instance import open_instance
+from genid_dagster_adapter.ownership import claim, forget, members_elsewhere
 from genid_dagster_adapter.partitions import partition_set, register, registered
 from genid_dagster_adapter.recording import materialization
 from genid_dagster_adapter.setup import stage_asset_name
@@ -75,13 +76,15 @@ def follow(
     asset_prefix: Sequence[str] = (),
     partition_prefix: str = "",
     others: Sequence[str] = (),
+    forgotten: Sequence[str] = (),
     prune: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Do `sync` with the data root's instance; return what it did as JSON values.
+    """Do `sync` with the data root's instance; return what it did as JSON values. `forgotten` are
+    the paths of other data roots whose keys are nobody's from now on.
 
-    StoreError: the instance cannot be opened or does not answer, or as `sync`.
+    StoreError: the instance cannot be opened or does not answer, or as `sync` and `forget`.
     """
     mount = Mount(
         asset_prefix=tuple(asset_prefix),
@@ -89,6 +92,8 @@ def follow(
         others=tuple(dg.AssetKey.from_user_string(one) for one in others),
     )
     with open_instance(root) as instance:
+        if forgotten and not dry_run:
+            forget(instance, forgotten, partition_prefix)
         done = sync(instance, root, mount, prune=prune, dry_run=dry_run, progress=progress)
     return {
         "dry_run": dry_run,
@@ -101,10 +106,21 @@ def follow(
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
-    """Return the registered keys by stage. StoreError: the instance does not answer."""
+    """Return by stage the registered keys that are not those of other data roots alone.
+
+    StoreError: the instance does not answer.
+    """
+    named = read_memberships(root).cohorts_of()
     with open_instance(root) as instance:
+        elsewhere, _ = members_elsewhere(instance, root, partition_prefix)
+        strangers = elsewhere - named.keys()
         return {
-            stage: registered(instance, stage, prefix=partition_prefix) for stage in stage_names()
+            stage: [
+                key
+                for key in registered(instance, stage, prefix=partition_prefix)
+                if (stage, key) not in strangers
+            ]
+            for stage in stage_names()
         }
 
 
@@ -120,7 +136,8 @@ def sync(
     """Bring the records level with the disk; stopped at any time, the next call completes it.
 
     StoreError: the data root is in use or blocked by a migration; or pruning was asked for and a
-    membership cannot be read, so that nobody can tell whose a key is.
+    membership, of this data root or of another one with keys in the same partition sets, cannot be
+    read, so that nobody can tell whose a key is.
     """
     work = _Sync(instance, root, mount or Mount(), dry_run, progress or (lambda done, total: None))
     return work.run(prune=prune)
@@ -136,6 +153,8 @@ class _Sync:
 
     def run(self, *, prune: bool) -> Synced:
         with self._lock():
+            if not self.dry_run:
+                claim(self.instance, self.root, self.mount.partition_prefix)
             members = _members(read_memberships(self.root))
             previous = self._previous()
         todo = {stage: list(self._unrecorded(stage, members, previous)) for stage in stage_names()}
@@ -235,18 +254,19 @@ class _Sync:
         member's meanwhile.
         """
         with self._lock():
-            there = registered(self.instance, stage, prefix=self.mount.partition_prefix)
+            prefix = self.mount.partition_prefix
+            there = registered(self.instance, stage, prefix=prefix)
             memberships = read_memberships(self.root)
-            if prune and memberships.problems:
-                raise StoreError(
-                    "nobody can tell which keys are of no cohort", memberships.problems
-                )
+            elsewhere, unknown = members_elsewhere(self.instance, self.root, prefix)
+            problems = [*memberships.problems, *unknown]
+            if prune and problems:
+                raise StoreError("nobody can tell which keys are of no cohort", problems)
             members = _members(memberships)[stage]
             added = self._register(stage, members, set(there))
-            named = set(members)
+            named = {*members, *(gen_id for of, gen_id in elsewhere if of == stage)}
             unowned, held = self._held(stage, [one for one in there if one not in named], previous)
             if prune and not self.dry_run:
-                name = partition_set(stage, self.mount.partition_prefix)
+                name = partition_set(stage, prefix)
                 for key in unowned:
                     self.instance.delete_dynamic_partition(name, key)
         if not self.dry_run and (added or prune):

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from genid_dagster_adapter.ownership import claim
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import generated_asset
 from genid_dagster_adapter.sync import (
@@ -168,6 +169,7 @@ def test_events_come_before_keys_and_deletions_last(
     """In each stage, parents' stages first: what a live daemon must never see is a registered key
     without its event."""
     _record_all(instance, root, Mount())
+    claim(instance, root, "")
     run.migrate(root)
     calls = []
     for name in (

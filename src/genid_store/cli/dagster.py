@@ -37,6 +37,14 @@ def dagster() -> None:
     help="An asset of the host's own over the same partitions (parts joined by /): its "
     "materializations follow a migration, too. Can be repeated.",
 )
+@click.option(
+    "--forget",
+    "forgotten",
+    multiple=True,
+    metavar="PATH",
+    help="A data root that is gone for good: its keys in the same partition sets are nobody's. "
+    "Can be repeated.",
+)
 @mount_options
 @json_option
 def sync(
@@ -45,6 +53,7 @@ def sync(
     prune: bool,
     dry_run: bool,
     others: tuple[str, ...],
+    forgotten: tuple[str, ...],
     assets: str,
     partitions: str,
     as_json: bool,
@@ -61,6 +70,7 @@ def sync(
             prune=prune,
             dry_run=dry_run,
             others=others,
+            forgotten=forgotten,
             asset_prefix=tuple(filter(None, assets.split("/"))),
             partition_prefix=partitions,
         )

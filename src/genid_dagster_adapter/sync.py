@@ -11,8 +11,6 @@ missing. Events stay in the log for good, so a key that is added again is materi
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -20,6 +18,7 @@ from typing import Any, Final
 import dagster as dg
 from attrs import frozen
 
+from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.ownership import claim, forget, members_elsewhere
 from genid_dagster_adapter.partitions import partition_set, register, registered
@@ -27,6 +26,7 @@ from genid_dagster_adapter.recording import materialization
 from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
+from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
@@ -35,13 +35,7 @@ from genid_store.stages import stage_names
 
 Progress = Callable[[int, int], None]
 
-MIGRATED_FROM: Final = "genid/migrated_from"
-ORIGINAL_RUN: Final = "genid/original_run_id"
-ORIGINAL_TIME: Final = "genid/original_timestamp"
-_PAGE: Final = 200  # keys whose events are asked for at a time
-_TEXTS: Final = (
-    dg.TextMetadataValue, dg.PathMetadataValue, dg.MarkdownMetadataValue, dg.UrlMetadataValue,
-)  # fmt: skip
+_PAGE: Final = 200  # events that are reported, and whose predecessors are asked for, at a time
 
 
 @frozen(kw_only=True)
@@ -164,7 +158,8 @@ class _Sync:
         for stage in stage_names():
             for start in range(0, len(todo[stage]), _PAGE):
                 chunk = todo[stage][start : start + _PAGE]
-                self._report(self._events(stage, chunk, previous))
+                if not self.dry_run:
+                    report(self.instance, self._events(stage, chunk, previous))
                 done += len(chunk)
                 self.progress(done, total)
             added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
@@ -174,12 +169,16 @@ class _Sync:
         return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
 
     def _previous(self) -> dict[tuple[str, str], list[str]]:
-        """Return the ids that generations had before migrations, by (stage, id of today)."""
-        found: dict[tuple[str, str], list[str]] = {}
+        """Return the ids that generations had before migrations, by (stage, id of today): what
+        their metadata says, and our own record, which a host does not rewrite."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
         with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
             for stage, now, before in index.sql("SELECT stage, now, gen_id FROM previous"):
-                found.setdefault((stage, now), []).append(before)
-        return found
+                found.setdefault((stage, now), {})[before] = None
+        for (stage, before), since in read_renamed(self.root).items():
+            for now in since:
+                found.setdefault((stage, now), {})[before] = None
+        return {key: _reached(found, *key) for key in found}
 
     # -- events -------------------------------------------------------------------------------
     def _unrecorded(
@@ -222,7 +221,7 @@ class _Sync:
                     if asset == ours
                     else dg.AssetMaterialization(asset, partition=key)
                 )
-                yield fresh if record is None else _carried(record, fresh)
+                yield fresh if record is None else carried(record, fresh)
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
         """Return the newest event of each of the keys that has one."""
@@ -238,10 +237,6 @@ class _Sync:
                 found.setdefault(str(record.partition_key), record)
             cursor, more = page.cursor, page.has_more and len(found) < len(keys)
         return found
-
-    def _report(self, events: Iterator[dg.AssetMaterialization]) -> None:
-        for event in events if not self.dry_run else ():  # threads made SQLite slower
-            self.instance.report_runless_asset_event(event)
 
     # -- keys ---------------------------------------------------------------------------------
     def _keys(
@@ -307,31 +302,9 @@ def _members(memberships: Memberships) -> dict[str, list[str]]:
     return {stage: list(keys) for stage, keys in found.items()}
 
 
-def _carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.AssetMaterialization:
-    """Return a new key's event with what the old key's said, the id in it replaced."""
-    found = record.asset_materialization
-    old, new = str(record.partition_key), str(fresh.partition)
-    if found is None:  # a filter for materializations returns nothing else
-        return fresh
-    origin: dict[str, Any] = {
-        ORIGINAL_RUN: record.run_id,
-        ORIGINAL_TIME: dg.MetadataValue.timestamp(record.timestamp),
-    }
-    kept = {key: _renamed(value, old, new) for key, value in found.metadata.items()}
-    return dg.AssetMaterialization(
-        fresh.asset_key,
-        partition=new,
-        description=found.description,
-        metadata={**origin, **kept, **fresh.metadata, MIGRATED_FROM: old},
-        tags={**(found.tags or {}), **(fresh.tags or {})},
-    )
-
-
-def _renamed(value: Any, old: str, new: str) -> Any:
-    """Return a metadata value with an id in its text replaced; numbers and tables stay."""
-    pattern = rf"(?<![A-Za-z0-9._-]){re.escape(old)}(?![A-Za-z0-9._-])"
-    if isinstance(value, _TEXTS):
-        return type(value)(re.sub(pattern, new, str(value.value or "")))
-    if isinstance(value, dg.JsonMetadataValue):
-        return dg.MetadataValue.json(json.loads(re.sub(pattern, new, json.dumps(value.value))))
-    return value
+def _reached(before: Mapping[tuple[str, str], Collection[str]], stage: str, now: str) -> list[str]:
+    """Return all ids that lead to `now`, over several migrations, the latest first."""
+    found = [now]
+    for one in found:  # which grows meanwhile
+        found += [older for older in before.get((stage, one), ()) if older not in found]
+    return found[1:]

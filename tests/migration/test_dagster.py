@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from genid_dagster_adapter import sync as syncing
+from genid_dagster_adapter.events import MIGRATED_FROM, ORIGINAL_RUN, ORIGINAL_TIME, report
 from genid_dagster_adapter.ownership import claim
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import generated_asset
-from genid_dagster_adapter.sync import (
-    MIGRATED_FROM,
-    ORIGINAL_RUN,
-    ORIGINAL_TIME,
-    Mount,
-    Synced,
-    sync,
-)
+from genid_dagster_adapter.sync import Mount, Synced, sync
 from genid_store.catalog.memberships import read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs import trees
@@ -61,6 +57,27 @@ class KilledError(BaseException):
 
 def _die(*args: Any) -> None:
     raise KilledError
+
+
+def _watch(
+    patch: pytest.MonkeyPatch, instance: dg.DagsterInstance, seen: Callable[[str, str], None]
+) -> None:
+    """Have `seen` called, with the step and whose it is, before each change of the instance."""
+
+    def reported(on: dg.DagsterInstance, events: Iterable[dg.AssetMaterialization]) -> None:
+        found = list(events)
+        seen("report", found[0].asset_key.path[-1])
+        report(on, found)
+
+    patch.setattr(syncing, "report", reported)
+    for name in ("add_dynamic_partitions", "delete_dynamic_partition"):
+        real = getattr(instance, name)
+
+        def call(subject: str, *args: Any, _real: Any = real, _name: str = name) -> Any:
+            seen(_name.partition("_")[0], subject)
+            return _real(subject, *args)
+
+        patch.setattr(instance, name, call)
 
 
 def _record_all(instance: dg.DagsterInstance, root: DataRoot, mount: Mount) -> None:
@@ -172,19 +189,11 @@ def test_events_come_before_keys_and_deletions_last(
     claim(instance, root, "")
     run.migrate(root)
     calls = []
-    for name in (
-        "report_runless_asset_event",
-        "add_dynamic_partitions",
-        "delete_dynamic_partition",
-    ):
-        real = getattr(instance, name)
 
-        def call(*args: Any, _real: Any = real, _name: str = name) -> Any:
-            stage = args[0].asset_key.path[-1] if _name.startswith("report") else args[0]
-            calls.append((stage.partition("_")[0], _name.partition("_")[0]))
-            return _real(*args)
+    def noted(name: str, subject: str, *args: Any) -> None:
+        calls.append((subject.partition("_")[0], name))
 
-        monkeypatch.setattr(instance, name, call)
+    _watch(monkeypatch, instance, noted)
     sync(instance, root, prune=True)
     expected = [(stage, step) for stage in PIPELINE for step in ("report", "add", "delete")]
     assert expected == list(dict.fromkeys(calls))
@@ -206,17 +215,13 @@ def test_after_a_stop_in_the_middle_the_next_sync_completes_it(
     for patience in (1, 2, 3, 5, 8, 13):
         with monkeypatch.context() as patched:
             left = iter(range(patience))
-            for name in (
-                "report_runless_asset_event", "add_dynamic_partitions", "delete_dynamic_partition",
-            ):  # fmt: skip
-                real = getattr(instance, name)
 
-                def call(*args: Any, _real: Any = real, _left: Any = left) -> Any:
-                    if next(_left, None) is None:
-                        raise KilledError
-                    return _real(*args)
+            def dies(*args: Any, _left: Any = left) -> None:
+                if next(_left, None) is None:
+                    raise KilledError
 
-                patched.setattr(instance, name, call)
+            _watch(patched, instance, dies)
+            patched.setattr(syncing, "_PAGE", 2)
             try:
                 sync(instance, root, prune=True)
             except KilledError:
@@ -310,3 +315,18 @@ def test_keys_under_which_a_hosts_own_assets_have_records_stay_until_they_are_ca
     assert ([old], []) == (done.deleted["draft"], done.held["draft"])
     assert {old, new} == instance.get_materialized_partitions(HOST)
     assert f"made `{new}` well" == _latest(instance, HOST, new).metadata["told"].value
+
+
+def test_what_a_host_rewrote_is_known_from_our_own_record(
+    instance: dg.DagsterInstance, root: DataRoot
+) -> None:
+    """`previous_gen_id` is gone from the metadata; the old key's event is carried all the same."""
+    _record_all(instance, root, Mount())
+    moved = next(iter(run.migrate(root).records("generation")))
+    path = root.generation(moved["stage"], moved["new"]) / "metadata.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("previous_gen_id")
+    path.write_text(json.dumps(fields))
+    sync(instance, root)
+    event = _latest(instance, Mount().asset_key(moved["stage"]), moved["new"])
+    assert moved["old"] == event.metadata[MIGRATED_FROM].value

@@ -1,0 +1,88 @@
+"""Materializations that are reported outside of any run: many at once, carried to other keys."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, Final
+
+import dagster as dg
+from dagster._core.events import StepMaterializationData
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+MIGRATED_FROM: Final = "genid/migrated_from"
+ORIGINAL_RUN: Final = "genid/original_run_id"
+ORIGINAL_TIME: Final = "genid/original_timestamp"
+_TEXTS: Final = (
+    dg.TextMetadataValue, dg.PathMetadataValue, dg.MarkdownMetadataValue, dg.UrlMetadataValue,
+)  # fmt: skip
+
+
+def report(instance: dg.DagsterInstance, events: Iterable[dg.AssetMaterialization]) -> None:
+    """Record materializations as `report_runless_asset_event` does, in one go for each asset."""
+    for _, found in groupby(events, key=lambda event: event.asset_key):
+        _store(instance, [_entry(event) for event in found])
+
+
+def _entry(event: dg.AssetMaterialization) -> dg.EventLogEntry:
+    return dg.EventLogEntry(  # type: ignore[no-untyped-call]
+        error_info=None,
+        level=logging.INFO,
+        user_message="",
+        run_id="",
+        timestamp=time.time(),
+        job_name="",
+        dagster_event=dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            job_name="",
+            event_specific_data=StepMaterializationData(event),
+        ),
+    )
+
+
+def _store(instance: dg.DagsterInstance, entries: list[dg.EventLogEntry]) -> None:
+    """Store one asset's events in one batch. SQLite's storage has none of its own: it opens its
+    databases several times for each event, so what PostgreSQL's does is done with it here."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage):
+        storage.store_event_batch(entries)
+        return
+    with storage.index_transaction() as connection:
+        inserts = [connection.execute(storage.prepare_insert_event(entry)) for entry in entries]
+        ids = [key[0] for one in inserts if (key := one.inserted_primary_key)]
+    storage.store_asset_event_tags(entries, ids)
+    storage.store_asset_event(entries[-1], ids[-1])
+
+
+def carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.AssetMaterialization:
+    """Return a new key's event with what the old key's said, the id in it replaced."""
+    found = record.asset_materialization
+    old, new = str(record.partition_key), str(fresh.partition)
+    if found is None:  # a filter for materializations returns nothing else
+        return fresh
+    origin: dict[str, Any] = {
+        ORIGINAL_RUN: record.run_id,
+        ORIGINAL_TIME: dg.MetadataValue.timestamp(record.timestamp),
+    }
+    kept = {key: _renamed(value, old, new) for key, value in found.metadata.items()}
+    return dg.AssetMaterialization(
+        fresh.asset_key,
+        partition=new,
+        description=found.description,
+        metadata={**origin, **kept, **fresh.metadata, MIGRATED_FROM: old},
+        tags={**(found.tags or {}), **(fresh.tags or {})},
+    )
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    """Return a metadata value with an id in its text replaced; numbers and tables stay."""
+    pattern = rf"(?<![A-Za-z0-9._-]){re.escape(old)}(?![A-Za-z0-9._-])"
+    if isinstance(value, _TEXTS):
+        return type(value)(re.sub(pattern, new, str(value.value or "")))
+    if isinstance(value, dg.JsonMetadataValue):
+        return dg.MetadataValue.json(json.loads(re.sub(pattern, new, json.dumps(value.value))))
+    return value

@@ -11,11 +11,15 @@ from typing import Any, Final
 import dagster as dg
 
 from genid_dagster_adapter.loading import COHORT_ID, COHORT_TAG, CohortId
-from genid_dagster_adapter.membership_metadata import membership_metadata, stage_table
+from genid_dagster_adapter.membership_metadata import (
+    membership_metadata,
+    stage_table,
+    table_metadata,
+)
 from genid_dagster_adapter.ownership import claim
 from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
 from genid_dagster_adapter.recording import UNVERSIONED
-from genid_dagster_adapter.setup import CODE_VERSION, REGISTRATION, Setup
+from genid_dagster_adapter.setup import CODE_VERSION, MEMBERSHIP, REGISTRATION, Setup
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs import combos as combo_files
@@ -29,7 +33,6 @@ from genid_store.ids.rollout import Rollout
 from genid_store.stages import stage_names
 
 COMBOS: Final = "selected_combo_mappings"
-MEMBERSHIP: Final = "cohort_membership"
 
 
 class BuildConfig(dg.Config):
@@ -96,7 +99,7 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
             metadata={COHORT_ID: value},
             data_version=dg.DataVersion(value),
         )
-        shown = membership_metadata(built)
+        shown = {**membership_metadata(built), **table_metadata(root, value)}
         if not context.has_partition_key:
             context.log_event(
                 dg.AssetMaterialization(key(MEMBERSHIP), partition=value, metadata=shown)

@@ -7,14 +7,15 @@ contradict each other, a WARN that an operator should know.
 import inspect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.assets import MEMBERSHIP, cohort_of
+from genid_dagster_adapter.assets import cohort_of
 from genid_dagster_adapter.ownership import members_elsewhere
 from genid_dagster_adapter.partitions import cohorts_def, registered
-from genid_dagster_adapter.setup import REGISTRATION, Setup
+from genid_dagster_adapter.setup import MEMBERSHIP, REGISTRATION, Setup
 from genid_store.catalog import findings as kinds
 from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
@@ -26,6 +27,9 @@ from genid_store.cohort.planning.records import Row
 from genid_store.cohort.regeneration import find_repeats
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.asked import Asked
+from genid_store.generation.once import THREE_WAYS
+from genid_store.generation.run import plan_run
 from genid_store.stages import PIPELINE
 
 _SHOWN = 50  # findings that one check lists
@@ -60,7 +64,8 @@ _AUDITED: Mapping[str, frozenset[str]] = {
     ),
     "made_from_current_templates": frozenset({kinds.CONTENT_DRIFT}),
 }
-PARTITIONS_CHECK = "partitions_are_members"
+CALLS_CHECK, PARTITIONS_CHECK = "calls_to_make", "partitions_are_members"
+_CALLS = (CALLS_CHECK, "How often making the rest calls the generator; nothing is paid for twice.")
 
 
 def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
@@ -71,7 +76,7 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(
             name, asset=membership, description=words, **_partitioned(setup.partition_prefix)
         )
-        for name, (_, words) in CHECKS.items()
+        for name, words in (*((name, words) for name, (_, words) in CHECKS.items()), _CALLS)
     ]
     words = "Members are partitions, and partitions are members of some cohort."
     specs.append(dg.AssetCheckSpec(PARTITIONS_CHECK, asset=registration, description=words))
@@ -83,12 +88,15 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
         root, cohort_id = DataRoot.open(setup.data_root), cohort_of(context)
         wanted = {key.name for key in context.selected_asset_check_keys}
         members = read_membership(root, cohort_id)
-        under = {"partition": cohort_id} if _partitioned("") else {}
+        under: dict[str, Any] = {"partition": cohort_id} if _partitioned("") else {}
         with StoreIndex.fresh(root) as index:
-            for spec in specs[:-1]:
+            for spec in specs[:-2]:
                 if spec.name in wanted:
                     findings = _findings_or_why_not(spec.name, index, members)
                     yield from _results(spec, CHECKS[spec.name][0], findings, **under)
+        if CALLS_CHECK in wanted:
+            findings, shown = _calls(root, cohort_id)
+            yield from _results(specs[-2], dg.AssetCheckSeverity.WARN, findings, shown, **under)
         if PARTITIONS_CHECK in wanted:
             findings = _partition_findings(context.instance, root, members, setup.partition_prefix)
             yield from _results(specs[-1], dg.AssetCheckSeverity.WARN, findings)
@@ -125,6 +133,27 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
             repeats = find_repeats(index, [_row(one) for one in stored])
             return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
     raise ValueError(f"unknown check: {name}")
+
+
+def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the members that would be paid for although their task is there, which a run blocks,
+    and the calls that a run would make, by stage and model."""
+    try:
+        work = plan_run(root, cohort_id, Asked())[1]
+    except StoreError as error:
+        return [f"not checked: {error.summary}"], {}
+    again = [one for one, why in work.waiting.items() if why == "paid under another id"]
+    rows = [
+        dg.TableRecord({"stage": stage, "model": model, "calls": count})
+        for (stage, model), count in work.calls.items()
+    ]
+    kinds_of = {"stage": "string", "model": "string", "calls": "int"}
+    columns = [dg.TableColumn(name, kind) for name, kind in kinds_of.items()]
+    table = dg.MetadataValue.table(rows, dg.TableSchema(columns=columns))
+    return (
+        [f"{stage} {gen_id}: the store has its task; {THREE_WAYS}" for stage, gen_id in again],
+        {"calls": work.total_calls, "calls_by_model": table},
+    )
 
 
 def _over_replicated(
@@ -187,6 +216,7 @@ def _results(
     spec: dg.AssetCheckSpec,
     severity: dg.AssetCheckSeverity,
     findings: Sequence[str],
+    shown_too: Mapping[str, Any] = MappingProxyType({}),
     **partition: Any,
 ) -> Iterator[Any]:
     """Yield what a check found, under a partition whether the run has one or not, as events."""
@@ -198,7 +228,7 @@ def _results(
         check_name=spec.name,
         passed=not findings,
         severity=severity,
-        metadata={"findings": len(findings), **listing},
+        metadata={"findings": len(findings), **listing, **shown_too},
         **partition,
     )
     yield dg.Output(None, output_name=spec.get_python_identifier())

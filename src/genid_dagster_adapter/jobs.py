@@ -17,11 +17,11 @@ from dagster._core.events import (
 )
 from pydantic import Field
 
-from genid_dagster_adapter.assets import MEMBERSHIP, register_members
+from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.membership_metadata import stage_table
 from genid_dagster_adapter.partitions import cohorts_def
 from genid_dagster_adapter.recording import Recorder
-from genid_dagster_adapter.setup import Setup
+from genid_dagster_adapter.setup import MEMBERSHIP, Setup
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot

@@ -5,9 +5,11 @@ from typing import Any
 
 import dagster as dg
 
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Built
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import FillUp
+from genid_store.fs.layout import DataRoot
 
 _SHOWN = 50  # lines of a list
 
@@ -27,11 +29,19 @@ def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, schema)
 
 
+def table_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
+    """Return what Dagster shows of a cohort's membership.csv: where it is, how many rows it has."""
+    return {
+        "cohort_id": cohort_id,
+        "dagster/uri": root.membership(cohort_id).as_uri(),
+        "dagster/row_count": len(read_membership(root, cohort_id)),
+    }
+
+
 def membership_metadata(built: Built) -> dict[str, Any]:
     """Return the metadata of `cohort_membership`."""
     plan = built.plan
     metadata: dict[str, Any] = {
-        "cohort_id": plan.cohort_id,
         "mode": str(plan.mode),
         "rollout": plan.rollout.label,
         "scheme": plan.rollout.scheme,

@@ -15,8 +15,8 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import Plan
 from genid_store.stages import PIPELINE, parent_stage, stage_names
 
-#: The asset that registers a cohort's members as partitions.
-REGISTRATION = "register_cohort_partitions"
+#: The assets of a cohort's members, and of their registration as partitions.
+MEMBERSHIP, REGISTRATION = "cohort_membership", "register_cohort_partitions"
 #: The code version of what is made, unless the host gives one.
 CODE_VERSION = "1"
 

@@ -20,10 +20,16 @@ from attrs import frozen
 
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
+from genid_dagster_adapter.membership_metadata import table_metadata
 from genid_dagster_adapter.ownership import claim, forget, members_elsewhere
-from genid_dagster_adapter.partitions import partition_set, register, registered
+from genid_dagster_adapter.partitions import (
+    partition_set,
+    register,
+    register_cohort,
+    registered,
+)
 from genid_dagster_adapter.recording import materialization
-from genid_dagster_adapter.setup import stage_asset_name
+from genid_dagster_adapter.setup import MEMBERSHIP, stage_asset_name
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
 from genid_store.catalog.renamed import read_renamed
@@ -149,7 +155,8 @@ class _Sync:
         with self._lock():
             if not self.dry_run:
                 claim(self.instance, self.root, self.mount.partition_prefix)
-            members = _members(read_memberships(self.root))
+            memberships = read_memberships(self.root)
+            members = _members(memberships)
             previous = self._previous()
         todo = {stage: list(self._unrecorded(stage, members, previous)) for stage in stage_names()}
         total = sum(map(len, todo.values()))
@@ -165,6 +172,7 @@ class _Sync:
             added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
                 stage, previous, prune=prune
             )
+        self._report(self._cohorts(memberships))
         events = {stage: len(found) for stage, found in todo.items()}
         return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
 
@@ -222,6 +230,16 @@ class _Sync:
                     else dg.AssetMaterialization(asset, partition=key)
                 )
                 yield fresh if record is None else carried(record, fresh)
+
+    def _cohorts(self, memberships: Memberships) -> Iterator[dg.AssetMaterialization]:
+        """Register the cohorts as partitions, and yield an event for each that has none."""
+        key = dg.AssetKey([*self.mount.asset_prefix, MEMBERSHIP])
+        recorded = self.instance.get_materialized_partitions(key)
+        for cohort_id in memberships.members:
+            register_cohort(self.instance, cohort_id, prefix=self.mount.partition_prefix)
+            if cohort_id not in recorded:
+                shown = table_metadata(self.root, cohort_id)
+                yield dg.AssetMaterialization(key, partition=cohort_id, metadata=shown)
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
         """Return the newest event of each of the keys that has one."""

@@ -78,7 +78,7 @@ def test_a_build_writes_members_and_registers_them(
     assert registered(instance, "draft") == drafts
     assert (root.tasks / "selected_combo_mappings.csv").is_file()
     assert failing(result) == set()
-    assert len(checks(result)) == 6
+    assert len(checks(result)) == 7
 
 
 def test_what_the_ui_shows_is_trimmed(root: DataRoot, instance: dg.DagsterInstance) -> None:
@@ -91,6 +91,8 @@ def test_what_the_ui_shows_is_trimmed(root: DataRoot, instance: dg.DagsterInstan
         "scheme",
         "rows",
         "repeated_work",
+        "dagster/uri",
+        "dagster/row_count",
     }
 
 
@@ -223,7 +225,7 @@ def test_a_check_that_cannot_look_takes_no_other_along(
     build(root, instance)
     (root.raw / "replication_config.csv").unlink()
     result = _only_checks(root, instance)
-    assert len(checks(result)) == 6
+    assert len(checks(result)) == 7
     assert failing(result) == {"replicates_as_configured"}
     text = str(checks(result)["replicates_as_configured"].metadata["members"].value)
     assert "not checked" in text
@@ -251,6 +253,9 @@ def test_repeated_work_is_told_and_can_be_refused(
     assert "dropped" in shown(instance)
     assert "rollout_changes" in shown(instance)
     assert failing(result) == {"no_repeated_work", "partitions_are_members"}
+    taken, copied = 4, 4
+    calls = checks(result)["calls_to_make"].metadata["calls"].value
+    assert calls == 4 + 8 + 16 - taken - copied
     warning = checks(result)["no_repeated_work"]
     assert warning.severity is dg.AssetCheckSeverity.WARN
 

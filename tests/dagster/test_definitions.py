@@ -42,7 +42,7 @@ def test_everything_loads(tmp_path: Path) -> None:
     definitions = build_definitions(data_root=tmp_path, generate=nobody, rollout=Rollout.OFF)
     dg.Definitions.validate_loadable(definitions)
     assert keys(definitions) == NAMES
-    assert len(definitions.resolve_asset_graph().asset_check_keys) == 6
+    assert len(definitions.resolve_asset_graph().asset_check_keys) == 7
     alone = build_definitions(data_root=tmp_path, rollout=Rollout.OFF)
     dg.Definitions.validate_loadable(alone)
     assert [name for name in NAMES if "generation" not in name] == keys(alone)

@@ -13,7 +13,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, unblock
-from genid_store.generation import content_version, failures
+from genid_store.generation import Generated, Request, content_version, failures
 from genid_store.ids.rollout import Rollout
 
 DRAFT = dg.AssetKey("draft_generation")
@@ -236,3 +236,37 @@ def test_a_blocked_child_is_no_failure_on_record(
     result = launch(definitions, instance, "essay", ("e0", "e0"))
     assert not result.success
     assert failures.failed_ids(root, "essay") == frozenset()
+
+
+def test_a_partition_shows_what_it_is(root: DataRoot, instance: dg.DagsterInstance) -> None:
+    """What it was made from, whose it is, its text's length and beginning, the score, the usage."""
+
+    def generate(request: Request) -> Generated:
+        usage = {"input_tokens": 12, "cost": 0.25, "model": "not a number", "cached": True}
+        return Generated(text="7.5 \n", usage=usage)
+
+    definitions = build_definitions(data_root=root.path, generate=generate, rollout=Rollout.OFF)
+    for stage in ("draft", "essay"):
+        assert launch(definitions, instance, stage, (f"{stage[0]}2", f"{stage[0]}2")).success
+    (record,) = instance.fetch_materializations(dg.AssetKey("essay_generation"), limit=1).records
+    assert record.asset_materialization is not None
+    found = record.asset_materialization.metadata
+    shown: dict[str, Any] = {name: one.value for name, one in found.items()}
+    path = root.generation("essay", "e2")
+    assert shown.pop("seconds") >= 0
+    assert shown == {
+        "path": str(path),
+        "dagster/uri": (path / "parsed.txt").as_uri(),
+        "parent": "[d2](/assets/draft_generation?view=partitions&partition=d2)",
+        "parent_gen_id": "d2",
+        "template_id": "essay-t",
+        "llm_model_id": "m",
+        "replicate": 3,
+        "cohorts": "c",
+        "words": 1,
+        "preview": "7.5 \n",
+        "score": 7.5,
+        "usage/input_tokens": 12,
+        "usage/cost": 0.25,
+        "outcome": "made",
+    }

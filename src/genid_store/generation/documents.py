@@ -21,6 +21,7 @@ def generated_files(
         "template_digest": None if template is None else digest(template),
         "provider_model": generated.provider_model or request.provider_model,
         "parameters": generated.parameters,
+        "usage": generated.usage,
         "generated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     parsed = generated.text if generated.parsed is None else generated.parsed
@@ -53,7 +54,8 @@ def _document(genid: Mapping[str, object]) -> bytes:
             {"genid": plain}, ensure_ascii=False, indent=2, default=repr, skipkeys=True
         )
     except Exception:  # the host's parameters may be anything, in a circle too
-        return _document({**genid, "parameters": "they cannot be written as JSON"})
+        unwritable = "they cannot be written as JSON"
+        return _document({**genid, "parameters": unwritable, "usage": unwritable})
     return _encoded(text)
 
 

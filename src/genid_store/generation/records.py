@@ -45,8 +45,8 @@ class Generated:
     `text` is the model's answer, `prompt` what was sent, `parsed` the form that the next stage
     reads (without one it is `text`). `unparsed` says why no parsed form could be made: the text is
     kept, the generation counts as failed, and it is not paid for again unless asked.
-    `provider_model` and `parameters` (JSON values) are recorded beside the text; they are no part
-    of the identity.
+    `provider_model`, `parameters` and `usage` (JSON values; of `usage`, numbers such as tokens and
+    cost are shown) are recorded beside the text; they are no part of the identity.
     """
 
     text: str
@@ -55,6 +55,7 @@ class Generated:
     unparsed: str | None = None
     provider_model: str | None = None
     parameters: Mapping[str, object] | None = field(default=None)
+    usage: Mapping[str, object] | None = field(default=None)
 
 
 #: The host's callable, plain or `async def`. It is called from several threads at once (an `async
@@ -135,6 +136,7 @@ def as_generated(answer: object) -> Generated:
         text=generated.text,
         unparsed=", ".join(reasons),
         parameters=generated.parameters,
+        usage=generated.usage,
         provider_model=None if "provider_model" in wrong else generated.provider_model,
         **kept,
     )

@@ -18,24 +18,17 @@ from attrs import field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import (
-    create_in_folder,
-    guarded,
-    is_there,
-    read_bytes,
-    staging,
-    write_atomic,
-)
+from genid_store.fs.files import guarded, is_there, read_bytes, write_atomic
 from genid_store.fs.jsonfile import dump_object
-from genid_store.fs.layout import METADATA, PARSED, DataRoot
+from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.asked import Asked
 from genid_store.generation.content import fault_of_bytes
 from genid_store.generation.ledger import Ledger
-from genid_store.generation.once import Executor, recover
+from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
@@ -69,8 +62,11 @@ class Store:
 
         StoreError: the text is there and cannot be read.
         """
-        with guarded(self.root, reading=True):
+        try:
             return self._read(signature.stage, str(gen_id(signature)))
+        except OSError:
+            with guarded(self.root, reading=True):
+                raise
 
     def missing(self, signatures: Iterable[Signature[Any]]) -> list[Signature[Any]]:
         """Return those whose text is not there, in the order given. Never calls anybody."""
@@ -104,43 +100,46 @@ class Store:
         Raises:
             StoreError: lists those that have no text afterwards, and why; all others are there.
         """
-        wanted = list(signatures)
-        ids = [str(gen_id(one)) for one in wanted]
-        todo = {
-            Member(one.stage, name): one
-            for one, name in zip(wanted, ids, strict=True)
-            if self._read(one.stage, name) is None
-        }
-        failed = self._obtain(todo, call, concurrency, retry_failed, retry_unparsed) if todo else []
-        if failed:
-            problems = [
-                Problem(
-                    where=f"{one.stage} {one.gen_id}",
-                    message=f"{one.kind}: {one.reason}",
-                    remedy="see the reason; what is there is never made again",
-                )
-                for one in failed[:_LISTED]
-            ]
-            raise StoreError(f"{len(failed)} generation(s) have no text", problems)
-        return [self._read(one.stage, name) or "" for one, name in zip(wanted, ids, strict=True)]
+        wanted = [(one, Member(one.stage, str(gen_id(one)))) for one in signatures]
+        asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
+        with guarded(self.root):
+            todo = {member: one for one, member in wanted if self._read(*member) is None}
+            failed = self._obtain(todo, call, concurrency, asked) if todo else []
+            if not failed:
+                return [self._read(*member) or "" for _, member in wanted]
+        problems = [
+            Problem(
+                where=f"{one.stage} {one.gen_id}",
+                message=f"{one.kind}: {one.reason}",
+                remedy="see the reason; what is there is never made again",
+            )
+            for one in failed[:_LISTED]
+        ]
+        raise StoreError(f"{len(failed)} generation(s) have no text", problems)
 
     def declare(self, cohort_id: str, signatures: Iterable[Signature[Any]]) -> list[str]:
         """Make a cohort of generations that are to be made later (by `genid cohort run`, or in
         Dagster), with their metadata; return their ids in the order given. Never calls anybody.
 
         Raises:
-            StoreError: a cohort of this id was built from tables, or the data root is in use.
+            StoreError: a cohort of this id was built from tables or has members that are not among
+                these, or the data root is in use.
         """
         wanted = {Member(one.stage, str(gen_id(one))): one for one in signatures}
+        refused = None
         if is_there(self.root.manifest(cohort_id)):
-            remedy = "give another cohort id"
-            problem = Problem(where=cohort_id, message="was built from tables", remedy=remedy)
+            refused = "was built from tables"
+        elif is_there(self.root.membership(cohort_id)):
+            if set(read_membership(self.root, cohort_id)) - wanted.keys():
+                refused = "has members that are not declared now"
+        if refused is not None:
+            problem = Problem(where=cohort_id, message=refused, remedy="give another cohort id")
             raise StoreError("the cohort is another one's", [problem])
         lines = ["stage,gen_id", *(f"{stage},{name}" for stage, name in wanted)]
         with guarded(self.root), root_lock(self.root, BUILD):
             ordered = sorted(wanted, key=lambda one: stage_names().index(one.stage))
-            for wave in _waves(ordered, wanted):
-                self._seed({member: wanted[member] for member in wave})
+            for member in (one for wave in _waves(ordered, wanted) for one in wave):
+                declare(self.root, member, dump_object(self._metadata(member, wanted[member])))
             self.root.cohort(cohort_id).mkdir(parents=True, exist_ok=True)
             write_atomic(self.root.membership(cohort_id), ("\n".join(lines) + "\n").encode())
         return [name for _, name in wanted]
@@ -150,8 +149,7 @@ class Store:
         todo: Mapping[Member, Signature[Any]],
         call: Generator,
         concurrency: int,
-        retry_failed: bool,
-        retry_unparsed: bool,
+        asked: Asked,
     ) -> list[Outcome]:
         """Make what is missing; return what could not be made."""
         ordered = sorted(todo, key=lambda one: stage_names().index(one.stage))
@@ -159,13 +157,13 @@ class Store:
         for members in _waves(ordered, todo):
             wave, orphans = self._with_parents(members, todo)
             failed += orphans
-            with guarded(self.root):
-                self._seed({member: todo[member] for member in wave})
+            seeds = {one: dump_object(self._metadata(one, todo[one])) for one in wave}
             executor = Executor(
                 root=self.root,
                 generator=call,
-                plan=self._plan(wave),
-                asked=Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed),
+                plan=self._plan(seeds),
+                seeds=seeds,
+                asked=asked,
                 templates=False,
             )
             for stage in dict.fromkeys(member.stage for member in wave):
@@ -181,7 +179,7 @@ class Store:
         ready, orphans = [], []
         for member in wave:
             parent = _parent(todo[member])
-            if parent is None or self._read(*parent) is not None:
+            if parent is None or (is_segment(parent.gen_id) and self._read(*parent) is not None):
                 ready.append(member)
             else:
                 reason = f"{parent.stage} {parent.gen_id} has no content"
@@ -190,7 +188,7 @@ class Store:
                 )
         return ready, orphans
 
-    def _plan(self, members: Iterable[Member]) -> Plan:
+    def _plan(self, seeds: Mapping[Member, bytes]) -> Plan:
         """Return whose texts the members can have. The whole store is looked at once in the life of
         this object; what other processes make meanwhile is in the ledger."""
         with self._lock:
@@ -199,19 +197,9 @@ class Store:
                 recover(self.root)
                 with StoreIndex.fresh(self.root):
                     self._ledger.append(ledger)
+        found = {one: parse_metadata(*one, data, METADATA) for one, data in seeds.items()}
         with StoreIndex.open(self.root) as index:
-            return plan_reuse(index, members, ledger=self._ledger[0])
-
-    def _seed(self, wanted: Mapping[Member, Signature[Any]]) -> None:
-        """Create the metadata of those that have none."""
-        with staging(self.root, "once-") as aside:
-            for member, signature in wanted.items():
-                folder = self.root.generation(*member)
-                if is_there(folder / METADATA):
-                    continue
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                document = dump_object(self._metadata(member, signature))
-                create_in_folder(f"{aside}/{member.gen_id}", str(folder), METADATA, document)
+            return plan_reuse(index, seeds, seeds=found, ledger=self._ledger[0])
 
     def _metadata(self, member: Member, signature: Signature[Any]) -> dict[str, object]:
         """Return what a metadata.json says of a signature; the pipeline's stages repeat the combo
@@ -228,7 +216,7 @@ class Store:
         return values
 
     def _read(self, stage: str, name: str) -> str | None:
-        path = self.root.generation(stage, name) / PARSED
+        path = f"{self.root.gens}/{stage}/{name}/{PARSED}"  # a Path takes as long as the reading
         try:
             data = read_bytes(path)
             text, fault = data.decode("utf-8"), fault_of_bytes(data)
@@ -239,7 +227,7 @@ class Store:
         if fault is None:
             return text
         remedy = "put the text back, or remove the file to have it made again"
-        problem = Problem(where=self.root.relative(path), message=fault, remedy=remedy)
+        problem = Problem(where=self.root.relative(Path(path)), message=fault, remedy=remedy)
         raise StoreError("a text cannot be read", [problem])
 
 

@@ -3,19 +3,13 @@
 import itertools
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cohort_kit import make_root
 from dagster_kit import write_templates
@@ -360,109 +354,6 @@ def test_a_helper_that_outlives_the_run_holds_no_lease(root: DataRoot) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-
-
-# -- random histories ------------------------------------------------------------------------------
-class Histories(RuleBasedStateMachine):
-    """Builds, runs, flag changes, host rewrites and undos over one small universe of tasks, with a
-    ledger of calls kept outside: no task with two calls, no text lost."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"genid-histories-{os.getpid()}"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.root = make_root(self.folder / "root", replicates=(1, 1, 1))
-        write_templates(self.root)
-        self.paid: Counter[str] = Counter()
-        self.ledger = Ledger()
-
-    def teardown(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _answer(self, request: Request) -> str:
-        with StoreIndex.fresh(self.root) as index:
-            found = index.get(request.stage, request.gen_id)
-        assert found is not None
-        self.paid[str(found.expected["v1"])] += 1
-        return self.ledger(request)
-
-    @rule(cohort=st.sampled_from("ab"), state=st.sampled_from(sorted(STATES)))
-    def build(self, cohort: str, state: str) -> None:
-        build_cohort(self.root, Options(rollout=STATES[state], cohort_id=cohort))
-
-    @rule(cohort=st.sampled_from("ab"), limit=st.sampled_from([1, 3, None]))
-    def run(self, cohort: str, limit: int | None) -> None:
-        if self.root.membership(cohort).exists():
-            asked = Asked(max_calls=limit, reuse=True)
-            run_cohort(self.root, cohort, self._answer, asked, concurrency=1)
-
-    @rule()
-    def rewrite(self) -> None:
-        """A host writes metadata again without what it does not know."""
-        for path in self.root.gens.glob("*/*/metadata.json"):
-            metadata = json.loads(path.read_text())
-            metadata.pop("adopted_from", None)
-            path.write_text(json.dumps(metadata))
-
-    @rule()
-    def take_back(self) -> None:
-        take_back(self.root)
-
-    @invariant()
-    def paid_once(self) -> None:
-        assert [] == [task for task, count in self.paid.items() if count > 1]
-
-    @invariant()
-    def nothing_lost(self) -> None:
-        found = texts(self.root)
-        assert len(self.ledger.calls) <= len(found)
-
-
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=15, stateful_step_count=8, deadline=None)
-
-
-HOST = """
-import os, sys, time
-from genid_store import Store
-from genid import Draft, Essay, gen_id
-
-def call(request):
-    descriptor = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, (request.gen_id + "\\n").encode())
-    return "text of " + request.gen_id
-
-drafts = [
-    Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=n) for n in range(1, 13)
-]
-essays = [Essay(parent_gen_id=gen_id(one), template_id="t", replicate=1) for one in drafts]
-Store.open(sys.argv[1]).once_all([*essays, *drafts], call)
-"""
-
-
-def test_four_processes_that_are_killed_agree_with_the_ledger(
-    tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
-    """Killed at any instant, at most the calls in flight are made again: a text that is there was
-    called for once, or once more for each kill of its process; the end is whole."""
-    ledger, folder = tmp_path / "ledger", tmp_path / "data"
-    environment = {**os.environ, "LEDGER": str(ledger)}
-    command = [sys.executable, "-c", HOST, str(folder)]
-    rounds = 50 if pytestconfig.getoption("--long") else 3
-    kills = 0
-    for number in range(rounds):
-        running = [subprocess.Popen(command, env=environment) for _ in range(4)]
-        victim = running[number % 4]
-        try:
-            victim.wait(timeout=0.3 + 0.05 * (number % 7))
-        except subprocess.TimeoutExpired:
-            victim.kill()
-            kills += 1
-        assert all(one.wait() == 0 for one in running if one is not victim)
-        victim.wait()
-    calls = Counter(ledger.read_text().split())
-    assert 24 == len(calls)
-    assert sum(calls.values()) <= 24 + 4 * kills  # four calls in flight in each killed process
 
 
 # -- the library -----------------------------------------------------------------------------------

@@ -8,15 +8,21 @@ import errno
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cohort_kit import ON, built, make_root, put_draft, write_table
+from cohort_kit import COHORT, ON, built, make_root, put_draft, write_table
+from genid import Draft, Essay, gen_id
+from genid_store import Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.asked import Asked
+from genid_store.generation.run import run_cohort
+from genid_store.stages import PIPELINE
 from hardening_kit import attempt, faulty, refusing, sample, tree, without_own
 
 CODES = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.EROFS, errno.ESTALE)
@@ -95,3 +101,70 @@ def times_aside(root: DataRoot) -> dict[str, bytes]:
     """Return what a data root holds, apart from the times in the file of combos."""
     found = without_own(tree(root.path))
     return {name: data for name, data in found.items() if not name.endswith("combo_mappings.csv")}
+
+
+# -- runs and calls of the library -----------------------------------------------------------------
+def a_small_cohort(path: Path) -> DataRoot:
+    root = make_root(path, replicates=(1, 1, 1))
+    for stage in PIPELINE:
+        rows = [["template_id", "generator", "active"], ["only", "llm", "true"]]
+        write_table(path, f"{stage}_templates.csv", rows)
+        template = root.template(stage, "only")
+        template.parent.mkdir(parents=True)
+        template.write_text("Write.")
+    built(root, ON)
+    return root
+
+
+def an_empty_store(path: Path) -> DataRoot:
+    return Store.open(path).root
+
+
+class Paid:
+    """A generator that knows what it was asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __call__(self, request: Request) -> str:
+        self.calls.append(request.gen_id)
+        return "SCORE: 7"
+
+
+def run(root: DataRoot, paid: Paid) -> None:
+    run_cohort(root, COHORT, paid, Asked(retry_failed=True), concurrency=1)
+
+
+def once_all(root: DataRoot, paid: Paid) -> None:
+    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    essay = Essay(parent_gen_id=gen_id(draft), template_id="t", replicate=1)
+    Store.open(root.path).once_all([essay, draft], paid, concurrency=1, retry_failed=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "work"), [(a_small_cohort, run), (an_empty_store, once_all)], ids=["run", "once"]
+)
+def test_a_call_that_fails_while_texts_are_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path], DataRoot],
+    work: Callable[[DataRoot, Paid], None],
+) -> None:
+    """One error, or every other text; a second attempt makes the rest and pays for nothing whose
+    text is there, or in the folder that the failure names. Nothing is left there."""
+    rescued = tmp_path / "tmp"
+    rescued.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(rescued))
+    whole, paid = make(tmp_path / "whole"), Paid()
+    with faulty(whole.path, 0, refusing(0), reads=True) as seen:
+        work(whole, paid)
+    for at, code in cases(len(seen)):
+        root, first, again = make(tmp_path / "root"), Paid(), Paid()
+        with faulty(root.path, at, refusing(code), reads=True):
+            _, error = attempt(StoreError, lambda: work(root, first))  # noqa: B023
+        assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
+        work(root, again)
+        assert not set(first.calls) & set(again.calls), (at, os.strerror(code), seen[at - 1])
+        assert set(paid.calls) == {one.parent.name for one in root.gens.rglob("parsed.txt")}
+        assert [] == list(rescued.iterdir())
+        shutil.rmtree(root.path)

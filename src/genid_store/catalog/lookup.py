@@ -228,14 +228,16 @@ def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
     )
 
 
-def read_indexed(index: StoreIndex, stage: str, gen_id: str) -> Indexed | None:
-    """Return the record of a generation whose folder is younger than the index, read from there as
-    those of its ancestors are; None: its metadata cannot be used."""
+def read_indexed(
+    index: StoreIndex, stage: str, gen_id: str, seed: Generation | None = None
+) -> Indexed | None:
+    """Return the record of a generation whose folder is younger than the index, read from there
+    (or given: `seed`) as those of its ancestors are; None: its metadata cannot be used."""
     chain: dict[tuple[str, str], Generation] = {}
     key: tuple[str, str] | None = (stage, gen_id)
     found: Indexed | None = None
     while key is not None and found is None and key not in chain and is_segment(key[1]):
-        chain[key] = read_generation(index.root, *key)
+        chain[key] = seed if seed and not chain else read_generation(index.root, *key)
         key = parent_key(key[0], chain[key].parent_gen_id)
         found = None if key is None else index.get(*key)
     parent = None if found is None else as_parent(found, _expected_of(found))

@@ -34,6 +34,7 @@ from genid_store.generation.publish import (
     prepared,
     publish,
     roll_forward,
+    seed,
     take_up,
     unpublished,
 )
@@ -46,7 +47,7 @@ from genid_store.generation.records import (
     Request,
     as_generated,
 )
-from genid_store.generation.reuse import Plan, Task, give_text
+from genid_store.generation.reuse import Plan, Task, give_text, held_up
 from genid_store.generation.status import has_content, is_unreachable
 from genid_store.stages import PIPELINE, parent_key
 
@@ -59,14 +60,16 @@ class Executor:
     """Obtains generations of one data root with one callable; used from several threads at once.
 
     `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
-    the missing. `provider_models` maps model ids to the provider's names. `templates` requires the
-    text of every template of the pipeline's stages.
+    the missing, `seeds` the metadata of those that have none yet. `provider_models` maps model ids
+    to the provider's names. `templates` requires the text of every template of the pipeline's
+    stages.
     """
 
     root: DataRoot
     generator: Generator
     plan: Plan = field(factory=Plan)
     asked: Asked = field(factory=Asked)
+    seeds: Mapping[Member, bytes] = field(factory=dict)
     provider_models: Mapping[str, str] = field(factory=dict)
     templates: bool = True
     stop: threading.Event = field(factory=threading.Event)
@@ -99,13 +102,16 @@ class Executor:
         )
 
     def _failed(self, error: Exception) -> tuple[Kind, str]:
-        """Sort an error: a full disk ends the run and is no failure of the generation."""
+        """Sort an error: what the host's callable raised may have been paid for; what the system
+        refuses to us is no failure of the generation, and a full disk ends the run."""
         if isinstance(error, ParentMissing):
             return "blocked", reason_of(error)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            self.stop.set()
+        if isinstance(error, OSError):
+            if error.errno in _FULL:
+                self.stop.set()
             return "refused", reason_of(error)
-        return ("refused" if is_unpaid(error) else "failed"), reason_of(error)
+        raised = error.error if isinstance(error, _CallError) else error
+        return ("refused" if is_unpaid(raised) else "failed"), reason_of(raised)
 
     def _obtain(self, member: Member) -> tuple[Kind, str]:
         stage, gen_id = member
@@ -128,6 +134,8 @@ class Executor:
     def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
         """Return what became of it, which is on record before the lease is given up: whoever gets
         that next looks."""
+        if member in self.seeds:
+            seed(self.root, *member, self.seeds[member])
         take_up(self.root, *member)
         roll_forward(self.root, *member)
         if has_content(self.root, *member):
@@ -153,7 +161,7 @@ class Executor:
         parent_text = self._parent_text(generation)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None
-        why = None if source or copies else self._why_not_paid(member, task)
+        why = None if source or copies else self._why_not_paid(member, task, generation)
         if why is not None:
             return why
         self.ledger.add(member.stage, task.name, member.gen_id)
@@ -198,7 +206,9 @@ class Executor:
         parent = parent_key(generation.stage, generation.parent_gen_id)
         return None if parent is None else content_version(self.root, *parent)
 
-    def _why_not_paid(self, member: Member, task: Task) -> tuple[Kind, str] | None:
+    def _why_not_paid(
+        self, member: Member, task: Task, generation: Generation
+    ) -> tuple[Kind, str] | None:
         """Return the outcome of a generation that is not to be paid for now; None: it is."""
         if self.asked.reuse_only:
             return "refused", "the store has no text of this task that it can be given"
@@ -208,13 +218,36 @@ class Executor:
         hidden = self.plan.hidden.get(member.stage, ())
         if hidden:
             return "blocked", f"metadata that cannot be read may hide its text: {hidden[0]}"
-        unparsed = is_there(self.root.generation(*member) / RAW)
-        if unparsed and not self.asked.retry_unparsed:
+        if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
             return "unparsed", _UNPARSED
+        failure = failures.read(self.root, *member)
+        if failure is not None and not self._is_asked_again(member):
+            return "failed", failure.reason
+        return self._held_up(member, task, generation)
+
+    def _is_asked_again(self, member: Member) -> bool:
+        """Say whether what has come of a generation is to be tried again, which this run has not
+        done yet."""
+        unparsed = is_there(self.root.generation(*member) / RAW)
         asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
         failure = failures.read(self.root, *member)
-        if failure is not None and not (asked and failure.before(self.began)):
-            return "failed", failure.reason
+        return asked and (failure is None or failure.before(self.began))
+
+    def _held_up(
+        self, member: Member, task: Task, generation: Generation
+    ) -> tuple[Kind, str] | None:
+        """Return the outcome where the task was asked for under another id, over the same text, and
+        has no text there that can be given."""
+        others = (*task.held_up, *self.ledger.made(member.stage, task.name))
+        for other in dict.fromkeys(Member(member.stage, one) for one in others):
+            found = None if other == member else held_up(self.root, *other)
+            if found is None or self.asked.pay_again:
+                continue
+            if found[0] != "unreachable" and self._is_asked_again(other):
+                continue
+            above = self._parent_digest(read_generation(self.root, *other))
+            if above == self._parent_digest(generation):
+                return "blocked", f"the same task is {found[0]} as {other.gen_id}: {found[1]}"
         return None
 
     def _pay(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
@@ -227,6 +260,8 @@ class Executor:
             self.on_call(1)
             try:
                 generated = as_generated(answer(self.generator, request))
+            except Exception as error:
+                raise _CallError(error) from error
             finally:
                 self.on_call(-1)
             files = generated_files(generated, request, template)
@@ -278,7 +313,10 @@ class Executor:
         fault = fault_of_text(self.root, *parent, data)
         if fault is not None:
             raise ParentMissing(f"{where}: {fault}")
-        return data.decode("utf-8")
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ParentMissing(f"{where}: its parsed.txt is not UTF-8: {error}") from error
 
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None where it is not needed and not there.
@@ -302,6 +340,13 @@ class Executor:
             )
             raise StoreError("the template's text cannot be read", [problem]) from error
         return data
+
+
+@frozen
+class _CallError(Exception):
+    """What the host's callable raised, or an answer of it that cannot be used."""
+
+    error: Exception
 
 
 class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
@@ -328,6 +373,12 @@ def recover(root: DataRoot) -> int:
     at_once = threading.Event()
     at_once.set()
     return sum(_publish_waiting(root, *found, at_once) for found in unpublished(root))
+
+
+def declare(root: DataRoot, member: Member, metadata: bytes) -> None:
+    """Make a generation's folder with its metadata, which is left alone where it is there."""
+    with lease(root, member.stage, _folder(member.gen_id), threading.Event()):
+        seed(root, *member, metadata)
 
 
 def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> bool:

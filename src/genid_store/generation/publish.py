@@ -25,8 +25,17 @@ from attrs import frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import is_there, keep, move, read_bytes, sync_folder, write_new
+from genid_store.fs.files import (
+    create_in_folder,
+    is_there,
+    keep,
+    move,
+    read_bytes,
+    sync_folder,
+    write_new,
+)
 from genid_store.fs.layout import (
+    METADATA,
     PARSED,
     PARSED_METADATA,
     PROMPT,
@@ -71,11 +80,9 @@ def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
     StoreError: the disk is full, or the data root cannot be written; found out before the
     generator is called.
     """
-    folder = staging(root, stage)
-    path = folder / f".{gen_id}.{os.getpid()}-{secrets.token_hex(4)}"
+    path = _aside(root, stage, gen_id)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        path.mkdir(parents=True)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -86,6 +93,21 @@ def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path)
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def seed(root: DataRoot, stage: str, gen_id: str, metadata: bytes) -> None:
+    """Make the folder of a generation appear with its metadata, which is left alone where it is
+    there already; the caller holds the generation's lease."""
+    folder = root.generation(stage, gen_id)
+    if not is_there(folder / METADATA):
+        aside = _aside(root, stage, gen_id)
+        for path in (aside, folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        create_in_folder(str(aside), str(folder), METADATA, metadata)
+
+
+def _aside(root: DataRoot, stage: str, gen_id: str) -> Path:
+    return staging(root, stage) / f".{gen_id}.{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
@@ -102,6 +124,8 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
             os.rename(aside, folder.path / name)
         _complete(folder)
     except OSError as error:
+        if is_there(staging(folder.root, folder.stage) / folder.gen_id):
+            raise  # it is complete: the next run publishes it
         kept = _rescue(folder, files)
         message = f"{error.strerror or error}; the next run takes the text from {kept}"
         raise OSError(error.errno or 0, message) from error
@@ -217,7 +241,8 @@ def _rescue_prefix(root: DataRoot, stage: str, gen_id: str) -> str:
 def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
     """Bring back the files that an earlier run could only write to the temporary folder."""
     prefix = _rescue_prefix(root, stage, gen_id)
-    for kept in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+    names = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)]
+    for kept in (Path(tempfile.gettempdir(), name) for name in names):
         state = kept.lstat()
         ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
         if not ours or not (kept / RAW).is_file() or is_there(staging(root, stage) / gen_id):

@@ -12,11 +12,10 @@ import contextlib
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from blake3 import blake3
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog import reused
@@ -24,26 +23,30 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import PlannedRow, indexed_rows, read_indexed
 from genid_store.catalog.memberships import Member
-from genid_store.catalog.metadata import ADOPTED_FROM
+from genid_store.catalog.metadata import ADOPTED_FROM, Generation
 from genid_store.catalog.reused import Reused
 from genid_store.catalog.tasks import same_task
-from genid_store.fs.files import create_exclusive, read_bytes, sync_folder, write_atomic
+from genid_store.fs.files import create_exclusive, is_there, read_bytes, sync_folder, write_atomic
 from genid_store.fs.jsonfile import dump_object, load_object
-from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.fs.leases import lease
-from genid_store.generation.content import fault_of_text
+from genid_store.generation import failures
+from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.ledger import Ledger
+from genid_store.generation.status import State
 from genid_store.stages import parent_key, parent_stage, stage_names
 
 
 @frozen
 class Task:
     """One member's task: its lease's name, the id whose text it is to be given (None: nobody's),
-    and the ids under which the store has the task's text."""
+    the ids under which the store has the task's text, and those under which it was asked for over
+    the same parent's text without one that can be used (`held_up`)."""
 
     name: str
     source: str | None = None
     elsewhere: tuple[str, ...] = ()
+    held_up: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -64,14 +67,16 @@ def plan_reuse(
     *,
     cohort_id: str | None = None,
     planned: Mapping[Member, PlannedRow] | None = None,
+    seeds: Mapping[Member, Generation] | None = None,
     ledger: Ledger | None = None,
 ) -> Plan:
     """Return the task of each member and whose text it can have; the index is up to date.
 
-    `planned` has the rows of a cohort that is not written yet; `ledger` was created before the
-    index was refreshed.
+    `planned` has the rows of a cohort that is not written yet, `seeds` what is not written yet over
+    parents that are; `ledger` was created before the index was refreshed.
     """
-    planning = _Planning(index, cohort_id, indexed_rows(index, (planned or {}).values()))
+    rows = indexed_rows(index, (planned or {}).values())
+    planning = _Planning(index, cohort_id, rows, seeds or {})
     for member in members:
         planning.add(member)
     tasks = planning.decide()
@@ -107,22 +112,28 @@ class _Planning:
         index: StoreIndex,
         cohort_id: str | None,
         planned: Mapping[tuple[str, str], Indexed],
+        seeds: Mapping[Member, Generation],
     ) -> None:
-        self.index, self.cohort_id, self.planned = index, cohort_id, planned
+        self.index, self.cohort_id = index, cohort_id
+        self.planned, self.seeds = planned, seeds
         self.known: dict[Member, Indexed | None] = {}
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
+        self.others: dict[Member, list[Indexed]] = {}
         self.digests: dict[tuple[str, str], str | None] = {}
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
 
     def add(self, member: Member) -> None:
         found = self.index.get(*member) or self.planned.get(member)
-        found = self.known[member] = found or read_indexed(self.index, *member)
+        found = self.known[member] = found or read_indexed(
+            self.index, *member, self.seeds.get(member)
+        )
         parent = None if found is None else parent_key(found.stage, found.parent_gen_id)
         self.children[None if parent is None else Member(*parent)].append(member)
-        missing = found is not None and found.content is None
+        missing = found is not None and not found.has_content
         same = same_task(self.index, found) if missing and found is not None else []
-        self.candidates[member] = [one for one in same if self.digest(one.stage, one.gen_id)]
+        self.candidates[member] = [one for one in same if self.digest_of(one)]
+        self.others[member] = [one for one in same if one not in self.candidates[member]]
 
     def decide(self) -> dict[Member, Task]:
         """Go from the roots down, each child over the text that its parent has or will have."""
@@ -141,8 +152,14 @@ class _Planning:
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
                 elsewhere=tuple(one.gen_id for one in self.candidates[member]),
+                held_up=() if source else tuple(self.held_up(member, above)),
             )
         return tasks
+
+    def held_up(self, member: Member, above: str | None) -> Iterator[str]:
+        for one in self.others[member]:
+            if self.fits(one, above) and held_up(self.index.root, one.stage, one.gen_id):
+                yield one.gen_id
 
     def parent_text(self, found: Indexed, texts: Mapping[Member, str | None]) -> str | None:
         parent = parent_key(found.stage, found.parent_gen_id)
@@ -197,13 +214,27 @@ class _Planning:
 
 
 def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    try:
+    with contextlib.suppress(OSError):
         data = read_bytes(root.generation(stage, gen_id) / PARSED)
-    except OSError:
-        return None
-    if fault_of_text(root, stage, gen_id, data) is not None:
-        return None
-    return blake3(data).hexdigest()
+        if fault_of_text(root, stage, gen_id, data) is None:
+            return digest(data)
+    return None
+
+
+def held_up(root: DataRoot, stage: str, gen_id: str) -> tuple[State, str] | None:
+    """Return where a task stands that was asked for under an id and has no usable text there, with
+    the reason; None: nobody asked for it under that id, or its text is there."""
+    folder = root.generation(stage, gen_id)
+    try:
+        fault = fault_of_text(root, stage, gen_id, read_bytes(folder / PARSED))
+    except FileNotFoundError:
+        if is_there(folder / RAW):
+            return "unparsed", "raw.txt is there and parsed.txt is not"
+        failure = failures.read(root, stage, gen_id)
+        return None if failure is None else ("failed", failure.reason)
+    except OSError as error:
+        fault = f"its parsed.txt cannot be read: {error.strerror}"
+    return None if fault is None else ("unreachable", fault)
 
 
 # -- giving and taking back ------------------------------------------------------------------------
@@ -267,9 +298,9 @@ def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], l
 
 def _take_back_one(root: DataRoot, one: Reused) -> None:
     folder = root.generation(one.stage, one.gen_id)
-    for name, digest in sorted(one.files.items(), key=lambda item: item[0] != PARSED):
+    for name, copied in sorted(one.files.items(), key=lambda item: item[0] != PARSED):
         with contextlib.suppress(FileNotFoundError):
-            if _file_digest(folder / name) == digest:
+            if _file_digest(folder / name) == copied:
                 os.unlink(folder / name)
     with contextlib.suppress(FileNotFoundError):
         if read_bytes(folder / METADATA) == _marked(one):
@@ -303,4 +334,4 @@ def _marked(one: Reused) -> bytes:
 
 
 def _file_digest(path: str | os.PathLike[str]) -> str:
-    return blake3(read_bytes(os.fspath(path))).hexdigest()
+    return digest(read_bytes(os.fspath(path)))

@@ -17,6 +17,7 @@ from attrs import frozen
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
 from genid_store.generation.ledger import Ledger
@@ -56,13 +57,14 @@ class Done:
 def plan_run(root: DataRoot, cohort_id: str, asked: Asked) -> tuple[Plan, Workload]:
     """Return whose text each member can have and what a run would do; nothing is written.
 
-    StoreError: the membership or the index cannot be used.
+    StoreError: the membership or the index cannot be used, or the system refused to read.
     """
-    members = read_membership(root, cohort_id)
-    ledger = Ledger(root)
-    with StoreIndex.fresh(root) as index:
-        reuse = plan_reuse(index, members, cohort_id=cohort_id, ledger=ledger)
-    return reuse, plan_work(root, members, asked, reuse=reuse)
+    with guarded(root):
+        members = read_membership(root, cohort_id)
+        ledger = Ledger(root)
+        with StoreIndex.fresh(root) as index:
+            reuse = plan_reuse(index, members, cohort_id=cohort_id, ledger=ledger)
+        return reuse, plan_work(root, members, asked, reuse=reuse)
 
 
 def run_cohort(
@@ -78,9 +80,10 @@ def run_cohort(
     """Make what is missing, ancestors first; an interrupt ends it after the calls in flight.
 
     StoreError: the membership cannot be read, or legacy members' tasks are there under other ids
-    and nothing was asked about them; no call was made then.
+    and nothing was asked about them; no call was made then. Or the system refused a file operation.
     """
-    recover(root)
+    with guarded(root):
+        recover(root)
     reuse, work = plan_run(root, cohort_id, asked)
     refuse_paid(reuse, work)
     stop = threading.Event()
@@ -97,7 +100,8 @@ def run_cohort(
     interrupted = threading.Event()
 
     def obtain() -> None:
-        obtain_work(executor, work, counting.report, concurrency=concurrency)
+        with guarded(root):
+            obtain_work(executor, work, counting.report, concurrency=concurrency)
 
     _until_interrupted(obtain, stop, interrupted)
     return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())

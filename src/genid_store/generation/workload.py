@@ -18,7 +18,7 @@ from genid_store.cohort.planning.records import Row
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
-from genid_store.generation.reuse import Plan
+from genid_store.generation.reuse import Plan, held_up
 from genid_store.generation.status import State, has_content, state_of
 from genid_store.stages import parent_key, parent_stage, stage_names
 
@@ -141,7 +141,7 @@ def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -
                     stage=member.stage,
                     gen_id=member.gen_id,
                     parent_gen_id=generation.parent_gen_id,
-                    reason=_why_blocked(root, generation),
+                    reason=_why_blocked(root, generation, work.waiting.get(member)),
                 )
             )
     return found
@@ -186,17 +186,25 @@ class _Working:
         self.waiting: dict[Member, Waiting] = {}
 
     def add(self, member: Member) -> None:
-        state = state_of(self.root, *member)
+        state = self._state(member)
         source = self._source(member)
         if state == "made":
             self.made.append(member)
-        elif state in {"missing", "failed"} and source is not None:
+        elif state != "unreachable" and source is not None:
             self.todo[member] = None
             self.adopted[member] = source
         elif not self.asked.takes(state):
             self.waiting[member] = _LEFT_ALONE[state]
         else:
             self._add_missing(member)
+
+    def _state(self, member: Member) -> State:
+        """Return where a member stands, or its task under another id where that was asked for."""
+        state, task = state_of(self.root, *member), self.reuse.tasks.get(member)
+        if state != "missing" or task is None or self.asked.pay_again:
+            return state
+        found = (held_up(self.root, member.stage, one) for one in task.held_up)
+        return next((one[0] for one in found if one is not None), state)
 
     def _source(self, member: Member) -> str | None:
         task = self.reuse.tasks.get(member)
@@ -240,8 +248,10 @@ def _parent(generation: Generation | Row) -> Member | None:
     return None if parent is None else Member(*parent)
 
 
-def _why_blocked(root: DataRoot, generation: Generation) -> str:
+def _why_blocked(root: DataRoot, generation: Generation, why: Waiting | None) -> str:
     reasons = [str(problem) for problem in generation.problems]
+    if why in _LEFT_ALONE:
+        reasons.append(f"the same task is {why} under another id")
     parent = _parent(generation)
     if parent is not None and not has_content(root, *parent):
         reasons.append(f"{parent.stage} {parent.gen_id} has no content")

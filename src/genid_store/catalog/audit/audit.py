@@ -224,8 +224,8 @@ def _membership(
             ids=((stage, gen_id),),
             details={"cohorts": cohorts},
         )
-    if memberships.problems:
-        return  # what seems to be nobody's may be named where it cannot be read
+    if memberships.problems or not memberships.members:
+        return  # it may be named where it cannot be read, or nobody here works with cohorts
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(stored - named.keys()):
         if (stage, texts.get((stage, gen_id), "")) in held:

@@ -1,0 +1,119 @@
+"""A task whose answer is under another id and cannot be used is not paid for under this one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cohort_kit import OFF, ON, make_root
+from dagster_kit import write_templates
+from genid import Draft
+from genid_store import Generated, Request, Rollout, Store, StoreError
+from genid_store.catalog.memberships import Member, read_membership
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.asked import Asked
+from genid_store.generation.run import plan_run, run_cohort
+
+PHASE_1 = Rollout.parse("on", "phase-1")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    found = make_root(tmp_path / "root", replicates=(1, 1, 1))
+    write_templates(found)
+    return found
+
+
+def build(root: DataRoot, cohort_id: str, rollout: Rollout) -> list[Member]:
+    """Build a cohort; return its drafts, which are the same tasks in every state."""
+    build_cohort(root, Options(rollout=rollout, cohort_id=cohort_id))
+    return [one for one in read_membership(root, cohort_id) if one.stage == "draft"]
+
+
+class Calls:
+    def __init__(self) -> None:
+        self.asked: list[Member] = []
+
+    def __call__(self, request: Request) -> str:
+        self.asked.append(Member(request.stage, request.gen_id))
+        return f"text {len(self.asked)}"
+
+
+def failing(request: Request) -> str:
+    raise ValueError("half-way")
+
+
+def unparsed(request: Request) -> Generated:
+    return Generated(text="paid", unparsed="no score in it")
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/nowhere/at/all")
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: list[Callable[[Path], object]] = [
+    _link,
+    _folder,
+    lambda path: path.write_text(""),
+    lambda path: path.write_text("another text"),
+    lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+    lambda path: path.unlink(),
+]
+
+
+@pytest.mark.parametrize("rollout", [ON, PHASE_1, OFF], ids=["on", "phase-1", "off"])
+@pytest.mark.parametrize(
+    ("answer", "flag"), [(failing, "retry_failed"), (unparsed, "retry_unparsed")]
+)
+def test_what_came_of_a_task_counts_under_every_id(
+    root: DataRoot, rollout: Rollout, answer: Callable[[Request], str], flag: str
+) -> None:
+    """A failure or an unparsed text: nobody is called, a dry run says so, asking pays once."""
+    build(root, "c", PHASE_1 if rollout is ON else ON)
+    run_cohort(root, "c", answer, Asked(max_calls=1))  # one draft; nothing was made over it
+    failed = next(iter(root.gens.glob("draft/*/raw.txt")), None)
+    calls = Calls()
+    drafts = build(root, "d", rollout)
+    _, work = plan_run(root, "d", Asked())
+    done = run_cohort(root, "d", calls, Asked())
+    assert len(drafts) - 1 == len([one for one in calls.asked if one.stage == "draft"])
+    assert work.total_calls == len(calls.asked)
+    assert {"made", "copied"} >= {one.kind for one in done.outcomes}
+    before = len(calls.asked)
+    run_cohort(root, "d", calls, Asked(**{flag: True}))
+    assert 1 == len([one for one in calls.asked[before:] if one.stage == "draft"])
+    assert failed is None or "paid" == failed.read_text()
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+@pytest.mark.parametrize("rollout", [ON, OFF], ids=["on", "off"])
+def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
+    root: DataRoot, damage: Callable[[Path], object], rollout: Rollout
+) -> None:
+    """A dropped link, a pointer, an empty or another text: looked at first, by whoever wants it."""
+    drafts = build(root, "c", PHASE_1)
+    calls = Calls()
+    run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))
+    for draft in drafts:
+        damage(root.generation(*draft) / "parsed.txt")
+    build(root, "d", rollout)
+    _, work = plan_run(root, "d", Asked())
+    run_cohort(root, "d", calls, Asked())
+    assert (0, len(drafts)) == (work.total_calls, len(calls.asked))
+    assert {"unreachable", "unparsed", "blocked"} >= set(work.waiting.values())
+    store = Store.open(root.path)
+    draft = Draft(
+        combo_id="combo_v1_one", template_id="links-v1", llm_model_id="writer_a", replicate=1
+    )
+    with pytest.raises(StoreError, match="the same task is un"):
+        store.once(draft, calls)
+    assert len(drafts) == len(calls.asked)
+    run_cohort(root, "d", calls, Asked(pay_again=True))
+    assert len(calls.asked) > len(drafts)

@@ -126,12 +126,11 @@ class Store:
                 these, or the data root is in use.
         """
         wanted = {Member(one.stage, str(gen_id(one))): one for one in signatures}
-        refused = None
+        known = is_there(self.root.membership(cohort_id))
+        before = set(read_membership(self.root, cohort_id)) if known else set()
+        refused = "has members that are not declared now" if before - wanted.keys() else None
         if is_there(self.root.manifest(cohort_id)):
             refused = "was built from tables"
-        elif is_there(self.root.membership(cohort_id)):
-            if set(read_membership(self.root, cohort_id)) - wanted.keys():
-                refused = "has members that are not declared now"
         if refused is not None:
             problem = Problem(where=cohort_id, message=refused, remedy="give another cohort id")
             raise StoreError("the cohort is another one's", [problem])

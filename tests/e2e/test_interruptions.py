@@ -77,7 +77,7 @@ def made(root: DataRoot) -> set[str]:
     return {path.parent.name for path in root.gens.glob("*/*/parsed.txt")}
 
 
-@pytest.mark.parametrize("stopping", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stopping", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_being_stopped_lets_the_calls_in_flight_finish(
     root: DataRoot, stopping: signal.Signals
 ) -> None:

@@ -132,13 +132,13 @@ class Paid:
 
 
 def run(root: DataRoot, paid: Paid) -> None:
-    run_cohort(root, COHORT, paid, Asked(retry_failed=True), concurrency=1)
+    run_cohort(root, COHORT, paid, Asked(), concurrency=1)
 
 
 def once_all(root: DataRoot, paid: Paid) -> None:
     draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
     essay = Essay(parent_gen_id=gen_id(draft), template_id="t", replicate=1)
-    Store.open(root.path).once_all([essay, draft], paid, concurrency=1, retry_failed=True)
+    Store.open(root.path).once_all([essay, draft], paid, concurrency=1)
 
 
 @pytest.mark.parametrize(

@@ -274,8 +274,9 @@ def give_text(root: DataRoot, member: Member, source: str, task: str) -> None:
 def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], list[Reused]]:
     """Undo every reuse, children first: remove the copied files and restore the metadata.
 
-    Returns what was (or would be) taken back, and what stays because a child was made from it or
-    its text is another by now. StoreError: a record or the index cannot be used.
+    Returns what was (or would be) taken back, and what stays because a child was made from it, its
+    text is another by now, or the text that it was copied from is not there any more. StoreError:
+    a record or the index cannot be used.
     """
     taken: list[Reused] = []
     kept: list[Reused] = []
@@ -283,10 +284,10 @@ def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], l
     at_once.set()
     with StoreIndex.fresh(root) as index:
         gone: set[tuple[str, str]] = set()
-        for one in reversed(list(reused.find_all(root))):
+        for one in _last_first(list(reused.find_all(root))):
             with contextlib.ExitStack() as stack:
                 free = dry_run or stack.enter_context(lease(root, one.stage, one.task, at_once))
-                if not free or not _is_unchanged(root, one) or _is_needed(index, one, gone):
+                if not (free and _is_a_copy(root, one)) or _is_needed(index, one, gone):
                     kept.append(one)
                     continue
                 gone.add((one.stage, one.gen_id))
@@ -310,12 +311,32 @@ def _take_back_one(root: DataRoot, one: Reused) -> None:
     reused.forget(root, one)
 
 
-def _is_unchanged(root: DataRoot, one: Reused) -> bool:
-    """Say whether the text is still the copied one, or was not copied yet."""
+def _last_first(records: list[Reused]) -> list[Reused]:
+    """Return records so that each comes before its parent's, and before that of its source."""
+    by_id = {(one.stage, one.gen_id): one for one in records}
+
+    def depth(one: Reused) -> int:
+        above = by_id.get((one.stage, one.source))
+        return 0 if above is None else 1 + depth(above)
+
+    order = stage_names()
+    return sorted(records, key=lambda one: (order.index(one.stage), depth(one)), reverse=True)
+
+
+def _is_a_copy(root: DataRoot, one: Reused) -> bool:
+    """Say whether every copied file is still what it was copied from, which is still there; or was
+    not copied yet. Only what is read at its path counts: a link count says nothing."""
+    target, origin = (root.generation(one.stage, name) for name in (one.gen_id, one.source))
     try:
-        return _file_digest(root.generation(one.stage, one.gen_id) / PARSED) == one.files[PARSED]
-    except FileNotFoundError:
-        return True
+        if not is_there(target / PARSED):
+            return True
+        return all(
+            copied == _file_digest(folder / name)
+            for name, copied in one.files.items()
+            for folder in (target, origin)
+        )
+    except OSError:
+        return False
 
 
 def _is_needed(index: StoreIndex, one: Reused, gone: set[tuple[str, str]]) -> bool:

@@ -1,0 +1,239 @@
+"""What hosts, tools and disks do to texts between two runs costs no call and no text."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from cohort_kit import OFF, ON
+from genid_store import Request, Rollout
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.asked import Asked
+from genid_store.generation.reuse import take_back
+from genid_store.generation.run import plan_run, run_cohort
+from genid_store.migration import run as migration
+from paid_kit import OutsideLedger, small_root
+
+PHASE_1 = Rollout.parse("on", "phase-1")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    return small_root(tmp_path / "root")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> OutsideLedger:
+    return OutsideLedger(tmp_path / "ledger")
+
+
+def build(root: DataRoot, cohort_id: str, rollout: Rollout) -> None:
+    build_cohort(root, Options(rollout=rollout, cohort_id=cohort_id))
+
+
+def made(
+    root: DataRoot, cohort_id: str, rollout: Rollout, answer: Callable[[Request], str]
+) -> None:
+    build(root, cohort_id, rollout)
+    done = run_cohort(root, cohort_id, answer, Asked())
+    assert all(one.complete for one in done.outcomes)
+
+
+def texts(root: DataRoot) -> set[str]:
+    return {path.read_text() for path in root.gens.glob("*/*/parsed.txt")}
+
+
+# -- tools that link and move ----------------------------------------------------------------------
+def _twins(root: DataRoot) -> None:
+    """Make raw.txt and parsed.txt of each generation one file."""
+    for path in root.gens.glob("*/*/parsed.txt"):
+        path.with_name("raw.txt").unlink()
+        os.link(path, path.with_name("raw.txt"))
+
+
+def _one_file_a_text(root: DataRoot) -> None:
+    """Make all files of the same bytes one file, across generations."""
+    first: dict[bytes, Path] = {}
+    for path in sorted(root.gens.glob("*/*/*.txt")):
+        kept = first.setdefault(path.read_bytes(), path)
+        if kept != path:
+            path.unlink()
+            os.link(kept, path)
+
+
+def _moved_out(root: DataRoot) -> None:
+    """Move the generations that were made first out of the data root, on the same disk."""
+    outside = root.path.parent / "outside"
+    for stage, gen_id in read_membership(root, "c"):
+        (outside / stage).mkdir(parents=True, exist_ok=True)
+        shutil.move(root.generation(stage, gen_id), outside / stage / gen_id)
+
+
+def _linked_and_moved_out(root: DataRoot) -> None:
+    _one_file_a_text(root)
+    _moved_out(root)
+
+
+def _texts_moved_out(root: DataRoot) -> None:
+    """Move the texts alone."""
+    for member in read_membership(root, "c"):
+        for path in root.generation(*member).glob("*.txt"):
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    "tool", [_twins, _one_file_a_text, _moved_out, _linked_and_moved_out, _texts_moved_out]
+)
+def test_taking_back_leaves_every_text_in_the_store(
+    root: DataRoot, ledger: OutsideLedger, tool: Callable[[DataRoot], None]
+) -> None:
+    """A copy is what is read at its path beside what it was copied from, never a link count."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    made(root, "d", ON, answer)
+    made(root, "e", PHASE_1, answer)
+    before, calls = texts(root), len(ledger.calls())
+    tool(root)
+    assert before == texts(root)
+    take_back(root)
+    assert before == texts(root)
+    take_back(root)
+    run_cohort(root, "d", answer, Asked())
+    run_cohort(root, "e", answer, Asked())
+    assert (before, calls) == (texts(root), len(ledger.calls()))
+
+
+@pytest.mark.parametrize("tool", [_twins, _one_file_a_text])
+def test_rolling_back_leaves_every_text_in_the_store(
+    root: DataRoot, ledger: OutsideLedger, tool: Callable[[DataRoot], None]
+) -> None:
+    """As taking back does, before the migration and after it."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    tool(root)
+    before = Counter(path.read_text() for path in root.gens.glob("*/*/*.txt"))
+    migration.migrate(root)
+    tool(root)
+    run_cohort(root, "c", answer, Asked())
+    migration.rollback(root)
+    run_cohort(root, "c", answer, Asked())
+    assert before == Counter(path.read_text() for path in root.gens.glob("*/*/*.txt"))
+    assert 4 == len(ledger.calls())
+
+
+def test_of_a_chain_of_copies_all_are_taken_back(root: DataRoot, ledger: OutsideLedger) -> None:
+    """Whichever was copied from whichever."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    before = set(root.gens.glob("*/*/parsed.txt"))
+    made(root, "d", ON, answer)
+    _moved_out(root)
+    made(root, "e", PHASE_1, answer)
+    shutil.copytree(root.path.parent / "outside", root.gens, dirs_exist_ok=True)
+    assert [] == take_back(root)[1]
+    assert before == set(root.gens.glob("*/*/parsed.txt"))
+
+
+# -- hosts that write ------------------------------------------------------------------------------
+def _truncating(path: Path) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("the host's")
+
+
+def _in_place(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"THE")
+
+
+def _appending(path: Path) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("\nmore")
+
+
+@pytest.mark.parametrize("write", [_truncating, _in_place, _appending])
+@pytest.mark.parametrize("name", ["raw.txt", "parsed.txt"])
+def test_who_writes_a_copy_in_place_changes_no_other_text(
+    root: DataRoot, ledger: OutsideLedger, name: str, write: Callable[[Path], None]
+) -> None:
+    """What was copied from is untouched, and what was written is not taken back."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    originals = [root.generation(*member) / name for member in read_membership(root, "c")]
+    before = [path.read_bytes() for path in originals]
+    made(root, "d", ON, answer)
+    copies = [root.generation(*member) / name for member in read_membership(root, "d")]
+    for path in copies:
+        write(path)
+    changed = [path.read_bytes() for path in copies]
+    take_back(root)
+    assert before == [path.read_bytes() for path in originals]
+    assert changed == [path.read_bytes() for path in copies]
+
+
+@pytest.mark.parametrize("lost", ["adopted_from", "replicate", "origin_cohort_id"])
+def test_metadata_that_a_host_writes_again_pays_nothing(
+    root: DataRoot, ledger: OutsideLedger, lost: str
+) -> None:
+    """Fields that its writer does not know are gone from evaluations; so are they after undoing."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    made(root, "d", ON, answer)
+    calls = len(ledger.calls())
+    for path in root.gens.glob("evaluation/*/metadata.json"):
+        metadata = json.loads(path.read_text())
+        metadata.pop(lost, None)
+        path.write_text(json.dumps(metadata))
+    build(root, "e", PHASE_1)
+    for cohort in "cde":
+        with contextlib.suppress(Exception):
+            run_cohort(root, cohort, answer, Asked())
+    take_back(root)
+    for cohort in "cde":
+        with contextlib.suppress(Exception):
+            run_cohort(root, cohort, answer, Asked())
+    assert calls == len(ledger.calls())
+
+
+# -- disks that fail for a moment ------------------------------------------------------------------
+@contextlib.contextmanager
+def unreadable(paths: set[str], code: int) -> Iterator[None]:
+    """Let opening some files fail."""
+    plain = os.open
+
+    def opening(path: Any, *arguments: Any, **options: Any) -> int:
+        if os.fspath(path) in paths:
+            raise OSError(code, os.strerror(code), path)
+        return plain(path, *arguments, **options)
+
+    with mock.patch.object(os, "open", opening):
+        yield
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("name", ["metadata.json", "parsed.txt", "parsed_metadata.json"])
+def test_a_moment_in_which_files_cannot_be_read_pays_nothing(
+    root: DataRoot, ledger: OutsideLedger, code: int, name: str
+) -> None:
+    """Neither in that moment nor afterwards, when the texts are found and reused."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    calls = len(ledger.calls())
+    build(root, "d", ON)
+    (root.own / "index.sqlite").unlink()
+    paths = {str(root.generation(*one) / name) for one in read_membership(root, "c")}
+    with unreadable(paths, code):
+        run_cohort(root, "d", answer, Asked())
+    assert calls == len(ledger.calls())
+    run_cohort(root, "d", answer, Asked())
+    assert calls == len(ledger.calls())
+    assert len(read_membership(root, "d")) == len(plan_run(root, "d", Asked())[1].made)

@@ -172,7 +172,8 @@ class _Sync:
             added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
                 stage, previous, prune=prune
             )
-        self._report(self._cohorts(memberships))
+        if not self.dry_run:
+            report(self.instance, list(self._cohorts(memberships)))
         events = {stage: len(found) for stage, found in todo.items()}
         return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
 

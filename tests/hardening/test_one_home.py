@@ -27,10 +27,11 @@ ALLOWED = {
     "cli/_screen.py": {"open(w)"},  # standard output
     "__main__.py": {"open(w)"},  # standard error that is closed
     "cohort/inputs/combos.py": {"csv.reader"},  # what was just written, read back
+    "migration/references.py": {"csv.reader", "csv.writer"},  # every other cell stays as it is
     "catalog/renamed.py": {"csv.reader", "csv.writer"},  # a record of our own, of safe ids alone
 }
 #: Folders that are not looked at yet.
-PENDING = ("migration/", "generation/")
+PENDING = ("generation/",)
 
 
 def direct_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:

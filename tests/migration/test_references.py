@@ -194,4 +194,4 @@ def test_a_selection_keeps_comments_blanks_and_line_ends() -> None:
 )
 def test_links_into_moving_folders_are_retargeted(target: str, expected: str | None) -> None:
     """Relative and absolute ones; others stay."""
-    assert expected == retarget(target, "gens/essay/x", "/data", MAPPING)
+    assert (expected or target) == retarget(target, "gens/essay/x", "/data", MAPPING)

@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
+from genid_store.catalog.claim import Claim, claim
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
@@ -88,35 +89,36 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
 def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
     """Return a function (stage, id of any family) -> the id under which the store has it, or None.
 
-    Of several duplicates it is the one with content, then the one whose cohort and id come first.
+    Of several duplicates it is the first by `catalog.claim`.
     """
 
     def find(stage: str, gen_id: str) -> str | None:
         matches = [match.generation for match in _by_full_id(index, gen_id)]
-        mine = sorted((one for one in matches if one.stage == stage), key=claim)
+        mine = by_claim(index, (one for one in matches if one.stage == stage))
         return mine[0].gen_id if mine else None
 
     return find
 
 
-def claim(generation: Indexed) -> tuple[bool, bool, str, str]:
-    """Return the key by which several generations of one task are ordered: v1 ids first, then those
-    with content, then by cohort and id."""
-    return (
-        generation.family != "v1",
-        not generation.has_content,
-        generation.origin_cohort_id or "",
-        generation.gen_id,
-    )
+def by_claim(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
+    """Return generations of one task in the order of `catalog.claim`, the one to prefer first."""
+
+    def key(one: Indexed) -> Claim:
+        above = parent_key(one.stage, one.parent_gen_id)
+        parent = None if above is None else index.get(*above)
+        return claim(one, parent, is_right=one.gen_id == one.expected["v1"])
+
+    found = list(generations)
+    return sorted(found, key=key) if len(found) > 1 else found
 
 
 def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
-    """Return the other generations of the same task and replicate, in the order of `claim`."""
+    """Return the other generations of the same task and replicate, the one to prefer first."""
     expected = generation.expected["v1"]
     if expected is None:
         return []
     same = index.by_expected("v1", expected)
-    return sorted((one for one in same if one.gen_id != generation.gen_id), key=claim)
+    return by_claim(index, (one for one in same if one.gen_id != generation.gen_id))
 
 
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:

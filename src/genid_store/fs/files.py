@@ -237,6 +237,17 @@ def write_new(
         os.close(descriptor)
 
 
+def write_lines(path: str | Path, lines: Iterable[bytes]) -> None:
+    """Create a file that is not there from its lines as they come, on disk on return.
+
+    FileExistsError: it is there. Where it fails a part of the file is left.
+    """
+    with open(os.open(path, _CREATING, 0o666), "wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
     """Create `path` with `data` unless it exists; return whether this call created it.
 
@@ -322,7 +333,7 @@ def _copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: str | Path) -> None:
     """Bring a folder's entries to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

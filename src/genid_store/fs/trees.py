@@ -15,6 +15,8 @@ import shutil
 import stat
 from typing import Final
 
+from genid_store.fs.files import read_bytes, sync_folder
+
 #: What says that a hard link cannot be made here: then the file is copied.
 NO_LINK: Final = {
     errno.EPERM,
@@ -28,6 +30,7 @@ _NO_EXCHANGE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _CHUNK: Final = 1 << 20  # bytes copied at a time
+OUT: Final = ".out"  # ends the name of what was live, between the renames of one exchange
 
 
 def exchange(first: str, second: str) -> bool:
@@ -47,6 +50,54 @@ def exchange(first: str, second: str) -> bool:
     raise OSError(code, os.strerror(code), first, None, second)
 
 
+def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
+    """Give `live` and `aside` each other's entry, going on after any step that was stopped.
+
+    `new` and `old` are the inodes of what lay aside and was live at the beginning (0: nothing was).
+    False where neither of them is where it could be; nothing is written over. OSError: a step was
+    refused.
+    """
+    out = aside + OUT
+    if not os.path.lexists(out):
+        found = inode(aside)
+        if found == old and found != new:
+            return True  # it is exchanged
+        if found != new or not found:
+            return False
+        if not os.path.lexists(live):  # somebody removed it since: there is nothing to keep
+            os.makedirs(os.path.dirname(live), exist_ok=True)
+            os.rename(aside, live)
+            return True
+        if exchange(live, aside):
+            return True
+        os.rename(live, out)
+    if not os.path.lexists(live):
+        os.rename(aside, live)
+    if os.path.lexists(aside):
+        return False
+    os.rename(out, aside)
+    return True
+
+
+def inode(path: str) -> int:
+    """Return a number that an entry keeps as long as it is only renamed; 0: there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def move(source: str, target: str) -> None:
+    """Rename an entry, on disk on return. OSError: it keeps its name."""
+    os.rename(source, target)
+    sync_folder(os.path.dirname(target))
+
+
+def contents(path: str) -> bytes:
+    """Return the bytes of a file, or where a link leads. OSError: it cannot be read."""
+    return os.fsencode(os.readlink(path)) if os.path.islink(path) else read_bytes(path)
+
+
 def link_or_copy(source: str, target: str) -> None:
     """Give a file or link a second name, or copy it where it can have none. OSError: neither."""
     try:
@@ -57,11 +108,25 @@ def link_or_copy(source: str, target: str) -> None:
         copy(source, target)
 
 
+def can_link(path: str) -> bool:
+    """Say whether a file can have a second name where it lies. OSError: it cannot be tried."""
+    probe = f"{path}.probe"
+    remove_tree(probe)
+    try:
+        os.link(path, probe)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        return False
+    os.unlink(probe)
+    return True
+
+
 def copy(source: str, target: str) -> None:
     """Copy a file, or make the same link again. OSError: it cannot be."""
     status = os.stat(source, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
-        write_link(target, os.readlink(source), status)
+        _write_link(target, os.readlink(source), status)
         return
     descriptor = _create(target, status)
     try:
@@ -73,9 +138,13 @@ def copy(source: str, target: str) -> None:
         os.close(descriptor)
 
 
-def write_like(target: str, data: bytes, source: str, like: os.stat_result) -> None:
-    """Write a file that takes permissions, owner, times and attributes after `source`, which has
-    the status `like`. OSError: it cannot be written."""
+def write_like(target: str, data: bytes, source: str) -> None:
+    """Make what `source` is, a file or a link, with other contents, and permissions, owner, times
+    and attributes of `source`. OSError: it cannot be written."""
+    like = os.lstat(source)
+    if stat.S_ISLNK(like.st_mode):
+        _write_link(target, os.fsdecode(data), like)
+        return
     descriptor = _create(target, like)
     try:
         _write_all(descriptor, data)
@@ -84,8 +153,7 @@ def write_like(target: str, data: bytes, source: str, like: os.stat_result) -> N
         os.close(descriptor)
 
 
-def write_link(target: str, leads_to: str, like: os.stat_result) -> None:
-    """Make a symbolic link with the times of another one. OSError: it cannot be made."""
+def _write_link(target: str, leads_to: str, like: os.stat_result) -> None:
     os.symlink(leads_to, target)
     with contextlib.suppress(OSError):
         os.utime(target, ns=(like.st_atime_ns, like.st_mtime_ns), follow_symlinks=False)

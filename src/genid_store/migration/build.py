@@ -14,8 +14,6 @@ because afterwards both of its names are live (it may have been given to one of 
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Final
@@ -24,11 +22,11 @@ from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, read_bytes
-from genid_store.fs.fingerprints import digest
+from genid_store.fs.files import check_inside
+from genid_store.fs.fingerprints import Fingerprint, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.id_files import rewrite_file
-from genid_store.migration.planfile import Mappings, Plan, Planned, PlannedFile, plans_folder
+from genid_store.migration.planfile import Mappings, Plan, Planned, plans_folder
 from genid_store.migration.references import References, retarget, rewrite_json, rewrite_metadata
 from genid_store.stages import stage_names
 
@@ -64,10 +62,10 @@ class Work:
         for entry in plan.entries():
             if entry.moves:
                 mapping[entry.stage][entry.old] = entry.new
-                if not entry.merged:
-                    back[entry.stage][entry.new] = entry.old
             if entry.merged:
                 merged.add((entry.stage, entry.old))
+            elif entry.moves:
+                back[entry.stage][entry.new] = entry.old
             if entry.moves or entry.rewrite or entry.merged:
                 changed.add(entry.stage)
         stages = tuple(name for name in stage_names() if name in changed)
@@ -80,12 +78,8 @@ class Work:
     @cached_property
     def places(self) -> list[str]:
         """What changes, but for our own records: paths from the data root."""
-        files = [planned.path for planned in self.plan.files()]
+        files = [planned.path for planned in self.plan.files("file")]
         return [f"gens/{stage}" for stage in self.stages] + files
-
-    @cached_property
-    def forward(self) -> dict[str, References]:
-        return {stage: References(self.mapping, stage) for stage in stage_names()}
 
     @cached_property
     def elsewhere(self) -> frozenset[str]:
@@ -97,6 +91,9 @@ class Work:
             if entry.is_dir(follow_symlinks=False) and trees.file_system_of(entry.path) != ours
         )
 
+    def live(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
     def aside(self, path: str) -> str:
         """Return where what becomes of `path` lies, both from the data root: in the migration's
         folder, or, where nothing can be renamed from there, in a folder of its own."""
@@ -105,23 +102,27 @@ class Work:
             return f"{top}/{_ASIDE}{self.plan.plan_id}/{rest}"
         return f".genid/migrations/{self.plan.plan_id}/aside/{path}"
 
-    def new_bytes(self, entry: Planned, name: str, data: bytes) -> bytes:
-        """Return what a file of a generation becomes."""
+    def beside(self, path: str) -> str:
+        """Return the full path of what becomes of `path`."""
+        return f"{self.root}/{self.aside(path)}"
+
+    def migrated(self, entry: Planned, name: str, data: bytes, *, is_link: bool) -> bytes:
+        """Return what a file of a generation, or where a link in it leads, becomes."""
+        references = References(self.mapping, entry.stage)
+        if is_link:
+            folder = f"gens/{entry.stage}/{entry.old}/{name}".rpartition("/")[0]
+            return os.fsencode(retarget(os.fsdecode(data), folder, self.root, self.mapping))
         if name == METADATA and entry.moves:
             return rewrite_metadata(
                 data,
-                self.forward[entry.stage],
+                references,
                 new_id=entry.new,
                 replicate=entry.replicate,
                 parent=entry.parent,
                 plan=self.plan.plan_id,
                 old=entry.old,
             )
-        return rewrite_json(data, self.forward[entry.stage])
-
-    def new_file(self, planned: PlannedFile, data: bytes) -> bytes:
-        """Return what a file outside `gens/` becomes. ValueError: it is not of its form."""
-        return rewrite_file(data, planned.what, planned.stage, self.forward[stage_names()[0]])
+        return rewrite_json(data, references)
 
 
 def build(work: Work, advance: Advance) -> list[str]:
@@ -133,46 +134,45 @@ def build(work: Work, advance: Advance) -> list[str]:
         OSError: the system refused something. Either way the live tree is untouched.
     """
     _refuse_places(work)
-    for stage in work.stages:
-        os.makedirs(f"{work.root}/{work.aside(f'gens/{stage}')}")
+    stages = [f"gens/{stage}" for stage in work.stages]
+    for place in stages:
+        os.makedirs(work.beside(place))
     for entry in work.plan.entries():
         if entry.stage in work.stages and not entry.merged:
-            live = f"{work.root}/gens/{entry.stage}"
-            target = f"{work.root}/{work.aside(f'gens/{entry.stage}')}"
-            _Mirror(work, entry).make(f"{live}/{entry.old}", f"{target}/{entry.new}")
-        if not entry.stray:
-            advance()
-    for stage in work.stages:
-        trees.finish_folder(
-            f"{work.root}/{work.aside(f'gens/{stage}')}", f"{work.root}/gens/{stage}"
-        )
-    for planned in work.plan.files():
-        _file(work, planned)
+            place = f"gens/{entry.stage}"
+            _mirror(work, entry, f"{work.live(place)}/{entry.old}",
+                    f"{work.beside(place)}/{entry.new}")  # fmt: skip
+        advance()
+    for place in stages:
+        trees.finish_folder(work.beside(place), work.live(place))
+    for planned in work.plan.files("file"):
+        os.makedirs(os.path.dirname(work.beside(planned.path)), exist_ok=True)
+        data = trees.contents(work.live(planned.path))
+        refuse_change(planned.path, digest(data), planned.digest)
+        new = rewrite_file(data, planned.what, planned.stage, work.mapping)
+        trees.write_like(work.beside(planned.path), new, work.live(planned.path))
     return [*work.places, *_state_folders(work)]
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
     """Remove what builds and swaps left aside, but for the plan `keep`. OSError: it stays."""
-    found = [plans_folder(root) / plan / "aside" for plan in _names(str(plans_folder(root)))]
-    for folder in _names(str(root.path)):
-        if not os.path.islink(root.path / folder) and os.path.isdir(root.path / folder):
-            found += [root.path / folder / name for name in _names(str(root.path / folder))
-                      if name.startswith(_ASIDE)]  # fmt: skip
+    found = [
+        path
+        for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{_ASIDE}*"))
+        if keep is None or keep not in (path.parent.name, path.name.removeprefix(_ASIDE))
+    ]
     for path in found:
-        if keep is None or keep not in (path.parent.name, path.name.removeprefix(_ASIDE)):
+        if not os.path.islink(path.parent) or path.name == "aside":
             check_inside(root, path.parent)
             trees.remove_tree(str(path))
 
 
 def missing_room(plan: Plan) -> Problem | None:
     """Return what is wrong where the disk has not the room that a plan takes, else None."""
-    totals = plan.totals()
-    links = _can_link(plan)
+    totals, links = plan.totals(), trees.can_link(str(plan.path))
     need = totals["need" if links else "size"] + os.path.getsize(plan.path)
     names = totals["generations"] + totals["rewritten" if links else "names"] + _SPARE
-    for folder in (plan.root.gens, plan.folder):
-        if not folder.is_dir():
-            continue
+    for folder in filter(os.path.isdir, (plan.root.gens, plan.folder)):
         free = os.statvfs(folder)
         room = free.f_bavail * free.f_frsize
         if room < need or (free.f_files > 0 and free.f_favail < names):
@@ -185,93 +185,59 @@ def missing_room(plan: Plan) -> Problem | None:
     return None
 
 
-def _can_link(plan: Plan) -> bool:
-    probe = f"{plan.folder}/probe"
-    trees.remove_tree(probe)
-    try:
-        os.link(plan.path, probe)
-    except OSError as error:
-        if error.errno not in trees.NO_LINK:
-            raise
-        return False
-    os.unlink(probe)
-    return True
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-
-
 def _refuse_places(work: Work) -> None:
     """Raise StoreError for places that cannot be exchanged."""
     root = work.plan.root
     check_inside(root, *(root.path / place for place in work.places))
-    problems = []
     parts = [place.split("/") for place in work.places]
-    for folder in sorted({"/".join(one[:at]) for one in parts for at in range(1, len(one) + 1)}):
-        path = f"{work.root}/{folder}"
-        top = folder.split("/")[0]
-        if os.path.islink(path):
-            problems.append(Problem(where=folder, message="it is a symbolic link",
-                                    remedy="bind-mount what it points to there"))  # fmt: skip
-        elif os.path.isdir(path):
-            if trees.file_system_of(path) != trees.file_system_of(f"{work.root}/{top}"):
-                message = f"it is on another file system than {top}/, and cannot be renamed"
-                remedy = f"mount the whole of {top}/ or of the data root"
-                problems.append(Problem(where=folder, message=message, remedy=remedy))
-            elif not os.access(path, os.W_OK | os.X_OK):
-                remedy = "give this user the right to write there"
-                message = "the folder cannot be written to"
-                problems.append(Problem(where=folder, message=message, remedy=remedy))
+    folders = {"/".join(one[:at]) for one in parts for at in range(1, len(one) + 1)}
+    problems = [
+        Problem(where=folder, message=message, remedy=remedy)
+        for folder in sorted(folders)
+        for message, remedy in _obstacles(work, folder)
+    ]
     if problems:
         raise StoreError("the store cannot be exchanged for a migrated one", problems)
 
 
-@frozen
-class _Mirror:
-    """The making of one generation's new folder."""
-
-    work: Work
-    entry: Planned
-
-    def make(self, source: str, target: str, inner: str = "") -> None:
-        if os.path.islink(source) or not os.path.isdir(source):
-            trees.link_or_copy(source, target)
-            return
-        os.mkdir(target)
-        with os.scandir(source) as scan:
-            found = sorted(scan, key=lambda entry: entry.name)
-        for child in found:
-            name, made = inner + child.name, f"{target}/{child.name}"
-            if child.is_dir(follow_symlinks=False):
-                self.make(child.path, made, f"{name}/")
-            elif name in self.entry.rewrite:
-                self._rewrite(child, name, made)
-            elif name in self.entry.copies:
-                trees.copy(child.path, made)
-            else:
-                trees.link_or_copy(child.path, made)
-        trees.finish_folder(target, source)
-
-    def _rewrite(self, child: os.DirEntry[str], name: str, target: str) -> None:
-        status, planned = child.stat(follow_symlinks=False), self.entry.files[name]
-        if stat.S_ISLNK(status.st_mode):
-            leads_to = os.readlink(child.path)
-            folder = f"gens/{self.entry.stage}/{self.entry.old}/{name}".rpartition("/")[0]
-            refuse_change(child.path, ("->", leads_to), planned)
-            new = retarget(leads_to, folder, self.work.root, self.work.mapping)
-            trees.write_link(target, new or leads_to, status)
-            return
-        data = read_bytes(child.path)
-        refuse_change(child.path, digest(data), planned)
-        new_bytes = self.work.new_bytes(self.entry, name, data)
-        trees.write_like(target, new_bytes, child.path, status)
+def _obstacles(work: Work, folder: str) -> Iterator[tuple[str, str]]:
+    path, top = work.live(folder), folder.partition("/")[0]
+    if os.path.islink(path):
+        yield "it is a symbolic link", "bind-mount what it points to there"
+    elif os.path.isdir(path):
+        if trees.file_system_of(path) != trees.file_system_of(work.live(top)):
+            message = f"it is on another file system than {top}/, and cannot be renamed"
+            yield message, f"mount the whole of {top}/ or of the data root"
+        elif not os.access(path, os.W_OK | os.X_OK):
+            yield "the folder cannot be written to", "give this user the right to write there"
 
 
-def refuse_change(path: str, found: object, planned: object) -> None:
+def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "") -> None:
+    """Make a generation's new folder, or what lies in it below `inner`."""
+    if os.path.islink(source) or not os.path.isdir(source):
+        trees.link_or_copy(source, target)
+        return
+    os.mkdir(target)
+    with os.scandir(source) as scan:
+        found = sorted(scan, key=lambda child: child.name)
+    for child in found:
+        name, made = inner + child.name, f"{target}/{child.name}"
+        if child.is_dir(follow_symlinks=False):
+            _mirror(work, entry, child.path, made, f"{name}/")
+        elif name in entry.rewrite:
+            data, is_link = trees.contents(child.path), child.is_symlink()
+            is_now: Fingerprint = ("->", os.fsdecode(data)) if is_link else digest(data)
+            refuse_change(child.path, is_now, entry.files[name])
+            new = work.migrated(entry, name, data, is_link=is_link)
+            trees.write_like(made, new, child.path)
+        elif name in entry.copies:
+            trees.copy(child.path, made)
+        else:
+            trees.link_or_copy(child.path, made)
+    trees.finish_folder(target, source)
+
+
+def refuse_change(path: str, found: Fingerprint, planned: Fingerprint) -> None:
     """Raise StoreError where a file is not what it was when the plan was made."""
     if found != planned:
         problem = Problem(
@@ -283,35 +249,37 @@ def refuse_change(path: str, found: object, planned: object) -> None:
         raise StoreError("something else writes to the store", [problem])
 
 
-def _file(work: Work, planned: PlannedFile) -> None:
-    path, target = f"{work.root}/{planned.path}", f"{work.root}/{work.aside(planned.path)}"
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    data = read_bytes(path)
-    refuse_change(planned.path, digest(data), planned.digest)
-    trees.write_like(target, work.new_file(planned, data), path, os.stat(path))
-
-
 def _state_folders(work: Work) -> Iterator[str]:
     """Build our own records of single generations under the new ids; yield those that there are."""
     for folder in STATE_FOLDERS:
-        if os.path.isdir(f"{work.root}/{folder}"):
+        if os.path.isdir(work.live(folder)):
             check_inside(work.plan.root, work.plan.root.path / folder)
-            _mirror_records(work, folder)
+            os.makedirs(work.beside(folder))
+            # What an empty slot could not be made of says nothing of the other one.
+            for stage, gen_id in set(records(work.live(folder))) - work.merged:
+                new = work.mapping.get(stage, {}).get(gen_id, gen_id)
+                copy_record(work.live(folder), work.beside(folder), (stage, gen_id, new),
+                            work.mapping)  # fmt: skip
+            trees.finish_folder(work.beside(folder), work.live(folder))
             yield folder
 
 
-def _mirror_records(work: Work, folder: str) -> None:
-    """Make a state folder again, with the ids replaced in names and documents."""
-    target, mapping = f"{work.root}/{work.aside(folder)}", work.mapping
-    os.makedirs(target, exist_ok=True)
-    for stage in _names(f"{work.root}/{folder}"):
-        source = f"{work.root}/{folder}/{stage}"
-        os.makedirs(f"{target}/{stage}", exist_ok=True)
-        for name in _names(source):
-            gen_id = name.removesuffix(".json")
-            new = f"{target}/{stage}/{mapping.get(stage, {}).get(gen_id, gen_id)}.json"
-            if not is_segment(gen_id) or (stage, gen_id) in work.merged:
-                continue  # what an empty slot could not be made of says nothing of the other one
-            data = rewrite_json(read_bytes(f"{source}/{name}"), References(mapping, stage))
-            trees.write_like(new, data, f"{source}/{name}", os.stat(f"{source}/{name}"))
-    shutil.copymode(f"{work.root}/{folder}", target)
+def copy_record(source: str, target: str, names: tuple[str, str, str], mapping: Mappings) -> None:
+    """Make a record (stage, id there, id here) of another state folder, its references replaced."""
+    stage, there, here = names
+    os.makedirs(f"{target}/{stage}", exist_ok=True)
+    path = f"{source}/{stage}/{there}.json"
+    data = rewrite_json(trees.contents(path), References(mapping, stage))
+    trees.remove_tree(f"{target}/{stage}/{here}.json")
+    trees.write_like(f"{target}/{stage}/{here}.json", data, path)
+
+
+def records(folder: str) -> list[tuple[str, str]]:
+    """Return (stage, id) of every record of a state folder, sorted."""
+    return sorted(
+        (stage, name.removesuffix(".json"))
+        for stage in os.listdir(folder)
+        if os.path.isdir(f"{folder}/{stage}")
+        for name in os.listdir(f"{folder}/{stage}")
+        if name.endswith(".json") and is_segment(name)
+    )

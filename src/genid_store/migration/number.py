@@ -1,12 +1,10 @@
 """Decide every generation's new id, ancestors first; duplicates become further replicates.
 
-Pure. Where several generations ask for one number of a task, a text always beats an empty slot;
-then comes the one whose id is right already, then other v1 ids, then the one made in its parent's
-cohort, then cohort and id. The first keeps the number. An empty slot among the others is the same
-request once more: it holds nothing, so it becomes one with the first, and its members and children
-follow. The rest take the task's lowest free numbers. An evaluation without `replicate` asks for
-none and takes the lowest that is left. Of generations that share one text the first stands for all;
-the others stay beside it, and their children follow it.
+Pure. Where several generations ask for one number of a task, the first by `catalog.claim` keeps it.
+An empty slot among the others is the same request once more: it holds nothing, so it becomes one
+with the first, and its members and children follow. The rest take the task's lowest free numbers.
+An evaluation without `replicate` asks for none and takes the lowest that is left. Of generations
+that share one text the first stands for all; the others stay beside it, and their children follow.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
-import attrs
 from attrs import field, frozen
 
-from genid import GenIdError, Signature, canonical_bytes, gen_id, is_gen_id
+from genid import GenIdError, Signature, canonical_bytes, gen_id
 from genid_store.catalog import findings
+from genid_store.catalog.claim import Claim, claim
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.expected import signature
 from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation
@@ -68,6 +66,13 @@ class Decision:
     def moves(self) -> bool:
         """Whether the generation is found under another id afterwards."""
         return self.new_id != self.source.gen_id
+
+    @property
+    def what(self) -> str:
+        """What becomes of it: it moves, keeps its id, stays, or is merged."""
+        if self.reason:
+            return "merged" if self.reason == EMPTY_SLOT else "stays"
+        return "moves" if self.moves else "keeps"
 
 
 @frozen(kw_only=True)
@@ -121,45 +126,29 @@ class _Stage:
 
     def settle(self, candidates: list[_Candidate]) -> None:
         """Give every candidate of one task its number."""
-        if len(candidates) == 1 and candidates[0].new_id not in self.blocked:
-            self._give(candidates[0], candidates[0].number or ABSENT_REPLICATE)
-            return
-        holders, waiting = self._holders(candidates)
+        holders: dict[int, _Candidate] = {}
+        waiting: list[_Candidate] = []
+        for candidate in sorted(candidates, key=_rank) if len(candidates) > 1 else candidates:
+            number = candidate.number
+            if number in holders and candidate.source.is_empty:
+                self._merge(candidate, holders[number], number)
+            elif number is None or number in holders or candidate.new_id in self.blocked:
+                waiting.append(candidate)
+            else:
+                holders[number] = candidate
+        waiting.sort(key=lambda one: (one.number is None, one.number))  # keeps the order of claims
         taken = dict(holders)
         renumbered: dict[int, list[tuple[str, int]]] = {}
         free = self._free(candidates[0], taken)
-        for asked, candidate in waiting:
-            number = next(free)
+        for candidate in waiting:
+            asked, number = candidate.number or ABSENT_REPLICATE, next(free)
             taken[number] = candidate
             if number != asked:
                 renumbered.setdefault(asked, []).append((candidate.source.gen_id, number))
         for number, candidate in taken.items():
             self._give(candidate, number)
         for number, others in sorted(renumbered.items()):
-            self._report(number, holders.get(number), others)
-
-    def _holders(
-        self, candidates: list[_Candidate]
-    ) -> tuple[dict[int, _Candidate], list[tuple[int, _Candidate]]]:
-        """Return who keeps each number, and the others in the order in which they are served."""
-        by_number: dict[int | None, list[_Candidate]] = {}
-        for candidate in candidates:
-            by_number.setdefault(candidate.number, []).append(candidate)
-        unnumbered = by_number.pop(None, [])
-        holders: dict[int, _Candidate] = {}
-        waiting: list[tuple[int, _Candidate]] = []
-        for number in sorted(n for n in by_number if n is not None):
-            ordered = by_number[number]
-            if len(ordered) > 1:
-                ordered.sort(key=_rank)
-            if ordered[0].new_id not in self.blocked:
-                holder = holders[number] = ordered[0]
-                for slot in (other for other in ordered[1:] if other.source.is_empty):
-                    self._merge(slot, holder, number)
-                ordered = [other for other in ordered[1:] if not other.source.is_empty]
-            waiting += [(number, candidate) for candidate in ordered]
-        unnumbered.sort(key=_rank)
-        return holders, waiting + [(ABSENT_REPLICATE, candidate) for candidate in unnumbered]
+            self.duplicates.append(_duplicate(candidates[0].source, number, holders, others))
 
     def _free(self, candidate: _Candidate, taken: Container[int]) -> Iterator[int]:
         """Yield the numbers of the candidate's task that nobody has, from 1 up, without end."""
@@ -168,40 +157,34 @@ class _Stage:
                 yield number
 
     def _give(self, candidate: _Candidate, number: int) -> None:
-        source, parent = candidate.source, candidate.parent
-        self.decisions[source.gen_id] = Decision(
-            source,
-            candidate.id_with(number),
-            number,
-            parent=None if parent is None else parent.new_id,
-        )
+        source, above = candidate.source, candidate.parent
+        parent = None if above is None else above.new_id
+        new_id = candidate.id_with(number)
+        self.decisions[source.gen_id] = Decision(source, new_id, number, parent=parent)
 
     def _merge(self, slot: _Candidate, holder: _Candidate, number: int) -> None:
         """Let an empty slot become one with the generation that keeps the number it asks for."""
-        gen_id, kept = slot.source.gen_id, holder.source.gen_id
-        self.decisions[gen_id] = Decision(
-            slot.source,
-            holder.new_id,
-            number,
-            EMPTY_SLOT,
-            f"nothing was made for it, and {kept} is the same task",
-            same_as=kept,
+        kept = holder.source.gen_id
+        detail = f"nothing was made for it, and {kept} is the same task"
+        self.decisions[slot.source.gen_id] = Decision(
+            slot.source, holder.new_id, number, EMPTY_SLOT, detail, same_as=kept
         )
 
-    def _report(
-        self, number: int, holder: _Candidate | None, others: list[tuple[str, int]]
-    ) -> None:
-        one = self.decisions[others[0][0]].source
-        fields = (f"{name}={value}" for name, value in attrs.asdict(one).items() if name in _TASK)
-        self.duplicates.append(
-            Duplicate(
-                stage=one.stage,
-                task=" ".join(text for text in fields if not text.endswith("=None")),
-                replicate=number,
-                kept="" if holder is None else holder.source.gen_id,
-                renumbered=tuple(others),
-            )
-        )
+
+def _duplicate(
+    task: Source,
+    number: int,
+    holders: Mapping[int, _Candidate],
+    renumbered: list[tuple[str, int]],
+) -> Duplicate:
+    fields = ((name, getattr(task, name)) for name in _TASK)
+    return Duplicate(
+        stage=task.stage,
+        task=" ".join(f"{name}={value}" for name, value in fields if value is not None),
+        replicate=number,
+        kept=holders[number].source.gen_id if number in holders else "",
+        renumbered=tuple(renumbered),
+    )
 
 
 def number_stage(
@@ -311,17 +294,11 @@ def _task(candidate: _Candidate) -> bytes:
     return canonical_bytes(candidate.signature).replace(b'"replicate":%d' % number, b"", 1)
 
 
-def _rank(candidate: _Candidate) -> tuple[bool, bool, bool, bool, bool, str, str]:
-    """Return the key by which the candidates for one number are ordered, the first first."""
+def _rank(candidate: _Candidate) -> Claim:
     source, parent = candidate.source, candidate.parent
-    cohort = source.origin_cohort_id
-    # An id that is right already, and may be in use, changes only where a text needs it.
-    return (
-        not source.has_content,
-        source.is_empty,
-        candidate.number is None or source.gen_id != candidate.new_id,
-        not is_gen_id(source.gen_id),
-        parent is None or cohort is None or parent.source.origin_cohort_id != cohort,
-        cohort or "",
-        source.gen_id,
+    return claim(
+        source,
+        None if parent is None else parent.source,
+        is_right=candidate.number is not None and source.gen_id == candidate.new_id,
+        is_empty=source.is_empty,
     )

@@ -1,57 +1,77 @@
 """The plan on disk: `plan.jsonl`, one JSON record a line, named by the digest of its bytes.
 
 Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, with the
-digests of its files), `stray` (other entries of the stages' folders), `file` (memberships,
-manifests, selections and tables that change), `seen` (those that do not), `note` (what an operator
-should see), `blocker` (what
-must be fixed first), `end` (totals). No clock and no path of the machine is in it: the same store
-gives the same bytes. A plan may be crafted, so every path in it is checked where it is read.
+digests of its files), `stray` (other entries of the stages' folders), `note` (what an operator
+should see), `blocker` (what must be fixed first), `file` (memberships, manifests, selections and
+tables that change), `seen` (those that do not), `end` (totals). No clock and no path of the machine
+is in it: the same store gives the same bytes. A plan may be crafted, so every path in it is checked
+where it is read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import asdict, field, frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import write_lines
 from genid_store.fs.fingerprints import Fingerprint
+from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.migration.number import EMPTY_SLOT
 from genid_store.stages import stage_names
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 PLAN_FILE: Final = "plan.jsonl"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _LAST: Final = 4096  # bytes; the last record is shorter
+_ELSEWHERE: Final = (".genid", "gens")  # where no host's file lies
 Record = dict[str, Any]
 #: stage -> old id -> new id, of the generations found under another id; every stage is there
 Mappings = dict[str, dict[str, str]]
+Read = TypeVar("Read", "Planned", "PlannedFile")
+
+
+def _names(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(found)
+
+
+def _fingerprint(found: Any) -> Fingerprint:
+    size, digest = found
+    return size, digest
+
+
+def _fingerprints(found: Mapping[str, Any]) -> dict[str, Fingerprint]:
+    return {name: _fingerprint(one) for name, one in found.items()}
 
 
 @frozen(kw_only=True)
 class Planned:
-    """One generation of a plan, or another entry of a stage's folder (`stray`).
+    """One generation of a plan, or another entry of a stage's folder (`kind` is `stray`).
 
-    `rewrite` names its files whose references change, from its folder; `copies` those that share
-    an inode with another generation's; `files` has the fingerprint of each.
+    `what` becomes of it: it `moves`, `keeps` its id, `stays` for a `reason`, or is an empty slot
+    that is `merged` with another generation. `rewrite` names its files whose references change,
+    from its folder; `copies` those that share an inode with another generation's; `files` has the
+    fingerprint of each.
     """
 
+    kind: str
     stage: str
     old: str
     new: str
+    what: str = "keeps"
     parent: str | None = None
     replicate: int | None = None
     reason: str = ""
-    rewrite: frozenset[str] = frozenset()
-    copies: frozenset[str] = frozenset()
-    files: Mapping[str, Fingerprint]
-    stray: bool = False
+    detail: str = ""
+    rewrite: tuple[str, ...] = field(default=(), converter=_names)
+    copies: tuple[str, ...] = field(default=(), converter=_names)
+    files: Mapping[str, Fingerprint] = field(converter=_fingerprints)
 
     @property
     def moves(self) -> bool:
@@ -60,19 +80,36 @@ class Planned:
 
     @property
     def merged(self) -> bool:
-        """Whether it is an empty slot that becomes one with another generation."""
-        return self.reason == EMPTY_SLOT
+        return self.what == "merged"
+
+    def is_safe(self) -> bool:
+        """Say whether no name or path in it leads anywhere else."""
+        ids = (self.old, self.new)
+        if self.kind == "stray":
+            named = all(is_inner(name) and "/" not in name for name in ids)
+        else:
+            named = all(map(is_segment, ids))
+        return (
+            named
+            and self.stage in stage_names()
+            and all(name == "" or is_inner(name) for name in self.files)
+        )
 
 
-@frozen
+@frozen(kw_only=True)
 class PlannedFile:
-    """A file outside `gens/` that names ids: its path from the data root, and how it is read
-    (`membership`, `manifest`, `selection` of `stage`, or `table`)."""
+    """A file outside `gens/` that may name ids: its path from the data root, and how it is read
+    (`membership`, `manifest`, `selection` of `stage`, or `table`); one that is `seen` stays."""
 
+    kind: str
     path: str
     what: str
     stage: str
-    digest: Fingerprint
+    digest: Fingerprint = field(converter=_fingerprint)
+
+    def is_safe(self) -> bool:
+        """Say whether its path leads to a file of the host's below the data root."""
+        return is_a_hosts(self.path)
 
 
 @frozen
@@ -96,71 +133,36 @@ class Plan:
         with self.path.open("rb") as file:
             for line in file:
                 if line.startswith(wanted):
-                    yield json.loads(line.decode())
+                    yield load_json(line)
 
     def entries(self) -> Iterator[Planned]:
         """Yield every generation, then every other entry of the stages' folders.
 
-        StoreError: a name or path in the plan cannot be one.
+        StoreError: a record is not one, or a name or path in it cannot be.
         """
-        for record in self.records("generation", "stray"):
-            try:
-                entry = self._planned(record)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise _refused(self.path, f"a record lacks what it must have: {error}") from error
-            yield entry
+        return self._read(Planned, "generation", "stray")
 
-    def files(self) -> Iterator[PlannedFile]:
-        """Yield the files outside `gens/` that change. StoreError: a path cannot be one."""
-        for record in self.records("file"):
-            if not is_inner(record["path"]) or record["path"].startswith((".genid", "gens/")):
-                raise _refused(self.path, "a path is not a file's below the data root")
-            yield PlannedFile(
-                record["path"], record["what"], record["stage"], tuple(record["digest"])
-            )
-
-    def seen(self) -> dict[str, Fingerprint]:
-        """Return the digests of the files that name no id that changes."""
-        return {record["path"]: tuple(record["digest"]) for record in self.records("seen")}
+    def files(self, *kinds: str) -> Iterator[PlannedFile]:
+        """Yield the files outside `gens/` of these kinds (`file`, `seen`). StoreError: as above."""
+        return self._read(PlannedFile, *kinds)
 
     def totals(self) -> Record:
         """Return the plan's last record."""
         with self.path.open("rb") as file:
             file.seek(-min(_LAST, self.path.stat().st_size), os.SEEK_END)
-            totals: Record = json.loads(file.read().splitlines()[-1])
+            totals: Record = load_json(file.read().splitlines()[-1])
         return totals
 
-    def _planned(self, record: Record) -> Planned:
-        stray = record["kind"] == "stray"
-        names = (record["old"], record["new"])
-        safe = all(is_inner(name) and "/" not in name if stray else is_segment(name)
-                   for name in names)  # fmt: skip
-        if record["stage"] not in stage_names() or not safe:
-            raise _refused(self.path, "a name is not a generation's")
-        files = {name: tuple(found) for name, found in record["files"].items()}
-        if not all(name == "" or is_inner(name) for name in files):
-            raise _refused(self.path, "a path is not a file's of a generation")
-        return Planned(
-            stage=record["stage"],
-            old=record["old"],
-            new=record["new"],
-            parent=record.get("parent"),
-            replicate=record.get("replicate"),
-            reason=record.get("reason", ""),
-            rewrite=frozenset(record.get("rewrite", ())),
-            copies=frozenset(record.get("copies", ())),
-            files=files,
-            stray=stray,
-        )
-
-
-def what_becomes(reason: str, *, moves: bool) -> str:
-    """Return what becomes of a generation: it moves, keeps its id, stays, or is merged."""
-    if reason == EMPTY_SLOT:
-        return "merged"
-    if reason:
-        return "stays"
-    return "moves" if moves else "keeps"
+    def _read(self, record: type[Read], *kinds: str) -> Iterator[Read]:
+        for found in self.records(*kinds):
+            try:
+                read = record(**found)
+                safe = read.is_safe()
+            except (TypeError, ValueError, AttributeError) as error:
+                raise _refused(self.path, f"a record is not one: {error}") from error
+            if not safe:
+                raise _refused(self.path, "a name or path in it cannot be one of a data root")
+            yield read
 
 
 def is_inner(path: object) -> bool:
@@ -168,8 +170,28 @@ def is_inner(path: object) -> bool:
     return type(path) is str and not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
 
 
+def is_a_hosts(path: str) -> bool:
+    """Say whether a path from the data root can be that of a file of the host's."""
+    return is_inner(path) and path.partition("/")[0] not in _ELSEWHERE
+
+
 def plans_folder(root: DataRoot) -> Path:
     return root.own / "migrations"
+
+
+def write_plan(folder: Path, records: Iterator[Planned | PlannedFile | Record]) -> str:
+    """Write the records of a plan, on disk on return, and return the plan's id."""
+    hasher = blake3()
+
+    def lines() -> Iterator[bytes]:
+        for one in records:
+            record = one if isinstance(one, dict) else asdict(one, recurse=False)
+            line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+            hasher.update(line)
+            yield line
+
+    write_lines(folder / PLAN_FILE, lines())
+    return hasher.hexdigest()[:_ID_LENGTH]
 
 
 def open_plan(root: DataRoot, plan_id: str) -> Plan:
@@ -181,9 +203,7 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
     if not is_segment(plan_id) or not plan.path.is_file():
         known = ", ".join(plan_ids(root)) or "none"
         raise _refused(plan.path, f"there is no such plan (there is: {known})", "name one of them")
-    hasher = blake3()
-    hasher.update_mmap(plan.path)
-    if hasher.hexdigest()[:_ID_LENGTH] != plan_id:
+    if blake3().update_mmap(plan.path).hexdigest()[:_ID_LENGTH] != plan_id:
         raise _refused(plan.path, "the plan's file was changed or cut short")
     return plan
 
@@ -191,30 +211,9 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
 def plan_ids(root: DataRoot) -> list[str]:
     """Return the ids of all plans of a data root, sorted."""
     try:
-        with os.scandir(plans_folder(root)) as found:
-            return sorted(entry.name for entry in found if is_segment(entry.name))
+        return sorted(filter(is_segment, os.listdir(plans_folder(root))))
     except FileNotFoundError:
         return []
-
-
-class PlanWriter:
-    """Writes the records of one plan and digests them on the way."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("xb")
-        self._hasher = blake3()
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
-        self._hasher.update(line)
-        self._file.write(line)
-
-    def close(self) -> str:
-        """Bring the plan to disk and return its id."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return self._hasher.hexdigest()[:_ID_LENGTH]
 
 
 def _refused(

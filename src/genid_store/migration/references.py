@@ -11,14 +11,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import posixpath
 import re
-from collections.abc import Callable, Mapping
-from json.encoder import encode_basestring
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
 from genid import ParseError, parse_id
+from genid_store.fs.jsonfile import dump_object, load_json, load_object
 from genid_store.stages import parent_stage, stage_names
 
 #: stage -> old id -> new id, of the generations that move; every stage is there
@@ -30,19 +31,12 @@ PLAN: Final = "migration_plan"
 
 #: Keys whose values are never generations, even where they look like one, or that say what was.
 _NEVER: Final = {
-    PREVIOUS,
-    PLAN,
-    "combo_id",
-    "template_id",
-    "llm_model_id",
-    "model_id",
-    "origin_cohort_id",
-    "cohort_id",
-    "stage",
-    "mode",
-}
+    PREVIOUS, PLAN, "combo_id", "template_id", "llm_model_id", "model_id", "origin_cohort_id",
+    "cohort_id", "stage", "mode",
+}  # fmt: skip
 _STAGES: Final = stage_names()
 _PARENT: Final = {"parent_gen_id", "parent_gen_ids"}
+_OWN: Final = {"gen_id", "gen_ids", "adopted_from"}
 _BY_KEY: Final = {
     name: stage
     for stage in _STAGES
@@ -62,55 +56,50 @@ class References:
     mapping: IdMapping
     stage: str
 
-    def new_text(self, key: str | None, value: str) -> str | None:
-        """Return what a text under `key` becomes; None: it names nothing that moves."""
+    def new_text(self, key: str | None, value: str) -> str:
+        """Return what a text under `key` becomes: itself where it names nothing that moves."""
         if key in _NEVER:
-            return None
+            return value
         if key in _PARENT:
             return self.new_parent(value)
-        stage = self._stage(key)
+        stage = self.stage if key in _OWN else _BY_KEY.get(key or "")
         if stage is not None:
-            return self.mapping[stage].get(value)
+            return self.mapping[stage].get(value, value)
         if "gens/" in value:
-            return self._path(value)
+            is_prose = len(value) > _PATH_LENGTH or "\n" in value
+            return value if is_prose else _PATH.sub(self._segment, value)
         return self._by_shape(value)
 
-    def new_parent(self, old: str) -> str | None:
-        """Return a parent's new id; one of a stage that cannot be the parent's follows as well, so
-        that what is wrong stays findable."""
+    def new_parent(self, old: str) -> str:
+        """Return a parent's id; one of a stage that cannot be the parent's follows as well, so that
+        what is wrong stays findable."""
         right = parent_stage(self.stage)
-        for stage in (*([] if right is None else [right]), *_STAGES):
-            if old in self.mapping[stage]:
-                return self.mapping[stage][old]
-        return None
+        stages = _STAGES if right is None else (right, *_STAGES)
+        return next((self.mapping[name][old] for name in stages if old in self.mapping[name]), old)
+
+    def new_value(self, value: Any, key: str | None = None) -> Any:
+        """Return what a decoded JSON value under `key` becomes."""
+        if type(value) is dict:
+            return {name: self.new_value(child, name) for name, child in value.items()}
+        if type(value) is list:
+            return [self.new_value(child, key) for child in value]
+        return self.new_text(key, value) if type(value) is str else value
 
     def new_prose(self, text: str) -> str:
-        """Return prose with every word replaced that is an old id of an unmistakable shape, and
-        with the paths in it replaced."""
-        return _WORD.sub(lambda found: self._by_shape(found[0]) or found[0],
-                         _PATH.sub(self._segment, text))  # fmt: skip
-
-    def _stage(self, key: str | None) -> str | None:
-        if key in {"gen_id", "gen_ids", "adopted_from"}:
-            return self.stage
-        return _BY_KEY.get(key or "")
-
-    def _path(self, value: str) -> str | None:
-        if len(value) > _PATH_LENGTH or "\n" in value:
-            return None
-        changed = _PATH.sub(self._segment, value)
-        return changed if changed != value else None
+        """Return prose with the paths in it replaced, and every word that is an old id of an
+        unmistakable shape."""
+        return _WORD.sub(lambda found: self._by_shape(found[0]), _PATH.sub(self._segment, text))
 
     def _segment(self, found: re.Match[str]) -> str:
         stage, old = found[1], found[2]
         return f"gens/{stage}/{self.mapping[stage].get(old, old)}"
 
-    def _by_shape(self, value: str) -> str | None:
+    def _by_shape(self, value: str) -> str:
         for stage in _STAGES:
             new = self.mapping[stage].get(value)
             if new is not None and _is_unmistakable(value):
                 return new
-        return None
+        return value
 
 
 def _is_unmistakable(value: str) -> bool:
@@ -126,30 +115,25 @@ def rewrite_json(data: bytes, references: References) -> bytes:
     What is not JSON in UTF-8 comes back unchanged.
     """
     try:
-        text = data.decode("utf-8")
-        json.loads(text)
-    except (ValueError, RecursionError):
+        load_json(data, allow_nan=True)
+    except ValueError:
         return data
-    return _replace_strings(text, references.new_text).encode("utf-8")
-
-
-def _replace_strings(text: str, new_text: Callable[[str | None, str], str | None]) -> str:
-    """Replace string values; `new_text` gets each with the key that it, or its array, stands at."""
+    text = data.decode("utf-8")
     pieces: list[str] = []
     start = 0
-    keys: list[str | None] = [None]
+    keys: list[str | None] = [None]  # the key that each value, or its array, stands at
     for token in _TOKEN.finditer(text):
         quoted, is_key = token[1], token[2]
         if quoted is None:
             keys.append(keys[-1]) if token[0] in "{[" else keys.pop()
-        elif is_key is not None:
-            keys[-1] = json.loads(quoted)
-        else:
-            new = new_text(keys[-1], json.loads(quoted) if "\\" in quoted else quoted[1:-1])
-            if new is not None:
-                pieces += [text[start : token.start(1)], json.dumps(new, ensure_ascii=False)]
-                start = token.end(1)
-    return "".join([*pieces, text[start:]])
+            continue
+        value = load_json(quoted) if "\\" in quoted else quoted[1:-1]
+        if is_key is not None:
+            keys[-1] = value
+        elif (new := references.new_text(keys[-1], value)) != value:
+            pieces += [text[start : token.start(1)], json.dumps(new, ensure_ascii=False)]
+            start = token.end(1)
+    return "".join([*pieces, text[start:]]).encode("utf-8")
 
 
 def rewrite_metadata(
@@ -168,15 +152,17 @@ def rewrite_metadata(
     `data` is an object (planning has read it). After a second migration `previous_gen_id` is a
     list, the oldest id first, so that every id that the generation ever had still leads to it.
     """
-    document: dict[str, Any] = json.loads(data.decode())
-    _replace_values(document, references)
+    document = references.new_value(load_object(data, allow_nan=True))
     document["gen_id"] = new_id
     if parent is not None:
         document["parent_gen_id"] = parent
     document["replicate"] = replicate
-    document[PREVIOUS] = _previous(document.get(PREVIOUS), old)
+    earlier = document.get(PREVIOUS)
+    if type(earlier) is str:
+        earlier = [earlier]
+    document[PREVIOUS] = [*earlier, old] if type(earlier) is list else old
     document[PLAN] = plan
-    return dump_json(document)
+    return _dump(document)
 
 
 def restore_metadata(data: bytes, references: References, original: bytes) -> bytes:
@@ -186,64 +172,29 @@ def restore_metadata(data: bytes, references: References, original: bytes) -> by
     comes from there, every other key from `data`; what is not a JSON object comes back unchanged.
     """
     try:
-        document, before = json.loads(data), json.loads(original)
-    except (ValueError, RecursionError):
+        document = references.new_value(load_object(data, allow_nan=True))
+        before = load_object(original, allow_nan=True)
+    except ValueError:
         return data
-    if type(document) is not dict or type(before) is not dict:
-        return data
-    _replace_values(document, references)
     for key in ("gen_id", "replicate", PREVIOUS, PLAN):
         if key in before:
             document[key] = before[key]
         else:
             document.pop(key, None)
-    return dump_json(document)
+    return _dump(document)
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    try:
+        return dump_object(document)
+    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
+        return json.dumps(document, indent=2).encode("ascii")
 
 
 def rewrite_prose(data: bytes, references: References) -> bytes:
     """Return a text of any kind with the ids in it replaced; bytes that are not UTF-8 stay."""
     text = data.decode("utf-8", "surrogateescape")
     return references.new_prose(text).encode("utf-8", "surrogateescape")
-
-
-def _previous(earlier: object, old: str) -> str | list[Any]:
-    if type(earlier) is list:
-        return [*earlier, old]
-    return [earlier, old] if type(earlier) is str else old
-
-
-def _replace_values(value: dict[str, Any], references: References) -> None:
-    """Replace the references in a document in place, as `rewrite_json` does in a text."""
-    for key, child in value.items():
-        if type(child) is str:
-            new = references.new_text(key, child)
-            if new is not None:
-                value[key] = new
-        elif type(child) in (dict, list):
-            text = json.dumps({key: child})
-            value[key] = json.loads(_replace_strings(text, references.new_text))[key]
-
-
-def dump_json(document: Mapping[str, Any]) -> bytes:
-    """Return a document as the pipeline writes it: indent 2, non-ASCII kept, no newline."""
-    try:
-        return _dumped(document).encode("utf-8")
-    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return json.dumps(document, indent=2).encode("ascii")
-
-
-def _dumped(document: Mapping[str, Any]) -> str:
-    """Return `json.dumps(document, indent=2, ensure_ascii=False)`; three times as fast for metadata
-    without nested values, because the standard encoder is slow as soon as it indents."""
-    lines = []
-    for key, value in document.items():
-        if type(value) is str:
-            lines.append(f"  {encode_basestring(key)}: {encode_basestring(value)}")
-        elif type(value) is int:
-            lines.append(f"  {encode_basestring(key)}: {value}")
-        else:
-            return json.dumps(document, indent=2, ensure_ascii=False)
-    return "{\n" + ",\n".join(lines) + "\n}" if lines else "{}"
 
 
 def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
@@ -254,39 +205,27 @@ def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
     """
     text = data.decode("utf-8-sig")
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"it is not CSV: {error}") from error
-    if not rows or not {"stage", "gen_id"} <= set(rows[0]):
-        raise ValueError("the columns stage and gen_id are not there")
-    stage_at, own = rows[0].index("stage"), rows[0].index("gen_id")
-    parent = rows[0].index("parent_gen_id") if "parent_gen_id" in rows[0] else None
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        at, own = header.index("stage"), header.index("gen_id")
+    except (csv.Error, ValueError) as error:
+        message = f"it is not CSV with the columns stage and gen_id: {error}"
+        raise ValueError(message) from error
+    parent = header.index("parent_gen_id") if "parent_gen_id" in header else len(header)
     changed = False
-    for row in rows[1:]:
-        if len(row) <= max(stage_at, own):
-            continue
-        stage = row[stage_at]
-        changed |= _replace_cell(row, own, mapping.get(stage, {}))
-        if parent is not None and len(row) > parent:
-            changed |= _replace_cell(row, parent, mapping.get(parent_stage(stage) or "", {}))
-    return _dump_csv(rows, data) if changed else data
-
-
-def _replace_cell(row: list[str], at: int, mapping: Mapping[str, str]) -> bool:
-    new = mapping.get(row[at])
-    if new is None:
-        return False
-    row[at] = new
-    return True
+    for row in rows:
+        stage = row[at] if at < len(row) else ""
+        for column, named in ((own, stage), (parent, parent_stage(stage) or "")):
+            new = mapping.get(named, {}).get(row[column]) if column < len(row) else None
+            if new is not None:
+                row[column], changed = new, True
+    return _dump_csv([header, *rows], data) if changed else data
 
 
 def _dump_csv(rows: list[list[str]], like: bytes) -> bytes:
     out = io.StringIO(newline="")
     end = "\r\n" if b"\r\n" in like else "\n"
     csv.writer(out, lineterminator=end).writerows(rows)
-    text = out.getvalue()
-    if not like.endswith((b"\n", b"\r")):
-        text = text.removesuffix(end)
+    text = out.getvalue() if like.endswith((b"\n", b"\r")) else out.getvalue().removesuffix(end)
     return (b"\xef\xbb\xbf" if like.startswith(b"\xef\xbb\xbf") else b"") + text.encode("utf-8")
 
 
@@ -304,27 +243,23 @@ def _selected(line: str, mapping: Mapping[str, str]) -> str:
     return line.replace(old, mapping[old], 1) if old in mapping else line
 
 
-def retarget(target: str, folder: str, root: str, mapping: IdMapping) -> str | None:
-    """Return where a symbolic link must point after the migration; None: as before.
+def retarget(target: str, folder: str, root: str, mapping: IdMapping) -> str:
+    """Return where a symbolic link must point after the migration.
 
     `target` is the link's text, `folder` the path of the folder it lies in, from the data root at
     `root`. Only links that pass through gens/<stage>/<old id> change, in that one place.
     """
-    inside = target.startswith(f"{root}/")
-    place = [] if inside else folder.split("/")
-    if target.startswith("/") and not inside:
-        return None
-    parts = target.split("/")
-    first = root.count("/") + 1 if inside else 0
-    for at, part in enumerate(parts[first:], start=first):
-        if part == "..":
-            if not place:
-                return None  # it leads out of the data root
-            place = place[:-1]
-        elif part not in ("", "."):
-            place = [*place, part]
+    start = f"{root}/" if target.startswith(f"{root}/") else ""
+    if target.startswith("/") and not start:
+        return target
+    parts = target.removeprefix(start).split("/")
+    for at, part in enumerate(parts):
+        inner = posixpath.join("" if start else folder, *parts[: at + 1])
+        place = posixpath.normpath(inner).split("/")
+        if place[0] == "..":
+            break  # it leads out of the data root
         if len(place) == 3 and place[0] == "gens" and place[2] == part:
             new = mapping.get(place[1], {}).get(part)
             if new is not None:
-                return "/".join([*parts[:at], new, *parts[at + 1 :]])
-    return None
+                return start + "/".join([*parts[:at], new, *parts[at + 1 :]])
+    return target

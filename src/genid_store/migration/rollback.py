@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from attrs import field, frozen
 
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, read_bytes
-from genid_store.fs.fingerprints import digest, entries, fingerprint
+from genid_store.fs.files import check_inside
+from genid_store.fs.fingerprints import Fingerprint, digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
-from genid_store.migration.build import STATE_FOLDERS, Advance, Work
+from genid_store.migration.build import STATE_FOLDERS, Advance, Work, copy_record, records
 from genid_store.migration.id_files import candidates, rewrite_file
 from genid_store.migration.plan import DOCUMENTS
 from genid_store.migration.planfile import Planned
-from genid_store.migration.references import References, restore_metadata, retarget, rewrite_json
+from genid_store.migration.references import References, restore_metadata, rewrite_json
 
 KEPT = "kept"
 MADE = "made since the migration"
@@ -41,7 +41,6 @@ class CarryingBack:
 
     work: Work
     carried: list[Carried] = field(factory=list)
-    _back: dict[str, References] = field(factory=dict)
 
     def run(self, advance: Advance) -> list[tuple[str, str]]:
         """Take along what is new and return the further places that change, as (path, aside).
@@ -51,72 +50,80 @@ class CarryingBack:
             OSError: the system refused a step.
         """
         work = self.work
-        self._back.update({stage: References(work.back, stage) for stage in work.back})
-        check_inside(work.plan.root, *(work.plan.root.path / work.aside(f"gens/{stage}")
-                                       for stage in work.stages))  # fmt: skip
+        self._check(*(work.beside(f"gens/{stage}") for stage in work.stages))
         planned: dict[str, set[str]] = {stage: set() for stage in work.stages}
         for entry in work.plan.entries():
             if entry.stage in planned and not entry.merged:
                 planned[entry.stage].add(entry.new)
                 self._planned(entry)
-            if not entry.stray:
-                advance()
+            advance()
         for stage, known in planned.items():
-            for name in sorted(set(os.listdir(f"{work.root}/gens/{stage}")) - known):
-                self._made(stage, name)
+            for name in sorted(set(os.listdir(work.live(f"gens/{stage}"))) - known):
+                self._made(Planned(kind="stray", stage=stage, old=name, new=name, files={}))
         for folder in STATE_FOLDERS:
-            self._records(folder)
+            if os.path.isdir(work.live(folder)) and os.path.isdir(work.beside(folder)):
+                self._records(work.live(folder), work.beside(folder))
         return list(self._files())
-
-    # -- gens/ ----------------------------------------------------------------------------------
-    def _places(self, stage: str, live: str, former: str) -> tuple[str, str]:
-        aside = self.work.aside(f"gens/{stage}")
-        return f"{self.work.root}/gens/{stage}/{live}", f"{self.work.root}/{aside}/{former}"
 
     def _planned(self, entry: Planned) -> None:
         """Take along what was added to a generation of the plan, or changed in it."""
-        live, former = self._places(entry.stage, entry.new, entry.old)
-        place = f"gens/{entry.stage}/{entry.new}"
+        live, former, place = self._places(entry)
         if not os.path.lexists(live):
             self.carried.append((place, REMOVED))
             return
         if "" in entry.files or not os.path.isdir(live) or os.path.islink(live):
             if fingerprint(live) != entry.files.get(""):
-                self._keep(live, f"{place}")
+                self._keep(live, place)
             return
-        found = {one.path: one for one in entries(live, DOCUMENTS)}
+        found = {one.path: one.fingerprint for one in entries(live)}
         for name in sorted(entry.files.keys() - found.keys()):
             self.carried.append((f"{place}/{name}", REMOVED))
-        for name, one in found.items():
+        for name, is_now in found.items():
             source, target = f"{live}/{name}", f"{former}/{name}"
-            if not os.path.lexists(target):
-                what = CHANGED if name in entry.files else MADE
+            what = self._change(entry, name, is_now, source, target)
+            if what is not None:
                 self.carried.append((f"{place}/{name}", what))
+            if what in (CHANGED, MADE):
+                if os.path.lexists(target):
+                    self._keep(target, f"gens/{entry.stage}/{entry.old}/{name}", move=True)
                 self._add(entry, name, source, target)
-            elif name in entry.rewrite:
-                if not self._is_as_migrated(entry, name, source, target):
-                    self.carried.append((f"{place}/{name}", CHANGED))
-                    self._replace(entry, name, source, target)
-            elif os.path.samestat(os.lstat(source), os.lstat(target)):
-                if name in entry.files and one.fingerprint != entry.files[name]:
-                    self.carried.append((f"{place}/{name}", IN_PLACE))
-            elif one.fingerprint != fingerprint(target):
-                self.carried.append((f"{place}/{name}", CHANGED))
-                self._replace(entry, name, source, target)
+
+    def _change(
+        self, entry: Planned, name: str, is_now: Fingerprint, live: str, former: str
+    ) -> str | None:
+        """Return what was done to a file since the migration; None: nothing."""
+        if not os.path.lexists(former):
+            return CHANGED if name in entry.files else MADE
+        if name in entry.rewrite:
+            return None if self._is_as_migrated(entry, name, live, former) else CHANGED
+        if os.path.samestat(os.lstat(live), os.lstat(former)):
+            return IN_PLACE if is_now != entry.files.get(name, is_now) else None
+        return None if is_now == fingerprint(former) else CHANGED
+
+    def _made(self, entry: Planned) -> None:
+        """Take along a generation, or another entry, that the migration did not leave there."""
+        live, former, place = self._places(entry)
+        self.carried.append((place, AGAIN if os.path.lexists(former) else MADE))
+        for one in entries(live):
+            source, target = f"{live}/{one.path}".rstrip("/"), f"{former}/{one.path}".rstrip("/")
+            if os.path.lexists(target):
+                again = f"again/{entry.stage}/{entry.old}/{one.path}"
+                self._keep(source, again.rstrip("/"))
+            else:
+                self._add(entry, one.path, source, target)
+        if not os.path.lexists(former):
+            os.mkdir(former)  # a folder without a file
+            trees.finish_folder(former, live)
+
+    def _places(self, entry: Planned) -> tuple[str, str, str]:
+        place = f"gens/{entry.stage}/{entry.new}"
+        former = f"{self.work.beside(f'gens/{entry.stage}')}/{entry.old}"
+        return self.work.live(place), former, place
 
     def _is_as_migrated(self, entry: Planned, name: str, live: str, former: str) -> bool:
-        if os.path.islink(live) or os.path.islink(former):
-            if not (os.path.islink(live) and os.path.islink(former)):
-                return False
-            folder = f"gens/{entry.stage}/{entry.old}/{name}".rpartition("/")[0]
-            leads_to = os.readlink(former)
-            new = retarget(leads_to, folder, self.work.root, self.work.mapping)
-            return os.readlink(live) == (new or leads_to)
-        return read_bytes(live) == self.work.new_bytes(entry, name, read_bytes(former))
-
-    def _replace(self, entry: Planned, name: str, source: str, target: str) -> None:
-        self._keep(target, f"gens/{entry.stage}/{entry.old}/{name}", move=True)
-        self._add(entry, name, source, target)
+        is_link = os.path.islink(former)
+        expected = self.work.migrated(entry, name, trees.contents(former), is_link=is_link)
+        return os.path.islink(live) == is_link and trees.contents(live) == expected
 
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
         """Give the former tree a file of the live one, its ids led back."""
@@ -124,118 +131,86 @@ class CarryingBack:
         if os.path.islink(source) or name not in DOCUMENTS:
             trees.link_or_copy(source, target)
             return
-        data = read_bytes(source)
+        data, back = trees.contents(source), References(self.work.back, entry.stage)
         if name == METADATA and entry.moves:
-            original = f"{self.work.plan.folder}/{KEPT}/gens/{entry.stage}/{entry.old}/{name}"
-            before = read_bytes(original) if os.path.isfile(original) else b""
-            new = restore_metadata(data, self._back[entry.stage], before)
+            kept = f"{self.work.plan.folder}/{KEPT}/gens/{entry.stage}/{entry.old}/{name}"
+            before = trees.contents(kept) if os.path.isfile(kept) else b""
+            new = restore_metadata(data, back, before)
         else:
-            new = rewrite_json(data, self._back[entry.stage])
-        trees.write_like(target, new, source, os.stat(source))
+            new = rewrite_json(data, back)
+        trees.write_like(target, new, source)
 
     def _folders(self, source: str, target: str, depth: int) -> None:
         """Make the folders that a file lies in, as deep as `depth` below its generation's."""
-        for up in range(depth, -1, -1):
-            folder, like = target, source
-            for _ in range(up + 1):
-                folder, like = os.path.dirname(folder), os.path.dirname(like)
-            if not os.path.lexists(folder):
-                os.mkdir(folder)
-                trees.finish_folder(folder, like)
-            check_inside(self.work.plan.root, self.work.plan.root.path / folder)
-
-    def _made(self, stage: str, name: str) -> None:
-        """Take along a generation, or another entry, that the migration did not leave there."""
-        live, former = self._places(stage, name, name)
-        again = os.path.lexists(former)
-        entry = Planned(stage=stage, old=name, new=name, files={})
-        self.carried.append((f"gens/{stage}/{name}", AGAIN if again else MADE))
-        for one in entries(live):
-            source, target = f"{live}/{one.path}".rstrip("/"), f"{former}/{one.path}".rstrip("/")
-            if os.path.lexists(target):
-                self._keep(source, f"again/{stage}/{name}/{one.path}".rstrip("/"))
-            else:
-                self._add(entry, one.path, source, target)
-        if not os.path.lexists(former):
-            os.mkdir(former)  # a folder without a file
-            trees.finish_folder(former, live)
+        folder, like = os.path.dirname(target), os.path.dirname(source)
+        if depth:
+            self._folders(like, folder, depth - 1)
+        if not os.path.lexists(folder):
+            os.mkdir(folder)
+            trees.finish_folder(folder, like)
+        self._check(folder)
 
     def _keep(self, path: str, name: str, *, move: bool = False) -> None:
         """Keep a version in the migration's folder; the first one that was kept stays."""
         kept = f"{self.work.plan.folder}/{KEPT}/{name}"
-        check_inside(self.work.plan.root, self.work.plan.root.path / os.path.dirname(kept))
+        self._check(os.path.dirname(kept))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         if not os.path.lexists(kept):
-            if move:
-                os.rename(path, kept)
-            else:
-                trees.link_or_copy(path, kept)
+            (trees.move if move else trees.link_or_copy)(path, kept)
         elif move:
             os.unlink(path)
 
-    # -- everything else ------------------------------------------------------------------------
+    def _check(self, *paths: str) -> None:
+        root = self.work.plan.root
+        check_inside(root, *(root.path / path for path in paths))
+
     def _files(self) -> Iterator[tuple[str, str]]:
         """Lead the ids in the other files back; yield those that the migration did not change."""
         work = self.work
-        changed = {planned.path: planned for planned in work.plan.files()}
-        seen = work.plan.seen()
-        tables = [path for path, planned in changed.items() if planned.what == "table"]
-        references = self._back[next(iter(self._back))]
+        planned = {one.path: one for one in work.plan.files("file", "seen")}
+        tables = [one.path for one in planned.values() if one.what == "table"]
         for path, what, stage in candidates(work.plan.root, tables):
-            live, former = f"{work.root}/{path}", f"{work.root}/{work.aside(path)}"
+            live, former, before = work.live(path), work.beside(path), planned.get(path)
+            changes = before is not None and before.kind == "file"
             if not os.path.isfile(live):
-                if path in changed:
+                if changes:
                     self.carried.append((path, REMOVED))
                 continue
-            data = read_bytes(live)
-            if seen.get(path) == digest(data):
+            data = trees.contents(live)
+            if before is not None and not changes and before.digest == digest(data):
                 continue
-            if path in changed and os.path.lexists(former):
-                if work.new_file(changed[path], read_bytes(former)) == data:
+            if changes and os.path.lexists(former):
+                if rewrite_file(trees.contents(former), what, stage, work.mapping) == data:
                     continue
                 self.carried.append((path, CHANGED))
                 self._keep(former, path, move=True)
             try:
-                new = rewrite_file(data, what, stage, references)
+                new = rewrite_file(data, what, stage, work.back)
             except ValueError:
                 new = data  # nothing in it can be led back: it stays as somebody has left it
-            if path in changed or new != data:
+            if changes or new != data:
                 os.makedirs(os.path.dirname(former), exist_ok=True)
                 trees.remove_tree(former)
-                trees.write_like(former, new, live, os.stat(live))
-            if path not in changed and new != data:
+                trees.write_like(former, new, live)
+            if new != data and not changes:
                 self.carried.append((path, MADE))
                 yield path, work.aside(path)
 
-    def _records(self, folder: str) -> None:
+    def _records(self, live: str, former: str) -> None:
         """Lead our own records back; one that was removed since (its generation was made) stays
         removed."""
+        self._check(former)
         work = self.work
-        live, former = f"{work.root}/{folder}", f"{work.root}/{work.aside(folder)}"
-        if not os.path.isdir(live) or not os.path.isdir(former):
-            return
-        check_inside(work.plan.root, work.plan.root.path / work.aside(folder))
-        there = _records(live)
-        expected = set(work.merged)
-        for stage, gen_id in sorted(there):
-            old = work.back.get(stage, {}).get(gen_id, gen_id)
-            expected.add((stage, old))
-            source, target = f"{live}/{stage}/{gen_id}.json", f"{former}/{stage}/{old}.json"
-            data = rewrite_json(read_bytes(source), References(work.back, stage))
-            if os.path.lexists(target) and read_bytes(target) == data:
-                continue
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            trees.remove_tree(target)
-            trees.write_like(target, data, source, os.stat(source))
-        for stage, gen_id in _records(former):
-            if (stage, work.mapping.get(stage, {}).get(gen_id, gen_id)) not in there and (
-                stage, gen_id) not in expected:  # fmt: skip
-                os.unlink(f"{former}/{stage}/{gen_id}.json")
-
-
-def _records(folder: str) -> set[tuple[str, str]]:
-    return {
-        (stage, name.removesuffix(".json"))
-        for stage in os.listdir(folder)
-        for name in os.listdir(f"{folder}/{stage}")
-    }
+        there = {
+            (stage, work.back.get(stage, {}).get(gen_id, gen_id)): gen_id
+            for stage, gen_id in records(live)
+        }
+        for (stage, old), gen_id in there.items():
+            before = f"{former}/{stage}/{old}.json"
+            expected = os.path.lexists(before) and rewrite_json(
+                trees.contents(before), References(work.mapping, stage)
+            )
+            if expected != trees.contents(f"{live}/{stage}/{gen_id}.json"):
+                copy_record(live, former, (stage, gen_id, old), work.back)
+        for stage, old in set(records(former)) - there.keys() - work.merged:
+            os.unlink(f"{former}/{stage}/{old}.json")

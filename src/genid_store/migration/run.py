@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Final
 
 from attrs import evolve
@@ -16,16 +17,16 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
+from genid_store.fs.trees import remove_tree
 from genid_store.migration import swap as swapping
 from genid_store.migration.build import Advance, Work, build, clear, missing_room
-from genid_store.migration.plan import make_plan
+from genid_store.migration.plan import Progress, make_plan
 from genid_store.migration.planfile import Plan, plans_folder
 from genid_store.migration.rollback import Carried, CarryingBack
 from genid_store.migration.swap import UNFINISHED, State, Swap, Times, open_migration, read_swap
 from genid_store.migration.verify import Verifying
 from genid_store.migration.waiting import wait_for_makers
 
-Progress = Callable[[int, int], None]
 _REASON: Final = "a migration exchanges the store and is not finished"
 _REMEDY: Final = "go on with `genid store migrate --resume`, or back with `genid store rollback`"
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
@@ -63,7 +64,7 @@ def migrate(
             migration was neither rolled back nor finished; the plan has blockers, or the disk no
             room; or what was built is not as planned. In all of these the store is as it was.
     """
-    with _locked(root) as found, _closed(root):
+    with _locked(root, closed=True) as found:
         _refuse_unfinished(found)
         made = make_plan(root, tables=tables, progress=progress)
         if expected is not None and made.plan_id != expected:
@@ -85,9 +86,7 @@ def resume(root: DataRoot) -> Plan:
     begun; or a place is not as it was left.
     """
     with _locked(root) as found:
-        if found is None:
-            raise _none_open()
-        made, swap = found
+        made, swap = _open(found)
         if swap.state == "swapping-back":
             remedy = "finish that with `genid store rollback`"
             raise _refused("rolling back was begun", made.plan_id, swap.state, remedy)
@@ -102,21 +101,19 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
 
     StoreError: no migration is open; or a place is not as it was left.
     """
-    with _locked(root) as found, _closed(root):
-        if found is None:
-            raise _none_open()
-        made, swap = found
+    with _locked(root, closed=True) as found:
+        made, swap = _open(found)
         carried: list[Carried] = []
         if swap.state != "swapping-back":
-            places = [(one.path, one.aside) for one in swap.places
-                      if swapping.is_exchanged(root, one)]  # fmt: skip
+            # Of an exchange that was stopped, the places that are exchanged, wholly or half.
+            begun = tuple(one for one in swap.places if swapping.is_exchanged(root, one))
+            places = [(one.path, one.aside) for one in begun]
             if swap.state == "migrated":
-                work = Work.of(made)
-                back = CarryingBack(work)
+                back = CarryingBack(Work.of(made))
                 places += back.run(_advance(made, progress, times=1))
                 carried = back.carried
             else:
-                swap = _settle_last(made, swap)
+                swapping.roll_forward(made, evolve(swap, places=begun))
             swap = _begin(made, places, swap.times, back=True)
         _finish_swap(made, swap)
         return made, carried
@@ -130,11 +127,8 @@ def finish(root: DataRoot) -> Plan:
     StoreError: no migration is open, or it is not carried out.
     """
     with _locked(root) as found:
-        if found is None:
-            raise _none_open()
-        made, swap = found
-        if swap.state != "migrated":
-            raise _refused("the migration is not finished", made.plan_id, swap.state, _REMEDY)
+        made, swap = _open(found)
+        _refuse_unfinished(found)
         evolve(swap, state="finished", places=()).write(made)
         clear(root)
         return made
@@ -189,8 +183,7 @@ def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
         else:
             forget_renamed(made.root, made.plan_id)
         for name in _INDEX:  # a cache, which the next reader builds again
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(made.root.own / name)
+            remove_tree(str(made.root.own / name))
         swapping.restore_times(made, swap)
         done.write(made)
         if done.state == "rolled-back":
@@ -199,27 +192,23 @@ def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
     unblock(made.root)
 
 
-def _settle_last(made: Plan, swap: Swap) -> Swap:
-    """Finish the one exchange that was stopped between its renames, so that all can be undone."""
-    begun = tuple(one for one in swap.places if swapping.is_exchanged(made.root, one))
-    return swapping.roll_forward(made, evolve(swap, places=begun))
-
-
 def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
-    total, done = made.totals()["generations"] * times, 0
+    totals, done = made.totals(), count(1)
+    total = (totals["generations"] + totals["strays"]) * times
 
     def advance() -> None:
-        nonlocal done
-        done += 1
         if progress is not None:
-            progress(done, total)
+            progress(next(done), total)
 
     return advance
 
 
 @contextmanager
-def _locked(root: DataRoot) -> Iterator[tuple[Plan, Swap] | None]:
-    """Hold the data root's lock and yield the open migration; what a killed one left is cleared."""
+def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[tuple[Plan, Swap] | None]:
+    """Hold the data root's lock and yield the open migration; what a killed one left is cleared.
+
+    `closed`: no generation begins inside the block, and those that are being made end before it.
+    """
     with guarded(root):
         check_inside(root, root.own, plans_folder(root))
         _make_own(root)
@@ -228,28 +217,17 @@ def _locked(root: DataRoot) -> Iterator[tuple[Plan, Swap] | None]:
             if found is None or found[1].state not in UNFINISHED:
                 unblock(root)  # a process died before the exchange began, or after its end
                 clear(root, keep=None if found is None else found[0].plan_id)
-            yield found
-
-
-@contextmanager
-def _closed(root: DataRoot) -> Iterator[None]:
-    """Let no generation begin inside the block, and wait for those that are being made."""
-    held = open_migration(root)
-    if held is None or held[1].state not in UNFINISHED:
-        block(
-            root,
-            by=MIGRATION,
-            reason="the store is being migrated",
-            remedy="wait until that has ended",
-            while_locked=True,
-        )
-    wait_for_makers(root)
-    try:
-        yield
-    finally:
-        held = open_migration(root)
-        if held is None or held[1].state not in UNFINISHED:
-            unblock(root)
+                if closed:
+                    reason, remedy = "the store is being migrated", "wait until that has ended"
+                    block(root, by=MIGRATION, reason=reason, remedy=remedy, while_locked=True)
+            try:
+                if closed:
+                    wait_for_makers(root)
+                yield found
+            finally:
+                held = open_migration(root) if closed else None
+                if closed and (held is None or held[1].state not in UNFINISHED):
+                    unblock(root)
 
 
 def _make_own(root: DataRoot) -> None:
@@ -259,6 +237,17 @@ def _make_own(root: DataRoot) -> None:
         os.mkdir(root.own)
         with contextlib.suppress(OSError):
             os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _open(found: tuple[Plan, Swap] | None) -> tuple[Plan, Swap]:
+    if found is None:
+        problem = Problem(
+            where=".genid/migrations",
+            message="no migration was begun, so there is nothing to resume or to roll back",
+            remedy="`genid store migrate` makes a plan, `--execute` carries it out",
+        )
+        raise StoreError("there is no open migration", [problem])
+    return found
 
 
 def _refuse_unfinished(found: tuple[Plan, Swap] | None) -> None:
@@ -273,15 +262,6 @@ def _refuse_blockers(made: Plan) -> None:
     ]
     if problems:
         raise StoreError(f"the plan {made.plan_id} cannot be carried out", problems)
-
-
-def _none_open() -> StoreError:
-    problem = Problem(
-        where=".genid/migrations",
-        message="no migration was begun, so there is nothing to resume or to roll back",
-        remedy="`genid store migrate` makes a plan, `--execute` carries it out",
-    )
-    return StoreError("there is no open migration", [problem])
 
 
 def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from genid_store.fs.csvfile import dump_csv
+from genid_store.fs.files import write_lines
+from genid_store.fs.jsonfile import load_json
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision
-from genid_store.migration.planfile import Record, what_becomes
+from genid_store.migration.planfile import PLAN_FILE, Record
 
 MAPPING: Final = "mapping.csv"
 SUMMARY: Final = "summary.md"
@@ -39,22 +40,20 @@ _HEADINGS: Final = {
 def write_mapping(folder: Path, decisions: Iterable[Decision]) -> None:
     """Write every generation's old and new id and `what` becomes of it: it moves, keeps its id
     (which is right), stays (no id can be derived), or is merged (an empty slot)."""
-    with (folder / MAPPING).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for one in decisions:
-            what = what_becomes(one.reason, moves=one.moves)
-            writer.writerow(
-                (one.source.stage, one.source.gen_id, one.new_id, one.source.replicate,
-                 one.replicate, what, one.reason)
-            )  # fmt: skip
+    rows = (
+        (one.source.stage, one.source.gen_id, one.new_id, one.source.replicate, one.replicate,
+         one.what, one.reason) for one in decisions
+    )  # fmt: skip
+    cells = (["" if cell is None else cell for cell in row] for row in (_COLUMNS, *rows))
+    write_lines(folder / MAPPING, (dump_csv([row]).encode() for row in cells))
 
 
-def write_summary(folder: Path, plan_id: str, plan_file: Path) -> None:
-    """Write the summary of a plan, from its file alone."""
-    with plan_file.open("rb") as file:
-        text = "\n".join(summary_lines(plan_id, map(json.loads, file)))
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+def write_summary(folder: Path, plan_id: str) -> None:
+    """Write the summary of the plan in a folder, from its file alone."""
+    with (folder / PLAN_FILE).open("rb") as file:
+        lines = summary_lines(plan_id, map(load_json, file))
+        encoded = (f"{line}\n".encode(errors="backslashreplace") for line in lines)
+        write_lines(folder / SUMMARY, encoded)
 
 
 def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:
@@ -66,8 +65,7 @@ def summary_lines(plan_id: str, records: Iterable[Record]) -> Iterator[str]:
     for record in records:
         kind = record.get("note", record["kind"])
         if kind == "generation":
-            what = what_becomes(record["reason"], moves=record["old"] != record["new"])
-            counts[record["stage"]][what] += 1
+            counts[record["stage"]][record["what"]] += 1
             if record["reason"]:
                 reasons[record["stage"], record["reason"]].append(record["old"])
         elif kind in _HEADINGS:

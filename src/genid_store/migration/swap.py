@@ -20,7 +20,9 @@ from attrs import astuple, evolve, field, frozen
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, sync_folder, write_atomic
+from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.migration.build import STATE_FOLDERS
 from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
 
 JOURNAL: Final = "swap.json"
@@ -41,8 +43,8 @@ class Place:
 
     path: str
     aside: str
-    new: int
-    old: int
+    new: int = field(converter=int)
+    old: int = field(converter=int)
 
 
 @frozen
@@ -56,11 +58,8 @@ class Swap:
 
     def write(self, plan: Plan) -> None:
         """Bring the journal to disk. OSError: it could not be, and the old one stands."""
-        document = {
-            "state": self.state,
-            "places": [astuple(one) for one in self.places],
-            "times": self.times,
-        }
+        places = [astuple(one) for one in self.places]
+        document = {"state": self.state, "places": places, "times": self.times}
         write_atomic(plan.folder / JOURNAL, json.dumps(document, indent=1).encode())
 
 
@@ -71,20 +70,21 @@ def read_swap(plan: Plan) -> Swap:
     """
     path = plan.folder / JOURNAL
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         swap = Swap(
             document["state"],
-            tuple(Place(one[0], one[1], int(one[2]), int(one[3])) for one in document["places"]),
+            tuple(Place(*one) for one in document["places"]),
             {str(name): (int(one[0]), int(one[1])) for name, one in document["times"].items()},
         )
     except FileNotFoundError:
         return Swap("planned")
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise _damaged(path, f"it cannot be made out: {error}") from error
     if swap.state not in _STATES:
         raise _damaged(path, f"there is no state {swap.state!r}")
     for place in swap.places:
-        _check_place(plan, place, path)
+        if not _is_ours(plan, place):
+            raise _damaged(path, f"{place.path!r} is not a place of this migration")
     return swap
 
 
@@ -109,12 +109,12 @@ def begin(plan: Plan, places: list[tuple[str, str]], times: Times, *, back: bool
     Everything that lies aside is on disk before. `times` are given back to the folders of the
     places afterwards. OSError: nothing has begun.
     """
-    root = str(plan.root.path)
-    asides = {os.path.dirname(f"{root}/{aside}") for _, aside in places}
+    root = plan.root.path
+    asides = {os.path.dirname(root / aside) for _, aside in places}
     for path in {os.stat(folder).st_dev: folder for folder in sorted(asides)}.values():
         trees.sync_filesystem(path)
     found = [
-        Place(path, aside, _inode(f"{root}/{aside}"), _inode(f"{root}/{path}"))
+        Place(path, aside, trees.inode(f"{root}/{aside}"), trees.inode(f"{root}/{path}"))
         for path, aside in places
     ]
     swap = Swap("swapping-back" if back else "swapping", tuple(found), times)
@@ -128,62 +128,22 @@ def roll_forward(plan: Plan, swap: Swap) -> Swap:
     StoreError: a place is not as the journal left it, or lies behind a symbolic link.
     OSError: the system refused a step; doing it again goes on.
     """
+    folders: set[Path] = set()
     for place in swap.places:
-        check_inside(plan.root, (plan.root.path / place.path).parent,
-                     (plan.root.path / place.aside).parent)  # fmt: skip
-        _exchange(str(plan.root.path), place)
-    for folder in {os.path.dirname(path) for place in swap.places
-                   for path in (place.path, place.aside)}:  # fmt: skip
-        sync_folder(plan.root.path / folder)
+        live, aside = plan.root.path / place.path, plan.root.path / place.aside
+        check_inside(plan.root, live.parent, aside.parent)
+        if not trees.exchange_places(str(live), str(aside), place.new, place.old):
+            raise _lost(place)
+        folders |= {live.parent, aside.parent}
+    for folder in folders:
+        sync_folder(folder)
     return evolve(swap, state="migrated" if swap.state == "swapping" else "rolled-back")
-
-
-def restore_times(plan: Plan, swap: Swap) -> None:
-    """Give the folders of the places the times they had; not essential, so never an error."""
-    for folder, times in swap.times.items():
-        with contextlib.suppress(OSError):
-            os.utime(plan.root.path / folder, ns=times)
 
 
 def is_exchanged(root: DataRoot, place: Place) -> bool:
     """Say whether a place has its new version live, or is in the middle of it."""
     aside = f"{root.path}/{place.aside}"
-    return _inode(aside) != place.new or os.path.lexists(aside + _OUT)
-
-
-_OUT: Final = ".out"  # ends the name of what was live, between the renames of one exchange
-
-
-def _exchange(root: str, place: Place) -> None:
-    """Exchange one place; where that takes several renames, go on after any of them."""
-    live, aside = f"{root}/{place.path}", f"{root}/{place.aside}"
-    out = aside + _OUT
-    if not os.path.lexists(out):
-        found = _inode(aside)
-        if found == place.old and found != place.new:
-            return  # it is exchanged
-        if found != place.new or not found:
-            raise _lost(place)
-        if not os.path.lexists(live):  # somebody removed it since: there is nothing to keep
-            os.makedirs(os.path.dirname(live), exist_ok=True)
-            os.rename(aside, live)
-            return
-        if trees.exchange(live, aside):
-            return
-        os.rename(live, out)
-    if not os.path.lexists(live):
-        os.rename(aside, live)
-    if os.path.lexists(aside):
-        raise _lost(place)
-    os.rename(out, aside)
-
-
-def _inode(path: str) -> int:
-    """Return a number that an entry keeps as long as it is only renamed; 0: there is none."""
-    try:
-        return os.lstat(path).st_ino
-    except FileNotFoundError:
-        return 0
+    return trees.inode(aside) != place.new or os.path.lexists(aside + trees.OUT)
 
 
 def folder_times(plan: Plan, paths: Iterable[str]) -> Times:
@@ -196,14 +156,19 @@ def folder_times(plan: Plan, paths: Iterable[str]) -> Times:
     return times
 
 
-def _check_place(plan: Plan, place: Place, journal: Path) -> None:
-    """Raise StoreError for paths that this migration cannot have written."""
-    top = place.path.split("/")[0] if is_inner(place.path) else ""
+def restore_times(plan: Plan, swap: Swap) -> None:
+    """Give the folders of the places the times they had; not essential, so never an error."""
+    for folder, times in swap.times.items():
+        with contextlib.suppress(OSError):
+            os.utime(plan.root.path / folder, ns=times)
+
+
+def _is_ours(plan: Plan, place: Place) -> bool:
+    """Say whether this migration can have written a place."""
+    top, _, rest = place.path.partition("/") if is_inner(place.path) else ("", "", "")
     asides = (f".genid/migrations/{plan.plan_id}/aside/{place.path}",
-              f"{top}/.genid-{plan.plan_id}/{place.path.partition('/')[2]}")  # fmt: skip
-    ours = place.path in (".genid/failures", ".genid/reused")
-    if not (is_segment(top) or ours) or place.aside not in asides:
-        raise _damaged(journal, f"{place.path!r} is not a place of this migration")
+              f"{top}/.genid-{plan.plan_id}/{rest}")  # fmt: skip
+    return (is_segment(top) or place.path in STATE_FOLDERS) and place.aside in asides
 
 
 def _lost(place: Place) -> StoreError:
@@ -216,9 +181,6 @@ def _lost(place: Place) -> StoreError:
 
 
 def _damaged(path: Path, message: str) -> StoreError:
-    problem = Problem(
-        where=str(path),
-        message=message,
-        remedy="restore the file from a backup; without it nobody can tell what was exchanged",
-    )
+    remedy = "restore the file from a backup; without it nobody can tell what was exchanged"
+    problem = Problem(where=str(path), message=message, remedy=remedy)
     return StoreError("the migration's journal was changed by something else", [problem])

@@ -15,13 +15,13 @@ from attrs import field, frozen
 from genid import V1, GenIdError
 from genid_store.catalog.expected import signature
 from genid_store.catalog.memberships import parse_membership
-from genid_store.catalog.metadata import parse_metadata
-from genid_store.errors import Problem
+from genid_store.catalog.metadata import Generation, parse_metadata
+from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.files import read_bytes
-from genid_store.fs.fingerprints import Entry, digest, entries
+from genid_store.fs.fingerprints import digest, entries
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import Advance, Work
-from genid_store.migration.planfile import Planned
+from genid_store.migration.planfile import Planned, PlannedFile
 from genid_store.stages import parent_stage, stage_names
 
 _REMEDY = "the store is as it was; report this, with the plan's folder"
@@ -33,7 +33,7 @@ class Verifying:
     """One look at a tree that was built: `known` are the ids of each stage afterwards."""
 
     work: Work
-    known: dict[str, set[str]] = field(factory=dict)
+    known: dict[str, set[str]] = field(factory=lambda: {stage: set() for stage in stage_names()})
     _models: dict[str, str | None] = field(factory=dict)  # of the drafts, by their new ids
 
     def problems(self, advance: Advance) -> Iterator[Problem]:
@@ -41,99 +41,81 @@ class Verifying:
 
         OSError: something cannot be read.
         """
-        self.known.update({stage: set() for stage in stage_names()})
         names: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
         for entry in self.work.plan.entries():  # a parent comes before its children
-            if not entry.stray:
-                advance()
+            advance()
             if entry.merged:
                 continue
-            if not entry.stray:
+            if entry.kind == "generation":
                 self.known[entry.stage].add(entry.new)
             if entry.stage in names:
                 names[entry.stage].add(entry.new)
                 yield from self._entry(entry)
             elif METADATA in entry.files and not entry.reason:
-                self._remember_model(entry, self._live(entry))
+                place = self.work.live(f"gens/{entry.stage}/{entry.old}/{METADATA}")
+                self._parsed(entry, read_bytes(place))
         for stage, expected in names.items():
-            for name in sorted(expected ^ set(os.listdir(self._aside(stage)))):
+            for name in sorted(expected ^ set(os.listdir(self.work.beside(f"gens/{stage}")))):
                 yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
-        yield from self._members()
-
-    def _aside(self, stage: str) -> str:
-        return f"{self.work.root}/{self.work.aside(f'gens/{stage}')}"
-
-    def _live(self, entry: Planned) -> bytes:
-        return read_bytes(f"{self.work.root}/gens/{entry.stage}/{entry.old}/{METADATA}")
+        for planned in self.work.plan.files("file"):
+            if planned.what == "membership":
+                yield from self._members(planned)
 
     def _entry(self, entry: Planned) -> Iterator[Problem]:
         place = f"gens/{entry.stage}/{entry.new}"
-        found = {one.path: one for one in self._found(entry)}
+        built = f"{self.work.beside(f'gens/{entry.stage}')}/{entry.new}"
+        found = {one.path: one for one in entries(built, (METADATA,))}
         for name in sorted(found.keys() ^ entry.files.keys()):
-            yield _problem(f"{place}/{name}", "it appeared or went since the plan was made",
-                           _CHANGED)  # fmt: skip
+            message = "it appeared or went since the plan was made"
+            yield _problem(f"{place}/{name}", message, _CHANGED)
         for name, planned in entry.files.items():
             if name in found and name not in entry.rewrite and found[name].fingerprint != planned:
-                yield _problem(f"{place}/{name}", "it was changed since the plan was made",
-                               _CHANGED)  # fmt: skip
+                message = "it was changed since the plan was made"
+                yield _problem(f"{place}/{name}", message, _CHANGED)
         document = found.get(METADATA)
         if document is not None and document.data is not None and not entry.reason:
-            yield from self._metadata(entry, document.data, place)
-
-    def _found(self, entry: Planned) -> list[Entry]:
-        return entries(f"{self._aside(entry.stage)}/{entry.new}", (METADATA,))
+            yield from self._metadata(entry, document.data, f"{place}/{METADATA}")
 
     def _metadata(self, entry: Planned, data: bytes, place: str) -> Iterator[Problem]:
         """Derive an id from what was written, and look for the parent."""
-        found = parse_metadata(entry.stage, entry.new, data, f"{place}/{METADATA}")
-        self._remember_model(entry, data)
-        above = parent_stage(entry.stage)
-        if above is not None and found.parent_gen_id not in self.known[above]:
-            yield _problem(
-                f"{place}/{METADATA}", f"its {above} is not there", value=found.parent_gen_id
-            )
+        found = self._parsed(entry, data)
+        above, parent = parent_stage(entry.stage), found.parent_gen_id
+        if above is not None and parent not in self.known[above]:
+            yield _problem(place, f"its {above} is not there", value=parent)
         try:
-            above = found.parent_gen_id
-            model = self._models.get(above or "")
-            written = signature(found, parent_gen_id=above, parent_model=model)
+            model = self._models.get(parent or "")
+            written = signature(found, parent_gen_id=parent, parent_model=model)
             derived: str = V1.gen_id(written)
         except GenIdError as error:
-            yield _problem(f"{place}/{METADATA}", f"no id can be derived: {error}")
+            yield _problem(place, f"no id can be derived: {error}")
             return
-        wrong = entry.moves and found.declared_gen_id != entry.new
-        if derived != entry.new or wrong:
-            yield _problem(f"{place}/{METADATA}", "it is the metadata of another id", value=derived)
+        if derived != entry.new or (entry.moves and found.declared_gen_id != entry.new):
+            yield _problem(place, "it is the metadata of another id", value=derived)
 
-    def _remember_model(self, entry: Planned, data: bytes) -> None:
+    def _parsed(self, entry: Planned, data: bytes) -> Generation:
+        """Return what metadata says; a draft's model is remembered for what is made of it."""
+        found = parse_metadata(entry.stage, entry.new, data, METADATA)
         if parent_stage(entry.stage) is None:
-            found = parse_metadata(entry.stage, entry.new, data, METADATA)
             self._models[entry.new] = found.llm_model_id
+        return found
 
-    def _members(self) -> Iterator[Problem]:
+    def _members(self, planned: PlannedFile) -> Iterator[Problem]:
         """Yield the members that were there and are not afterwards."""
-        for planned in self.work.plan.files():
-            if planned.what != "membership":
-                continue
-            live = read_bytes(f"{self.work.root}/{planned.path}")
-            if digest(live) != planned.digest:
-                yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)
-            new = read_bytes(f"{self.work.root}/{self.work.aside(planned.path)}")
-            unread: list[Problem] = []
-            before = parse_membership(live, planned.path, unread)
-            after = parse_membership(new, planned.path, unread)
-            yield from unread
-            expected = {
-                (one.stage, self.work.mapping[one.stage].get(one.gen_id, one.gen_id))
-                for one in before
-            }
-            for stage, gen_id in sorted(expected ^ set(after)):
-                yield _problem(planned.path, f"its {stage} {gen_id} is missing or too many")
-            for stage, gen_id in sorted(set(after) - set(before)):
-                if gen_id not in self.known[stage]:
-                    yield _problem(planned.path, f"its {stage} {gen_id} is not there")
+        live, mapping = read_bytes(self.work.live(planned.path)), self.work.mapping
+        if digest(live) != planned.digest:
+            yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)
+        unread: list[Problem] = []
+        before = set(parse_membership(live, planned.path, unread))
+        built = read_bytes(self.work.beside(planned.path))
+        after = set(parse_membership(built, planned.path, unread))
+        yield from unread
+        expected = {(stage, mapping[stage].get(gen_id, gen_id)) for stage, gen_id in before}
+        for stage, gen_id in sorted(expected ^ after):
+            yield _problem(planned.path, f"its {stage} {gen_id} is missing or too many")
+        for stage, gen_id in sorted(after - before):
+            if gen_id not in self.known[stage]:
+                yield _problem(planned.path, f"its {stage} {gen_id} is not there")
 
 
-def _problem(where: str, message: str, remedy: str = _REMEDY, value: object = None) -> Problem:
-    if value is None:
-        return Problem(where=where, message=message, remedy=remedy)
+def _problem(where: str, message: str, remedy: str = _REMEDY, value: object = NO_VALUE) -> Problem:
     return Problem(where=where, message=message, remedy=remedy, value=value)

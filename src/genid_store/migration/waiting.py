@@ -16,6 +16,7 @@ PATIENCE: Final = 3600.0
 #: Seconds between two lines in the log about what is waited for.
 TELLING: Final = 30.0
 _NAMED: Final = 5  # tasks that one of them names
+_REMEDY: Final = "end that process or let it finish, then run the same command again"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -31,7 +32,12 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     while busy := [f"{stage}/{task}" for stage, task in held(root)]:
         now = time.monotonic()
         if now - began >= limit:
-            raise _still_made(root, busy, limit)
+            message = f"another process still makes it after {limit:.0f} s"
+            problems = [
+                Problem(where=root.relative(leases(root) / one), message=message, remedy=_REMEDY)
+                for one in busy
+            ]
+            raise StoreError("generations are being made; nothing was changed", problems)
         if logged is None or now - logged >= TELLING:
             logged = now
             more = f" and {len(busy) - _NAMED} more" if len(busy) > _NAMED else ""
@@ -41,15 +47,3 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
                 more,
             )
         time.sleep(_POLL)
-
-
-def _still_made(root: DataRoot, busy: list[str], limit: float) -> StoreError:
-    problems = [
-        Problem(
-            where=root.relative(leases(root) / one),
-            message=f"another process still makes it after {limit:.0f} s",
-            remedy="end that process or let it finish, then run the same command again",
-        )
-        for one in busy
-    ]
-    return StoreError("generations are being made; nothing was changed", problems)

@@ -7,6 +7,7 @@ modules, a damaged or unreachable database): all of it becomes one error.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -56,15 +57,18 @@ def open_instance(
     if not home:
         with guarded(root):
             _make_embedded(root)
-    try:
-        instance = _opened(folder)
-    except Exception as error:  # a library's settings raise what they like
-        raise _broken(str(folder), str(error) or type(error).__name__) from error
-    try:
-        with instance:
-            yield instance
-    except (dg.DagsterError, SQLAlchemyError) as error:
-        raise _broken(str(folder), str(error)) from error
+    with _without_retries_told():
+        try:
+            instance = _opened(folder)
+        except Exception as error:  # a library's settings raise what they like
+            raise _broken(str(folder), _said(error)) from error
+        try:
+            with instance:
+                yield instance
+        except Exception as error:
+            if not any(isinstance(one, dg.DagsterError | SQLAlchemyError) for one in causes(error)):
+                raise
+            raise _broken(str(folder), _said(error)) from error
 
 
 def _make_embedded(root: DataRoot) -> None:
@@ -92,6 +96,37 @@ def _opened(folder: Path) -> dg.DagsterInstance:
     instance.get_dynamic_partitions("")
     instance.all_instigator_state()
     return instance
+
+
+@contextmanager
+def _without_retries_told() -> Iterator[None]:
+    """Keep Dagster from logging, for a block, each of its tries to reach PostgreSQL: the error at
+    the end says it once."""
+
+    def told(record: logging.LogRecord) -> bool:
+        return not record.funcName.startswith("retry_pg_")
+
+    root = logging.getLogger()
+    root.addFilter(told)
+    try:
+        yield
+    finally:
+        root.removeFilter(told)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, down to the first."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def _said(error: Exception) -> str:
+    """Return what a database said, where one is the cause, else the error itself."""
+    found = list(causes(error))
+    ours = error if not any(isinstance(one, SQLAlchemyError) for one in found) else found[-1]
+    return str(ours) or type(ours).__name__
 
 
 def _broken(where: str, message: str, value: str | None = None) -> StoreError:

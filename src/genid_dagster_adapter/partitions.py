@@ -15,12 +15,15 @@ from typing import Final
 import dagster as dg
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from genid_dagster_adapter.instance import causes
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import is_segment
 
 #: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
 CHUNK: Final = 10_000
 _ATTEMPTS: Final = 30
+#: What SQLite and PostgreSQL say of another process that holds what this one needs.
+_HELD: Final = ("database is locked", "deadlock")
 
 
 def partition_set(stage: str, prefix: str = "") -> str:
@@ -115,9 +118,8 @@ def _add(instance: dg.DagsterInstance, name: str, keys: list[str]) -> int:
 
 def _lost_a_race(error: Exception) -> bool:
     """Say whether trying again helps: another process added a key, or holds the database."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, IntegrityError | OperationalError):
-            return True
-        seen = seen.__cause__
-    return False
+    return any(
+        isinstance(one, IntegrityError)
+        or (isinstance(one, OperationalError) and any(word in str(one) for word in _HELD))
+        for one in causes(error)
+    )

@@ -4,11 +4,13 @@ What a module of its own needs is listed with the reason; a new direct call fail
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import genid_dagster_adapter
 import genid_store
 
 HOME = Path(genid_store.__file__).parent
@@ -114,3 +116,14 @@ def test_there_is_one_set_of_no_link_errors() -> None:
     """What a file system says that cannot link is written down once."""
     places = [path for path in HOME.rglob("*.py") if "errno.EMLINK" in path.read_text("utf-8")]
     assert HOME / "fs" / "files.py" in places
+
+
+def test_dagsters_instance_is_opened_in_one_place() -> None:
+    """Every other module is given one, so that what is wrong with it is said in one way; and
+    nobody silences warnings but for a block of its own."""
+    for path in sorted(Path(genid_dagster_adapter.__file__).parent.rglob("*.py")):
+        text = path.read_text("utf-8")
+        opened = re.findall(r"DagsterInstance\.\w+\(", text)
+        assert opened == (["DagsterInstance.from_config("] if path.stem == "instance" else []), path
+        silenced = len(re.findall(r"filterwarnings|simplefilter", text))
+        assert silenced <= text.count("with warnings.catch_warnings()"), path

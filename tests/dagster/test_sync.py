@@ -1,0 +1,296 @@
+"""Bringing an instance level with the disk: on SQLite and on PostgreSQL, killed, and with the
+instance down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import postgres_kit
+from cohort_kit import ON, make_root
+from dagster_kit import new_home, write_templates
+from genid_dagster_adapter import sync as syncing
+from genid_dagster_adapter.events import report
+from genid_dagster_adapter.instance import embedded_home, open_instance
+from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.sync import sync
+from genid_store.cli import run
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.errors import StoreError
+from genid_store.fs.layout import DataRoot
+
+KEY = dg.AssetKey("draft_generation")
+needs_postgres = pytest.mark.skipif(
+    postgres_kit.missing() is not None, reason=str(postgres_kit.missing())
+)
+
+
+@pytest.fixture
+def server() -> Iterator[postgres_kit.Postgres]:
+    """One that a test may stop, and whose databases are empty."""
+    with postgres_kit.postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=needs_postgres)])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The home of an instance on disk, and of one on PostgreSQL."""
+    if request.param == "sqlite":
+        return new_home(tmp_path / "home")
+    server: postgres_kit.Postgres = request.getfixturevalue("server")
+    return server.home(tmp_path / "home")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> DataRoot:
+    """40 drafts that are made, of one cohort."""
+    root = DataRoot(tmp_path / "root")
+    keys = [f"d_{number:02}" for number in range(40)]
+    root.membership("c").parent.mkdir(parents=True)
+    root.membership("c").write_text("".join(["stage,gen_id\n", *(f"draft,{k}\n" for k in keys)]))
+    for key in keys:
+        folder = root.generation("draft", key)
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").write_text(json.dumps({"stage": "draft", "gen_id": key}))
+        (folder / "parsed.txt").write_text(f"text of {key}\n")
+    return root
+
+
+def _event(key: dg.AssetKey, partition: str) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        key,
+        partition=partition,
+        description="told",
+        metadata={"path": dg.MetadataValue.path(f"/{partition}"), "n": 3},
+        tags={"dagster/data_version": f"version-{partition}", "dagster/code_version": "1"},
+    )
+
+
+def _told(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[Any]:
+    """Return all that an instance says of an asset, but for rows' numbers and the time."""
+    records = instance.fetch_materializations(key, limit=100, ascending=True).records
+    latest = instance.get_latest_materialization_event(key)
+    assert latest is not None
+    assert latest.dagster_event is not None
+    events = [(one.partition_key, one.run_id, one.asset_materialization) for one in records]
+    return [
+        instance.get_materialized_partitions(key),
+        latest.dagster_event.partition,
+        [(partition, run, event and (event.metadata, event.tags, event.description))
+         for partition, run, event in events],
+        sorted(tuple(sorted(tags.items())) for tags in instance.get_event_tags_for_asset(key)),
+        [instance.get_event_tags_for_asset(key, {"dagster/data_version": f"version-{name}"})
+         for name in "abc"],
+    ]  # fmt: skip
+
+
+def test_a_batch_leaves_what_dagsters_own_call_leaves(home: Path) -> None:
+    """Events, their tags, the latest one, the partitions; two assets in one batch are two."""
+    one, other = dg.AssetKey(["x", "one"]), dg.AssetKey(["x", "other"])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for name in "abc":
+            instance.report_runless_asset_event(_event(one, name))
+        expected = _told(instance, one)
+        third = dg.AssetKey("third")
+        report(instance, [_event(key, name) for key in (other, third) for name in "abc"])
+        assert expected == _told(instance, other)
+        assert expected == _told(instance, third)
+        report(instance, [])
+
+
+_SYNCING = """
+import sys
+from pathlib import Path
+import dagster as dg
+from genid_dagster_adapter import sync as syncing
+from genid_store.fs.layout import DataRoot
+
+syncing._PAGE = 3
+def progress(done, total):
+    print(done, flush=True)
+    sys.stdin.readline()
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    syncing.sync(instance, DataRoot(Path(sys.argv[2])), progress=progress)
+"""
+
+
+def test_a_sync_that_is_killed_is_completed_by_the_next_one(home: Path, root: DataRoot) -> None:
+    """SIGKILL after some batches, three times; no key was registered without its event, none is
+    missing in the end, and nothing was reported twice."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for batches in (1, 2, 4):
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", _SYNCING, str(home), str(root.path)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for _ in range(batches):
+                assert process.stdout.readline()
+                process.stdin.write("\n")
+                process.stdin.flush()
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            made = instance.get_materialized_partitions(KEY)
+            assert len(made) >= 3 * batches
+            assert set(registered(instance, "draft")) <= made
+        sync(instance, root)
+        assert 40 == len(registered(instance, "draft"))
+        events = instance.fetch_materializations(KEY, limit=100).records
+        assert 40 == len(events) == len(instance.get_materialized_partitions(KEY))
+        again = sync(instance, root)
+        assert (0, 0) == (sum(again.events.values()), sum(again.registered.values()))
+
+
+@needs_postgres
+def test_a_database_that_goes_down_is_one_error_and_made_up_for_later(
+    server: postgres_kit.Postgres, root: DataRoot, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """In the middle of a sync, and before the commands: the store is right, each says one thing,
+    without a traceback, and a later sync puts the records right."""
+    monkeypatch.setenv("DAGSTER_HOME", str(server.home(tmp_path / "home")))
+    monkeypatch.setattr(syncing, "_PAGE", 10)
+    host = make_root(tmp_path / "host")
+    write_templates(host)
+    here = ["--data-root", str(host.path)]
+    assert 0 == run(["dagster", "sync", *here])
+    with pytest.raises(StoreError, match="does not answer") as caught, open_instance(root) as one:
+        sync(one, root, progress=lambda done, total: server.stop())
+    assert 1 == len(caught.value.problems)
+    capfd.readouterr()
+    assert 0 == run(["cohort", "build", *here, "--cohort-id", "c"])
+    built = capfd.readouterr()
+    assert host.membership("c").is_file()
+    assert 1 == (built.out + built.err).count("Dagster's records did not follow")
+    assert 1 == run(["dagster", "sync", *here])
+    refused = capfd.readouterr()
+    assert 1 == refused.err.count("does not answer")
+    assert "Traceback" not in built.out + built.err + refused.out + refused.err
+    assert len(refused.err.splitlines()) <= 4, refused.err
+    server.start()
+    with open_instance(root) as one:
+        sync(one, root)
+        assert 40 == len(one.get_materialized_partitions(KEY))
+    assert 0 == run(["dagster", "sync", *here])
+    with open_instance(host) as one:
+        assert set(registered(one, "evaluation"))
+
+
+_OPENING = """
+import sys
+from pathlib import Path
+from genid_dagster_adapter.instance import open_instance
+from genid_store.fs.layout import DataRoot
+print("begins", flush=True)
+with open_instance(DataRoot(Path(sys.argv[1])), {}) as instance:
+    pass
+"""
+
+
+def test_a_kill_while_the_embedded_instance_is_made_leaves_none(tmp_path: Path) -> None:
+    """At several instants of its making; the next opening makes it, and it works."""
+    for delay in (0.05, 0.2, 0.6):
+        root = DataRoot(tmp_path / f"after-{delay}")
+        root.path.mkdir()
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _OPENING, str(root.path)],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        timer = threading.Timer(delay, process.kill)
+        timer.start()
+        process.communicate()
+        timer.cancel()
+        made = embedded_home(root).exists()
+        with open_instance(root, {}) as instance:
+            instance.add_dynamic_partitions("draft_gens", ["a"])
+            assert ["a"] == instance.get_dynamic_partitions("draft_gens")
+        assert made or process.returncode == -signal.SIGKILL
+
+
+_MAKING = """
+import os, sys
+import dagster as dg
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.partitions import register_cohort
+from genid_store.ids.rollout import Rollout
+
+def generate(request):
+    calls = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(calls, (request.gen_id + "\\n").encode())
+    os.close(calls)
+    return f"{request.stage} {request.gen_id}\\n"
+
+on = Rollout.parse("on")
+definitions = build_definitions(data_root=sys.argv[1], rollout=on, generate=generate)
+with dg.DagsterInstance.get() as instance:
+    register_cohort(instance, "c")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    job = definitions.resolve_job_def("genid_make_missing")
+    done = job.execute_in_process(partition_key="c", instance=instance, raise_on_error=False)
+sys.exit(0 if done.success else 1)
+"""
+
+
+def _no_namespaces() -> str | None:
+    """Return why no process can be given a network of its own here, or None."""
+    try:
+        tried = subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True)
+    except FileNotFoundError:
+        return "no unshare here"
+    return None if tried.returncode == 0 else f"unshare -n: {tried.stderr.decode().strip()}"
+
+
+@needs_postgres
+@pytest.mark.skipif(_no_namespaces() is not None, reason=str(_no_namespaces()))
+def test_two_processes_without_a_network_between_them_make_a_cohort_together(
+    server: postgres_kit.Postgres, tmp_path: Path
+) -> None:
+    """Each in a network namespace of its own, over one file system and one database (reached by a
+    socket of the file system): both runs succeed, and nothing is paid for twice."""
+    root = make_root(tmp_path / "root")
+    write_templates(root)
+    build_cohort(root, Options(rollout=ON, cohort_id="c"))
+    home = server.home_by_socket(tmp_path / "home")
+    calls = tmp_path / "calls"
+    processes = [
+        subprocess.Popen(
+            ["unshare", "-n", sys.executable, "-W", "ignore", "-c", _MAKING, root.path, calls],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "DAGSTER_HOME": str(home)},
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors[-4000:]
+    paid = calls.read_text().split()
+    assert sorted(set(paid)) == sorted(paid)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for stage in ("draft", "essay", "evaluation"):
+            made = instance.get_materialized_partitions(dg.AssetKey(f"{stage}_generation"))
+            assert made
+            assert set(registered(instance, stage)) == made

@@ -1,9 +1,10 @@
-"""A small host: Jinja prompt templates, a `SCORE:` parser, and two ways to make a text.
+"""A small host: Jinja prompt templates, a `SCORE:` parser, and three ways to make a text.
 
 `offline` invents a text from the prompt, the same for the same generation, without any network.
 `openai_compatible` asks an endpoint that speaks the OpenAI protocol; OPENAI_BASE_URL and
 OPENAI_API_KEY say which, as for any program that uses the `openai` client, and OPENAI_MAX_RETRIES
-(default 4) how often it tries again after a rate limit or an error of the server.
+(default 4) how often it tries again after a rate limit or an error of the server. `batch` asks the
+same endpoint through its batches.
 
 The adapter calls one of them with a request and does the rest: paths, parents, skipping, writing.
 """
@@ -11,14 +12,17 @@ The adapter calls one of them with a request and does the rest: paths, parents, 
 import csv
 import functools
 import hashlib
+import json
 import os
 import re
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from genid_store import Generated, Request
+from genid_store import Collected, Generated, Request
 
 _JINJA = jinja2.Environment(
     undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
@@ -47,16 +51,116 @@ def openai_compatible(request: Request) -> Generated:
     prompt = render(request)
     if request.unparsed_text is not None:  # paid for before: perhaps the parser has learned
         return _finished(request, prompt, request.unparsed_text, request.provider_model, {})
-    parameters = {"temperature": _TEMPERATURE[request.stage]}
-    answer = _client().chat.completions.create(
-        model=request.provider_model or str(request.fields["llm_model_id"]),
-        messages=[{"role": "user", "content": prompt}],
-        **parameters,
-    )
+    answer = _client().chat.completions.create(**_body(request, prompt))
     choice = answer.choices[0]
     if not choice.message.content:
         raise RuntimeError(f"the endpoint returned no text (finish reason {choice.finish_reason})")
-    return _finished(request, prompt, choice.message.content, answer.model, parameters)
+    return _finished(request, prompt, choice.message.content, answer.model, _parameters(request))
+
+
+class OpenAIBatches:
+    """The batches of an OpenAI-compatible endpoint.
+
+    OPENAI_BATCH_REQUESTS and OPENAI_BATCH_BYTES are the endpoint's limits on one batch (defaults:
+    50,000 rows, 100 MB).
+    """
+
+    max_requests = int(os.environ.get("OPENAI_BATCH_REQUESTS", "50000"))
+    max_bytes = int(os.environ.get("OPENAI_BATCH_BYTES", "100000000"))
+
+    def size(self, request: Request) -> int:
+        """Return how many bytes a request takes in the file of a batch."""
+        return len(_row(request))
+
+    def find(self, key: str) -> str | None:
+        """Return the batch that was submitted under a key."""
+        found = (one.id for one in _client().batches.list(limit=100) if _key(one) == key)
+        return next(found, None)
+
+    def submit(self, key: str, requests: Iterable[Request]) -> str:
+        """Submit a batch under a key. Creating it is never tried again here: an error may hide that
+        it was created, which `find` tells the next time."""
+        with tempfile.TemporaryFile() as file:
+            file.writelines(map(_row, requests))
+            file.seek(0)
+            rows = _client().files.create(file=(f"{key}.jsonl", file), purpose="batch")
+        made = (
+            _client()
+            .with_options(max_retries=0)
+            .batches.create(
+                input_file_id=rows.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={"genid": key},
+                extra_headers={"Idempotency-Key": key},
+            )
+        )
+        return str(made.id)
+
+    def collect(self, batch: str) -> Collected:
+        """Return the answers that an endpoint has: most have none before the batch has ended."""
+        found = _client().batches.retrieve(batch)
+        counts = found.request_counts
+        files = (found.output_file_id, found.error_file_id)
+        return Collected(
+            answers=(_answer(row) for name in files if name for row in _lines(name)),
+            ended=found.status in {"completed", "failed", "expired", "cancelled"},
+            done=None if counts is None else counts.completed + counts.failed,
+            reason=f"no answer came for it; the batch is {found.status}",
+        )
+
+    def finish(self, request: Request, answer: Generated) -> Generated:
+        """Return an answer with its prompt and its parsed form."""
+        return _finished(
+            request, render(request), answer.text, answer.provider_model, _parameters(request)
+        )
+
+    def cancel(self, batch: str) -> None:
+        """Ask the endpoint to end a batch; rows that are done are kept and billed."""
+        _client().batches.cancel(batch)
+
+
+batch = OpenAIBatches()
+
+
+def _key(batch: Any) -> str | None:
+    return (batch.metadata or {}).get("genid")
+
+
+def _row(request: Request) -> bytes:
+    """Return the line of a request in the file of a batch."""
+    body = _body(request, render(request))
+    row = {"custom_id": request.custom_id, "method": "POST", "url": "/v1/chat/completions"}
+    return json.dumps({**row, "body": body}).encode() + b"\n"
+
+
+def _lines(name: str) -> Iterator[dict[str, Any]]:
+    with _client().files.with_streaming_response.content(name) as response:
+        yield from map(json.loads, response.iter_lines())
+
+
+def _answer(row: dict[str, Any]) -> tuple[str, Generated | Exception]:
+    """Return the custom_id of a row and its answer, or why there is none."""
+    response = row.get("response") or {}
+    body = response.get("body") or {}
+    choices = body.get("choices") or [{}]
+    text = (choices[0].get("message") or {}).get("content")
+    if text:
+        return row["custom_id"], Generated(text=text, provider_model=body.get("model"))
+    reason = row.get("error") or body.get("error") or choices[0].get("finish_reason")
+    return row["custom_id"], RuntimeError(
+        f"no text (status {response.get('status_code')}: {reason})"
+    )
+
+
+def _body(request: Request, prompt: str) -> dict[str, Any]:
+    model = request.provider_model or str(request.fields["llm_model_id"])
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": model, "messages": messages, **_parameters(request)}
+
+
+def _parameters(request: Request) -> dict[str, float]:
+    return {"temperature": _TEMPERATURE[request.stage]}
 
 
 def render(request: Request) -> str:

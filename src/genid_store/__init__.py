@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genid_store.errors import Problem, StoreError
+    from genid_store.generation.batch import Collected
     from genid_store.generation.calling import NotPaid
     from genid_store.generation.records import Generated, Request
     from genid_store.ids.minting import GenerationIds
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from genid_store.store import Store
 
 _PLACES = {
+    "Collected": "generation.batch",
     "Generated": "generation.records",
     "GenerationIds": "ids.minting",
     "NotPaid": "generation.calling",
@@ -26,6 +28,7 @@ _PLACES = {
     "StoreError": "errors",
 }
 __all__ = [
+    "Collected",
     "Generated",
     "GenerationIds",
     "NotPaid",

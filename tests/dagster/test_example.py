@@ -204,6 +204,7 @@ def test_offline_texts_are_the_same_every_time(host: ModuleType, project: Path) 
             metadata={},
             provider_model=None,
             unparsed_text=None,
+            custom_id=gen_id,
             data_root=data,
         )
         answer: Generated = host.offline(request)

@@ -11,6 +11,7 @@ import click
 from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.cli import LazyGroup
+from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -263,20 +264,23 @@ def _cohort_record(
 @cohort_option
 @json_option
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
-    """Show a cohort's members by stage: made, missing, failed, and why they failed."""
+    """Show a cohort's members by stage: made, missing, failed, why they failed, and which of them
+    are in a batch."""
     from genid_store.generation.workload import failed_members, standing
 
     known = known_cohort_id(root, wanted_build(root, cohort_id))
     with progress_bar("looking"):
         members = read_membership(root, known)
         found, failed = standing(root, members), failed_members(root, members)
+        batches = batch_records(root, members)
     if as_json:
         stages = {stage: _standing_record(one) for stage, one in found.items()}
         reasons = [
             {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
             for one in failed
         ]
-        print_json({"cohort_id": known, "stages": stages, "failures": reasons})
+        record = {"cohort_id": known, "stages": stages, "failures": reasons, "batches": batches}
+        print_json(record)
         return 0
     click.echo(f"cohort {known}")
     columns = ("members", "made", "missing", "failed", "unparsed")
@@ -289,6 +293,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     print_rest(len(failed), _SHOWN)
     if failed:
         click.echo("`genid cohort run --retry-failed` tries them again")
+    print_batches(batches)
     return 0
 
 

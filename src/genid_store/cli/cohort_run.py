@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
+from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -30,7 +31,8 @@ from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.asked import Asked
-from genid_store.generation.load import load_generator
+from genid_store.generation.batch import BatchHost
+from genid_store.generation.load import load_host
 from genid_store.generation.reuse import plan_reuse
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.workload import (
@@ -45,17 +47,19 @@ from genid_store.hooks import after_change
 _SHOWN = 10  # members that people are shown
 
 
-class _GeneratorType(click.ParamType[Generator]):
+class HostType(click.ParamType[Any]):
+    """A host's callable or batch object, by its name."""
+
     name = "MODULE:CALLABLE"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Generator:
-        if callable(value):
-            found: Generator = value
+    ) -> Generator | BatchHost:
+        if not isinstance(value, str):
+            found: Generator | BatchHost = value
             return found
         try:
-            return load_generator(value)
+            return load_host(value)
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
@@ -70,8 +74,8 @@ class _GeneratorType(click.ParamType[Generator]):
 @cohort_option
 @click.option(
     "--generate",
-    type=_GeneratorType(),
-    help="The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; it may be async.",
+    type=HostType(),
+    help="The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; it may be async, or a batch.",
 )
 @click.option(
     "--concurrency",
@@ -90,6 +94,7 @@ class _GeneratorType(click.ParamType[Generator]):
 @click.option(
     "--pay-again", is_flag=True, help="Pay for legacy members whose task is there already."
 )
+@click.option("--no-wait", is_flag=True, help="Leave batches to the next run, which collects them.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @build_options
 @instance_options
@@ -98,9 +103,10 @@ def run(
     *,
     root: DataRoot,
     cohort_id: str | None,
-    generate: Generator | None,
+    generate: Generator | BatchHost | None,
     concurrency: int,
     max_generations: int | None,
+    no_wait: bool,
     dry_run: bool,
     options: Mapping[str, Any],
     instance: Mapping[str, Any],
@@ -111,8 +117,9 @@ def run(
 
     A cohort that is there is run as its membership stands; one that is not is built first. A member
     whose task the store has under another id gets that text. Ctrl-C lets the calls in flight finish
-    and records them; the next run continues. Exit status: 0 all members are made (or were left by
-    --max-generations), 1 some failed or could not be begun, 130 interrupted.
+    and records them, and leaves batches at the provider; the next run continues. Exit status: 0 all
+    members are made (or were left by --max-generations, or are in a batch), 1 some failed or could
+    not be begun, 130 interrupted.
     """
     asked = Asked(max_calls=max_generations, **flags)
     wanted = wanted_build(root, cohort_id, options)
@@ -131,6 +138,7 @@ def run(
             generate or _nobody,
             asked,
             concurrency=concurrency,
+            wait=not no_wait,
             provider_models=provider_models(root),
             progress=lambda state: bar(state.done, state.calls, _described(state)),
         )
@@ -148,7 +156,8 @@ def _nobody(request: object) -> str:
 
 
 def _described(state: Progress) -> str:
-    return f"generating: {state.in_flight} in flight, {state.failed} failed"
+    batches = f", {state.in_batches} in batches" if state.in_batches else ""
+    return f"generating: {state.in_flight} in flight, {state.failed} failed{batches}"
 
 
 def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -> int:
@@ -232,7 +241,8 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         for one in done.outcomes
         if one.kind == "refused"
     ]
-    blocked = [] if done.interrupted else blocked_members(root, members, done.workload)
+    out = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
+    blocked = [] if done.interrupted else blocked_members(root, members, done.workload, out)
     shown = {one["gen_id"] for one in refused}
     return {
         "cohort_id": cohort_id,
@@ -244,6 +254,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         "failures": failures,
         "refused": refused,
         "blocked": [asdict(one) for one in blocked if one.gen_id not in shown],
+        "batches": batch_records(root, members),
         "left_by_limit": sum(why == "over the limit" for why in done.workload.waiting.values()),
     }
 
@@ -268,6 +279,7 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
         click.echo(f"not begun: {one['stage']} {one['gen_id']}: {one['reason']}")
     print_rest(len(summary["refused"]), _SHOWN)
     _print_blocked(summary)
+    print_batches(summary["batches"])
     if summary["failed"]:
         click.echo("--retry-failed tries again what failed, --retry-unparsed what was not parsed")
     if summary["left_by_limit"]:

@@ -88,12 +88,18 @@ def held(root: DataRoot) -> list[tuple[str, str]]:
     killed process left is passed over. The caller sees to it that none is given meanwhile."""
     found = []
     for path in leases(root).glob("*/*"):
-        descriptor = _take(path, create=False)
-        if descriptor is not None:
-            _give_up(descriptor)
-        elif path.exists():
+        if is_held(root, path.parent.name, path.name):
             found.append((path.parent.name, path.name))
     return sorted(found)
+
+
+def is_held(root: DataRoot, stage: str, task: str) -> bool:
+    """Say whether somebody, perhaps another thread of this process, holds a lease now."""
+    path = leases(root) / stage / task
+    descriptor = _take(path, create=False)
+    if descriptor is not None:
+        _give_up(descriptor)
+    return descriptor is None and path.exists()
 
 
 def _take(path: Path, *, create: bool = True) -> int | None:

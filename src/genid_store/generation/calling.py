@@ -8,11 +8,11 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from genid_store.errors import StoreError
-from genid_store.generation.records import AnswerError, Generator, Request
+from genid_store.generation.records import AnswerError
 
 #: The longest reason that is kept, in characters: providers answer errors with whole pages.
 REASON_LIMIT: Final = 2_000
@@ -46,15 +46,15 @@ class NotPaid(Exception):  # noqa: N818 - a host raises it to say so
     """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
-def answer(generator: Generator, request: Request) -> object:
-    """Return what the callable gives; what an `async def` one returns runs on one event loop of
-    this process, so that a client of its own serves all calls.
+def answer(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a host's callable gives; what an `async def` one returns runs on one event loop
+    of this process, so that a client of its own serves all calls.
 
     RuntimeError: it raised what would end more than this one generation (an exit, a cancellation);
     an interrupt is passed on.
     """
     try:
-        found: object = generator(request)
+        found = call(*arguments)
         if inspect.isawaitable(found):
             return asyncio.run_coroutine_threadsafe(_awaited(found), _running_loop()).result()
         return found

@@ -15,11 +15,22 @@ import genid
 from genid_store.config import read_config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Generator
+from genid_store.generation.batch import BatchHost, is_batch
+from genid_store.generation.records import Generator
 
 
 def load_generator(name: str, *, where: str = "--generate") -> Generator:
-    """Import the host's module and return its callable.
+    """Return the host's callable. StoreError: as `load_host`, or it is a batch object."""
+    found = load_host(name, where=where)
+    if callable(found):
+        return found
+    message, remedy = "is a batch object", "name a callable; `genid cohort run` takes this one"
+    problem = Problem(where=where, value=name, message=message, remedy=remedy)
+    raise StoreError("the generator cannot be used", [problem])
+
+
+def load_host(name: str, *, where: str = "--generate") -> Generator | BatchHost:
+    """Import the host's module and return its callable, or its batch object.
 
     A module is looked for in the current folder too; a file's own folder is searched for what it
     imports, after everything that is installed. Two files of one name are two modules.
@@ -34,7 +45,8 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
             where=where,
             value=name,
             message=str(refused),
-            remedy="name the host's callable: one request in, text or Generated out",
+            remedy="name the host's callable: one request in, text or Generated out; or its batch "
+            "object",
         )
     except SyntaxError as error:
         problem = Problem(
@@ -79,7 +91,7 @@ class _RefusedError(Exception):
     """Why a name is no generator's."""
 
 
-def _load(name: str) -> Generator:
+def _load(name: str) -> Generator | BatchHost:
     place, separator, attribute = name.rpartition(":")
     if not (separator and place and attribute):
         raise _RefusedError("is not of the form MODULE:CALLABLE or FILE.py:CALLABLE")
@@ -87,6 +99,8 @@ def _load(name: str) -> Generator:
     found: object = module
     for part in attribute.split("."):
         found = getattr(found, part, None)
+    if is_batch(found):
+        return found
     if not callable(found):
         raise _RefusedError(f"{place} has no callable {attribute}")
     generator: Generator = found

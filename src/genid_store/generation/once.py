@@ -1,9 +1,10 @@
 """Obtain one generation: the one function through which anything is paid for.
 
 The unit of payment is the task. Under its lease the store is asked, in this order: content under
-this id; a text that a killed run wrote aside; the same task's text under another id; a failure on
-record. Only when all say no is the host's callable called, and what it is asked for follows from
-the data root alone: metadata, the template's text, the parent's `parsed.txt`.
+this id; a text that a killed run wrote aside; the same task's text under another id; a batch that
+the task is in; a failure on record. Only when all say no is the host's callable called, and what it
+is asked for follows from the data root alone: metadata, the template's text, the parent's
+`parsed.txt`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
+from genid_store.generation.batches import holding
 from genid_store.generation.calling import answer, is_unpaid, reason_of
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.documents import copied_files, generated_files
@@ -59,6 +61,8 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 class Executor:
     """Obtains generations of one data root with one callable; used from several threads at once.
 
+    `preparing`: the callable only takes note of what is to go into a batch, whose record is there
+    and says so. `paid`: it gives an answer that is paid for, so that nothing is asked before it.
     `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
     the missing, `seeds` the metadata of those that have none yet. `provider_models` maps model ids
     to the provider's names. `templates` requires the text of every template of the pipeline's
@@ -72,6 +76,8 @@ class Executor:
     seeds: Mapping[Member, bytes] = field(factory=dict)
     provider_models: Mapping[str, str] = field(factory=dict)
     templates: bool = True
+    preparing: bool = False
+    paid: bool = False
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
     ledger: Ledger = field()
@@ -101,21 +107,30 @@ class Executor:
             seconds=time.monotonic() - started,
         )
 
+    def request(self, stage: str, gen_id: str) -> Request:
+        """Return what the callable would be asked. StoreError: it cannot be asked for this."""
+        generation = read_generation(self.root, stage, gen_id)
+        _check_metadata(generation)
+        template = self._template(generation)
+        return self._request(generation, template, self._parent_text(generation))
+
     def _failed(self, error: Exception) -> tuple[Kind, str]:
         """Sort an error: what the host's callable raised may have been paid for; what the system
         refuses to us is no failure of the generation, and a full disk ends the run."""
+        raised = error.error if isinstance(error, _CallError) else error
+        if isinstance(raised, InBatch):
+            return "waiting", reason_of(raised)
         if isinstance(error, ParentMissing):
             return "blocked", reason_of(error)
         if isinstance(error, OSError):
             if error.errno in _FULL:
                 self.stop.set()
             return "refused", reason_of(error)
-        raised = error.error if isinstance(error, _CallError) else error
         return ("refused" if is_unpaid(raised) else "failed"), reason_of(raised)
 
     def _obtain(self, member: Member) -> tuple[Kind, str]:
         stage, gen_id = member
-        task = self.plan.tasks.get(member, Task(gen_id))
+        task = self.task_of(member)
         ours = (self.root.own / name / stage for name in ("leases", "staging"))
         check_inside(self.root, self.root.generation(stage, gen_id), *ours)
         if has_content(self.root, stage, gen_id):
@@ -130,6 +145,10 @@ class Executor:
             if barred is not None:
                 return "stopped", f"{barred.reason}; {barred.remedy}"
             return self._under_lease(member, task)
+
+    def task_of(self, member: Member) -> Task:
+        """Return the member's task; one that nothing is known of is its own."""
+        return self.plan.tasks.get(member) or Task(member.gen_id)
 
     def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
         """Return what became of it, which is on record before the lease is given up: whoever gets
@@ -159,9 +178,13 @@ class Executor:
         generation = read_generation(self.root, *member)
         _check_metadata(generation)
         parent_text = self._parent_text(generation)
+        if self.paid:
+            return self._pay(generation, parent_text)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None
-        why = None if source or copies else self._why_not_paid(member, task, generation)
+        why = None
+        if source is None and not copies:
+            why = self._batch(member, task) or self._why_not_paid(member, task, generation)
         if why is not None:
             return why
         self.ledger.add(member.stage, task.name, member.gen_id)
@@ -205,6 +228,14 @@ class Executor:
     def _parent_digest(self, generation: Generation) -> str | None:
         parent = parent_key(generation.stage, generation.parent_gen_id)
         return None if parent is None else content_version(self.root, *parent)
+
+    def _batch(self, member: Member, task: Task) -> tuple[Kind, str] | None:
+        """Return the outcome of a generation whose task is in a batch; None: it is in none."""
+        names = (task.name, member.gen_id)
+        found = holding(self.root, member.stage, names, preparing=not self.preparing)
+        if found is None:
+            return None
+        return ("refused" if found.state == "unreadable" else "waiting"), str(found)
 
     def _why_not_paid(
         self, member: Member, task: Task, generation: Generation
@@ -288,6 +319,7 @@ class Executor:
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
             unparsed_text=self._raw_text(generation),
+            custom_id=self.task_of(Member(generation.stage, generation.gen_id)).name,
             data_root=self.root.path,
         )
 
@@ -351,6 +383,13 @@ class _CallError(Exception):
 
 class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
     """There is no text of the parent that a child can be made from."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(summary, [])
+
+
+class InBatch(StoreError):  # noqa: N818 - it says where it is
+    """The task goes into a batch, or is in one."""
 
     def __init__(self, summary: str) -> None:
         super().__init__(summary, [])

@@ -23,7 +23,8 @@ class Request:
     root. `template_text` is empty where the store has no such template and needs none.
     `provider_model` is the model's name in `llm_models.csv`, None where it gives none.
     `unparsed_text` is a text that was paid for before and could not be parsed: parse it again
-    rather than pay for another. `data_root` is for tables of the host's own; nothing is written
+    rather than pay for another. `custom_id` is the task's id, the same in every run: the row of a
+    batch, or an idempotency key. `data_root` is for tables of the host's own; nothing is written
     there by the host.
     """
 
@@ -35,6 +36,7 @@ class Request:
     metadata: Mapping[str, object]
     provider_model: str | None
     unparsed_text: str | None
+    custom_id: str
     data_root: Path
 
 
@@ -65,7 +67,8 @@ Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Gen
 #: made: the callable was called. copied: the draft's text. reused: content was there.
 #: adopted: the task's text was there under another id. failed: the callable refused.
 #: unparsed: text is there, its parsed form is not. refused: nothing was called, and nothing is on
-#: record. blocked: the parent has no content yet. stopped: interrupted before it began.
+#: record. blocked: the parent has no content yet. waiting: the task is in a batch at the provider.
+#: stopped: interrupted before it began.
 Kind: TypeAlias = Literal[
     "made",
     "copied",
@@ -75,6 +78,7 @@ Kind: TypeAlias = Literal[
     "unparsed",
     "refused",
     "blocked",
+    "waiting",
     "stopped",
 ]
 

@@ -10,9 +10,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
@@ -20,10 +21,12 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
+from genid_store.generation.batch import BatchHost, Batching, is_batch
+from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import THREE_WAYS, Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Generator, Outcome
+from genid_store.generation.records import Generator, Outcome, Request
 from genid_store.generation.reuse import Plan, plan_reuse
 from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
@@ -37,12 +40,14 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 @frozen(kw_only=True)
 class Progress:
-    """How far a run is: calls done of those to do, calls in flight, members that failed in it."""
+    """How far a run is: calls done of those to do, calls in flight, members that failed in it and
+    rows that are in batches."""
 
     done: int
     calls: int
     in_flight: int
     failed: int
+    in_batches: int = 0
 
 
 @frozen(kw_only=True)
@@ -54,54 +59,77 @@ class Done:
     interrupted: bool
 
 
-def plan_run(root: DataRoot, cohort_id: str, asked: Asked) -> tuple[Plan, Workload]:
-    """Return whose text each member can have and what a run would do; nothing is written.
+def plan_run(
+    root: DataRoot, cohort_id: str, asked: Asked, *, awaited: bool = False
+) -> tuple[Plan, Workload]:
+    """Return whose text each member can have and what a run would do, with `awaited` one that waits
+    for batches; nothing is written.
 
-    StoreError: the membership or the index cannot be used, or the system refused to read.
+    StoreError: the membership, the index or the record of a batch cannot be used, or the system
+        refused to read.
     """
     with guarded(root):
+        refuse_unreadable(root)
         members = read_membership(root, cohort_id)
         ledger = Ledger(root)
         with StoreIndex.fresh(root) as index:
             reuse = plan_reuse(index, members, cohort_id=cohort_id, ledger=ledger)
-        return reuse, plan_work(root, members, asked, reuse=reuse)
+        return reuse, plan_work(root, members, asked, reuse=reuse, awaited=awaited)
 
 
 def run_cohort(
     root: DataRoot,
     cohort_id: str,
-    generator: Generator,
+    generator: Generator | BatchHost,
     asked: Asked,
     *,
     concurrency: int = CONCURRENCY,
+    wait: bool = True,
     provider_models: Mapping[str, str] | None = None,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> Done:
     """Make what is missing, ancestors first; an interrupt ends it after the calls in flight.
 
+    With a batch object all open batches are collected first. Stage by stage the members go into
+    batches of their own, which are waited for, or with `wait` False left to the next run.
+
     StoreError: the membership cannot be read, or legacy members' tasks are there under other ids
-    and nothing was asked about them; no call was made then. Or the system refused a file operation.
+    and nothing was asked about them; no call was made then. Or the system refused a file operation,
+    or a provider does not answer.
     """
     with guarded(root):
         recover(root)
-    reuse, work = plan_run(root, cohort_id, asked)
-    refuse_paid(reuse, work)
-    stop = threading.Event()
-    counting = _Counting(work.total_calls, progress)
+        members = frozenset(read_membership(root, cohort_id))
+    stop, interrupted = threading.Event(), threading.Event()
+    counting = _Counting(members, progress)
     executor = Executor(
         root=root,
-        generator=generator,
-        plan=reuse,
+        generator=generator if callable(generator) else _not_called,
         provider_models=provider_models or {},
         asked=asked,
         stop=stop,
         on_call=counting.called,
     )
-    interrupted = threading.Event()
+    batching = None
+    if is_batch(generator):
+        batching = Batching(
+            executor=executor, host=generator, report=counting.report, looked=counting.looked
+        )
+        _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
+    reuse, work = plan_run(root, cohort_id, asked, awaited=batching is not None and wait)
+    refuse_paid(reuse, work)
+    counting.calls = work.total_calls
+    executor = evolve(executor, plan=reuse, ledger=reuse.ledger or executor.ledger)
 
     def obtain() -> None:
         with guarded(root):
-            obtain_work(executor, work, counting.report, concurrency=concurrency)
+            if batching is None:
+                obtain_work(executor, work, counting.report, concurrency=concurrency)
+                return
+            stages = evolve(batching, executor=executor)
+            for stage in stage_names():
+                todo = [*_ready(root, stage, work), *work.in_batches(stage)]
+                stages.obtain(stage, todo, concurrency=concurrency, wait=wait)
 
     _until_interrupted(obtain, stop, interrupted)
     return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())
@@ -118,6 +146,10 @@ def obtain_work(
     for stage in stage_names():
         ready = _ready(executor.root, stage, work)
         obtain_all(executor, stage, ready, report, concurrency=concurrency)
+
+
+def _not_called(request: Request) -> str:
+    raise AssertionError("a batch object is not called")
 
 
 def refuse_paid(reuse: Plan, work: Workload) -> None:
@@ -139,11 +171,12 @@ def refuse_paid(reuse: Plan, work: Workload) -> None:
 class _Counting:
     """Counts the calls and outcomes of one run and says so."""
 
-    def __init__(self, calls: int, progress: Callable[[Progress], None]) -> None:
+    def __init__(self, members: frozenset[Member], progress: Callable[[Progress], None]) -> None:
         self.outcomes: list[Outcome] = []
+        self.calls = 0
         self._lock = threading.Lock()
-        self._calls, self._progress = calls, progress
-        self._began = self._in_flight = self._failed = 0
+        self._members, self._progress = members, progress
+        self._began = self._in_flight = self._failed = self._in_batches = 0
 
     def called(self, change: int) -> None:
         with self._lock:
@@ -151,19 +184,26 @@ class _Counting:
             self._began += change > 0
             self._say()
 
+    def looked(self, in_batches: int) -> None:
+        with self._lock:
+            self._in_batches = in_batches
+            self._say()
+
     def report(self, outcome: Outcome) -> None:
         with self._lock:
-            self.outcomes.append(outcome)
-            self._failed += not outcome.complete
+            if (outcome.stage, outcome.gen_id) in self._members:  # a batch may hold others
+                self.outcomes.append(outcome)
+                self._failed += not outcome.complete and outcome.kind != "waiting"
             self._say()
 
     def _say(self) -> None:
         self._progress(
             Progress(
                 done=self._began - self._in_flight,
-                calls=self._calls,
+                calls=self.calls,
                 in_flight=self._in_flight,
                 failed=self._failed,
+                in_batches=self._in_batches,
             )
         )
 

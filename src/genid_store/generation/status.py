@@ -16,6 +16,7 @@ from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
+from genid_store.generation.batches import holding
 from genid_store.stages import parent_key, parent_stage
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
@@ -64,8 +65,10 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
 
 def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Say whether a run should be started for a generation that Dagster has no record of: it is
-    ready, and has neither failed nor been paid for without a parsed form. A partition key can be
-    any text; one that is no id is never wanted."""
+    ready, has neither failed nor been paid for without a parsed form, and is in no batch. A
+    partition key can be any text; one that is no id is never wanted."""
     if not is_segment(gen_id):
         return False
-    return state_of(root, stage, gen_id) in {"made", "missing"} and is_ready(root, stage, gen_id)
+    state = state_of(root, stage, gen_id)
+    free = state == "made" or (state == "missing" and not holding(root, stage, [gen_id]))
+    return free and is_ready(root, stage, gen_id)

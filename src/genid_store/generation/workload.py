@@ -18,13 +18,20 @@ from genid_store.cohort.planning.records import Row
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
+from genid_store.generation.batches import Batch, open_batches
 from genid_store.generation.reuse import Plan, held_up
 from genid_store.generation.status import State, has_content, state_of
 from genid_store.stages import parent_key, parent_stage, stage_names
 
 #: Why a member is not made by this run.
 Waiting = Literal[
-    "failed", "unparsed", "unreachable", "blocked", "over the limit", "paid under another id"
+    "failed",
+    "unparsed",
+    "unreachable",
+    "blocked",
+    "in a batch",
+    "over the limit",
+    "paid under another id",
 ]
 _LEFT_ALONE: Final[Mapping[State, Waiting]] = {
     "failed": "failed",
@@ -85,6 +92,14 @@ class Workload:
     calls: Mapping[tuple[str, str], int]
     waiting: Mapping[Member, Waiting] = field(repr=False)
 
+    def in_batches(self, stage: str) -> list[str]:
+        """Return the ids of one stage whose task is in a batch."""
+        return [
+            one.gen_id
+            for one, why in self.waiting.items()
+            if (one.stage, why) == (stage, "in a batch")
+        ]
+
     def of(self, stage: str) -> list[str]:
         """Return the ids of one stage that the run would make."""
         return [member.gen_id for member in self.todo if member.stage == stage]
@@ -124,10 +139,17 @@ def failed_members(root: DataRoot, members: Iterable[Member]) -> list[Failed]:
     return found
 
 
-def blocked_members(root: DataRoot, members: Iterable[Member], work: Workload) -> list[Blocked]:
+def blocked_members(
+    root: DataRoot,
+    members: Iterable[Member],
+    work: Workload,
+    in_batches: Iterable[Member] = (),
+) -> list[Blocked]:
     """Return the members that are still missing after a run that set out to do `work`, parents
-    first. What the run's limit left is none of them, and neither is what hangs on that."""
-    left = {member for member, why in work.waiting.items() if why == "over the limit"}
+    first. What the run's limit left or is in a batch is none of them, and neither is what hangs on
+    that."""
+    left = {one for one, why in work.waiting.items() if why in ("over the limit", "in a batch")}
+    left.update(in_batches)
     found = []
     for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
         if member in left or state_of(root, *member) != "missing":
@@ -154,13 +176,16 @@ def plan_work(
     *,
     reuse: Plan | None = None,
     planned: Mapping[Member, Row] | None = None,
+    awaited: bool = False,
 ) -> Workload:
     """Return what a run would do with the members, stage by stage in membership order.
 
-    A child whose parent is made in the same run counts as possible. `reuse` is whose text members
-    can have; `planned` gives the rows of members that have no metadata yet.
+    A child whose parent is made in the same run counts as possible; with `awaited` also one whose
+    parent is in a batch. `reuse` is whose text members can have; `planned` gives the rows of
+    members that have no metadata yet.
     """
-    work = _Working(root, asked, reuse or Plan(), planned or {})
+    work = _Working(root, asked, reuse or Plan(), planned or {}, open_batches(root))
+    work.awaited = awaited
     for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
         work.add(member)
     return Workload(
@@ -175,10 +200,18 @@ def plan_work(
 class _Working:
     """One workload that is being planned."""
 
+    awaited = False
+
     def __init__(
-        self, root: DataRoot, asked: Asked, reuse: Plan, planned: Mapping[Member, Row]
+        self,
+        root: DataRoot,
+        asked: Asked,
+        reuse: Plan,
+        planned: Mapping[Member, Row],
+        batches: Sequence[Batch],
     ) -> None:
         self.root, self.asked, self.reuse, self.planned = root, asked, reuse, planned
+        self.batches = batches
         self.made: list[Member] = []
         self.todo: dict[Member, None] = {}
         self.adopted: dict[Member, str] = {}
@@ -195,6 +228,8 @@ class _Working:
             self.adopted[member] = source
         elif not self.asked.takes(state):
             self.waiting[member] = _LEFT_ALONE[state]
+        elif self._is_in_batch(member):
+            self.waiting[member] = "in a batch"
         else:
             self._add_missing(member)
 
@@ -212,10 +247,20 @@ class _Working:
             return None
         return task.source
 
+    def _is_in_batch(self, member: Member) -> bool:
+        task = self.reuse.tasks.get(member)
+        names = (member.gen_id, member.gen_id if task is None else task.name)
+        return any(one.holds(member.stage, names) for one in self.batches)
+
+    def _will_have_text(self, parent: Member) -> bool:
+        awaited = self.awaited and self.waiting.get(parent) == "in a batch"
+        return awaited or parent in self.todo or has_content(self.root, *parent)
+
     def _add_missing(self, member: Member) -> None:
         row = self.planned.get(member)
         generation: Generation | Row = read_generation(self.root, *member) if row is None else row
-        if not _parent_will_be_there(self.root, generation, self.todo):
+        parent = _parent(generation)
+        if parent_stage(generation.stage) and not (parent and self._will_have_text(parent)):
             self.waiting[member] = "blocked"
         elif generation.mode == "copy":
             self.todo[member] = None
@@ -232,15 +277,6 @@ class _Working:
     def _is_over_limit(self) -> bool:
         limit = self.asked.max_calls
         return limit is not None and self.calls.total() >= limit
-
-
-def _parent_will_be_there(
-    root: DataRoot, generation: Generation | Row, todo: Mapping[Member, None]
-) -> bool:
-    if parent_stage(generation.stage) is None:
-        return True
-    parent = _parent(generation)
-    return parent is not None and (parent in todo or has_content(root, *parent))
 
 
 def _parent(generation: Generation | Row) -> Member | None:

@@ -9,6 +9,7 @@ from typing import Final
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import held, leases
+from genid_store.generation.batches import refuse_open
 
 _POLL: Final = 0.2  # seconds between two looks at a task that is being made
 #: Seconds that a migration waits before it gives up.
@@ -25,7 +26,8 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
 
     Says in the log what it waits for, at once and every `TELLING` seconds.
 
-    StoreError: some were still held after `limit` seconds; nothing was changed.
+    StoreError: some were still held after `limit` seconds, or generations are in a batch at a
+    provider; nothing was changed.
     """
     began = time.monotonic()
     logged: float | None = None
@@ -47,3 +49,4 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
                 more,
             )
         time.sleep(_POLL)
+    refuse_open(root)

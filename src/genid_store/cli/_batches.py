@@ -1,0 +1,46 @@
+"""How the commands show the batches that are out at a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.batches import open_batches
+
+
+def batch_records(
+    root: DataRoot, members: Iterable[tuple[str, str]] | None = None
+) -> list[dict[str, Any]]:
+    """Return the open batches as JSON values; with `members`, (stage, id), those that have one of
+    them."""
+    names: dict[str, set[str]] = {}
+    for stage, gen_id in members or ():
+        names.setdefault(stage, set()).add(gen_id)
+    return [
+        {
+            "key": one.key,
+            "stage": one.stage,
+            "state": one.state,
+            "since": one.since,
+            "members": len(one.members),
+            "done": one.done,
+            "batch": one.handle,
+        }
+        for one in open_batches(root)
+        if members is None or one.holds(one.stage, names.get(one.stage, ()))
+    ]
+
+
+def print_batches(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print where each batch stands, and how it is gone on with."""
+    for one in records:
+        if one["state"] == "unreadable":
+            click.echo(f"batch {one['key']}: its record cannot be read")
+            continue
+        done = f"{one['done']} of {one['members']} done"
+        click.echo(f"in a batch since {one['since']}: {one['stage']}, {done} ({one['key']})")
+    if records:
+        click.echo("the next run with the batch object collects; `genid batch cancel` gives one up")

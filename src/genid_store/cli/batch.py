@@ -1,0 +1,69 @@
+"""`genid batch`: the batches that are out at a provider."""
+
+from __future__ import annotations
+
+import click
+
+from genid_store.cli._batches import batch_records
+from genid_store.cli._output import data_root_option, json_option, print_json, print_table
+from genid_store.cli.cohort_run import HostType
+from genid_store.cohort.inputs.tables import provider_models
+from genid_store.fs.layout import DataRoot
+from genid_store.generation import Executor
+from genid_store.generation.batch import BatchHost, Batching
+from genid_store.generation.batches import kept_aside
+
+_COLUMNS = ("key", "stage", "state", "since", "done", "members", "batch")
+
+
+@click.group()
+def batch() -> None:
+    """List and cancel the batches that are out at a provider.
+
+    `genid cohort run` with the host's batch object submits and collects them.
+    """
+
+
+@batch.command("list", short_help="List the batches that are out, and what was kept aside.")
+@data_root_option
+@json_option
+def list_command(root: DataRoot, as_json: bool) -> int:
+    """List the batches that are out, and the answers that belong to no member, which are kept in
+    `.genid/batches/aside`. The provider is not asked."""
+    records = batch_records(root)
+    aside = [root.relative(path) for path in kept_aside(root)]
+    if as_json:
+        print_json({"batches": records, "kept_aside": aside})
+        return 0
+    print_table(_COLUMNS, [[one[name] for name in _COLUMNS] for one in records])
+    for path in aside:
+        click.echo(f"kept aside: {path}")
+    return 0
+
+
+@batch.command(short_help="Give up a batch; what it has done is kept.")
+@data_root_option
+@click.argument("key")
+@click.option(
+    "--generate",
+    type=HostType(),
+    required=True,
+    help="The host's batch object, MODULE:NAME or FILE.py:NAME.",
+)
+def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
+    """Give up the batch KEY at the provider; what it has done is collected, the rest failed.
+
+    --retry-failed asks again for that. A provider may take its time: until it has ended the batch,
+    its members stay in it, and the next run collects.
+    """
+    executor = Executor(root=root, generator=_nobody, provider_models=provider_models(root))
+    batching = Batching(executor=executor, host=generate, report=lambda outcome: None)
+    if batching.cancel(key):
+        click.echo(f"batch {key} is over")
+    else:
+        click.echo(f"batch {key} is being cancelled; the next run collects what it has done")
+    return 0
+
+
+def _nobody(request: object) -> str:
+    raise AssertionError("a batch object is not called")

@@ -179,6 +179,7 @@ class Executor:
         _check_metadata(generation)
         parent_text = self._parent_text(generation)
         if self.paid:
+            self.ledger.add(member.stage, task.name, member.gen_id)
             return self._pay(generation, parent_text)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None

@@ -9,14 +9,14 @@ import pytest
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.lookup import (
-    PlannedIds,
     chain,
     children,
     duplicates,
-    expected_of_rows,
     resolve,
     resolver,
+    with_expected,
 )
+from genid_store.catalog.metadata import Generation
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from storekit import Made, Store, make_store, v1_id
@@ -153,45 +153,45 @@ def test_duplicates_are_the_other_generations_of_the_task(small: Store, index: S
     assert sorted(keys, key=str) == keys
 
 
-class _Row:
-    """A membership row of a plan."""
+def _planned(made: Made) -> Generation:
+    """Return what a plan says of a generation before it is made."""
+    draft = made
+    while draft.parent is not None:
+        draft = draft.parent
+    return Generation(
+        stage=made.stage,
+        gen_id=made.gen_id,
+        parent_gen_id=None if made.parent is None else made.parent.gen_id,
+        combo_id=draft.task["combo_id"],
+        template_id=made.task["template_id"],
+        llm_model_id=made.task["llm_model_id"] or draft.task["llm_model_id"],
+        replicate=made.task["replicate"],
+        origin_cohort_id=made.cohort,
+        mode=made.mode,
+    )
 
-    def __init__(self, made: Made) -> None:
-        self.stage, self.gen_id, self.origin_cohort_id = made.stage, made.gen_id, made.cohort
-        self.parent_gen_id = None if made.parent is None else made.parent.gen_id
-        self.template_id, self.replicate = made.task["template_id"], made.task["replicate"]
-        draft = made
-        while draft.parent is not None:
-            draft = draft.parent
-        self.combo_id = draft.task["combo_id"]
-        self.llm_model_id = made.task["llm_model_id"] or draft.task["llm_model_id"]
-        self.mode = made.mode
 
-
-def test_planned_ids_go_both_ways(small: Store, tmp_path: Path) -> None:
-    """Legacy ids that exist only as a plan have deterministic ones, and back, without a store."""
-    rows = [_Row(made) for made in small.generations if made.cohort == "legacy-2024-01"]
+def test_planned_ids_have_deterministic_ones_without_a_store(small: Store, tmp_path: Path) -> None:
+    """Legacy ids that exist only as a plan have deterministic ones, one each."""
+    cohort = [made for made in small.generations if made.cohort == "legacy-2024-01"]
     empty = tmp_path / "empty"
     empty.mkdir()
     with StoreIndex.fresh(DataRoot.open(empty)) as index:
-        table = PlannedIds.of(index, rows)
-    for made in small.generations:
-        if made.cohort == "legacy-2024-01":
-            assert made.v1 is not None
-            assert made.v1 == table.to_deterministic(made.gen_id)
-            assert made.phase_1 == table.to_deterministic(made.gen_id, "phase-1")
-            assert (made.gen_id,) == table.to_planned(made.v1)
-    assert None is table.to_deterministic("unknown")
-    assert () == table.to_planned("unknown")
+        found = with_expected(index, map(_planned, cohort))
+    for made in cohort:
+        assert made.v1 is not None
+        assert {"v1": made.v1, "phase-1": made.phase_1} == found[made.stage, made.gen_id].expected
+    assert len(cohort) == len(found) == len({one.expected["v1"] for one in found.values()})
 
 
 def test_planned_rows_over_stored_parents_are_judged(small: Store, index: StoreIndex) -> None:
     """An evaluation-only plan has its parents in the store, and shows what work it repeats."""
-    rows = [_Row(made) for made in small.of(stage="evaluation", family="legacy")]
-    verdicts = expected_of_rows(index, rows)
-    for made in small.of(stage="evaluation", family="legacy"):
-        verdict = verdicts["evaluation", made.gen_id]
-        assert (made.v1, made.phase_1, True) == (verdict.v1, verdict.phase_1, verdict.recomputes)
+    planned = small.of(stage="evaluation", family="legacy")
+    found = with_expected(index, map(_planned, planned))
+    for made in planned:
+        one = found["evaluation", made.gen_id]
+        expected = {"v1": made.v1, "phase-1": made.phase_1}
+        assert (expected, True) == (one.expected, one.recomputes)
         assert made.v1 is not None
         assert made.gen_id in {one.gen_id for one in index.by_expected("v1", made.v1)}
 

@@ -6,13 +6,11 @@ of any size. Refuses, with the candidates, a prefix that fits several generation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Literal, Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
 
-import attrs
 from attrs import frozen
 
-from genid import SCHEMES, SchemeName
 from genid_store.catalog.claim import Claim, claim
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
@@ -36,29 +34,6 @@ class Match:
 
     generation: Indexed
     by: How
-
-
-class PlannedRow(Protocol):
-    """What looking up planned ids needs of a membership row."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def gen_id(self) -> str: ...
-    @property
-    def origin_cohort_id(self) -> str: ...
-    @property
-    def parent_gen_id(self) -> str | None: ...
-    @property
-    def combo_id(self) -> str: ...
-    @property
-    def template_id(self) -> str: ...
-    @property
-    def llm_model_id(self) -> str: ...
-    @property
-    def replicate(self) -> int: ...
-    @property
-    def mode(self) -> str: ...
 
 
 def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
@@ -143,53 +118,6 @@ def children(index: StoreIndex, generation: Generation) -> list[Indexed]:
     ]
 
 
-def expected_of_rows(
-    index: StoreIndex, rows: Iterable[PlannedRow]
-) -> dict[tuple[str, str], ExpectedIds]:
-    """Return, for each (stage, id) of planned rows, what its id is and should be.
-
-    Parents are looked for among the rows before, then in the store. `index.by_expected("v1", …)`
-    has the generations of the same task.
-    """
-    known: dict[tuple[str, str], ParentIds | None] = {}
-    found: dict[tuple[str, str], ExpectedIds] = {}
-    for row in rows:
-        generation = _generation_of(row)
-        key = (row.stage, row.gen_id)
-        found[key] = derive_expected(generation, _parent(index, generation, known))
-        known[key] = as_parent(generation, found[key])
-    return found
-
-
-@frozen(kw_only=True)
-class PlannedIds:
-    """The ids of a cohort that exists only as a plan, both ways, one dictionary look-up each."""
-
-    deterministic: Mapping[SchemeName, Mapping[str, str]]
-    planned: Mapping[SchemeName, Mapping[str, tuple[str, ...]]]
-
-    @classmethod
-    def of(cls, index: StoreIndex, rows: Iterable[PlannedRow]) -> PlannedIds:
-        """Return the table for a plan's rows, which may have ids of any family."""
-        forth: dict[SchemeName, dict[str, str]] = {name: {} for name in SCHEMES}
-        back: dict[SchemeName, dict[str, tuple[str, ...]]] = {name: {} for name in SCHEMES}
-        for (_, gen_id), expected in expected_of_rows(index, rows).items():
-            ids: dict[SchemeName, str | None] = {"v1": expected.v1, "phase-1": expected.phase_1}
-            for name, fresh in ids.items():
-                if fresh is not None:
-                    forth[name][gen_id] = fresh
-                    back[name][fresh] = (*back[name].get(fresh, ()), gen_id)
-        return cls(deterministic=forth, planned=back)
-
-    def to_deterministic(self, gen_id: str, scheme: SchemeName = "v1") -> str | None:
-        """Return the deterministic id of a planned one; None where the plan has no such id."""
-        return self.deterministic[scheme].get(gen_id)
-
-    def to_planned(self, gen_id: str, scheme: SchemeName = "v1") -> tuple[str, ...]:
-        """Return the planned ids of the task that has this deterministic id."""
-        return self.planned[scheme].get(gen_id, ())
-
-
 def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
     ways: tuple[tuple[How, Callable[[], list[Indexed]]], ...] = (
         ("id", lambda: index.find(text)),
@@ -209,12 +137,18 @@ def parent_ids(index: StoreIndex, generation: Generation) -> ParentIds | None:
     return _parent(index, generation, {})
 
 
-def indexed_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[str, str], Indexed]:
-    """Return, for each (stage, id) of planned rows, the record that its generation will have."""
+def with_expected(
+    index: StoreIndex, generations: Iterable[Generation]
+) -> dict[tuple[str, str], Indexed]:
+    """Return, for each (stage, id) of generations that are planned, the record that it will have.
+
+    Parents are looked for among the generations before, then in the store.
+    `index.by_expected("v1", …)` has the stored generations of the same task.
+    """
     found = {}
     known: dict[tuple[str, str], ParentIds | None] = {}
-    for row in rows:
-        generation, key = _generation_of(row), (row.stage, row.gen_id)
+    for generation in generations:
+        key = (generation.stage, generation.gen_id)
         expected = derive_expected(generation, _parent(index, generation, known))
         known[key] = as_parent(generation, expected)
         found[key] = _indexed(generation, expected)
@@ -223,7 +157,7 @@ def indexed_rows(index: StoreIndex, rows: Iterable[PlannedRow]) -> dict[tuple[st
 
 def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
     return Indexed(
-        **attrs.asdict(generation, recurse=False),
+        **vars(generation),
         family=expected.family,
         recomputes=expected.recomputes,
         expected={"v1": expected.v1, "phase-1": expected.phase_1},
@@ -268,20 +202,6 @@ def _expected_of(found: Indexed) -> ExpectedIds:
         phase_1=found.expected["phase-1"],
         family=found.family,
         recomputes=found.recomputes,
-    )
-
-
-def _generation_of(row: PlannedRow) -> Generation:
-    return Generation(
-        stage=row.stage,
-        gen_id=row.gen_id,
-        parent_gen_id=row.parent_gen_id,
-        combo_id=row.combo_id,
-        template_id=row.template_id,
-        llm_model_id=row.llm_model_id,
-        replicate=row.replicate,
-        origin_cohort_id=row.origin_cohort_id,
-        mode=row.mode,
     )
 
 

@@ -256,20 +256,19 @@ def _explain_stored(root: DataRoot, text: str, cohort_id: str | None, *, as_json
 
 def _planned(index: StoreIndex, cohort_id: str, text: str) -> list[dict[str, str]]:
     """Return what an id is among the cohort's planned legacy ids."""
-    from genid_store.catalog.lookup import PlannedIds, resolver
+    from genid_store.catalog.lookup import resolver, with_expected
     from genid_store.cohort.build import Options
     from genid_store.cohort.prepare import prepare
 
     options = Options(rollout=Rollout.OFF, cohort_id=cohort_id)
     rows = prepare(index.root, options, resolve=resolver(index)).plan.rows
-    table = PlannedIds.of(index, rows)
-    found = []
-    for scheme in table.deterministic:
-        fresh = table.to_deterministic(text, scheme)
-        pairs = [] if fresh is None else [(text, fresh)]
-        pairs += [(legacy, text) for legacy in table.to_planned(text, scheme)]
-        found += [{"legacy": old, "scheme": scheme, "deterministic": new} for old, new in pairs]
-    return found
+    planned = with_expected(index, (row.as_generation() for row in rows)).values()
+    return [
+        {"legacy": one.gen_id, "scheme": scheme, "deterministic": fresh}
+        for scheme in SCHEMES
+        for one in planned
+        if (fresh := one.expected[scheme]) is not None and text in (one.gen_id, fresh)
+    ]
 
 
 def _compare(root: DataRoot, a: str, b: str, *, as_json: bool) -> int:

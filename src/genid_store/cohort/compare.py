@@ -14,7 +14,7 @@ from attrs import frozen
 from genid_store.catalog.memberships import Member
 from genid_store.cohort.planning.records import Plan, Row, StoreView
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, parent_key
 
 
 @frozen(kw_only=True)
@@ -109,7 +109,8 @@ def _stage_pairs(
         if known is not None:
             yield known, row
         else:
-            parent = ids.get((_parent_stage(row.stage), row.parent_gen_id or ""), row.parent_gen_id)
+            above = parent_key(row.stage, row.parent_gen_id)
+            parent = None if above is None else ids.get(above, above[1])
             ours[row.parent_gen_id, _cell(row, parent)].append(row)
     for (_, cell), rows in ours.items():
         yield from _cell_pairs(cells[cell], rows)
@@ -129,10 +130,6 @@ def _cell(row: Row, parent: str | None) -> tuple[str, ...]:
     if row.stage == "draft":
         return (row.combo_id, row.template_id, row.llm_model_id)
     return (parent or "", row.template_id, row.llm_model_id)
-
-
-def _parent_stage(stage: str) -> str:
-    return PIPELINE[max(PIPELINE.index(stage) - 1, 0)]
 
 
 def _of(plan: Plan, stage: str) -> list[Row]:

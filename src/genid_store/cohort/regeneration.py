@@ -13,8 +13,9 @@ from attrs import frozen
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
-from genid_store.catalog.lookup import expected_of_rows
+from genid_store.catalog.lookup import with_expected
 from genid_store.catalog.memberships import Member
+from genid_store.catalog.metadata import Generation
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
@@ -50,11 +51,11 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     planned = [
         row for row in rows if (key := (row.stage, row.gen_id)) not in known or key in shared
     ]
-    verdicts = expected_of_rows(index, planned)
+    generations = with_expected(index, (row.as_generation() for row in planned)).values()
     found = (
-        _repeat(index, row, expected)
-        for row in planned
-        if row.mode != "copy" and (expected := verdicts[row.stage, row.gen_id].v1) is not None
+        _repeat(index, one, expected)
+        for one in generations
+        if one.mode != "copy" and (expected := one.expected["v1"]) is not None
     )
     return tuple(repeat for repeat in found if repeat is not None)
 
@@ -89,7 +90,8 @@ def find_leaving(
     ]
     if not made:
         return ()
-    tasks = {one.v1 for one in expected_of_rows(index, rows).values()} - {None}
+    planned = with_expected(index, (row.as_generation() for row in rows)).values()
+    tasks = {one.expected["v1"] for one in planned} - {None}
     paired = {
         (one.stage, one.old.gen_id)
         for one in (changes.changes if changes is not None else ())
@@ -125,9 +127,9 @@ def _remedy(repeat: Repeat) -> str:
     return "build it under a deterministic id, or run it with --reuse or --pay-again"
 
 
-def _repeat(index: StoreIndex, row: Row, expected: str) -> Repeat | None:
+def _repeat(index: StoreIndex, member: Generation, expected: str) -> Repeat | None:
     same = index.by_expected("v1", expected)
-    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != row.gen_id)
-    if not held or content_of(f"{index.root.gens}/{row.stage}/{row.gen_id}")[0] is not None:
+    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != member.gen_id)
+    if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
         return None
-    return Repeat(stage=row.stage, gen_id=row.gen_id, held=held)
+    return Repeat(stage=member.stage, gen_id=member.gen_id, held=held)

@@ -21,11 +21,12 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import PlannedRow, indexed_rows, read_indexed
+from genid_store.catalog.lookup import read_indexed, with_expected
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation
 from genid_store.catalog.reused import Reused
 from genid_store.catalog.tasks import same_task
+from genid_store.cohort.planning.records import Row
 from genid_store.fs.files import create_exclusive, is_there, read_bytes, sync_folder, write_atomic
 from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
@@ -66,7 +67,7 @@ def plan_reuse(
     members: Iterable[Member],
     *,
     cohort_id: str | None = None,
-    planned: Mapping[Member, PlannedRow] | None = None,
+    planned: Mapping[Member, Row] | None = None,
     seeds: Mapping[Member, Generation] | None = None,
     ledger: Ledger | None = None,
 ) -> Plan:
@@ -75,8 +76,8 @@ def plan_reuse(
     `planned` has the rows of a cohort that is not written yet, `seeds` what is not written yet over
     parents that are; `ledger` was created before the index was refreshed.
     """
-    rows = indexed_rows(index, (planned or {}).values())
-    planning = _Planning(index, cohort_id, rows, seeds or {})
+    rows = (row.as_generation() for row in (planned or {}).values())
+    planning = _Planning(index, cohort_id, with_expected(index, rows), seeds or {})
     for member in members:
         planning.add(member)
     tasks = planning.decide()

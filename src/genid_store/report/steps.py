@@ -15,7 +15,7 @@ from attrs import frozen
 
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import expected_of_rows, resolver
+from genid_store.catalog.lookup import resolver, with_expected
 from genid_store.catalog.memberships import Member, read_memberships
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.cohort.manifest import make_manifest, recorded_rollout
@@ -186,10 +186,9 @@ def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tupl
     """Return the cohort's id and its members as today's tables plan them."""
     options = Options(rollout=rollout, cohort_id=cohort_id)
     plan = prepare(index.root, options, resolve=resolver(index)).plan
-    expected = expected_of_rows(index, plan.rows)
+    planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
     return plan.cohort_id, [
-        Slot(row.stage, row.gen_id, expected[row.stage, row.gen_id].v1, row.mode)
-        for row in plan.rows
+        Slot(one.stage, one.gen_id, one.expected["v1"], str(one.mode)) for one in planned
     ]
 
 

@@ -11,6 +11,7 @@ from itertools import product
 from attrs import evolve
 
 from genid import Essay
+from genid_store.catalog.metadata import Generation
 from genid_store.cohort.planning.axes import Axis, check_axes
 from genid_store.cohort.planning.fill_up import fill_up
 from genid_store.cohort.planning.rebuild import Refusals
@@ -33,7 +34,7 @@ def plan_evaluations(
     check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
     essays = tuple(_with_combo(essay, view) for essay in essays)
     _check(inputs, essays)
-    parents = tuple(_as_row(source) for source in essays)
+    parents = [source.generation for source in essays]
     if inputs.selection.fill_up:
         return fill_up(inputs, rows, parents, view)
     rows.extend(evaluation_rows(inputs, parents))
@@ -73,10 +74,10 @@ def evaluation_axes(inputs: Inputs) -> list[Axis]:
     ]
 
 
-def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> list[Row]:
+def evaluation_rows(inputs: Inputs, essays: Iterable[Row | Generation]) -> list[Row]:
     """Return the evaluations of each essay: active templates x models (as tabled) x replicates."""
     cohort_id = inputs.cohort_id
-    parents = [(row.gen_id, row.combo_id) for row in essays]
+    parents = [(essay.gen_id, essay.combo_id or "") for essay in essays]
     templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
     models = [row.llm_model_id for row in inputs.tables.evaluation_models]
     replicates = inputs.tables.replicates["evaluation"]
@@ -91,19 +92,3 @@ def evaluation_rows(inputs: Inputs, essays: Iterable[Row]) -> list[Row]:
         new_row(("evaluation", gen_id, cohort_id, parent, combo, template, model, number, "llm"))
         for gen_id, ((parent, combo), template, model, number) in zip(ids, cells, strict=True)
     ]
-
-
-def _as_row(source: Source) -> Row:
-    """Return an essay of the store as the parent of evaluations: its id and combo alone matter."""
-    essay = source.generation
-    return Row(
-        "essay",
-        essay.gen_id,
-        essay.origin_cohort_id or "",
-        essay.parent_gen_id,
-        essay.combo_id or "",
-        essay.template_id or "",
-        essay.llm_model_id or "",
-        essay.effective_replicate or 1,
-        essay.mode or "llm",
-    )

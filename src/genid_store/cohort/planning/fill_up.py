@@ -13,11 +13,11 @@ from itertools import count, islice, product
 
 from attrs import frozen
 
-from genid import GenIdError, normalize_component
 from genid_store.catalog.metadata import Generation
 from genid_store.cohort.planning.records import Cell, FillUp, Inputs, Row, StoreView
 from genid_store.cohort.planning.rows import Gatherer
 from genid_store.ids import legacy
+from genid_store.ids.components import folded
 from genid_store.ids.minting import GenerationIds
 
 Fold = Callable[[str], str]
@@ -40,9 +40,11 @@ class _Existing:
         return {number for number, _ in (*self.others, *self.own)}
 
 
-def fill_up(inputs: Inputs, rows: Gatherer, essays: Sequence[Row], view: StoreView) -> FillUp:
+def fill_up(
+    inputs: Inputs, rows: Gatherer, essays: Sequence[Generation], view: StoreView
+) -> FillUp:
     """Gather, cell by cell, the cohort's own evaluations and those that the cell lacks."""
-    fold = _folded if inputs.rollout.covers("evaluation") else str
+    fold = folded if inputs.rollout.covers("evaluation") else str
     existing = _existing(inputs, rows, essays, view, fold)
     wanted = inputs.tables.replicates["evaluation"]
     cells = []
@@ -81,7 +83,7 @@ class _Cell:
     """One cell on its way to its rows."""
 
     inputs: Inputs
-    essay: Row
+    essay: Generation
     template: str
     model: str
     there: _Existing
@@ -126,7 +128,7 @@ class _Cell:
             gen_id,
             self.inputs.cohort_id,
             self.essay.gen_id,
-            self.essay.combo_id,
+            self.essay.combo_id or "",
             self.template,
             self.model,
             number,
@@ -134,14 +136,14 @@ class _Cell:
         )
 
 
-def _grid(inputs: Inputs, essays: Iterable[Row]) -> Iterator[tuple[Row, str, str]]:
+def _grid(inputs: Inputs, essays: Iterable[Generation]) -> Iterator[tuple[Generation, str, str]]:
     templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
     models = [row.llm_model_id for row in inputs.tables.evaluation_models]
     return product(essays, templates, models)
 
 
 def _existing(
-    inputs: Inputs, rows: Gatherer, essays: Iterable[Row], view: StoreView, fold: Fold
+    inputs: Inputs, rows: Gatherer, essays: Iterable[Generation], view: StoreView, fold: Fold
 ) -> dict[Key, _Existing]:
     """Return the store's evaluations by cell; those that cannot be attributed become notices."""
     found: dict[Key, list[Generation]] = defaultdict(list)
@@ -159,11 +161,3 @@ def _split(cohort_id: str, ones: Sequence[Generation]) -> _Existing:
         others=tuple(pair for pair in pairs if pair[1].origin_cohort_id != cohort_id),
         own=tuple(pair for pair in pairs if pair[1].origin_cohort_id == cohort_id),
     )
-
-
-def _folded(text: str) -> str:
-    """Return a stored text as a signature would hold it, or as it is where none could."""
-    try:
-        return normalize_component(text)
-    except GenIdError:
-        return text

@@ -37,6 +37,10 @@ class Row(NamedTuple):
     replicate: int
     mode: str  # the template's generator: llm or copy
 
+    def as_generation(self) -> Generation:
+        """Return the generation that a build makes of this row."""
+        return Generation(**self._asdict())
+
 
 #: Makes a row of all its values, in order; `Row(...)` takes twice as long.
 new_row: Final[Callable[[tuple[object, ...]], Row]] = partial(tuple.__new__, Row)

@@ -21,7 +21,7 @@ def _judged(store: Store) -> list[tuple[Made, Generation, ExpectedIds]]:
         generation = read_generation(root, made.stage, made.gen_id)
         above = known.get((parent_stage(made.stage) or "", generation.parent_gen_id))
         verdict = derive_expected(generation, above)
-        known[made.stage, made.gen_id] = as_parent(generation, verdict)
+        known[made.stage, made.gen_id] = as_parent(generation, verdict.v1, verdict.phase_1)
         result.append((made, generation, verdict))
     return result
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from genid import SchemeName
 from genid_store.catalog.index import refresh as index_refresh
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
@@ -76,37 +77,23 @@ def test_it_says_the_same_as_reading_directly(mixed: Store) -> None:
             assert read.problems == found.problems[: len(read.problems)]
 
 
+def _expected(index: StoreIndex, stage: str, gen_id: str, scheme: SchemeName) -> str | None:
+    found = index.get(stage, gen_id)
+    assert found is not None
+    return found.expected[scheme]
+
+
 def test_look_ups_go_both_ways(small: Store, index: StoreIndex) -> None:
     """Deterministic to existing, existing to deterministic, and children."""
     for made in small.generations:
         assert made.v1 is not None
         assert made.gen_id in {one.gen_id for one in index.by_expected("v1", made.v1)}
-        assert made.v1 == index.expected(made.gen_id, "v1", made.stage)
-        assert made.phase_1 == index.expected(made.gen_id, "phase-1", made.stage)
+        assert made.v1 == _expected(index, made.stage, made.gen_id, "v1")
+        assert made.phase_1 == _expected(index, made.stage, made.gen_id, "phase-1")
         if made.parent is not None:
             siblings = index.children(made.stage, made.parent.gen_id)
             assert made.gen_id in {one.gen_id for one in siblings}
     assert None is index.get("draft", "nobody")
-    assert None is index.expected("nobody", "v1")
-
-
-def test_evaluations_of_essays(small: Store, index: StoreIndex) -> None:
-    """All evaluations of the essays asked for, and no others."""
-    essay = small.of(stage="essay")[0]
-    expected = {one.gen_id for one in small.generations if one.parent is essay}
-    assert expected == {one.gen_id for one in index.evaluations_of([essay.gen_id])}
-
-
-def test_one_name_in_two_stages_has_to_be_told_apart(small: Store) -> None:
-    """`expected` refuses to choose."""
-    for stage in ("draft", "essay"):
-        folder = small.path / "gens" / stage / "same-name"
-        folder.mkdir()
-        (folder / "metadata.json").write_text("{}")
-    with StoreIndex.fresh(DataRoot.open(small.path)) as index:
-        assert ["draft", "essay"] == [one.stage for one in index.find("same-name")]
-        with pytest.raises(StoreError, match="give the stage"):
-            index.expected("same-name", "v1")
 
 
 def test_content_is_that_of_the_moment(small: Store, index: StoreIndex) -> None:
@@ -309,11 +296,11 @@ def test_a_parent_that_appears_makes_its_children_whole(small: Store) -> None:
     root = DataRoot.open(small.path)
     with StoreIndex.fresh(root) as index:
         orphans = [one for one in small.generations if one.parent and one.parent.parent is made]
-        assert {None} == {index.expected(one.gen_id, "v1", one.stage) for one in orphans}
+        assert {None} == {_expected(index, one.stage, one.gen_id, "v1") for one in orphans}
         aside.rename(folder)
         assert 1 == index.refresh().read
         for one in orphans:
-            assert one.v1 == index.expected(one.gen_id, "v1", one.stage)
+            assert one.v1 == _expected(index, one.stage, one.gen_id, "v1")
 
 
 @pytest.mark.usefixtures("settled")
@@ -433,9 +420,9 @@ def test_readers_see_the_index_from_before_until_a_refresh_is_done(small: Store)
     with StoreIndex.fresh(root) as writer, StoreIndex.open(root) as reader:
         _edit(small.path / made.folder / "metadata.json", template_id="another")
         seen = []
-        writer.refresh(lambda *_: seen.append(reader.expected(made.gen_id, "v1", "draft")))
+        writer.refresh(lambda *_: seen.append(_expected(reader, "draft", made.gen_id, "v1")))
         assert {made.v1} == set(seen)
-        assert made.v1 != reader.expected(made.gen_id, "v1", "draft")
+        assert made.v1 != _expected(reader, "draft", made.gen_id, "v1")
 
 
 def test_two_may_refresh_at_once(small: Store) -> None:

@@ -102,7 +102,7 @@ def test_a_text_made_while_the_index_was_read_is_seen(
 
 def _task(root: DataRoot, gen_id: str) -> str:
     with StoreIndex.fresh(root) as index:
-        return str(index.expected(gen_id, "v1"))
+        return str(index.find(gen_id)[0].expected["v1"])
 
 
 def test_a_store_sees_what_a_run_has_made_since_it_was_opened(root: DataRoot) -> None:

@@ -90,14 +90,13 @@ def derive_expected(generation: Generation, parent: ParentIds | None) -> Expecte
     )
 
 
-def as_parent(generation: Generation, expected: ExpectedIds) -> ParentIds:
-    """Return what a generation's children need to know of it."""
+def as_parent(generation: Generation, v1: str | None, phase_1: str | None) -> ParentIds:
+    """Return what the children of a generation with these expected ids need to know of it."""
     task_id = None
     if generation.stage == "draft":
         fields = (generation.combo_id, generation.template_id, generation.llm_model_id)
-        task_id = None if None in fields else legacy.draft_task(*fields)  # type: ignore[arg-type]
-    replicate = generation.effective_replicate
-    return ParentIds(expected.v1, expected.phase_1, task_id, generation.llm_model_id, replicate)
+        task_id = None if None in fields else legacy.draft_task(*map(str, fields))
+    return ParentIds(v1, phase_1, task_id, generation.llm_model_id, generation.effective_replicate)
 
 
 def is_complete(generation: Generation) -> bool:

@@ -150,7 +150,7 @@ def with_expected(
     for generation in generations:
         key = (generation.stage, generation.gen_id)
         expected = derive_expected(generation, _parent(index, generation, known))
-        known[key] = as_parent(generation, expected)
+        known[key] = as_parent(generation, expected.v1, expected.phase_1)
         found[key] = _indexed(generation, expected)
     return found
 
@@ -176,10 +176,10 @@ def read_indexed(
         chain[key] = seed if seed and not chain else read_generation(index.root, *key)
         key = parent_key(key[0], chain[key].parent_gen_id)
         found = None if key is None else index.get(*key)
-    parent = None if found is None else as_parent(found, _expected_of(found))
+    parent = None if found is None else found.as_parent()
     for generation in reversed(chain.values()):
         expected = derive_expected(generation, parent)
-        parent = as_parent(generation, expected)
+        parent = as_parent(generation, expected.v1, expected.phase_1)
         found = _indexed(generation, expected)
     return found if found is not None and found.raw else None
 
@@ -192,17 +192,8 @@ def _parent(
         return None
     if key not in known:
         found = index.get(*key)
-        known[key] = None if found is None else as_parent(found, _expected_of(found))
+        known[key] = None if found is None else found.as_parent()
     return known[key]
-
-
-def _expected_of(found: Indexed) -> ExpectedIds:
-    return ExpectedIds(
-        v1=found.expected["v1"],
-        phase_1=found.expected["phase-1"],
-        family=found.family,
-        recomputes=found.recomputes,
-    )
 
 
 def _unresolved(text: str, message: str, remedy: str) -> StoreError:

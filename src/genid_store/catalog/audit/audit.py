@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.audit.content import CONTENT_CODES, content_findings
@@ -113,15 +113,7 @@ def document(audit: Audit) -> dict[str, Any]:
     return {
         "root": audit.root,
         "sound": audit.sound,
-        "families": [
-            {
-                "stage": count.stage,
-                "family": count.family,
-                "generations": count.generations,
-                "recomputing": count.recomputing,
-            }
-            for count in audit.families
-        ],
+        "families": [asdict(count) for count in audit.families],
         "content": dict(audit.content),
         "lenient": dict(audit.lenient),
         "cohorts": dict(audit.cohorts),

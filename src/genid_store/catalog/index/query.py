@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Final, Self
@@ -128,17 +128,6 @@ class StoreIndex:
                     names += [new for new in later if new not in names]
         return [one for stage, now in sorted(rows) for one in self._maybe(stage, now)]
 
-    def expected(self, gen_id: str, scheme: SchemeName, stage: str | None = None) -> str | None:
-        """Return the id that a generation should have under a scheme; None where there is no such
-        generation or no such id.
-
-        StoreError: generations of several stages have this name, and `stage` is not given.
-        """
-        found = [one for one in self.find(gen_id) if stage in (None, one.stage)]
-        if len(found) > 1:
-            raise StoreError("one id, several generations", [_ambiguous(gen_id, found)])
-        return found[0].expected[scheme] if found else None
-
     @property
     def unreadable(self) -> list[tuple[str, str]]:
         """The (stage, id) of the generations whose metadata the system did not let us read: what
@@ -150,11 +139,6 @@ class StoreIndex:
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:
         """Return the generations of `stage` whose metadata names this parent, in order of ids."""
         return self._select("WHERE parent_gen_id = ? AND stage = ?", parent_gen_id, stage)
-
-    def evaluations_of(self, essay_ids: Iterable[str]) -> Iterator[Indexed]:
-        """Yield the evaluations of these essays, essay by essay."""
-        for essay_id in essay_ids:
-            yield from self.children("evaluation", essay_id)
 
     def with_prefix(self, prefix: str, limit: int) -> list[Indexed]:
         """Return up to `limit` generations of which some id begins so: the folder's name, an
@@ -271,10 +255,3 @@ def _unusable(root: DataRoot, error: sqlite3.Error) -> StoreError:
         "cache and will be built again",
     )
     return StoreError("the store index cannot be used", [problem])
-
-
-def _ambiguous(gen_id: str, found: list[Indexed]) -> Problem:
-    stages = ", ".join(one.stage for one in found)
-    return Problem(
-        where="id", value=gen_id, message=f"is an id in {stages}", remedy="give the stage as well"
-    )

@@ -26,9 +26,8 @@ from genid_store.catalog.index.rows import (
     EXPECTED,
     SELECT,
     UNREADABLE_SIZE,
-    expected_of,
     expected_values,
-    generation_of,
+    indexed_of,
     row_of,
 )
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
@@ -257,7 +256,7 @@ class _Update:
             rows.append(row_of(generation, expected, stamp))
             previous += [(older, stage, name) for older in generation.previous_gen_ids]
             if known is not None:
-                known[name] = as_parent(generation, expected)
+                known[name] = as_parent(generation, expected.v1, expected.phase_1)
         marks = ",".join("?" * len(rows[0]))
         self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)
@@ -266,16 +265,17 @@ class _Update:
         """Derive again, from the index's own row, the ids of a generation whose parent changed;
         return whether they are others now."""
         row = self._row(stage, name)
-        generation = generation_of(row)
+        generation = indexed_of(row)
         expected = derive_expected(generation, self._parent(stage, generation.parent_gen_id))
         if stage in self.parents:
-            self.parents[stage][name] = as_parent(generation, expected)
+            self.parents[stage][name] = as_parent(generation, expected.v1, expected.phase_1)
+        values = expected_values(expected)
         columns = ", ".join(f"{column} = ?" for column in EXPECTED)
         self.connection.execute(
             f"UPDATE generation SET {columns} WHERE gen_id = ? AND stage = ?",  # noqa: S608
-            (*expected_values(expected), name, stage),
+            (*values, name, stage),
         )
-        return expected != expected_of(row)
+        return bool(values != row[-len(EXPECTED) :])
 
     def _descend(self, stage: str, moved: list[str]) -> None:
         """Derive the ids of a stage that is its own parent level by level: within one, reading
@@ -301,7 +301,7 @@ class _Update:
         known = self.parents[key[0]]
         if key[1] not in known and not self.first:
             row = self._row(*key)
-            known[key[1]] = None if row is None else as_parent(generation_of(row), expected_of(row))
+            known[key[1]] = None if row is None else indexed_of(row).as_parent()
         return known.get(key[1])
 
     def _row(self, stage: str, gen_id: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from genid import SchemeName
-from genid_store.catalog.expected import ExpectedIds, StoreFamily
+from genid_store.catalog.expected import ExpectedIds, ParentIds, StoreFamily, as_parent
 from genid_store.catalog.findings import finding
 from genid_store.catalog.metadata import Generation
 from genid_store.errors import NO_VALUE, Problem
@@ -69,6 +69,10 @@ class Indexed(Generation):
         """Whether there is a parsed text that can be seen."""
         return self.content == "parsed"
 
+    def as_parent(self) -> ParentIds:
+        """Return what its children need to know of it."""
+        return as_parent(self, self.expected["v1"], self.expected["phase-1"])
+
     @property
     def known_content(self) -> bool | None:
         """Whether there is a parsed text; None: that is not known."""
@@ -112,25 +116,11 @@ def expected_values(expected: ExpectedIds) -> tuple[Any, ...]:
     )
 
 
-def generation_of(row: tuple[Any, ...]) -> Generation:
-    """Return the generation in a row, without what follows from it."""
-    return Generation(**_fields_of(row))
-
-
-def expected_of(row: tuple[Any, ...]) -> ExpectedIds:
-    """Return the expected ids of the generation in a row."""
-    family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
-    return ExpectedIds(
-        family=family,
-        recomputes=bool(recomputes),
-        v1=v1,
-        phase_1=phase_1,
-        problems=_problems(row, problems),
-    )
-
-
 def indexed_of(
-    row: tuple[Any, ...], content: Content | None, content_ns: int | None, looked: bool
+    row: tuple[Any, ...],
+    content: Content | None = None,
+    content_ns: int | None = None,
+    looked: bool = True,
 ) -> Indexed:
     """Return the whole record of a row, with the state of the content that was found on disk."""
     family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -41,6 +42,7 @@ FIELDS: Final = (
 EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
 _PLAIN: Final = FIELDS[:11]
+_plain_values: Final = attrgetter(*_PLAIN)
 #: The size in the stamp of a file that could not be read.
 UNREADABLE_SIZE: Final = -2
 _SHOWN: Final = 200  # characters of a wrong value that the index keeps
@@ -85,17 +87,7 @@ def row_of(
     """Return the row of the table `generation` for a generation, its expected ids, and the stamp
     of its file (time of change in ns, size in bytes, inode)."""
     return (
-        generation.stage,
-        generation.gen_id,
-        generation.declared_gen_id,
-        generation.parent_gen_id,
-        generation.combo_id,
-        generation.template_id,
-        generation.llm_model_id,
-        generation.replicate,
-        generation.origin_cohort_id,
-        generation.mode,
-        generation.adopted_from,
+        *_plain_values(generation),
         json.dumps(dict(generation.others)) if generation.others else None,
         _packed(generation.lenient),
         _packed(generation.problems and [_problem_row(one) for one in generation.problems]),

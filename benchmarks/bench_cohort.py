@@ -18,7 +18,8 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.combos import read_selected
 from genid_store.cohort.inputs.selection import Selection
 from genid_store.cohort.inputs.tables import read_tables
-from genid_store.cohort.planning.plan import Inputs, plan_cohort
+from genid_store.cohort.planning.plan import plan_cohort
+from genid_store.cohort.planning.records import Inputs
 from genid_store.cohort.seeding import membership_bytes, metadata_bytes
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot

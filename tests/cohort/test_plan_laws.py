@@ -18,7 +18,8 @@ from genid_store.cohort.inputs.selection import Chosen, CohortMode, Selection
 from genid_store.cohort.inputs.tables import Model, RawTables, Template
 from genid_store.cohort.planning.curated_essays import essay_numbers
 from genid_store.cohort.planning.fill_up import numbered
-from genid_store.cohort.planning.plan import Inputs, Plan, plan_cohort
+from genid_store.cohort.planning.plan import plan_cohort
+from genid_store.cohort.planning.records import Inputs, Plan
 from genid_store.ids.parents import check_parents
 from genid_store.ids.rollout import Rollout
 

@@ -157,21 +157,21 @@ def _walk(
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name
-                before = known.get(name)
+                before = known.pop(name, None)
                 if before is None:  # new, or not a generation
                     if _is_generation(entry, stage, changes):
                         changed.append(name)
                     continue
                 try:
                     state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
-                    stamp = (state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
+                    now = (name, state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
                 except OSError as error:
                     if not _is_generation(entry, stage, changes):
+                        known[name] = before
                         continue
                     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-                    stamp = ABSENT if missing else UNREADABLE
-                del known[name]
-                if before == (name, *stamp) and stamp is not UNREADABLE:
+                    now = (name, *(ABSENT if missing else UNREADABLE))
+                if before == now and now[2] != UNREADABLE_SIZE:
                     same += 1
                 else:
                     changed.append(name)

@@ -12,35 +12,12 @@ from genid_store.cohort.planning.cartesian import plan_cartesian
 from genid_store.cohort.planning.curated_drafts import plan_drafts
 from genid_store.cohort.planning.curated_essays import plan_essays
 from genid_store.cohort.planning.evaluations import plan_evaluations
-from genid_store.cohort.planning.records import (
-    IDENTITY,
-    Cell,
-    FillUp,
-    Fold,
-    Inputs,
-    Plan,
-    Resolve,
-    Row,
-    StoreView,
-)
+from genid_store.cohort.planning.records import FillUp, Inputs, Plan, Resolve, StoreView
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import Source, find_sources, notices
+from genid_store.cohort.planning.sources import Source, find_sources
 from genid_store.errors import Problem
 from genid_store.ids.parents import check_links
 from genid_store.stages import PIPELINE
-
-__all__ = [
-    "IDENTITY",
-    "Cell",
-    "FillUp",
-    "Fold",
-    "Inputs",
-    "Plan",
-    "Resolve",
-    "Row",
-    "StoreView",
-    "plan_cohort",
-]
 
 
 def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None) -> Plan:
@@ -67,7 +44,8 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
             sources += plan_essays(inputs, rows, sources, view, resolve)
         case CohortMode.EVALUATIONS:
             fill_up = plan_evaluations(inputs, rows, sources, view)
-    flaws = tuple(notices(sources)) if sources else ()
+    # what is wrong with the sources' metadata although the plan could be made
+    flaws = [flaw for source in sources for flaw in source.generation.problems]
     rows.check()
     links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
     check_links(links, lambda essay: view.has("essay", essay))

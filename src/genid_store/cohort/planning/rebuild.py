@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from genid import GenIdError
 from genid_store.cohort.planning.records import Inputs, Row
-from genid_store.cohort.planning.sources import Source, missing, place
+from genid_store.cohort.planning.sources import Source, missing
 from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds
@@ -37,7 +37,7 @@ class Refusals:
         except GenIdError as error:
             self.problems.extend(
                 Problem(
-                    where=f"{place(source)}:{_field(problem.place)}",
+                    where=f"{source.place}:{_field(problem.place)}",
                     value=problem.value,
                     message=f"{problem.reason} (needed by {source.where})",
                     remedy=problem.remedy,

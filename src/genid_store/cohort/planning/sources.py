@@ -7,7 +7,7 @@ notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -42,6 +42,11 @@ class Source:
         """The id under which the store holds the generation."""
         return self.generation.gen_id
 
+    @property
+    def place(self) -> str:
+        """The path of the generation's metadata.json, from the data root."""
+        return metadata_path(self.generation.stage, self.gen_id)
+
 
 def find_sources(
     selection: Selection, view: StoreView, resolve: Resolve | None = None
@@ -74,7 +79,7 @@ def find_parent(
 ) -> Source | Problem:
     """Return the parent that a source's metadata names, or why there is none."""
     parent = str(child.generation.parent_gen_id)
-    where = f"{place(child)}:parent_gen_id"
+    where = f"{child.place}:parent_gen_id"
     expected = metadata_path(stage, parent)
     problem = Problem(
         where=where,
@@ -100,33 +105,18 @@ def missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
     for name in fields:
         attribute = "effective_replicate" if name == "replicate" else name
         if getattr(source.generation, attribute) is None:
-            reason = next((flaw for flaw in _flaws(source) if flaw.field == name), None)
+            reason = next((flaw for flaw in source.generation.problems if flaw.field == name), None)
             yield Problem(
-                where=f"{place(source)}:{name}",
+                where=f"{source.place}:{name}",
                 message=f"{reason.message if reason else f'{name} is missing'}, "
                 f"and {source.where} needs it",
                 remedy=f"correct {name} in the file, or take {source.gen_id} out of the selection",
             )
 
 
-def notices(sources: Iterable[Source]) -> Iterator[Problem]:
-    """Yield what is wrong with the sources' metadata although the plan could be made."""
-    for source in sources:
-        yield from _flaws(source)
-
-
-def place(source: Source) -> str:
-    """Return the path of the source's metadata.json, from the data root."""
-    return metadata_path(source.generation.stage, source.gen_id)
-
-
 def metadata_path(stage: str, gen_id: str) -> str:
     """Return the path of a generation's metadata.json, from the data root."""
     return f"gens/{stage}/{gen_id}/{METADATA}"
-
-
-def _flaws(source: Source) -> tuple[Problem, ...]:
-    return source.generation.problems
 
 
 def _find(stage: str, chosen: Chosen, view: StoreView, resolve: Resolve | None) -> Source | Problem:
@@ -168,4 +158,4 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
 
 
 def _unreadable(source: Source) -> Iterator[Problem]:
-    return (flaw for flaw in _flaws(source) if flaw.code in _UNREAD)
+    return (flaw for flaw in source.generation.problems if flaw.code in _UNREAD)

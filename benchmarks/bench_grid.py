@@ -42,7 +42,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         before=before,
         better="speed",
         goal=2.2,
-        bound=1.75,
+        bound=1.95,
         items=25 * 5 * 3 * 3,
         rounds=60 if size == "full" else 20,
     )

@@ -32,8 +32,8 @@ counts. The `wall` clock is for what a user waits for on several cores: it depen
 neighbours, so a case measured by it has no bound, and is shown but not judged.
 
 A bound ought to be crossed by a change for the worse by half. `--planted 1.5` multiplies our times
-and shows whether it is: today by one id, not yet by the grid and the first index, whose bounds were
-set on a busy machine. A bound that is a promise (`joblib`, memory) may be farther off.
+and shows whether it is: by one id, the grid and the first index. A bound that is a promise
+(`joblib`, memory) may be farther off.
 """
 
 import gc

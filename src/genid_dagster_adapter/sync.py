@@ -13,21 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import dagster as dg
-from attrs import frozen
+from attrs import asdict, frozen
 
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.membership_metadata import table_metadata
 from genid_dagster_adapter.ownership import claim, forget, members_elsewhere
-from genid_dagster_adapter.partitions import (
-    partition_set,
-    register,
-    register_cohort,
-    registered,
-)
+from genid_dagster_adapter.partitions import partition_set, register, register_cohort, registered
 from genid_dagster_adapter.recording import materialization
 from genid_dagster_adapter.setup import MEMBERSHIP, stage_asset_name
 from genid_store.catalog.index.query import StoreIndex
@@ -40,6 +37,8 @@ from genid_store.generation import has_content
 from genid_store.stages import stage_names
 
 Progress = Callable[[int, int], None]
+#: ids of today -> the ids that their generations had before
+Previous = Mapping[str, Sequence[str]]
 
 _PAGE: Final = 200  # events that are reported, and whose predecessors are asked for, at a time
 
@@ -95,14 +94,7 @@ def follow(
         if forgotten and not dry_run:
             forget(instance, forgotten, partition_prefix)
         done = sync(instance, root, mount, prune=prune, dry_run=dry_run, progress=progress)
-    return {
-        "dry_run": dry_run,
-        "events": done.events,
-        "registered": done.registered,
-        "deleted": done.deleted,
-        "unowned": done.unowned,
-        "held": done.held,
-    }
+    return {"dry_run": dry_run, **asdict(done)}
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
@@ -139,8 +131,7 @@ def sync(
     membership, of this data root or of another one with keys in the same partition sets, cannot be
     read, so that nobody can tell whose a key is.
     """
-    work = _Sync(instance, root, mount or Mount(), dry_run, progress or (lambda done, total: None))
-    return work.run(prune=prune)
+    return _Sync(instance, root, mount or Mount(), dry_run).run(prune, progress)
 
 
 @frozen
@@ -149,88 +140,78 @@ class _Sync:
     root: DataRoot
     mount: Mount
     dry_run: bool
-    progress: Progress
 
-    def run(self, *, prune: bool) -> Synced:
+    def run(self, prune: bool, progress: Progress | None) -> Synced:
         with self._lock():
             if not self.dry_run:
                 claim(self.instance, self.root, self.mount.partition_prefix)
             memberships = read_memberships(self.root)
-            members = _members(memberships)
-            previous = self._previous()
-        todo = {stage: list(self._unrecorded(stage, members, previous)) for stage in stage_names()}
-        total = sum(map(len, todo.values()))
-        done = 0
+            members, previous = _members(memberships), self._previous()
+        todo = {one: list(self._unrecorded(one, members[one], previous[one])) for one in members}
+        events = {stage: len(found) for stage, found in todo.items()}
+        done, total = 0, sum(events.values())
         added, deleted, unowned, held = {}, {}, {}, {}
-        for stage in stage_names():
-            for start in range(0, len(todo[stage]), _PAGE):
-                chunk = todo[stage][start : start + _PAGE]
+        for stage, lacking in todo.items():
+            for start in range(0, len(lacking), _PAGE):
+                chunk = lacking[start : start + _PAGE]
                 if not self.dry_run:
-                    report(self.instance, self._events(stage, chunk, previous))
+                    report(self.instance, self._events(stage, chunk, previous[stage]))
                 done += len(chunk)
-                self.progress(done, total)
+                if progress is not None:
+                    progress(done, total)
             added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
-                stage, previous, prune=prune
+                stage, previous[stage], prune
             )
         if not self.dry_run:
             report(self.instance, list(self._cohorts(memberships)))
-        events = {stage: len(found) for stage, found in todo.items()}
         return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
 
-    def _previous(self) -> dict[tuple[str, str], list[str]]:
-        """Return the ids that generations had before migrations, by (stage, id of today): what
+    def _previous(self) -> dict[str, dict[str, list[str]]]:
+        """Return the ids that generations had before migrations, by stage and id of today: what
         their metadata says, and our own record, which a host does not rewrite."""
-        found: dict[tuple[str, str], dict[str, None]] = {}
+        found: dict[str, dict[str, list[str]]] = {stage: {} for stage in stage_names()}
         with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
             for stage, now, before in index.sql("SELECT stage, now, gen_id FROM previous"):
-                found.setdefault((stage, now), {})[before] = None
+                found.setdefault(stage, {}).setdefault(now, []).append(before)
         for (stage, before), since in read_renamed(self.root).items():
             for now in since:
-                found.setdefault((stage, now), {})[before] = None
-        return {key: _reached(found, *key) for key in found}
+                found.setdefault(stage, {}).setdefault(now, []).append(before)
+        return {
+            stage: {now: _reached(before, now) for now in before} for stage, before in found.items()
+        }
 
     # -- events -------------------------------------------------------------------------------
     def _unrecorded(
-        self,
-        stage: str,
-        members: Mapping[str, Sequence[str]],
-        previous: Mapping[tuple[str, str], Sequence[str]],
+        self, stage: str, members: Sequence[str], previous: Previous
     ) -> Iterator[tuple[dg.AssetKey, str]]:
         """Yield the (asset, key) that lack an event: what is made, under our asset; what the host's
         own assets had under the key of before, under theirs."""
         ours = self.mount.asset_key(stage)
         recorded = self.instance.get_materialized_partitions(ours)
-        for key in members[stage]:
+        for key in members:
             if key not in recorded and has_content(self.root, stage, key):
                 yield ours, key
         for other in self.mount.others:
             theirs = self.instance.get_materialized_partitions(other)
-            for key in members[stage]:
-                if key not in theirs and not theirs.isdisjoint(previous.get((stage, key), ())):
+            for key in members:
+                if key not in theirs and not theirs.isdisjoint(previous.get(key, ())):
                     yield other, key
 
     def _events(
-        self,
-        stage: str,
-        keys: Sequence[tuple[dg.AssetKey, str]],
-        previous: Mapping[tuple[str, str], Sequence[str]],
+        self, stage: str, lacking: Sequence[tuple[dg.AssetKey, str]], previous: Previous
     ) -> Iterator[dg.AssetMaterialization]:
-        ours = self.mount.asset_key(stage)
-        for asset in dict.fromkeys(asset for asset, _ in keys):
-            names = {key: previous.get((stage, key), ()) for one, key in keys if one == asset}
-            last = self._last(asset, {old for olds in names.values() for old in olds})
-            for key, olds in names.items():
-                record = max(
-                    (last[old] for old in olds if old in last),
-                    key=lambda one: one.storage_id,
-                    default=None,
-                )
-                fresh = (
-                    materialization(self.root, stage, key, asset)
-                    if asset == ours
-                    else dg.AssetMaterialization(asset, partition=key)
-                )
-                yield fresh if record is None else carried(record, fresh)
+        last = {
+            asset: self._last(asset, {old for one in keys for old in previous.get(one[1], ())})
+            for asset, keys in groupby(lacking, itemgetter(0))
+        }
+        for asset, key in lacking:
+            if asset == self.mount.asset_key(stage):
+                fresh = materialization(self.root, stage, key, asset)
+            else:
+                fresh = dg.AssetMaterialization(asset, partition=key)
+            records = [last[asset][old] for old in previous.get(key, ()) if old in last[asset]]
+            newest = max(records, key=attrgetter("storage_id"), default=None)
+            yield fresh if newest is None else carried(newest, fresh)
 
     def _cohorts(self, memberships: Memberships) -> Iterator[dg.AssetMaterialization]:
         """Register the cohorts as partitions, and yield an event for each that has none."""
@@ -259,7 +240,7 @@ class _Sync:
 
     # -- keys ---------------------------------------------------------------------------------
     def _keys(
-        self, stage: str, previous: Mapping[tuple[str, str], Sequence[str]], *, prune: bool
+        self, stage: str, previous: Previous, prune: bool
     ) -> tuple[int, list[str], list[str], list[str]]:
         """Register a stage's members and delete what no cohort names, if asked; return how many
         keys were added, which were deleted, and which are of no cohort and stay, with those held.
@@ -269,42 +250,36 @@ class _Sync:
         """
         with self._lock():
             prefix = self.mount.partition_prefix
-            there = registered(self.instance, stage, prefix=prefix)
+            there = dict.fromkeys(registered(self.instance, stage, prefix=prefix))
             memberships = read_memberships(self.root)
             elsewhere, unknown = members_elsewhere(self.instance, self.root, prefix)
-            problems = [*memberships.problems, *unknown]
-            if prune and problems:
+            if prune and (problems := [*memberships.problems, *unknown]):
                 raise StoreError("nobody can tell which keys are of no cohort", problems)
             members = _members(memberships)[stage]
-            added = self._register(stage, members, set(there))
+            new = [key for key in members if key not in there]
             named = {*members, *(gen_id for of, gen_id in elsewhere if of == stage)}
             unowned, held = self._held(stage, [one for one in there if one not in named], previous)
-            if prune and not self.dry_run:
-                name = partition_set(stage, prefix)
-                for key in unowned:
-                    self.instance.delete_dynamic_partition(name, key)
-        if not self.dry_run and (added or prune):
+            if not self.dry_run:
+                register(self.instance, stage, new, prefix=prefix)
+                for key in unowned if prune else ():
+                    self.instance.delete_dynamic_partition(partition_set(stage, prefix), key)
+        if not self.dry_run and (new or prune):
             # What Dagster remembers may be from the moment between an event and its key.
             self.instance.wipe_asset_cached_status([self.mount.asset_key(stage)])
-        return (added, unowned, [], held) if prune else (added, [], unowned, held)
+        return (len(new), unowned, [], held) if prune else (len(new), [], unowned, held)
 
     def _lock(self) -> AbstractContextManager[None]:
         """The data root's lock, which a dry run does without. A blocked data root is refused."""
         return nullcontext() if self.dry_run else root_lock(self.root, BUILD)
 
-    def _register(self, stage: str, members: Sequence[str], there: Collection[str]) -> int:
-        if self.dry_run:
-            return sum(key not in there for key in members)
-        return register(self.instance, stage, members, prefix=self.mount.partition_prefix)
-
     def _held(
-        self, stage: str, unowned: list[str], previous: Mapping[tuple[str, str], Sequence[str]]
+        self, stage: str, unowned: list[str], previous: Previous
     ) -> tuple[list[str], list[str]]:
         """Return, of the keys that no cohort names, those that can go, and those with records of
         another asset that nobody carried over."""
         if not unowned:
             return [], []
-        now = {old: new for (of, new), olds in previous.items() if of == stage for old in olds}
+        now = {old: new for new, olds in previous.items() for old in olds}
         held: set[str] = set()
         for asset in set(self.instance.all_asset_keys()) - {self.mount.asset_key(stage)}:
             theirs = self.instance.get_materialized_partitions(asset)
@@ -321,9 +296,9 @@ def _members(memberships: Memberships) -> dict[str, list[str]]:
     return {stage: list(keys) for stage, keys in found.items()}
 
 
-def _reached(before: Mapping[tuple[str, str], Collection[str]], stage: str, now: str) -> list[str]:
+def _reached(before: Previous, now: str) -> list[str]:
     """Return all ids that lead to `now`, over several migrations, the latest first."""
     found = [now]
     for one in found:  # which grows meanwhile
-        found += [older for older in before.get((stage, one), ()) if older not in found]
+        found += [older for older in dict.fromkeys(before.get(one, ())) if older not in found]
     return found[1:]

@@ -145,9 +145,7 @@ class Histories(RuleBasedStateMachine):
             for work in (migration.resume, migration.rollback):
                 self.step(None, lambda: work(self.root))  # noqa: B023
             for cohort in "ab":
-                last = Options(
-                    rollout=STATES["on"], cohort_id=cohort, drop=True, rebuild_migrated=True
-                )
+                last = Options(rollout=STATES["on"], cohort_id=cohort, drop=True)
                 build_cohort(self.root, last)
                 self.retry(cohort)
                 answer = self.ledger.answering(self.root)

@@ -8,6 +8,7 @@ goes wrong with it, before or after it took effect; `before` and `after` are cal
 import json
 import random
 import re
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,12 +21,15 @@ class Provider:
     """Files and batches in memory; usable from the server's threads."""
 
     def __init__(self, *, pace: int = 3, seed: int = 0) -> None:
-        self.lock = threading.RLock()
+        self.lock = getattr(self, "lock", None) or threading.RLock()
+        self.idle = getattr(self, "idle", None) or threading.Condition()
+        self.connections = getattr(self, "connections", 0)
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.results: dict[str, dict[str, list[dict[str, Any]]]] = {}
         self.billed: Counter[str] = Counter()
         self.requests: list[str] = []
+        self.address: tuple[str, int] = getattr(self, "address", ("127.0.0.1", 0))
         self.faults: dict[int, str] = {}
         self.before: Callable[[int], None] = lambda number: None
         self.after: Callable[[int], None] = lambda number: None
@@ -38,6 +42,15 @@ class Provider:
         self.partial = True
         self.pace = pace
         self.random = random.Random(seed)
+
+    def rest(self) -> None:
+        """Wait until the requests of clients that are dead have taken effect."""
+        with socket.create_connection(self.address) as behind_them:
+            behind_them.sendall(b"GET /rest HTTP/1.0\r\n\r\n")
+            while behind_them.recv(1000):
+                pass
+        with self.idle:
+            assert self.idle.wait_for(lambda: self.connections == 0, timeout=60)
 
     # -- what the endpoint does --------------------------------------------------------------------
     def upload(self, data: bytes) -> dict[str, Any]:
@@ -145,6 +158,11 @@ def serving(provider: Provider) -> Iterator[str]:
 
         def answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path == "/rest":
+                self.send_response(204)
+                self.end_headers()
+                self.close_connection = True
+                return
             with provider.lock:
                 number = len(provider.requests)
                 provider.requests.append(f"{self.command} {self.path}")
@@ -168,7 +186,25 @@ def serving(provider: Provider) -> Iterator[str]:
 
         do_GET = do_POST = answer  # noqa: N815
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def process_request(self, request: Any, client_address: Any) -> None:
+            with provider.idle:
+                provider.connections += 1
+            super().process_request(request, client_address)
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            try:
+                super().process_request_thread(request, client_address)
+            finally:
+                with provider.idle:
+                    provider.connections -= 1
+                    provider.idle.notify_all()
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that was killed reads no answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    provider.address = ("127.0.0.1", server.server_address[1])
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

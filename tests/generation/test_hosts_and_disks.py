@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from cohort_kit import OFF, ON
-from genid_store import Request, Rollout
+from genid_store import Request, Rollout, StoreError
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
@@ -142,6 +142,24 @@ def test_of_a_chain_of_copies_all_are_taken_back(root: DataRoot, ledger: Outside
     shutil.copytree(root.path.parent / "outside", root.gens, dirs_exist_ok=True)
     assert [] == take_back(root)[1]
     assert before == set(root.gens.glob("*/*/parsed.txt"))
+
+
+def test_the_flag_forgotten_after_a_migration_is_said_and_pays_nothing(
+    root: DataRoot, ledger: OutsideLedger
+) -> None:
+    """A build says what it drops and what would be paid for again, and a run refuses that."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    migration.migrate(root)
+    members, calls = read_membership(root, "c"), len(ledger.calls())
+    done = build_cohort(root, Options(rollout=OFF, cohort_id="c"))
+    assert set(members) == set(done.prepared.dropped)
+    assert calls == len(done.repeats)
+    assert done.kept is not None
+    with pytest.raises(StoreError, match="paid for a second time"):
+        run_cohort(root, "c", answer, Asked())
+    run_cohort(root, "c", answer, Asked(reuse=True))
+    assert calls == len(ledger.calls())
 
 
 # -- hosts that write ------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import pytest
 
 from cohort_kit import OFF, ON, make_root
 from dagster_kit import write_templates
-from genid import Draft
+from genid import Draft, gen_id
 from genid_store import Request, Store, StoreError
+from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cohort.build import Options, build_cohort
@@ -329,3 +330,35 @@ def test_a_text_that_is_no_unicode_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"parsed\.txt"):
         store.once(draft, calls)
     assert 1 == len(calls.asked)
+
+
+def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
+    """One that another program declared, or that a pipeline wrote without a manifest, stays."""
+    build(root, "c")
+    root.manifest("c").unlink()
+    before = read_membership(root, "c")
+    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    with pytest.raises(StoreError, match="not declared now"):
+        Store.open(root.path).declare("c", [draft])
+    assert before == read_membership(root, "c")
+
+
+def test_what_a_kill_left_of_a_generation_that_was_begun_is_swept(tmp_path: Path) -> None:
+    """Its metadata, written aside; the next program that opens the store removes it."""
+    store = Store.open(tmp_path)
+    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    aside = store.root.own / "staging" / "draft" / f".{gen_id(draft)}.7-00c0ffee"
+    aside.mkdir(parents=True)
+    (aside / "metadata.json").write_text("{")
+    other = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=2)
+    store.once(other, Calls())
+    assert [] == list(aside.parent.iterdir())
+    assert [] == [path for path in store.root.temporary.glob("*") if path.is_dir()]
+
+
+def test_a_store_without_cohorts_is_sound(tmp_path: Path) -> None:
+    """Whoever works with `once` alone is not told that no cohort names what was made."""
+    store = Store.open(tmp_path)
+    store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1), Calls())
+    with StoreIndex.fresh(store.root) as index:
+        assert () == audit(index).findings

@@ -61,22 +61,20 @@ def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
 
 
 def forget(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str) -> None:
-    """Take data roots off the record, so that their keys are nobody's. StoreError: a path is not
-    on it; nothing is taken off then."""
-    there = {str(one.path): one for one in owners(instance, prefix)}
+    """Take data roots that are gone off the record, so that their keys are nobody's. StoreError:
+    none that is gone lay at a path; nothing is taken off then."""
+    gone = [one for one in owners(instance, prefix) if not one.is_there()]
+    known = [str(one.path) for one in gone]
+    remedy = "give one of " + (", ".join(known) or "none: none is gone")
+    message = "no data root that is gone lay there"
     unknown = [
-        Problem(
-            where=path,
-            message="no data root of this path is on the instance's record",
-            remedy="give one of " + (", ".join(there) or "none: it has no data root"),
-        )
-        for path in paths
-        if path not in there
+        Problem(where=path, message=message, remedy=remedy) for path in paths if path not in known
     ]
     if unknown:
         raise StoreError("there is nothing to forget", unknown)
-    for path in paths:
-        instance.delete_dynamic_partition(_record(prefix), _key(there[path]))
+    for one in gone:
+        if str(one.path) in paths:
+            instance.delete_dynamic_partition(_record(prefix), _key(one))
 
 
 def members_elsewhere(

@@ -115,8 +115,12 @@ def test_a_data_root_that_is_gone_holds_its_keys_until_it_is_forgotten(
     assert "d_there" in registered(instance, "draft")
     with pytest.raises(StoreError, match="nothing to forget"):
         forget(instance, [str(there.path), "/not/on/it"], "")
+    sync(instance, there)  # the new one, which stays on the record
     forget(instance, [str(there.path)], "")
+    with pytest.raises(StoreError, match="nothing to forget"):
+        forget(instance, [str(there.path)], "")
     assert ["d_there"] == sync(instance, here, prune=True).deleted["draft"]
+    assert "d_new" in registered(instance, "draft")
 
 
 @pytest.mark.parametrize("damage", ["blocked", "malformed", "a loop"])

@@ -13,6 +13,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import is_there, read_bytes, write_atomic
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
@@ -49,13 +50,14 @@ def read_config(root: DataRoot) -> Config:
     path = root.path / NAME
     if not is_there(path):
         return Config()
+    problems: list[Problem] = []
+    document: dict[str, Any] = {}
     try:
-        document = tomllib.loads(read_bytes(path).decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        remedy = "correct the file, or remove it"
-        problem = Problem(where=NAME, message=f"cannot be read: {error}", remedy=remedy)
-        raise _unusable([problem]) from error
-    problems = list(_problems(document))
+        document = tomllib.loads(read_text(root, path, problems) or "")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        message = f"is not TOML: {error}"
+        problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
+    problems += _problems(document)
     if problems:
         raise _unusable(problems)
     combos, rollout = document.get("combos", {}), document.get("rollout", {})

@@ -159,7 +159,7 @@ def test_json_at_the_limit_is_read() -> None:
         (b"\r\na,b\r\n", "t:1", "blank"),
         (b"a,b\n1,2\n1," + b"x" * 200_000 + b"\n", "t:3", "more than 131072 characters"),
         ("a,b\n1,2\n".encode("utf-16"), "t", "UTF-16"),
-        ("a,b\n1,2\n".encode("utf-16-be"), "t:1", "NUL"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "t", "UTF-16"),
         (b"a,b\n1,\0\n", "t:2", "NUL"),
         (b"a,b\n1,\xe9\n", "t:2", "0xe9"),
         (b'a,b\n1,"2\n3,4\n', "t:3", "not CSV"),

@@ -5,7 +5,7 @@ Refuses everything that is wrong before anything is written, and writes nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,13 +21,14 @@ from genid_store.cohort.inputs.selection import CohortMode, Selection, read_sele
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
-from genid_store.cohort.planning.records import Inputs, Plan, Resolve
+from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
 from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
-from genid_store.fs.layout import DataRoot, check_segment
+from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 
 MAX_ROWS: Final = 1_000_000
@@ -227,11 +228,13 @@ def _prepared(
         previous, problems = _previous(root, plan.cohort_id)
     there, planned = set(previous or ()), set(members)
     recorded = read_recorded(root, plan.cohort_id)
+    seeding = find_missing(root, plan.rows)
+    _check_possible(root, plan.rows, seeding.missing)
     return Prepared(
         inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
         manifest=manifest,
-        seeding=find_missing(root, plan.rows),
+        seeding=seeding,
         files={**combo_writes, **changed},
         previous=previous,
         added=tuple(one for one in members if one not in there),
@@ -239,6 +242,28 @@ def _prepared(
         recorded=recorded,
         rollout_changed=recorded is not None and recorded.rollout != plan.rollout,
     )
+
+
+def _check_possible(root: DataRoot, rows: Sequence[Row], missing: Sequence[Row]) -> None:
+    """StoreError: a member's id is too long for our own files, or a new member's template is there
+    and is no text. A template that is not there is only missed when something is made of it."""
+    problems = [
+        Problem(
+            where=row.stage,
+            value=row.gen_id,
+            message=f"is longer than {LONGEST_ID} characters, so nothing could be made under it",
+            remedy="take it out of the selection, or use a deterministic id",
+        )
+        for row in rows
+        if len(row.gen_id) > LONGEST_ID
+    ]
+    wanted = {(row.stage, row.template_id) for row in missing if row.mode == "llm"}
+    for stage, template_id in sorted(wanted):
+        path = root.path / "templates" / stage / f"{template_id}.txt"
+        if is_there(path):
+            read_text(root, path, problems)
+    if problems:
+        raise StoreError("some members could never be made", problems)
 
 
 def _too_many(count: int, limit: int) -> StoreError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
 #: What spreadsheets also separate cells by, as messages name it.
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+#: How the bytes of a text in another Unicode encoding begin, with a byte order mark or without.
+_OTHER_UNICODE: Final = re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]")
 
 
 @frozen
@@ -65,7 +67,7 @@ def parse_csv(
     file: str, data: bytes, columns: Sequence[str], problems: list[Problem]
 ) -> tuple[Line, ...]:
     """Return the lines of the CSV file `file` that holds `data`; otherwise as `read_csv`."""
-    text = _decoded(file, data, problems)
+    text = decode_text(file, data, problems)
     return () if text is None else _parsed(file, text, columns, problems)
 
 
@@ -85,23 +87,28 @@ def _parsed(
 
 def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None:
     """Return a file's text without its byte order mark, or None with the reason in `problems`."""
+    data = read_data(root, path, problems)
+    return None if data is None else decode_text(root.relative(path), data, problems)
+
+
+def read_data(root: DataRoot, path: Path, problems: list[Problem]) -> bytes | None:
+    """Return a file's bytes, or None with the reason in `problems`."""
     file = root.relative(path)
     try:
-        data = read_bytes(path)
+        return read_bytes(path)
     except FileNotFoundError:
         problems.append(_unreadable(file, "is missing", "create it"))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         remedy = remedy_of(error, reading=True)
         problems.append(_unreadable(file, f"cannot be read: {reason}", remedy))
-    else:
-        return _decoded(file, data, problems)
     return None
 
 
-def _decoded(file: str, data: bytes, problems: list[Problem]) -> str | None:
-    if data.startswith(_UTF_16):
-        problems.append(_unreadable(file, "is UTF-16", "save the file as UTF-8"))
+def decode_text(file: str, data: bytes, problems: list[Problem]) -> str | None:
+    """Return the text of a file's bytes; otherwise as `read_text`."""
+    if _OTHER_UNICODE.match(data):
+        problems.append(_unreadable(file, "is UTF-16 or UTF-32", "save the file as UTF-8"))
         return None
     try:
         text = data.decode("utf-8-sig")
@@ -178,7 +185,7 @@ def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> It
     if not header:
         yield _unreadable(f"{file}:1", "is blank", "begin with the line of column names")
         return
-    if len(header) == 1 < len(columns):
+    if len(header) == 1 and header[0] not in columns:
         for separator, name in _SEPARATORS.items():
             if separator in header[0]:
                 message = f"its cells are separated by {name}"

@@ -18,6 +18,11 @@ from genid_store.errors import Problem, StoreError
 #: A path segment that is safe on every file system (ID families, "foreign").
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
+#: The longest name of a file or folder, in bytes.
+LONGEST_NAME: Final = 255
+#: The longest id of a member: our own files beside it have longer names (`.<id>.<pid>-<random>`).
+LONGEST_ID: Final = 230
+
 METADATA: Final = "metadata.json"
 PROMPT: Final = "prompt.txt"
 RAW: Final = "raw.txt"
@@ -118,8 +123,17 @@ class DataRoot:
         return self.stage(stage) / check_segment(gen_id, what="the generation id", where=stage)
 
     def template(self, stage: str, template_id: str) -> Path:
-        segment = check_segment(template_id, what="the template id", where=f"{stage} template")
-        return self.path / "templates" / stage / f"{segment}.txt"
+        """Return where a template's text is. StoreError: no file can have that name."""
+        name = f"{template_id}.txt"
+        if "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+            problem = Problem(
+                where=f"{stage} template",
+                value=template_id,
+                message="cannot be the name of the template's file",
+                remedy="give it a shorter id, without /",
+            )
+            raise StoreError("the template has no file", [problem])
+        return self.path / "templates" / stage / name
 
     def relative(self, path: Path) -> str:
         """Return `path` as it reads from the data root, with `/`, for messages and records."""

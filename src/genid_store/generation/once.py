@@ -21,6 +21,7 @@ from attrs import field, frozen
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.csvfile import decode_text, read_data
 from genid_store.fs.files import check_inside, is_there, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
@@ -360,18 +361,12 @@ class Executor:
         if generation.template_id is None and not needed:
             return None
         path = self.root.template(generation.stage, generation.template_id or "")
-        try:
-            if not needed and not is_there(path):
-                return None
-            data = read_bytes(path)
-            data.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            problem = Problem(
-                where=self.root.relative(path),
-                message=getattr(error, "strerror", None) or str(error),
-                remedy="put the template's text there, in UTF-8",
-            )
-            raise StoreError("the template's text cannot be read", [problem]) from error
+        if not needed and not is_there(path):
+            return None
+        problems: list[Problem] = []
+        data = read_data(self.root, path, problems)
+        if data is None or decode_text(self.root.relative(path), data, problems) is None:
+            raise StoreError("the template's text cannot be read", problems)
         return data
 
 

@@ -13,8 +13,9 @@ from attrs import frozen
 
 from genid import Draft, GenIdError, SchemeName, gen_id, normalize_component
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import LONGEST_NAME
 
-_LONGEST: Final = 255 - len(".txt")  # bytes of a file's name
+_LONGEST: Final = LONGEST_NAME - len(".txt")
 
 
 @frozen

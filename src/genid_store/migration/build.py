@@ -22,7 +22,7 @@ from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside
+from genid_store.fs.files import check_inside, read_bytes
 from genid_store.fs.fingerprints import Fingerprint, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.id_files import rewrite_file
@@ -134,17 +134,18 @@ def build(work: Work, advance: Advance) -> list[str]:
         OSError: the system refused something. Either way the live tree is untouched.
     """
     _refuse_places(work)
-    stages = [f"gens/{stage}" for stage in work.stages]
-    for place in stages:
-        os.makedirs(work.beside(place))
+    folders = {
+        stage: (work.live(f"gens/{stage}"), work.beside(f"gens/{stage}")) for stage in work.stages
+    }
+    for _, beside in folders.values():
+        os.makedirs(beside)
     for entry in work.plan.entries():
-        if entry.stage in work.stages and not entry.merged:
-            place = f"gens/{entry.stage}"
-            _mirror(work, entry, f"{work.live(place)}/{entry.old}",
-                    f"{work.beside(place)}/{entry.new}")  # fmt: skip
+        if entry.stage in folders and not entry.merged:
+            live, beside = folders[entry.stage]
+            _mirror(work, entry, f"{live}/{entry.old}", f"{beside}/{entry.new}")
         advance()
-    for place in stages:
-        trees.finish_folder(work.beside(place), work.live(place))
+    for live, beside in folders.values():
+        trees.finish_folder(beside, live)
     for planned in work.plan.files("file"):
         os.makedirs(os.path.dirname(work.beside(planned.path)), exist_ok=True)
         data = trees.contents(work.live(planned.path))
@@ -219,13 +220,14 @@ def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "
         return
     os.mkdir(target)
     with os.scandir(source) as scan:
-        found = sorted(scan, key=lambda child: child.name)
+        found = list(scan)
     for child in found:
         name, made = inner + child.name, f"{target}/{child.name}"
         if child.is_dir(follow_symlinks=False):
             _mirror(work, entry, child.path, made, f"{name}/")
         elif name in entry.rewrite:
-            data, is_link = trees.contents(child.path), child.is_symlink()
+            is_link = child.is_symlink()
+            data = trees.contents(child.path) if is_link else read_bytes(child.path)
             is_now: Fingerprint = ("->", os.fsdecode(data)) if is_link else digest(data)
             refuse_change(child.path, is_now, entry.files[name])
             new = work.migrated(entry, name, data, is_link=is_link)

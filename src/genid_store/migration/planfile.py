@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ from blake3 import blake3
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import write_lines
 from genid_store.fs.fingerprints import Fingerprint
-from genid_store.fs.jsonfile import load_json
+from genid_store.fs.jsonfile import load_json, load_own
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.stages import stage_names
 
@@ -31,6 +32,8 @@ PLAN_FILE: Final = "plan.jsonl"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _LAST: Final = 4096  # bytes; the last record is shorter
 _ELSEWHERE: Final = (".genid", "gens")  # where no host's file lies
+#: Names with `/` between them, none of them `.` or `..`.
+_INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
 Record = dict[str, Any]
 #: stage -> old id -> new id, of the generations found under another id; every stage is there
 Mappings = dict[str, dict[str, str]]
@@ -47,7 +50,7 @@ def _fingerprint(found: Any) -> Fingerprint:
 
 
 def _fingerprints(found: Mapping[str, Any]) -> dict[str, Fingerprint]:
-    return {name: _fingerprint(one) for name, one in found.items()}
+    return {name: (size, digest) for name, (size, digest) in found.items()}
 
 
 @frozen(kw_only=True)
@@ -133,7 +136,7 @@ class Plan:
         with self.path.open("rb") as file:
             for line in file:
                 if line.startswith(wanted):
-                    yield load_json(line)
+                    yield load_own(line)
 
     def entries(self) -> Iterator[Planned]:
         """Yield every generation, then every other entry of the stages' folders.
@@ -167,7 +170,7 @@ class Plan:
 
 def is_inner(path: object) -> bool:
     """Say whether a text is a path that leads down from a folder and nowhere else."""
-    return type(path) is str and not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
+    return type(path) is str and _INNER.fullmatch(path) is not None
 
 
 def is_a_hosts(path: str) -> bool:

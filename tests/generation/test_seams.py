@@ -101,6 +101,40 @@ def test_a_text_made_while_the_index_was_read_is_seen(
     assert len(calls.asked) == len({_task(root, name) for name in calls.asked})
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_call_in_flight_while_another_run_plans_is_waited_for(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """It was begun under another id before the other run looked, and ended after that: its text is
+    given, and a failure counts."""
+    mine = build(root, "c")
+    build(root, "d", PHASE_1)
+    asked, planned, calls = threading.Event(), threading.Event(), Calls()
+
+    def slow(request: Request) -> str:
+        if not asked.is_set():
+            asked.set()
+            planned.wait(20)
+        text = calls(request)
+        if not answers:
+            raise ValueError("no answer")
+        return text
+
+    first = threading.Thread(target=lambda: _executor(root, mine, slow).obtain(*mine))
+    first.start()
+    asked.wait(20)
+
+    def planning(*arguments: Any, **options: Any) -> Any:
+        plan = plan_reuse(*arguments, **options)
+        planned.set()
+        return plan
+
+    monkeypatch.setattr(run, "plan_reuse", planning)
+    run.run_cohort(root, "d", slow, Asked())
+    first.join()
+    assert len(calls.asked) == len({_task(root, name) for name in calls.asked})
+
+
 def _task(root: DataRoot, gen_id: str) -> str:
     with StoreIndex.fresh(root) as index:
         return str(index.find(gen_id)[0].expected["v1"])

@@ -19,7 +19,7 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
     """Take back the texts that members were given instead of being paid for.
 
     The generations' folders are then as they were, byte for byte. A text from which something was
-    made since, or which was replaced, stays.
+    made since, which was replaced, or whose source is gone, stays.
     """
     taken, kept = take_back(root, dry_run=dry_run)
     if as_json:
@@ -32,7 +32,7 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
         return 0
     click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
     if kept:
-        click.echo(f"kept, since something was made from them or they were replaced: {len(kept)}")
+        click.echo(f"kept (used since, replaced, or their source is gone): {len(kept)}")
         for one in kept[:_SHOWN]:
             click.echo(f"  {one.stage} {one.gen_id}")
         print_rest(len(kept), _SHOWN, indent="  ")

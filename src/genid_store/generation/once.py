@@ -206,13 +206,20 @@ class Executor:
             return None
         if task.source is not None and self._is_usable(member.stage, task.source):
             return task.source
-        for gen_id in self.ledger.made(member.stage, task.name):
-            if gen_id == member.gen_id or not self._is_usable_now(member.stage, gen_id):
+        for gen_id in self._other_ids(member, task):
+            if not self._is_usable_now(member.stage, gen_id):
                 continue
             other = read_generation(self.root, member.stage, gen_id)
             if self._parent_digest(other) == self._parent_digest(generation):
                 return gen_id
         return None
+
+    def _other_ids(self, member: Member, task: Task) -> list[str]:
+        """Return every other id under which the task may have a text by now: those of the plan,
+        since a call for one of them was perhaps in flight then, and those that are younger."""
+        made = self.ledger.made(member.stage, task.name)
+        ids = dict.fromkeys((*task.elsewhere, *task.others, *made))
+        return [one for one in ids if one != member.gen_id]
 
     def _is_usable_now(self, stage: str, gen_id: str) -> bool:
         """Say whether another id of the task, which is leased, has a text, or a killed run left one
@@ -271,9 +278,8 @@ class Executor:
     ) -> tuple[Kind, str] | None:
         """Return the outcome where the task was asked for under another id, over the same text, and
         has no text there that can be given."""
-        others = (*task.held_up, *self.ledger.made(member.stage, task.name))
-        for other in dict.fromkeys(Member(member.stage, one) for one in others):
-            found = None if other == member else held_up(self.root, *other)
+        for other in (Member(member.stage, one) for one in self._other_ids(member, task)):
+            found = held_up(self.root, *other)
             if found is None or self.asked.pay_again:
                 continue
             if found[0] != "unreachable" and self._is_asked_again(other):

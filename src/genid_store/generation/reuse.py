@@ -41,12 +41,14 @@ from genid_store.stages import parent_key, parent_stage, stage_names
 @frozen
 class Task:
     """One member's task: its lease's name, the id whose text it is to be given (None: nobody's),
-    the ids under which the store has the task's text, and those under which it was asked for over
-    the same parent's text without one that can be used (`held_up`)."""
+    the ids under which the store has the task's text, the `others` that it has, whose text may be
+    under way, and those of them under which it was asked for, over the same parent's text, without
+    one that can be used (`held_up`)."""
 
     name: str
     source: str | None = None
     elsewhere: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     held_up: tuple[str, ...] = ()
 
 
@@ -153,6 +155,7 @@ class _Planning:
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
                 elsewhere=tuple(one.gen_id for one in self.candidates[member]),
+                others=tuple(one.gen_id for one in self.others[member]),
                 held_up=() if source else tuple(self.held_up(member, above)),
             )
         return tasks

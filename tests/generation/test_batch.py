@@ -1,7 +1,9 @@
 """Batches: what is in one is not paid for otherwise, and what comes back is never lost."""
 
+import asyncio
 import json
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -92,11 +94,6 @@ def run(
     root: DataRoot, host: object, cohort_id: str = "c", *, wait: bool = True, **asked: Any
 ) -> Done:
     return run_cohort(root, cohort_id, host, Asked(**asked), wait=wait)  # type: ignore[arg-type]
-
-
-def task(root: DataRoot, member: Member) -> str:
-    with StoreIndex.fresh(root) as index:
-        return str(index.expected(member.gen_id, "v1"))
 
 
 def missing(root: DataRoot, members: Iterable[Member]) -> list[Member]:
@@ -522,8 +519,6 @@ def test_an_async_batch_object_is_one_too(root: DataRoot) -> None:
 
     class Host:
         async def find(self, key: str) -> str | None:
-            import asyncio
-
             loops.add(asyncio.get_running_loop())
             return inner.find(key)
 
@@ -586,8 +581,6 @@ def test_an_interrupt_leaves_the_batch(root: DataRoot) -> None:
     collect = host.collect
 
     def interrupted(batch: str) -> Collected:
-        import signal
-
         os.kill(os.getpid(), signal.SIGINT)
         return collect(batch)
 
@@ -640,3 +633,29 @@ def test_a_host_of_another_mind_gets_a_clear_error(
     with pytest.raises(StoreError, match=r"batch b_[0-9a-f]{32}"):
         twice()
     assert 1 == len(batches.open_batches(root))
+
+
+def test_async_calls_share_one_loop_and_are_in_flight_together(root: DataRoot) -> None:
+    """As many as `concurrency` says; an interrupt lets those in flight finish and records them."""
+    build(root)
+    loops, flying, most, ended = set(), 0, 0, 0
+    together = asyncio.Event()
+
+    async def call(request: Request) -> str:
+        nonlocal flying, most, ended
+        loops.add(asyncio.get_running_loop())
+        flying += 1
+        most = max(most, flying)
+        if flying == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            together.set()
+        await together.wait()
+        flying -= 1
+        ended += 1
+        return "text"
+
+    done = run_cohort(root, "c", call, Asked(), concurrency=5)
+    assert done.interrupted
+    assert (1, 5) == (len(loops), most)
+    assert {"made": ended} == kinds(done)
+    assert ended < done.workload.total_calls

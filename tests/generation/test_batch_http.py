@@ -1,9 +1,11 @@
 """The example's batch object against a provider over HTTP, which bills: no task is in it twice."""
 
+import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batch_server import Provider, serving
+from genid import Draft, gen_id
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
@@ -188,3 +191,38 @@ def test_no_task_is_billed_twice_whenever_a_process_is_killed(
         assert [] == batches.open_batches(root)
         assert [] == batches.kept_aside(root)
         shutil.rmtree(root.path)
+
+
+@pytest.mark.long
+def test_ten_thousand_members_take_two_hundred_megabytes(
+    built: Path, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most, in the process that submits and collects them, whatever the batch's size."""
+    monkeypatch.setenv("OPENAI_BATCH_REQUESTS", "50000")
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
+    provider.pace = 4_000
+    root = fresh(built, tmp_path)
+    first = next(one for one in read_membership(root, "c") if one.stage == "draft")
+    model = json.loads((root.generation(*first) / "metadata.json").read_text())
+    fields = {name: model[name] for name in ("combo_id", "template_id", "llm_model_id")}
+    lines = ["stage,gen_id"]
+    for number in range(1, 10_001):
+        name = gen_id(Draft(**fields, replicate=number))
+        lines.append(f"draft,{name}")
+        folder = root.generation("draft", name)
+        folder.mkdir(exist_ok=True)
+        metadata = {**model, "gen_id": name, "replicate": number}
+        (folder / "metadata.json").write_text(json.dumps(metadata))
+    root.membership("c").write_text("\n".join(lines) + "\n")
+    arguments = ["--data-root", str(root.path), "--cohort-id", "c"]
+    host = f"{EXAMPLE / 'host.py'}:batch"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genid_store", "cohort", "run", *arguments, "--generate", host]
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    assert 0 == os.waitstatus_to_exitcode(status)
+    assert [] == missing(root)
+    assert {1} == set(provider.billed.values())
+    assert 10_000 == len(provider.billed)
+    assert 1 == len(provider.batches)
+    assert usage.ru_maxrss < 200 * 1024

@@ -229,13 +229,16 @@ def _until_interrupted(
             work()
         except BaseException as error:
             raised.append(error)
+        finally:
+            ended.set()
 
+    ended = threading.Event()  # an interrupted `join` takes the thread for one that has ended
     thread = threading.Thread(target=target, name="genid-run", daemon=True)
     with _ended_as_interrupted():
         thread.start()
-        while thread.is_alive():
+        while not ended.is_set():
             try:
-                thread.join()
+                ended.wait()
             except KeyboardInterrupt:
                 if interrupted.is_set():
                     raise

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort_kit import make_root
+from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.catalog.metadata import read_generation
@@ -44,6 +45,7 @@ READERS: dict[str, Callable[[DataRoot], object]] = {
     "gens/draft/d/metadata.json": lambda root: (read_generation(root, "draft", "d"), index(root)),
     ".genid/blocked.json": blocked,
     ".genid/lock-holder.json": holder,
+    ".genid/reused/draft/d.json": lambda root: reused.find(root, "draft", "d"),
     ".genid/failures/draft/d.json": lambda root: failures.read(root, "draft", "d"),
 }
 SOUND = {

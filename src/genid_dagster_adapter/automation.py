@@ -8,7 +8,7 @@ drafts of others.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +17,7 @@ from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
-from genid_store.generation import is_wanted
+from genid_store.generation import wanted_ids
 from genid_store.generation.status import parent_of
 from genid_store.stages import parent_stage
 
@@ -50,7 +50,7 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
             candidates = context.candidate_subset.expensively_compute_partition_keys()
             members = self._members(root, candidates)
             members = members and members - _on_record(context)
-            wanted = _wanted(root, self.stage, members)
+            wanted = wanted_ids(root, self.stage, members)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
 
@@ -92,10 +92,6 @@ class ParentMadeSince(dg.AutomationCondition[dg.AssetKey]):
                     later.add(key)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(later)
         return dg.AutomationResult(context, true_subset=subset)
-
-
-def _wanted(root: DataRoot, stage: str, keys: Iterable[str]) -> set[str]:
-    return {key for key in keys if is_wanted(root, stage, key)}
 
 
 def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:

@@ -5,7 +5,6 @@ contradict each other, a WARN that an operator should know.
 """
 
 import inspect
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -16,15 +15,9 @@ from genid_dagster_adapter.assets import cohort_of
 from genid_dagster_adapter.ownership import members_elsewhere
 from genid_dagster_adapter.partitions import cohorts_def, registered
 from genid_dagster_adapter.setup import MEMBERSHIP, REGISTRATION, Setup
-from genid_store.catalog import findings as kinds
-from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
-from genid_store.cohort.inputs.selection import CohortMode, read_selection
-from genid_store.cohort.inputs.tables import read_tables
-from genid_store.cohort.planning.records import Row
-from genid_store.cohort.regeneration import find_repeats
+from genid_store.cohort.checks import CHECKS, findings_of
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
@@ -33,37 +26,6 @@ from genid_store.generation.run import plan_run
 from genid_store.stages import PIPELINE
 
 _SHOWN = 50  # findings that one check lists
-#: name -> (severity of a finding, what the check asserts)
-CHECKS: Mapping[str, tuple[dg.AssetCheckSeverity, str]] = {
-    "ids_recompute": (
-        dg.AssetCheckSeverity.ERROR,
-        "Every deterministic id matches its metadata.",
-    ),
-    "parents_exist": (
-        dg.AssetCheckSeverity.ERROR,
-        "Every member's parent is in the store.",
-    ),
-    "replicates_as_configured": (
-        dg.AssetCheckSeverity.WARN,
-        "No cell has more members than replication_config.csv says.",
-    ),
-    "no_repeated_work": (
-        dg.AssetCheckSeverity.WARN,
-        "No member would pay for work that the store holds under another id.",
-    ),
-    "made_from_current_templates": (
-        dg.AssetCheckSeverity.WARN,
-        "No member was made from a template text that has changed since.",
-    ),
-}
-#: The checks that are a part of the audit, with the codes of their findings.
-_AUDITED: Mapping[str, frozenset[str]] = {
-    "ids_recompute": frozenset({kinds.ID_NOT_RECOMPUTED}),
-    "parents_exist": frozenset(
-        {kinds.ORPHAN, kinds.PARENT_STAGE, kinds.CYCLE, kinds.FIELD_MISSING}
-    ),
-    "made_from_current_templates": frozenset({kinds.CONTENT_DRIFT}),
-}
 CALLS_CHECK, PARTITIONS_CHECK = "calls_to_make", "partitions_are_members"
 _CALLS = (CALLS_CHECK, "How often making the rest calls the generator; nothing is paid for twice.")
 
@@ -92,8 +54,9 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
         with StoreIndex.fresh(root) as index:
             for spec in specs[:-2]:
                 if spec.name in wanted:
-                    findings = _findings_or_why_not(spec.name, index, members)
-                    yield from _results(spec, CHECKS[spec.name][0], findings, **under)
+                    severity, _ = CHECKS[spec.name]
+                    findings = findings_of(spec.name, index, members)
+                    yield from _results(spec, dg.AssetCheckSeverity[severity], findings, **under)
         if CALLS_CHECK in wanted:
             findings, shown = _calls(root, cohort_id)
             yield from _results(specs[-2], dg.AssetCheckSeverity.WARN, findings, shown, **under)
@@ -108,31 +71,6 @@ def _partitioned(prefix: str) -> dict[str, Any]:
     """Return what makes a check one of cohorts; nothing where this Dagster has no such checks."""
     known = "partitions_def" in inspect.signature(dg.AssetCheckSpec.__new__).parameters
     return {"partitions_def": cohorts_def(prefix)} if known else {}
-
-
-def _findings_or_why_not(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
-    """Return a check's findings, or why it could not look: a table that is gone takes no other
-    check along."""
-    try:
-        return _findings(name, index, members)
-    except StoreError as error:
-        return [f"not checked: {error.summary}: {problem}" for problem in error.problems]
-
-
-def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
-    root = index.root
-    if name in _AUDITED:
-        found = audit_members(index, set(members), codes=_AUDITED[name])
-        return [f"{one.ids[0][0]} {one.ids[0][1]}: {one.text}" for one in found]
-    stored = [one for member in members if (one := index.get(*member)) is not None]
-    match name:
-        case "replicates_as_configured":
-            drafts = read_selection(root).mode is CohortMode.CARTESIAN
-            return _over_replicated(stored, read_tables(root).replicates, drafts=drafts)
-        case "no_repeated_work":
-            repeats = find_repeats(index, [_row(one) for one in stored])
-            return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
-    raise ValueError(f"unknown check: {name}")
 
 
 def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
@@ -153,38 +91,6 @@ def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
     return (
         [f"{stage} {gen_id}: the store has its task; {THREE_WAYS}" for stage, gen_id in again],
         {"calls": work.total_calls, "calls_by_model": table},
-    )
-
-
-def _over_replicated(
-    generations: Sequence[Indexed], replicates: Mapping[str, int], *, drafts: bool
-) -> list[str]:
-    """Return the cells that have more members than `replication_config.csv` says. Selected drafts
-    are counted where `drafts` is set alone: elsewhere nobody asked for a number of them."""
-    cells = Counter(
-        (one.stage, one.parent_gen_id or one.combo_id, one.template_id, one.llm_model_id)
-        for one in generations
-        if drafts or one.stage != "draft"
-    )
-    return [
-        f"{stage} {template} by {model} of {above}: {count} of {replicates[stage]}"
-        for (stage, above, template, model), count in cells.items()
-        if count > replicates[stage]
-    ]
-
-
-def _row(one: Indexed) -> Row:
-    """Return a member as a row; what its metadata lacks is empty, which no id comes of."""
-    return Row(
-        one.stage,
-        one.gen_id,
-        one.origin_cohort_id or "",
-        one.parent_gen_id,
-        one.combo_id or "",
-        one.template_id or "",
-        one.llm_model_id or "",
-        one.effective_replicate or 0,
-        one.mode or "llm",
     )
 
 

@@ -11,36 +11,65 @@ Paths are relative to the project's root. Whatever is left out has the default t
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
+from pydantic import Field
 
 from genid_dagster_adapter.definitions import build_definitions
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY
 from genid_store.generation.load import load_generator
 
 
-class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
-    """Cohorts with deterministic ids: their assets, checks, job and sensor.
+class _Scaffolder(dg.Scaffolder[Any]):
+    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
+        dg.scaffold_component(request, {"data_root": "data"})
 
-    `generate` is `MODULE:CALLABLE` or `FILE.py:CALLABLE`; without it there are no stage assets. The
-    rollout state is DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
+
+@dg.scaffold_with(_Scaffolder)
+class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
+    """Cohorts with deterministic ids: their assets, checks, jobs and sensor.
+
+    The rollout state is that of genid.toml, or DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
     """
 
-    data_root: str
-    generate: str | None = None
-    key_prefix: Sequence[str] = ()
-    group_name: str = "genid"
-    partition_prefix: str | None = None
-    concurrency: int = CONCURRENCY
-    automation: Literal["stopped", "running"] = "stopped"
+    data_root: str = Field(
+        description="The pipeline's data folder, relative to the project, or `{{ env.NAME }}`."
+    )
+    generate: str | None = Field(
+        default=None,
+        description="The host's callable, `MODULE:CALLABLE` or `FILE.py:CALLABLE`; without one "
+        "there are no stage assets.",
+    )
+    key_prefix: Sequence[str] = Field(
+        default=(), description="The parts that the keys of all assets begin with."
+    )
+    group_name: str = Field(default="genid", description="The group of all assets.")
+    partition_prefix: str | None = Field(
+        default=None,
+        description="What the names of the partition sets begin with, which are global to an "
+        "instance; needed with key_prefix.",
+    )
+    concurrency: int = Field(
+        default=CONCURRENCY, description="How many calls of the generator one run makes at once."
+    )
+    automation: Literal["stopped", "running"] = Field(
+        default="stopped",
+        description="The state in which the sensor starts that asks for what is missing.",
+    )
+    pool: str | None = Field(
+        default=None, description="The concurrency pool of the runs that call the generator."
+    )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return `build_definitions(...)` with these attributes; the project chooses the executor
-        of everything but the cohort job."""
+        """Return `build_definitions(...)` with these attributes; the project chooses the executor.
+
+        StoreError: the data root is not there, or as `build_definitions`.
+        """
         project = Path(context.project_root)
         return build_definitions(
-            data_root=project / self.data_root,
+            data_root=DataRoot.open(project / self.data_root).path,
             generate=None
             if self.generate is None
             else load_generator(_from(project, self.generate), where="generate"),
@@ -49,6 +78,7 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
             partition_prefix=self.partition_prefix,
             concurrency=self.concurrency,
             automation=self.automation,
+            pool=self.pool,
         )
 
 

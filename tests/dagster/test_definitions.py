@@ -179,11 +179,12 @@ def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
         "    return load_from_defs_folder(path_within_project=Path(__file__).parent)\n"
     )
     for name in ("texts", "others"):
+        (tmp_path / name).mkdir()
         (package / "defs" / name).mkdir(parents=True)
         (package / "defs" / name / "defs.yaml").write_text(
             "type: genid_dagster_adapter.component.GenidCohorts\n"
             "attributes:\n"
-            f"  data_root: {name}\n"
+            f"  data_root: '{{{{ env.{name.upper()} }}}}'\n"
             f"  generate: {project / 'examples/daydreaming/host.py'}:offline\n"
             f"  key_prefix: [{name}]\n"
             f"  group_name: {name}\n"
@@ -201,6 +202,8 @@ def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
         **os.environ,
         "HOME": str(home),
         "DAGSTER_HOME": str(home),
+        "TEXTS": "texts",
+        "OTHERS": "others",
         "DG_CLI_CONFIG": str(tmp_path / ".dg.toml"),
         "PYTHONPATH": str(tmp_path / "src"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -13,7 +13,14 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, unblock
-from genid_store.generation import Generated, Request, content_version, failures
+from genid_store.generation import (
+    Generated,
+    Request,
+    content_version,
+    failures,
+    is_wanted,
+    wanted_ids,
+)
 from genid_store.ids.rollout import Rollout
 
 DRAFT = dg.AssetKey("draft_generation")
@@ -270,3 +277,23 @@ def test_a_partition_shows_what_it_is(root: DataRoot, instance: dg.DagsterInstan
         "usage/cost": 0.25,
         "outcome": "made",
     }
+
+
+def test_many_are_looked_at_as_one_is(tmp_path: Path) -> None:
+    """Each state of a text and of its parent, and keys that are no ids, give the same answer."""
+    root = DataRoot(tmp_path)
+    for number in range(8):
+        lay(tmp_path, "draft", f"d{number}")
+        lay(tmp_path, "essay", f"e{number}", parent_gen_id=f"d{number % 5}")
+    for number in (0, 2):
+        write(tmp_path, "draft", f"d{number}", "parsed.txt", "made")
+    write(tmp_path, "draft", "d1", "raw.txt", "unparsed")
+    (root.generation("draft", "d3") / "parsed.txt").symlink_to(tmp_path / "gone")
+    failures.record(root, "draft", "d4", "failed")
+    failures.record(root, "draft", "d2", "failed before it was made")
+    (root.generation("draft", "d5") / "metadata.json").unlink()
+    write(tmp_path, "essay", "e7", "parsed.txt", "made")
+    for stage, wanted in (("draft", {"d0", "d2", "d6", "d7"}), ("essay", {"e0", "e2", "e5", "e7"})):
+        keys = [*(f"{stage[0]}{number}" for number in range(8)), "../x", "", "nowhere"]
+        assert wanted_ids(root, stage, keys) == wanted
+        assert {key for key in keys if is_wanted(root, stage, key)} == wanted

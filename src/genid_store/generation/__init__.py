@@ -7,7 +7,7 @@ from genid_store.generation.calling import NotPaid
 from genid_store.generation.once import Executor, content_version, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generated, Generator, Kind, Outcome, Request
-from genid_store.generation.status import has_content, is_ready, is_wanted, state_of
+from genid_store.generation.status import has_content, is_ready, is_wanted, state_of, wanted_ids
 
 __all__ = [
     "CONCURRENCY",
@@ -25,4 +25,5 @@ __all__ = [
     "obtain_all",
     "recover",
     "state_of",
+    "wanted_ids",
 ]

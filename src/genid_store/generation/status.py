@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
-from genid_store.generation.batches import holding
+from genid_store.generation.batches import holding, open_batches
 from genid_store.stages import parent_key, parent_stage
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
@@ -72,3 +75,38 @@ def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
     state = state_of(root, stage, gen_id)
     free = state == "made" or (state == "missing" and not holding(root, stage, [gen_id]))
     return free and is_ready(root, stage, gen_id)
+
+
+def wanted_ids(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
+    """Return those that are wanted, as `is_wanted`: for many, at a few looks at the disk each."""
+    failed = failures.failed_ids(root, stage)
+    batches = list(open_batches(root))
+    above = parent_stage(stage)
+    folders = os.fspath(root.stage(stage))
+    ready: dict[str | None, bool] = {}
+    found = set()
+    for gen_id in filter(is_segment, gen_ids):
+        folder = f"{folders}/{gen_id}"
+        if os.path.lexists(f"{folder}/{PARSED}") or os.path.lexists(f"{folder}/{RAW}"):
+            if is_wanted(root, stage, gen_id):
+                found.add(gen_id)
+            continue
+        if gen_id in failed or any(one.holds(stage, [gen_id]) for one in batches):
+            continue
+        try:
+            seen = os.stat(f"{folder}/{METADATA}").st_mtime_ns
+        except OSError:
+            continue
+        parent = None if above is None else _parent_seen(root, stage, gen_id, seen)
+        if parent not in ready:
+            known = parent is not None and is_segment(parent)
+            ready[parent] = above is None or (known and has_content(root, above, str(parent)))
+        if ready[parent]:
+            found.add(gen_id)
+    return found
+
+
+@lru_cache(maxsize=500_000)
+def _parent_seen(root: DataRoot, stage: str, gen_id: str, seen: int) -> str | None:
+    """Return the parent's id by the metadata as it was changed at `seen` (ns)."""
+    return parent_of(root, stage, gen_id)

@@ -1,0 +1,119 @@
+"""What a project can set: its own executor, resources, pools, tags, and who is woken by what."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from cohort_kit import ON
+from dagster_kit import QUIET, lay, requested
+from genid_dagster_adapter.component import GenidCohorts
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.partitions import register
+from genid_store.errors import StoreError
+from genid_store.generation import Request
+from genid_store.ids.rollout import Rollout
+
+DRAFT = dg.AssetKey("draft_generation")
+
+
+class Endpoint(dg.ConfigurableResource[Any]):
+    """A host's generator as a resource, configured by the environment when it runs."""
+
+    url: str
+
+    def __call__(self, request: Request) -> str:
+        return f"{self.url} says {request.gen_id}"
+
+
+def nobody(request: Request) -> str:
+    return "text"
+
+
+def root(tmp_path: Path) -> Path:
+    """A draft d1, a member of the cohort c."""
+    lay(tmp_path, "draft", "d1")
+    (tmp_path / "cohorts" / "c").mkdir(parents=True)
+    (tmp_path / "cohorts" / "c" / "membership.csv").write_text("stage,gen_id\ndraft,d1\n")
+    return tmp_path
+
+
+def make(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    asset = definitions.resolve_assets_def(DRAFT)
+    assert dg.materialize([asset], partition_key="d1", instance=instance, run_config=QUIET).success
+
+
+def test_the_generator_can_be_a_resource_and_the_data_root_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resource's own variables are read when it runs."""
+    monkeypatch.setenv("HERE", str(root(tmp_path)))
+    definitions = build_definitions(
+        data_root=dg.EnvVar("HERE"), generate=Endpoint(url=dg.EnvVar("URL")), rollout=Rollout.OFF
+    )
+    monkeypatch.setenv("URL", "there")
+    with dg.DagsterInstance.ephemeral() as instance:
+        register(instance, "draft", ["d1"])
+        make(definitions, instance)
+    assert (tmp_path / "gens/draft/d1/parsed.txt").read_text() == "there says d1"
+    monkeypatch.delenv("HERE")
+    with pytest.raises(StoreError, match="HERE"):
+        build_definitions(data_root=dg.EnvVar("HERE"), rollout=Rollout.OFF)
+
+
+def test_a_project_sets_pool_tags_retries_owners_and_kinds(tmp_path: Path) -> None:
+    """What is about running as arguments, what describes an asset by Dagster's own mapping; the
+    project's executor is the one that holds."""
+    ours = build_definitions(
+        data_root=tmp_path,
+        generate=nobody,
+        rollout=ON,
+        pool="llm",
+        op_tags={"team": "texts"},
+        retry_policy=dg.RetryPolicy(max_retries=2),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=500),
+    ).map_asset_specs(
+        func=lambda spec: spec.replace_attributes(owners=["team:texts"], group_name="mine")
+    )
+    merged = dg.Definitions.merge(ours, dg.Definitions(executor=dg.multiprocess_executor))
+    asset = merged.resolve_assets_def(DRAFT)
+    assert asset.op.pool == "llm"
+    assert asset.op.tags["team"] == "texts"
+    assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2)
+    assert asset.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=500)
+    (spec,) = asset.specs
+    assert (spec.owners, spec.group_name) == (["team:texts"], "mine")
+    assert "dagster/kind/text" in spec.tags
+    job = merged.resolve_job_def("genid_cohort")
+    assert job.executor_def is dg.multiprocess_executor
+
+
+def test_a_free_rerun_wakes_nobody_downstream(tmp_path: Path) -> None:
+    """The condition of docs/dagster.md goes by the data version, which the same text keeps."""
+    changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
+
+    @dg.asset(deps=[DRAFT], automation_condition=changed)
+    def paid_summary() -> None:
+        """A host's asset that pays."""
+
+    ours = build_definitions(data_root=root(tmp_path), generate=nobody, rollout=Rollout.OFF)
+    definitions = dg.Definitions.merge(ours, dg.Definitions(assets=[paid_summary]))
+    with dg.DagsterInstance.ephemeral() as instance:
+        register(instance, "draft", ["d1"])
+        first = dg.evaluate_automation_conditions(definitions, instance)
+        make(definitions, instance)
+        second = dg.evaluate_automation_conditions(definitions, instance, cursor=first.cursor)
+        assert second.get_num_requested(paid_summary.key) == 1
+        make(definitions, instance)
+        third = dg.evaluate_automation_conditions(definitions, instance, cursor=second.cursor)
+        assert third.get_num_requested(paid_summary.key) == 0
+        assert requested(definitions, instance)["draft"] == set()
+
+
+def test_each_field_of_the_component_is_described() -> None:
+    """In the JSON schema that editors and `dg` show."""
+    model: Any = GenidCohorts.get_model_cls()
+    fields = model.model_json_schema()["properties"]
+    assert {name for name, field in fields.items() if not field.get("description")} == set()
+    assert {"data_root", "generate", "automation", "pool"} < set(fields)

@@ -11,15 +11,20 @@ Paths are relative to the project's root. Whatever is left out has the default t
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import Field
 
 from genid_dagster_adapter.definitions import build_definitions
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY
 from genid_store.generation.load import load_generator
+
+
+def _says(description: str) -> dg.Resolver:
+    """Return what describes a field in the JSON schema."""
+    described: dg.Resolver = dg.Resolver.default(description=description)
+    return described
 
 
 class _Scaffolder(dg.Scaffolder[Any]):
@@ -34,33 +39,24 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
     The rollout state is that of genid.toml, or DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
     """
 
-    data_root: str = Field(
-        description="The pipeline's data folder, relative to the project, or `{{ env.NAME }}`."
-    )
-    generate: str | None = Field(
-        default=None,
-        description="The host's callable, `MODULE:CALLABLE` or `FILE.py:CALLABLE`; without one "
-        "there are no stage assets.",
-    )
-    key_prefix: Sequence[str] = Field(
-        default=(), description="The parts that the keys of all assets begin with."
-    )
-    group_name: str = Field(default="genid", description="The group of all assets.")
-    partition_prefix: str | None = Field(
-        default=None,
-        description="What the names of the partition sets begin with, which are global to an "
-        "instance; needed with key_prefix.",
-    )
-    concurrency: int = Field(
-        default=CONCURRENCY, description="How many calls of the generator one run makes at once."
-    )
-    automation: Literal["stopped", "running"] = Field(
-        default="stopped",
-        description="The state in which the sensor starts that asks for what is missing.",
-    )
-    pool: str | None = Field(
-        default=None, description="The concurrency pool of the runs that call the generator."
-    )
+    data_root: Annotated[
+        str, _says("The pipeline's data folder, relative to the project, or `{{ env.NAME }}`.")
+    ]
+    generate: Annotated[
+        str | None,
+        _says("The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; else no stage assets."),
+    ] = None
+    key_prefix: Annotated[Sequence[str], _says("What the keys of all assets begin with.")] = ()
+    group_name: Annotated[str, _says("The group of all assets.")] = "genid"
+    partition_prefix: Annotated[
+        str | None,
+        _says("What the partition sets begin with, global to an instance; with key_prefix."),
+    ] = None
+    concurrency: Annotated[int, _says("How many calls one run makes at once.")] = CONCURRENCY
+    automation: Annotated[
+        Literal["stopped", "running"], _says("The state in which the sensor starts.")
+    ] = "stopped"
+    pool: Annotated[str | None, _says("The concurrency pool of the runs that pay.")] = None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return `build_definitions(...)` with these attributes; the project chooses the executor.

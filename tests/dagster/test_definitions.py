@@ -209,14 +209,21 @@ def test_defs_yaml_alone_sets_it_up(tmp_path: Path, project: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     environment.pop("DD_DETERMINISTIC_GEN_IDS", None)
-    done = subprocess.run(
-        ["dg", "check", "defs"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "All definitions loaded successfully" in done.stdout + done.stderr
+
+    def dg_command(*words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            ["dg", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "All definitions loaded successfully" in dg_command("check", "defs")
+    dg_command("scaffold", "defs", "genid_dagster_adapter.component.GenidCohorts", "third")
+    dg_command("check", "yaml")
+    assert "no data root at" in dg_command("check", "defs", code=1)

@@ -215,6 +215,46 @@ def test_a_link_in_our_folder_leads_nothing_out_of_the_data_root(
     assert [] == differences(before, tree(tmp_path / "outside", inodes=True))
 
 
+def test_a_journal_that_names_a_folder_outside_is_refused(root: DataRoot, tmp_path: Path) -> None:
+    """Nor are times given to it."""
+    plan = run.migrate(root)
+    journal = plan.folder / "swap.json"
+    document = json.loads(journal.read_bytes())
+    document["times"]["../"] = [1, 1]
+    journal.write_text(json.dumps(document))
+    before = tmp_path.stat().st_mtime_ns
+    with pytest.raises(StoreError, match="not a place of this migration"):
+        run.rollback(root)
+    assert before == tmp_path.stat().st_mtime_ns
+
+
+def test_the_record_of_renamed_ids_is_not_written_through_a_link(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    """Before anything is planned."""
+    (tmp_path / "outside").mkdir()
+    (root.own / "renamed").symlink_to(tmp_path / "outside")
+    before = tree(root.path, inodes=True)
+    with pytest.raises(StoreError, match="out of the data root"):
+        run.migrate(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    assert [] == os.listdir(tmp_path / "outside")
+
+
+def test_all_places_of_a_rollback_are_checked_before_one_is_exchanged(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    """A link at the last one leaves the live tree whole."""
+    plan = run.migrate(root)
+    shutil.move(plan.folder / "aside/cohorts", tmp_path / "outside")
+    (plan.folder / "aside/cohorts").symlink_to(tmp_path / "outside")
+    before = tree(root.path)
+    with pytest.raises(StoreError, match="out of the data root"):
+        run.rollback(root)
+    assert [] == differences(before, tree(root.path))
+    assert "migrated" == state_of(plan)
+
+
 def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
     """Its name is the digest of its bytes."""
     plan = run.plan(root)

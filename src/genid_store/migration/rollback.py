@@ -176,6 +176,7 @@ class CarryingBack:
                 if changes:
                     self.carried.append((path, REMOVED))
                 continue
+            self._check(os.path.dirname(former))
             data = trees.contents(live)
             if before is not None and not changes and before.digest == digest(data):
                 continue

@@ -210,7 +210,7 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[tuple[Plan, Swa
     `closed`: no generation begins inside the block, and those that are being made end before it.
     """
     with guarded(root):
-        check_inside(root, root.own, plans_folder(root))
+        check_inside(root, root.own, plans_folder(root), root.own / "renamed")
         _make_own(root)
         with root_lock(root, MIGRATION):
             found = open_migration(root)

@@ -82,9 +82,10 @@ def read_swap(plan: Plan) -> Swap:
         raise _damaged(path, f"it cannot be made out: {error}") from error
     if swap.state not in _STATES:
         raise _damaged(path, f"there is no state {swap.state!r}")
-    for place in swap.places:
-        if not _is_ours(plan, place):
-            raise _damaged(path, f"{place.path!r} is not a place of this migration")
+    wrong = [place.path for place in swap.places if not _is_ours(plan, place)]
+    wrong += [folder for folder in swap.times if folder and not is_inner(folder)]
+    if wrong:
+        raise _damaged(path, f"{wrong[0]!r} is not a place of this migration")
     return swap
 
 
@@ -107,9 +108,11 @@ def begin(plan: Plan, places: list[tuple[str, str]], times: Times, *, back: bool
     """Write down that places (path, aside) are exchanged from now on, on disk on return.
 
     Everything that lies aside is on disk before. `times` are given back to the folders of the
-    places afterwards. OSError: nothing has begun.
+    places afterwards. OSError: nothing has begun. StoreError: a symbolic link leads a place out of
+    the data root, and nothing has begun.
     """
     root = plan.root.path
+    _check_inside(plan, places)
     asides = {os.path.dirname(root / aside) for _, aside in places}
     for path in {os.stat(folder).st_dev: folder for folder in sorted(asides)}.values():
         trees.sync_filesystem(path)
@@ -128,16 +131,21 @@ def roll_forward(plan: Plan, swap: Swap) -> Swap:
     StoreError: a place is not as the journal left it, or lies behind a symbolic link.
     OSError: the system refused a step; doing it again goes on.
     """
-    folders: set[Path] = set()
+    folders = _check_inside(plan, [(place.path, place.aside) for place in swap.places])
     for place in swap.places:
         live, aside = plan.root.path / place.path, plan.root.path / place.aside
-        check_inside(plan.root, live.parent, aside.parent)
         if not trees.exchange_places(str(live), str(aside), place.new, place.old):
             raise _lost(place)
-        folders |= {live.parent, aside.parent}
     for folder in folders:
         sync_folder(folder)
     return evolve(swap, state="migrated" if swap.state == "swapping" else "rolled-back")
+
+
+def _check_inside(plan: Plan, places: Iterable[tuple[str, str]]) -> set[Path]:
+    """Return the folders of all places (path, aside). StoreError: a link leads one out."""
+    folders = {(plan.root.path / path).parent for place in places for path in place}
+    check_inside(plan.root, *sorted(folders))
+    return folders
 
 
 def is_exchanged(root: DataRoot, place: Place) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cohort_kit import OFF, ON, built, make_root, put_draft, write_table
+from genid_store.catalog.renamed import read_renamed
 from genid_store.config import read_config
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -134,3 +135,16 @@ def test_a_configuration_that_is_no_file(tmp_path: Path, put: object) -> None:
         read_config(root)
     assert "Errno" not in str(refused.value)
     assert str(root.path) not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe", b"stage,old,new\nd,\0,x\n", b"stage,old,new\nd," + b"x" * 200_000]
+)
+def test_a_damaged_record_of_what_was_renamed(tmp_path: Path, data: bytes) -> None:
+    """It is an error of its file: ids that it may hide are never taken for unknown ones."""
+    root = make_root(tmp_path)
+    path = root.own / "renamed" / "m.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=r"m\.csv"):
+        read_renamed(root)

@@ -8,12 +8,15 @@ there; this record is not the host's.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from genid_store.errors import Problem
+from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.files import read_bytes, write_atomic
 from genid_store.fs.layout import DataRoot, check_segment, is_segment
 
@@ -45,11 +48,12 @@ def read_renamed(root: DataRoot) -> Renamed:
     found: Renamed = {}
     for name in names:
         if name.endswith(".csv") and is_segment(name):
-            text = read_bytes(root.own / "renamed" / name).decode("utf-8", "replace")
-            for row in csv.reader(io.StringIO(text, newline="")):
-                if len(row) == len(_COLUMNS) and row != list(_COLUMNS):
-                    stage, old, new = row
-                    found[stage, old] = (*found.get((stage, old), ()), new)
+            path, problems = root.own / "renamed" / name, list[Problem]()
+            for line in parse_csv(name, read_bytes(path), _COLUMNS, problems):
+                stage, old, new = (line[column] for column in _COLUMNS)
+                found[stage, old] = (*found.get((stage, old), ()), new)
+            if problems:
+                raise OSError(errno.EIO, problems[0].message, os.fspath(path))
     return found
 
 

@@ -19,11 +19,20 @@ from genid_store.cli import genid
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 #: Options that many commands share; described once, at the head of the page.
 SHARED: Final = ("--data-root", "--cohort-id", "--json")
+#: Options that come together; described where `cohort build` is.
+GROUPS: Final = {
+    "those of a build": (
+        "--k-max", "--description-level", "--write-combos", "--forbid-regeneration", "--drop",
+        "--max-rows",
+    ),
+    "those about Dagster": ("--asset-prefix", "--partition-prefix"),
+}  # fmt: skip
 _COMMANDS: Final = """\
 # The commands
 
-Every command of `genid` and its options. This page is written from the commands by
-`tests/docs/written_pages.py`; `--help` shows the same in the shell.
+Every command of `genid` and its options, written from the commands by
+`tests/docs/written_pages.py`. The options of a build, and those about Dagster, are described with
+`genid cohort build`; `--help` shows all of them everywhere.
 
 | for all commands | |
 |---|---|
@@ -96,36 +105,42 @@ def find(path: tuple[str, ...]) -> click.Command:
 
 def pages() -> dict[Path, str]:
     """Return the text of each written page."""
-    blocks = ("\n".join([*_block(path), ""]) for path in verbs(genid))
+    entries = (f"{_entry(path)}\n\n" for path in verbs(genid))
     rows = (f"| `{one.code}` | {one.meaning} | {one.remedy} |\n" for one in KINDS.values())
     return {
-        DOCS / "commands.md": "\n".join([_COMMANDS, *blocks]),
+        DOCS / "commands.md": "".join([_COMMANDS, *entries]).rstrip() + "\n",
         DOCS / "finding-codes.md": "".join([_FINDINGS, *rows, _NOTES]),
     }
 
 
-def _block(path: tuple[str, ...]) -> Iterator[str]:
-    """Yield the lines about one command."""
+def _entry(path: tuple[str, ...]) -> str:
+    """Return the paragraph about one command: what it does, then its options."""
     command = find(path)
     context = click.Context(command, info_name=" ".join(("genid", *path)))
     params = [one for one in command.get_params(context) if "--help" not in one.opts]
     arguments = [one.make_metavar(context) for one in params if isinstance(one, click.Argument)]
-    names = {name for one in params for name in one.opts}
-    yield f"## genid {' '.join(path)}\n"
-    shared = [*arguments, *(name for name in SHARED if name in names)]
-    takes = f" Takes {', '.join(f'`{one}`' for one in shared)}." if shared else ""
-    yield textwrap.fill(" ".join((command.help or "").split()) + takes, 100)
-    options = [one for one in params if isinstance(one, click.Option)]
-    rows = [_row(one, context) for one in options if one.opts[0] not in SHARED]
-    if rows:
-        yield "\n".join(["", *rows])
+    options = {one.opts[0]: one for one in params if isinstance(one, click.Option)}
+    shared = [name for name in SHARED if name in options]
+    for title, names in GROUPS.items():
+        if set(names) <= set(options) and path != ("cohort", "build"):
+            shared.append(title)
+            options = {name: one for name, one in options.items() if name not in names}
+    head = (
+        f"**`{' '.join(('genid', *path, *arguments))}`** {' '.join((command.help or '').split())}"
+    )
+    if shared:
+        head += f" Takes {', '.join(f'`{one}`' if one in SHARED else one for one in shared)}."
+    own = [_option(one, context) for name, one in options.items() if name not in SHARED]
+    lines = [textwrap.fill(text, 100, break_on_hyphens=False) for text in (head, "; ".join(own))]
+    return "\\\n".join(filter(None, lines))  # a line break, so that the options stand apart
 
 
-def _row(option: click.Option, context: click.Context) -> str:
-    """Return an option as an entry of a list, in the words of its help."""
+def _option(option: click.Option, context: click.Context) -> str:
+    """Return an option in the words of its help."""
     usage, text = option.get_help_record(context) or ("", "")
     usage = usage.replace(" RANGE", "")
-    return f"- `{usage}`: {' '.join(text.split())}"
+    text = " ".join(text.split()).rstrip(".")
+    return f"`{usage}` {text[:1].lower()}{text[1:]}"
 
 
 if __name__ == "__main__":

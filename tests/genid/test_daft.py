@@ -1,7 +1,7 @@
 """Daft frames on the engine's own runner: the ids of the single path, and its refusals.
 
 Daft wants an older pyarrow than the one that the other tests are pinned to (see
-`docs/dependencies.md`): `make test-engines` runs this file where it is installed.
+`tests/README.md`): `make test-engines` runs this file where it is installed.
 """
 
 from typing import Any

@@ -139,8 +139,12 @@ def _option(option: click.Option, context: click.Context) -> str:
     """Return an option in the words of its help."""
     usage, text = option.get_help_record(context) or ("", "")
     usage = usage.replace(" RANGE", "")
-    text = " ".join(text.split()).rstrip(".")
+    text = _unwrapped(text).rstrip(".")
     return f"`{usage}` {text[:1].lower()}{text[1:]}"
+
+
+def _unwrapped(text: str) -> str:
+    return " ".join(text.split())
 
 
 if __name__ == "__main__":

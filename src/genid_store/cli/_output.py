@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from genid_store.catalog.index.query import StoreIndex
     from genid_store.fs.layout import DataRoot
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,6 +43,7 @@ class Progress(Protocol):
 CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
 
 _PATIENCE: Final = 1.0  # seconds before progress is shown
+_ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call can take minutes
 _UNCUT: Final = 10_000  # columns: no cell is folded
 #: Lines of a list that people are shown.
 SHOWN: Final = 10
@@ -181,25 +183,54 @@ def print_table(
         Console(width=_UNCUT, soft_wrap=True, file=plain(sys.stdout)).print(table)
 
 
-def print_rest(count: int, shown: int, *, indent: str = "") -> None:
-    """Say how many of `count` entries are left out where people are shown `shown` of them."""
-    if count > shown:
-        click.echo(f"{indent}and {count - shown} more (--json lists all)")
+def print_list(entries: Sequence[str], *, indent: str = "", shown: int = SHOWN) -> None:
+    """Print the first entries of a list, and how many there are more."""
+    for entry in entries[:shown]:
+        click.echo(f"{indent}{entry}")
+    if len(entries) > shown:
+        click.echo(f"{indent}and {len(entries) - shown} more (--json lists all)")
+
+
+@contextmanager
+def fresh_index(root: DataRoot) -> Iterator[StoreIndex]:
+    """Open the index of a data root, bring it up to date, and close it again at the end."""
+    from genid_store.catalog.index.query import StoreIndex
+
+    with StoreIndex.open(root) as index:
+        with progress_bar("indexing") as progress:
+            index.refresh(progress)
+        yield index
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """Yield a callback `(done, total)`; on a terminal a bar appears once a second has passed, also
-    where nothing was called yet."""
+    where nothing was called yet, and moves while nothing is: its clock runs."""
     if not sys.stderr.isatty():
         yield _quiet
         return
     from threading import Timer
 
+    from rich import progress as parts
     from rich.console import Console
-    from rich.progress import Progress as Bar
 
-    with Bar(console=Console(file=plain(sys.stderr)), transient=True) as bar:
+    class Rate(parts.ProgressColumn):
+        def render(self, task: parts.Task) -> str:
+            return f"{task.speed * 60:.3g}/min" if task.speed else ""
+
+    columns = (
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(10),
+        parts.MofNCompleteColumn(),
+        Rate(),
+        parts.TimeElapsedColumn(),
+        parts.TextColumn("left"),
+        parts.TimeRemainingColumn(),
+    )
+    console = Console(file=plain(sys.stderr))
+    with parts.Progress(
+        *columns, console=console, transient=True, speed_estimate_period=_ESTIMATED
+    ) as bar:
         task = bar.add_task(label, total=None, visible=False)
         appear = Timer(_PATIENCE, bar.update, (task,), {"visible": True})
         appear.daemon = True
@@ -215,4 +246,4 @@ def progress_bar(label: str) -> Iterator[Progress]:
 
 
 def _quiet(done: int, total: int, description: str = "") -> None:
-    """Say nothing: what reads this is no terminal."""
+    """Say nothing: what reads this is not a terminal."""

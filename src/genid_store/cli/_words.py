@@ -10,7 +10,7 @@ from genid import Difference, Explanation, ParsedId
 from genid_store.catalog.explain import Level, StoreDifference, StoreExplanation
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import stage_fields
-from genid_store.cli._output import CONTENT, SHOWN, print_rest, print_table
+from genid_store.cli._output import CONTENT, print_list, print_table
 from genid_store.cli._screen import written_out_line
 
 _FIELDS = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
@@ -137,10 +137,15 @@ def print_explanation(record: dict[str, Any]) -> None:
 def _print_related(title: str, related: list[dict[str, Any]]) -> None:
     if not related:
         return
-    rows = [(one["stage"], one["gen_id"], one["family"], one["v1"]) for one in related[:SHOWN]]
-    click.echo(f"\n{title}: {len(related)}")
-    print_table(("stage", "gen_id", "family", "v1 id"), rows)
-    print_rest(len(related), SHOWN)
+    click.echo(f"\n{title}: {len(related)} (where it differs, with the v1 id)")
+    print_list([_line(one) for one in related], indent="  ")
+
+
+def _line(one: dict[str, Any]) -> str:
+    """Return a related generation as one line of at most 80 columns: its v1 id is shown where it
+    would have another."""
+    same = one["v1"] in (None, one["gen_id"])
+    return f"{one['stage']} {one['gen_id']}" + ("" if same else f" ({one['v1']})")
 
 
 def difference_record(found: StoreDifference) -> dict[str, Any]:

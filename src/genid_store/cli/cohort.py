@@ -15,10 +15,11 @@ from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
+    SHOWN,
     data_root_option,
     json_option,
     print_json,
-    print_rest,
+    print_list,
     print_table,
     progress_bar,
 )
@@ -32,8 +33,6 @@ from genid_store.stages import PIPELINE
 
 if TYPE_CHECKING:
     from genid_store.generation.workload import Standing
-
-_SHOWN = 10  # lines of a list that people read
 
 
 @click.group(
@@ -151,7 +150,7 @@ def print_built(built: Built, followed: Sequence[str]) -> None:
     plan = built.plan
     scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
     click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
-    for one in built.prepared.inputs.combos[:_SHOWN]:
+    for one in built.prepared.inputs.combos[:SHOWN]:
         count, level = len(one.concept_ids), one.description_level
         click.echo(f"combo {one.combo_id}: {count} concepts, k_max {one.k_max}, level {level}")
     rows = plan.counts()
@@ -159,47 +158,39 @@ def print_built(built: Built, followed: Sequence[str]) -> None:
         ("stage", "rows", "new metadata", "already there"),
         [(stage, rows[stage], built.new[stage], built.existing[stage]) for stage in PIPELINE],
     )
-    for line in (*_remarks(built), *followed):
+    _print_remarks(built)
+    for line in followed:
         click.echo(line)
 
 
-def _remarks(built: Built) -> list[str]:
-    """Return what an operator should know beside the figures."""
+def _print_remarks(built: Built) -> None:
+    """Print what an operator should know beside the figures."""
     plan = built.plan
-    lines: list[str] = []
     if plan.fill_up is not None:
         covered = len(plan.fill_up.covered_essays)
-        lines.append(
+        click.echo(
             f"fill-up: {plan.fill_up.added} evaluations added in {len(plan.fill_up.missing)} "
             f"cells; {covered} essays were fully covered"
         )
     if plan.folded:
-        lines.append(f"folded: {len(plan.folded)} tasks came to an id that was there already")
+        click.echo(f"folded: {len(plan.folded)} tasks came to an id that was there already")
     if built.changes is not None:
         before, after = built.changes.before.label, built.changes.after.label
         counts = ", ".join(f"{n} {stage}" for stage, n in built.changes.changed().items())
-        lines.append(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
+        click.echo(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
     dropped = built.prepared.dropped
     if dropped:
-        lines.append(f"dropped: {len(dropped)} former members; kept in {built.kept}")
-        lines += _listed([f"{stage} {gen_id}" for stage, gen_id in dropped])
+        click.echo(f"dropped: {len(dropped)} former members; kept in {built.kept}")
+        print_list([f"{stage} {gen_id}" for stage, gen_id in dropped], indent="  ")
     if built.repeats:
-        lines.append(
-            f"repeated work: {len(built.repeats)} members would be paid for although the store "
-            "has their work under another id "
-            "(`genid cohort run` gives deterministic ids that text, legacy ones with --reuse)"
+        click.echo(
+            f"repeated work: {len(built.repeats)} members have no text, and the store has one of "
+            "their task under another id; `genid cohort run` gives deterministic ids that text, "
+            "legacy ones with --reuse"
         )
-        lines += _listed(
-            [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]
-        )
-    return [*lines, *(f"notice: {problem}" for problem in plan.notices)]
-
-
-def _listed(entries: list[str]) -> list[str]:
-    """Return the first entries of a list as lines, and how many there are more."""
-    more = len(entries) - _SHOWN
-    rest = [f"and {more} more (--json lists all)"] if more > 0 else []
-    return [f"  {line}" for line in (*entries[:_SHOWN], *rest)]
+        found = [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]
+        print_list(found, indent="  ")
+    print_list([f"notice: {problem}" for problem in plan.notices])
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")
@@ -288,9 +279,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
         ("stage", *columns),
         [(stage, *_standing_record(one).values()) for stage, one in found.items()],
     )
-    for one in failed[:_SHOWN]:
-        click.echo(f"{one.state}: {one.stage} {one.gen_id}: {one.reason}")
-    print_rest(len(failed), _SHOWN)
+    print_list([f"{one.state}: {one.stage} {one.gen_id}: {one.reason}" for one in failed])
     if failed:
         click.echo("`genid cohort run --retry-failed` tries them again")
     print_batches(batches)

@@ -12,9 +12,11 @@ from click.shell_completion import CompletionItem
 from genid import SCHEMES, SchemeName
 from genid_store.cli._options import cohort_option
 from genid_store.cli._output import (
+    SHOWN,
     data_root_option,
     json_option,
     print_json,
+    print_list,
     print_table,
     progress_bar,
 )
@@ -45,7 +47,7 @@ class _StateType(click.ParamType[Rollout]):
         try:
             return Rollout.parse("on" if value == _ALL else value)
         except StoreError:
-            self.fail(f"{value!r} is no state: give one of {' '.join(self._states)}", param, ctx)
+            self.fail(f"{value!r} is not a state: give one of {' '.join(self._states)}", param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -137,8 +139,19 @@ def _print_comparison(found: Comparison, changes: list[Change]) -> None:
             f"{len(found.unplanned)} members of the last build are not planned by today's tables; "
             "a build in any state drops them from the cohort (their generations stay)"
         )
-    rows = map(_row, changes)
-    print_table(("stage", "old id", "new id", "old exists", "new exists"), rows)
+    print_list([_line(one) for one in changes], shown=SHOWN // 2)
+
+
+def _line(change: Change) -> str:
+    """Return a member with each of its ids on a line of its own, so that no terminal breaks one."""
+    stage, old, new, old_exists, new_exists = _row(change)
+    if old == new:
+        return f"{stage} {new}: stays"
+    there = {True: "is there", False: "is not there"}
+    return "\n".join(
+        f"{name} {gen_id}: {there[exists]}" if gen_id else f"{name} none"
+        for name, gen_id, exists in ((stage, old, old_exists), ("  becomes", new, new_exists))
+    )
 
 
 def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
+    SHOWN,
     data_root_option,
     json_option,
     print_json,
-    print_rest,
+    print_list,
     print_table,
     progress_bar,
 )
@@ -43,8 +44,6 @@ from genid_store.generation.workload import (
     standing,
 )
 from genid_store.hooks import after_change
-
-_SHOWN = 10  # members that people are shown
 
 
 class HostType(click.ParamType[Any]):
@@ -206,9 +205,10 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
     click.echo(f"copies: {record['copies']}, already made: {record['already_made']}")
     if reused:
         click.echo(f"given the text that their task has under another id: {len(reused)}")
-        for one in reused[:_SHOWN]:
-            click.echo(f"  {one['stage']} {one['gen_id']}\n    from {one['adopted_from']}")
-        print_rest(len(reused), _SHOWN, indent="  ")
+        lines = [
+            f"{one['stage']} {one['gen_id']}\n    from {one['adopted_from']}" for one in reused
+        ]
+        print_list(lines, indent="  ", shown=SHOWN // 2)
     for why, count in record["left_alone"].items():
         click.echo(f"left alone, {why}: {count}")
 
@@ -232,8 +232,15 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         }
         for stage, found in standing(root, members).items()
     }
+    now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
-        {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
+        {
+            "stage": one.stage,
+            "gen_id": one.gen_id,
+            "state": one.state,
+            "reason": one.reason,
+            "former_run": (one.stage, one.gen_id) not in now,
+        }
         for one in failed_members(root, members)
     ]
     refused = [
@@ -250,7 +257,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         "calls": sum(kinds[stage, kind] for stage in stages for kind in _PAID),
         "stages": stages,
         "failed": len(failures),
-        "failed_now": sum(one.kind in {"failed", "unparsed"} for one in done.outcomes),
+        "failed_now": len(now),
         "failures": failures,
         "refused": refused,
         "blocked": [asdict(one) for one in blocked if one.gen_id not in shown],
@@ -269,15 +276,10 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
         ("stage", *columns),
         [(stage, *(one[name] for name in columns)) for stage, one in summary["stages"].items()],
     )
-    before = summary["failed"] - summary["failed_now"]
-    for one in summary["failures"][:_SHOWN]:
-        click.echo(f"{one['state']}: {one['stage']} {one['gen_id']}: {one['reason']}")
-    print_rest(summary["failed"], _SHOWN)
-    if before > 0:
-        click.echo(f"of these, from former runs: {before}")
-    for one in summary["refused"][:_SHOWN]:
-        click.echo(f"not begun: {one['stage']} {one['gen_id']}: {one['reason']}")
-    print_rest(len(summary["refused"]), _SHOWN)
+    for former, note in ((False, ""), (True, " in a former run")):
+        found = [one for one in summary["failures"] if one["former_run"] == former]
+        print_list([f"{one['state']}{note}: {_member(one)}" for one in found])
+    print_list([f"not begun: {_member(one)}" for one in summary["refused"]])
     _print_blocked(summary)
     print_batches(summary["batches"])
     if summary["failed"]:
@@ -294,9 +296,11 @@ def _print_blocked(summary: Mapping[str, Any]) -> None:
     """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
     shown = {one["gen_id"] for name in ("failures", "blocked", "refused") for one in summary[name]}
     first = [one for one in summary["blocked"] if one["parent_gen_id"] not in shown]
-    for one in first[:_SHOWN]:
-        click.echo(f"blocked: {one['stage']} {one['gen_id']}: {one['reason']}")
-    print_rest(len(first), _SHOWN)
+    print_list([f"blocked: {_member(one)}" for one in first])
     behind = len(summary["blocked"]) - len(first)
     if behind:
         click.echo(f"blocked by these: {behind}")
+
+
+def _member(one: Mapping[str, Any]) -> str:
+    return f"{one['stage']} {one['gen_id']}: {one['reason']}"

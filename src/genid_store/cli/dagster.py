@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
 from genid_store.cli._options import mount_options
@@ -11,13 +9,11 @@ from genid_store.cli._output import (
     data_root_option,
     json_option,
     print_json,
-    print_rest,
+    print_list,
     progress_bar,
 )
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import described, follow
-
-_SHOWN: Final = 20  # keys that people are shown
 
 
 @click.group()
@@ -81,7 +77,5 @@ def sync(
         click.echo(f"{line} (dry run)" if dry_run else line)
     for name in ("deleted", "unowned", "held"):
         for stage, keys in done[name].items():
-            for key in keys[:_SHOWN]:
-                click.echo(f"  {name}: {stage} {key}")
-            print_rest(len(keys), _SHOWN, indent="  ")
+            print_list([f"{name}: {stage} {key}" for key in keys], indent="  ")
     return 0

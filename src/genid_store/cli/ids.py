@@ -230,7 +230,7 @@ def _explain_stored(root: DataRoot, text: str, cohort_id: str | None, *, as_json
     from genid_store.catalog import lookup
     from genid_store.catalog.explain import explain_stored
     from genid_store.cli import _words
-    from genid_store.cli._index import fresh_index
+    from genid_store.cli._output import fresh_index
 
     with fresh_index(root) as index:
         planned = [] if cohort_id is None else _planned(index, cohort_id, text)
@@ -274,7 +274,7 @@ def _planned(index: StoreIndex, cohort_id: str, text: str) -> list[dict[str, str
 def _compare(root: DataRoot, a: str, b: str, *, as_json: bool) -> int:
     from genid_store.catalog.explain import diff_stored
     from genid_store.cli import _words
-    from genid_store.cli._index import fresh_index
+    from genid_store.cli._output import fresh_index
 
     with fresh_index(root) as index:
         pair = [_one(index, text, other) for text, other in ((a, b), (b, a))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from genid_store.cli._output import (
     data_root_option,
     json_option,
     print_json,
-    print_rest,
+    print_list,
     progress_bar,
 )
 from genid_store.fs.layout import DataRoot
@@ -20,8 +20,6 @@ from genid_store.hooks import after_change
 
 if TYPE_CHECKING:
     from genid_store.migration.planfile import Plan
-
-_SHOWN: Final = 10  # changes that are printed for people
 
 
 @click.command()
@@ -150,9 +148,7 @@ def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> i
         print_json({**_plan_record(plan), "since": changes, "followed": followed})
         return 0
     click.echo(f"rolled back: {plan.totals()['generations']} generations")
-    for path, what in carried[:_SHOWN]:
-        click.echo(f"  {path}: {what}")
-    print_rest(len(carried), _SHOWN, indent="  ")
+    print_list([f"{path}: {what}" for path, what in carried], indent="  ")
     for line in followed:
         click.echo(line)
     return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +19,7 @@ from genid_store.cli._output import (
     in_a_folder,
     json_option,
     print_json,
-    print_rest,
+    print_list,
     print_table,
     progress_bar,
     write_page,
@@ -30,8 +30,6 @@ from genid_store.hooks import partition_keys
 
 if TYPE_CHECKING:
     from genid_store.catalog.audit.audit import Audit
-
-_SHOWN: Final = 10  # findings of one code that are printed for people
 
 
 @click.group(
@@ -81,7 +79,7 @@ def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> 
 
 def _audit(root: DataRoot, prefix: str) -> Audit:
     from genid_store.catalog.audit import audit as auditing
-    from genid_store.cli._index import fresh_index
+    from genid_store.cli._output import fresh_index
 
     with fresh_index(root) as index:
         partitions = _partition_keys(root, prefix)
@@ -112,7 +110,5 @@ def _print_audit(result: Audit) -> None:
     for code, found in result.by_code().items():
         click.echo(f"\n{code}: {len(found)}. {KINDS[code].meaning}")
         click.echo(f"  remedy: {KINDS[code].remedy}")
-        for finding in found[:_SHOWN]:
-            click.echo(f"  {finding.where}: {finding.text}")
-        print_rest(len(found), _SHOWN, indent="  ")
+        print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
     click.echo(f"\n{len(result.findings)} findings")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from genid_store.cli._output import data_root_option, json_option, print_json, print_rest
+from genid_store.cli._output import data_root_option, json_option, print_json, print_list
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.reuse import take_back
-
-_SHOWN = 10  # generations that people are shown
 
 
 @click.command(short_help="Take back the texts that members were given.")
@@ -33,7 +31,5 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
     click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
     if kept:
         click.echo(f"kept (used since, replaced, or their source is gone): {len(kept)}")
-        for one in kept[:_SHOWN]:
-            click.echo(f"  {one.stage} {one.gen_id}")
-        print_rest(len(kept), _SHOWN, indent="  ")
+        print_list([f"{one.stage} {one.gen_id}" for one in kept], indent="  ")
     return 0

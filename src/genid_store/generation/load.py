@@ -6,6 +6,9 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -35,43 +38,48 @@ def load_host(name: str, *, where: str = "--generate") -> Generator | BatchHost:
     A module is looked for in the current folder too; a file's own folder is searched for what it
     imports, after everything that is installed. Two files of one name are two modules.
 
-    StoreError: the name has no `:`, the file or module is not there, has no such callable or is not
-    Python; `where` says in it who gave the name. What the host's module raises is passed on.
+    StoreError: the name has no `:`, the file or module is not there, has no such callable, is not
+    Python or raises when it is imported; `where` says in it who gave the name.
     """
-    try:
+    remedy = "name the host's callable: one request in, text or Generated out; or its batch object"
+    with _host_errors("the generator cannot be used", name, where, remedy):
         return _load(name)
-    except _RefusedError as refused:
-        problem = Problem(
-            where=where,
-            value=name,
-            message=str(refused),
-            remedy="name the host's callable: one request in, text or Generated out; or its batch "
-            "object",
-        )
-    except SyntaxError as error:
-        problem = Problem(
-            where=f"{error.filename or name.rpartition(':')[0]}:{error.lineno or 1}",
-            message=f"is not Python: {error.msg}",
-            remedy="correct the file",
-        )
-    raise StoreError("the generator cannot be used", [problem])
 
 
 def load_module(name: str, *, where: str) -> ModuleType:
     """Import a host's module, given as `MODULE` or `FILE.py`; looked for as a generator's is.
 
-    StoreError: there is no such module or file. What the module itself raises is passed on.
+    StoreError: there is no such module or file, it is not Python, or it raises.
     """
-    try:
+    remedy = "name the Python module, or the file, that is to be imported"
+    with _host_errors("the module cannot be imported", name, where, remedy):
         return _from_file(Path(name)) if name.endswith(".py") else _from_module(name)
+
+
+@contextmanager
+def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[None]:
+    """Say in one StoreError, with file and line, why the host's code cannot be imported."""
+    try:
+        yield
     except _RefusedError as refused:
+        problem = Problem(where=where, value=name, message=str(refused), remedy=remedy)
+        raise StoreError(summary, [problem]) from None
+    except SyntaxError as error:
+        place = f"{error.filename or name.rpartition(':')[0]}:{error.lineno or 1}"
         problem = Problem(
-            where=where,
-            value=name,
-            message=str(refused),
-            remedy="name the Python module, or the file, that is to be imported",
+            where=place, message=f"is not Python: {error.msg}", remedy="correct the file"
         )
-        raise StoreError("the module cannot be imported", [problem]) from None
+        raise StoreError(summary, [problem]) from error
+    except (StoreError, genid.GenIdError):
+        raise  # from a module that declares stages: it says where and why itself
+    except Exception as error:  # whatever the host's module raises
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        problem = Problem(
+            where=f"{frame.filename}:{frame.lineno}",
+            message=f"raises {type(error).__name__}: {error}",
+            remedy="correct the file, or install what it needs",
+        )
+        raise StoreError(summary, [problem]) from error
 
 
 def load_stages(root: DataRoot) -> tuple[str, ...]:
@@ -88,7 +96,7 @@ def load_stages(root: DataRoot) -> tuple[str, ...]:
 
 
 class _RefusedError(Exception):
-    """Why a name is no generator's."""
+    """Why a name is not a generator's."""
 
 
 def _load(name: str) -> Generator | BatchHost:
@@ -113,7 +121,7 @@ def _from_file(path: Path) -> ModuleType:
     folder = blake3(os.fsencode(path.resolve().parent)).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"genid_host_{folder}_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise _RefusedError(f"{path} is no Python file")
+        raise _RefusedError(f"{path} is not a Python file")
     _search(path.resolve().parent)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -52,7 +52,7 @@ class MakeMissingConfig(dg.Config):
 
 def missing_asset(setup: Setup) -> dg.AssetsDefinition:
     """Return the asset. Its run fails where a member that it was asked for has no content
-    afterwards; what `max_generations` left is no failure, but leaves the cohort unfinished."""
+    afterwards; what `max_generations` left is not a failure, but leaves the cohort unfinished."""
 
     @setup.paying(
         name=GENERATIONS,

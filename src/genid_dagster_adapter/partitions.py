@@ -48,7 +48,7 @@ def cohorts_def(prefix: str = "") -> dg.DynamicPartitionsDefinition:
 
 
 def check_keys(stage: str, keys: Iterable[str]) -> None:
-    """StoreError: keys that are no ids; lists them all. `...` is how Dagster writes a range."""
+    """StoreError: keys that are not ids; lists them all. `...` is how Dagster writes a range."""
     problems = [
         Problem(
             where=f"{stage} partition",

@@ -161,7 +161,7 @@ def test_unknown_ids_and_ids_of_another_stage_are_all_named(tmp_path: Path) -> N
         "gens/essay/nobody/metadata.json does not exist" in messages[2],
     ]
     select(root.path, "selected_essays.txt", ["d_5ezrffv9uf3lr37d"])
-    assert "looks like the id of a draft and is no essay of the store" in str(refusal(root))
+    assert "looks like the id of a draft and names no essay of the store" in str(refusal(root))
     (root.tasks / "selected_essays.txt").unlink()
     select(root.path, "selected_drafts.txt", ["e1"])
     assert "is the id of an essay, not of a draft" in str(refusal(root))

@@ -197,7 +197,7 @@ def test_what_the_hosts_module_raises_is_no_refusal_of_the_systems(tmp_path: Pat
         ),
         ('{"combo_id": }', "is no JSON at column 14: Expecting value"),
         ("[]", "cannot be read: the document is a list, not an object"),
-        (b'{"combo_id": "\xff"}', "has the byte 0xff, which is no UTF-8"),
+        (b'{"combo_id": "\xff"}', "has the byte 0xff, which is not UTF-8"),
     ],
     ids=["digits", "deep", "no-json", "list", "no-utf8"],
 )

@@ -117,7 +117,7 @@ def test_a_generation_that_is_a_link_out_is_refused(root: DataRoot, tmp_path: Pa
 
 @pytest.mark.parametrize("cohort_id", ["..", "../x", "a/b", "/x", "", ".", "-x", "x\0y", "x" * 256])
 def test_no_cohort_id_leads_out_of_the_data_root(root: DataRoot, cohort_id: str) -> None:
-    """A cohort id that is no safe path segment is refused and nothing is written."""
+    """A cohort id that is not a safe path segment is refused and nothing is written."""
     before = tree(root.path.parent)
     with pytest.raises(StoreError):
         build_cohort(root, Options(rollout=Rollout.OFF, cohort_id=cohort_id))

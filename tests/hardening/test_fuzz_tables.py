@@ -259,6 +259,6 @@ def test_metadata_is_never_silently_wrong(stage: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("gen_id", ["..", "a/b", "", ".", "-x", "\0", "x" * 256, "é", "a\nb"])
 def test_no_id_leads_a_read_out_of_the_store(tmp_path: Path, gen_id: str) -> None:
-    """An id that is no safe path segment is refused before a path is made of it."""
+    """An id that is not a safe path segment is refused before a path is made of it."""
     with pytest.raises(StoreError):
         read_generation(DataRoot.open(tmp_path), "draft", gen_id)

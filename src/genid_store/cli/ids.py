@@ -101,7 +101,7 @@ def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, An
     problems += [
         Problem(
             where=f"{stage}.{name}",
-            message="is no field of this stage's signature",
+            message="is not a field of this stage's signature",
             value=fields[name],
             remedy=f"the fields are {', '.join(known)}",
         )
@@ -165,18 +165,18 @@ def _derive_line(
 
 
 def _unread(number: int, error: ValueError) -> StoreError:
-    """Return why a line is no JSON object that could be read, in words of ours."""
+    """Return why a line cannot be read, as one problem."""
     if isinstance(error, UnicodeDecodeError):
-        message = f"has the byte 0x{error.object[error.start]:02x}, which is no UTF-8"
+        message = f"has the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
     elif isinstance(error, json.JSONDecodeError):
-        message = f"is no JSON at column {error.colno}: {error.msg}"
+        message = f"is not JSON at column {error.colno}: {error.msg}"
     elif str(error).startswith("Exceeds the limit"):  # Python's protection against long numbers
         message = "has a number of thousands of digits"
     else:
         message = f"cannot be read: {error}"
     remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
     problem = Problem(where=f"line {number}", message=message, remedy=remedy)
-    return StoreError("the line is no JSON object of a signature's fields", [problem])
+    return StoreError("the line is not a JSON object of a signature's fields", [problem])
 
 
 def _cohorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

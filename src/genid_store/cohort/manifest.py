@@ -1,7 +1,7 @@
 """A cohort's id and its manifest: what its tables held, and under which rollout it was built.
 
 The computed id knows the tables and nothing else: with a selection file the id must be given. The
-rollout is no part of it, and stands in the manifest only where it covers a stage: absence means
+rollout is not a part of it, and stands in the manifest only where it covers a stage: absence means
 off.
 """
 
@@ -91,7 +91,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     """Return the cohort id that the operator gave, by option else by `DD_COHORT`, else None.
 
     Raises:
-        StoreError: it is no safe path segment. An empty option is such an id; in the variable
+        StoreError: it is not a safe path segment. An empty option is such an id; in the variable
             "", 0, false, none and null, in any case, mean that it is unset.
     """
     if option is not None:

@@ -143,7 +143,7 @@ def compare(
 def find_cohort_id(root: DataRoot, options: Options) -> str:
     """Return the cohort's id: the given one, else computed from the tables.
 
-    StoreError: it is no folder's name, or none is given where a selection names the members.
+    StoreError: it is not a folder's name, or none is given where a selection names the members.
     """
     if options.cohort_id is not None:
         return check_segment(options.cohort_id, what="the cohort id", where="cohort id")

@@ -1,6 +1,6 @@
 """Where everything of a data root lies.
 
-Refuses any name that is no safe path segment, so that no id and no cohort id can lead a write
+Refuses any name that is not a safe path segment, so that no id and no cohort id can lead a write
 out of the data root. Everything of ours that the pipeline does not read lies in `.genid/`.
 """
 
@@ -38,7 +38,7 @@ def is_segment(name: object) -> bool:
 
 
 def check_segment(name: str, *, what: str, where: str) -> str:
-    """Return `name`, or raise StoreError: it is no safe path segment."""
+    """Return `name`, or raise StoreError: it is not a safe path segment."""
     if is_segment(name):
         return name
     raise StoreError(
@@ -46,7 +46,7 @@ def check_segment(name: str, *, what: str, where: str) -> str:
         [
             Problem(
                 where=where,
-                message=f"{what} is no safe path segment",
+                message=f"{what} is not a safe path segment",
                 value=name,
                 remedy="use 1 to 255 of A-Z a-z 0-9 . _ - and begin with a letter, a digit or _",
             )

@@ -43,7 +43,7 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
 
     Raises:
         OSError: it cannot be written.
-        StoreError: `gen_id` is no id, or a symbolic link leads out of the data root.
+        StoreError: `gen_id` is not an id, or a symbolic link leads out of the data root.
     """
     check_inside(root, _path(root, stage, gen_id))
     before = read(root, stage, gen_id)

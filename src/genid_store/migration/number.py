@@ -193,7 +193,7 @@ def number_stage(
     """Decide about all generations of one stage.
 
     `parents` are the decisions of the parent's stage; `strays` are names in the stage's folder that
-    are no generation's. The order of `sources` does not matter.
+    are not a generation's. The order of `sources` does not matter.
     """
     candidates: dict[str, _Candidate] = {}
     stays: dict[str, Decision] = {}

@@ -47,7 +47,7 @@ FAMILIES: Final = {
 
 @frozen(kw_only=True)
 class Flag:
-    """The rollout state that the environment asks for; `label` is None where it is no state."""
+    """The rollout state that the environment asks for; `label` is None where it is not a state."""
 
     label: str | None
     scheme: str

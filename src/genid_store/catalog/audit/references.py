@@ -103,7 +103,7 @@ def _named(one: Indexed) -> str:
 
 
 def names(index: StoreIndex) -> Iterator[Problem]:
-    """Yield ids that differ in case only, and entries that are no generation's folder."""
+    """Yield ids that differ in case only, and entries that are not a generation's folder."""
     query = (
         "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
         " (SELECT stage, lower(gen_id) FROM generation GROUP BY 1, 2 HAVING count(*) > 1)"

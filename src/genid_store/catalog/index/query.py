@@ -168,7 +168,7 @@ class StoreIndex:
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query over the index's own tables (see index_file), for reports
-        and audits; the tables are no stable interface."""
+        and audits; the tables are not a stable interface."""
         return self._all(query, *values)
 
     def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
 """The selection files: which existing essays or drafts a cohort starts from, and in which mode.
 
 Refuses two selection files at once, a file that is there and names no id, a mode that does not
-exist, a directive where it has no meaning, and lines that are no generation id. An id named twice
+exist, a directive where it has no meaning, and lines that are not a generation id. An id named twice
 counts once.
 """
 
@@ -172,7 +172,7 @@ def _with_mode(
     mode = _MODES.get(match[1].lower())
     if mode is None or selection.mode is CohortMode.DRAFTS:
         possible = "" if selection.mode is CohortMode.DRAFTS else f" or write {', '.join(_MODES)}"
-        message = f"is no mode that {selection.file} can set"
+        message = f"is not a mode that {selection.file} can set"
         remedy = f"remove the line{possible}"
         problems.append(Problem(where=where, value=match[1], message=message, remedy=remedy))
         return selection
@@ -192,7 +192,7 @@ def _nonsense(selection: Selection, fill_up: str) -> Iterator[Problem]:
 
 def _no_id(line: str, where: str) -> Problem:
     remedy = "write one id a line: 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
-    return Problem(where=where, value=line, message="is no generation id", remedy=remedy)
+    return Problem(where=where, value=line, message="is not a generation id", remedy=remedy)
 
 
 def _both(root: DataRoot, there: list[Path]) -> StoreError:

@@ -2,7 +2,7 @@
 
 Refuses, all at once and each as `file:line:column`: a missing file or column, text that is no
 UTF-8 or no CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
-neither llm nor copy, a replicate count that is no whole number from 1 up. Ids keep the spelling of
+neither llm nor copy, a replicate count that is not a whole number from 1 up. Ids keep the spelling of
 the table; what a deterministic id folds is looked at in `cohort.axes`.
 """
 
@@ -198,14 +198,14 @@ def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
     if stage.strip() and stage not in PIPELINE:
         remedy = f"use one of {', '.join(PIPELINE)}"
         where = line.where("stage")
-        problems.append(Problem(where=where, value=stage, message="is no stage", remedy=remedy))
+        problems.append(Problem(where=where, value=stage, message="is not a stage", remedy=remedy))
     if _COUNT.fullmatch(text) and int(text) <= REPLICATE_MAX:
         return stage, int(text)
     problems.append(
         Problem(
             where=line.where("replicates"),
             value=text,
-            message="is no replicate count",
+            message="is not a replicate count",
             remedy=f"write a whole number from 1 to {REPLICATE_MAX}",
         )
     )
@@ -228,7 +228,7 @@ def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
         return _BOOLEANS[text.lower()]
     remedy = "write true or false"
     where = line.where(column)
-    problems.append(Problem(where=where, value=text, message="is no flag", remedy=remedy))
+    problems.append(Problem(where=where, value=text, message="is not a flag", remedy=remedy))
     return False
 
 
@@ -240,5 +240,5 @@ def _generator(line: Line, problems: list[Problem]) -> Mode:
     if folded not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"
         where = line.where("generator")
-        problems.append(Problem(where=where, value=text, message="is no generator", remedy=remedy))
+        problems.append(Problem(where=where, value=text, message="is not a generator", remedy=remedy))
     return "llm"

@@ -151,7 +151,7 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
     return Problem(
         where=chosen.where,
         value=chosen.gen_id,
-        message=f"{hint}is no {stage} of the store: "
+        message=f"{hint}names no {stage} of the store: "
         f"{metadata_path(stage, chosen.gen_id)} does not exist",
         remedy="correct the id, or take the line out",
     )

@@ -20,7 +20,7 @@ def main() -> int:
     _search_last(os.getcwd())
     from genid_store.cli import run
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a name is not an error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that cannot be shown is not an error
         sys.stdout.reconfigure(errors="backslashreplace")
     return run(sys.argv[1:])
 

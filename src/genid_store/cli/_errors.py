@@ -23,7 +23,7 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 def refuse(error: Exception, *, as_json: bool) -> int | None:
-    """Say why a command stopped and return its exit status; None: it is not a documented refusal."""
+    """Say why a command stopped and return its exit status; None: no documented refusal."""
     if isinstance(error, click.Abort):
         _tell("interrupted")
         status, document = INTERRUPTED, _document("interrupted")

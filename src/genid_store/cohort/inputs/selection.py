@@ -1,8 +1,8 @@
 """The selection files: which existing essays or drafts a cohort starts from, and in which mode.
 
 Refuses two selection files at once, a file that is there and names no id, a mode that does not
-exist, a directive where it has no meaning, and lines that are not a generation id. An id named twice
-counts once.
+exist, a directive where it has no meaning, and lines that are not a generation id. An id
+named twice counts once.
 """
 
 from __future__ import annotations

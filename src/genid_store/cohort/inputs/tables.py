@@ -1,9 +1,9 @@
 """The raw tables of a data root, read and checked: `1_raw/*.csv` -> RawTables.
 
-Refuses, all at once and each as `file:line:column`: a missing file or column, text that is no
-UTF-8 or no CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
-neither llm nor copy, a replicate count that is not a whole number from 1 up. Ids keep the spelling of
-the table; what a deterministic id folds is looked at in `cohort.axes`.
+Refuses, all at once and each as `file:line:column`: a missing file or column, text that is not
+UTF-8 or not CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
+neither llm nor copy, a replicate count that is not a whole number from 1 up. Ids keep the spelling
+of the table; what a deterministic id folds is looked at in `cohort.axes`.
 """
 
 from __future__ import annotations
@@ -240,5 +240,6 @@ def _generator(line: Line, problems: list[Problem]) -> Mode:
     if folded not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"
         where = line.where("generator")
-        problems.append(Problem(where=where, value=text, message="is not a generator", remedy=remedy))
+        message = "is not a generator"
+        problems.append(Problem(where=where, value=text, message=message, remedy=remedy))
     return "llm"

@@ -295,11 +295,14 @@ def on_terminal(code: str, **environ: str) -> str:
 
 
 def test_progress_shows_on_a_terminal_and_no_color_takes_its_colour() -> None:
-    """The bar with its label and how far it is; colour codes (30 to 39) unless NO_COLOR is set."""
+    """The bar with its label, how far it is, how fast, and the time that is left; colour codes (30
+    to 39) unless NO_COLOR is set."""
     plain, coloured = on_terminal(PROGRESS, NO_COLOR="1"), on_terminal(PROGRESS)
     colour = re.compile(r"\x1b\[(?:\d+;)*3\d")
     assert "working" in plain
-    assert "50%" in plain
+    assert "1/2" in plain
+    assert "/min" in plain
+    assert re.search(r"left [-0-9]+:[-0-9]{2}:[-0-9]{2}", plain)
     assert (None, True) == (colour.search(plain), colour.search(coloured) is not None)
 
 

@@ -216,7 +216,8 @@ def progress_bar(label: str) -> Iterator[Progress]:
 
     class Rate(parts.ProgressColumn):
         def render(self, task: parts.Task) -> str:
-            return f"{task.speed * 60:.3g}/min" if task.speed else ""
+            minutes = (task.elapsed or 0.0) / 60
+            return f"{task.completed / minutes:.1f}/min" if task.completed and minutes else ""
 
     columns = (
         parts.TextColumn("{task.description}", markup=False),

@@ -27,12 +27,15 @@ GROUPS: Final = {
     ),
     "those about Dagster": ("--asset-prefix", "--partition-prefix"),
 }  # fmt: skip
+#: Commands that differ in the fields of their stage alone; the page has the first of them.
+ALIKE: Final = (("derive", "essay"), ("derive", "evaluation"))
 _COMMANDS: Final = """\
 # The commands
 
 Every command of `genid` and its options, written from the commands by
 `tests/docs/written_pages.py`. The options of a build, and those about Dagster, are described with
-`genid cohort build`; `--help` shows all of them everywhere.
+`genid cohort build`; `genid derive essay` and `genid derive evaluation` take their own stage's fields
+as `genid derive draft` does. `--help` shows all options everywhere.
 
 | for all commands | |
 |---|---|
@@ -70,12 +73,8 @@ without a model, which has its draft's.
 """
 _NOTES: Final = """\
 
-- `duplicate`: legacy ids belong to a cohort, so one task that three cohorts made is three samples,
-  all worth keeping. A reused text is one generation under two ids and not a duplicate.
-- `content-drift`: looked at where the digest of the template's text was recorded and its file is
-  there. The id names the slot and not the content, so it does not change with the text.
-- `membership-unreadable`, `membership-malformed`: which generations and partitions no cohort names
-  is not judged meanwhile.
+- `duplicate`: a reused text is one generation under two ids and not a duplicate.
+- `content-drift`: looked at where the digest of the template's text was recorded.
 - `partition-without-membership`: looked at where there is a Dagster instance.
 """
 
@@ -105,7 +104,7 @@ def find(path: tuple[str, ...]) -> click.Command:
 
 def pages() -> dict[Path, str]:
     """Return the text of each written page."""
-    entries = (f"{_entry(path)}\n\n" for path in verbs(genid))
+    entries = (f"{_entry(path)}\n\n" for path in verbs(genid) if path not in ALIKE)
     rows = (f"| `{one.code}` | {one.meaning} | {one.remedy} |\n" for one in KINDS.values())
     return {
         DOCS / "commands.md": "".join([_COMMANDS, *entries]).rstrip() + "\n",

@@ -34,8 +34,8 @@ _COMMANDS: Final = """\
 
 Every command of `genid` and its options, written from the commands by
 `tests/docs/written_pages.py`. The options of a build, and those about Dagster, are described with
-`genid cohort build`; `genid derive essay` and `genid derive evaluation` take their own stage's fields
-as `genid derive draft` does. `--help` shows all options everywhere.
+`genid cohort build`; `genid derive essay` and `genid derive evaluation` take their own stage's
+fields as `genid derive draft` does. `--help` shows all options everywhere.
 
 | for all commands | |
 |---|---|

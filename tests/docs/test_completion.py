@@ -54,7 +54,17 @@ def values(words: str, *, folder: Path | None = None) -> list[str]:
     [
         (
             "genid ",
-            ["cohort", "dagster", "derive", "explain", "init", "report", "rollout", "store"],
+            [
+                "batch",
+                "cohort",
+                "dagster",
+                "derive",
+                "explain",
+                "init",
+                "report",
+                "rollout",
+                "store",
+            ],
         ),
         ("genid cohort ", ["build", "compare", "list", "run", "status"]),
         ("genid store r", ["rollback"]),

@@ -44,6 +44,8 @@ REFUSED = [
     (["store", "migrate", "--finish", "--yes"], 1),
     (["dagster", "sync", "--what"], 2),
     (["report", "--out", "/dev/null/page.html"], 2),
+    (["batch", "list", "--what"], 2),
+    (["batch", "cancel"], 2),
     (["rollout", "finish", "--what"], 2),
     (["store", "unreuse", "--what"], 2),
     (["explain", LONE], 1),

@@ -94,15 +94,15 @@ BAD = ["", ".", "..", "a/b", "../x", "a\\b", "a\0b", " a", "a b", "-a", ".a", "Ã
 
 
 @pytest.mark.parametrize("cohort_id", BAD)
-def test_a_cohort_id_that_is_no_safe_path_segment_is_refused(
+def test_a_cohort_id_that_is_not_a_safe_path_segment_is_refused(
     root: DataRoot, cohort_id: str
 ) -> None:
     """By the option and by the variable, and nothing is written."""
     before = everything(root.path)
-    with pytest.raises(StoreError, match="no safe path segment"):
+    with pytest.raises(StoreError, match="not a safe path segment"):
         build_cohort(root, Options(rollout=OFF, cohort_id=cohort_id))
     assert before == everything(root.path)
-    with pytest.raises(StoreError, match="no safe path segment"):
+    with pytest.raises(StoreError, match="not a safe path segment"):
         given_cohort_id(cohort_id, {})
     if cohort_id:
         with pytest.raises(StoreError, match="DD_COHORT"):

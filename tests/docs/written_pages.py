@@ -119,7 +119,7 @@ def _entry(path: tuple[str, ...]) -> str:
     params = [one for one in command.get_params(context) if "--help" not in one.opts]
     arguments = [one.make_metavar(context) for one in params if isinstance(one, click.Argument)]
     options = {one.opts[0]: one for one in params if isinstance(one, click.Option)}
-    shared = [name for name in SHARED if name in options]
+    shared: list[str] = [name for name in SHARED if name in options]
     for title, names in GROUPS.items():
         if set(names) <= set(options) and path != ("cohort", "build"):
             shared.append(title)

@@ -657,5 +657,6 @@ def test_async_calls_share_one_loop_and_are_in_flight_together(root: DataRoot) -
     done = run_cohort(root, "c", call, Asked(), concurrency=5)
     assert done.interrupted
     assert (1, 5) == (len(loops), most)
-    assert {"made": ended} == kinds(done)
-    assert ended < done.workload.total_calls
+    found = kinds(done)
+    assert ended == found.pop("made") < done.workload.total_calls
+    assert set(found) <= {"stopped"}  # one that was about to begin

@@ -101,8 +101,8 @@ def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
     drafts = build(root, "c", PHASE_1)
     calls = Calls()
     run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))
-    for draft in drafts:
-        damage(root.generation(*draft) / "parsed.txt")
+    for member in drafts:
+        damage(root.generation(*member) / "parsed.txt")
     build(root, "d", rollout)
     _, work = plan_run(root, "d", Asked())
     run_cohort(root, "d", calls, Asked())

@@ -165,6 +165,7 @@ def test_a_call_that_fails_while_texts_are_made(
         assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
         work(root, again)
         assert not set(first.calls) & set(again.calls), (at, os.strerror(code), seen[at - 1])
-        assert set(paid.calls) == {one.parent.name for one in root.gens.rglob("parsed.txt")}
+        there = {one.parent.name for one in root.gens.rglob("parsed.txt")}
+        assert set(paid.calls) == there, (at, os.strerror(code), seen[at - 1], error)
         assert [] == list(rescued.iterdir())
         shutil.rmtree(root.path)

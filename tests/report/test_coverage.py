@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ WANTED = [("novelty", "sonnet")]
 TWICE = "made 1, missing 2, 3, 1 more of the same number"
 
 
-def stored(stage: str, gen_id: str, *, made: bool = True, **fields: object) -> Indexed:
+def stored(stage: str, gen_id: str, *, made: bool = True, **fields: Any) -> Indexed:
     return Indexed(
         stage=stage, gen_id=gen_id, family="legacy", recomputes=True,
         expected={"v1": None, "phase-1": None}, content="parsed" if made else None, **fields,

@@ -152,23 +152,16 @@ class Executor:
         return self.plan.tasks.get(member) or Task(member.gen_id)
 
     def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
-        """Return what became of it, which is on record before the lease is given up: whoever gets
-        that next looks."""
+        """Return what became of it, once what killed runs left is taken up."""
         if member in self.seeds:
             seed(self.root, *member, self.seeds[member])
         take_up(self.root, *member)
         roll_forward(self.root, *member)
         if has_content(self.root, *member):
             return "reused", ""
-        try:
-            kind, reason = self._of_task(member, task)
-        except Exception as error:  # the host may raise anything: it is an outcome
-            kind, reason = self._failed(error)
+        kind, reason = self._of_task(member, task)
         if kind in COMPLETE:
             failures.forget(self.root, *member)
-        elif kind in {"failed", "unparsed"}:
-            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
-                failures.record(self.root, *member, reason)
         return kind, reason
 
     def _of_task(self, member: Member, task: Task) -> tuple[Kind, str]:
@@ -181,7 +174,7 @@ class Executor:
         parent_text = self._parent_text(generation)
         if self.paid:
             self.ledger.add(member.stage, task.name, member.gen_id)
-            return self._pay(generation, parent_text)
+            return self._pay_on_record(generation, parent_text)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None
         why = None
@@ -197,7 +190,7 @@ class Executor:
             with prepared(self.root, *member) as folder:
                 publish(folder, copied_files(parent_text or ""))
             return "copied", ""
-        return self._pay(generation, parent_text)
+        return self._pay_on_record(generation, parent_text)
 
     def _source(self, member: Member, task: Task, generation: Generation) -> str | None:
         """Return the id whose text is to be given: the plan's, or one that another run has made of
@@ -288,6 +281,19 @@ class Executor:
             if above == self._parent_digest(generation):
                 return "blocked", f"the same task is {found[0]} as {other.gen_id}: {found[1]}"
         return None
+
+    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
+        """Pay; where no text has come of it that is on record before the lease is given up: whoever
+        gets that next looks."""
+        try:
+            kind, reason = self._pay(generation, parent_text)
+        except Exception as error:  # the host may raise anything: it is an outcome
+            kind, reason = self._failed(error)
+        if kind in {"failed", "unparsed"}:
+            member = generation.stage, generation.gen_id
+            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
+                failures.record(self.root, *member, reason)
+        return kind, reason
 
     def _pay(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
         stage, gen_id = generation.stage, generation.gen_id

@@ -5,7 +5,7 @@ A further mode is one planning function here and its line in `selection`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from genid_store.cohort.inputs.selection import CohortMode
 from genid_store.cohort.planning.cartesian import plan_cartesian
@@ -47,6 +47,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     # what is wrong with the sources' metadata although the plan could be made
     flaws = [flaw for source in sources for flaw in source.generation.problems]
     rows.check()
+    notices = [*flaws, *rows.notices, *_empty(inputs, rows)]
     links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
     check_links(links, lambda essay: view.has("essay", essay))
     return Plan(
@@ -57,7 +58,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         folded=tuple(rows.folded),
         rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,
-        notices=_distinct([*flaws, *rows.notices, *_empty(inputs, rows)]),
+        notices=tuple({str(one): one for one in notices}.values()),  # a value can be unhashable
     )
 
 
@@ -82,11 +83,6 @@ def count_rows(inputs: Inputs) -> int:
     judged = templates["evaluation"] * len(tables.evaluation_models) * counts["evaluation"]
     own = 0 if inputs.selection.mode is CohortMode.EVALUATIONS else essays
     return drafts + own + essays * judged
-
-
-def _distinct(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return problems each once; by their text, because a value can be unhashable."""
-    return tuple({str(problem): problem for problem in problems}.values())
 
 
 def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:

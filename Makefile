@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
-WORKERS ?= 2
+# Many tests wait for processes of their own: one worker more than the two cores of a CI machine.
+WORKERS ?= 3
 
 # The tests write many small files: below a folder in memory where the system offers one.
 define pytest

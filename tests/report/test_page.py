@@ -14,10 +14,11 @@ from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.generation import batches
 from genid_store.ids.rollout import Rollout
 from genid_store.report import page as page_module
 from genid_store.report.collect import FAMILIES, Flag, Report
-from genid_store.report.document import audit_page, html
+from genid_store.report.document import audit_page, document, html
 from genid_store.report.page import visible
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
 from storekit import make_store
@@ -221,3 +222,20 @@ def test_a_number_leads_to_the_ids_behind_it(mixed_report: Report) -> None:
     shown = page.partition(f'<h3 id="{anchor}">')[2].partition("</p>")[0]
     assert 0 < len(legacy)
     assert list(legacy[:50]) == re.findall(r'<span class="id">(.*?)</span>', shown)
+
+
+def test_what_is_in_a_batch_is_said_with_how_to_go_on(tmp_path: Path) -> None:
+    """Since when, and how much is done; on the page, in the verdict and in the JSON."""
+    (tmp_path / "gens").mkdir()
+    root = DataRoot.open(tmp_path)
+    batch = batches.Batch(
+        key="b_1", stage="draft", state="submitted", since="2026-01-02T03:04:05+00:00",
+        members={"t1": "d1", "t2": "d2", "t3": "d3"}, handle="at-theirs", done=2,
+    )  # fmt: skip
+    batches.write(root, batch)
+    report = report_on(root.path)
+    assert "draft: in a batch since 2026-01-02T03:04:05+00:00, 2 of 3 done (b_1)" in html(report)
+    assert [batch.record()] == document(report)["batches"]
+    sentence, command = report.verdict
+    assert "3 members are in a batch" in sentence
+    assert command.startswith("genid batch list")

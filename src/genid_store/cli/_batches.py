@@ -20,15 +20,7 @@ def batch_records(
     for stage, gen_id in members or ():
         names.setdefault(stage, set()).add(gen_id)
     return [
-        {
-            "key": one.key,
-            "stage": one.stage,
-            "state": one.state,
-            "since": one.since,
-            "members": len(one.members),
-            "done": one.done,
-            "batch": one.handle,
-        }
+        one.record()
         for one in open_batches(root)
         if members is None or one.holds(one.stage, names.get(one.stage, ()))
     ]

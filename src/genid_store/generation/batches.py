@@ -61,6 +61,18 @@ class Batch:
             return True
         return stage == self.stage and not self._names.isdisjoint(names)
 
+    def record(self) -> dict[str, Any]:
+        """Return where it stands as JSON values."""
+        return {
+            "key": self.key,
+            "stage": self.stage,
+            "state": self.state,
+            "since": self.since,
+            "members": len(self.members),
+            "done": self.done,
+            "batch": self.handle,
+        }
+
     def __str__(self) -> str:
         if self.state == "unreadable":
             return f"the record of the batch {self.key} cannot be read; it may hold this task"

@@ -20,6 +20,7 @@ from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.errors import StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.batches import Batch, open_batches
 from genid_store.migration.plan import number_all
 from genid_store.migration.scan import scan_stage
 from genid_store.report.coverage import Coverage, cover
@@ -95,6 +96,8 @@ class Report:
     coverage: Coverage = field(repr=False)
     moves: Moves | None = field(repr=False)
     moves_error: StoreError | None
+    batches: tuple[Batch, ...] = ()
+    batches_error: StoreError | None = None
 
     def of_family(self, family: str) -> int:
         """How many generations have an id of this family."""
@@ -136,6 +139,9 @@ class Report:
         if not self.audit.sound:
             found = len(self.audit.findings)
             return f"The store is not sound: {found} audit findings.", f"genid store audit {root}"
+        if in_batch := sum(len(one.members) for one in self.batches):
+            sentence = f"The store is sound; {in_batch} members are in a batch at a provider."
+            return sentence, f"genid batch list {root}"
         if not self.built:
             return "The store is sound, and no cohort is built yet.", f"genid cohort build {root}"
         if self.to_pay:
@@ -191,6 +197,7 @@ def gather(
             cohorts, cohorts_error = _tried(
                 root, lambda: walk_cohorts(index, tables, flag.scheme, advance)
             )
+    batches, batches_error = _tried(root, lambda: tuple(open_batches(root)))
     with watch("deciding what a migration would do") as advance:
         moves, moves_error = _tried(root, lambda: _moves(root, advance))
     return Report(
@@ -210,6 +217,8 @@ def gather(
         coverage=_coverage(stored["essay"], stored["evaluation"], tables),
         moves=moves,
         moves_error=moves_error,
+        batches=batches or (),
+        batches_error=batches_error,
     )
 
 

@@ -49,7 +49,7 @@ def audit_page(audit: Audit) -> str:
 def document(report: Report) -> dict[str, Any]:
     """Return the report as JSON values; names that are not Unicode text have their bytes
     escaped."""
-    parts = {"audit", "coverage"}
+    parts = {"audit", "coverage", "batches"}
     found = attrs.asdict(
         report,
         filter=lambda attribute, _: attribute.name not in parts,
@@ -58,6 +58,7 @@ def document(report: Report) -> dict[str, Any]:
     coverage = report.coverage
     return {
         **found,
+        "batches": [one.record() for one in report.batches],
         "audit": auditing.document(report.audit),
         "coverage": {
             "replicates": coverage.replicates,

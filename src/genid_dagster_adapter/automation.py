@@ -1,10 +1,10 @@
 """When Dagster may start a generation by itself, and the sensor that lets it.
 
 Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
-no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A key
-that no cohort names any more (a rebuild dropped it) is never asked for, and nothing is while a
-migration has the data root. Asset dependencies gate nothing here: an essay does not wait for the
-drafts of others.
+no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A
+legacy member whose task is there under another id is not asked for, a key that no cohort names any
+more (a rebuild dropped it) never, and nothing is while a migration has the data root. Asset
+dependencies gate nothing here: an essay does not wait for the drafts of others.
 """
 
 import dataclasses
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from genid import SCHEMES, parse_id
 from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
+from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.status import parent_of
 from genid_store.stages import parent_stage
 
@@ -51,6 +53,7 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
             members = self._members(root, candidates)
             members = members and members - _on_record(context)
             wanted = wanted_ids(root, self.stage, members)
+            wanted -= _refused(root, self.stage, wanted)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
 
@@ -92,6 +95,13 @@ class ParentMadeSince(dg.AutomationCondition[dg.AssetKey]):
                     later.add(key)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(later)
         return dg.AutomationResult(context, true_subset=subset)
+
+
+def _refused(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
+    """Return the legacy members whose task is there under another id: a run refuses them until
+    somebody says whether to give them that text or to pay again; `calls_to_make` names them."""
+    legacy = [one for one in gen_ids if parse_id(one).family not in SCHEMES]
+    return {one.gen_id for one in plan_reuse_of(root, stage, legacy).refused} if legacy else set()
 
 
 def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:

@@ -122,6 +122,22 @@ def test_a_key_that_no_cohort_names_is_never_asked_for(
     assert requested(defs(root, Counting()), instance)["draft"] == {"d1"}
 
 
+def test_a_member_whose_task_is_there_under_another_id_is_not_asked_for(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Somebody must say first whether it gets that text or is paid for again."""
+    lay(root.path, "draft", "d9", replicate=1)  # the task of d0
+    register(instance, "draft", ["d9"])
+    (root.cohorts / "later").mkdir()
+    root.membership("later").write_text("stage,gen_id\ndraft,d9\n")
+    definitions = defs(root, Counting())
+    assert "d9" in requested(definitions, instance)["draft"]
+    write(root.path, "draft", "d0", "parsed.txt", "made")
+    assert requested(definitions, instance)["draft"] == {"d0", "d1", "d2", "d3"}
+    write(root.path, "draft", "d9", "parsed.txt", "given")
+    assert "d9" in requested(definitions, instance)["draft"]  # recorded as reused
+
+
 def test_a_failure_waits_for_a_human(root: DataRoot, instance: dg.DagsterInstance) -> None:
     """One member of a run fails: the others are recorded, it is not asked for again, its essay
     neither; launched by hand and made, all of it follows."""

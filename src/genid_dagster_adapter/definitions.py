@@ -180,7 +180,7 @@ def _check_arguments(
             Problem(where="concurrency", value=concurrency, message=message, remedy=remedy)
         )
     if automation not in ("stopped", "running"):
-        message, remedy = "is no state of a sensor", 'give "stopped" or "running"'
+        message, remedy = "is not a state of the sensor", 'give "stopped" or "running"'
         problems.append(
             Problem(where="automation", value=automation, message=message, remedy=remedy)
         )

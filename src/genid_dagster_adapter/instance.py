@@ -57,7 +57,7 @@ def open_instance(
     if not home:
         with guarded(root):
             _make_embedded(root)
-    with _without_retries_told():
+    with _without_retries():
         try:
             instance = _opened(folder)
         except Exception as error:  # a library's settings raise what they like
@@ -99,19 +99,19 @@ def _opened(folder: Path) -> dg.DagsterInstance:
 
 
 @contextmanager
-def _without_retries_told() -> Iterator[None]:
+def _without_retries() -> Iterator[None]:
     """Keep Dagster from logging, for a block, each of its tries to reach PostgreSQL: the error at
     the end says it once."""
 
-    def told(record: logging.LogRecord) -> bool:
+    def is_shown(record: logging.LogRecord) -> bool:
         return not record.funcName.startswith("retry_pg_")
 
     root = logging.getLogger()
-    root.addFilter(told)
+    root.addFilter(is_shown)
     try:
         yield
     finally:
-        root.removeFilter(told)
+        root.removeFilter(is_shown)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -108,8 +108,8 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
 
 
 def _plan_materializations(context: dg.AssetExecutionContext, setup: Setup, work: Workload) -> None:
-    """Tell Dagster which partitions this run is going to make, as it is told of a backfill's by
-    itself: they are in progress from now on, and automation asks for none of them."""
+    """Tell Dagster which partitions this run is going to make, as its own backfills do: they are
+    in progress from now on, and automation asks for none of them."""
     events = [
         DagsterEvent.build_asset_materialization_planned_event(
             context.run.job_name,
@@ -164,10 +164,10 @@ def _left_alone(work: Workload) -> list[Outcome]:
 
 
 def _blocked(
-    root: DataRoot, members: tuple[Member, ...], work: Workload, told: Sequence[Outcome]
+    root: DataRoot, members: tuple[Member, ...], work: Workload, reported: Sequence[Outcome]
 ) -> list[Outcome]:
-    """Return the members that could not be begun, as outcomes of this run; without those `told`."""
-    known = {(one.stage, one.gen_id) for one in told}
+    """Return the members that could not be begun, without those `reported`, as outcomes."""
+    known = {(one.stage, one.gen_id) for one in reported}
     return [
         Outcome(stage=one.stage, gen_id=one.gen_id, kind="blocked", reason=one.reason)
         for one in blocked_members(root, members, work)

@@ -71,12 +71,12 @@ class Recorder:
         if not self.incomplete:
             return
         self.context.instance.add_run_tags(self.context.run.run_id, {"dagster/max_retries": "0"})
-        told = [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
-        more = len(self.incomplete) - len(told)
+        listed = [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
+        more = len(self.incomplete) - len(listed)
         summary = f"{len(self.incomplete)} generation(s) have no content; the others are recorded"
         rest = [f"and {more} more"] if more else []
         raise dg.Failure(
-            description="\n".join([summary, *told, *rest]),
+            description="\n".join([summary, *listed, *rest]),
             metadata=metadata,
             allow_retries=False,
         )

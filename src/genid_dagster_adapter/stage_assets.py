@@ -28,7 +28,7 @@ _RETRY = "dagster/retry_number"
 
 
 class GenerationConfig(dg.Config):
-    """What one run can be told: how many calls at once, whether to ask again for a text that could
+    """What one run is asked for: how many calls at once, whether to ask again for a text that could
     not be parsed, and, for legacy members whose task is there under another id, whether to give
     them that text or to pay for another."""
 
@@ -93,7 +93,7 @@ def stage_asset(stage: str, setup: Setup) -> dg.AssetsDefinition:
 def _without_failed(
     root: DataRoot, stage: str, keys: Sequence[str], recorder: Recorder
 ) -> list[str]:
-    """Return the keys without those that failed before, which are told to `recorder`: nobody has
+    """Return the keys without those that failed before, which `recorder` gets: nobody has
     decided to pay for them again."""
     failed = failures.failed_ids(root, stage)
     for gen_id in (key for key in keys if key in failed):

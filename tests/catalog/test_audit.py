@@ -256,10 +256,10 @@ def test_a_store_with_everything_has_every_code_but_those_of_its_surroundings(
                 assert codes[oddity] in found, (oddity, made)
             else:
                 assert set() == found, (oddity, made)
-    lenient = sum(
+    coerced = sum(
         len(mixed.odd(oddity)) for oddity in ODDITIES if oddity.startswith(("rep", "tem", "mod"))
     )
-    assert lenient == sum(result.lenient.values())
+    assert coerced == sum(result.coerced.values())
 
 
 def test_findings_are_for_sound_generations_only_where_tasks_are_shared(mixed: Store) -> None:

@@ -1,4 +1,4 @@
-"""Reading metadata.json: lenient about three things, and never silently wrong about the rest."""
+"""Reading metadata.json: three things are coerced, and nothing else is silently wrong."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_texts_are_kept_exactly_as_they_are() -> None:
         found.origin_cohort_id,
         found.mode,
     )
-    assert ((), ()) == (found.problems, found.lenient)
+    assert ((), ()) == (found.problems, found.coerced)
 
 
 @pytest.mark.parametrize("stage", ["draft", "essay", "evaluation"])
@@ -53,7 +53,7 @@ def test_template_id_is_read_from_its_older_name(stage: str) -> None:
     """A missing template_id is read from <stage>_template, and that is noted."""
     found = _read(stage, parent_gen_id="p", template_id=..., **{f"{stage}_template": "old"})
     assert "old" == found.template_id
-    assert (f"template_id read from {stage}_template",) == found.lenient
+    assert (f"template_id read from {stage}_template",) == found.coerced
     assert [] == _codes(found)
 
 
@@ -66,14 +66,14 @@ def test_another_stages_template_is_not_taken() -> None:
 def test_model_is_read_from_model_id() -> None:
     """A missing llm_model_id is read from model_id, and that is noted."""
     found = _read(llm_model_id=..., model_id="old")
-    assert ("old", ("llm_model_id read from model_id",)) == (found.llm_model_id, found.lenient)
+    assert ("old", ("llm_model_id read from model_id",)) == (found.llm_model_id, found.coerced)
 
 
 @pytest.mark.parametrize(("value", "number"), [("3", 3), (3.0, 3), ("2147483647", 2**31 - 1)])
 def test_replicate_is_read_from_a_text_or_a_whole_float(value: object, number: int) -> None:
     """`"3"` and `3.0` are the number 3, and that is noted."""
     found = _read(replicate=value)
-    assert (number, (f"replicate read from {value!r}",)) == (found.replicate, found.lenient)
+    assert (number, (f"replicate read from {value!r}",)) == (found.replicate, found.coerced)
 
 
 @pytest.mark.parametrize("value", [..., None])

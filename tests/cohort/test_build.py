@@ -414,7 +414,7 @@ def test_a_file_in_a_generations_place_is_refused_before_anything_is_written(
     (root.gens / "draft").mkdir(parents=True)
     (root.gens / "draft" / row.gen_id).write_text("")
     before = everything(root.path)
-    with pytest.raises(StoreError, match=f"gens/draft/{row.gen_id}: is no folder"):
+    with pytest.raises(StoreError, match=f"gens/draft/{row.gen_id}: is not a folder"):
         built(root, ON)
     assert before == everything(root.path)
 

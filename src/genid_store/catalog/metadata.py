@@ -1,6 +1,6 @@
 """One generation's metadata.json, read: the only place that coerces its oddities.
 
-Coerced, and listed in `Generation.lenient`: `template_id` under its older names, `llm_model_id`
+Coerced, and listed in `Generation.coerced`: `template_id` under its older names, `llm_model_id`
 under `model_id`, `replicate` missing, as a text of digits, or as a whole float. Everything else
 that is not as the contract has it becomes a problem with a stable code; the field it concerns is
 then None, never a guess. Texts are kept exactly as they are, because legacy ids are made of them.
@@ -85,7 +85,7 @@ class Generation(Described):
     mode: str | None = None
     adopted_from: str | None = None
     previous_gen_ids: tuple[str, ...] = ()
-    lenient: tuple[str, ...] = ()
+    coerced: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
 
@@ -251,7 +251,7 @@ class _Reading:
     def __init__(self, stage: str, gen_id: str, raw: dict[str, Any], where: str) -> None:
         self.stage, self.gen_id, self.raw, self.where = stage, gen_id, raw, where
         self.fields = stage_fields(stage)
-        self.lenient: list[str] = []
+        self.coerced: list[str] = []
         self.problems: list[Problem] = []
 
     def generation(self) -> Generation:
@@ -278,7 +278,7 @@ class _Reading:
             replicate=self._replicate(),
             adopted_from=self._text(ADOPTED_FROM) if ADOPTED_FROM in raw else None,
             previous_gen_ids=self._previous() if "previous_gen_id" in raw else (),
-            lenient=tuple(self.lenient),
+            coerced=tuple(self.coerced),
             problems=tuple(self.problems),
             raw=raw,
             **_attributes(self.fields, values),
@@ -313,7 +313,7 @@ class _Reading:
         """Return a field under its name, else under its older one, which is noted."""
         fallback = self._text(older)
         if value is None and fallback is not None and not self._is_wrong(name):
-            self.lenient.append(f"{name} read from {older}")
+            self.coerced.append(f"{name} read from {older}")
             return fallback
         if value is not None and fallback is not None and fallback != value:
             message = f"{name} is {value!r} and {older}, its older name, says otherwise"
@@ -325,11 +325,11 @@ class _Reading:
         if type(value) is int and 1 <= value <= REPLICATE_MAX:
             return value
         if value is None:
-            self.lenient.append("replicate is missing")
+            self.coerced.append("replicate is missing")
             return None
         number = _whole(value)
         if number is not None and 1 <= number <= REPLICATE_MAX:
-            self.lenient.append(f"replicate read from {value!r}")
+            self.coerced.append(f"replicate read from {value!r}")
             return number
         self._add(findings.FIELD_WRONG, "replicate", "replicate is not a number from 1", value)
         return None

@@ -78,7 +78,7 @@ def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what a build can be told; the command gets it as one mapping, `options`."""
+    """Add what a build can be asked for; the command gets it as one mapping, `options`."""
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> Any:

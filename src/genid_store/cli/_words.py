@@ -72,7 +72,7 @@ def generation_record(one: Indexed) -> dict[str, Any]:
         "previous": list(one.previous_gen_ids),
         "expected": dict(one.expected),
         "has_content": one.known_content,
-        "lenient": list(one.lenient),
+        "coerced": list(one.coerced),
         "problems": [{"code": flaw.code, "problem": str(flaw)} for flaw in one.problems],
     }
 
@@ -126,7 +126,7 @@ def print_explanation(record: dict[str, Any]) -> None:
     derivation = record["expected_derivation"]
     if derivation is not None:
         rows += [("canonical", derivation["canonical"]), ("BLAKE3", derivation["blake3"])]
-    rows += [("coerced", words) for words in record["lenient"]]
+    rows += [("coerced", words) for words in record["coerced"]]
     rows += [("problem", flaw["problem"]) for flaw in record["problems"]]
     _print_pairs(rows)
     _print_related("ancestors", record["ancestors"])

@@ -102,7 +102,7 @@ def _print_audit(result: Audit) -> None:
         ("stage", "family", "generations", "recompute"),
         [(one.stage, one.family, one.generations, one.recomputing) for one in result.families],
     )
-    for what, count in result.lenient.items():
+    for what, count in result.coerced.items():
         click.echo(f"coerced: {what} ({count})")
     if result.sound:
         click.echo("sound: no findings")

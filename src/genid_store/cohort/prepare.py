@@ -246,7 +246,7 @@ def _prepared(
 
 def _check_possible(root: DataRoot, rows: Sequence[Row], missing: Sequence[Row]) -> None:
     """StoreError: a member's id is too long for our own files, or a new member's template is there
-    and is no text. A template that is not there is only missed when something is made of it."""
+    and is not a text. A template that is not there is only missed when something is made of it."""
     problems = [
         Problem(
             where=row.stage,

@@ -168,7 +168,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
     problems = [
         Problem(
             where=root.relative(folder),
-            message="is no folder, and a member's metadata belongs into it",
+            message="is not a folder, and a member's metadata belongs into it",
             remedy="move the file away",
         )
         for folder in folders

@@ -118,7 +118,9 @@ class Batching:
 
         StoreError: there is no such batch, or the host cannot cancel one.
         """
-        with lease(self.root, *LEASE, self.executor.stop):
+        with lease(self.root, *LEASE, self.executor.stop) as held:
+            if not held:
+                return False
             batch = batches.read(self.root, key)
             if batch is None or batch.state == "preparing":
                 raise _refused(key, "there is no such batch", "see `genid batch list`")

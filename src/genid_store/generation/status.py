@@ -69,7 +69,7 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
 def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Say whether a run should be started for a generation that Dagster has no record of: it is
     ready, has neither failed nor been paid for without a parsed form, and is in no batch. A
-    partition key can be any text; one that is no id is never wanted."""
+    partition key can be any text; one that is not an id is never wanted."""
     if not is_segment(gen_id):
         return False
     state = state_of(root, stage, gen_id)

@@ -37,14 +37,14 @@ class FamilyCount:
 class Audit:
     """What an audit found; `findings` are in order of their codes' table, then of place.
 
-    `content` counts, by stage, the generations with a parsed text; `lenient` how often a field was
+    `content` counts, by stage, the generations with a parsed text; `coerced` how often a field was
     coerced, by what was read from where; `cohorts` the members of each cohort.
     """
 
     root: str
     families: tuple[FamilyCount, ...]
     content: Mapping[str, int]
-    lenient: Mapping[str, int]
+    coerced: Mapping[str, int]
     cohorts: Mapping[str, int]
     findings: tuple[Problem, ...] = field(repr=False)
 
@@ -88,7 +88,7 @@ def audit(
         root=str(index.root.path),
         families=_families(index),
         content=content,
-        lenient=_lenient(index),
+        coerced=_coerced(index),
         cohorts={name: len(members) for name, members in memberships.members.items()},
         findings=_ordered(found),
     )
@@ -115,7 +115,7 @@ def document(audit: Audit) -> dict[str, Any]:
         "sound": audit.sound,
         "families": [asdict(count) for count in audit.families],
         "content": dict(audit.content),
-        "lenient": dict(audit.lenient),
+        "coerced": dict(audit.coerced),
         "cohorts": dict(audit.cohorts),
         "counts": {code: len(found) for code, found in audit.by_code().items()},
         "findings": [_record(one) for one in audit.findings],
@@ -174,12 +174,12 @@ def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
     )
 
 
-def _lenient(index: StoreIndex) -> dict[str, int]:
+def _coerced(index: StoreIndex) -> dict[str, int]:
     """Return how often each field was coerced; values are left out, names are not."""
     counts: dict[str, int] = {}
-    for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation WHERE lenient NOTNULL"):
+    for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation WHERE coerced NOTNULL"):
         generation = index.get(stage, gen_id)
-        for text in () if generation is None else generation.lenient:
+        for text in () if generation is None else generation.coerced:
             kind = "replicate read from another type" if text.startswith("replicate r") else text
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))

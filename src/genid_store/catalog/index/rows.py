@@ -34,7 +34,7 @@ FIELDS: Final = (
     "mode",
     "adopted_from",
     "others",
-    "lenient",
+    "coerced",
     "metadata_problems",
     "previous",
 )
@@ -89,7 +89,7 @@ def row_of(
     return (
         *_plain_values(generation),
         json.dumps(dict(generation.others)) if generation.others else None,
-        _packed(generation.lenient),
+        _packed(generation.coerced),
         _packed(generation.problems and [_problem_row(one) for one in generation.problems]),
         _packed(generation.previous_gen_ids),
         *expected_values(expected),
@@ -130,11 +130,11 @@ def indexed_of(
 
 
 def _fields_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    others, lenient, problems, previous = row[len(_PLAIN) : len(FIELDS)]
+    others, coerced, problems, previous = row[len(_PLAIN) : len(FIELDS)]
     fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
     if others is not None:
         fields["others"] = json.loads(others)
-    fields["lenient"] = tuple(_unpacked(lenient))
+    fields["coerced"] = tuple(_unpacked(coerced))
     fields["problems"] = _problems(row, problems)
     fields["previous_gen_ids"] = tuple(_unpacked(previous))
     return fields

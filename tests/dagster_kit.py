@@ -14,6 +14,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from cohort_kit import ON, make_root, write_table
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Request
 
@@ -85,6 +87,18 @@ def write_templates(root: DataRoot) -> None:
                 path = root.template(stage, row["template_id"])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"template {row['template_id']}\n", encoding="utf-8")
+
+
+def small_cohort(path: Path) -> DataRoot:
+    """Build the cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
+    found = make_root(path, combos=False, replicates=(1, 1, 1))
+    models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
+    write_table(found.path, "llm_models.csv", models)
+    judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
+    write_table(found.path, "evaluation_templates.csv", judgements)
+    write_templates(found)
+    build_cohort(found, Options(rollout=ON, cohort_id="c"))
+    return found
 
 
 def new_home(path: Path) -> Path:

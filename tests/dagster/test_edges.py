@@ -19,8 +19,8 @@ from dagster._core.test_utils import (  # type: ignore[attr-defined]
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.backfill import execute_backfill_iteration
 
-from cohort_kit import ON, make_root, write_table
-from dagster_kit import QUIET, Counting, materialize_range, requested, write_templates
+from cohort_kit import ON, write_table
+from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register_cohort, registered
@@ -67,13 +67,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
     """A built cohort `c`, registered: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
-    found = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
-    models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
-    write_table(found.path, "llm_models.csv", models)
-    judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
-    write_table(found.path, "evaluation_templates.csv", judgements)
-    write_templates(found)
-    build_cohort(found, Options(rollout=ON, cohort_id="c"))
+    found = small_cohort(tmp_path / "root")
     register_cohort(instance, "c")
     register_members(instance, found, "c")
     return found

@@ -7,11 +7,10 @@ import dagster as dg
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from cohort_kit import ON, make_root, write_table
-from dagster_kit import QUIET, Counting, requested, write, write_templates
+from cohort_kit import ON
+from dagster_kit import QUIET, Counting, requested, small_cohort, write
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register_cohort, registered
-from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -28,14 +27,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def root(tmp_path: Path) -> DataRoot:
     """A built cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
-    found = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
-    models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
-    write_table(found.path, "llm_models.csv", models)
-    judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
-    write_table(found.path, "evaluation_templates.csv", judgements)
-    write_templates(found)
-    build_cohort(found, Options(rollout=ON, cohort_id="c"))
-    return found
+    return small_cohort(tmp_path / "root")
 
 
 def launch(

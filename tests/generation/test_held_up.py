@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cohort_kit import OFF, ON, make_root
-from dagster_kit import write_templates
+from cohort_kit import OFF, ON
 from genid import Draft
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.memberships import Member, read_membership
@@ -16,13 +15,6 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.run import plan_run, run_cohort
 
 PHASE_1 = Rollout.parse("on", "phase-1")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> DataRoot:
-    found = make_root(tmp_path / "root", replicates=(1, 1, 1))
-    write_templates(found)
-    return found
 
 
 def build(root: DataRoot, cohort_id: str, rollout: Rollout) -> list[Member]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from cohort_kit import OFF, ON, make_root
-from dagster_kit import write_templates
+from cohort_kit import OFF, ON
 from genid import Draft, gen_id
 from genid_store import Request, Store, StoreError
 from genid_store.catalog.audit.audit import audit
@@ -26,13 +25,6 @@ from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
 
 PHASE_1 = Rollout.parse("on", "phase-1")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> DataRoot:
-    found = make_root(tmp_path / "root", replicates=(1, 1, 1))
-    write_templates(found)
-    return found
 
 
 class Calls:

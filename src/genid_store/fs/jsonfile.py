@@ -116,7 +116,7 @@ def _finite(digits: str) -> float:
 
 def _decoded(text: str, allow_nan: bool) -> Any:
     """Decode a document, each key of an object once."""
-    plain, unique = _LENIENT if allow_nan else _STRICT
+    plain, unique = _WITH_NAN if allow_nan else _STRICT
     if text.count("{") == 1:  # twice as fast, and most documents are one flat object
         value = plain.decode(text)
         # each member has a colon: no more colons than keys, so none is given twice
@@ -130,4 +130,4 @@ def _decoders(**options: Any) -> tuple[json.JSONDecoder, json.JSONDecoder]:
 
 
 _STRICT: Final = _decoders(parse_constant=_no_constant, parse_float=_finite)
-_LENIENT: Final = _decoders()
+_WITH_NAN: Final = _decoders()

@@ -16,7 +16,7 @@ from genid_dagster_adapter.membership_metadata import (
     stage_table,
     table_metadata,
 )
-from genid_dagster_adapter.ownership import claim
+from genid_dagster_adapter.ownership import record_owner
 from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
 from genid_dagster_adapter.recording import UNVERSIONED
 from genid_dagster_adapter.setup import CODE_VERSION, MEMBERSHIP, REGISTRATION, Setup
@@ -143,7 +143,7 @@ def register_members(
     """
     keys: dict[str, list[str]] = {stage: [] for stage in stage_names()}
     with root_lock(root, BUILD):
-        claim(instance, root, prefix)
+        record_owner(instance, root, prefix)
         for stage, gen_id in read_membership(root, cohort_id):
             keys[stage].append(gen_id)
         added = {

@@ -41,7 +41,7 @@ class Owner:
             return None
 
 
-def claim(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> None:
+def record_owner(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> None:
     """Record that the data root has keys in the sets, before it gets any; forget where it lay
     before it was moved. StoreError: its identity cannot be read or written."""
     with guarded(root):

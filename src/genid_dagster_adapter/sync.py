@@ -23,7 +23,7 @@ from attrs import asdict, frozen
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.membership_metadata import table_metadata
-from genid_dagster_adapter.ownership import claim, forget, members_elsewhere
+from genid_dagster_adapter.ownership import forget, members_elsewhere, record_owner
 from genid_dagster_adapter.partitions import partition_set, register, register_cohort, registered
 from genid_dagster_adapter.recording import materialization
 from genid_dagster_adapter.setup import MEMBERSHIP, stage_asset_name
@@ -144,7 +144,7 @@ class _Sync:
     def run(self, prune: bool, progress: Progress | None) -> Synced:
         with self._lock():
             if not self.dry_run:
-                claim(self.instance, self.root, self.mount.partition_prefix)
+                record_owner(self.instance, self.root, self.mount.partition_prefix)
             memberships = read_memberships(self.root)
             members, previous = _members(memberships), self._previous()
         todo = {one: list(self._unrecorded(one, members[one], previous[one])) for one in members}

@@ -142,7 +142,7 @@ def test_the_chain_and_the_children(small: Store, index: StoreIndex) -> None:
 
 
 def test_duplicates_are_the_other_generations_of_the_task(small: Store, index: StoreIndex) -> None:
-    """In the order in which they claim the number: v1, then content, then cohort, then id."""
+    """In the order of preference: content, then v1, then cohort, then id."""
     draft = small.of(stage="draft", family="legacy")[0]
     found = index.get("draft", draft.gen_id)
     assert found is not None

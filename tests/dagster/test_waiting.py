@@ -10,7 +10,7 @@ import pytest
 
 from dagster_kit import lay
 from genid_store.errors import StoreError
-from genid_store.fs import leases as claims
+from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
@@ -24,9 +24,9 @@ def test_a_claim_that_is_waited_for_is_named_in_the_log(
 ) -> None:
     """Another run makes the generation: the log says which, and that interrupting is safe."""
     root = lay(tmp_path, "draft", "d1")
-    monkeypatch.setattr(claims, "LOG_INTERVAL", 0.0)
+    monkeypatch.setattr(leases, "LOG_INTERVAL", 0.0)
     stop = threading.Event()
-    real = claims._take
+    real = leases._take
 
     def take(path: Path) -> int | None:
         if len(caplog.records) >= 2:
@@ -34,7 +34,7 @@ def test_a_claim_that_is_waited_for_is_named_in_the_log(
         return real(path)
 
     with lease(root, "draft", "d1", threading.Event()):
-        monkeypatch.setattr(claims, "_take", take)
+        monkeypatch.setattr(leases, "_take", take)
         with lease(root, "draft", "d1", stop) as held:
             assert held is False
     assert "draft d1" in caplog.messages[0]

@@ -393,7 +393,7 @@ def test_two_runs_at_once_pay_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_holder_holds_nobody_off(tmp_path: Path) -> None:
-    """A claim ends with its process, also by SIGKILL; its file alone is no claim."""
+    """A lease ends with its process, also by SIGKILL; its file alone is not a lease."""
     root = lay(tmp_path, "draft", "d1")
     script = (
         "import sys, threading, time\n"

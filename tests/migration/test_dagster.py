@@ -12,7 +12,7 @@ import pytest
 
 from genid_dagster_adapter import sync as syncing
 from genid_dagster_adapter.events import MIGRATED_FROM, ORIGINAL_RUN, ORIGINAL_TIME, report
-from genid_dagster_adapter.ownership import claim
+from genid_dagster_adapter.ownership import record_owner
 from genid_dagster_adapter.partitions import register, registered
 from genid_dagster_adapter.stage_assets import generated_asset
 from genid_dagster_adapter.sync import Mount, Synced, sync
@@ -187,7 +187,7 @@ def test_events_come_before_keys_and_deletions_last(
     """In each stage, parents' stages first: what a live daemon must never see is a registered key
     without its event."""
     _record_all(instance, root, Mount())
-    claim(instance, root, "")
+    record_owner(instance, root, "")
     run.migrate(root)
     calls = []
 

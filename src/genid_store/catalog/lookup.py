@@ -11,11 +11,11 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from genid_store.catalog.claim import Claim, claim
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.catalog.preference import Preference, preference
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import is_segment
 from genid_store.stages import parent_key, parent_stage, stage_names
@@ -64,24 +64,24 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
 def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
     """Return a function (stage, id of any family) -> the id under which the store has it, or None.
 
-    Of several duplicates it is the first by `catalog.claim`.
+    Of several duplicates it is the first by `catalog.preference`.
     """
 
     def find(stage: str, gen_id: str) -> str | None:
         matches = [match.generation for match in _by_full_id(index, gen_id)]
-        mine = by_claim(index, (one for one in matches if one.stage == stage))
+        mine = by_preference(index, (one for one in matches if one.stage == stage))
         return mine[0].gen_id if mine else None
 
     return find
 
 
-def by_claim(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
-    """Return generations of one task in the order of `catalog.claim`, the one to prefer first."""
+def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
+    """Return generations of one task in the order of `catalog.preference`."""
 
-    def key(one: Indexed) -> Claim:
+    def key(one: Indexed) -> Preference:
         above = parent_key(one.stage, one.parent_gen_id)
         parent = None if above is None else index.get(*above)
-        return claim(one, parent, is_right=one.gen_id == one.expected["v1"])
+        return preference(one, parent, is_right=one.gen_id == one.expected["v1"])
 
     found = list(generations)
     return sorted(found, key=key) if len(found) > 1 else found
@@ -93,7 +93,7 @@ def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     if expected is None:
         return []
     same = index.by_expected("v1", expected)
-    return by_claim(index, (one for one in same if one.gen_id != generation.gen_id))
+    return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
 
 
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:

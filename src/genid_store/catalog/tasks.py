@@ -7,7 +7,7 @@ from attrs import evolve
 from genid_store.catalog.expected import derive_expected
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import by_claim, parent_ids
+from genid_store.catalog.lookup import by_preference, parent_ids
 
 
 def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
@@ -22,7 +22,7 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     same = [one for one in index.by_expected("v1", expected) if one.replicate is not None]
     if _has_unnumbered(index) and not any(one.has_content for one in same):
         same += _unnumbered(index, generation, number)
-    return by_claim(index, (one for one in same if one.gen_id != generation.gen_id))
+    return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
@@ -33,8 +33,8 @@ def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Ind
         texts = _with_number(index, generation, below)
         if any(one.has_content and one.replicate is not None for one in texts):
             continue
-        loose = by_claim(index, loose)[1:]
-    return by_claim(index, loose)[:1]
+        loose = by_preference(index, loose)[1:]
+    return by_preference(index, loose)[:1]
 
 
 def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

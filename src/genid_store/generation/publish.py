@@ -176,7 +176,7 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
 def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Publish what a complete staged folder still holds; return whether there was one.
 
-    Idempotent, and safe after a crash between any two of its steps. The caller holds the claim on
+    Idempotent, and safe after a crash between any two of its steps. The caller holds the lease of
     this generation.
     """
     source = staging(root, stage) / gen_id

@@ -3,7 +3,7 @@
 A task is its v1 id over the expected ids of its ancestors; generations of every family that come to
 the same one are the same task. A child's text is reused only over the text that it was made from.
 Of several texts of one task the one is taken under which most members below can be reused; among
-equals the cohort's own, then the one that `lookup.preference` puts first.
+equals the cohort's own, then the one that `catalog.preference` puts first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Decide every generation's new id, ancestors first; duplicates become further replicates.
 
-Pure. Where several generations ask for one number of a task, the first by `catalog.claim` keeps it.
-An empty slot among the others is the same request once more: it holds nothing, so it becomes one
-with the first, and its members and children follow. The rest take the task's lowest free numbers.
+Pure. Where several generations ask for one number of a task, the first by `catalog.preference`
+keeps it. An empty slot among the others is the same request once more: it holds nothing, so it
+becomes one with the first, and its members and children follow. The rest take the task's lowest
+free numbers.
 An evaluation without `replicate` asks for none and takes the lowest that is left. Of generations
 that share one text the first stands for all; the others stay beside it, and their children follow.
 """
@@ -17,10 +18,10 @@ from attrs import field, frozen
 
 from genid import GenIdError, Signature, canonical_bytes, gen_id
 from genid_store.catalog import findings
-from genid_store.catalog.claim import Claim, claim
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.expected import signature
 from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation
+from genid_store.catalog.preference import Preference, preference
 from genid_store.stages import parent_stage
 
 PARENT_STAYS: Final = "parent-stays"
@@ -136,7 +137,7 @@ class _Stage:
                 waiting.append(candidate)
             else:
                 holders[number] = candidate
-        waiting.sort(key=lambda one: (one.number is None, one.number))  # keeps the order of claims
+        waiting.sort(key=lambda one: (one.number is None, one.number))  # keeps their order
         taken = dict(holders)
         renumbered: dict[int, list[tuple[str, int]]] = {}
         free = self._free(candidates[0], taken)
@@ -294,9 +295,9 @@ def _task(candidate: _Candidate) -> bytes:
     return canonical_bytes(candidate.signature).replace(b'"replicate":%d' % number, b"", 1)
 
 
-def _rank(candidate: _Candidate) -> Claim:
+def _rank(candidate: _Candidate) -> Preference:
     source, parent = candidate.source, candidate.parent
-    return claim(
+    return preference(
         source,
         None if parent is None else parent.source,
         is_right=candidate.number is not None and source.gen_id == candidate.new_id,

@@ -11,7 +11,7 @@ from genid_store.catalog.copies import is_copy, one_text
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import by_claim
+from genid_store.catalog.lookup import by_preference
 from genid_store.catalog.memberships import Memberships
 from genid_store.catalog.metadata import stage_fields
 from genid_store.errors import Problem
@@ -68,7 +68,7 @@ def duplicates(
     Those that have one text by adoption (`texts`, see `copies`) are one generation.
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
-    groups = [by_claim(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]
+    groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]
     named = memberships.cohorts_of() if groups else {}
     for group in groups:
         first = group[0]

@@ -7,10 +7,10 @@ from typing import Protocol
 from genid import is_gen_id
 
 #: What generations are ordered by; the smallest comes first.
-Claim = tuple[bool, bool, bool, bool, bool, str, str]
+Preference = tuple[bool, bool, bool, bool, bool, str, str]
 
 
-class Claimant(Protocol):
+class Candidate(Protocol):
     """What the order asks of a generation."""
 
     @property
@@ -21,9 +21,9 @@ class Claimant(Protocol):
     def has_content(self) -> bool: ...
 
 
-def claim(
-    one: Claimant, parent: Claimant | None, *, is_right: bool, is_empty: bool = False
-) -> Claim:
+def preference(
+    one: Candidate, parent: Candidate | None, *, is_right: bool, is_empty: bool = False
+) -> Preference:
     """Return the key by which generations of one task are ordered.
 
     A text comes before everything else, and what was tried before an empty slot; then the one whose

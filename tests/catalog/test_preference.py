@@ -7,9 +7,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from genid_store.catalog.claim import claim
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.lookup import duplicates, resolver
+from genid_store.catalog.preference import preference
 from genid_store.fs.layout import DataRoot
 from migrationkit import Builder
 from storekit import v1_id
@@ -44,7 +44,7 @@ def test_the_order_is_the_documented_one() -> None:
     ]
     shuffled = random.Random(1).sample(expected, len(expected))
     assert expected == sorted(
-        shuffled, key=lambda o: claim(o, o.parent, is_right=o.is_right, is_empty=o.is_empty)
+        shuffled, key=lambda o: preference(o, o.parent, is_right=o.is_right, is_empty=o.is_empty)
     )
 
 

@@ -59,23 +59,27 @@ def load_module(name: str, *, where: str) -> ModuleType:
 @contextmanager
 def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[None]:
     """Say in one StoreError, with file and line, why the host's code cannot be imported."""
+    place = name if name.endswith(".py") else name.rpartition(":")[0] or name
     try:
         yield
     except _RefusedError as refused:
         problem = Problem(where=where, value=name, message=str(refused), remedy=remedy)
         raise StoreError(summary, [problem]) from None
     except SyntaxError as error:
-        place = f"{error.filename or name.rpartition(':')[0]}:{error.lineno or 1}"
         problem = Problem(
-            where=place, message=f"is not Python: {error.msg}", remedy="correct the file"
+            where=f"{error.filename or place}:{error.lineno or 1}",
+            message=f"is not Python: {error.msg}",
+            remedy="correct the file",
         )
         raise StoreError(summary, [problem]) from error
     except (StoreError, genid.GenIdError):
         raise  # from a module that declares stages: it says where and why itself
     except Exception as error:  # whatever the host's module raises
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        ours = (__file__, importlib.__file__, "<frozen importlib")
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
         problem = Problem(
-            where=f"{frame.filename}:{frame.lineno}",
+            where=f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place,
             message=f"raises {type(error).__name__}: {error}",
             remedy="correct the file, or install what it needs",
         )

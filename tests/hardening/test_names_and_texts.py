@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from cohort_kit import OFF, ON, built, make_root, put_draft, write_table
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.lookup import resolve
 from genid_store.catalog.renamed import read_renamed
 from genid_store.config import read_config
 from genid_store.errors import StoreError
@@ -146,5 +148,7 @@ def test_a_damaged_record_of_what_was_renamed(tmp_path: Path, data: bytes) -> No
     path = root.own / "renamed" / "m.csv"
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
-    with pytest.raises(OSError, match=r"m\.csv"):
+    with pytest.raises(StoreError, match=r"\.genid/renamed/m\.csv.*restore the file"):
         read_renamed(root)
+    with pytest.raises(StoreError), StoreIndex.fresh(root) as index:
+        resolve(index, "an_id_from_before")

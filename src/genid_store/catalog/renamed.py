@@ -7,31 +7,31 @@ there; this record is not the host's.
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from genid_store.errors import Problem
-from genid_store.fs.csvfile import parse_csv
-from genid_store.fs.files import read_bytes, write_atomic
+from attrs import evolve
+
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.csvfile import dump_csv, read_csv
+from genid_store.fs.files import guarded, write_atomic
 from genid_store.fs.layout import DataRoot, check_segment, is_segment
 
 _COLUMNS: Final = ("stage", "old", "new")
+_REMEDY: Final = (
+    "restore the file from a backup; without one delete it: look-ups of the ids from before that "
+    "migration then rest on metadata.json alone"
+)
 #: (stage, id from before) -> the ids of its generation since, oldest first
 Renamed = dict[tuple[str, str], tuple[str, ...]]
 
 
 def write_renamed(root: DataRoot, migration: str, rows: Iterable[tuple[str, str, str]]) -> None:
     """Record what a migration has renamed, as (stage, old, new). OSError: it cannot be written."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(rows)
-    write_atomic(_path(root, migration), text.getvalue().encode())
+    write_atomic(_path(root, migration), dump_csv([_COLUMNS, *rows]).encode())
 
 
 def forget_renamed(root: DataRoot, migration: str) -> None:
@@ -40,20 +40,20 @@ def forget_renamed(root: DataRoot, migration: str) -> None:
 
 
 def read_renamed(root: DataRoot) -> Renamed:
-    """Return what every migration has renamed. OSError: a record cannot be read."""
-    try:
-        names = sorted(os.listdir(root.own / "renamed"))
-    except FileNotFoundError:
-        return {}
-    found: Renamed = {}
+    """Return what every migration has renamed. StoreError: lists the records that are damaged; ids
+    that they may hide are never taken for unknown ones."""
+    folder, problems, found = root.own / "renamed", list[Problem](), Renamed()
+    names = []
+    with guarded(root, reading=True), contextlib.suppress(FileNotFoundError):
+        names = sorted(os.listdir(folder))
     for name in names:
         if name.endswith(".csv") and is_segment(name):
-            path, problems = root.own / "renamed" / name, list[Problem]()
-            for line in parse_csv(name, read_bytes(path), _COLUMNS, problems):
+            for line in read_csv(root, folder / name, _COLUMNS, problems):
                 stage, old, new = (line[column] for column in _COLUMNS)
                 found[stage, old] = (*found.get((stage, old), ()), new)
-            if problems:
-                raise OSError(errno.EIO, problems[0].message, os.fspath(path))
+    if problems:
+        damaged = [evolve(problem, remedy=_REMEDY) for problem in problems]
+        raise StoreError("the record of a migration cannot be read", damaged)
     return found
 
 

@@ -216,3 +216,16 @@ def test_without_an_active_concept_no_combo_is_made(root: DataRoot) -> None:
     path.write_text(path.read_text().replace("true", "false"))
     with pytest.raises(StoreError, match=r"concepts_metadata\.csv: no concept is active"):
         prepare(root, Options(rollout=OFF))
+
+
+def test_a_selection_of_combos_that_the_concepts_outgrew_is_said(root: DataRoot) -> None:
+    """A build uses the selection that a former one wrote, and names the concepts in it that are
+    not active any more; with the active ones alone it says nothing."""
+    assert () == built(root).plan.notices
+    path = root.path / "1_raw" / "concepts_metadata.csv"
+    path.write_text(path.read_text("utf-8").replace("tides", "waves"), encoding="utf-8")
+    (notice,) = built(root).plan.notices
+    assert ("2_tasks/selected_combo_mappings.csv:2:combo_id", True) == (
+        notice.where,
+        notice.message.endswith("not active: tides"),
+    )

@@ -185,7 +185,7 @@ def test_run_makes_what_is_missing_and_a_second_run_calls_nobody(cohort: Cohort)
     before = tree(cohort.root)
     second = cohort.json("run")
     assert (cohort.status, second["calls"], len(cohort.calls())) == (0, 0, 12)
-    assert stages(second, "reused") == [2, 4, 8]
+    assert stages(second, "already_there") == [2, 4, 8]
     assert before == tree(cohort.root)
 
 
@@ -300,7 +300,7 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     assert len(cohort.json("run", "--dry-run")["reused"]) == 14
     record = cohort.json("run")
     assert (cohort.status, record["calls"]) == (0, 0)
-    assert stages(record, "adopted") == [2, 4, 8]
+    assert stages(record, "reused") == [2, 4, 8]
 
 
 def test_a_cohort_that_is_built_runs_from_its_membership(cohort: Cohort) -> None:

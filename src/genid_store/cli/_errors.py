@@ -92,11 +92,18 @@ def _of_system(error: OSError) -> StoreError:
 
 
 def _brief(error: StoreError | GenIdError) -> str:
-    """Return what people read of an error: the first problems, and how many there are."""
-    if not isinstance(error, StoreError) or len(error.problems) <= SHOWN:
+    """Return what people read of an error: the first problems, and how many there are more. Words
+    that were just said are not repeated."""
+    if not isinstance(error, StoreError):
         return str(error)
-    shown = StoreError(error.summary, error.problems[:SHOWN])
-    return f"{shown}\n  and {len(error.problems) - SHOWN} more (--json lists all)"
+    lines, last = [error.summary], ""
+    for one in error.problems[:SHOWN]:
+        words = f"{one.text}; {one.remedy}"
+        lines.append(f"{one.where}: {'the same' if words == last else words}")
+        last = words
+    if len(error.problems) > SHOWN:
+        lines.append(f"and {len(error.problems) - SHOWN} more (--json lists all)")
+    return "\n  ".join(lines)
 
 
 def _tell(text: str) -> None:

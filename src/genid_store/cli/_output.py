@@ -8,7 +8,7 @@ redirection switch colour off (rich does both). Everything is imported where it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -17,7 +17,6 @@ import click
 from genid_store.cli._screen import (
     document_stream,
     json_safe,
-    output_errors,
     plain,
     written_out_line,
 )
@@ -44,7 +43,6 @@ CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
 
 _PATIENCE: Final = 1.0  # seconds before progress is shown
 _ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call can take minutes
-_UNCUT: Final = 10_000  # columns: no cell is folded
 #: Lines of a list that people are shown.
 SHOWN: Final = 10
 
@@ -160,27 +158,19 @@ def write_page(page: Path, text: str, *, option: str) -> None:
         ) from error
 
 
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
-) -> None:
-    """Print a table; no cell is cut or folded, so that an id can be copied from any terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table, nothing where it has no rows; no cell is cut or folded, so that an id can be
+    copied from any terminal."""
+    if not rows:
+        return
+    from rich.cells import cell_len, set_cell_size
 
-    table = Table(
-        title=None if title is None else Text(written_out_line(title)),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-    )
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else written_out_line(cell)) for cell in row))
-    with output_errors():
-        Console(width=_UNCUT, soft_wrap=True, file=plain(sys.stdout)).print(table)
+    cells = [["" if one is None else written_out_line(one) for one in row] for row in rows]
+    cells.insert(0, list(columns))
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = ["   ".join(map(set_cell_size, row, widths)).rstrip() for row in cells]
+    lines.insert(1, "-" * (sum(widths) + 3 * len(widths) - 3))
+    click.echo("\n".join(lines))
 
 
 def print_list(entries: Sequence[str], *, indent: str = "", shown: int = SHOWN) -> None:

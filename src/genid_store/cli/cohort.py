@@ -211,6 +211,8 @@ def list_command(root: DataRoot, as_json: bool) -> int:
         ]
         print_json({"cohorts": records, "malformed": malformed})
         return 0
+    if not records:
+        click.echo("no cohort is built yet")
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     for record in records:
         record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())

@@ -127,9 +127,10 @@ def run(
     if generate is None and not asked.reuse_only:
         raise click.UsageError("give --generate, the host's callable (or --reuse-only)")
     known = find_cohort_id(root, wanted)
-    if not is_there(root.membership(known)):
+    new = not is_there(root.membership(known))
+    if new:
         with progress_bar("building") as progress:
-            known = build_cohort(root, wanted, progress=progress).plan.cohort_id
+            build_cohort(root, wanted, progress=progress)
     with progress_bar("generating") as bar:
         done = run_cohort(
             root,
@@ -143,7 +144,7 @@ def run(
         )
     with progress_bar("following") as progress:
         messages = after_change(root, progress=progress, **instance)
-    summary = _summary(root, known, done)
+    summary = {"new": new, **_summary(root, known, done)}
     print_json({**summary, "dagster": messages}) if as_json else _print_summary(summary, messages)
     if done.interrupted:
         return INTERRUPTED
@@ -162,7 +163,8 @@ def _described(state: Progress) -> str:
 def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -> int:
     with progress_bar("planning") as progress:
         known = find_cohort_id(root, options)
-        if is_there(root.membership(known)):
+        built = is_there(root.membership(known))
+        if built:
             _, work = plan_run(root, known, asked)
         else:
             rows = plan_build(root, options, progress=progress).plan.rows
@@ -171,7 +173,7 @@ def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -
                 index.refresh(progress)
                 reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)
             work = plan_work(root, list(planned), asked, reuse=reuse, planned=planned)
-    record = _work_record(known, work)
+    record = {"new": not built, **_work_record(known, work)}
     print_json(record) if as_json else _print_dry_run(record)
     return 0
 
@@ -196,7 +198,8 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
 
 
 def _print_dry_run(record: Mapping[str, Any]) -> None:
-    click.echo(f"cohort {record['cohort_id']}: {record['total_calls']} calls would be made")
+    new = " (not built yet)" if record["new"] else ""
+    click.echo(f"cohort {record['cohort_id']}{new}: {record['total_calls']} calls would be made")
     print_table(
         ("stage", "model", "calls"),
         [(one["stage"], one["model"], one["calls"]) for one in record["calls"]],
@@ -214,7 +217,7 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
 
 
 def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
-    """Return what a run came to. `reused` are members that had content before it."""
+    """Return what a run came to."""
     kinds = Counter((one.stage, one.kind) for one in done.outcomes)
     members = read_membership(root, cohort_id)
     stages = {
@@ -222,8 +225,8 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             "members": found.members,
             "made": kinds[stage, "made"],
             "copied": kinds[stage, "copied"],
-            "adopted": kinds[stage, "adopted"],
-            "reused": found.made
+            "reused": kinds[stage, "adopted"],
+            "already_there": found.made
             - kinds[stage, "made"]
             - kinds[stage, "copied"]
             - kinds[stage, "adopted"],
@@ -270,11 +273,11 @@ _PAID: Final[tuple[Kind, ...]] = ("made", "failed", "unparsed")
 
 
 def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
-    columns = ("members", "made", "copied", "adopted", "reused", "failed", "missing")
-    click.echo(f"cohort {summary['cohort_id']}: {summary['calls']} generator calls")
+    columns = ("members", "made", "copied", "reused", "there", "failed", "missing")
+    new = " (built just now)" if summary["new"] else ""
+    click.echo(f"cohort {summary['cohort_id']}{new}: {summary['calls']} generator calls")
     print_table(
-        ("stage", *columns),
-        [(stage, *(one[name] for name in columns)) for stage, one in summary["stages"].items()],
+        ("stage", *columns), [(stage, *one.values()) for stage, one in summary["stages"].items()]
     )
     for former, note in ((False, ""), (True, " in a former run")):
         found = [one for one in summary["failures"] if one["former_run"] == former]

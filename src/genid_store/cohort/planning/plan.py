@@ -47,7 +47,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     # what is wrong with the sources' metadata although the plan could be made
     flaws = [flaw for source in sources for flaw in source.generation.problems]
     rows.check()
-    notices = [*flaws, *rows.notices, *_empty(inputs, rows)]
+    notices = [*flaws, *rows.notices, *_empty(inputs, rows), *_outdated(inputs)]
     links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
     check_links(links, lambda essay: view.has("essay", essay))
     return Plan(
@@ -95,4 +95,19 @@ def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
                 where=f"1_raw/{stage}_templates.csv",
                 message=f"the cohort has no {stage}: no template, or no model for it, is active",
                 remedy="activate one, unless that is meant",
+            )
+
+
+def _outdated(inputs: Inputs) -> Iterator[Problem]:
+    """Yield a notice for each selected combo with a concept that is not active: a build uses the
+    selection as it stands, which whoever has changed the concepts may not expect."""
+    if inputs.selection.mode is not CohortMode.CARTESIAN:
+        return
+    active = {concept.concept_id for concept in inputs.tables.active_concepts}
+    for combo in inputs.combos:
+        if gone := sorted(combo.concept_ids - active):
+            yield Problem(
+                where=combo.where,
+                message=f"the combo has concepts that are not active: {', '.join(gone)}",
+                remedy="to have today's, delete the file or build with --write-combos",
             )

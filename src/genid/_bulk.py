@@ -15,8 +15,7 @@ import pyarrow as pa
 from datafusion import SessionConfig, SessionContext, col
 from datafusion import functions as sql
 
-from genid._digest import digest
-from genid._text import ALPHABET, SUFFIX_LENGTH
+from genid._text import ALPHABET, SUFFIX_LENGTH, digest
 
 ROWS = 32_768  # worked on at once by one thread: what bounds the memory
 _FEW = 4096  # a query costs one or two milliseconds, in which a loop hashes this many

@@ -21,11 +21,8 @@ class Member(NamedTuple):
 
     def text(self, written: str) -> str:
         """Return this part of the canonical text; `written` is empty for an absent field."""
-        return (
-            f"{self.before}{self.lead}{written}{self.trail}{self.after}"
-            if written
-            else (self.before + self.after)
-        )
+        member = f"{self.lead}{written}{self.trail}" if written else ""
+        return f"{self.before}{member}{self.after}"
 
 
 @cache

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from string import ascii_uppercase
 from typing import Any
 
-import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from genid._canonical import layout
 from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, WHITE_SPACE, Rule
-from genid.errors import Problem, SignatureError
+from genid.errors import Problem, SignatureError, refusal
 
 _ALLOWED = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
 # As NORMALIZED for what is not folded: capitals too are mapped to themselves.
@@ -22,24 +21,20 @@ _ALLOWED_TABLE = NORMALIZED[:0x41] + ascii_uppercase.encode() + NORMALIZED[0x5B:
 _TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view())
 
 
-@attrs.frozen(kw_only=True)
-class Column:
-    """A checked column: normalized values, and the problem of each bad row by its number.
+Problems = dict[int, Problem]
+"""The problem of each bad row by its number; a fault of the column, such as its type, has -1."""
 
-    A fault of the column itself, such as its type, has the row -1.
+
+def checked(place: str, rule: Rule, column: Any, *, first: int) -> tuple[Any, Problems]:
+    """Check the values of one field (SPEC 1) and return them normalized, with what is wrong.
+
+    `first` is the row of the first.
     """
-
-    values: Any
-    problems: dict[int, Problem]
-
-
-def checked(place: str, rule: Rule, column: Any, *, first: int) -> Column:
-    """Check and normalize the values of one field (SPEC 1); `first` is the first one's row."""
     try:
         values = _one_array(column)
     except pa.ArrowInvalid:
         reason = "is the type of a column with 2 GiB of text and more"
-        return _faulty(place, column, reason, "pass ids, not texts")
+        return column, {-1: refusal(place, str(column.type), reason, "pass ids, not texts")}
     if pa.types.is_null(values.type):
         values = values.cast(pa.int32() if rule.is_replicate else pa.string())
     if rule.is_replicate and pa.types.is_integer(values.type):
@@ -49,22 +44,16 @@ def checked(place: str, rule: Rule, column: Any, *, first: int) -> Column:
         suspects = _suspect_texts(rule, normalized)
     else:
         wanted = "whole numbers" if rule.is_replicate else "text"
+        reason = f"is the type of the column, not one of {wanted}"
         remedy = "convert the column where it is certain what its values mean"
-        return _faulty(place, values, f"is the type of the column, not one of {wanted}", remedy)
+        return values, {-1: refusal(place, str(values.type), reason, remedy)}
     problems = dict(_refused(place, rule, values, suspects, first))
     if values.null_count and not rule.optional:
         remedy = "fill the value in, or leave the row out"
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
-            problems[first + row] = Problem(
-                place=f"row {first + row}, {place}", value=None, reason="is null", remedy=remedy
-            )
-    return Column(values=normalized, problems=problems)
-
-
-def _faulty(place: str, values: Any, reason: str, remedy: str) -> Column:
-    """Return a column that cannot be used whatever its rows hold."""
-    fault = Problem(place=place, value=str(values.type), reason=reason, remedy=remedy)
-    return Column(values=values, problems={-1: fault})
+            at = first + row
+            problems[at] = refusal(f"row {at}, {place}", None, "is null", remedy)
+    return normalized, problems
 
 
 def _one_array(column: Any) -> Any:
@@ -160,6 +149,7 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
     A null stands for an absent field.
     """
     parts: list[Any] = []
+    constant = ""  # what lies between two columns is joined as one
     for member in layout(stage, tuple(columns)):
         values = columns[member.name]
         quote = "" if pa.types.is_integer(values.type) else '"'
@@ -167,22 +157,12 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
         texts = values.cast(pa.string())
         if texts.null_count:
             present = pc.binary_join_element_wise(lead, texts, trail, "")
-            parts += [member.before, pc.fill_null(present, ""), member.after]
+            parts += [constant + member.before, pc.fill_null(present, "")]
+            constant = member.after
         else:
-            parts += [member.before + lead, texts, trail + member.after]
+            parts += [constant + member.before + lead, texts]
+            constant = trail + member.after
     # Arrow's own pool would return these megabytes to the system and fetch them zeroed each time,
     # which takes longer than the hashing; the C library keeps them.
-    return pc.binary_join_element_wise(*_merged(parts), "", memory_pool=pa.system_memory_pool())
-
-
-def _merged(parts: list[Any]) -> Iterator[Any]:
-    """Yield the parts, neighbouring constants as one."""
-    constant = ""
-    for part in parts:
-        if isinstance(part, str):
-            constant += part
-            continue
-        yield constant
-        yield part
-        constant = ""
-    yield constant
+    pool = pa.system_memory_pool()
+    return pc.binary_join_element_wise(*parts, constant, "", memory_pool=pool)

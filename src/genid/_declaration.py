@@ -1,21 +1,23 @@
 """What a signature class may declare; checked once, when the class is defined (SPEC 1.1, 1.7)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 import attrs
 
 from genid._registry import STAGES
 from genid._rules import COMPONENT, REPLICATE, Rule
-from genid.errors import DeclarationError, Problem
+from genid.errors import DeclarationError, Problem, refusal
 
 if TYPE_CHECKING:
     from genid._signature import Signature
 
     Stage = type[Signature[Any]]
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_is_stage_name = re.compile(r"[a-z]+(_[a-z]+)*").fullmatch
+_is_field_name = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*").fullmatch
 _TAKEN = frozenset({"genid", "stage", "prefix", "fields", "reference"})
 
 
@@ -36,9 +38,9 @@ def declare(cls: "Stage") -> None:
     cls.__genid_id_types__ = (id_type, *(earlier.__genid_id_types__ if earlier else ()))
     cls.__genid_rules__ = rules = {}
     problems = [*_name_problems(cls, others), *_id_type_problems(cls, id_type, others)]
-    for field, hint in _fields(cls):
-        rule = _rule(field.name, hint, [cls, *others])
-        problems += _field_problems(cls, field, hint, rule)
+    for field in _fields(cls):
+        rule = _rule(field.name, field.type, [cls, *others])
+        problems += _field_problems(cls, field, rule)
         if rule is not None:
             rules[field.name] = rule
     if "replicate" not in rules:
@@ -53,18 +55,14 @@ def declare(cls: "Stage") -> None:
 
 
 def _problem(cls: "Stage", name: str, value: object, reason: str, remedy: str) -> Problem:
-    return Problem(place=f"{cls.__qualname__}.{name}", value=value, reason=reason, remedy=remedy)
+    return refusal(f"{cls.__qualname__}.{name}", value, reason, remedy)
 
 
 def _earlier_definition(cls: "Stage") -> "Stage | None":
     """Return the class that `cls` defines once more: same stage, module and qualified name."""
-    same = [
-        other
-        for other in STAGES.values()
-        if (other.stage, other.__module__, other.__qualname__)
-        == (cls.stage, cls.__module__, cls.__qualname__)
-    ]
-    return same[0] if same else None
+    other = STAGES.get(str(cls.stage))
+    names = (cls.__module__, cls.__qualname__)
+    return other if other and (other.__module__, other.__qualname__) == names else None
 
 
 def _changes(cls: "Stage", earlier: "Stage") -> Iterator[Problem]:
@@ -84,10 +82,10 @@ def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]
     A stage that is moved or copied keeps its name and its prefix, which are part of its ids.
     """
     stage, prefix = cls.stage, cls.prefix
-    if type(stage) is not str or not _is_name(stage, _LETTERS):
+    if type(stage) is not str or not _is_stage_name(stage):
         reason = "is not a name in lower case"
         yield _problem(cls, "stage", stage, reason, "use letters a to z and _")
-    if type(prefix) is not str or len(prefix) != 1 or prefix not in _LETTERS:
+    if type(prefix) is not str or len(prefix) != 1 or not "a" <= prefix <= "z":
         yield _problem(cls, "prefix", prefix, "is not one letter", "use one letter, a to z")
     for other in others:
         if stage == other.stage:
@@ -96,12 +94,6 @@ def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]
         elif prefix == other.prefix:
             reason = f"is the prefix of {other.stage} already"
             yield _problem(cls, "prefix", prefix, reason, "use another letter for a new stage")
-
-
-def _is_name(text: str, characters: str) -> bool:
-    """Return whether `text` is words of these characters with `_` between them, a letter first."""
-    words = text.split("_")
-    return text[:1] in _LETTERS and all(word and not word.strip(characters) for word in words)
 
 
 def _id_type(cls: type) -> Any:
@@ -128,17 +120,16 @@ def _stage_of(id_type: Any, stages: "Sequence[Stage]") -> "Stage | None":
     )
 
 
-def _fields(cls: "Stage") -> list[tuple["attrs.Attribute[Any]", Any]]:
-    """Return the fields of an attrs class with their types, string annotations evaluated."""
-    fields = attrs.fields(cls)
-    if not any(isinstance(field.type, str) for field in fields):
-        return [(field, field.type) for field in fields]
-    try:
-        hints = get_type_hints(cls)
-    except NameError as error:
-        remedy = "define the types of fields at the top of the module, before the class"
-        raise DeclarationError.of(cls.__qualname__, error.name, "is unknown", remedy) from error
-    return [(field, hints[field.name]) for field in fields]
+def _fields(cls: "Stage") -> "tuple[attrs.Attribute[Any], ...]":
+    """Return the fields of an attrs class, string annotations evaluated."""
+    if any(isinstance(field.type, str) for field in attrs.fields(cls)):
+        try:
+            attrs.resolve_types(cls)
+        except NameError as error:
+            remedy = "define the types of fields at the top of the module, before the class"
+            raise DeclarationError.of(cls.__qualname__, error.name, "is unknown", remedy) from error
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)
+    return fields
 
 
 def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
@@ -157,21 +148,21 @@ def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
 
 
 def _field_problems(
-    cls: "Stage", field: "attrs.Attribute[Any]", hint: Any, rule: Rule | None
+    cls: "Stage", field: "attrs.Attribute[Any]", rule: Rule | None
 ) -> Iterator[Problem]:
     """Yield what is wrong with one field: its name, its type, its default (SPEC 1.7)."""
-    if field.name in _TAKEN or not _is_name(field.name, _LETTERS + "0123456789"):
+    if field.name in _TAKEN or not _is_field_name(field.name):
         yield _problem(cls, field.name, field.name, "is not a field name", "use another_lower_name")
     if rule is None:
         remedy = "use str, an id type defined before, either with `| None`, or `replicate: int`"
-        yield _problem(cls, field.name, hint, "is not the type of a field", remedy)
+        yield _problem(cls, field.name, field.type, "is not the type of a field", remedy)
     elif rule.optional:
         if field.default is not None:
-            yield _problem(cls, field.name, hint, "is optional", "give it the default None")
+            yield _problem(cls, field.name, field.type, "is optional", "give it the default None")
         return
     elif rule.parent_stage == cls.stage:
         reason = "is required, but the first of a chain has no parent"
-        yield _problem(cls, field.name, hint, reason, "add `| None = None`")
+        yield _problem(cls, field.name, field.type, reason, "add `| None = None`")
     if field.default is not attrs.NOTHING:
         reason = "is the default of a required field"
         yield _problem(cls, field.name, field.default, reason, "leave the default out")

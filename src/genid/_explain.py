@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from blake3 import blake3
 
-from genid._digest import DIGEST_BYTES, as_uuid, full_digest_hex, uuid_bits
 from genid._signature import Signature, canonical_bytes
+from genid._text import DIGEST_BYTES, as_uuid, uuid_bits
 from genid.schemes import gen_id
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def explain(signature: Signature[Any]) -> Explanation:
         stage=signature.stage,
         fields=signature.fields(),
         canonical=data.decode("ascii"),
-        blake3=full_digest_hex(data),
+        blake3=blake3(data).hexdigest(),
         gen_id=derived,
     )
 

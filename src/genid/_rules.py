@@ -42,35 +42,33 @@ class Rule(NamedTuple):
         if value is None and self.optional:
             return None
         if self.is_replicate:
-            return replicate(place, value)
-        if self.parent_stage is not None and self.parent_prefix is not None:
-            return reference(place, value, stage=self.parent_stage, prefix=self.parent_prefix)
-        return component(place, value)
+            return _replicate(place, value)
+        if self.parent_stage is None or self.parent_prefix is None:
+            return normalize_component(value, place=place)  # type: ignore[arg-type]  # it checks
+        return _reference(place, value, self.parent_stage, self.parent_prefix)
 
 
 COMPONENT = Rule()
 REPLICATE = Rule(is_replicate=True)
 
 
-def component(place: str, value: object) -> str:
-    """Return a component trimmed and folded (SPEC 1.2 to 1.4).
+def normalize_component(text: str, *, place: str = "component") -> str:
+    """Return `text` trimmed and folded, as a signature would hold it (SPEC 1.2 to 1.4).
+
+    Two table ids name the same thing exactly where this gives the same text for both. `place`
+    is what an error names.
 
     Raises:
-        SignatureError: `value` is not exactly a `str`, is empty once trimmed, has more than 255
+        SignatureError: `text` is not exactly a `str`, is empty once trimmed, has more than 255
             characters, or has one that is not allowed.
     """
-    given = _exact_text(place, value)
-    text = given.strip(WHITE_SPACE)
-    _check_characters(place, given, text, hint=_HASH_HINT)
-    return text.lower()  # ASCII alone is left, so this folds A-Z and nothing else
+    trimmed = _exact_text(place, text).strip(WHITE_SPACE)
+    _check_characters(place, text, trimmed, hint=_HASH_HINT)
+    return trimmed.lower()  # ASCII alone is left, so this folds A-Z and nothing else
 
 
-def replicate(place: str, value: object) -> int:
-    """Return a replicate number unchanged (SPEC 1.6).
-
-    Raises:
-        SignatureError: `value` is not exactly an `int` (a `bool` is not), or not in 1..2^31-1.
-    """
+def _replicate(place: str, value: object) -> int:
+    """Return a replicate number unchanged: an `int`, not a `bool`, in range (SPEC 1.6)."""
     if type(value) is not int:
         reason = f"is of type {type(value).__name__}, not int"
         raise SignatureError.of(place, value, reason, "pass a whole number, 1 or more")
@@ -80,19 +78,14 @@ def replicate(place: str, value: object) -> int:
     return value
 
 
-def reference(place: str, value: object, *, stage: str, prefix: str) -> str:
-    """Return the id of a parent of `stage` exactly as it is (SPEC 1.5).
-
-    Raises:
-        SignatureError: `value` is not exactly a `str`, is empty, has more than 255 characters or
-            one that is not allowed, or begins with the prefix of another stage.
-    """
+def _reference(place: str, value: object, stage: str, prefix: str) -> str:
+    """Return the id of a parent of `stage` exactly as it is (SPEC 1.4, 1.5)."""
     text = _exact_text(place, value)
     _check_characters(place, text, text)
     # An older id may begin with any letter and `_`; only the prefix of a known stage says a stage.
     if text[1:2] == "_" and text[0] != prefix and text[0] in known_prefixes():
         reason = f"begins with {text[:2]!r}, another stage's prefix"
-        raise SignatureError.of(place, value, reason, f"pass the id of a generation of {stage}")
+        raise SignatureError.of(place, text, reason, f"pass the id of a generation of {stage}")
     return text
 
 
@@ -122,15 +115,3 @@ def _check_characters(place: str, given: str, text: str, *, hint: str = "") -> N
         return
     is_prose = len(text.split()) > 1 or len(text) > COMPONENT_MAX or not text.isascii()
     raise SignatureError.of(place, given, reason, _REMEDY + hint if is_prose else _REMEDY)
-
-
-def normalize_component(text: str, *, place: str = "component") -> str:
-    """Return `text` as a signature would hold it (SPEC 1.2 to 1.4).
-
-    Two table ids name the same thing exactly where this gives the same text for both. `place`
-    is what an error names.
-
-    Raises:
-        SignatureError: `text` breaks one of those rules.
-    """
-    return component(place, text)

@@ -11,17 +11,18 @@ signature's class. All of them work in a process that was forked.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from genid._signature import Signature, parent_field, rules_of
-from genid.errors import ColumnError, Problem
+from genid.errors import ColumnError, Problem, refusal
 
 try:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from genid._bulk import ROWS, ids
-    from genid._columns import Column, canonical, checked
+    from genid._columns import canonical, checked
 except ModuleNotFoundError as error:
     message = f"{error}: columns are an extra, pip install 'generation-ids[arrow]'"
     raise ModuleNotFoundError(message, name=error.name) from error
@@ -49,12 +50,10 @@ def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
 
 def _derived(stage: Stage, slab: tuple[int, pa.Table]) -> tuple[list[Problem], Any]:
     """Return what is wrong with some rows, or else their ids."""
-    columns = _checked(stage, slab)
-    problems = [problem for _row, problem in _problems(columns)]
-    if problems:
-        return problems, None
-    values = {name: column.values for name, column in columns.items()}
-    return [], ids(stage.prefix, canonical(stage.stage, values))
+    columns, found = _checked(stage, slab)
+    if found:
+        return [problem for _row, problem in found], None
+    return [], ids(stage.prefix, canonical(stage.stage, columns))
 
 
 def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
@@ -64,7 +63,7 @@ def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
         ColumnError: with every column that is missing or of another type.
     """
     table = _table(data)
-    found = [one for slab in _slabs(table, stage) for one in _problems(_checked(stage, slab))]
+    found = [one for slab in _slabs(table, stage) for one in _checked(stage, slab)[1]]
     faults = [problem for row, problem in found if row < 0]
     if faults:
         raise ColumnError(*dict.fromkeys(faults))
@@ -172,14 +171,18 @@ def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
     return ((first, fields.slice(first, ROWS)) for first in range(0, len(table) or 1, ROWS))
 
 
-def _checked(stage: Stage, slab: tuple[int, pa.Table]) -> dict[str, Column]:
-    """Return the checked columns of some rows."""
-    first, fields = slab
-    rules = rules_of(stage)
-    return {
-        name: checked(f"{stage.stage}.{name}", rules[name], fields[name], first=first)
-        for name in fields.column_names
-    }
+def _checked(
+    stage: Stage, slab: tuple[int, pa.Table]
+) -> tuple[dict[str, Any], list[tuple[int, Problem]]]:
+    """Return the normalized columns of some rows, and their problems, row by row."""
+    (first, fields), rules = slab, rules_of(stage)
+    columns: dict[str, Any] = {}
+    problems: list[tuple[int, Problem]] = []
+    for name in fields.column_names:
+        place = f"{stage.stage}.{name}"
+        columns[name], found = checked(place, rules[name], fields[name], first=first)
+        problems += found.items()
+    return columns, sorted(problems, key=itemgetter(0))
 
 
 def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
@@ -191,11 +194,11 @@ def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
     rules = rules_of(stage).items()
     names = [name for name, rule in rules if name in columns or not rule.optional]
     problems = [
-        Problem(
-            place=f"column {name}",
-            value=columns,
-            reason="is given more than once" if name in columns else "is missing",
-            remedy="give each field one column of its name",
+        refusal(
+            f"column {name}",
+            columns,
+            "is given more than once" if name in columns else "is missing",
+            "give each field one column of its name",
         )
         for name in names
         if columns.count(name) != 1
@@ -203,9 +206,3 @@ def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
     if problems:
         raise ColumnError(*problems)
     return names
-
-
-def _problems(columns: dict[str, Column]) -> list[tuple[int, Problem]]:
-    """Return the problems of some rows, row by row and column by column."""
-    found = (item for column in columns.values() for item in column.problems.items())
-    return sorted(found, key=lambda item: item[0])

@@ -31,6 +31,11 @@ class Problem:
         return f"{self.place}: {shown(self.value)} {self.reason}; {self.remedy}"
 
 
+def refusal(place: str, value: object, reason: str, remedy: str) -> Problem:
+    """Return the record of one refused value."""
+    return Problem(place=place, value=value, reason=reason, remedy=remedy)
+
+
 class GenIdError(ValueError):
     """Base of everything that this package raises.
 
@@ -44,17 +49,16 @@ class GenIdError(ValueError):
     @classmethod
     def of(cls, place: str, value: object, reason: str, remedy: str) -> "GenIdError":
         """Return the error of one refused value."""
-        return cls(Problem(place=place, value=value, reason=reason, remedy=remedy))
+        return cls(refusal(place, value, reason, remedy))
 
     def __str__(self) -> str:
-        lines = [str(problem) for problem in self.problems[:_LISTED]]
+        lines = [str(one) for one in self.problems[:_LISTED]]
         if len(self.problems) == 1:
             return lines[0]
         more = len(self.problems) - len(lines)
         last = [f"  … and {more} more"] if more else []
-        return "\n".join(
-            [f"{len(self.problems)} problems:", *(f"  {line}" for line in lines), *last]
-        )
+        first = f"{len(self.problems)} problems:"
+        return "\n".join([first, *(f"  {line}" for line in lines), *last])
 
 
 class SignatureError(GenIdError):

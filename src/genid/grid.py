@@ -8,16 +8,13 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from genid._canonical import layout, written
-from genid._digest import digest
 from genid._rules import Rule
 from genid._signature import IdT, Signature, rules_of
-from genid._text import id_text
-from genid.errors import Problem, SignatureError
+from genid._text import digest, id_text
+from genid.errors import Problem, SignatureError, refusal
 
 Value = str | int | None
 T = TypeVar("T")
-
-_LIST = "give a list of values"
 
 
 class Grid(Generic[IdT]):
@@ -47,7 +44,7 @@ class Grid(Generic[IdT]):
     ) -> None:
         rules = rules_of(stage)
         problems = [
-            _problem(f"{stage.stage}.{name}", axes[name], "is the axis of no field", "leave it out")
+            refusal(f"{stage.stage}.{name}", axes[name], "is the axis of no field", "leave it out")
             for name in sorted(axes.keys() - rules.keys())
         ]
         self._stage = stage
@@ -56,12 +53,10 @@ class Grid(Generic[IdT]):
             given = axes.get(name, (None,) if rule.optional else None)
             place = f"{stage.stage}.{name}"
             if isinstance(given, Grid) and not self._axes:
-                problems += _wrong_parents(place, rule, given)
+                _normalized(place, rule, islice(given, 1), problems)  # of which stage they are
                 self._axes.append(given)
             else:
-                values, found = _axis(place, rule, given)
-                problems += found
-                self._axes.append(values)
+                self._axes.append(_axis(place, rule, given, problems))
         if problems:
             raise SignatureError(*problems)
 
@@ -103,41 +98,36 @@ def _pieces(text: Callable[[str], str], axis: Iterable[Value]) -> Iterable[bytes
 
 
 def _axis(
-    place: str, rule: Rule, given: "Sequence[Value] | Grid[Any] | None"
-) -> tuple[tuple[Value, ...], list[Problem]]:
-    """Return an axis with its values normalized, and what is wrong with it."""
+    place: str, rule: Rule, given: "Sequence[Value] | Grid[Any] | None", problems: list[Problem]
+) -> tuple[Value, ...]:
+    """Return an axis with its values normalized; what is wrong with it goes into `problems`."""
+    value: object = given
     if given is None:
-        return (), [_problem(place, None, "has no axis", _LIST)]
-    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
-        return (), [_problem(place, given, "is one value", _LIST)]
+        reason = "has no axis"
+    elif isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
+        reason = "is one value"
     # A set has no order that lasts, a generator can be read once, a mapping or a frame has more
     # than one reading: only a sequence is taken.
-    if not isinstance(given, Sequence | Grid):
-        kind = type(given).__name__
-        return (), [_problem(place, kind, "is the type of the axis, not a sequence", _LIST)]
-    values: list[Any] = []
-    problems: list[Problem] = []
-    for value in given:
-        try:
-            values.append(rule.normalize(place, value))
-        except SignatureError as error:
-            problems.extend(error.problems)
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    problems += [
-        _problem(place, value, "comes twice once normalized", "name it once") for value in repeated
-    ]
-    return tuple(values), problems
-
-
-def _wrong_parents(place: str, rule: Rule, parents: Grid[Any]) -> Sequence[Problem]:
-    """Refuse a grid of another stage's ids as the axis of a parent (SPEC 1.5)."""
-    for first in islice(parents, 1):
-        try:
-            rule.normalize(place, first)
-        except SignatureError as error:
-            return error.problems
+    elif not isinstance(given, Sequence | Grid):
+        value, reason = type(given).__name__, "is the type of the axis, not a sequence"
+    else:
+        values = _normalized(place, rule, given, problems)
+        repeated = [one for one, count in Counter(values).items() if count > 1]
+        reason, remedy = "comes twice once normalized", "name it once"
+        problems += [refusal(place, one, reason, remedy) for one in repeated]
+        return values
+    problems.append(refusal(place, value, reason, "give a list of values"))
     return ()
 
 
-def _problem(place: str, value: object, reason: str, remedy: str) -> Problem:
-    return Problem(place=place, value=value, reason=reason, remedy=remedy)
+def _normalized(
+    place: str, rule: Rule, values: Iterable[Value], problems: list[Problem]
+) -> tuple[Any, ...]:
+    """Return the values that a rule allows, normalized, and add the problems of the others."""
+    allowed = []
+    for value in values:
+        try:
+            allowed.append(rule.normalize(place, value))
+        except SignatureError as error:
+            problems += error.problems
+    return tuple(allowed)

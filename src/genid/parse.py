@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import attrs
 
-from genid._digest import as_uuid, is_version_8
 from genid._registry import known_prefixes
-from genid._text import ALPHABET, SUFFIX_LENGTH, suffix_bits
+from genid._text import ALPHABET, SUFFIX_LENGTH, as_uuid, is_version_8, suffix_bits
 from genid.errors import ParseError
 
 if TYPE_CHECKING:

@@ -1,14 +1,13 @@
 """`gen_id`, and the rules that it can apply, each an object with a name (SPEC 6)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from genid._digest import digest
 from genid._signature import IdT, Signature, canonical_bytes
-from genid._text import id_text
-from genid.errors import Problem, SchemeError
+from genid._text import digest, id_text
+from genid.errors import Problem, SchemeError, refusal
 
 SchemeName = Literal["v1", "phase-1"]
 
@@ -22,10 +21,12 @@ _PHASE_1_FIELDS = {  # frozen: what was released under this name, SPEC 8.1
 
 
 class Scheme:
-    """A way to derive an id; `name` selects it. (No ABC: `isinstance` on those is slow.)"""
+    """A way to derive an id; `name` selects it."""
 
-    __slots__ = ()
-    name: ClassVar[SchemeName]
+    __slots__ = ("derive", "name")
+
+    def __init__(self, name: SchemeName, derive: Callable[[Signature[Any]], str]) -> None:
+        self.name, self.derive = name, derive
 
     def gen_id(self, signature: Signature[IdT]) -> IdT:
         """Return the signature's id under this scheme.
@@ -34,46 +35,21 @@ class Scheme:
             SignatureError: `signature` is not one.
             SchemeError: the scheme cannot express the signature.
         """
-        raise NotImplementedError
+        return self.derive(signature)  # type: ignore[return-value]  # a NewType over str
 
 
-class _V1(Scheme):
-    """Format 1 (SPEC 2 to 5)."""
-
-    __slots__ = ()
-    name: ClassVar[SchemeName] = "v1"
-
-    def gen_id(self, signature: Signature[IdT]) -> IdT:
-        """Return the signature's id.
-
-        Raises:
-            SignatureError: `signature` is not one.
-        """
-        data = digest(canonical_bytes(signature))
-        text: Any = id_text(signature.prefix, data)
-        gen_id: IdT = text
-        return gen_id
+def _v1(signature: Signature[Any]) -> str:
+    """Return an id of format 1 (SPEC 2 to 5)."""
+    data = canonical_bytes(signature)  # refuses what is not a signature
+    return id_text(signature.prefix, digest(data))
 
 
-class _Phase1(Scheme):
-    """The first deterministic ids: BLAKE2b over joined parts, 80 bits in base36 (SPEC 8)."""
-
-    __slots__ = ()
-    name: ClassVar[SchemeName] = "phase-1"
-
-    def gen_id(self, signature: Signature[IdT]) -> IdT:
-        """Return the signature's id.
-
-        Raises:
-            SignatureError: `signature` is not one.
-            SchemeError: the signature's stage or one of its fields is unknown to this scheme, or
-                a field contains `|`.
-        """
-        joined = _phase_1_text(signature).encode()
-        number = int.from_bytes(_blake2b()(joined, digest_size=10).digest(), "big")
-        text: Any = f"{signature.prefix}_{base_36(number)}"
-        gen_id: IdT = text
-        return gen_id
+def _phase_1(signature: Signature[Any]) -> str:
+    """Return an id as the first deterministic ones were: BLAKE2b over joined parts, 80 bits in
+    base36 (SPEC 8). It has no place for a stage or field of its own, nor for a field with `|`."""
+    joined = _phase_1_text(signature).encode()
+    number = int.from_bytes(_blake2b()(joined, digest_size=10).digest(), "big")
+    return f"{signature.prefix}_{base_36(number)}"
 
 
 @cache
@@ -104,8 +80,7 @@ def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterat
             reason = "contains |, which joins the parts of the scheme phase-1"
         else:
             continue
-        place = f"{signature.stage}.{name}"
-        yield Problem(place=place, value=value, reason=reason, remedy="use the scheme v1")
+        yield refusal(f"{signature.stage}.{name}", value, reason, "use the scheme v1")
 
 
 def base_36(number: int) -> str:
@@ -117,8 +92,8 @@ def base_36(number: int) -> str:
     return digits.lstrip("0") or "0"
 
 
-V1: Scheme = _V1()
-PHASE_1: Scheme = _Phase1()
+V1 = Scheme("v1", _v1)
+PHASE_1 = Scheme("phase-1", _phase_1)
 SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType({s.name: s for s in (V1, PHASE_1)})
 """The schemes by name, the current one first."""
 
@@ -145,4 +120,4 @@ def gen_id(signature: Signature[IdT], scheme: Scheme | SchemeName = V1) -> IdT:
         SchemeError: `scheme` is unknown, or cannot express the signature (v1 expresses every one).
     """
     rule = scheme if isinstance(scheme, Scheme) else scheme_named(scheme)
-    return rule.gen_id(signature)
+    return rule.derive(signature)  # type: ignore[return-value]  # a NewType over str

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from attrs.exceptions import FrozenInstanceError
 
 from genid import ColumnError, Draft, Essay, SignatureError, gen_id
 from genid._signature import rules_of
@@ -88,19 +87,11 @@ def test_the_least_and_the_greatest_replicate_are_judged_alone() -> None:
     ]
 
 
-def test_a_checked_column_is_made_by_keyword_and_frozen() -> None:
-    """Two fields of any type are easily mixed up."""
-    with pytest.raises(TypeError):
-        columns.Column([], {})
-    with pytest.raises(FrozenInstanceError):
-        columns.Column(values=[], problems={}).values = [1]
-
-
 def test_a_fault_of_a_whole_column_stands_before_its_rows() -> None:
     """At row -1, whatever the number of its first row."""
-    made = columns.checked("x", REPLICATE, pa.chunked_array([["1"]]), first=7)
+    _values, found = columns.checked("x", REPLICATE, pa.chunked_array([["1"]]), first=7)
     assert {-1: "is the type of the column, not one of whole numbers"} == {
-        row: problem.reason for row, problem in made.problems.items()
+        row: problem.reason for row, problem in found.items()
     }
 
 

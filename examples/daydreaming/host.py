@@ -165,10 +165,15 @@ def _parameters(request: Request) -> dict[str, float]:
 
 def render(request: Request) -> str:
     """Return the prompt: the template's text with the concepts or the parent's text in it."""
-    template = _JINJA.from_string(request.template_text)
+    template = _template(request.template_text)
     if request.stage == "draft":
         return template.render(concepts=_concepts(request))
     return template.render(parent_text=request.parent_text, **request.fields)
+
+
+@functools.lru_cache
+def _template(text: str) -> jinja2.Template:
+    return _JINJA.from_string(text)
 
 
 def parse_score(text: str) -> str | None:

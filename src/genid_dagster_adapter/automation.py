@@ -13,12 +13,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from genid import SCHEMES, parse_id
+from genid import parse_id
 from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
+from genid_store.generation.batches import open_batches
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.status import parent_of
 from genid_store.stages import parent_stage
@@ -53,7 +54,7 @@ class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
             members = self._members(root, candidates)
             members = members and members - _on_record(context)
             wanted = wanted_ids(root, self.stage, members)
-            wanted -= _refused(root, self.stage, wanted)
+            wanted -= _left_alone(root, self.stage, wanted)
         subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
         return dg.AutomationResult(context, true_subset=subset)
 
@@ -97,11 +98,20 @@ class ParentMadeSince(dg.AutomationCondition[dg.AssetKey]):
         return dg.AutomationResult(context, true_subset=subset)
 
 
-def _refused(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
-    """Return the legacy members whose task is there under another id: a run refuses them until
-    somebody says whether to give them that text or to pay again; `calls_to_make` names them."""
-    legacy = [one for one in gen_ids if parse_id(one).family not in SCHEMES]
-    return {one.gen_id for one in plan_reuse_of(root, stage, legacy).refused} if legacy else set()
+def _left_alone(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
+    """Return the members whose task is in a batch under another id, and legacy ones whose task is
+    there under another id: a run refuses these until somebody says whether to give them that text
+    or to pay again; `calls_to_make` names them."""
+    older = [one for one in gen_ids if parse_id(one).family != "v1"]
+    if not older:
+        return set()
+    plan, batches = plan_reuse_of(root, stage, older), open_batches(root)
+    waiting = {
+        member.gen_id
+        for member, task in plan.tasks.items()
+        if any(one.holds(stage, [task.name]) for one in batches)
+    }
+    return waiting | {one.gen_id for one in plan.refused}
 
 
 def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:

@@ -27,6 +27,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Outcome, recover
 from genid_store.generation.asked import Asked
+from genid_store.generation.batches import open_batches
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid
 from genid_store.generation.workload import Workload, blocked_members, standing
 
@@ -97,7 +98,9 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         recorder.incomplete += _blocked(root, members, work, recorder.incomplete)
         figures = _figures(root, members)
         recorder.raise_for_failures(figures)
-        if "over the limit" in work.waiting.values():
+        if "in a batch" in work.waiting.values():
+            context.log.warning("; ".join(map(str, open_batches(root))))
+        if {"over the limit", "in a batch"} & set(work.waiting.values()):
             context.log_event(
                 dg.AssetObservation(context.asset_key, partition=cohort_id, metadata=figures)
             )

@@ -215,6 +215,39 @@ def test_the_flag_flipped_while_a_batch_is_out(root: DataRoot) -> None:
     assert text(root, legacy[0]) == text(root, covered[0])
 
 
+def test_status_shows_the_batch_of_a_task(
+    root: DataRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under whatever id it was asked for; of a cohort without a member in it there is none."""
+    build(root, "old", OFF)
+    run(root, Provider(), "old", wait=False)
+    build(root, "new", ON)
+    shown = {}
+    for cohort_id in ("old", "new"):
+        capsys.readouterr()
+        arguments = ["--data-root", str(root.path), "--cohort-id", cohort_id, "--json"]
+        assert 0 == command(["cohort", "status", *arguments])
+        shown[cohort_id] = [one["key"] for one in json.loads(capsys.readouterr().out)["batches"]]
+    assert {"old": [only(root).key], "new": [only(root).key]} == shown
+
+
+def test_progress_says_what_is_out_before_it_is_in_the_store(root: DataRoot) -> None:
+    """As soon as the provider says how many rows are done; the record on disk says so too."""
+    build(root)
+    host = Provider(pace=1)
+    said, seen = [0], []
+
+    def finish(request: Request, given: str) -> str:
+        seen.append((said[-1], str(only(root))))
+        return given
+
+    host.finish = finish  # type: ignore[attr-defined]
+    run_cohort(root, "c", host, Asked(), progress=lambda state: said.append(state.in_batches))
+    size = len(next(iter(host.rows.values())))
+    assert f"1 of {size} done" in seen[0][1]
+    assert size - 1 == seen[0][0]
+
+
 def test_overlapping_cohorts_share_a_batch(root: DataRoot) -> None:
     """The second submits only what is in none, and waits for the first one's as well."""
     first, host = build(root, "first"), Provider(pace=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 
@@ -14,16 +15,21 @@ from genid_store.generation.batches import open_batches
 def batch_records(
     root: DataRoot, members: Iterable[tuple[str, str]] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the open batches as JSON values; with `members`, (stage, id), those that have one of
-    them."""
-    names: dict[str, set[str]] = {}
-    for stage, gen_id in members or ():
-        names.setdefault(stage, set()).add(gen_id)
-    return [
-        one.record()
-        for one in open_batches(root)
-        if members is None or one.holds(one.stage, names.get(one.stage, ()))
-    ]
+    """Return the open batches as JSON values; with `members`, (stage, id), those that have the task
+    of one of them, under whatever id it was asked for.
+
+    StoreError: the index, which says whose task is whose, cannot be used.
+    """
+    found = open_batches(root)
+    if members is None or not found:
+        return [one.record() for one in found]
+    names: dict[str, set[str | None]] = {}
+    with StoreIndex.fresh(root) as index:
+        for member in members:
+            known = index.get(*member)
+            task = None if known is None else known.expected["v1"]
+            names.setdefault(member[0], set()).update((member[1], task))
+    return [one.record() for one in found if one.holds(one.stage, names.get(one.stage, ()))]
 
 
 def print_batches(records: Sequence[Mapping[str, Any]]) -> None:

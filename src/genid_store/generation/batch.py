@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeGuard
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 
 from attrs import evolve, field, frozen
 
@@ -24,7 +25,7 @@ from genid_store.generation.batches import LEASE, Batch
 from genid_store.generation.calling import answer, reason_of
 from genid_store.generation.content import digest
 from genid_store.generation.once import Executor, InBatch
-from genid_store.generation.pool import obtain_all
+from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
 from genid_store.generation.records import Generated, Outcome, Request
 from genid_store.generation.reuse import Plan, Task
 from genid_store.generation.status import has_content, state_of
@@ -34,6 +35,8 @@ _FIRST, _LONGEST = 0.1, 60.0  # seconds between two looks at a batch; each pause
 #: How often in a row a provider may fail to answer before a run gives up waiting.
 PATIENCE: Final = 8
 _LOG: Final = logging.getLogger(__name__)
+#: A custom_id and its answer.
+_Row: TypeAlias = tuple[str, str | Generated | Exception]
 
 
 @frozen(kw_only=True)
@@ -43,7 +46,7 @@ class Collected:
     there is none. `ended`: no more will come; `reason` is why, for the rows without an answer.
     `done` is how many rows are done, for progress."""
 
-    answers: Iterable[tuple[str, str | Generated | Exception]]
+    answers: Iterable[_Row]
     ended: bool
     done: int | None = None
     reason: str = "no answer came for it"
@@ -75,29 +78,29 @@ def is_batch(found: object) -> TypeGuard[BatchHost]:
 
 @frozen(kw_only=True)
 class Batching:
-    """Obtains generations with a host's batch object; `report` is called as for `obtain_all`,
-    `looked` with the number of rows that are still out."""
+    """Obtains generations with a host's batch object, at most `concurrency` at a time; `report` is
+    called as for `obtain_all`, `looked` with the number of rows that are still out."""
 
     executor: Executor
     host: Any
     report: Callable[[Outcome], None]
+    concurrency: int = CONCURRENCY
     looked: Callable[[int], None] = field(default=lambda rows: None)
     _settled: set[tuple[str, str, str]] = field(factory=set)  # key, custom_id, digest
+    _out: dict[str, int] = field(factory=dict)  # rows that are out, by key
 
     @property
     def root(self) -> DataRoot:
         return self.executor.root
 
-    def obtain(
-        self, stage: str, gen_ids: Sequence[str], *, concurrency: int, wait: bool = True
-    ) -> None:
+    def obtain(self, stage: str, gen_ids: Sequence[str], *, wait: bool = True) -> None:
         """Obtain generations of one stage; with `wait` return when none is in a batch any more.
 
         StoreError: a provider does not answer, or a record cannot be read.
         """
         todo = gen_ids
         while todo and not self.executor.stop.is_set():
-            waiting = self._prepare(stage, todo, concurrency)
+            waiting = self._prepare(stage, todo)
             names = {name for one in waiting for name in (one.gen_id, self._task(one))}
             self._await(stage, names, wait=wait)
             left = [one for one in waiting if state_of(self.root, stage, one.gen_id) == "missing"]
@@ -127,7 +130,7 @@ class Batching:
             handle = batch.handle or self._handle(key, answer(self.host.find, key))
             if handle is None:
                 for gen_id in batch.members.values():
-                    self._fail(batch, gen_id, "cancelled before it was submitted")
+                    self._report(self._fail(batch, gen_id, "cancelled before it was submitted"))
                 batches.close(self.root, batch)
                 return True
             if not hasattr(self.host, "cancel"):
@@ -136,7 +139,7 @@ class Batching:
             return self._collect(evolve(batch, handle=handle))
 
     # -- preparing ---------------------------------------------------------------------------------
-    def _prepare(self, stage: str, gen_ids: Sequence[str], concurrency: int) -> list[Outcome]:
+    def _prepare(self, stage: str, gen_ids: Sequence[str]) -> list[Outcome]:
         """Give what is to be given, and write down the batches of what is to be paid for; return
         the outcomes of those that are, or will be, in one.
 
@@ -164,7 +167,7 @@ class Batching:
             draft = self._batch(stage, tasks, batches.DRAFT)
             batches.write(self.root, draft)  # in place of what a killed process left
             try:
-                obtain_all(executor, stage, gen_ids, outcomes.append, concurrency=concurrency)
+                obtain_all(executor, stage, gen_ids, outcomes.append, concurrency=self.concurrency)
                 for chunk in [] if self.executor.stop.is_set() else self._split(wanted):
                     members = {name: wanted[name][0] for name in chunk}
                     key = batches.batch_key(self.root, stage, members)
@@ -212,9 +215,7 @@ class Batching:
                 raise errors[0]
             if not wait or not mine:
                 return
-            left = [batches.read(self.root, one.key) for one in mine]
-            self.looked(sum(len(one.members) - one.done for one in left if one is not None))
-            if any(left):
+            if any(batches.read(self.root, one.key) for one in mine):
                 self.executor.stop.wait(_FIRST * 2**failed if failed else pause)
                 pause = min(pause * 1.5, _LONGEST)
 
@@ -255,6 +256,7 @@ class Batching:
         if handle is None:
             raise _refused(batch.key, "`submit` returned no name of a batch", "correct the host")
         batches.write(self.root, evolve(batch, state="submitted", handle=handle))
+        self._say_out(batch.key, len(batch.members))
 
     def _handle(self, key: str, found: object) -> str | None:
         if found is None or (isinstance(found, str) and found):
@@ -267,38 +269,64 @@ class Batching:
         collected = answer(self.host.collect, batch.handle)
         if not isinstance(collected, Collected):
             raise _refused(batch.key, "`collect` did not return Collected", "correct the host")
-        answered = set()
-        for custom_id, given in collected.answers:
-            if self.executor.stop.is_set():
-                return False
-            self._settle(batch, custom_id, given)
-            answered.add(custom_id)
+        if collected.done not in (None, batch.done) and batch.state == "submitted":
+            batch = evolve(batch, done=collected.done)
+            batches.write(self.root, batch)
+        self._say_out(batch.key, len(batch.members) - batch.done)
+        answered: set[str] = set()
+        repeated: list[_Row] = []
+
+        def first() -> Iterator[_Row]:
+            for row in collected.answers:
+                if row[0] in answered:
+                    repeated.append(row)
+                else:
+                    answered.add(row[0])
+                    yield row
+
+        settle, stop = partial(self._settle, batch), self.executor.stop
+        try_each(settle, first(), self._report, concurrency=self.concurrency, stop=stop)
+        try_each(settle, repeated, self._report, concurrency=1, stop=stop)
+        if self.executor.stop.is_set():
+            return False
         if collected.ended:
             for name, gen_id in batch.members.items():
                 if name not in answered and not self._is_settled(batch, gen_id):
-                    self._fail(batch, gen_id, collected.reason)
+                    self._report(self._fail(batch, gen_id, collected.reason))
             batches.close(self.root, batch)
-        elif collected.done not in (None, batch.done) and batch.state == "submitted":
-            batches.write(self.root, evolve(batch, done=collected.done))
+            self._say_out(batch.key, 0)
         return collected.ended
 
-    def _settle(self, batch: Batch, custom_id: str, given: str | Generated | Exception) -> None:
-        """Bring one answer to the store, once, however often it is given."""
+    def _say_out(self, key: str, rows: int) -> None:
+        self._out[key] = rows
+        self.looked(sum(self._out.values()))
+
+    def _report(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self.report(outcome)
+
+    def _settle(self, batch: Batch, row: _Row) -> Outcome | None:
+        """Bring one answer to the store, once, however often it is given; return what became of
+        its generation, None where that has not changed."""
+        custom_id, given = row
         text = given.text if isinstance(given, Generated) else given
         mark = (batch.key, custom_id, digest(repr(text).encode(errors="replace")))
         if mark in self._settled:
-            return
-        gen_id = batch.members.get(custom_id)
+            return None
+        gen_id, outcome = batch.members.get(custom_id), None
         if isinstance(given, Exception):
             if gen_id is not None:
-                self._fail(batch, gen_id, reason_of(given))
+                outcome = self._fail(batch, gen_id, reason_of(given))
         elif gen_id is None:
             self._keep_aside(batch, custom_id, text, "the batch has no such custom_id")
         elif not self._has(batch.stage, gen_id, text):
-            self._publish(batch, custom_id, gen_id, given)
+            outcome = self._publish(batch, custom_id, gen_id, given)
         self._settled.add(mark)
+        return outcome
 
-    def _publish(self, batch: Batch, custom_id: str, gen_id: str, given: str | Generated) -> None:
+    def _publish(
+        self, batch: Batch, custom_id: str, gen_id: str, given: str | Generated
+    ) -> Outcome | None:
         member = Member(batch.stage, gen_id)
         executor = evolve(
             self.executor,
@@ -308,14 +336,13 @@ class Batching:
         )
         outcome = executor.obtain(*member)
         if outcome.kind in ("made", "unparsed", "failed"):
-            self.report(outcome)
-            return
+            return outcome
         text = given.text if isinstance(given, Generated) else given
         if outcome.kind == "stopped":
             raise _refused(batch.key, outcome.reason, "run again")
         why = "another text is there" if outcome.complete else outcome.reason
         place = self._keep_aside(batch, custom_id, text, why)
-        self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
+        return self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
 
     def _finished(self, request: Request, given: str | Generated) -> str | Generated:
         """Return the answer with its parsed form; it is kept whatever the host raises."""
@@ -348,15 +375,16 @@ class Batching:
         ours = found is not None and found.reason.startswith(f"batch {batch.key}: ")
         return ours or state_of(self.root, batch.stage, gen_id) in {"made", "unparsed"}
 
-    def _fail(self, batch: Batch, gen_id: str, reason: str) -> None:
-        """Record that a row has no answer, once; it is asked again only when asked."""
+    def _fail(self, batch: Batch, gen_id: str, reason: str) -> Outcome | None:
+        """Record that a row has no answer, once (None: it was, or has content); it is asked again
+        only when asked."""
         reason = f"batch {batch.key}: {reason}"
         before = failures.read(self.root, batch.stage, gen_id)
         recorded = before is not None and before.reason == reason
         if recorded or has_content(self.root, batch.stage, gen_id):
-            return
+            return None
         failures.record(self.root, batch.stage, gen_id, reason)
-        self.report(Outcome(stage=batch.stage, gen_id=gen_id, kind="failed", reason=reason))
+        return Outcome(stage=batch.stage, gen_id=gen_id, kind="failed", reason=reason)
 
 
 def _refused(key: str, message: str, remedy: str) -> StoreError:

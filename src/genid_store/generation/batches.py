@@ -54,7 +54,7 @@ class Batch:
         default=Factory(lambda one: frozenset((*one.members, *one.members.values())), True),
     )
 
-    def holds(self, stage: str, names: Iterable[str]) -> bool:
+    def holds(self, stage: str, names: Iterable[str | None]) -> bool:
         """Say whether it has one of some ids, generations' or tasks'. One that cannot be read may
         have any."""
         if self.state == "unreadable":

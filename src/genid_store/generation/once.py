@@ -299,7 +299,9 @@ class Executor:
         stage, gen_id = generation.stage, generation.gen_id
         template = self._template(generation)
         request = self._request(generation, template, parent_text)
-        with prepared(self.root, stage, gen_id) as folder:
+        if self.preparing:
+            self.generator(request)
+        with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
             if self.stop.is_set():
                 return "stopped", "interrupted before it began"
             self.on_call(1)

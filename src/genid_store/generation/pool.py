@@ -7,13 +7,17 @@ are paid for, and are reported; what was raised is raised again.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import TypeVar
 
 from genid_store.generation.once import Executor
 from genid_store.generation.records import Outcome
 
+T = TypeVar("T")
+R = TypeVar("R")
 #: How many generations are made at once unless the host says otherwise.
 CONCURRENCY = 4
 
@@ -31,37 +35,49 @@ def obtain_all(
     `report` is called in the calling thread, once for each generation that was begun, in the order
     in which they finish.
     """
-    todo = iter(gen_ids)
-    running: set[Future[Outcome]] = set()
-    with (
-        ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="genid") as pool,
-        _draining(executor, running, report),
-    ):
-        while True:
-            while len(running) < concurrency and not executor.stop.is_set():
-                gen_id = next(todo, None)
-                if gen_id is None:
-                    break
-                running.add(pool.submit(executor.obtain, stage, gen_id))
-            if not running:
-                return
-            _collect(running, report)
+    try_each(
+        partial(executor.obtain, stage),
+        gen_ids,
+        report,
+        concurrency=concurrency,
+        stop=executor.stop,
+        on_error=executor.stop.set,
+    )
 
 
-def _collect(running: set[Future[Outcome]], report: Callable[[Outcome], None]) -> None:
+def try_each(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    report: Callable[[R], None],
+    *,
+    concurrency: int,
+    stop: threading.Event,
+    on_error: Callable[[], None] = lambda: None,
+) -> None:
+    """Do `work` for each item, as `obtain_all` does, until `stop` is set. What the items, the work
+    or `report` raises is raised once what was begun is finished; `on_error` is called before."""
+    todo = iter(items)
+    running: set[Future[R]] = set()
+    with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="genid") as pool:
+        try:
+            while True:
+                while len(running) < concurrency and not stop.is_set():
+                    try:
+                        item = next(todo)
+                    except StopIteration:
+                        break
+                    running.add(pool.submit(work, item))
+                if not running:
+                    return
+                _collect(running, report)
+        except BaseException:
+            on_error()
+            while running:
+                _collect(running, report)
+            raise
+
+
+def _collect(running: set[Future[R]], report: Callable[[R], None]) -> None:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
         running.discard(future)
         report(future.result())
-
-
-@contextlib.contextmanager
-def _draining(
-    executor: Executor, running: set[Future[Outcome]], report: Callable[[Outcome], None]
-) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        executor.stop.set()
-        while running:
-            _collect(running, report)
-        raise

@@ -74,11 +74,13 @@ def staging(root: DataRoot, stage: str) -> Path:
 
 
 @contextlib.contextmanager
-def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
+def prepared(
+    root: DataRoot, stage: str, gen_id: str, *, room: bool = True
+) -> Iterator[StagedFolder]:
     """Yield a folder to stage into; it is removed again if nothing was staged.
 
-    StoreError: the disk is full, or the data root cannot be written; found out before the
-    generator is called.
+    StoreError: the disk is full (unless the text is there already: not `room`), or the data root
+    cannot be written; found out before the generator is called.
     """
     path = _aside(root, stage, gen_id)
     try:
@@ -86,9 +88,10 @@ def prepared(root: DataRoot, stage: str, gen_id: str) -> Iterator[StagedFolder]:
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        _check_room(path)
-        with open(path / _RESERVE, "xb") as reserve:
-            os.posix_fallocate(reserve.fileno(), 0, _RESERVED)
+        if room:
+            _check_room(path)
+            with open(path / _RESERVE, "xb") as reserve:
+                os.posix_fallocate(reserve.fileno(), 0, _RESERVED)
         _check_writable(root.generation(stage, gen_id))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path)
     finally:
@@ -247,10 +250,9 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
         ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
         if not ours or not (kept / RAW).is_file() or is_there(staging(root, stage) / gen_id):
             continue
-        with prepared(root, stage, gen_id) as folder:
+        with prepared(root, stage, gen_id, room=False) as folder:
             for name in (name for name in _WRITTEN if (kept / name).is_file()):
                 write_new(folder.path / name, read_bytes(kept / name))
-            (folder.path / _RESERVE).unlink()
             _complete(folder)
         shutil.rmtree(kept)
 

@@ -113,7 +113,11 @@ def run_cohort(
     batching = None
     if is_batch(generator):
         batching = Batching(
-            executor=executor, host=generator, report=counting.report, looked=counting.looked
+            executor=executor,
+            host=generator,
+            report=counting.report,
+            concurrency=concurrency,
+            looked=counting.looked,
         )
         _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
     reuse, work = plan_run(root, cohort_id, asked, awaited=batching is not None and wait)
@@ -129,7 +133,7 @@ def run_cohort(
             stages = evolve(batching, executor=executor)
             for stage in stage_names():
                 todo = [*_ready(root, stage, work), *work.in_batches(stage)]
-                stages.obtain(stage, todo, concurrency=concurrency, wait=wait)
+                stages.obtain(stage, todo, wait=wait)
 
     _until_interrupted(obtain, stop, interrupted)
     return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())

@@ -17,21 +17,14 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import Member
 from genid_store.cohort.inputs.selection import CohortMode, read_selection
 from genid_store.cohort.inputs.tables import read_tables
-from genid_store.cohort.planning.records import Row
-from genid_store.cohort.regeneration import find_repeats
+from genid_store.cohort.regeneration import repeats_among
 from genid_store.errors import StoreError
 
 Severity: TypeAlias = Literal["ERROR", "WARN"]
 #: name -> (severity of a finding, what the check asserts)
 CHECKS: Final[Mapping[str, tuple[Severity, str]]] = {
-    "ids_recompute": (
-        "ERROR",
-        "Every deterministic id matches its metadata.",
-    ),
-    "parents_exist": (
-        "ERROR",
-        "Every member's parent is in the store.",
-    ),
+    "ids_recompute": ("ERROR", "Every deterministic id matches its metadata."),
+    "parents_exist": ("ERROR", "Every member's parent is in the store."),
     "replicates_as_configured": (
         "WARN",
         "No cell has more members than replication_config.csv says.",
@@ -75,7 +68,7 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
             drafts = read_selection(root).mode is CohortMode.CARTESIAN
             return _over_replicated(stored, read_tables(root).replicates, drafts=drafts)
         case "no_repeated_work":
-            repeats = find_repeats(index, [_row(one) for one in stored])
+            repeats = repeats_among(index, stored)
             return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
     raise ValueError(f"unknown check: {name}")
 
@@ -95,18 +88,3 @@ def _over_replicated(
         for (stage, above, template, model), count in cells.items()
         if count > replicates[stage]
     ]
-
-
-def _row(one: Indexed) -> Row:
-    """Return a member as a row; what its metadata lacks is empty, which no id comes of."""
-    return Row(
-        one.stage,
-        one.gen_id,
-        one.origin_cohort_id or "",
-        one.parent_gen_id,
-        one.combo_id or "",
-        one.template_id or "",
-        one.llm_model_id or "",
-        one.effective_replicate or 0,
-        one.mode or "llm",
-    )

@@ -117,13 +117,6 @@ def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
     return parse_recorded(data)
 
 
-def recorded_rollout(root: DataRoot, cohort_id: str) -> Rollout | None:
-    """Return the rollout of a cohort's last build, None where there was none or the manifest
-    cannot be made out."""
-    recorded = read_recorded(root, cohort_id)
-    return None if recorded is None else recorded.rollout
-
-
 def parse_recorded(data: bytes) -> Recorded:
     """Return what the bytes of a manifest say; never raises for them."""
     try:

@@ -13,9 +13,9 @@ from attrs import frozen
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
+from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import with_expected
 from genid_store.catalog.memberships import Member
-from genid_store.catalog.metadata import Generation
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
@@ -51,7 +51,11 @@ def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     planned = [
         row for row in rows if (key := (row.stage, row.gen_id)) not in known or key in shared
     ]
-    generations = with_expected(index, (row.as_generation() for row in planned)).values()
+    return repeats_among(index, with_expected(index, map(Row.as_generation, planned)).values())
+
+
+def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Repeat, ...]:
+    """Return which generations, planned or stored ones, repeat work, in their order."""
     found = (
         _repeat(index, one, expected)
         for one in generations
@@ -90,7 +94,7 @@ def find_leaving(
     ]
     if not made:
         return ()
-    planned = with_expected(index, (row.as_generation() for row in rows)).values()
+    planned = with_expected(index, map(Row.as_generation, rows)).values()
     tasks = {one.expected["v1"] for one in planned} - {None}
     paired = {
         (one.stage, one.old.gen_id)
@@ -127,7 +131,7 @@ def _remedy(repeat: Repeat) -> str:
     return "build it under a deterministic id, or run it with --reuse or --pay-again"
 
 
-def _repeat(index: StoreIndex, member: Generation, expected: str) -> Repeat | None:
+def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:
     same = index.by_expected("v1", expected)
     held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != member.gen_id)
     if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:

@@ -37,27 +37,13 @@ from genid_store.stages import PIPELINE
 Progress = Callable[[int, int], None]
 
 _CREATED: Final = (
-    "stage",
-    "gen_id",
-    "origin_cohort_id",
-    "mode",
-    "template_id",
-    "combo_id",
-    "parent_gen_id",
-    "llm_model_id",
-    "replicate",
-)
+    "stage", "gen_id", "origin_cohort_id", "mode", "template_id", "combo_id", "parent_gen_id",
+    "llm_model_id", "replicate",
+)  # fmt: skip
 _EVALUATED: Final = (
-    "stage",
-    "gen_id",
-    "template_id",
-    "llm_model_id",
-    "parent_gen_id",
-    "combo_id",
-    "origin_cohort_id",
-    "mode",
-    "replicate",
-)
+    "stage", "gen_id", "template_id", "llm_model_id", "parent_gen_id", "combo_id",
+    "origin_cohort_id", "mode", "replicate",
+)  # fmt: skip
 #: The keys of a metadata.json by stage, in their order.
 METADATA_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "draft": tuple(key for key in _CREATED if key != "parent_gen_id"),

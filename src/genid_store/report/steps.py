@@ -18,7 +18,7 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import resolver, with_expected
 from genid_store.catalog.memberships import Member, read_memberships
 from genid_store.cohort.inputs.tables import RawTables
-from genid_store.cohort.manifest import make_manifest, recorded_rollout
+from genid_store.cohort.manifest import make_manifest, read_recorded
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.jsonfile import load_json, read_json
@@ -153,7 +153,8 @@ def _recorded(
     cohort_id: str,
     members: Sequence[Member],
 ) -> CohortSteps:
-    rollout = recorded_rollout(index.root, cohort_id)
+    recorded = read_recorded(index.root, cohort_id)
+    rollout = None if recorded is None else recorded.rollout
     states = states_from(rollout or Rollout.OFF, target)
     label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
     make = partial(CohortSteps, cohort_id=cohort_id, recorded=label)

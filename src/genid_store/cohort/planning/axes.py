@@ -9,39 +9,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from attrs import frozen
-
 from genid import Draft, GenIdError, SchemeName, gen_id, normalize_component
+from genid_store.cohort.planning.records import Inputs
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import LONGEST_NAME
 
 _LONGEST: Final = LONGEST_NAME - len(".txt")
 
 
-@frozen
-class Axis:
-    """One axis: the field that its ids go into, and the ids with their places, in table order."""
-
-    field: str
-    ids: tuple[tuple[str, str], ...]
+#: The ids of one table with their places, in table order.
+_Ids = list[tuple[str, str]]
 
 
-def check_axes(axes: Iterable[Axis], scheme: SchemeName) -> None:
-    """Check the ids of every axis whose stage the rollout covers.
+def check_axes(inputs: Inputs, stages: Iterable[str]) -> None:
+    """Check the table ids that go into the ids of `stages`, of those that the rollout covers.
 
     Raises:
-        StoreError: lists every id that `scheme` cannot express and every one that folds to an
+        StoreError: lists every id that the scheme cannot express and every one that folds to an
             earlier one of its axis.
     """
-    problems = [problem for axis in axes for problem in _axis_problems(axis, scheme)]
+    scheme = inputs.rollout.scheme
+    covered = filter(inputs.rollout.covers, stages)
+    axes = (axis for stage in covered for axis in _axes(inputs, stage))
+    problems = [problem for name, ids in axes for problem in _axis_problems(name, ids, scheme)]
     if problems:
         raise StoreError("these ids cannot be told apart or expressed", problems)
 
 
-def _axis_problems(axis: Axis, scheme: SchemeName) -> Iterator[Problem]:
+def _axes(inputs: Inputs, stage: str) -> Iterator[tuple[str, _Ids]]:
+    """Yield what a stage's ids are made of beside the parent: an essay has its draft's model."""
+    tables = inputs.tables
+    if stage == "draft":
+        yield "combo", [(combo.combo_id, combo.where) for combo in inputs.combos]
+    yield "template", [(row.template_id, row.where) for row in tables.active_templates(stage)]
+    if stage != "essay":
+        models = tables.generation_models if stage == "draft" else tables.evaluation_models
+        yield "model", [(row.llm_model_id, row.where) for row in models]
+
+
+def _axis_problems(name: str, ids: _Ids, scheme: SchemeName) -> Iterator[Problem]:
     first: dict[str, tuple[str, str]] = {}
-    for text, where in axis.ids:
-        if axis.field == "template" and ("/" in text or len(text.encode()) > _LONGEST):
+    for text, where in ids:
+        if name == "template" and ("/" in text or len(text.encode()) > _LONGEST):
             yield Problem(
                 where=where,
                 value=text,
@@ -60,7 +69,7 @@ def _axis_problems(axis: Axis, scheme: SchemeName) -> Iterator[Problem]:
             yield Problem(
                 where=where,
                 value=text,
-                message=f"is the same {axis.field} as {earlier!r} at {place}: a deterministic id "
+                message=f"is the same {name} as {earlier!r} at {place}: a deterministic id "
                 "knows neither case nor white space at the ends",
                 remedy="rename or deactivate one of them",
             )

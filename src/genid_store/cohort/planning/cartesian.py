@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 
-from genid_store.cohort.planning.axes import Axis, check_axes
-from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
+from genid_store.cohort.planning.axes import check_axes
+from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.records import Inputs, Row, new_row
 from genid_store.cohort.planning.rows import Gatherer
 from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds, Parent
+from genid_store.stages import PIPELINE
 
 
 def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
@@ -28,33 +29,10 @@ def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
         where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"
         problem = Problem(where=where, message="selects no combo", remedy=remedy)
         raise StoreError("the cohort has no combos", [problem])
-    check_axes(
-        [*draft_axes(inputs), *essay_axes(inputs), *evaluation_axes(inputs)], inputs.rollout.scheme
-    )
+    check_axes(inputs, PIPELINE)
     drafts = rows.extend(draft_rows(inputs))
     essays = rows.extend(essay_rows(inputs, drafts))
     rows.extend(evaluation_rows(inputs, essays))
-
-
-def draft_axes(inputs: Inputs) -> list[Axis]:
-    """Return the ids that go into the drafts' ids, where these are deterministic."""
-    if not inputs.rollout.covers("draft"):
-        return []
-    tables = inputs.tables
-    templates = tables.active_templates("draft")
-    return [
-        Axis("combo", tuple((combo.combo_id, combo.where) for combo in inputs.combos)),
-        Axis("template", tuple((row.template_id, row.where) for row in templates)),
-        Axis("model", tuple((row.llm_model_id, row.where) for row in tables.generation_models)),
-    ]
-
-
-def essay_axes(inputs: Inputs) -> list[Axis]:
-    """Return the ids that go into the essays' ids, where these are deterministic."""
-    if not inputs.rollout.covers("essay"):
-        return []
-    templates = inputs.tables.active_templates("essay")
-    return [Axis("template", tuple((row.template_id, row.where) for row in templates))]
 
 
 def draft_rows(inputs: Inputs) -> list[Row]:

@@ -1,7 +1,8 @@
 """The cohort over selected drafts: those drafts, essays of them, evaluations of these.
 
 A draft keeps the id it has, unless the rollout covers drafts: then it is rebuilt from its own
-fields. Essays follow the cartesian rule.
+fields, model and replicate included. A rebuilt legacy draft, which curated essays have, takes the
+essay's model and replicate 1, as it always did. Essays follow the cartesian rule.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genid_store.cohort.planning.axes import check_axes
-from genid_store.cohort.planning.cartesian import essay_axes, essay_rows
-from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
-from genid_store.cohort.planning.rebuild import Refusals, kept_draft, rebuilt_draft
-from genid_store.cohort.planning.records import Inputs
+from genid_store.cohort.planning.cartesian import essay_rows
+from genid_store.cohort.planning.evaluations import evaluation_rows
+from genid_store.cohort.planning.records import Inputs, Row, new_row
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import Source
+from genid_store.cohort.planning.sources import Refusals, Source
+from genid_store.ids import legacy
+from genid_store.ids.minting import GenerationIds
 
 
 def plan_drafts(inputs: Inputs, rows: Gatherer, drafts: Sequence[Source]) -> None:
@@ -24,7 +26,7 @@ def plan_drafts(inputs: Inputs, rows: Gatherer, drafts: Sequence[Source]) -> Non
         StoreError: lists the drafts whose metadata lacks a field or cannot be expressed, or
             `check_axes` refuses.
     """
-    check_axes([*essay_axes(inputs), *evaluation_axes(inputs)], inputs.rollout.scheme)
+    check_axes(inputs, ("essay", "evaluation"))
     make = rebuilt_draft if inputs.rollout.covers("draft") else kept_draft
     refusals = Refusals()
     for source in drafts:
@@ -36,3 +38,44 @@ def plan_drafts(inputs: Inputs, rows: Gatherer, drafts: Sequence[Source]) -> Non
     refusals.check()
     essays = rows.extend(essay_rows(inputs, tuple(rows.rows)))
     rows.extend(evaluation_rows(inputs, essays))
+
+
+def kept_draft(inputs: Inputs, source: Source) -> Row:
+    """Return the row of a draft that stays as it is."""
+    draft = source.generation
+    fields = map(str, (draft.combo_id, draft.template_id, draft.llm_model_id))
+    origin, number = draft.origin_cohort_id or inputs.cohort_id, draft.effective_replicate or 1
+    mode = generator(inputs, source)
+    return new_row(("draft", draft.gen_id, origin, None, *fields, number, mode))
+
+
+def rebuilt_draft(inputs: Inputs, source: Source, model: str | None = None) -> Row:
+    """Return the row of a draft as this cohort's own.
+
+    With legacy ids it has the given model, else its own, and replicate 1.
+
+    Raises:
+        GenIdError: a field cannot be part of a deterministic id.
+    """
+    draft = source.generation
+    covered = inputs.rollout.covers("draft")
+    combo_id, template_id = str(draft.combo_id), str(draft.template_id)
+    llm_model_id = str(draft.llm_model_id) if covered or model is None else model
+    replicate = draft.effective_replicate or 1 if covered else 1
+    gen_id = GenerationIds(inputs.rollout, inputs.cohort_id).draft(
+        combo_id=combo_id,
+        template_id=template_id,
+        llm_model_id=llm_model_id,
+        replicate=replicate,
+        task_id=legacy.draft_task(combo_id, template_id, llm_model_id),
+        salt=legacy.draft_salt(replicate),
+    )
+    fields = (combo_id, template_id, llm_model_id, replicate, generator(inputs, source))
+    return new_row(("draft", gen_id, inputs.cohort_id, None, *fields))
+
+
+def generator(inputs: Inputs, source: Source) -> str:
+    """Return the generator of the source's template: the table's, else the metadata's, else llm."""
+    generation = source.generation
+    known = inputs.tables.generator(generation.stage, str(generation.template_id))
+    return known or ("copy" if generation.mode == "copy" else "llm")

@@ -15,12 +15,12 @@ from itertools import islice
 from attrs import frozen
 
 from genid_store.cohort.planning.axes import check_axes
-from genid_store.cohort.planning.evaluations import evaluation_axes, evaluation_rows
+from genid_store.cohort.planning.curated_drafts import generator, rebuilt_draft
+from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.fill_up import free_numbers
-from genid_store.cohort.planning.rebuild import Refusals, generator, rebuilt_draft
-from genid_store.cohort.planning.records import Inputs, Resolve, Row, StoreView
+from genid_store.cohort.planning.records import Inputs, Resolve, Row, StoreView, new_row
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import Source, find_parent
+from genid_store.cohort.planning.sources import Refusals, Source, find_parent
 from genid_store.errors import Problem
 from genid_store.ids import legacy
 from genid_store.ids.components import folded, model_override
@@ -69,7 +69,7 @@ def plan_essays(
         StoreError: lists the essays whose draft is gone, the metadata that lacks a field, and
             what a deterministic id cannot express; or `check_axes` refuses.
     """
-    check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
+    check_axes(inputs, ("evaluation",))
     refusals = Refusals()
     pairs = [pair for essay in essays for pair in _pair(inputs, essay, view, resolve, refusals)]
     refusals.check()
@@ -153,17 +153,8 @@ def _essay_row(inputs: Inputs, pair: _Pair, number: int) -> Row:
         task_id=legacy.essay_task(draft_task, pair.template),
         salt=legacy.curated_essay_salt(inputs.tables.replicates["essay"], number),
     )
-    return Row(
-        "essay",
-        gen_id,
-        inputs.cohort_id,
-        draft.gen_id,
-        draft.combo_id,
-        pair.template,
-        pair.model,
-        number,
-        generator(inputs, pair.essay),
-    )
+    own = (pair.template, pair.model, number, generator(inputs, pair.essay))
+    return new_row(("essay", gen_id, inputs.cohort_id, draft.gen_id, draft.combo_id, *own))
 
 
 def _draft_task(pair: _Pair) -> tuple[Hashable, ...]:

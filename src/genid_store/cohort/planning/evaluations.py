@@ -12,12 +12,11 @@ from attrs import evolve
 
 from genid import Essay
 from genid_store.catalog.metadata import Generation
-from genid_store.cohort.planning.axes import Axis, check_axes
+from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.fill_up import fill_up
-from genid_store.cohort.planning.rebuild import Refusals
 from genid_store.cohort.planning.records import FillUp, Inputs, Row, StoreView, new_row
 from genid_store.cohort.planning.rows import Gatherer
-from genid_store.cohort.planning.sources import Source
+from genid_store.cohort.planning.sources import Refusals, Source
 from genid_store.fs.layout import is_segment
 from genid_store.ids.minting import GenerationIds
 
@@ -31,9 +30,15 @@ def plan_evaluations(
         StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot
             be part of a deterministic one, or `check_axes` refuses.
     """
-    check_axes(evaluation_axes(inputs), inputs.rollout.scheme)
+    check_axes(inputs, ("evaluation",))
     essays = tuple(_with_combo(essay, view) for essay in essays)
-    _check(inputs, essays)
+    refusals = Refusals()
+    for source in essays:
+        refusals.lacks(source, ("combo_id",))
+        if inputs.rollout.covers("evaluation"):
+            with refusals.of(source):
+                Essay.reference(source.gen_id)
+    refusals.check()
     parents = [source.generation for source in essays]
     if inputs.selection.fill_up:
         return fill_up(inputs, rows, parents, view)
@@ -49,29 +54,6 @@ def _with_combo(essay: Source, view: StoreView) -> Source:
     draft = view.get("draft", str(found.parent_gen_id))
     combo = None if draft is None else draft.combo_id
     return evolve(essay, generation=evolve(found, combo_id=combo))
-
-
-def _check(inputs: Inputs, essays: Iterable[Source]) -> None:
-    """Refuse essays that cannot be parents, all at once."""
-    refusals = Refusals()
-    for source in essays:
-        refusals.lacks(source, ("combo_id",))
-        if inputs.rollout.covers("evaluation"):
-            with refusals.of(source):
-                Essay.reference(source.gen_id)
-    refusals.check()
-
-
-def evaluation_axes(inputs: Inputs) -> list[Axis]:
-    """Return the ids that go into the evaluations' ids, where these are deterministic."""
-    if not inputs.rollout.covers("evaluation"):
-        return []
-    templates = inputs.tables.active_templates("evaluation")
-    models = inputs.tables.evaluation_models
-    return [
-        Axis("template", tuple((row.template_id, row.where) for row in templates)),
-        Axis("model", tuple((row.llm_model_id, row.where) for row in models)),
-    ]
 
 
 def evaluation_rows(inputs: Inputs, essays: Iterable[Row | Generation]) -> list[Row]:

@@ -14,7 +14,7 @@ from itertools import count, islice, product
 from attrs import frozen
 
 from genid_store.catalog.metadata import Generation
-from genid_store.cohort.planning.records import Cell, FillUp, Inputs, Row, StoreView
+from genid_store.cohort.planning.records import Cell, FillUp, Inputs, Row, StoreView, new_row
 from genid_store.cohort.planning.rows import Gatherer
 from genid_store.ids import legacy
 from genid_store.ids.components import folded
@@ -123,17 +123,9 @@ class _Cell:
         )
 
     def _row(self, gen_id: str, number: int) -> Row:
-        return Row(
-            "evaluation",
-            gen_id,
-            self.inputs.cohort_id,
-            self.essay.gen_id,
-            self.essay.combo_id or "",
-            self.template,
-            self.model,
-            number,
-            "llm",
-        )
+        cohort_id, above = self.inputs.cohort_id, (self.essay.gen_id, self.essay.combo_id or "")
+        own = (self.template, self.model, number, "llm")
+        return new_row(("evaluation", gen_id, cohort_id, *above, *own))
 
 
 def _grid(inputs: Inputs, essays: Iterable[Generation]) -> Iterator[tuple[Generation, str, str]]:

@@ -7,12 +7,13 @@ notice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
-from genid import parse_id
+from genid import GenIdError, parse_id
 from genid_store.catalog import findings
 from genid_store.catalog.metadata import Generation
 from genid_store.cohort.inputs.selection import Chosen, Selection
@@ -97,11 +98,47 @@ def find_parent(
     return next(_unreadable(source), source)
 
 
-def missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem for each of `fields` that the source's metadata does not have.
+class Refusals:
+    """Collects what keeps sources from becoming rows, so that all of it is said at once."""
 
-    `replicate` is one of them where it is wrong; an absent one is 1.
-    """
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def lacks(self, source: Source, fields: Sequence[str]) -> bool:
+        """Note the `fields` that the source's metadata does not have; say whether there are any."""
+        found = list(_missing(source, fields))
+        self.problems.extend(found)
+        return bool(found)
+
+    @contextlib.contextmanager
+    def of(self, source: Source) -> Iterator[None]:
+        """Note what the core refuses about the source inside the block."""
+        try:
+            yield
+        except GenIdError as error:
+            self.problems.extend(
+                Problem(
+                    where=f"{source.place}:{_key(problem.place)}",
+                    value=problem.value,
+                    message=f"{problem.reason} (needed by {source.where})",
+                    remedy=problem.remedy,
+                )
+                for problem in error.problems
+            )
+
+    def check(self) -> None:
+        """Raise StoreError with everything that was noted, if anything was."""
+        if self.problems:
+            raise StoreError("the selected generations cannot be planned from", self.problems)
+
+
+def _key(place: str) -> str:
+    """Return the metadata's key that a place of the core is about, `gen_id` for a whole id."""
+    return place.rpartition(".")[2] if "." in place else "gen_id"
+
+
+def _missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each field that is not there; a replicate that is absent is 1."""
     for name in fields:
         attribute = "effective_replicate" if name == "replicate" else name
         if getattr(source.generation, attribute) is None:

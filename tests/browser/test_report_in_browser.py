@@ -97,26 +97,32 @@ def test_the_skip_link_comes_first_and_leads_to_the_content(
     assert "main" == browser.script("return document.activeElement.id")
 
 
-def test_the_heat_map_scrolls_by_keyboard_under_its_header(
-    browser: Browser, large_page: Path
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_ends_in_the_middle_of_a_row(
+    browser: Browser, large_page: Path, width: int
 ) -> None:
-    """278 essays scroll in their region by arrow keys, and the column headers stay in sight."""
+    """No table has a height of its own: each is shown to its last row, and what scrolls does so
+    sideways, by the keyboard too, and shows that by a bar."""
     from selenium.webdriver.common.keys import Keys
 
-    browser.open(large_page)
-    region = "document.querySelector('[aria-label=\"Heat map of evaluations\"]')"
-    assert 278 == browser.script(f"return {region}.querySelectorAll('tbody tr').length")
-    browser.script(f"{region}.focus()")
-    browser.press(Keys.END)
-    browser.press(Keys.PAGE_DOWN)
-    scrolled = f"const r = {region}; return r.scrollTop"
-    _until(browser, f"return {region}.scrollTop > 100")
-    assert browser.script(scrolled) > 100
-    tops = browser.script(
-        f"const r = {region}; return [r, r.querySelector('thead th')].map("
-        "e => e.getBoundingClientRect().top)"
+    browser.open(large_page, width=width)
+    browser.open_details()
+    assert [] == browser.script(
+        "return [...document.querySelectorAll('.scroll')].filter("
+        "e => e.clientHeight < e.scrollHeight).map(e => e.ariaLabel)"
     )
-    assert abs(tops[1] - tops[0]) < 3
+    wide = browser.script(
+        "return [...document.querySelectorAll('.scroll')].filter("
+        "e => e.clientWidth < e.scrollWidth).map("
+        "e => parseFloat(getComputedStyle(e, '::-webkit-scrollbar').height))"
+    )
+    assert wide
+    assert min(wide) >= 10
+    region = "document.querySelector('[aria-label=\"Evaluations of every essay\"]')"
+    assert 50 == browser.script(f"return {region}.querySelectorAll('tbody tr').length")
+    browser.script(f"{region}.focus()")
+    browser.press(Keys.ARROW_RIGHT)
+    _until(browser, f"return {region}.scrollLeft > 0")
 
 
 def _until(browser: Browser, condition: str) -> None:

@@ -44,7 +44,7 @@ def test_pictures_stand_out_from_the_page(scheme: str) -> None:
     used = SCHEMES[scheme]
     drawn = [
         "v1", "phase-1", "legacy", "foreign", "unverifiable", "kept", "existing", "make",
-        "repeated", "mark-full", "mark-partial", "mark-none", "mark-extra", "focus",
+        "repeated", "mark-full", "mark-partial", "mark-none", "focus",
     ]  # fmt: skip
     assert [] == [name for name in drawn if contrast(used[name], used["page"]) < 3]
 

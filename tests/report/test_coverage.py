@@ -78,7 +78,9 @@ def test_what_the_tables_do_not_ask_for_is_shown_and_not_missed() -> None:
         (column.template_id, column.wanted) for column in map_.columns
     ]
     assert ["none", "extra"] == [cell.kind for cell in map_.rows[0].cells]
-    assert [((), (), ("e1",)), (("e1",), (), ())] == [map_.summary(0), map_.summary(1)]
+    assert [((), (), ("e1",)), (("e1",), (), ())] == [
+        tuple(map_.summary(at).values()) for at in (0, 1)
+    ]
 
 
 def test_without_tables_nothing_is_wanted() -> None:
@@ -110,13 +112,21 @@ def test_the_missing_evaluations_are_offered_as_csv() -> None:
     assert [["e1", "'=1+1", "'@m", "1"], ["e1", "'=1+1", "'@m", "2"]] == rows[1:]
 
 
-def test_the_picture_has_a_line_a_column_and_a_cell_an_essay() -> None:
-    """The picture and the table are the same map."""
-    map_ = cover(
-        [essay("e1"), essay("e2")], [evaluation("a", 1)], wanted=WANTED, replicates=1
-    )  # fmt: skip
-    assert (32, 18) == (map_.picture.width, map_.picture.height)
-    assert {"full", "none"} == {kind for kind, _ in map_.picture.paths}
+def test_the_bar_of_a_column_shows_how_its_essays_stand() -> None:
+    """Complete, begun and without any, as the numbers beside it."""
+    essays = [essay("e1"), essay("e2"), essay("e3")]
+    map_ = cover(essays, [evaluation("a", 1)], wanted=WANTED, replicates=1)
+    assert {"full": ("e1",), "partial": (), "none": ("e2", "e3")} == map_.summary(0)
+    assert [("full", 1), ("none", 2)] == [(one.name, one.count) for one in map_.segments(0)]
+
+
+def test_a_page_shows_the_essays_that_lack_something_first() -> None:
+    """Fifty of them, complete ones only where there is room, each in the order of the store."""
+    essays = [essay(f"e{number:02}") for number in range(60)]
+    made = [evaluation(f"v{n}", 1, parent=f"e{n:02}") for n in range(20)]
+    shown = cover(essays, made, wanted=WANTED, replicates=1).shown
+    expected = [*range(20, 60), *range(10)]
+    assert [f"e{number:02}" for number in expected] == [row.essay.gen_id for row in shown]
 
 
 def test_a_page_of_very_many_cells_stays_a_page() -> None:
@@ -126,5 +136,5 @@ def test_a_page_of_very_many_cells_stays_a_page() -> None:
     wanted = [(f"t{number}", "m") for number in range(300)]
     map_ = cover(essays, odd, wanted=wanted, replicates=1)
     assert (340, 260) == (len(map_.columns), map_.unlisted)
-    assert (400, 294) == (len(map_.rows), len(map_.shown))
+    assert (400, 50) == (len(map_.rows), len(map_.shown))
     assert (120_000, None) == (map_.missing, map_.missing_csv())

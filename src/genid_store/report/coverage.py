@@ -17,16 +17,15 @@ from attrs import frozen
 from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.planning.fill_up import numbered
 from genid_store.fs.csvfile import dump_safe_csv
-from genid_store.report.drawing import Grid, grid
+from genid_store.report.drawing import Segment, bar
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
 MADE: Final = "●"
 WAITING: Final = "◐"
 MISSING: Final = "○"
 _MARKS: Final = 8  # replicates that a cell shows one by one; more are counted
-_ROOM: Final = 860  # pixels that the picture has
 _UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
-_CELLS: Final = 100_000  # cells that a page shows as a table
+_ROWS: Final = 50  # essays that a page shows
 _LINES: Final = 20_000  # missing evaluations that a page offers as CSV
 
 
@@ -109,15 +108,9 @@ class Coverage:
     unlisted: int = 0
 
     @property
-    def picture(self) -> Grid:
-        """The map as a picture: a line a column, a cell an essay."""
-        lines = [[row.cells[at].kind for row in self.rows] for at in range(len(self.columns))]
-        return grid(lines, room=_ROOM)
-
-    @property
     def shown(self) -> tuple[EssayRow, ...]:
-        """The essays that a page shows as a table: all of them, unless there are very many."""
-        return self.rows[: _CELLS // max(1, len(self.columns))]
+        """The essays that a page shows: those that lack something first."""
+        return tuple(sorted(self.rows, key=lambda row: row.complete)[:_ROWS])
 
     @property
     def missing(self) -> int:
@@ -134,13 +127,18 @@ class Coverage:
         """How many essays lack a wanted evaluation."""
         return sum(not row.complete for row in self.rows)
 
-    def summary(self, at: int) -> tuple[tuple[str, ...], ...]:
+    def summary(self, at: int) -> dict[str, tuple[str, ...]]:
         """Return the ids of a column's essays: complete, begun, and without any evaluation."""
-        groups: tuple[tuple[Kind, ...], ...] = (("full", "extra"), ("partial",), ("none", "blank"))
-        return tuple(
-            tuple(row.essay.gen_id for row in self.rows if row.cells[at].kind in kinds)
-            for kinds in groups
-        )
+        groups: dict[str, tuple[Kind, ...]]
+        groups = {"full": ("full", "extra"), "partial": ("partial",), "none": ("none", "blank")}
+        return {
+            name: tuple(row.essay.gen_id for row in self.rows if row.cells[at].kind in kinds)
+            for name, kinds in groups.items()
+        }
+
+    def segments(self, at: int) -> tuple[Segment, ...]:
+        """Return the bar of a column's essays."""
+        return bar([(name, len(ids)) for name, ids in self.summary(at).items()], 200)
 
     def missing_csv(self) -> str | None:
         """Return the missing evaluations as CSV, one a line; None where they are too many for a

@@ -78,6 +78,9 @@ def test_other_comments_are_comments(root: DataRoot, line: str) -> None:
         "selected_draft.txt",
         "selected_essays.txt.txt",
         "selected_eassys.txt",
+        "essays_selected.txt",
+        "selected_combo_mapping.csv",
+        "selected_combo_mappings.txt",
     ],
 )
 def test_a_file_that_is_nearly_a_selection_is_refused(root: DataRoot, name: str) -> None:
@@ -138,6 +141,11 @@ def test_a_wrong_folder_and_a_mistyped_cohort_are_refused(
         assert 1 == run(["cohort", command, "--data-root", str(tmp_path / "wrong")])
     capsys.readouterr()
     built(root)
+    root.membership("damaged").parent.mkdir()
+    root.membership("damaged").write_text("stage;gen_id\n")
+    for options in ([], ["--json"]):
+        assert 1 == run(["cohort", "list", "--data-root", str(root.path), *options])
+        assert "cohorts/damaged/membership.csv:1" in capsys.readouterr().out
     for command in ("compare", "status"):
         assert 1 == run(["cohort", command, "--data-root", str(root.path), "--cohort-id", "typo"])
         assert "cohorts/typo/membership.csv" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genid_store.fs.jsonfile import SIZE_LIMIT, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor, Generated, Request, has_content, is_wanted, obtain_all
 from genid_store.generation.records import Outcome
@@ -142,19 +143,34 @@ def _deep() -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "parameters",
-    [_circular(), _deep(), {"what": _Unspeakable()}, {"nan": float("nan")}, {("a", 1): object()}],
-    ids=["circular", "deep", "no repr", "nan", "odd key"],
+    [
+        _circular(),
+        _deep(),
+        {"what": _Unspeakable()},
+        {"nan": float("nan")},
+        {("a", 1): object()},
+        {1: 1, "1": 2},
+        {"half a pair": "\ud800", "\udfff": 1},
+        {"digits": 10**5000},
+        {"large": "x" * (SIZE_LIMIT + 1)},
+        {"deeper than is read": [json.loads("[" * 300 + "]" * 300)]},
+    ],
+    ids=[
+        *("circular", "deep", "no repr", "nan", "odd key", "keys twice", "no Unicode", "digits"),
+        *("large", "too deep"),
+    ],
 )
 def test_no_parameters_lose_a_paid_text(root: DataRoot, parameters: dict[str, object]) -> None:
-    """Whatever a host passes as parameters: the text is on disk, and its record is JSON."""
+    """Whatever a host passes as parameters: the text is on disk, and its record is JSON that our
+    own reader takes."""
 
     def generate(_request: Request) -> Generated:
-        return Generated(text="paid", parameters=parameters)
+        return Generated(text="paid", parameters=parameters, usage=parameters)
 
     assert "made" == Executor(root=root, generator=generate).obtain("draft", "d1").kind
     folder = root.generation("draft", "d1")
     assert "paid" == (folder / "parsed.txt").read_text(encoding="utf-8")
-    assert "genid" in json.loads((folder / "raw_metadata.json").read_bytes())
+    assert "genid" in read_json(folder / "raw_metadata.json")
 
 
 @fuzzed()

@@ -210,7 +210,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
             for one in found.problems
         ]
         print_json({"cohorts": records, "malformed": malformed})
-        return 0
+        return int(bool(malformed))
     if not records:
         click.echo("no cohort is built yet")
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
@@ -219,7 +219,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     print_table(columns, [[record[column] for column in columns] for record in records])
     for problem in found.problems:
         click.echo(str(problem))
-    return 0
+    return int(bool(found.problems))
 
 
 def _standings(

@@ -7,10 +7,15 @@ import datetime
 import json
 import math
 from collections.abc import Mapping
+from typing import Final
 
+from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import PARSED, PARSED_METADATA, PROMPT, RAW, RAW_METADATA
 from genid_store.generation.content import digest
 from genid_store.generation.records import Generated, Request
+
+#: What of a record the host gives.
+_HOSTS: Final = {"provider_model", "parameters", "usage"}
 
 
 def generated_files(
@@ -47,16 +52,18 @@ def copied_files(parent_text: str) -> dict[str, bytes]:
 
 
 def _document(genid: Mapping[str, object]) -> bytes:
+    """Return our part of a record as JSON that our own reader takes; what of the host's cannot be
+    written so (in a circle, deep, large, no Unicode, keys twice as text) is only mentioned."""
     given = {key: value for key, value in genid.items() if value is not None}
     try:
-        plain = _finite(given)
-        text = json.dumps(
-            {"genid": plain}, ensure_ascii=False, indent=2, default=repr, skipkeys=True
-        )
-    except Exception:  # the host's parameters may be anything, in a circle too
-        unwritable = "they cannot be written as JSON"
-        return _document({**genid, "parameters": unwritable, "usage": unwritable})
-    return _encoded(text)
+        document = {"genid": _finite(given)}
+        text = json.dumps(document, ensure_ascii=False, indent=2, default=repr, skipkeys=True)
+        data = text.encode("utf-8")
+        load_json(data)
+    except Exception:  # the host's values may be anything
+        unwritable = "cannot be written as JSON"
+        return _document({key: unwritable if key in _HOSTS else given[key] for key in given})
+    return data
 
 
 def _finite(value: object) -> object:

@@ -25,6 +25,8 @@ from genid_store.fs.layout import DataRoot
 
 COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
 VERSION: Final = "v1"
+#: The operator's selection, in `2_tasks/`.
+SELECTED_COMBOS: Final = "selected_combo_mappings.csv"
 
 
 @frozen(kw_only=True)
@@ -121,7 +123,7 @@ def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, 
 
 def selected_path(root: DataRoot) -> Path:
     """Return where the operator's selection of combos lies."""
-    return root.tasks / "selected_combo_mappings.csv"
+    return root.tasks / SELECTED_COMBOS
 
 
 def dump(combos: Iterable[Combo]) -> bytes:

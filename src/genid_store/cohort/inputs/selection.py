@@ -16,6 +16,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from genid_store.cohort.inputs.combos import SELECTED_COMBOS
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import is_there
@@ -59,6 +60,8 @@ class Selection:
 
 _ESSAYS: Final = "selected_essays.txt"
 _DRAFTS: Final = "selected_drafts.txt"
+#: What an operator selects by.
+_FILES: Final = (_ESSAYS, _DRAFTS, SELECTED_COMBOS)
 _MODES: Final = {"evaluation-only": CohortMode.EVALUATIONS}
 _FILL_UP: Final = frozenset({"skip-existing-evaluations", "fill-up", "fillup"})
 _MODE: Final = re.compile(r"mode\s*:\s*(.*)", re.ASCII | re.IGNORECASE)
@@ -140,22 +143,32 @@ def _refuse_near_misses(root: DataRoot) -> None:
         names = sorted(path.name for path in root.tasks.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
-    problems = []
-    for name in names:
-        stem, _, suffix = name.partition(".")
-        if name in (_ESSAYS, _DRAFTS) or suffix.lower() not in ("", "txt", "txt.txt", "csv"):
-            continue
-        for file in (_ESSAYS, _DRAFTS):
-            wanted, letters = _letters(file.partition(".")[0]), _letters(stem)
-            near = get_close_matches(letters, [wanted], cutoff=_CLOSE)
-            if near and abs(len(letters) - len(wanted)) <= 1:
-                remedy = f"call it {file}, or move it out of {root.relative(root.tasks)}/"
-                message = "is nearly the name of a selection file and would be looked past"
-                where = root.relative(root.tasks / name)
-                problems.append(Problem(where=where, message=message, remedy=remedy))
-                break
+    problems = [
+        Problem(
+            where=root.relative(root.tasks / name),
+            message="is nearly the name of a selection file and would be looked past",
+            remedy=f"call it {near}, or move it out of {root.relative(root.tasks)}/",
+        )
+        for name in names
+        if (near := _nearly(name)) is not None
+    ]
     if problems:
         raise StoreError("is this the selection?", problems)
+
+
+def _nearly(name: str) -> str | None:
+    """Return the selection file whose name another one resembles, also by its words turned round;
+    endings that editors give to their copies resemble nothing."""
+    stem, _, suffix = name.partition(".")
+    if name in _FILES or suffix.lower() not in ("", "txt", "txt.txt", "csv", "csv.csv"):
+        return None
+    letters = _letters(stem)
+    for file in _FILES:
+        wanted = _letters(file.partition(".")[0])
+        close = get_close_matches(letters, [wanted], cutoff=_CLOSE)
+        if sorted(letters) == sorted(wanted) or (close and abs(len(letters) - len(wanted)) <= 1):
+            return file
+    return None
 
 
 def _letters(text: str) -> str:

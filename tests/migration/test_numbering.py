@@ -61,7 +61,7 @@ def test_a_text_comes_first_then_the_right_id_then_cohort_then_id() -> None:
 
 
 def test_a_text_beats_an_empty_slot_that_has_the_right_id() -> None:
-    """FAULTS 1.4: the slot is the same request once more, so it becomes one with the text, and
+    """The slot is the same request once more, so it becomes one with the text, and
     members and children that name it find the text."""
     slot = draft(target(1), has_content=False, is_empty=True, origin_cohort_id="a")
     for order in ([slot, draft("paid")], [draft("paid"), slot]):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genid_store.migration.planfile import Planned
 from genid_store.migration.references import (
     References,
     restore_metadata,
@@ -93,10 +94,10 @@ def test_every_byte_but_the_references_stays(
 
 
 def _metadata(document: dict[str, Any], **given: Any) -> dict[str, Any]:
-    options = {"new_id": "e_new", "replicate": 2, "parent": NEW, "plan": "p1", **given}
-    options.setdefault("old", "fedcba9876543210")
+    options = {"old": "fedcba9876543210", "replicate": 2, "parent": NEW, **given}
+    entry = Planned(kind="generation", stage="essay", new="e_new", files={}, **options)
     data = json.dumps(document).encode()
-    found: dict[str, Any] = json.loads(rewrite_metadata(data, ESSAY, **options))
+    found: dict[str, Any] = json.loads(rewrite_metadata(data, ESSAY, entry, "p1"))
     return found
 
 

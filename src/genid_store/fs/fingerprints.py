@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Container
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -12,19 +13,20 @@ from blake3 import blake3
 
 _CHUNK: Final = 1 << 20  # bytes read at a time
 
-#: [size in bytes, BLAKE3 in hex] of a file, ["->", target] of a link, ["?", ""] of anything else.
-Fingerprint = tuple[int | str, str]
+#: Begins the fingerprint of a link; where it leads follows.
+LINK: Final = "->"
 
 
 class Entry(NamedTuple):
     """One file or link below a folder: its path from there, with `/`, and what it is.
 
-    `inode` is (device, inode) of a file with several names, else None; `data` are the bytes of a
-    file that was asked for, else None.
+    The fingerprint is `<size in bytes>:<BLAKE3 in hex>` of a file, `->` and the target of a link,
+    `?` of anything else. `inode` is (device, inode) of a file with several names, else None; `data`
+    are the bytes of a file that was asked for, else None.
     """
 
     path: str
-    fingerprint: Fingerprint
+    fingerprint: str
     inode: tuple[int, int] | None = None
     data: bytes | None = None
 
@@ -35,10 +37,11 @@ def entries(path: str, wanted: Container[str] = ()) -> list[Entry]:
     Where `path` is not a folder, it is the one entry, with the path "". `wanted` are the names of
     files whose bytes are wanted too (top level only). OSError: something cannot be read.
     """
-    if os.path.isdir(path) and not os.path.islink(path):
-        return _below(path, wanted, "")
-    found = fingerprint(path)
-    return [] if found is None else [Entry("", found)]
+    try:
+        is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return []
+    return _below(path, wanted, "") if is_folder else [Entry("", fingerprint(path))]
 
 
 def _below(folder: str, wanted: Container[str], inner: str) -> list[Entry]:
@@ -56,31 +59,28 @@ def _below(folder: str, wanted: Container[str], inner: str) -> list[Entry]:
     return found
 
 
-def fingerprint(path: str) -> Fingerprint | None:
-    """Return what is at `path`, None where there is nothing. OSError: it cannot be read."""
-    try:
-        if not os.path.isfile(path) or os.path.islink(path):
-            return _special(path)
-        return _file("", path, keep=False).fingerprint
-    except FileNotFoundError:
-        return None
+def fingerprint(path: str) -> str:
+    """Return what is at `path`. OSError: there is nothing, or it cannot be read."""
+    if not os.path.isfile(path) or os.path.islink(path):
+        return _special(path)
+    return _file("", path, keep=False).fingerprint
 
 
-def digest(data: bytes) -> tuple[int, str]:
-    """Return size and BLAKE3 in hex of some bytes."""
-    return len(data), blake3(data).hexdigest()
+def digest(data: bytes) -> str:
+    """Return the fingerprint of a file with these bytes."""
+    return f"{len(data)}:{blake3(data).hexdigest()}"
 
 
 _path: Final = itemgetter(0)
 
 
-def _special(path: str) -> Fingerprint:
+def _special(path: str) -> str:
     try:
-        return "->", os.readlink(path)
+        return LINK + os.readlink(path)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return "?", ""
+        return "?"
 
 
 def _file(name: str, path: str, *, keep: bool) -> Entry:
@@ -93,7 +93,7 @@ def _file(name: str, path: str, *, keep: bool) -> Entry:
         data = _read_all(descriptor, status.st_size)
     finally:
         os.close(descriptor)
-    return Entry(name, (len(data), blake3(data).hexdigest()), inode, data if keep else None)
+    return Entry(name, digest(data), inode, data if keep else None)
 
 
 def _read_all(descriptor: int, size: int) -> bytes:
@@ -107,10 +107,10 @@ def _read_all(descriptor: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _large(descriptor: int) -> tuple[int, str]:
+def _large(descriptor: int) -> str:
     """Digest a file of any size in constant memory."""
     hasher, size = blake3(), 0
     while data := os.read(descriptor, _CHUNK):
         hasher.update(data)
         size += len(data)
-    return size, hasher.hexdigest()
+    return f"{size}:{hasher.hexdigest()}"

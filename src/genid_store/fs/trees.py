@@ -161,7 +161,9 @@ def _write_link(target: str, leads_to: str, like: os.stat_result) -> None:
 
 def finish_folder(target: str, source: str) -> None:
     """Give a folder that is filled the permissions, owner, times and attributes of another one."""
-    like = os.stat(source)
+    like = os.lstat(source)
+    if not stat.S_ISDIR(like.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), source)
     descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _take_after(descriptor, source, like)

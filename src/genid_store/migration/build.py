@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Final
 
 from attrs import frozen
@@ -23,22 +22,21 @@ from attrs import frozen
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, read_bytes
-from genid_store.fs.fingerprints import Fingerprint, digest
+from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.id_files import rewrite_file
-from genid_store.migration.planfile import Mappings, Plan, Planned, plans_folder
+from genid_store.migration.planfile import ASIDE, Mappings, Plan, Planned, plans_folder
 from genid_store.migration.references import References, retarget, rewrite_json, rewrite_metadata
 from genid_store.stages import stage_names
 
 #: The folders of `.genid/` that hold one file for each generation: <stage>/<gen_id>.json.
 STATE_FOLDERS: Final = (".genid/failures", ".genid/reused")
-_ASIDE: Final = ".genid-"  # begins the name of a folder aside that lies on another file system
 _SPARE: Final = 64  # names that a migration needs besides those of its tree
 
 Advance = Callable[[], None]
 
 
-@frozen(slots=False)
+@frozen
 class Work:
     """What a plan comes to, read from its file once.
 
@@ -71,57 +69,20 @@ class Work:
         stages = tuple(name for name in stage_names() if name in changed)
         return cls(plan, stages, mapping, back, frozenset(merged))
 
-    @cached_property
-    def root(self) -> str:
-        return str(self.plan.root.path)
-
-    @cached_property
     def places(self) -> list[str]:
-        """What changes, but for our own records: paths from the data root."""
+        """Return what changes, but for our own records: paths from the data root."""
         files = [planned.path for planned in self.plan.files("file")]
         return [f"gens/{stage}" for stage in self.stages] + files
 
-    @cached_property
-    def elsewhere(self) -> frozenset[str]:
-        """The folders of the data root that are not on the file system of `.genid/`."""
-        ours = trees.file_system_of(f"{self.root}/.genid")
-        return frozenset(
-            entry.name
-            for entry in os.scandir(self.root)
-            if entry.is_dir(follow_symlinks=False) and trees.file_system_of(entry.path) != ours
-        )
-
-    def live(self, path: str) -> str:
-        return f"{self.root}/{path}"
-
-    def aside(self, path: str) -> str:
-        """Return where what becomes of `path` lies, both from the data root: in the migration's
-        folder, or, where nothing can be renamed from there, in a folder of its own."""
-        top, _, rest = path.partition("/")
-        if top in self.elsewhere:
-            return f"{top}/{_ASIDE}{self.plan.plan_id}/{rest}"
-        return f".genid/migrations/{self.plan.plan_id}/aside/{path}"
-
-    def beside(self, path: str) -> str:
-        """Return the full path of what becomes of `path`."""
-        return f"{self.root}/{self.aside(path)}"
-
     def migrated(self, entry: Planned, name: str, data: bytes, *, is_link: bool) -> bytes:
         """Return what a file of a generation, or where a link in it leads, becomes."""
-        references = References(self.mapping, entry.stage)
         if is_link:
-            folder = f"gens/{entry.stage}/{entry.old}/{name}".rpartition("/")[0]
-            return os.fsencode(retarget(os.fsdecode(data), folder, self.root, self.mapping))
+            folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
+            root = str(self.plan.root.path)
+            return os.fsencode(retarget(os.fsdecode(data), folder, root, self.mapping))
+        references = References(self.mapping, entry.stage)
         if name == METADATA and entry.moves:
-            return rewrite_metadata(
-                data,
-                references,
-                new_id=entry.new,
-                replicate=entry.replicate,
-                parent=entry.parent,
-                plan=self.plan.plan_id,
-                old=entry.old,
-            )
+            return rewrite_metadata(data, references, entry, self.plan.plan_id)
         return rewrite_json(data, references)
 
 
@@ -133,37 +94,33 @@ def build(work: Work, advance: Advance) -> list[str]:
             link or on a file system of its own.
         OSError: the system refused something. Either way the live tree is untouched.
     """
-    _refuse_places(work)
-    folders = {
-        stage: (work.live(f"gens/{stage}"), work.beside(f"gens/{stage}")) for stage in work.stages
-    }
-    for _, beside in folders.values():
-        os.makedirs(beside)
-    for entry in work.plan.entries():
+    plan, places = work.plan, work.places()
+    _refuse_places(plan, places)
+    folders = {stage: (plan.live(f"gens/{stage}"), plan.aside(f"gens/{stage}"))
+               for stage in work.stages}  # fmt: skip
+    for _, aside in folders.values():
+        os.makedirs(aside)
+    for entry in plan.entries():
         if entry.stage in folders and not entry.merged:
-            live, beside = folders[entry.stage]
-            _mirror(work, entry, f"{live}/{entry.old}", f"{beside}/{entry.new}")
+            live, aside = folders[entry.stage]
+            _mirror(work, entry, f"{live}/{entry.old}", f"{aside}/{entry.new}")
         advance()
-    for live, beside in folders.values():
-        trees.finish_folder(beside, live)
-    for planned in work.plan.files("file"):
-        os.makedirs(os.path.dirname(work.beside(planned.path)), exist_ok=True)
-        data = trees.contents(work.live(planned.path))
-        refuse_change(planned.path, digest(data), planned.digest)
-        new = rewrite_file(data, planned.what, planned.stage, work.mapping)
-        trees.write_like(work.beside(planned.path), new, work.live(planned.path))
-    return [*work.places, *_state_folders(work)]
+    for live, aside in folders.values():
+        trees.finish_folder(aside, live)
+    for planned in plan.files("file"):
+        live, aside = plan.live(planned.path), plan.aside(planned.path)
+        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        data = trees.contents(live)
+        _refuse_change(planned.path, digest(data), planned.digest)
+        trees.write_like(aside, rewrite_file(data, planned.what, work.mapping), live)
+    return [*places, *_state_folders(work)]
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
     """Remove what builds and swaps left aside, but for the plan `keep`. OSError: it stays."""
-    found = [
-        path
-        for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{_ASIDE}*"))
-        if keep is None or keep not in (path.parent.name, path.name.removeprefix(_ASIDE))
-    ]
-    for path in found:
-        if not os.path.islink(path.parent) or path.name == "aside":
+    for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{ASIDE}*")):
+        kept = keep in (path.parent.name, path.name.removeprefix(ASIDE))
+        if not kept and (path.name == "aside" or not os.path.islink(path.parent)):
             check_inside(root, path.parent)
             trees.remove_tree(str(path))
 
@@ -186,27 +143,26 @@ def missing_room(plan: Plan) -> Problem | None:
     return None
 
 
-def _refuse_places(work: Work) -> None:
+def _refuse_places(plan: Plan, places: list[str]) -> None:
     """Raise StoreError for places that cannot be exchanged."""
-    root = work.plan.root
-    check_inside(root, *(root.path / place for place in work.places))
-    parts = [place.split("/") for place in work.places]
+    check_inside(plan.root, *(plan.root.path / place for place in places))
+    parts = [place.split("/") for place in places]
     folders = {"/".join(one[:at]) for one in parts for at in range(1, len(one) + 1)}
     problems = [
         Problem(where=folder, message=message, remedy=remedy)
         for folder in sorted(folders)
-        for message, remedy in _obstacles(work, folder)
+        for message, remedy in _obstacles(plan, folder)
     ]
     if problems:
         raise StoreError("the store cannot be exchanged for a migrated one", problems)
 
 
-def _obstacles(work: Work, folder: str) -> Iterator[tuple[str, str]]:
-    path, top = work.live(folder), folder.partition("/")[0]
+def _obstacles(plan: Plan, folder: str) -> Iterator[tuple[str, str]]:
+    path, top = plan.live(folder), folder.partition("/")[0]
     if os.path.islink(path):
         yield "it is a symbolic link", "bind-mount what it points to there"
     elif os.path.isdir(path):
-        if trees.file_system_of(path) != trees.file_system_of(work.live(top)):
+        if trees.file_system_of(path) != trees.file_system_of(plan.live(top)):
             message = f"it is on another file system than {top}/, and cannot be renamed"
             yield message, f"mount the whole of {top}/ or of the data root"
         elif not os.access(path, os.W_OK | os.X_OK):
@@ -215,7 +171,7 @@ def _obstacles(work: Work, folder: str) -> Iterator[tuple[str, str]]:
 
 def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "") -> None:
     """Make a generation's new folder, or what lies in it below `inner`."""
-    if os.path.islink(source) or not os.path.isdir(source):
+    if "" in entry.files:  # it is no folder
         trees.link_or_copy(source, target)
         return
     os.mkdir(target)
@@ -228,8 +184,8 @@ def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "
         elif name in entry.rewrite:
             is_link = child.is_symlink()
             data = trees.contents(child.path) if is_link else read_bytes(child.path)
-            is_now: Fingerprint = ("->", os.fsdecode(data)) if is_link else digest(data)
-            refuse_change(child.path, is_now, entry.files[name])
+            is_now = LINK + os.fsdecode(data) if is_link else digest(data)
+            _refuse_change(child.path, is_now, entry.files[name])
             new = work.migrated(entry, name, data, is_link=is_link)
             trees.write_like(made, new, child.path)
         elif name in entry.copies:
@@ -239,7 +195,7 @@ def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "
     trees.finish_folder(target, source)
 
 
-def refuse_change(path: str, found: Fingerprint, planned: Fingerprint) -> None:
+def _refuse_change(path: str, found: str, planned: str) -> None:
     """Raise StoreError where a file is not what it was when the plan was made."""
     if found != planned:
         problem = Problem(
@@ -254,15 +210,15 @@ def refuse_change(path: str, found: Fingerprint, planned: Fingerprint) -> None:
 def _state_folders(work: Work) -> Iterator[str]:
     """Build our own records of single generations under the new ids; yield those that there are."""
     for folder in STATE_FOLDERS:
-        if os.path.isdir(work.live(folder)):
+        live, aside = work.plan.live(folder), work.plan.aside(folder)
+        if os.path.isdir(live):
             check_inside(work.plan.root, work.plan.root.path / folder)
-            os.makedirs(work.beside(folder))
+            os.makedirs(aside)
             # What an empty slot could not be made of says nothing of the other one.
-            for stage, gen_id in set(records(work.live(folder))) - work.merged:
+            for stage, gen_id in set(records(live)) - work.merged:
                 new = work.mapping.get(stage, {}).get(gen_id, gen_id)
-                copy_record(work.live(folder), work.beside(folder), (stage, gen_id, new),
-                            work.mapping)  # fmt: skip
-            trees.finish_folder(work.beside(folder), work.live(folder))
+                copy_record(live, aside, (stage, gen_id, new), work.mapping)
+            trees.finish_folder(aside, live)
             yield folder
 
 
@@ -270,10 +226,10 @@ def copy_record(source: str, target: str, names: tuple[str, str, str], mapping: 
     """Make a record (stage, id there, id here) of another state folder, its references replaced."""
     stage, there, here = names
     os.makedirs(f"{target}/{stage}", exist_ok=True)
-    path = f"{source}/{stage}/{there}.json"
+    path, made = f"{source}/{stage}/{there}.json", f"{target}/{stage}/{here}.json"
     data = rewrite_json(trees.contents(path), References(mapping, stage))
-    trees.remove_tree(f"{target}/{stage}/{here}.json")
-    trees.write_like(f"{target}/{stage}/{here}.json", data, path)
+    trees.remove_tree(made)
+    trees.write_like(made, data, path)
 
 
 def records(folder: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from genid_store.catalog import findings
 from genid_store.catalog.memberships import parse_membership
@@ -19,7 +19,7 @@ from genid_store.errors import Problem
 from genid_store.fs.files import read_bytes
 from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.migration.planfile import Mappings, PlannedFile, Record
+from genid_store.migration.planfile import Mappings, Record
 from genid_store.migration.references import (
     References,
     retarget,
@@ -32,6 +32,7 @@ from genid_store.stages import stage_names
 
 #: The selection files and the stage whose ids each holds.
 SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
+_COHORTS: Final = (("membership.csv", "membership"), ("manifest.json", "manifest"))
 #: What can be an id in a text: whole segments, and runs without `.` and `-`.
 _WORDS: Final = (re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]*"), re.compile(rb"[A-Za-z0-9_]+"))
 _CHUNK: Final = 1 << 20  # bytes of a report that are looked at at a time
@@ -39,43 +40,43 @@ _LONGEST: Final = 256  # bytes; an id is shorter
 _PUBLISH: Final = "run `genid cohort run` for its cohort once; nothing is generated again"
 
 
-def candidates(root: DataRoot, tables: Iterable[str] = ()) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, what, stage) of every file that may name ids, whether it is there or not.
+def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
+    """Return `what` every file is that may name ids, by its path, whether it is there or not.
 
     OSError: `cohorts/` cannot be read.
     """
-    cohorts = os.listdir(root.cohorts) if root.cohorts.is_dir() else []
-    for cohort in sorted(filter(is_segment, cohorts)):
-        yield f"cohorts/{cohort}/membership.csv", "membership", ""
-        yield f"cohorts/{cohort}/manifest.json", "manifest", ""
-    for name, stage in SELECTIONS.items():
-        yield f"2_tasks/{name}", "selection", stage
-    yield from ((table, "table", "") for table in tables)
+    cohorts = sorted(filter(is_segment, os.listdir(root.cohorts) if root.cohorts.is_dir() else ()))
+    return {
+        **{f"cohorts/{cohort}/{name}": what for cohort in cohorts for name, what in _COHORTS},
+        **{f"2_tasks/{name}": stage for name, stage in SELECTIONS.items()},
+        **dict.fromkeys(tables, "table"),
+    }
 
 
-def rewrite_file(data: bytes, what: str, stage: str, mapping: Mappings) -> bytes:
+def rewrite_file(data: bytes, what: str, mapping: Mappings) -> bytes:
     """Return what a file becomes. ValueError: it is not of the form that it should have."""
     if what == "membership":
         return rewrite_membership(data, mapping)
-    if what == "selection":
-        return rewrite_selection(data, mapping[stage])
+    if what in mapping:
+        return rewrite_selection(data, mapping[what])
     references = References(mapping, stage_names()[0])
     return (rewrite_json if what == "manifest" else rewrite_prose)(data, references)
 
 
 def files_to_plan(
     root: DataRoot, mapping: Mappings, known: Mapping[str, Container[str]], tables: tuple[str, ...]
-) -> Iterator[PlannedFile | Record]:
+) -> Iterator[Record]:
     """Yield the files that there are, what keeps one from changing, and what is to be seen.
 
     `known` are the ids that each stage has now, `mapping` those that change.
     """
-    for path, what, stage in candidates(root, tables):
+    found = candidates(root, tables)
+    for path, what in found.items():
         try:
             data = read_bytes(f"{root.path}/{path}")
             if what == "membership":
                 yield from _look_at_members(data, path, known)
-            new = rewrite_file(data, what, stage, mapping)
+            new = rewrite_file(data, what, mapping)
         except FileNotFoundError:
             if what == "table":
                 yield blocker(path, "there is no such file", "name a file of the data root")
@@ -87,17 +88,17 @@ def files_to_plan(
                 yield blocker(path, "it is a symbolic link and would have to change", remedy)
             else:
                 kind = "seen" if new == data else "file"
-                yield PlannedFile(kind=kind, path=path, what=what, stage=stage, digest=digest(data))
+                yield {"kind": kind, "path": path, "what": what, "digest": digest(data)}
     yield from _unfinished(root)
-    yield from _reports(root, mapping, {path for path, *_ in candidates(root, tables)})
+    yield from _reports(root, mapping, found)
 
 
-def note(kind: str, path: str, detail: str) -> dict[str, Any]:
+def note(kind: str, path: str, detail: str) -> Record:
     """Return the record of what an operator should see."""
     return {"kind": "note", "note": kind, "path": path, "detail": detail}
 
 
-def blocker(path: str, message: str, remedy: str) -> dict[str, Any]:
+def blocker(path: str, message: str, remedy: str) -> Record:
     """Return the record of what must be fixed before a plan can be carried out."""
     return {"kind": "blocker", "path": path, "message": message, "remedy": remedy}
 
@@ -123,7 +124,7 @@ def _unfinished(root: DataRoot) -> Iterator[Record]:
             yield blocker(f"gens/{stage}/{name}", message, _PUBLISH)
 
 
-def _reports(root: DataRoot, mapping: Mappings, ours: set[str]) -> Iterator[Record]:
+def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterator[Record]:
     """Yield a note for each other file that mentions ids which change, or leads to one."""
     old = {gen_id.encode() for moved in mapping.values() for gen_id in moved}
     home = str(root.path)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from attrs import asdict, define, field
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside
-from genid_store.fs.fingerprints import Entry, Fingerprint, entries
+from genid_store.fs.files import check_inside, write_lines
+from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
 from genid_store.migration.id_files import blocker, files_to_plan, note
 from genid_store.migration.number import EMPTY_SLOT, Decision, Numbered, number_stage
@@ -25,8 +25,6 @@ from genid_store.migration.planfile import (
     FORMAT,
     Mappings,
     Plan,
-    Planned,
-    PlannedFile,
     Record,
     is_a_hosts,
     plans_folder,
@@ -34,7 +32,7 @@ from genid_store.migration.planfile import (
 )
 from genid_store.migration.references import References, retarget, rewrite_json
 from genid_store.migration.scan import StageScan, scan_stage
-from genid_store.migration.summary import write_mapping, write_summary
+from genid_store.migration.summary import MAPPING, SUMMARY, mapping_lines, summary_lines
 from genid_store.stages import parent_stage, stage_names
 
 #: The files of a generation in which references are looked for.
@@ -63,7 +61,7 @@ def make_plan(
     """
     _check_tables(tables)
     scans = {stage: scan_stage(root, stage) for stage in stage_names()}
-    numbered = number_all(scans)
+    planning = _Planning(root, scans, number_all(scans), tables, progress)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".new-*"):  # by a planning that was killed
@@ -71,10 +69,11 @@ def make_plan(
     building = folder / f".new-{secrets.token_hex(4)}"
     building.mkdir()
     try:
-        planning = _Planning(root, scans, numbered, tables, progress)
         plan = Plan(root, write_plan(building, planning.records()))
-        write_mapping(building, planning.decisions())
-        write_summary(building, plan.plan_id)
+        decisions, totals = planning.decisions, planning.totals
+        write_lines(building / MAPPING, mapping_lines(decisions()))
+        lines = summary_lines(plan.plan_id, decisions(), planning.others, totals)
+        write_lines(building / SUMMARY, lines)
         check_inside(root, plan.folder)
         if not plan.path.is_file():  # else the same plan is there already
             trees.remove_tree(str(plan.folder))
@@ -85,11 +84,11 @@ def make_plan(
 
 
 def number_all(scans: dict[str, StageScan]) -> dict[str, Numbered]:
-    """Decide about all generations of a store, parents' stages first."""
+    """Decide every stage's new ids, parents before their children."""
     numbered: dict[str, Numbered] = {}
     for stage, scan in scans.items():
-        above = numbered.get(parent_stage(stage) or "")
-        parents = {} if above is None else above.decisions
+        above = parent_stage(stage)
+        parents = {} if above is None else numbered[above].decisions
         numbered[stage] = number_stage(scan.sources, parents, scan.strays)
     return numbered
 
@@ -108,36 +107,37 @@ def _check_tables(tables: tuple[str, ...]) -> None:
 
 @define
 class _Planning:
-    """The making of one plan's records."""
+    """The making of one plan's records. `others` are those that are not of one entry in `gens/`."""
 
     root: DataRoot
     scans: dict[str, StageScan]
     numbered: dict[str, Numbered]
     tables: tuple[str, ...]
     progress: Progress | None
-    mapping: Mappings = field(factory=dict)
+    mapping: Mappings = field(init=False)
     totals: Counter[str] = field(factory=Counter)
-    _notes: list[Record] = field(factory=list)
+    others: list[Record] = field(factory=list)
     _holder: dict[tuple[int, int], str] = field(factory=dict)  # who has a file of many names
+
+    def __attrs_post_init__(self) -> None:
+        self.mapping = {
+            stage: {old: one.new_id for old, one in found.decisions.items() if one.moves}
+            for stage, found in self.numbered.items()
+        }
 
     def decisions(self) -> Iterator[Decision]:
         for found in self.numbered.values():
             yield from found.decisions.values()
 
-    def records(self) -> Iterator[Planned | PlannedFile | Record]:
+    def records(self) -> Iterator[Record]:
         """Yield every record of the plan."""
-        self.mapping = {
-            stage: {old: one.new_id for old, one in found.decisions.items() if one.moves}
-            for stage, found in self.numbered.items()
-        }
         yield {"kind": "plan", "format": FORMAT, "target": "v1"}
         for record in self._all():
-            kind = record["kind"] if isinstance(record, dict) else record.kind
-            self.totals[f"{kind}s"] += 1
+            self.totals[f"{record['kind']}s"] += 1
             yield record
         yield {"kind": "end", **{name: self.totals[name] for name in _TOTALS}}
 
-    def _all(self) -> Iterator[Planned | PlannedFile | Record]:
+    def _all(self) -> Iterator[Record]:
         total = sum(len(scan.sources) for scan in self.scans.values())
         for done, decision in enumerate(self.decisions(), start=1):
             yield self._generation(decision)
@@ -145,57 +145,66 @@ class _Planning:
                 self.progress(done, total)
         for stage, scan in self.scans.items():
             for name in scan.strays:
-                yield self._stray(stage, name)
-                self._notes.append(note("stray-entry", f"gens/{stage}/{name}", ""))
+                found = {one.path: one.fingerprint for one in self._entries(f"gens/{stage}/{name}")}
+                for fingerprint in found.values():
+                    self._count(fingerprint)
+                yield {"kind": "stray", "stage": stage, "old": name, "new": name, "files": found}
+        self.others += self._beside_generations()
+        known = {stage: found.decisions for stage, found in self.numbered.items()}
+        self.others += files_to_plan(self.root, self.mapping, known, self.tables)
+        yield from self.others
+
+    def _beside_generations(self) -> Iterator[Record]:
+        """Yield what is to be seen in the stages' folders."""
+        for stage, scan in self.scans.items():
+            for name in scan.strays:
+                yield note("stray-entry", f"gens/{stage}/{name}", "")
             for group in self.numbered[stage].duplicates:
                 yield {"kind": "note", "note": "duplicates", **asdict(group)}
-            for names in scan.collisions:
-                yield note("case-collision", f"gens/{stage}/{names[0]}", ", ".join(names[1:]))
+            folded = defaultdict(list)
+            for name in sorted([*(source.gen_id for source in scan.sources), *scan.strays]):
+                folded[name.casefold()].append(name)
+            for _, (first, *others) in sorted(folded.items()):
+                if others:
+                    yield note("case-collision", f"gens/{stage}/{first}", ", ".join(others))
             for place in (f"gens/{stage}", "gens"):
                 if os.path.islink(f"{self.root.path}/{place}"):
                     remedy = "bind-mount what it points to there"
                     yield blocker(place, "it is a symbolic link", remedy)
-        yield from self._notes
-        known = {stage: found.decisions for stage, found in self.numbered.items()}
-        yield from files_to_plan(self.root, self.mapping, known, self.tables)
 
-    def _generation(self, decision: Decision) -> Planned:
+    def _generation(self, decision: Decision) -> Record:
         source = decision.source
         place = f"gens/{source.stage}/{source.gen_id}"
-        files: dict[str, Fingerprint] = {}
+        files: dict[str, str] = {}
         rewrite: list[str] = []
         copies: list[str] = []
         for entry in self._entries(place):
             files[entry.path] = entry.fingerprint
-            if decision.reason != EMPTY_SLOT and self._changes(decision, place, entry):
+            changes = decision.reason != EMPTY_SLOT and self._changes(decision, place, entry)
+            if changes:
                 rewrite.append(entry.path)
             holder = self._holder.setdefault(entry.inode, place) if entry.inode else place
             if holder != place:
                 copies.append(entry.path)
-                self._notes.append(note("shared-file", f"{place}/{entry.path}", holder))
-            self._count(entry.fingerprint, rewritten=entry.path in rewrite)
+                self.others.append(note("shared-file", f"{place}/{entry.path}", holder))
+            self._count(entry.fingerprint, rewritten=changes)
         self.totals[decision.what] += 1
         self.totals["references"] += bool(rewrite) and not decision.moves
-        return Planned(
-            kind="generation",
-            stage=source.stage,
-            old=source.gen_id,
-            new=decision.new_id,
-            what=decision.what,
-            parent=decision.parent,
-            replicate=decision.replicate,
-            reason=decision.reason,
-            detail=decision.detail,
-            rewrite=rewrite,
-            copies=copies,
-            files=files,
-        )
-
-    def _stray(self, stage: str, name: str) -> Planned:
-        found = {one.path: one.fingerprint for one in self._entries(f"gens/{stage}/{name}")}
-        for fingerprint in found.values():
-            self._count(fingerprint)
-        return Planned(kind="stray", stage=stage, old=name, new=name, files=found)
+        record: dict[str, Any] = {
+            "kind": "generation",
+            "stage": source.stage,
+            "old": source.gen_id,
+            "new": decision.new_id,
+            "what": decision.what,
+            "parent": decision.parent,
+            "replicate": decision.replicate,
+            "reason": decision.reason,
+            "detail": decision.detail,
+            "rewrite": rewrite,
+            "copies": copies,
+            "files": files,
+        }
+        return record
 
     def _entries(self, place: str) -> list[Entry]:
         try:
@@ -204,18 +213,22 @@ class _Planning:
             where = str(error.filename or place).removeprefix(f"{self.root.path}/")
             message = error.strerror or type(error).__name__
             remedy = "make it readable for this user, so that its content can be verified"
-            self._notes.append(blocker(where, message, remedy))
+            self.others.append(blocker(where, message, remedy))
             return []
 
-    def _count(self, fingerprint: Fingerprint, *, rewritten: bool = False) -> None:
+    def _count(self, fingerprint: str, *, rewritten: bool = False) -> None:
         """Count one file of the new tree, and the bytes that it takes on the disk."""
-        size = fingerprint[0] if isinstance(fingerprint[0], int) else 0
-        taken = -(-(size + _GROWTH) // _BLOCK) * _BLOCK
-        self.totals.update(names=1, size=taken, rewritten=rewritten, need=taken * rewritten)
+        size = fingerprint.partition(":")[0]
+        taken = -(-(_GROWTH + (int(size) if size.isdecimal() else 0)) // _BLOCK) * _BLOCK
+        self.totals["names"] += 1
+        self.totals["size"] += taken
+        if rewritten:
+            self.totals["rewritten"] += 1
+            self.totals["need"] += taken
 
     def _changes(self, decision: Decision, place: str, entry: Entry) -> bool:
         """Say whether a file must change: it names an id that changes."""
-        if entry.fingerprint[0] == "->":
+        if entry.fingerprint.startswith(LINK):
             return self._link_changes(decision, f"{place}/{entry.path}".rstrip("/"), entry)
         if entry.data is None:
             return False
@@ -231,14 +244,14 @@ class _Planning:
     def _link_changes(self, decision: Decision, path: str, entry: Entry) -> bool:
         """Say whether a symbolic link leads into a folder that moves; metadata that would have to
         change behind one is a blocker."""
-        target = entry.fingerprint[1]
-        self._notes.append(note("symlink", path, target))
+        target = entry.fingerprint.removeprefix(LINK)
+        self.others.append(note("symlink", path, target))
         parent = decision.source.parent_gen_id or ""
         follows = References(self.mapping, decision.source.stage).new_parent(parent) != parent
         if entry.path in ("", METADATA) and (decision.moves or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"
-            self._notes.append(blocker(path, message, remedy))
+            self.others.append(blocker(path, message, remedy))
         folder = path.rpartition("/")[0]
         return bool(entry.path) and target != retarget(
             target, folder, str(self.root.path), self.mapping

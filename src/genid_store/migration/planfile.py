@@ -1,11 +1,11 @@
 """The plan on disk: `plan.jsonl`, one JSON record a line, named by the digest of its bytes.
 
 Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, with the
-digests of its files), `stray` (other entries of the stages' folders), `note` (what an operator
+digests of its files), `stray` (other entries of the stages' folders), then `note` (what an operator
 should see), `blocker` (what must be fixed first), `file` (memberships, manifests, selections and
-tables that change), `seen` (those that do not), `end` (totals). No clock and no path of the machine
-is in it: the same store gives the same bytes. A plan may be crafted, so every path in it is checked
-where it is read.
+tables that change) and `seen` (those that do not), and `end` (totals). No clock and no path of the
+machine is in it: the same store gives the same bytes. A plan may be crafted, so every path in it is
+checked where it is read.
 """
 
 from __future__ import annotations
@@ -13,47 +13,36 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import asdict, field, frozen
+from attrs import frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs import trees
 from genid_store.fs.files import write_lines
-from genid_store.fs.fingerprints import Fingerprint
 from genid_store.fs.jsonfile import load_json, load_own
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.stages import stage_names
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 PLAN_FILE: Final = "plan.jsonl"
+#: Begins the name of a folder aside that lies on another file system than `.genid/`.
+ASIDE: Final = ".genid-"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _LAST: Final = 4096  # bytes; the last record is shorter
-_ELSEWHERE: Final = (".genid", "gens")  # where no host's file lies
 #: Names with `/` between them, none of them `.` or `..`.
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
 Record = dict[str, Any]
 #: stage -> old id -> new id, of the generations found under another id; every stage is there
-Mappings = dict[str, dict[str, str]]
+Mappings = Mapping[str, dict[str, str]]
 Read = TypeVar("Read", "Planned", "PlannedFile")
 
 
-def _names(found: Iterable[str]) -> tuple[str, ...]:
-    return tuple(found)
-
-
-def _fingerprint(found: Any) -> Fingerprint:
-    size, digest = found
-    return size, digest
-
-
-def _fingerprints(found: Mapping[str, Any]) -> dict[str, Fingerprint]:
-    return {name: (size, digest) for name, (size, digest) in found.items()}
-
-
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Planned:
     """One generation of a plan, or another entry of a stage's folder (`kind` is `stray`).
 
@@ -67,14 +56,14 @@ class Planned:
     stage: str
     old: str
     new: str
+    files: Mapping[str, str]
     what: str = "keeps"
     parent: str | None = None
     replicate: int | None = None
     reason: str = ""
     detail: str = ""
-    rewrite: tuple[str, ...] = field(default=(), converter=_names)
-    copies: tuple[str, ...] = field(default=(), converter=_names)
-    files: Mapping[str, Fingerprint] = field(converter=_fingerprints)
+    rewrite: Sequence[str] = ()
+    copies: Sequence[str] = ()
 
     @property
     def moves(self) -> bool:
@@ -87,14 +76,10 @@ class Planned:
 
     def is_safe(self) -> bool:
         """Say whether no name or path in it leads anywhere else."""
-        ids = (self.old, self.new)
-        if self.kind == "stray":
-            named = all(is_inner(name) and "/" not in name for name in ids)
-        else:
-            named = all(map(is_segment, ids))
         return (
-            named
-            and self.stage in stage_names()
+            self.stage in stage_names()
+            and {type(self.rewrite), type(self.copies)} <= {list, tuple}
+            and all(is_inner(name) and "/" not in name for name in (self.old, self.new))
             and all(name == "" or is_inner(name) for name in self.files)
         )
 
@@ -102,20 +87,19 @@ class Planned:
 @frozen(kw_only=True)
 class PlannedFile:
     """A file outside `gens/` that may name ids: its path from the data root, and how it is read
-    (`membership`, `manifest`, `selection` of `stage`, or `table`); one that is `seen` stays."""
+    (`membership`, `manifest`, `table`, or a selection's stage); one that is `seen` stays."""
 
     kind: str
     path: str
     what: str
-    stage: str
-    digest: Fingerprint = field(converter=_fingerprint)
+    digest: str
 
     def is_safe(self) -> bool:
         """Say whether its path leads to a file of the host's below the data root."""
         return is_a_hosts(self.path)
 
 
-@frozen
+@frozen(slots=False)
 class Plan:
     """A plan that is on disk: its id and the data root that it is for."""
 
@@ -156,6 +140,33 @@ class Plan:
             totals: Record = load_json(file.read().splitlines()[-1])
         return totals
 
+    def live(self, path: str) -> str:
+        """Return the full path of what lies at `path` from the data root."""
+        return f"{self.root.path}/{path}"
+
+    def aside(self, path: str) -> str:
+        """Return the full path of where the other version of `path` lies: in the migration's
+        folder, or, where nothing can be renamed from there, in a folder of its own."""
+        top, _, rest = path.partition("/")
+        if top in self._elsewhere:
+            return self.live(f"{top}/{ASIDE}{self.plan_id}/{rest}")
+        return f"{self.folder}/aside/{path}"
+
+    @cached_property
+    def _elsewhere(self) -> frozenset[str]:
+        """The folders of the data root that have a folder aside of their own, or need one, as they
+        are not on the file system of `.genid/`."""
+        ours = trees.file_system_of(self.live(".genid"))
+        return frozenset(
+            entry.name
+            for entry in os.scandir(self.root.path)
+            if entry.is_dir(follow_symlinks=False)
+            and (
+                os.path.lexists(f"{entry.path}/{ASIDE}{self.plan_id}")
+                or trees.file_system_of(entry.path) != ours
+            )
+        )
+
     def _read(self, record: type[Read], *kinds: str) -> Iterator[Read]:
         for found in self.records(*kinds):
             try:
@@ -175,20 +186,19 @@ def is_inner(path: object) -> bool:
 
 def is_a_hosts(path: str) -> bool:
     """Say whether a path from the data root can be that of a file of the host's."""
-    return is_inner(path) and path.partition("/")[0] not in _ELSEWHERE
+    return is_inner(path) and path.partition("/")[0] not in (".genid", "gens")
 
 
 def plans_folder(root: DataRoot) -> Path:
     return root.own / "migrations"
 
 
-def write_plan(folder: Path, records: Iterator[Planned | PlannedFile | Record]) -> str:
+def write_plan(folder: Path, records: Iterable[Record]) -> str:
     """Write the records of a plan, on disk on return, and return the plan's id."""
     hasher = blake3()
 
     def lines() -> Iterator[bytes]:
-        for one in records:
-            record = one if isinstance(one, dict) else asdict(one, recurse=False)
+        for record in records:
             line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
             hasher.update(line)
             yield line
@@ -203,9 +213,8 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
     StoreError: there is none, or its file is not what it was when it was written.
     """
     plan = Plan(root, plan_id)
-    if not is_segment(plan_id) or not plan.path.is_file():
-        known = ", ".join(plan_ids(root)) or "none"
-        raise _refused(plan.path, f"there is no such plan (there is: {known})", "name one of them")
+    if not plan.path.is_file():
+        raise _refused(plan.path, "the plan's file is missing")
     if blake3().update_mmap(plan.path).hexdigest()[:_ID_LENGTH] != plan_id:
         raise _refused(plan.path, "the plan's file was changed or cut short")
     return plan
@@ -219,10 +228,7 @@ def plan_ids(root: DataRoot) -> list[str]:
         return []
 
 
-def _refused(
-    path: Path,
-    message: str,
-    remedy: str = "restore the folder from a backup; a plan that was not begun can be made again",
-) -> StoreError:
+def _refused(path: Path, message: str) -> StoreError:
+    remedy = "restore the folder from a backup; a plan that was not begun can be made again"
     problem = Problem(where=str(path), message=message, remedy=remedy)
     return StoreError("the migration's plan cannot be used", [problem])

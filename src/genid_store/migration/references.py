@@ -20,10 +20,8 @@ from attrs import frozen
 
 from genid import ParseError, parse_id
 from genid_store.fs.jsonfile import dump_object, load_json, load_object
+from genid_store.migration.planfile import Mappings, Planned
 from genid_store.stages import parent_stage, stage_names
-
-#: stage -> old id -> new id, of the generations that move; every stage is there
-IdMapping = Mapping[str, Mapping[str, str]]
 
 #: The keys that a migration adds to metadata.json.
 PREVIOUS: Final = "previous_gen_id"
@@ -53,7 +51,7 @@ _PATH_LENGTH: Final = 4096  # characters; what is longer or has lines is prose, 
 class References:
     """The replacement of references in the files of one stage's generations."""
 
-    mapping: IdMapping
+    mapping: Mappings
     stage: str
 
     def new_text(self, key: str | None, value: str) -> str:
@@ -136,16 +134,7 @@ def rewrite_json(data: bytes, references: References) -> bytes:
     return "".join([*pieces, text[start:]]).encode("utf-8")
 
 
-def rewrite_metadata(
-    data: bytes,
-    references: References,
-    *,
-    new_id: str,
-    replicate: int | None,
-    parent: str | None,
-    plan: str,
-    old: str,
-) -> bytes:
+def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: str) -> bytes:
     """Return the metadata.json of a generation that moves: its new id, its parent's, its number,
     `previous_gen_id` and the plan's id; every other key and its place stay.
 
@@ -153,14 +142,14 @@ def rewrite_metadata(
     list, the oldest id first, so that every id that the generation ever had still leads to it.
     """
     document = references.new_value(load_object(data, allow_nan=True))
-    document["gen_id"] = new_id
-    if parent is not None:
-        document["parent_gen_id"] = parent
-    document["replicate"] = replicate
+    document["gen_id"] = entry.new
+    if entry.parent is not None:
+        document["parent_gen_id"] = entry.parent
+    document["replicate"] = entry.replicate
     earlier = document.get(PREVIOUS)
     if type(earlier) is str:
         earlier = [earlier]
-    document[PREVIOUS] = [*earlier, old] if type(earlier) is list else old
+    document[PREVIOUS] = [*earlier, entry.old] if type(earlier) is list else entry.old
     document[PLAN] = plan
     return _dump(document)
 
@@ -197,7 +186,7 @@ def rewrite_prose(data: bytes, references: References) -> bytes:
     return references.new_prose(text).encode("utf-8", "surrogateescape")
 
 
-def rewrite_membership(data: bytes, mapping: IdMapping) -> bytes:
+def rewrite_membership(data: bytes, mapping: Mappings) -> bytes:
     """Return a membership.csv with its ids replaced; line ends and other columns stay.
 
     Raises:
@@ -243,7 +232,7 @@ def _selected(line: str, mapping: Mapping[str, str]) -> str:
     return line.replace(old, mapping[old], 1) if old in mapping else line
 
 
-def retarget(target: str, folder: str, root: str, mapping: IdMapping) -> str:
+def retarget(target: str, folder: str, root: str, mapping: Mappings) -> str:
     """Return where a symbolic link must point after the migration.
 
     `target` is the link's text, `folder` the path of the folder it lies in, from the data root at

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import field, frozen
 
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside
-from genid_store.fs.fingerprints import Fingerprint, digest, entries, fingerprint
+from genid_store.fs.fingerprints import digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import STATE_FOLDERS, Advance, Work, copy_record, records
 from genid_store.migration.id_files import candidates, rewrite_file
@@ -25,12 +26,12 @@ from genid_store.migration.plan import DOCUMENTS
 from genid_store.migration.planfile import Planned
 from genid_store.migration.references import References, restore_metadata, rewrite_json
 
-KEPT = "kept"
-MADE = "made since the migration"
-CHANGED = "changed since the migration; the former version is kept"
-IN_PLACE = "written over in place since the migration; it stays as it is now"
-REMOVED = "removed since the migration; it is there again"
-AGAIN = "made again under an id from before; what differs is kept"
+KEPT: Final = "kept"
+MADE: Final = "made since the migration"
+CHANGED: Final = "changed since the migration; the former version is kept"
+IN_PLACE: Final = "written over in place since the migration; it stays as it is now"
+REMOVED: Final = "removed since the migration; it is there again"
+AGAIN: Final = "made again under an id from before; what differs is kept"
 #: A path from the data root, and what has become of it since the migration.
 Carried = tuple[str, str]
 
@@ -42,27 +43,27 @@ class CarryingBack:
     work: Work
     carried: list[Carried] = field(factory=list)
 
-    def run(self, advance: Advance) -> list[tuple[str, str]]:
-        """Take along what is new and return the further places that change, as (path, aside).
+    def run(self, advance: Advance) -> list[str]:
+        """Take along what is new and return the further places that change.
 
         Raises:
             StoreError: a symbolic link leads out of the data root.
             OSError: the system refused a step.
         """
-        work = self.work
-        self._check(*(work.beside(f"gens/{stage}") for stage in work.stages))
-        planned: dict[str, set[str]] = {stage: set() for stage in work.stages}
-        for entry in work.plan.entries():
+        plan = self.work.plan
+        planned: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
+        self._check(*(plan.aside(f"gens/{stage}") for stage in planned))
+        for entry in plan.entries():
             if entry.stage in planned and not entry.merged:
                 planned[entry.stage].add(entry.new)
                 self._planned(entry)
             advance()
         for stage, known in planned.items():
-            for name in sorted(set(os.listdir(work.live(f"gens/{stage}"))) - known):
+            for name in sorted(set(os.listdir(plan.live(f"gens/{stage}"))) - known):
                 self._made(Planned(kind="stray", stage=stage, old=name, new=name, files={}))
         for folder in STATE_FOLDERS:
-            if os.path.isdir(work.live(folder)) and os.path.isdir(work.beside(folder)):
-                self._records(work.live(folder), work.beside(folder))
+            if os.path.isdir(plan.live(folder)) and os.path.isdir(plan.aside(folder)):
+                self._records(plan.live(folder), plan.aside(folder))
         return list(self._files())
 
     def _planned(self, entry: Planned) -> None:
@@ -88,14 +89,15 @@ class CarryingBack:
                     self._keep(target, f"gens/{entry.stage}/{entry.old}/{name}", move=True)
                 self._add(entry, name, source, target)
 
-    def _change(
-        self, entry: Planned, name: str, is_now: Fingerprint, live: str, former: str
-    ) -> str | None:
+    def _change(self, entry: Planned, name: str, is_now: str, live: str, former: str) -> str | None:
         """Return what was done to a file since the migration; None: nothing."""
         if not os.path.lexists(former):
             return CHANGED if name in entry.files else MADE
         if name in entry.rewrite:
-            return None if self._is_as_migrated(entry, name, live, former) else CHANGED
+            is_link = os.path.islink(former)
+            expected = self.work.migrated(entry, name, trees.contents(former), is_link=is_link)
+            is_same = os.path.islink(live) == is_link and trees.contents(live) == expected
+            return None if is_same else CHANGED
         if os.path.samestat(os.lstat(live), os.lstat(former)):
             return IN_PLACE if is_now != entry.files.get(name, is_now) else None
         return None if is_now == fingerprint(former) else CHANGED
@@ -107,8 +109,7 @@ class CarryingBack:
         for one in entries(live):
             source, target = f"{live}/{one.path}".rstrip("/"), f"{former}/{one.path}".rstrip("/")
             if os.path.lexists(target):
-                again = f"again/{entry.stage}/{entry.old}/{one.path}"
-                self._keep(source, again.rstrip("/"))
+                self._keep(source, f"again/{entry.stage}/{entry.old}/{one.path}".rstrip("/"))
             else:
                 self._add(entry, one.path, source, target)
         if not os.path.lexists(former):
@@ -116,14 +117,8 @@ class CarryingBack:
             trees.finish_folder(former, live)
 
     def _places(self, entry: Planned) -> tuple[str, str, str]:
-        place = f"gens/{entry.stage}/{entry.new}"
-        former = f"{self.work.beside(f'gens/{entry.stage}')}/{entry.old}"
-        return self.work.live(place), former, place
-
-    def _is_as_migrated(self, entry: Planned, name: str, live: str, former: str) -> bool:
-        is_link = os.path.islink(former)
-        expected = self.work.migrated(entry, name, trees.contents(former), is_link=is_link)
-        return os.path.islink(live) == is_link and trees.contents(live) == expected
+        place, former = f"gens/{entry.stage}/{entry.new}", f"gens/{entry.stage}/{entry.old}"
+        return self.work.plan.live(place), self.work.plan.aside(former), place
 
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
         """Give the former tree a file of the live one, its ids led back."""
@@ -133,9 +128,10 @@ class CarryingBack:
             return
         data, back = trees.contents(source), References(self.work.back, entry.stage)
         if name == METADATA and entry.moves:
-            kept = f"{self.work.plan.folder}/{KEPT}/gens/{entry.stage}/{entry.old}/{name}"
-            before = trees.contents(kept) if os.path.isfile(kept) else b""
-            new = restore_metadata(data, back, before)
+            kept = self._kept(f"gens/{entry.stage}/{entry.old}/{name}")
+            new = restore_metadata(
+                data, back, trees.contents(kept) if os.path.isfile(kept) else b""
+            )
         else:
             new = rewrite_json(data, back)
         trees.write_like(target, new, source)
@@ -150,9 +146,12 @@ class CarryingBack:
             trees.finish_folder(folder, like)
         self._check(folder)
 
+    def _kept(self, name: str) -> str:
+        return f"{self.work.plan.folder}/{KEPT}/{name}"
+
     def _keep(self, path: str, name: str, *, move: bool = False) -> None:
         """Keep a version in the migration's folder; the first one that was kept stays."""
-        kept = f"{self.work.plan.folder}/{KEPT}/{name}"
+        kept = self._kept(name)
         self._check(os.path.dirname(kept))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         if not os.path.lexists(kept):
@@ -164,13 +163,13 @@ class CarryingBack:
         root = self.work.plan.root
         check_inside(root, *(root.path / path for path in paths))
 
-    def _files(self) -> Iterator[tuple[str, str]]:
+    def _files(self) -> Iterator[str]:
         """Lead the ids in the other files back; yield those that the migration did not change."""
-        work = self.work
-        planned = {one.path: one for one in work.plan.files("file", "seen")}
+        plan, work = self.work.plan, self.work
+        planned = {one.path: one for one in plan.files("file", "seen")}
         tables = [one.path for one in planned.values() if one.what == "table"]
-        for path, what, stage in candidates(work.plan.root, tables):
-            live, former, before = work.live(path), work.beside(path), planned.get(path)
+        for path, what in candidates(plan.root, tables).items():
+            live, former, before = plan.live(path), plan.aside(path), planned.get(path)
             changes = before is not None and before.kind == "file"
             if not os.path.isfile(live):
                 if changes:
@@ -181,12 +180,12 @@ class CarryingBack:
             if before is not None and not changes and before.digest == digest(data):
                 continue
             if changes and os.path.lexists(former):
-                if rewrite_file(trees.contents(former), what, stage, work.mapping) == data:
+                if rewrite_file(trees.contents(former), what, work.mapping) == data:
                     continue
                 self.carried.append((path, CHANGED))
                 self._keep(former, path, move=True)
             try:
-                new = rewrite_file(data, what, stage, work.back)
+                new = rewrite_file(data, what, work.back)
             except ValueError:
                 new = data  # nothing in it can be led back: it stays as somebody has left it
             if changes or new != data:
@@ -195,7 +194,7 @@ class CarryingBack:
                 trees.write_like(former, new, live)
             if new != data and not changes:
                 self.carried.append((path, MADE))
-                yield path, work.aside(path)
+                yield path
 
     def _records(self, live: str, former: str) -> None:
         """Lead our own records back; one that was removed since (its generation was made) stays

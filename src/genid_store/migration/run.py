@@ -23,21 +23,17 @@ from genid_store.migration.build import Advance, Work, build, clear, missing_roo
 from genid_store.migration.plan import Progress, make_plan
 from genid_store.migration.planfile import Plan, plans_folder
 from genid_store.migration.rollback import Carried, CarryingBack
-from genid_store.migration.swap import UNFINISHED, State, Swap, Times, open_migration, read_swap
+from genid_store.migration.swap import State, Swap, Times, open_migration, read_swap
 from genid_store.migration.verify import Verifying
 from genid_store.migration.waiting import wait_for_makers
 
 _REASON: Final = "a migration exchanges the store and is not finished"
 _REMEDY: Final = "go on with `genid store migrate --resume`, or back with `genid store rollback`"
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
+_Open = tuple[Plan, Swap] | None
 
 
-def plan(
-    root: DataRoot,
-    *,
-    tables: tuple[str, ...] = (),
-    progress: Progress | None = None,
-) -> Plan:
+def plan(root: DataRoot, *, tables: tuple[str, ...] = (), progress: Progress | None = None) -> Plan:
     """Plan a migration and write the plan below `.genid/`; nothing else is written.
 
     StoreError: as `make_plan`; or a migration is not finished.
@@ -73,8 +69,13 @@ def migrate(
         if has_work(made) and found is not None:
             remedy = "give up its rollback with `genid store migrate --finish`, or roll it back"
             raise _refused("an earlier migration is open", found[0].plan_id, "migrated", remedy)
-        if has_work(made) or made.totals()["blockers"]:
-            _refuse_blockers(made)
+        blockers = [
+            Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
+            for one in made.records("blocker")
+        ]
+        if blockers:
+            raise StoreError(f"the plan {made.plan_id} cannot be carried out", blockers)
+        if has_work(made):
             _carry_out(made, progress)
         return made
 
@@ -106,15 +107,14 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
         carried: list[Carried] = []
         if swap.state != "swapping-back":
             # Of an exchange that was stopped, the places that are exchanged, wholly or half.
-            begun = tuple(one for one in swap.places if swapping.is_exchanged(root, one))
-            places = [(one.path, one.aside) for one in begun]
+            begun = tuple(one for one in swap.places if swapping.is_exchanged(made, one))
+            paths = [one.path for one in begun]
             if swap.state == "migrated":
-                back = CarryingBack(Work.of(made))
-                places += back.run(_advance(made, progress, times=1))
-                carried = back.carried
+                back = CarryingBack(Work.of(made), carried)
+                paths += back.run(_advance(made, progress, times=1))
             else:
                 swapping.roll_forward(made, evolve(swap, places=begun))
-            swap = _begin(made, places, swap.times, back=True)
+            swap = _begin(made, paths, swap.times, back=True)
         _finish_swap(made, swap)
         return made, carried
 
@@ -151,30 +151,30 @@ def _carry_out(made: Plan, progress: Progress | None) -> None:
     if problem is not None:
         raise StoreError("there is not enough room on the disk", [problem])
     work, advance = Work.of(made), _advance(made, progress, times=2)
-    times = swapping.folder_times(made, work.places)
+    times = swapping.folder_times(made, work.places())
     try:
-        places = build(work, advance)
+        paths = build(work, advance)
         problems = list(Verifying(work).problems(advance))
         if problems:
             raise StoreError("what was built is not as planned; nothing was changed", problems)
-        swap = _begin(made, [(path, work.aside(path)) for path in places], times)
+        swap = _begin(made, paths, times)
     except BaseException:
-        if state_of(made) not in UNFINISHED:
+        if not read_swap(made).unfinished:
             with contextlib.suppress(OSError, StoreError):
                 clear(made.root)
         raise
     _finish_swap(made, swap, work)
 
 
-def _begin(made: Plan, places: list[tuple[str, str]], times: Times, *, back: bool = False) -> Swap:
+def _begin(made: Plan, paths: list[str], times: Times, *, back: bool = False) -> Swap:
     """Close the store until the exchange is finished, and write it down."""
     block(made.root, by=MIGRATION, reason=_REASON, remedy=_REMEDY)
-    return swapping.begin(made, places, times, back=back)
+    return swapping.begin(made, paths, times, back=back)
 
 
 def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
     """Roll an exchange forward, and bring our own records level with it."""
-    if swap.state in UNFINISHED:
+    if swap.unfinished:
         done = swapping.roll_forward(made, swap)
         if done.state == "migrated":
             moves = (work or Work.of(made)).mapping.items()
@@ -193,18 +193,15 @@ def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
 
 
 def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
+    if progress is None:
+        return lambda: None
     totals, done = made.totals(), count(1)
     total = (totals["generations"] + totals["strays"]) * times
-
-    def advance() -> None:
-        if progress is not None:
-            progress(next(done), total)
-
-    return advance
+    return lambda: progress(next(done), total)
 
 
 @contextmanager
-def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[tuple[Plan, Swap] | None]:
+def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[_Open]:
     """Hold the data root's lock and yield the open migration; what a killed one left is cleared.
 
     `closed`: no generation begins inside the block, and those that are being made end before it.
@@ -214,7 +211,7 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[tuple[Plan, Swa
         _make_own(root)
         with root_lock(root, MIGRATION):
             found = open_migration(root)
-            if found is None or found[1].state not in UNFINISHED:
+            if found is None or not found[1].unfinished:
                 unblock(root)  # a process died before the exchange began, or after its end
                 clear(root, keep=None if found is None else found[0].plan_id)
                 if closed:
@@ -226,7 +223,7 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[tuple[Plan, Swa
                 yield found
             finally:
                 held = open_migration(root) if closed else None
-                if closed and (held is None or held[1].state not in UNFINISHED):
+                if closed and (held is None or not held[1].unfinished):
                     unblock(root)
 
 
@@ -239,7 +236,7 @@ def _make_own(root: DataRoot) -> None:
             os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _open(found: tuple[Plan, Swap] | None) -> tuple[Plan, Swap]:
+def _open(found: _Open) -> tuple[Plan, Swap]:
     if found is None:
         problem = Problem(
             where=".genid/migrations",
@@ -250,18 +247,9 @@ def _open(found: tuple[Plan, Swap] | None) -> tuple[Plan, Swap]:
     return found
 
 
-def _refuse_unfinished(found: tuple[Plan, Swap] | None) -> None:
-    if found is not None and found[1].state in UNFINISHED:
+def _refuse_unfinished(found: _Open) -> None:
+    if found is not None and found[1].unfinished:
         raise _refused("a migration is not finished", found[0].plan_id, found[1].state, _REMEDY)
-
-
-def _refuse_blockers(made: Plan) -> None:
-    problems = [
-        Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
-        for one in made.records("blocker")
-    ]
-    if problems:
-        raise StoreError(f"the plan {made.plan_id} cannot be carried out", problems)
 
 
 def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -15,7 +13,6 @@ from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
-from genid_store.errors import Problem
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.migration.number import Source
@@ -37,14 +34,6 @@ class StageScan:
 
     sources: tuple[Source, ...]
     strays: tuple[str, ...]
-
-    @property
-    def collisions(self) -> list[tuple[str, ...]]:
-        """The groups of names that differ in case only."""
-        groups: dict[str, list[str]] = defaultdict(list)
-        for name in sorted([*(source.gen_id for source in self.sources), *self.strays]):
-            groups[name.casefold()].append(name)
-        return [tuple(names) for _, names in sorted(groups.items()) if len(names) > 1]
 
 
 def scan_stage(root: DataRoot, stage: str) -> StageScan:
@@ -68,38 +57,29 @@ def scan_stage(root: DataRoot, stage: str) -> StageScan:
 def _source(stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
     where = f"gens/{stage}/{entry.name}/{METADATA}"
     try:
-        data = read_bytes(f"{entry.path}/{METADATA}")
+        found = parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
     except OSError as error:
-        return _from(unreadable(stage, entry.name, where, error), entry, reused)
-    return _from(parse_metadata(stage, entry.name, data, where), entry, reused)
-
-
-def _from(found: Generation, entry: os.DirEntry[str], reused: str | None) -> Source:
-    flaw = _obstacle(found.stage, found.problems)
-    reason, detail = ("", "") if flaw is None else (flaw.code or "", str(flaw))
+        found = unreadable(stage, entry.name, where, error)
+    reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    stage, copied = os.path.dirname(entry.path), reused or found.adopted_from
     has_content = os.path.isfile(f"{entry.path}/{PARSED}")
+    copied = reused or found.adopted_from
     return Source(
         **{name: getattr(found, name) for name in _DESCRIBED},
         has_content=has_content,
-        is_empty=not has_content and not reason and _is_empty(entry.path),
-        adopted_from=copied if copied and is_copy(stage, found.gen_id, copied) else None,
+        # nothing was ever made there
+        is_empty=not (has_content or reason) and {*os.listdir(entry.path)} <= {METADATA, PROMPT},
+        adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,
         reason=reason,
         detail=detail,
     )
 
 
-def _is_empty(folder: str) -> bool:
-    """Say whether nothing was ever made there. OSError: the folder cannot be read."""
-    return set(os.listdir(folder)) <= {METADATA, PROMPT}
-
-
-def _obstacle(stage: str, flaws: Iterable[Problem]) -> Problem | None:
-    """Return the first flaw that leaves the generation's task unknown."""
-    identity = {attribute.name for attribute in attrs.fields(SIGNATURES[stage])}
-    for flaw in flaws:
+def _obstacle(found: Generation) -> tuple[str, str]:
+    """Return code and text of the first flaw that leaves a generation's task unknown, else none."""
+    for flaw in found.problems:
+        identity = {attribute.name for attribute in attrs.fields(SIGNATURES[found.stage])}
         if flaw.code in _FILE or (flaw.code in _FIELD and flaw.field in identity):
-            return flaw
-    return None
+            return flaw.code or "", str(flaw)
+    return "", ""

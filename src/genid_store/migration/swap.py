@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from attrs import astuple, evolve, field, frozen
 
@@ -21,7 +21,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.fs.layout import DataRoot
 from genid_store.migration.build import STATE_FOLDERS
 from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
 
@@ -31,18 +31,14 @@ State = Literal["planned", "swapping", "migrated", "swapping-back", "rolled-back
 UNFINISHED: Final = ("swapping", "swapping-back")
 #: folder, from the data root -> its times of access and change, in nanoseconds
 Times = Mapping[str, tuple[int, int]]
-#: The states in which a plan holds another tree of its store.
-OPEN: Final = (*UNFINISHED, "migrated")
-_STATES: Final = ("planned", *OPEN, "rolled-back", "finished")
 
 
 @frozen
 class Place:
-    """What is exchanged: a path from the data root, where its other version lies, and the inodes
-    of the version that is to be live and of the one that was (0 where there was none)."""
+    """What is exchanged: a path from the data root, and the inodes of the version that is to be
+    live and of the one that was (0 where there was none)."""
 
     path: str
-    aside: str
     new: int = field(converter=int)
     old: int = field(converter=int)
 
@@ -50,11 +46,15 @@ class Place:
 @frozen
 class Swap:
     """The journal of a migration: where it stands, its places, and the times that the folders of
-    the places had before, in nanoseconds."""
+    the places had before."""
 
     state: State
     places: tuple[Place, ...] = ()
     times: Times = field(factory=dict)
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in UNFINISHED
 
     def write(self, plan: Plan) -> None:
         """Bring the journal to disk. OSError: it could not be, and the old one stands."""
@@ -80,9 +80,9 @@ def read_swap(plan: Plan) -> Swap:
         return Swap("planned")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise _damaged(path, f"it cannot be made out: {error}") from error
-    if swap.state not in _STATES:
+    if swap.state not in get_args(State):
         raise _damaged(path, f"there is no state {swap.state!r}")
-    wrong = [place.path for place in swap.places if not _is_ours(plan, place)]
+    wrong = [place.path for place in swap.places if not _is_ours(place.path)]
     wrong += [folder for folder in swap.times if folder and not is_inner(folder)]
     if wrong:
         raise _damaged(path, f"{wrong[0]!r} is not a place of this migration")
@@ -99,26 +99,26 @@ def open_migration(root: DataRoot) -> tuple[Plan, Swap] | None:
         if os.path.lexists(plan.folder / JOURNAL):
             check_inside(root, plan.folder)
             swap = read_swap(plan)
-            if swap.state in OPEN:
+            if swap.unfinished or swap.state == "migrated":
                 return open_plan(root, plan_id), swap
     return None
 
 
-def begin(plan: Plan, places: list[tuple[str, str]], times: Times, *, back: bool = False) -> Swap:
-    """Write down that places (path, aside) are exchanged from now on, on disk on return.
+def begin(plan: Plan, paths: Iterable[str], times: Times, *, back: bool = False) -> Swap:
+    """Write down that places are exchanged from now on, on disk on return.
 
     Everything that lies aside is on disk before. `times` are given back to the folders of the
     places afterwards. OSError: nothing has begun. StoreError: a symbolic link leads a place out of
     the data root, and nothing has begun.
     """
-    root = plan.root.path
-    _check_inside(plan, places)
-    asides = {os.path.dirname(root / aside) for _, aside in places}
-    for path in {os.stat(folder).st_dev: folder for folder in sorted(asides)}.values():
-        trees.sync_filesystem(path)
+    asides = {path: plan.aside(path) for path in paths}
+    _check_inside(plan, asides)
+    folders = sorted(map(os.path.dirname, asides.values()))
+    for folder in {os.stat(folder).st_dev: folder for folder in folders}.values():
+        trees.sync_filesystem(folder)
     found = [
-        Place(path, aside, trees.inode(f"{root}/{aside}"), trees.inode(f"{root}/{path}"))
-        for path, aside in places
+        Place(path, trees.inode(aside), trees.inode(plan.live(path)))
+        for path, aside in asides.items()
     ]
     swap = Swap("swapping-back" if back else "swapping", tuple(found), times)
     swap.write(plan)
@@ -131,26 +131,26 @@ def roll_forward(plan: Plan, swap: Swap) -> Swap:
     StoreError: a place is not as the journal left it, or lies behind a symbolic link.
     OSError: the system refused a step; doing it again goes on.
     """
-    folders = _check_inside(plan, [(place.path, place.aside) for place in swap.places])
+    folders = _check_inside(plan, [place.path for place in swap.places])
     for place in swap.places:
-        live, aside = plan.root.path / place.path, plan.root.path / place.aside
-        if not trees.exchange_places(str(live), str(aside), place.new, place.old):
-            raise _lost(place)
+        live, aside = plan.live(place.path), plan.aside(place.path)
+        if not trees.exchange_places(live, aside, place.new, place.old):
+            raise _lost(plan, place)
     for folder in folders:
         sync_folder(folder)
     return evolve(swap, state="migrated" if swap.state == "swapping" else "rolled-back")
 
 
-def _check_inside(plan: Plan, places: Iterable[tuple[str, str]]) -> set[Path]:
-    """Return the folders of all places (path, aside). StoreError: a link leads one out."""
-    folders = {(plan.root.path / path).parent for place in places for path in place}
+def _check_inside(plan: Plan, paths: Iterable[str]) -> set[Path]:
+    """Return the folders of all places, live and aside. StoreError: a link leads one out."""
+    folders = {Path(place(path)).parent for path in paths for place in (plan.live, plan.aside)}
     check_inside(plan.root, *sorted(folders))
     return folders
 
 
-def is_exchanged(root: DataRoot, place: Place) -> bool:
+def is_exchanged(plan: Plan, place: Place) -> bool:
     """Say whether a place has its new version live, or is in the middle of it."""
-    aside = f"{root.path}/{place.aside}"
+    aside = plan.aside(place.path)
     return trees.inode(aside) != place.new or os.path.lexists(aside + trees.OUT)
 
 
@@ -158,8 +158,8 @@ def folder_times(plan: Plan, paths: Iterable[str]) -> Times:
     """Return the times of the folders that paths lie in, by their paths from the data root."""
     times = {}
     for folder in {os.path.dirname(path) for path in paths}:
-        if os.path.isdir(plan.root.path / folder):
-            status = os.stat(plan.root.path / folder)
+        if os.path.isdir(plan.live(folder)):
+            status = os.stat(plan.live(folder))
             times[folder] = (status.st_atime_ns, status.st_mtime_ns)
     return times
 
@@ -168,21 +168,19 @@ def restore_times(plan: Plan, swap: Swap) -> None:
     """Give the folders of the places the times they had; not essential, so never an error."""
     for folder, times in swap.times.items():
         with contextlib.suppress(OSError):
-            os.utime(plan.root.path / folder, ns=times)
+            os.utime(plan.live(folder), ns=times)
 
 
-def _is_ours(plan: Plan, place: Place) -> bool:
-    """Say whether this migration can have written a place."""
-    top, _, rest = place.path.partition("/") if is_inner(place.path) else ("", "", "")
-    asides = (f".genid/migrations/{plan.plan_id}/aside/{place.path}",
-              f"{top}/.genid-{plan.plan_id}/{rest}")  # fmt: skip
-    return (is_segment(top) or place.path in STATE_FOLDERS) and place.aside in asides
+def _is_ours(path: str) -> bool:
+    """Say whether a migration can have written a place."""
+    return path in STATE_FOLDERS or (is_inner(path) and path.partition("/")[0] != ".genid")
 
 
-def _lost(place: Place) -> StoreError:
+def _lost(plan: Plan, place: Place) -> StoreError:
+    aside = plan.root.relative(Path(plan.aside(place.path)))
     problem = Problem(
         where=place.path,
-        message=f"it is not as the migration left it: compare it with {place.aside}",
+        message=f"it is not as the migration left it: compare it with {aside}",
         remedy="bring back the data root from where it was copied, or restore a backup of it",
     )
     return StoreError("something else changed the store in the middle of its exchange", [problem])

@@ -41,8 +41,9 @@ class Verifying:
 
         OSError: something cannot be read.
         """
+        plan = self.work.plan
         names: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
-        for entry in self.work.plan.entries():  # a parent comes before its children
+        for entry in plan.entries():  # a parent comes before its children
             advance()
             if entry.merged:
                 continue
@@ -52,19 +53,18 @@ class Verifying:
                 names[entry.stage].add(entry.new)
                 yield from self._entry(entry)
             elif METADATA in entry.files and not entry.reason:
-                place = self.work.live(f"gens/{entry.stage}/{entry.old}/{METADATA}")
+                place = plan.live(f"gens/{entry.stage}/{entry.old}/{METADATA}")
                 self._parsed(entry, read_bytes(place))
         for stage, expected in names.items():
-            for name in sorted(expected ^ set(os.listdir(self.work.beside(f"gens/{stage}")))):
+            for name in sorted(expected ^ set(os.listdir(plan.aside(f"gens/{stage}")))):
                 yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
-        for planned in self.work.plan.files("file"):
+        for planned in plan.files("file"):
             if planned.what == "membership":
                 yield from self._members(planned)
 
     def _entry(self, entry: Planned) -> Iterator[Problem]:
         place = f"gens/{entry.stage}/{entry.new}"
-        built = f"{self.work.beside(f'gens/{entry.stage}')}/{entry.new}"
-        found = {one.path: one for one in entries(built, (METADATA,))}
+        found = {one.path: one for one in entries(self.work.plan.aside(place), (METADATA,))}
         for name in sorted(found.keys() ^ entry.files.keys()):
             message = "it appeared or went since the plan was made"
             yield _problem(f"{place}/{name}", message, _CHANGED)
@@ -84,8 +84,7 @@ class Verifying:
             yield _problem(place, f"its {above} is not there", value=parent)
         try:
             model = self._models.get(parent or "")
-            written = signature(found, parent_gen_id=parent, parent_model=model)
-            derived: str = V1.gen_id(written)
+            derived: str = V1.gen_id(signature(found, parent_gen_id=parent, parent_model=model))
         except GenIdError as error:
             yield _problem(place, f"no id can be derived: {error}")
             return
@@ -101,13 +100,13 @@ class Verifying:
 
     def _members(self, planned: PlannedFile) -> Iterator[Problem]:
         """Yield the members that were there and are not afterwards."""
-        live, mapping = read_bytes(self.work.live(planned.path)), self.work.mapping
+        plan, mapping = self.work.plan, self.work.mapping
+        live = read_bytes(plan.live(planned.path))
         if digest(live) != planned.digest:
             yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)
         unread: list[Problem] = []
         before = set(parse_membership(live, planned.path, unread))
-        built = read_bytes(self.work.beside(planned.path))
-        after = set(parse_membership(built, planned.path, unread))
+        after = set(parse_membership(read_bytes(plan.aside(planned.path)), planned.path, unread))
         yield from unread
         expected = {(stage, mapping[stage].get(gen_id, gen_id)) for stage, gen_id in before}
         for stage, gen_id in sorted(expected ^ after):

@@ -39,6 +39,7 @@ class Stores:
     def __init__(self, folder: Path, write: Write) -> None:
         self.folder, self.write = folder, write
         self.number = 0
+        self._settled: set[str] = set()
         root = self.make()
         self.before, self.failed = tree(root.path), failures(root.path)
         run.migrate(root)
@@ -55,6 +56,14 @@ class Stores:
         run.migrate(root)
         return root
 
+    def is_known(self, root: DataRoot) -> bool:
+        """Say whether a store that is as it was before has been seen with the same bytes in
+        `.genid/`: what comes next follows from the two, so going on once is enough."""
+        found = repr({place: one[2:] for place, one in sorted(tree(root.own).items())})
+        known = found in self._settled
+        self._settled.add(found)
+        return known
+
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Stores:
@@ -68,17 +77,11 @@ def _state(root: DataRoot) -> str:
 
 
 def _settle(root: DataRoot) -> None:
-    """Finish what was begun; where nothing was, begin."""
-    if _state(root) in UNFINISHED:
-        run.resume(root)
-    elif _state(root) == "none":
-        run.migrate(root)
-
-
-def _is_free(root: DataRoot) -> bool:
-    """Say whether others may write; the next command after a crash sees to that."""
-    run.plan(root)
-    return blocked(root) is None
+    """Finish what was begun; where nothing was, begin. Whatever the next command after a crash is,
+    others may write after it."""
+    state = _state(root)
+    (run.resume if state in UNFINISHED else run.migrate if state == "none" else run.plan)(root)
+    assert blocked(root) is None
 
 
 def _is_one_of_two(root: DataRoot, stores: Stores, *, back: bool = False) -> None:
@@ -87,9 +90,10 @@ def _is_one_of_two(root: DataRoot, stores: Stores, *, back: bool = False) -> Non
     if state in UNFINISHED:
         assert blocked(root) is not None, "nobody else may write in the middle of it"
         return
-    expected = stores.after if state == "migrated" else stores.before
-    assert [] == differences(_contents(expected), _contents(tree(root.path)))
-    assert state == "migrated" or back or tree(root.path) == stores.before
+    expected, found = stores.after if state == "migrated" else stores.before, tree(root.path)
+    if state == "migrated" or back:
+        expected, found = _contents(expected), _contents(found)
+    assert [] == differences(expected, found)
 
 
 def _contents(found: Tree) -> Tree:
@@ -107,7 +111,6 @@ def _killed_and_resumed(stores: Stores) -> None:
         _is_one_of_two(root, stores)
         _settle(root)
         assert [] == differences(stores.after, tree(root.path)), f"killed after call {point}"
-        assert _is_free(root)
         root, point = stores.make(), point + 1
     assert point > 100
 
@@ -122,7 +125,7 @@ def _killed_and_rolled_back(stores: Stores) -> None:
         run.rollback(root)
         assert [] == differences(stores.before, tree(root.path)), f"killed after call {point}"
         assert stores.failed == failures(root.path)
-        assert _is_free(root)
+        assert blocked(root) is None
         root, point, seen = stores.make(), point - 1, seen + 1
     assert seen > 10
 
@@ -171,8 +174,11 @@ def test_sigkill_after_every_call_with_everything_awkward(tmp_path: Path, way: s
     _killed_while_rolling_back(Stores(tmp_path / "rollback", small_store))
 
 
-def test_resuming_without_an_exchange_goes_on_too(tiny: Stores, way: str) -> None:
+def test_resuming_without_an_exchange_goes_on_too(
+    tiny: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the system has no exchange, after a kill at each rename."""
+    monkeypatch.setattr(trees, "exchange", lambda first, second: False)
     root, point = tiny.make(), count_calls(partial(run.migrate, tiny.make()))
     while killed_after(point, partial(run.migrate, root)) and _state(root) != "none":
         _settle(root)
@@ -200,9 +206,11 @@ def test_a_call_that_is_refused_stops_it_with_one_error(tiny: Stores, code: int)
     stopped = 0
     for point, root in _refused(tiny, code, for_ever=False):
         _is_one_of_two(root, tiny)
+        stopped += 1
+        if _state(root) == "none" and tiny.is_known(root):
+            continue
         _settle(root)
         assert [] == differences(_contents(tiny.after), _contents(tree(root.path))), point
-        stopped += 1
     assert stopped > 50
 
 
@@ -211,6 +219,8 @@ def test_a_disk_that_stays_full_loses_nothing(tiny: Stores) -> None:
     for point, root in _refused(tiny, errno.ENOSPC, for_ever=True):
         _is_one_of_two(root, tiny)
         if _state(root) == "none":
+            if tiny.is_known(root):
+                continue
             run.migrate(root)
         run.rollback(root)
         assert [] == differences(tiny.before, tree(root.path)), f"full from call {point} on"

@@ -42,7 +42,6 @@ _COMMON: Final = ("combo_id", "origin_cohort_id", "mode", "template_id", "llm_mo
 _OLDER_MODEL: Final = "model_id"
 #: The keys that only some generations have, or that the pipeline's had in former years.
 _UNUSUAL: Final = {
-    "previous_gen_id",
     ADOPTED_FROM,
     _OLDER_MODEL,
     *(f"{stage}_template" for stage in PIPELINE),
@@ -212,7 +211,8 @@ def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
         return None
     fields = stage_fields(stage)
     values: dict[str, Any] = {name: raw.get(name) for name in fields.texts}
-    if not _are_texts([value for value in values.values() if value is not None]):
+    previous = [raw["previous_gen_id"]] if "previous_gen_id" in raw else []
+    if not _are_texts([*previous, *(value for value in values.values() if value is not None)]):
         return None
     if None in [values[name] for name in fields.required]:
         return None
@@ -221,6 +221,7 @@ def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
         gen_id=gen_id,
         declared_gen_id=gen_id,
         replicate=replicate,
+        previous_gen_ids=tuple(previous),
         raw=raw,
         **_attributes(fields, values),
     )

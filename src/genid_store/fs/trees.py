@@ -138,10 +138,10 @@ def copy(source: str, target: str) -> None:
         os.close(descriptor)
 
 
-def write_like(target: str, data: bytes, source: str) -> None:
+def write_like(target: str, data: bytes, source: str, like: os.stat_result | None = None) -> None:
     """Make what `source` is, a file or a link, with other contents, and permissions, owner, times
-    and attributes of `source`. OSError: it cannot be written."""
-    like = os.lstat(source)
+    and attributes of `source`, whose status `like` is, if known. OSError: it cannot be written."""
+    like = like or os.lstat(source)
     if stat.S_ISLNK(like.st_mode):
         _write_link(target, os.fsdecode(data), like)
         return

@@ -21,7 +21,7 @@ from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, read_bytes
+from genid_store.fs.files import check_inside, read_with_status
 from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.id_files import rewrite_file
@@ -182,12 +182,15 @@ def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "
         if child.is_dir(follow_symlinks=False):
             _mirror(work, entry, child.path, made, f"{name}/")
         elif name in entry.rewrite:
-            is_link = child.is_symlink()
-            data = trees.contents(child.path) if is_link else read_bytes(child.path)
+            is_link, like = child.is_symlink(), None
+            if is_link:
+                data = trees.contents(child.path)
+            else:
+                data, like = read_with_status(child.path)
             is_now = LINK + os.fsdecode(data) if is_link else digest(data)
             _refuse_change(child.path, is_now, entry.files[name])
             new = work.migrated(entry, name, data, is_link=is_link)
-            trees.write_like(made, new, child.path)
+            trees.write_like(made, new, child.path, like)
         elif name in entry.copies:
             trees.copy(child.path, made)
         else:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,6 +36,7 @@ _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _LAST: Final = 4096  # bytes; the last record is shorter
 #: Names with `/` between them, none of them `.` or `..`.
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 Record = dict[str, Any]
 #: stage -> old id -> new id, of the generations found under another id; every stage is there
 Mappings = Mapping[str, dict[str, str]]
@@ -80,7 +81,7 @@ class Planned:
             self.stage in stage_names()
             and {type(self.rewrite), type(self.copies)} <= {list, tuple}
             and all(is_inner(name) and "/" not in name for name in (self.old, self.new))
-            and all(name == "" or is_inner(name) for name in self.files)
+            and all(map(_is_place, self.files))
         )
 
 
@@ -106,7 +107,7 @@ class Plan:
     root: DataRoot
     plan_id: str
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         return plans_folder(self.root) / self.plan_id
 
@@ -184,6 +185,11 @@ def is_inner(path: object) -> bool:
     return type(path) is str and _INNER.fullmatch(path) is not None
 
 
+@lru_cache(maxsize=256)  # most generations have files of the same names
+def _is_place(name: str) -> bool:
+    return name == "" or is_inner(name)
+
+
 def is_a_hosts(path: str) -> bool:
     """Say whether a path from the data root can be that of a file of the host's."""
     return is_inner(path) and path.partition("/")[0] not in (".genid", "gens")
@@ -199,7 +205,7 @@ def write_plan(folder: Path, records: Iterable[Record]) -> str:
 
     def lines() -> Iterator[bytes]:
         for record in records:
-            line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+            line = _ENCODER.encode(record).encode() + b"\n"
             hasher.update(line)
             yield line
 

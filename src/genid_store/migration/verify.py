@@ -43,6 +43,7 @@ class Verifying:
         """
         plan = self.work.plan
         names: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
+        built = {stage: plan.aside(f"gens/{stage}") for stage in names}
         for entry in plan.entries():  # a parent comes before its children
             advance()
             if entry.merged:
@@ -51,20 +52,20 @@ class Verifying:
                 self.known[entry.stage].add(entry.new)
             if entry.stage in names:
                 names[entry.stage].add(entry.new)
-                yield from self._entry(entry)
+                yield from self._entry(entry, f"{built[entry.stage]}/{entry.new}")
             elif METADATA in entry.files and not entry.reason:
                 place = plan.live(f"gens/{entry.stage}/{entry.old}/{METADATA}")
                 self._parsed(entry, read_bytes(place))
         for stage, expected in names.items():
-            for name in sorted(expected ^ set(os.listdir(plan.aside(f"gens/{stage}")))):
+            for name in sorted(expected ^ set(os.listdir(built[stage]))):
                 yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
         for planned in plan.files("file"):
             if planned.what == "membership":
                 yield from self._members(planned)
 
-    def _entry(self, entry: Planned) -> Iterator[Problem]:
+    def _entry(self, entry: Planned, built: str) -> Iterator[Problem]:
         place = f"gens/{entry.stage}/{entry.new}"
-        found = {one.path: one for one in entries(self.work.plan.aside(place), (METADATA,))}
+        found = {one.path: one for one in entries(built, (METADATA,))}
         for name in sorted(found.keys() ^ entry.files.keys()):
             message = "it appeared or went since the plan was made"
             yield _problem(f"{place}/{name}", message, _CHANGED)

@@ -91,7 +91,7 @@ def test_folders_and_files_are_left_to_the_shell(words: str, kind: str) -> None:
     assert ([[kind, words.rsplit(maxsplit=1)[-1]]], "") == ask(words)
 
 
-@pytest.mark.parametrize("command", ["cohort status", "cohort run", "explain"])
+@pytest.mark.parametrize("command", ["cohort status", "cohort run"])
 def test_cohorts_of_the_data_root_are_completed(tmp_path: Path, command: str) -> None:
     """Where the data root is given before; without one, or without cohorts, nothing is offered."""
     for name in ("winter", "weekly", "spring"):

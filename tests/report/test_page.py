@@ -10,18 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.catalog.audit.audit import audit
-from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batches
 from genid_store.ids.rollout import Rollout
 from genid_store.report import page as page_module
 from genid_store.report.collect import FAMILIES, Flag, Report
-from genid_store.report.document import audit_page, document, html
+from genid_store.report.document import document, html
 from genid_store.report.page import visible
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
-from storekit import make_store
 
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "nav", "main", "footer",
@@ -110,26 +107,6 @@ def test_hostile_text_is_shown_and_does_nothing(hostile_report: Report) -> None:
         assert visible(hostile) in text
     assert "<b>root</b>" in text
     assert "\\udcff" in text
-
-
-def test_hostile_findings_do_nothing_on_the_audit_page(tmp_path: Path) -> None:
-    """The audit's own page escapes as much."""
-    root = DataRoot.open(hostile_store(tmp_path / "data"))
-    with StoreIndex.fresh(root) as index:
-        page = audit_page(audit(index))
-    assert visible(HOSTILE[0]) in "".join(assert_harmless(page).text)
-
-
-def test_the_audit_page_of_a_sound_store_says_so(tmp_path: Path) -> None:
-    """Without a finding the page says that the store is sound."""
-    store = make_store(
-        tmp_path / "data", generations=150, oddities=(), overlap=False,
-        cohorts=("legacy-2024-01", "v1-2026"),
-    )  # fmt: skip
-    with StoreIndex.fresh(DataRoot.open(store.path)) as index:
-        page = audit_page(audit(index))
-    assert "Store audit: sound" in page
-    assert "The store is sound" in "".join(assert_harmless(page).text)
 
 
 def test_every_table_has_a_caption_and_every_header_a_scope(mixed_report: Report) -> None:

@@ -22,8 +22,6 @@ from genid_store.cli._screen import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.shell_completion import CompletionItem
 
     from genid_store.catalog.index.query import StoreIndex
@@ -79,19 +77,10 @@ class _DataRootType(click.ParamType["DataRoot"]):
         return [CompletionItem(incomplete, type="dir")]
 
 
-def data_root_option(command: Command) -> Command:
+def data_root_option(command: Command, *, required: bool = True) -> Command:
     """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
-    usage error (exit status 2), one that is not a data root is refused (1)."""
-    return _data_root(command, required=True)
-
-
-def optional_data_root_option(command: Command) -> Command:
-    """Add `--data-root DIR` to a command that says more where there is a store, and less without
-    one (None)."""
-    return _data_root(command, required=False)
-
-
-def _data_root(command: Command, *, required: bool) -> Command:
+    usage error (exit status 2), one that is not a data root is refused (1). Where it is not
+    `required`, the command gets None without one."""
     return click.option(
         "--data-root",
         "root",
@@ -108,19 +97,12 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
 
 
-def print_json(document: object) -> None:
-    """Print one JSON document, keys in the order given, non-ASCII kept where it can be printed."""
-    _write_json(document, indent=2)
+def print_json(document: object, *, indent: int | None = 2) -> None:
+    """Print one JSON document, keys in the order given; without `indent` on one line.
 
-
-def print_json_line(document: object) -> None:
-    """Print one JSON document on one line."""
-    _write_json(document, indent=None)
-
-
-def _write_json(document: object, *, indent: int | None) -> None:
-    """Write JSON that standard output can hold: what its encoding lacks, what could drive a
-    terminal and half a surrogate pair are escaped."""
+    What the encoding of standard output lacks, what could drive a terminal and half a surrogate
+    pair are escaped.
+    """
     import json
 
     stream = document_stream()
@@ -131,31 +113,6 @@ def _write_json(document: object, *, indent: int | None) -> None:
         text = json.dumps(document, indent=indent)
     stream.write(f"{text}\n")
     stream.flush()
-
-
-def in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
-    """Return the page that an option names, before anything is done for it. UsageError: its folder
-    is not there."""
-    import os
-
-    if page is not None and not os.path.exists(page.parent):
-        raise click.BadParameter(
-            f"the folder {page.parent} is not there; make it, or name another", context, option
-        )
-    return page
-
-
-def write_page(page: Path, text: str, *, option: str) -> None:
-    """Write the page that an option names. UsageError: it cannot be written."""
-    from genid_store.fs.files import write_atomic
-
-    try:
-        write_atomic(page.absolute(), text.encode("utf-8"), durable=False)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise click.UsageError(
-            f"{option} {page}: {reason}; name a file that can be written"
-        ) from error
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import asdict
 
 from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
@@ -129,10 +130,7 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
             "missing_cells": len(plan.fill_up.missing),
             "covered_essays": list(plan.fill_up.covered_essays),
         },
-        "repeated_work": [
-            {"stage": one.stage, "gen_id": one.gen_id, "held": list(one.held)}
-            for one in built.repeats
-        ],
+        "repeated_work": [asdict(one) for one in built.repeats],
         "rollout_changes": None
         if built.changes is None
         else {
@@ -267,32 +265,17 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
         found, failed = standing(root, members), failed_members(root, members)
         batches = batch_records(root, members)
     if as_json:
-        stages = {stage: _standing_record(one) for stage, one in found.items()}
-        reasons = [
-            {"stage": one.stage, "gen_id": one.gen_id, "state": one.state, "reason": one.reason}
-            for one in failed
-        ]
-        record = {"cohort_id": known, "stages": stages, "failures": reasons, "batches": batches}
-        print_json(record)
+        stages = {stage: asdict(one) for stage, one in found.items()}
+        failures = [asdict(one) for one in failed]
+        print_json({"cohort_id": known, "stages": stages, "failures": failures, "batches": batches})
         return 0
     click.echo(f"cohort {known}")
-    columns = ("members", "made", "missing", "failed", "unparsed")
     print_table(
-        ("stage", *columns),
-        [(stage, *_standing_record(one).values()) for stage, one in found.items()],
+        ("stage", "members", "made", "missing", "failed", "unparsed"),
+        [(stage, *asdict(one).values()) for stage, one in found.items()],
     )
     print_list([f"{one.state}: {one.stage} {one.gen_id}: {one.reason}" for one in failed])
     if failed:
         click.echo("`genid cohort run --retry-failed` tries them again")
     print_batches(batches)
     return 0
-
-
-def _standing_record(one: Standing) -> dict[str, int]:
-    return {
-        "members": one.members,
-        "made": one.made,
-        "missing": one.missing,
-        "failed": one.failed,
-        "unparsed": one.unparsed,
-    }

@@ -26,7 +26,6 @@ from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import known_cohort_id
 from genid_store.config import Config, effective_rollout, read_config
 from genid_store.errors import StoreError
-from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 from genid_store.stages import PIPELINE
@@ -74,8 +73,6 @@ class _StateType(click.ParamType[Rollout]):
     type=click.Choice(list(SCHEMES)),
     help=f"The scheme of --after (default: {SCHEME}, else v1).",
 )
-@click.option("--changed", is_flag=True, help="Only the members whose id differs.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row a member.")
 @json_option
 def compare(
     *,
@@ -84,16 +81,12 @@ def compare(
     before: Rollout | None,
     after: Rollout | None,
     scheme: SchemeName | None,
-    changed: bool,
-    as_csv: bool,
     as_json: bool,
 ) -> int:
     """Say what another rollout state would change, without writing to the data root.
 
     Old id -> new id for each member, counts by stage, and which exist under either.
     """
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json are two forms of one answer: give one of them")
     config = read_config(root)
     given = given_cohort_id(cohort_id, os.environ)
     if given is not None:
@@ -108,13 +101,7 @@ def compare(
     earlier = None if before is None else evolve(before, scheme=after.scheme)
     with progress_bar("comparing") as progress:
         found = compare_with(root, options, earlier, progress=progress)
-    changes = [one for one in found.changes if one.changed or not changed]
-    if as_json:
-        print_json(_comparison_record(found, changes))
-    elif as_csv:
-        click.echo(dump_safe_csv(_COLUMNS, map(_row, changes)), nl=False)
-    else:
-        _print_comparison(found, changes)
+    print_json(_comparison_record(found)) if as_json else _print_comparison(found)
     return 0
 
 
@@ -130,7 +117,7 @@ def _after(config: Config, state: Rollout | None, scheme: SchemeName | None) -> 
     return evolve(state or around, scheme=scheme or around.scheme)
 
 
-def _print_comparison(found: Comparison, changes: list[Change]) -> None:
+def _print_comparison(found: Comparison) -> None:
     click.echo(f"before: {found.before.label}, after: {found.after.label}")
     counts = [tuple(row.values()) for row in _stage_counts(found)]
     print_table(("stage", "members", "ids that differ", "exist before", "exist after"), counts)
@@ -139,7 +126,7 @@ def _print_comparison(found: Comparison, changes: list[Change]) -> None:
             f"{len(found.unplanned)} members of the last build are not planned by today's tables; "
             "a build in any state drops them from the cohort (their generations stay)"
         )
-    print_list([_line(one) for one in changes], shown=SHOWN // 2)
+    print_list([_line(one) for one in found.changes], shown=SHOWN // 2)
 
 
 def _line(change: Change) -> str:
@@ -154,13 +141,13 @@ def _line(change: Change) -> str:
     )
 
 
-def _comparison_record(found: Comparison, changes: list[Change]) -> dict[str, Any]:
+def _comparison_record(found: Comparison) -> dict[str, Any]:
     return {
         "before": {"rollout": found.before.label, "scheme": found.before.scheme},
         "after": {"rollout": found.after.label, "scheme": found.after.scheme},
         "stages": {row.pop("stage"): row for row in _stage_counts(found)},
         "unplanned": len(found.unplanned),
-        "members": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in changes],
+        "members": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in found.changes],
     }
 
 

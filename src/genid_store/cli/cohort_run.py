@@ -237,13 +237,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     }
     now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
-        {
-            "stage": one.stage,
-            "gen_id": one.gen_id,
-            "state": one.state,
-            "reason": one.reason,
-            "former_run": (one.stage, one.gen_id) not in now,
-        }
+        {**asdict(one), "former_run": (one.stage, one.gen_id) not in now}
         for one in failed_members(root, members)
     ]
     refused = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,14 +20,11 @@ from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_store.cli._errors import error_record
 from genid_store.cli._output import (
+    data_root_option,
     json_option,
-    optional_data_root_option,
     print_json,
-    print_json_line,
-    print_table,
 )
 from genid_store.errors import Problem, StoreError
-from genid_store.ids.rollout import Rollout
 
 if TYPE_CHECKING:
     from genid_store.catalog.index.query import StoreIndex
@@ -137,7 +135,7 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
             refused += 1
             click.echo(f"genid: line {number}: {words}", err=True)
         if as_json:
-            print_json_line(derived)
+            print_json(derived, indent=None)
         else:
             click.echo(derived.get("gen_id", ""))
     if refused:
@@ -179,25 +177,11 @@ def _unread(number: int, error: ValueError) -> StoreError:
     return StoreError("the line is not a JSON object of a signature's fields", [problem])
 
 
-def _cohorts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete a cohort's id; `derive` shall not load what that takes."""
-    from genid_store.cli._options import complete_cohort
-
-    return complete_cohort(ctx, param, incomplete)
-
-
 @click.command()
-@optional_data_root_option
+@partial(data_root_option, required=False)
 @json_option
-@click.option(
-    "--cohort-id",
-    shell_complete=_cohorts,
-    help="Look among the ids that this cohort would have, too.",
-)
 @click.argument("ids", nargs=-1, required=True, metavar="ID [ID]")
-def explain(
-    root: DataRoot | None, as_json: bool, cohort_id: str | None, ids: tuple[str, ...]
-) -> int:
+def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> int:
     """Say everything about one id, or how two differ.
 
     With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
@@ -211,7 +195,7 @@ def explain(
         return _explain_texts(ids, as_json=as_json)
     if len(ids) == 2:
         return _compare(root, *ids, as_json=as_json)
-    return _explain_stored(root, ids[0], cohort_id, as_json=as_json)
+    return _explain_stored(root, ids[0], as_json=as_json)
 
 
 def _explain_texts(ids: tuple[str, ...], *, as_json: bool) -> int:
@@ -226,49 +210,26 @@ def _explain_texts(ids: tuple[str, ...], *, as_json: bool) -> int:
     return 0
 
 
-def _explain_stored(root: DataRoot, text: str, cohort_id: str | None, *, as_json: bool) -> int:
+def _explain_stored(root: DataRoot, text: str, *, as_json: bool) -> int:
     from genid_store.catalog import lookup
     from genid_store.catalog.explain import explain_stored
     from genid_store.cli import _words
     from genid_store.cli._output import fresh_index
 
     with fresh_index(root) as index:
-        planned = [] if cohort_id is None else _planned(index, cohort_id, text)
-        try:
-            matches = lookup.resolve(index, text)
-        except StoreError:
-            if not planned:
-                raise
-            matches = ()
-        found = [(match.by, explain_stored(index, match.generation)) for match in matches]
-    records = [{"by": by, **_words.explanation_record(one)} for by, one in found]
+        records = [
+            {
+                "by": match.by,
+                **_words.explanation_record(explain_stored(index, match.generation)),
+            }
+            for match in lookup.resolve(index, text)
+        ]
     if as_json:
-        document = {"asked": text, "generations": records}
-        print_json(document if cohort_id is None else {**document, "planned": planned})
+        print_json({"asked": text, "generations": records})
         return 0
     for record in records:
         _words.print_explanation(record)
-    if planned:
-        rows = [(one["legacy"], one["scheme"], one["deterministic"]) for one in planned]
-        print_table(("planned legacy id", "scheme", "deterministic id"), rows)
     return 0
-
-
-def _planned(index: StoreIndex, cohort_id: str, text: str) -> list[dict[str, str]]:
-    """Return what an id is among the cohort's planned legacy ids."""
-    from genid_store.catalog.lookup import resolver, with_expected
-    from genid_store.cohort.build import Options
-    from genid_store.cohort.prepare import prepare
-
-    options = Options(rollout=Rollout.OFF, cohort_id=cohort_id)
-    rows = prepare(index.root, options, resolve=resolver(index)).plan.rows
-    planned = with_expected(index, (row.as_generation() for row in rows)).values()
-    return [
-        {"legacy": one.gen_id, "scheme": scheme, "deterministic": fresh}
-        for scheme in SCHEMES
-        for one in planned
-        if (fresh := one.expected[scheme]) is not None and text in (one.gen_id, fresh)
-    ]
 
 
 def _compare(root: DataRoot, a: str, b: str, *, as_json: bool) -> int:

@@ -14,13 +14,12 @@ import click
 from genid_store.cli._options import partition_option
 from genid_store.cli._output import (
     data_root_option,
-    in_a_folder,
     json_option,
     print_json,
     progress_bar,
-    write_page,
 )
 from genid_store.errors import StoreError
+from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -29,12 +28,21 @@ if TYPE_CHECKING:
 _PAGE = "report.html"
 
 
+def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
+    """Return the page, before anything is done for it. UsageError: its folder is not there."""
+    if page is not None and not page.parent.exists():
+        raise click.BadParameter(
+            f"the folder {page.parent} is not there; make it, or name another", context, option
+        )
+    return page
+
+
 @click.command()
 @data_root_option
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=in_a_folder,
+    callback=_in_a_folder,
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
 @json_option
@@ -60,7 +68,13 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
         raise click.UsageError(str(error)) from error
     page = out if out is not None or as_json else Path(_PAGE)
     if page is not None:
-        write_page(page, html(made), option="--out")
+        try:
+            write_atomic(page.absolute(), html(made).encode("utf-8"), durable=False)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise click.UsageError(
+                f"--out {page}: {reason}; name a file that can be written"
+            ) from error
     if as_json:
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:

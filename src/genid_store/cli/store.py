@@ -5,8 +5,6 @@ The verbs that change a store are loaded from `migrate` and `unreuse` when they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,13 +14,11 @@ from genid_store.cli import LazyGroup
 from genid_store.cli._options import partition_option
 from genid_store.cli._output import (
     data_root_option,
-    in_a_folder,
     json_option,
     print_json,
     print_list,
     print_table,
     progress_bar,
-    write_page,
 )
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -48,32 +44,19 @@ def store() -> None:
 @click.command()
 @data_root_option
 @json_option
-@click.option(
-    "--html",
-    "html",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=in_a_folder,
-    help="Write the audit to this file as one self-contained page.",
-)
 @partition_option
-def audit(root: DataRoot, as_json: bool, html: Path | None, partitions: str) -> int:
+def audit(root: DataRoot, as_json: bool, partitions: str) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
 
-    Exit status 0: sound. 1: findings. 2: the data root cannot be read, or FILE not written.
+    Exit status 0: sound. 1: findings. 2: the data root cannot be read.
     """
     from genid_store.catalog.audit.audit import document
-    from genid_store.report.document import audit_page
 
     try:
         result = _audit(root, partitions)
     except StoreError as error:
         raise click.UsageError(str(error)) from error
-    if html is not None:
-        write_page(html, audit_page(result), option="--html")
-    if as_json:
-        print_json(document(result))
-    else:
-        _print_audit(result)
+    print_json(document(result)) if as_json else _print_audit(result)
     return 0 if result.sound else 1
 
 
@@ -82,19 +65,13 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
     from genid_store.cli._output import fresh_index
 
     with fresh_index(root) as index:
-        partitions = _partition_keys(root, prefix)
+        partitions = None
+        try:
+            partitions = partition_keys(root, prefix)
+        except StoreError as error:  # no reason not to look at the store
+            click.echo(f"genid: partitions were not looked at: {error}", err=True)
         with progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
-
-
-def _partition_keys(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | None:
-    """Return the registered keys by stage; an instance that does not answer is said, and no reason
-    not to look at the store."""
-    try:
-        return partition_keys(root, prefix)
-    except StoreError as error:
-        click.echo(f"genid: partitions were not looked at: {error}", err=True)
-        return None
 
 
 def _print_audit(result: Audit) -> None:

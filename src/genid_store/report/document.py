@@ -1,21 +1,18 @@
-"""The report and the audit as pages, and the report as JSON."""
+"""The report as a page and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import attrs
 from markupsafe import Markup
 
 from genid_store.catalog.audit import audit as auditing
-from genid_store.catalog.audit.audit import Audit
 from genid_store.catalog.findings import KINDS
 from genid_store.errors import Problem, StoreError
 from genid_store.report.collect import FAMILIES, Report
 from genid_store.report.page import grouped, render, visible
-
-_FINDINGS: Final = 5_000  # of one code; more would be a page that no browser likes
 
 
 class IdLists:
@@ -39,11 +36,6 @@ class IdLists:
 def html(report: Report) -> str:
     """Return the report as one self-contained HTML page."""
     return render("report.html.j2", report=report, families=FAMILIES, kinds=KINDS, lists=IdLists())
-
-
-def audit_page(audit: Audit) -> str:
-    """Return an audit as one self-contained HTML page."""
-    return render("audit.html.j2", audit=audit, kinds=KINDS, shown=_FINDINGS)
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -35,7 +35,7 @@ REFUSED = [
     (["cohort", "compare", "--scheme", "v2"], 2),
     (["cohort", "status", "--cohort-id", LONE], 1),
     (["cohort", "list", "--what"], 2),
-    (["report", "--out", "/dev/null/page.html"], 2),
+    (["store", "audit", "--data-root", "nowhere"], 2),
     (["cohort", "run", "--cohort-id", "c"], 2),
     (["store", "migrate", "--resume"], 1),
     (["store", "migrate", "--plan", "p"], 2),

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from genid_store.fs.layout import DataRoot
-from genid_store.report.collect import Flag, Report, gather
+from genid_store.ids.rollout import FLAG
+from genid_store.report.collect import Report, gather
 
-FLAG = Flag(label="off", scheme="v1")
 
-
-def report_on(path: Path, flag: Flag = FLAG) -> Report:
+def report_on(path: Path, flag: str = "off") -> Report:
     """Return the report on a data root, at a fixed time."""
-    return gather(DataRoot.open(path), flag=flag, version="0", made_at="today")
+    return gather(DataRoot.open(path), environ={FLAG: flag}, version="0", made_at="today")
 
 
 #: Text that would run, load or mislead where it is not escaped.

@@ -25,7 +25,7 @@ GROUPS: Final = {
         "--k-max", "--description-level", "--write-combos", "--forbid-regeneration", "--drop",
         "--max-rows",
     ),
-    "those about Dagster": ("--asset-prefix", "--partition-prefix"),
+    "those about Dagster": ("--asset-prefix", "--partition-prefix", "--no-dagster"),
 }  # fmt: skip
 #: Commands that differ in the fields of their stage alone; the page has the first of them.
 ALIKE: Final = (("derive", "essay"), ("derive", "evaluation"))
@@ -43,17 +43,12 @@ fields as `genid derive draft` does. `--help` shows all options everywhere.
 | `--cohort-id ID` | the cohort; else `DD_COHORT`, else it is computed from the tables |
 | `--json` | one JSON document on standard output; one with `error` is a [refusal](errors.md) |
 | exit status | 0 done, 1 refused or with findings or failures, 2 usage, 130 interrupted |
-| output | results on standard output, errors on standard error; `NO_COLOR` switches colour off |
 | progress | on standard error after a second, and only on a terminal |
 | `DAGSTER_HOME` | the Dagster instance; without it the embedded one in `.genid/dagster` |
 
-Completion in the shell, with the names of the data root's cohorts:
-
-| shell | file | line |
-|---|---|---|
-| bash 4.4 or newer | `~/.bashrc` | `eval "$(_GENID_COMPLETE=bash_source genid)"` |
-| zsh | `~/.zshrc`, after `compinit` | `eval "$(_GENID_COMPLETE=zsh_source genid)"` |
-| fish | `~/.config/fish/completions/genid.fish` | `_GENID_COMPLETE=fish_source genid \\| source` |
+For completion, with the names of the cohorts, `eval "$(_GENID_COMPLETE=bash_source genid)"` goes
+into `~/.bashrc` (bash 4.4 or newer), the same with `zsh_source` into `~/.zshrc` after `compinit`,
+and `_GENID_COMPLETE=fish_source genid | source` into `~/.config/fish/completions/genid.fish`.
 """
 
 _FINDINGS: Final = """\

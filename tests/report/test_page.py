@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batches
-from genid_store.ids.rollout import Rollout
 from genid_store.report import page as page_module
-from genid_store.report.collect import FAMILIES, Flag, Report
+from genid_store.report.collect import FAMILIES, Report
 from genid_store.report.document import document, html
 from genid_store.report.page import visible
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
@@ -82,10 +80,7 @@ def hostile_report(
     hostile_store(path)
     if request.param != "no tables":
         hostile_tables(path, broken=request.param == "broken tables")
-    with pytest.raises(StoreError) as refused:
-        Rollout.parse(HOSTILE[0])
-    flag = Flag(label=None, scheme="v1", error=refused.value)
-    return report_on(path, flag)
+    return report_on(path, HOSTILE[0])
 
 
 def assert_harmless(page: str) -> Reading:

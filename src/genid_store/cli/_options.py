@@ -48,14 +48,6 @@ _BUILD_OPTIONS = (
         help="Confirm a plan of up to this many rows (default: 1,000,000).",
     ),
 )
-_BUILD = (
-    "k_max",
-    "description_level",
-    "write_combos",
-    "forbid_regeneration",
-    "drop",
-    "max_rows",
-)
 
 
 def cohort_option(command: Command) -> Command:
@@ -77,17 +69,11 @@ def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str)
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def build_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what a build can be asked for; the command gets it as one mapping, `options`."""
-
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> Any:
-        options = {name: values.pop(name) for name in _BUILD}
-        return command(options=options, **values)
-
+def build_options(command: Command) -> Command:
+    """Add what a build can be asked for; the command gets it beside its own parameters."""
     for option in reversed(_BUILD_OPTIONS):
-        option(wrapped)
-    return wrapped
+        command = option(command)
+    return command
 
 
 def wanted_build(

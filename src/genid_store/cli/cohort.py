@@ -64,9 +64,9 @@ def build(
     *,
     root: DataRoot,
     cohort_id: str | None,
-    options: Mapping[str, Any],
     instance: Mapping[str, Any],
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Write a cohort's membership and metadata; a Dagster instance that is there follows.
 

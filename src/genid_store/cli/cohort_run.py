@@ -105,12 +105,16 @@ def run(
     generate: Generator | BatchHost | None,
     concurrency: int,
     max_generations: int | None,
+    retry_failed: bool,
+    retry_unparsed: bool,
+    reuse: bool,
+    reuse_only: bool,
+    pay_again: bool,
     no_wait: bool,
     dry_run: bool,
-    options: Mapping[str, Any],
     instance: Mapping[str, Any],
     as_json: bool,
-    **flags: bool,
+    **options: Any,
 ) -> int:
     """Make what a cohort lacks; what is there, under whatever id, is never paid for again.
 
@@ -120,7 +124,14 @@ def run(
     members are made (or were left by --max-generations, or are in a batch), 1 some failed or could
     not be begun, 130 interrupted.
     """
-    asked = Asked(max_calls=max_generations, **flags)
+    asked = Asked(
+        max_calls=max_generations,
+        retry_failed=retry_failed,
+        retry_unparsed=retry_unparsed,
+        reuse=reuse,
+        reuse_only=reuse_only,
+        pay_again=pay_again,
+    )
     wanted = wanted_build(root, cohort_id, options)
     if dry_run:
         return _dry_run(root, wanted, asked, as_json=as_json)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +19,6 @@ from genid_store.cli._output import (
 from genid_store.errors import StoreError
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
-
-if TYPE_CHECKING:
-    from genid_store.report.collect import Flag
 
 _PAGE = "report.html"
 
@@ -58,10 +53,10 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     try:
         made = gather(
             root,
-            flag=_flag(root),
+            environ=os.environ,
             version=version("generation-ids"),
             made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            partitions=_partitions(root, partitions),
+            partition_prefix=partitions,
             watch=progress_bar,
         )
     except StoreError as error:
@@ -82,26 +77,3 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
             click.echo(f"{name:40}{'not known' if number is None else number}")
         click.echo(f"wrote {page}")
     return 0
-
-
-def _flag(root: DataRoot) -> Flag:
-    """Return the rollout state that holds, or why there is none: a report is not a build."""
-    from genid_store.config import effective_rollout, read_config
-    from genid_store.report.collect import Flag
-
-    try:
-        state = effective_rollout(read_config(root), os.environ)
-    except StoreError as error:
-        return Flag(label=None, scheme="v1", error=error)
-    return Flag(label=state.label, scheme=state.scheme)
-
-
-def _partitions(root: DataRoot, prefix: str) -> Mapping[str, list[str]] | StoreError | None:
-    """Return the registered partition keys by stage, None where there is no instance, or why the
-    one that is there does not answer."""
-    from genid_store.hooks import partition_keys
-
-    try:
-        return partition_keys(root, prefix)
-    except StoreError as error:
-        return error

@@ -9,7 +9,6 @@ import click
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog.memberships import read_memberships
-from genid_store.cli import LazyGroup
 from genid_store.cli._output import data_root_option, json_option, print_json
 from genid_store.config import NAME, effective_rollout, read_config, write_rollout
 from genid_store.errors import Problem, StoreError
@@ -20,17 +19,12 @@ from genid_store.ids.rollout import FLAG, Rollout
 _LISTED: Final = 100  # members that a refusal names
 
 
-@click.group(
-    cls=LazyGroup,
-    lazy={
-        "finish": ("rollout:finish", "Let the data root remember the rollout."),
-    },
-)
+@click.group()
 def rollout() -> None:
     """Finish the rollout; `genid report` shows where it stands."""
 
 
-@click.command()
+@rollout.command(short_help="Let the data root remember the rollout.")
 @data_root_option
 @json_option
 def finish(root: DataRoot, as_json: bool) -> int:

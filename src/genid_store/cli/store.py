@@ -1,6 +1,6 @@
 """`genid store`: is the store sound, and what changes it.
 
-The verbs that change a store are loaded from `migrate` and `unreuse` when they are called.
+The verbs of a migration are loaded from `migrate` when they are called.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 @click.group(
     cls=LazyGroup,
     lazy={
-        "unreuse": ("unreuse:unreuse", "Take back the texts that members were given."),
-        "audit": ("store:audit", "Say whether the store is sound, and what to do where not."),
         "migrate": ("migrate:migrate", "Plan, and on request do, the move to v1 ids."),
         "rollback": ("migrate:rollback", "Give the store back as it was before a migration."),
     },
@@ -41,7 +39,7 @@ def store() -> None:
     """Audit and migrate the generations on disk."""
 
 
-@click.command()
+@store.command(short_help="Say whether the store is sound, and what to do where not.")
 @data_root_option
 @json_option
 @partition_option
@@ -89,3 +87,28 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"  remedy: {KINDS[code].remedy}")
         print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
     click.echo(f"\n{len(result.findings)} findings")
+
+
+@store.command(short_help="Take back the texts that members were given.")
+@data_root_option
+@click.option("--dry-run", is_flag=True, help="Say what would be taken back; write nothing.")
+@json_option
+def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
+    """Take back the texts that members were given instead of being paid for.
+
+    The generations' folders are then as they were, byte for byte. A text from which something was
+    made since, which was replaced, or whose source is gone, stays.
+    """
+    from genid_store.generation.reuse import take_back
+
+    taken, kept = take_back(root, dry_run=dry_run)
+    if as_json:
+        lists = {"taken_back": taken, "kept": kept}
+        pairs = {name: [[one.stage, one.gen_id] for one in found] for name, found in lists.items()}
+        print_json({"dry_run": dry_run, **pairs})
+        return 0
+    click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
+    if kept:
+        click.echo(f"kept (used since, replaced, or their source is gone): {len(kept)}")
+        print_list([f"{one.stage} {one.gen_id}" for one in kept], indent="  ")
+    return 0

@@ -7,7 +7,7 @@ listed or audited at all is refused.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Final, TypeVar
 
@@ -17,10 +17,13 @@ from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.inputs.tables import RawTables, read_tables
+from genid_store.config import effective_rollout, read_config
 from genid_store.errors import StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
+from genid_store.hooks import partition_keys
+from genid_store.ids.rollout import Rollout
 from genid_store.migration.plan import number_all
 from genid_store.migration.scan import scan_stage
 from genid_store.report.coverage import Coverage, cover
@@ -32,7 +35,6 @@ from genid_store.stages import PIPELINE, stage_names
 Advance = Callable[[int, int], None]
 #: Given a label, opens a progress display and yields its callback.
 Watch = Callable[[str], AbstractContextManager[Advance]]
-Partitions = Mapping[str, Collection[str]]
 Part = TypeVar("Part")
 
 _REUSED: Final = "members have no text, but the store holds one of their task under another id."
@@ -44,15 +46,6 @@ FAMILIES: Final = {
     "foreign": "made by hand or by older tools",
     "unverifiable": "looks like phase-1, and its metadata does not confirm it",
 }
-
-
-@frozen(kw_only=True)
-class Flag:
-    """The rollout state that the environment asks for; `label` is None where it is not a state."""
-
-    label: str | None
-    scheme: str
-    error: StoreError | None = None
 
 
 @frozen(kw_only=True)
@@ -85,7 +78,8 @@ class Report:
     root: str
     version: str
     made_at: str
-    flag: Flag
+    flag: Rollout | None
+    flag_error: StoreError | None
     stages: tuple[StageCounts, ...]
     cohorts: tuple[CohortSteps, ...]
     cohorts_error: StoreError | None
@@ -173,21 +167,21 @@ def _unwatched(label: str) -> AbstractContextManager[Advance]:
 def gather(
     root: DataRoot,
     *,
-    flag: Flag,
+    environ: Mapping[str, str],
     version: str,
     made_at: str,
-    partitions: Partitions | StoreError | None = None,
+    partition_prefix: str = "",
     watch: Watch = _unwatched,
 ) -> Report:
     """Read a data root and return the report on it; nothing but the index's cache is written.
 
-    `partitions` are the partition keys registered in Dagster by stage, None where there is no
-    instance to ask, or why it could not be asked.
+    A rollout state that `environ` gives wrongly is told and not refused: a report is not a build.
 
     Raises:
         StoreError: the generations cannot be listed or audited.
     """
-    keys = None if isinstance(partitions, StoreError) else partitions
+    flag, flag_error = _tried(root, lambda: effective_rollout(read_config(root), environ))
+    keys, dagster_error = _tried(root, lambda: partition_keys(root, partition_prefix))
     with guarded(root), _refreshed(root, watch) as index:
         stored = {stage: list(index.iter(stage)) for stage in stage_names()}
         with watch("auditing") as advance:
@@ -195,7 +189,7 @@ def gather(
         tables, tables_error = _tried(root, lambda: read_tables(root))
         with watch("planning each step of the rollout") as advance:
             cohorts, cohorts_error = _tried(
-                root, lambda: walk_cohorts(index, tables, flag.scheme, advance)
+                root, lambda: walk_cohorts(index, tables, flag.scheme if flag else "v1", advance)
             )
     batches, batches_error = _tried(root, lambda: tuple(open_batches(root)))
     with watch("deciding what a migration would do") as advance:
@@ -205,6 +199,7 @@ def gather(
         version=version,
         made_at=made_at,
         flag=flag,
+        flag_error=flag_error,
         stages=tuple(
             _counts(stage, ones) for stage, ones in stored.items() if ones or stage in PIPELINE
         ),
@@ -213,7 +208,7 @@ def gather(
         tables_error=tables_error,
         audit=found,
         partitions_seen=keys is not None,
-        dagster_error=partitions if isinstance(partitions, StoreError) else None,
+        dagster_error=dagster_error,
         coverage=_coverage(stored["essay"], stored["evaluation"], tables),
         moves=moves,
         moves_error=moves_error,

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cohort_kit import COHORT, ON, built, make_root, put_draft, write_table
+from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, write_table
 from genid import Draft, Essay, gen_id
 from genid_store import Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
+from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
 from genid_store.stages import PIPELINE
 from hardening_kit import attempt, faulty, refusing, sample, tree, without_own
@@ -169,3 +170,59 @@ def test_a_call_that_fails_while_texts_are_made(
         assert set(paid.calls) == there, (at, os.strerror(code), seen[at - 1], error)
         assert [] == list(rescued.iterdir())
         shutil.rmtree(root.path)
+
+
+# -- reuse -----------------------------------------------------------------------------------------
+def a_cohort_to_reuse(path: Path) -> DataRoot:
+    """A legacy cohort with its texts, built again under deterministic ids that have none."""
+    root = a_small_cohort(path)
+    built(root, OFF)
+    run(root, Paid())
+    built(root, ON)
+    return root
+
+
+def a_cohort_that_reused(path: Path) -> DataRoot:
+    root = a_cohort_to_reuse(path)
+    run(root, Paid())
+    return root
+
+
+def reuse(root: DataRoot) -> None:
+    paid = Paid()
+    try:
+        run(root, paid)
+    finally:
+        assert [] == paid.calls
+
+
+@pytest.mark.parametrize(
+    ("make", "work"),
+    [(a_cohort_to_reuse, reuse), (a_cohort_that_reused, take_back)],
+    ids=["reuse", "take back"],
+)
+def test_a_call_that_fails_while_texts_are_reused(
+    tmp_path: Path, make: Callable[[Path], DataRoot], work: Callable[[DataRoot], object]
+) -> None:
+    """Nobody is called, no text is lost, and a second attempt comes to what an undisturbed one
+    does."""
+    start, whole = make(tmp_path / "start"), make(tmp_path / "whole")
+    with faulty(whole.path, 0, refusing(0), reads=True) as seen:
+        work(whole)
+    for at, code in cases(len(seen)):
+        root = DataRoot.open(shutil.copytree(start.path, tmp_path / "root", symlinks=True))
+        with faulty(root.path, at, refusing(code), reads=True):
+            _, error = attempt(StoreError, lambda: work(root))  # noqa: B023
+        assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
+        assert legacy_texts(start) == legacy_texts(root), (at, os.strerror(code), seen[at - 1])
+        work(root)
+        assert texts(whole) == texts(root), (at, os.strerror(code), seen[at - 1], error)
+        shutil.rmtree(root.path)
+
+
+def texts(root: DataRoot) -> dict[str, bytes]:
+    return {one.parent.name: one.read_bytes() for one in root.gens.rglob("parsed.txt")}
+
+
+def legacy_texts(root: DataRoot) -> dict[str, bytes]:
+    return {name: data for name, data in texts(root).items() if name[1] != "_"}

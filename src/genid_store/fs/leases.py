@@ -85,12 +85,11 @@ def leases(root: DataRoot) -> Path:
 
 def held(root: DataRoot) -> list[tuple[str, str]]:
     """Return the (stage, task) of every lease that somebody holds now, sorted; a file that a
-    killed process left is passed over. The caller sees to it that none is given meanwhile."""
-    found = []
-    for path in leases(root).glob("*/*"):
-        if is_held(root, path.parent.name, path.name):
-            found.append((path.parent.name, path.name))
-    return sorted(found)
+    killed process left is passed over, and so is what is not a file. The caller sees to it that
+    none is given meanwhile."""
+    files = (path for path in leases(root).glob("*/*") if path.is_file())
+    found = ((path.parent.name, path.name) for path in files)
+    return sorted(one for one in found if is_held(root, *one))
 
 
 def is_held(root: DataRoot, stage: str, task: str) -> bool:
@@ -108,7 +107,7 @@ def _take(path: Path, *, create: bool = True) -> int | None:
         try:
             if (key := _key(path)) in _mine.values():
                 return None
-            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
             descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:
             return None

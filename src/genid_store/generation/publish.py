@@ -44,6 +44,7 @@ from genid_store.fs.layout import (
     DataRoot,
     is_segment,
 )
+from genid_store.fs.trees import remove_tree
 from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
@@ -169,7 +170,7 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
         path = Path(entry.path)
         whole = (path / RAW).is_file() and not is_there(folder / gen_id)
         for rest in (one for one in list(os.scandir(path)) if one.name not in PUBLISHED):
-            os.unlink(rest.path)
+            remove_tree(rest.path)
         if whole:
             _complete(StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path))
         else:
@@ -184,8 +185,8 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     """
     source = staging(root, stage) / gen_id
     target = root.generation(stage, gen_id)
-    if not source.is_dir():
-        return False
+    if not source.is_dir() or not (target.is_dir() or is_there(source / RAW)):
+        return False  # nothing, or a folder of somebody's
     target.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED:
         with contextlib.suppress(FileNotFoundError):
@@ -193,7 +194,7 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     sync_folder(target)
     for entry in list(os.scandir(source)):  # strange files (.DS_Store) are kept aside
         _keep(root, Path(entry.path), target)
-        shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+        remove_tree(entry.path)
     source.rmdir()
     return True
 

@@ -9,11 +9,12 @@ equals the cohort's own, then the one that `catalog.preference` puts first.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -27,7 +28,14 @@ from genid_store.catalog.metadata import ADOPTED_FROM, Generation
 from genid_store.catalog.reused import Reused
 from genid_store.catalog.tasks import same_task
 from genid_store.cohort.planning.records import Row
-from genid_store.fs.files import create_exclusive, is_there, read_bytes, sync_folder, write_atomic
+from genid_store.fs.files import (
+    create_exclusive,
+    guarded,
+    is_there,
+    read_bytes,
+    sync_folder,
+    write_atomic,
+)
 from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.fs.leases import lease
@@ -36,6 +44,12 @@ from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
 from genid_store.stages import parent_key, parent_stage, stage_names
+
+#: What reading says where no file of ours is any more; any other error says nothing of that.
+_GONE: Final = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
+    *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
+}
 
 
 @frozen
@@ -280,13 +294,14 @@ def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], l
 
     Returns what was (or would be) taken back, and what stays because a child was made from it, its
     text is another by now, or the text that it was copied from is not there any more. StoreError:
-    a record or the index cannot be used.
+    a record or the index cannot be used, or the system refused something: what was taken back by
+    then is, and another call does the rest.
     """
     taken: list[Reused] = []
     kept: list[Reused] = []
     at_once = threading.Event()
     at_once.set()
-    with StoreIndex.fresh(root) as index:
+    with guarded(root, reading=dry_run), StoreIndex.fresh(root) as index:
         gone: set[tuple[str, str]] = set()
         for one in _last_first(list(reused.find_all(root))):
             with contextlib.ExitStack() as stack:
@@ -339,7 +354,9 @@ def _is_a_copy(root: DataRoot, one: Reused) -> bool:
             for name, copied in one.files.items()
             for folder in (target, origin)
         )
-    except OSError:
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
         return False
 
 

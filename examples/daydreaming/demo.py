@@ -47,7 +47,7 @@ def main() -> None:
     cohort = "--data-root .demo/data --cohort-id first-light"
     generate = "--generate examples/daydreaming/host.py:offline"
     step("the flag is off: legacy ids", f"cohort build {cohort}", flag="off")
-    step("what would the flag change?", f"cohort compare {cohort} --changed", flag="on")
+    step("what would the flag change?", f"cohort compare {cohort}", flag="on")
     step("the flag is on: deterministic ids", f"cohort build {cohort}", flag="on")
     step("once more: nothing to do", f"cohort build {cohort}", flag="on")
     step(

@@ -236,7 +236,6 @@ def test_many_claimants_of_one_number_are_served_in_turn() -> None:
             return super().__contains__(name)
 
     candidates = [numbering._candidate(draft(f"d{at}"), {}) for at in range(300)]
-    stage = numbering._Stage(Names())
-    stage.settle(candidates)
-    assert set(range(1, 301)) == {one.replicate for one in stage.decisions.values()}
+    decisions, _ = numbering._settle(candidates, Names())
+    assert set(range(1, 301)) == {one.replicate for one in decisions}
     assert len(asked) < 1_000

@@ -10,11 +10,11 @@ that share one text the first stands for all; the others stay beside it, and the
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import count
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from genid import GenIdError, Signature, canonical_bytes, gen_id
 from genid_store.catalog import findings
@@ -117,77 +117,6 @@ class _Candidate:
         return new_id
 
 
-@frozen
-class _Stage:
-    """One stage being numbered: `blocked` are the names that no generation can be given."""
-
-    blocked: Container[str]
-    decisions: dict[str, Decision] = field(factory=dict)
-    duplicates: list[Duplicate] = field(factory=list)
-
-    def settle(self, candidates: list[_Candidate]) -> None:
-        """Give every candidate of one task its number."""
-        holders: dict[int, _Candidate] = {}
-        waiting: list[_Candidate] = []
-        for candidate in sorted(candidates, key=_rank) if len(candidates) > 1 else candidates:
-            number = candidate.number
-            if number in holders and candidate.source.is_empty:
-                self._merge(candidate, holders[number], number)
-            elif number is None or number in holders or candidate.new_id in self.blocked:
-                waiting.append(candidate)
-            else:
-                holders[number] = candidate
-        waiting.sort(key=lambda one: (one.number is None, one.number))  # keeps their order
-        taken = dict(holders)
-        renumbered: dict[int, list[tuple[str, int]]] = {}
-        free = self._free(candidates[0], taken)
-        for candidate in waiting:
-            asked, number = candidate.number or ABSENT_REPLICATE, next(free)
-            taken[number] = candidate
-            if number != asked:
-                renumbered.setdefault(asked, []).append((candidate.source.gen_id, number))
-        for number, candidate in taken.items():
-            self._give(candidate, number)
-        for number, others in sorted(renumbered.items()):
-            self.duplicates.append(_duplicate(candidates[0].source, number, holders, others))
-
-    def _free(self, candidate: _Candidate, taken: Container[int]) -> Iterator[int]:
-        """Yield the numbers of the candidate's task that nobody has, from 1 up, without end."""
-        for number in count(1):
-            if number not in taken and candidate.id_with(number) not in self.blocked:
-                yield number
-
-    def _give(self, candidate: _Candidate, number: int) -> None:
-        source, above = candidate.source, candidate.parent
-        parent = None if above is None else above.new_id
-        new_id = candidate.id_with(number)
-        self.decisions[source.gen_id] = Decision(source, new_id, number, parent=parent)
-
-    def _merge(self, slot: _Candidate, holder: _Candidate, number: int) -> None:
-        """Let an empty slot become one with the generation that keeps the number it asks for."""
-        kept = holder.source.gen_id
-        detail = f"nothing was made for it, and {kept} is the same task"
-        self.decisions[slot.source.gen_id] = Decision(
-            slot.source, holder.new_id, number, EMPTY_SLOT, detail, same_as=kept
-        )
-
-
-def _duplicate(
-    task: Source,
-    number: int,
-    holders: Mapping[int, _Candidate],
-    renumbered: list[tuple[str, int]],
-) -> Duplicate:
-    fields = ((name, getattr(task, name)) for name in _TASK)
-    return Duplicate(
-        stage=task.stage,
-        task=" ".join(f"{name}={value}" for name, value in fields if value is not None),
-        replicate=number,
-        kept=holders[number].source.gen_id if number in holders else "",
-        renumbered=tuple(renumbered),
-    )
-
-
 def number_stage(
     sources: Iterable[Source], parents: Mapping[str, Decision], strays: Iterable[str] = ()
 ) -> Numbered:
@@ -197,21 +126,69 @@ def number_stage(
     are not a generation's. The order of `sources` does not matter.
     """
     candidates: dict[str, _Candidate] = {}
-    stays: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for source in sources:
-        try:
-            candidates[source.gen_id] = _candidate(source, parents)
-        except _StaysError as reason:
-            stays[source.gen_id] = _stay(source, reason.code, reason.detail)
-    stays.update(_same_texts(candidates))
+        found = _candidate(source, parents)
+        if isinstance(found, Decision):
+            decisions[source.gen_id] = found
+        else:
+            candidates[source.gen_id] = found
+    decisions.update(_same_texts(candidates))
+    blocked = {*decisions, *strays}
     tasks: dict[bytes, list[_Candidate]] = {}
     for old, candidate in candidates.items():
-        if old not in stays:
+        if old not in blocked:
             tasks.setdefault(_task(candidate), []).append(candidate)
-    stage = _Stage({*stays, *strays}, dict(stays))
-    for task in sorted(tasks):
-        stage.settle(tasks[task])
-    return Numbered(dict(sorted(stage.decisions.items())), tuple(stage.duplicates))
+    duplicates: list[Duplicate] = []
+    for _, asking in sorted(tasks.items()):
+        given, groups = _settle(asking, blocked)
+        decisions.update({one.source.gen_id: one for one in given})
+        duplicates += groups
+    return Numbered(dict(sorted(decisions.items())), tuple(duplicates))
+
+
+def _settle(
+    candidates: list[_Candidate], blocked: Container[str]
+) -> tuple[list[Decision], list[Duplicate]]:
+    """Give every candidate of one task its number; `blocked` are the ids that none can have."""
+    holders: dict[int, _Candidate] = {}
+    waiting: list[_Candidate] = []
+    decisions: list[Decision] = []
+    for one in sorted(candidates, key=_rank) if len(candidates) > 1 else candidates:
+        number = one.number
+        if number in holders and one.source.is_empty:
+            kept = holders[number].source.gen_id
+            detail = f"nothing was made for it, and {kept} is the same task"
+            new_id = holders[number].new_id
+            decisions.append(Decision(one.source, new_id, number, EMPTY_SLOT, detail, same_as=kept))
+        elif number is None or number in holders or one.new_id in blocked:
+            waiting.append(one)
+        else:
+            holders[number] = one
+    waiting.sort(key=lambda one: (one.number is None, one.number))  # keeps their order
+    first, taken = candidates[0], dict(holders)
+    free = (at for at in count(1) if at not in taken and first.id_with(at) not in blocked)
+    renumbered: dict[int, list[tuple[str, int]]] = {}
+    for one in waiting:
+        asked, number = one.number or ABSENT_REPLICATE, next(free)
+        taken[number] = one
+        if number != asked:
+            renumbered.setdefault(asked, []).append((one.source.gen_id, number))
+    for number, one in taken.items():
+        parent = None if one.parent is None else one.parent.new_id
+        decisions.append(Decision(one.source, one.id_with(number), number, parent=parent))
+    fields = ((name, getattr(first.source, name)) for name in _TASK)
+    task = " ".join(f"{name}={value}" for name, value in fields if value is not None)
+    return decisions, [
+        Duplicate(
+            stage=first.source.stage,
+            task=task,
+            replicate=number,
+            kept=holders[number].source.gen_id if number in holders else "",
+            renumbered=tuple(others),
+        )
+        for number, others in sorted(renumbered.items())
+    ]
 
 
 def _stay(source: Source, code: str, detail: str, same_as: str | None = None) -> Decision:
@@ -231,61 +208,44 @@ def _same_texts(candidates: Mapping[str, _Candidate]) -> dict[str, Decision]:
         groups.setdefault(text, []).append(candidates[old])
     stays = {}
     for group in groups.values():
-        kept, *others = sorted(group, key=_rank)
-        for other in others:
-            detail = f"{kept.source.gen_id} has the same text and stands for it"
-            source = other.source
-            stays[source.gen_id] = _stay(source, ADOPTED, detail, same_as=kept.source.gen_id)
+        kept, *others = (one.source for one in sorted(group, key=_rank))
+        for source in others:
+            detail = f"{kept.gen_id} has the same text and stands for it"
+            stays[source.gen_id] = _stay(source, ADOPTED, detail, same_as=kept.gen_id)
     return stays
 
 
-class _StaysError(Exception):
-    """A generation has no deterministic id: the code and detail of why."""
+def _candidate(source: Source, parents: Mapping[str, Decision]) -> _Candidate | Decision:
+    """Return what a generation asks for, or the decision that it stays: it has no v1 id.
 
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(code, detail)
-        self.code, self.detail = code, detail
-
-
-def _candidate(source: Source, parents: Mapping[str, Decision]) -> _Candidate:
+    The id is that of its task under its parent's new id (SPEC 1).
+    """
     if source.reason:
-        raise _StaysError(source.reason, source.detail)
-    parent = _parent(source, parents)
+        return _stay(source, source.reason, source.detail)
+    parent: Decision | None = None
+    above = parent_stage(source.stage)
+    if above is not None:
+        named = source.parent_gen_id
+        parent = parents.get(named or "")
+        if parent is None:
+            detail = f"no {above} has the id {named!r} that parent_gen_id names"
+            return _stay(source, findings.ORPHAN, detail)
+        if parent.same_as is not None:
+            parent = parents[parent.same_as]
+        elif parent.reason:
+            return _stay(source, PARENT_STAYS, f"its {above} {named} stays: {parent.reason}")
     try:
-        signature = _signature(source, parent)
+        signed = signature(
+            source,
+            parent_gen_id=None if parent is None else parent.new_id,
+            parent_model=None if parent is None else parent.source.llm_model_id,
+        )
     except GenIdError as error:
-        raise _StaysError(findings.FIELD_UNFIT, str(error)) from error
+        return _stay(source, findings.FIELD_UNFIT, str(error))
     number = source.replicate
     if number is None and source.stage != "evaluation":
         number = ABSENT_REPLICATE
-    return _Candidate(source, signature, number, str(gen_id(signature)), parent)
-
-
-def _parent(source: Source, parents: Mapping[str, Decision]) -> Decision | None:
-    """Return what becomes of the parent; None for a draft."""
-    if parent_stage(source.stage) is None:
-        return None
-    parent = parents.get(source.parent_gen_id or "")
-    if parent is None:
-        raise _StaysError(
-            findings.ORPHAN,
-            f"no {parent_stage(source.stage)} has the id "
-            f"{source.parent_gen_id!r} that parent_gen_id names",
-        )
-    if parent.same_as is not None:
-        return parents[parent.same_as]
-    if parent.reason:
-        detail = f"its {parent.source.stage} {parent.source.gen_id} stays: {parent.reason}"
-        raise _StaysError(PARENT_STAYS, detail)
-    return parent
-
-
-def _signature(source: Source, parent: Decision | None) -> Signature[Any]:
-    """Return the signature that the task has under its parent's new id (SPEC 1)."""
-    if parent is None:
-        return signature(source, parent_gen_id=None, parent_model=None)
-    model = parent.source.llm_model_id
-    return signature(source, parent_gen_id=parent.new_id, parent_model=model)
+    return _Candidate(source, signed, number, str(gen_id(signed)), parent)
 
 
 def _task(candidate: _Candidate) -> bytes:

@@ -201,12 +201,22 @@ def test_a_crafted_journal_is_refused(root: DataRoot, place: list[Any]) -> None:
     assert [] == differences(before, tree(root.path, inodes=True))
 
 
-@pytest.mark.parametrize("place", ["migrations", "migrations/{}", "migrations/{}/aside/gens/draft"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "migrations", "migrations/{}", "migrations/{}/aside/gens/draft",
+        "migrations/{}/aside/gens/draft/chained", "migrations/{}/aside/.genid/failures/essay",
+        "failures/essay",
+    ],
+)  # fmt: skip
 def test_a_link_in_our_folder_leads_nothing_out_of_the_data_root(
     root: DataRoot, tmp_path: Path, place: str
 ) -> None:
-    """Going back through it is refused."""
+    """Going back through it is refused, whatever was changed and removed since."""
     plan = run.migrate(root)
+    (root.generation("draft", _new(plan)["chained"]) / "metadata.json").write_text("{}")
+    for record in (root.own / "failures/essay").iterdir():
+        record.unlink()
     path = root.own / place.format(plan.plan_id)
     shutil.move(path, tmp_path / "outside")
     path.symlink_to(tmp_path / "outside")
@@ -374,7 +384,8 @@ def test_old_ids_resolve_although_the_host_rewrites_metadata(root: DataRoot) -> 
     assert {} == read_renamed(root)
 
 
-def test_an_empty_slot_that_has_the_id_of_a_text_gives_way(root: DataRoot) -> None:
+@pytest.mark.parametrize("name", ["prompt.txt", "parsed.txt", ".DS_Store"])
+def test_an_empty_slot_that_has_the_id_of_a_text_gives_way(root: DataRoot, name: str) -> None:
     """Flag on, rebuild, migrate: the cohort's members are the paid texts."""
     fields = {"combo_id": "combo-d", "template_id": "dt", "llm_model_id": "m", "replicate": 1}
     (root.stage("draft") / v1_id("draft", fields)).rename(root.path / "elsewhere")
@@ -383,6 +394,7 @@ def test_an_empty_slot_that_has_the_id_of_a_text_gives_way(root: DataRoot) -> No
     (root.stage("draft") / slot / "metadata.json").write_text(
         json.dumps({"stage": "draft", "gen_id": slot, **fields})
     )
+    (root.stage("draft") / slot / name).write_text("" if name == "parsed.txt" else "x")
     (root.cohorts / "rebuilt").mkdir()
     root.membership("rebuilt").write_text(f"stage,gen_id\ndraft,{slot}\n")
     before = tree(root.path, inodes=True)
@@ -627,6 +639,36 @@ def test_what_a_host_changed_since_is_reported_and_kept(root: DataRoot) -> None:
     }  # fmt: skip
 
 
+def test_what_is_changed_again_after_a_rollback_was_stopped_goes_along(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last version is live, and what was kept first is still the one from before."""
+    before = tree(root.path)
+    plan = run.migrate(root)
+    folder = root.generation("draft", _new(plan)["chained"])
+    for version in ("first", "second"):
+        document = json.loads((folder / "metadata.json").read_text())
+        (folder / "metadata.json").write_text(json.dumps({**document, "host": version}))
+        (folder / "parsed.txt").unlink()
+        (folder / "parsed.txt").write_text(version)
+        with root.membership("one").open("a") as file:
+            file.write(f"draft,{version}\n")
+        with monkeypatch.context() as patch:
+            if version == "first":
+                patch.setattr(run.swapping, "begin", _die)
+                with pytest.raises(KeyboardInterrupt):
+                    run.rollback(root)
+            else:
+                run.rollback(root)
+    old, kept = root.stage("draft") / "chained", plan.folder / "kept"
+    assert "second" == json.loads((old / "metadata.json").read_text())["host"]
+    assert "second" == (old / "parsed.txt").read_text()
+    assert "draft,first\ndraft,second\n" in root.membership("one").read_text()
+    for place in ("gens/draft/chained/metadata.json", "gens/draft/chained/parsed.txt",
+                  "cohorts/one/membership.csv"):  # fmt: skip
+        assert before[place][2] == (kept / place).read_bytes()
+
+
 def test_what_was_removed_since_is_there_again(root: DataRoot) -> None:
     """Rolling back loses no text, whoever removed it."""
     before = tree(root.path)
@@ -694,6 +736,21 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
     assert [place] == [problem.where for problem in refused.value.problems]
     assert [] == differences(before, tree(root.path, inodes=True))
     assert "planned" == state_of(plan)
+
+
+@pytest.mark.parametrize("place", ["gens", "gens/draft"])
+@pytest.mark.parametrize("kind", ["file", "dangling"])
+def test_gens_that_is_no_folder_is_refused(
+    root: DataRoot, tmp_path: Path, place: str, kind: str
+) -> None:
+    """As a disk that is not mounted: it is not a store with nothing to move."""
+    (root.path / place).rename(tmp_path / "away")
+    if kind == "file":
+        (root.path / place).touch()
+    else:
+        (root.path / place).symlink_to(tmp_path / "nothing")
+    with pytest.raises(StoreError, match=r"Not a directory|symbolic link"):
+        run.migrate(root)
 
 
 @pytest.mark.parametrize("place", ["gens", "gens/essay", "cohorts", "2_tasks", "cohorts/one"])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -215,10 +216,9 @@ def _state_folders(work: Work) -> Iterator[str]:
     for folder in STATE_FOLDERS:
         live, aside = work.plan.live(folder), work.plan.aside(folder)
         if os.path.isdir(live):
-            check_inside(work.plan.root, work.plan.root.path / folder)
             os.makedirs(aside)
             # What an empty slot could not be made of says nothing of the other one.
-            for stage, gen_id in set(records(live)) - work.merged:
+            for stage, gen_id in records(work.plan.root, live) - work.merged:
                 new = work.mapping.get(stage, {}).get(gen_id, gen_id)
                 copy_record(live, aside, (stage, gen_id, new), work.mapping)
             trees.finish_folder(aside, live)
@@ -235,12 +235,14 @@ def copy_record(source: str, target: str, names: tuple[str, str, str], mapping: 
     trees.write_like(made, data, path)
 
 
-def records(folder: str) -> list[tuple[str, str]]:
-    """Return (stage, id) of every record of a state folder, sorted."""
-    return sorted(
-        (stage, name.removesuffix(".json"))
-        for stage in os.listdir(folder)
-        if os.path.isdir(f"{folder}/{stage}")
-        for name in os.listdir(f"{folder}/{stage}")
+def records(root: DataRoot, folder: str) -> set[tuple[str, str]]:
+    """Return (stage, id) of every record of a state folder. StoreError: a symbolic link leads it,
+    or a stage's folder in it, out of the data root."""
+    stages = [path for path in Path(folder).iterdir() if path.is_dir()]
+    check_inside(root, Path(folder), *stages)
+    return {
+        (path.name, name.removesuffix(".json"))
+        for path in stages
+        for name in os.listdir(path)
         if name.endswith(".json") and is_segment(name)
-    )
+    }

@@ -152,7 +152,7 @@ class CarryingBack:
     def _keep(self, path: str, name: str, *, move: bool = False) -> None:
         """Keep a version in the migration's folder; the first one that was kept stays."""
         kept = self._kept(name)
-        self._check(os.path.dirname(kept))
+        self._check(os.path.dirname(kept), os.path.dirname(path))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         if not os.path.lexists(kept):
             (trees.move if move else trees.link_or_copy)(path, kept)
@@ -199,12 +199,12 @@ class CarryingBack:
     def _records(self, live: str, former: str) -> None:
         """Lead our own records back; one that was removed since (its generation was made) stays
         removed."""
-        self._check(former)
-        work = self.work
+        work, root = self.work, self.work.plan.root
         there = {
             (stage, work.back.get(stage, {}).get(gen_id, gen_id)): gen_id
-            for stage, gen_id in records(live)
+            for stage, gen_id in records(root, live)
         }
+        then = records(root, former)
         for (stage, old), gen_id in there.items():
             before = f"{former}/{stage}/{old}.json"
             expected = os.path.lexists(before) and rewrite_json(
@@ -212,5 +212,5 @@ class CarryingBack:
             )
             if expected != trees.contents(f"{live}/{stage}/{gen_id}.json"):
                 copy_record(live, former, (stage, gen_id, old), work.back)
-        for stage, old in set(records(former)) - there.keys() - work.merged:
+        for stage, old in then - there.keys() - work.merged:
             os.unlink(f"{former}/{stage}/{old}.json")

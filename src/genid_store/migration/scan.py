@@ -63,17 +63,31 @@ def _source(stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
     reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    has_content = os.path.isfile(f"{entry.path}/{PARSED}")
+    text = f"{entry.path}/{PARSED}"
+    has_content = os.path.isfile(text) and os.path.getsize(text) > 0
     copied = reused or found.adopted_from
     return Source(
         **{name: getattr(found, name) for name in _DESCRIBED},
         has_content=has_content,
-        # nothing was ever made there
-        is_empty=not (has_content or reason) and {*os.listdir(entry.path)} <= {METADATA, PROMPT},
+        is_empty=not (has_content or reason) and _is_empty(entry.path),
         adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,
         reason=reason,
         detail=detail,
     )
+
+
+def _is_empty(folder: str) -> bool:
+    """Say whether nothing was ever made there: hidden files and files of 0 bytes are nothing.
+
+    OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as scan:
+        return all(
+            entry.name in (METADATA, PROMPT)
+            or entry.name.startswith(".")
+            or (entry.is_file() and entry.stat().st_size == 0)
+            for entry in scan
+        )
 
 
 def _obstacle(found: Generation) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Run the core's tests on every Python 3.11 to 3.13 found on this machine.
+"""Run the core's tests on every Python 3.11 to 3.14 found on this machine.
 
     python tests/every_python.py [--quick]
 
@@ -17,7 +17,7 @@ from shutil import which
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / "build" / "pythons"
-VERSIONS = ((3, 11), (3, 12), (3, 13))
+VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 NEEDS = ("hypothesis", "mypy", "pytest", "rfc8785", "typeid-python", "duckdb")
 QUICK = ("tests/genid/test_vectors.py", "tests/property/test_reference.py")
 FULL = ("tests/genid", "tests/property", "tests/typing")

@@ -314,7 +314,7 @@ def test_a_copy_that_differs_is_refused(tmp_path: Path) -> None:
     assert ["a"] == os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("code", sorted(files._NO_LINKS))
+@pytest.mark.parametrize("code", sorted(files.NO_LINKS))
 def test_a_file_system_without_links(tmp_path: Path, code: int) -> None:
     """Keeping copies, creating creates, and never overwrites."""
     (tmp_path / "a").write_bytes(b"1")

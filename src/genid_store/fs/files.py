@@ -25,17 +25,10 @@ from genid_store.fs.layout import DataRoot
 SIZE_LIMIT: Final = 128 * 2**20
 
 #: What a system says where two names cannot be one file: other file systems, FAT, network mounts.
-_NO_LINKS: Final = frozenset(
-    {
-        errno.EXDEV,
-        errno.EPERM,
-        errno.EACCES,
-        errno.EOPNOTSUPP,
-        errno.ENOTSUP,
-        errno.ENOSYS,
-        errno.EMLINK,
-    }
-)
+NO_LINKS: Final = {
+    *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK),
+    *(errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS),
+}
 #: What renaming a folder says where something has its name already, or on another file system.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV})
 
@@ -150,9 +143,7 @@ def read_with_status(path: str | Path, *, limit: int = SIZE_LIMIT) -> tuple[byte
             raise _not_regular(path, state.st_mode)
         data = b""
         if state.st_size <= limit:
-            data = os.read(descriptor, state.st_size + 1)  # one more shows the end
-            if len(data) != state.st_size:
-                data = _rest(descriptor, data, limit)
+            data = read_open(descriptor, state.st_size, limit)
         if max(state.st_size, len(data)) > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
         return data, state
@@ -175,8 +166,12 @@ def _open_regular(path: str | Path) -> int:
         raise _not_regular(path, stat.S_IFSOCK) from error
 
 
-def _rest(descriptor: int, data: bytes, limit: int) -> bytes:
-    """Read on to the end of a file that changes, or whose system gives it in pieces."""
+def read_open(descriptor: int, size: int, limit: int) -> bytes:
+    """Return what an open file of `size` bytes holds; where it changes, or its system gives it in
+    pieces, up to its end or a byte more than `limit`."""
+    data = os.read(descriptor, size + 1)  # one more shows the end
+    if len(data) == size:
+        return data
     pieces, size = [data], len(data)
     while size <= limit and (piece := os.read(descriptor, min(1 << 20, limit + 1 - size))):
         pieces.append(piece)
@@ -224,10 +219,8 @@ def write_new(
     descriptor = os.open(path, _CREATING, 0o666)
     try:
         if like is not None:
-            _take_after(descriptor, like)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+            take_after(descriptor, like)
+        write_all(descriptor, data)
         if durable:
             os.fsync(descriptor)
     except OSError:
@@ -235,6 +228,22 @@ def write_new(
         raise
     finally:
         os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, in as many pieces as the system takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def reserve(path: str | Path, size: int) -> None:
+    """Create a file that takes `size` bytes of the disk. OSError: there is no such room."""
+    with open(os.open(path, _CREATING, 0o666), "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.write(bytes(size))
 
 
 def write_lines(path: str | Path, lines: Iterable[bytes]) -> None:
@@ -267,7 +276,7 @@ def _named(aside: str | Path, path: str | Path, data: bytes) -> bool:
         try:
             os.link(aside, path)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             write_new(path, data)
     except FileExistsError:
@@ -298,7 +307,7 @@ def keep(path: Path, kept: Path) -> None:
     try:
         os.link(path, kept)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         _copy(path, kept)
 
@@ -322,7 +331,7 @@ def _copy(source: Path, target: Path) -> None:
     with _temporary_beside(target) as temporary:
         with open(source, "rb") as reading, open(temporary, "xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
-            _take_after(writing.fileno(), os.fstat(reading.fileno()))
+            take_after(writing.fileno(), os.fstat(reading.fileno()))
             writing.flush()
             os.fsync(writing.fileno())
         if not filecmp.cmp(source, temporary, shallow=False):
@@ -348,7 +357,7 @@ def _status(path: Path) -> os.stat_result | None:
     return None
 
 
-def _take_after(descriptor: int, like: os.stat_result) -> None:
+def take_after(descriptor: int, like: os.stat_result) -> None:
     """Give an open file the mode and, where the system lets us, the owner and group of another."""
     made = os.fstat(descriptor)
     with contextlib.suppress(PermissionError):  # any of the user's own groups

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Container
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from blake3 import blake3
+
+from genid_store.fs.files import read_open
 
 _CHUNK: Final = 1 << 20  # bytes read at a time
 
@@ -90,21 +93,10 @@ def _file(name: str, path: str, *, keep: bool) -> Entry:
         inode = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
         if status.st_size > _CHUNK and not keep:
             return Entry(name, _large(descriptor), inode)
-        data = _read_all(descriptor, status.st_size)
+        data = read_open(descriptor, status.st_size, sys.maxsize - 1)
     finally:
         os.close(descriptor)
     return Entry(name, digest(data), inode, data if keep else None)
-
-
-def _read_all(descriptor: int, size: int) -> bytes:
-    # One byte more than the size, so that the end of the file shows in the same call.
-    data = os.read(descriptor, size + 1)
-    if len(data) == size:
-        return data
-    pieces = [data]
-    while piece := os.read(descriptor, _CHUNK):
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _large(descriptor: int) -> str:

@@ -15,20 +15,12 @@ import shutil
 import stat
 from typing import Final
 
-from genid_store.fs.files import read_bytes, sync_folder
+from genid_store.fs.files import NO_LINKS, read_bytes, sync_folder, take_after, write_all
 
-#: What says that a hard link cannot be made here: then the file is copied.
-NO_LINK: Final = {
-    errno.EPERM,
-    errno.EACCES,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-    errno.EMLINK,
-    errno.EXDEV,
-}
 _NO_EXCHANGE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
+_CREATING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK: Final = 1 << 20  # bytes copied at a time
 OUT: Final = ".out"  # ends the name of what was live, between the renames of one exchange
 
@@ -103,7 +95,7 @@ def link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in NO_LINK:
+        if error.errno not in NO_LINKS:
             raise
         copy(source, target)
 
@@ -115,7 +107,7 @@ def can_link(path: str) -> bool:
     try:
         os.link(path, probe)
     except OSError as error:
-        if error.errno not in NO_LINK:
+        if error.errno not in NO_LINKS:
             raise
         return False
     os.unlink(probe)
@@ -124,39 +116,34 @@ def can_link(path: str) -> bool:
 
 def copy(source: str, target: str) -> None:
     """Copy a file, or make the same link again. OSError: it cannot be."""
-    status = os.stat(source, follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        _write_link(target, os.readlink(source), status)
-        return
-    descriptor = _create(target, status)
-    try:
-        with open(source, "rb") as file:
-            while data := file.read(_CHUNK):
-                _write_all(descriptor, data)
-        _take_after(descriptor, source, status)
-    finally:
-        os.close(descriptor)
+    write_like(target, None, source)
 
 
-def write_like(target: str, data: bytes, source: str, like: os.stat_result | None = None) -> None:
-    """Make what `source` is, a file or a link, with other contents, and permissions, owner, times
-    and attributes of `source`, whose status `like` is, if known. OSError: it cannot be written."""
+def write_like(
+    target: str, data: bytes | None, source: str, like: os.stat_result | None = None
+) -> None:
+    """Make what `source` is, a file or a link, with other contents (None: with its own), and the
+    permissions, owner, times and attributes of `source`, whose status `like` is, if known.
+
+    OSError: it cannot be written.
+    """
     like = like or os.lstat(source)
     if stat.S_ISLNK(like.st_mode):
-        _write_link(target, os.fsdecode(data), like)
+        os.symlink(os.readlink(source) if data is None else os.fsdecode(data), target)
+        with contextlib.suppress(OSError):
+            os.utime(target, ns=(like.st_atime_ns, like.st_mtime_ns), follow_symlinks=False)
         return
-    descriptor = _create(target, like)
+    descriptor = os.open(target, _CREATING, stat.S_IMODE(like.st_mode))
     try:
-        _write_all(descriptor, data)
-        _take_after(descriptor, source, like)
+        if data is not None:
+            write_all(descriptor, data)
+        else:
+            with open(source, "rb") as file:
+                while piece := file.read(_CHUNK):
+                    write_all(descriptor, piece)
+        _take_all_after(descriptor, source, like)
     finally:
         os.close(descriptor)
-
-
-def _write_link(target: str, leads_to: str, like: os.stat_result) -> None:
-    os.symlink(leads_to, target)
-    with contextlib.suppress(OSError):
-        os.utime(target, ns=(like.st_atime_ns, like.st_mtime_ns), follow_symlinks=False)
 
 
 def finish_folder(target: str, source: str) -> None:
@@ -166,7 +153,7 @@ def finish_folder(target: str, source: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), source)
     descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _take_after(descriptor, source, like)
+        _take_all_after(descriptor, source, like)
     finally:
         os.close(descriptor)
 
@@ -211,27 +198,10 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _create(target: str, like: os.stat_result) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(target, flags, stat.S_IMODE(like.st_mode))
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, data[written:])
-
-
-def _take_after(descriptor: int, source: str, like: os.stat_result) -> None:
-    made = os.fstat(descriptor)
-    with contextlib.suppress(OSError):  # only root may give a file away
-        if (made.st_uid, made.st_gid) != (like.st_uid, like.st_gid):
-            os.fchown(descriptor, like.st_uid, like.st_gid)
-    with contextlib.suppress(OSError):
+def _take_all_after(descriptor: int, source: str, like: os.stat_result) -> None:
+    with contextlib.suppress(OSError):  # before the mode, which may forbid it
         for name in os.listxattr(source) if hasattr(os, "listxattr") else ():
             os.setxattr(descriptor, name, os.getxattr(source, name))
-    if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
-        with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+    take_after(descriptor, like)
     with contextlib.suppress(OSError):
         os.utime(descriptor, ns=(like.st_atime_ns, like.st_mtime_ns))

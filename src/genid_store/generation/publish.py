@@ -31,6 +31,7 @@ from genid_store.fs.files import (
     keep,
     move,
     read_bytes,
+    reserve,
     sync_folder,
     write_new,
 )
@@ -91,8 +92,7 @@ def prepared(
     try:
         if room:
             _check_room(path)
-            with open(path / _RESERVE, "xb") as reserve:
-                os.posix_fallocate(reserve.fileno(), 0, _RESERVED)
+            reserve(path / _RESERVE, _RESERVED)
         _check_writable(root.generation(stage, gen_id))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path)
     finally:

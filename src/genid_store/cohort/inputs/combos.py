@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from genid_store.cohort.inputs.tables import Concept
 from genid_store.errors import Problem, StoreError
@@ -144,14 +144,7 @@ def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
 def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]]:
     for combo in combos:
         for concept in sorted(combo.concept_ids):
-            cells = {
-                "combo_id": combo.combo_id,
-                "version": combo.version,
-                "concept_id": concept,
-                "description_level": combo.description_level,
-                "k_max": combo.k_max,
-                "created_at": combo.created_at,
-            }
+            cells = {**asdict(combo, recurse=False), "concept_id": concept}
             yield [cells.get(column, "") for column in columns]
 
 

@@ -29,7 +29,8 @@ from genid_store.generation import Outcome, recover
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid
-from genid_store.generation.workload import Workload, blocked_members, standing
+from genid_store.generation.status import states_of
+from genid_store.generation.workload import Workload, blocked_members, count_states
 
 GENERATIONS = "cohort_generations"
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
@@ -179,7 +180,7 @@ def _blocked(
 
 
 def _figures(root: DataRoot, members: tuple[Member, ...]) -> dict[str, dg.TableMetadataValue]:
-    found = standing(root, members)
+    found = count_states(states_of(root, members))
     table = stage_table(
         members={stage: one.members for stage, one in found.items()},
         made={stage: one.made for stage, one in found.items()},

@@ -33,7 +33,7 @@ from genid_store.hooks import after_change
 from genid_store.stages import PIPELINE
 
 if TYPE_CHECKING:
-    from genid_store.generation.workload import Standing
+    from genid_store.generation.workload import StageCounts
 
 
 @click.group(
@@ -199,7 +199,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     with progress_bar("looking"):
         found = read_memberships(root)
         records = [
-            _cohort_record(root, cohort_id, members, _standings(root, cohort_id, found.problems))
+            _cohort_record(root, cohort_id, members, _counts(root, cohort_id, found.problems))
             for cohort_id, members in found.members.items()
         ]
     if as_json:
@@ -220,25 +220,26 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     return int(bool(found.problems))
 
 
-def _standings(
+def _counts(
     root: DataRoot, cohort_id: str, problems: Iterable[Problem]
-) -> Mapping[str, Standing]:
+) -> Mapping[str, StageCounts]:
     """Return how far a cohort is, by stage; nothing where its membership is malformed."""
-    from genid_store.generation.workload import standing  # a build does without
+    from genid_store.generation.status import states_of  # a build does without
+    from genid_store.generation.workload import count_states
 
     start = f"{root.relative(root.membership(cohort_id))}:"
     if any(one.where.startswith(start) for one in problems):
         return {}
-    return standing(root, read_membership(root, cohort_id))
+    return count_states(states_of(root, read_membership(root, cohort_id)))
 
 
 def _cohort_record(
-    root: DataRoot, cohort_id: str, members: Iterable[Member], standings: Mapping[str, Standing]
+    root: DataRoot, cohort_id: str, members: Iterable[Member], counts: Mapping[str, StageCounts]
 ) -> dict[str, Any]:
     recorded = read_recorded(root, cohort_id)
     rollout = recorded.rollout if recorded is not None and recorded.stated else None
     families = Counter(str(parse_id(gen_id).family) for _, gen_id in members)
-    values = standings.values()
+    values = counts.values()
     return {
         "cohort_id": cohort_id,
         "rollout": "not recorded" if rollout is None else rollout.label,
@@ -257,12 +258,14 @@ def _cohort_record(
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, why they failed, and which of them
     are in a batch."""
-    from genid_store.generation.workload import failed_members, standing
+    from genid_store.generation.status import states_of
+    from genid_store.generation.workload import count_states, failed_members
 
     known = known_cohort_id(root, wanted_build(root, cohort_id))
     with progress_bar("looking"):
         members = read_membership(root, known)
-        found, failed = standing(root, members), failed_members(root, members)
+        states = states_of(root, members)
+        found, failed = count_states(states), failed_members(root, states)
         batches = batch_records(root, members)
     if as_json:
         stages = {stage: asdict(one) for stage, one in found.items()}

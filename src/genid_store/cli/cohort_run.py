@@ -36,12 +36,13 @@ from genid_store.generation.batch import BatchHost
 from genid_store.generation.load import load_host
 from genid_store.generation.reuse import plan_reuse
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
+from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
     Workload,
     blocked_members,
+    count_states,
     failed_members,
     plan_work,
-    standing,
 )
 from genid_store.hooks import after_change
 
@@ -231,6 +232,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     """Return what a run came to."""
     kinds = Counter((one.stage, one.kind) for one in done.outcomes)
     members = read_membership(root, cohort_id)
+    states = states_of(root, members)
     stages = {
         stage: {
             "members": found.members,
@@ -244,12 +246,12 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             "failed": found.failed + found.unparsed,
             "missing": found.missing,
         }
-        for stage, found in standing(root, members).items()
+        for stage, found in count_states(states).items()
     }
     now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
         {**asdict(one), "former_run": (one.stage, one.gen_id) not in now}
-        for one in failed_members(root, members)
+        for one in failed_members(root, states)
     ]
     refused = [
         {"stage": one.stage, "gen_id": one.gen_id, "reason": one.reason}

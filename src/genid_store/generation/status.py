@@ -1,4 +1,4 @@
-"""Where a generation stands, as the disk says: the one rule that every way of starting a run uses.
+"""The state of a generation, as the disk says: the one rule that every way of starting a run uses.
 
 `made`      parsed.txt is there: never generated again.
 `unreachable`  parsed.txt or raw.txt is there and cannot be reached (a link whose target is not
@@ -15,12 +15,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.generation.batches import holding, open_batches
-from genid_store.stages import parent_key, parent_stage
+from genid_store.stages import parent_key, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
 
@@ -38,14 +39,36 @@ def is_unreachable(root: DataRoot, stage: str, gen_id: str) -> bool:
 
 
 def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
-    """Return where one generation stands (at most three looks at the disk)."""
+    """Return the state of one generation (at most three looks at the disk)."""
+    found = _state_of_texts(root, stage, gen_id)
+    if found is None:
+        found = "failed" if failures.read(root, stage, gen_id) is not None else "missing"
+    return found
+
+
+def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:
+    """Return the state of each of many generations; what failed is listed once."""
+    failed = {stage: failures.failed_ids(root, stage) for stage in stage_names()}
+    return {
+        one: _state_of_texts(root, *one)
+        or ("failed" if one.gen_id in failed[one.stage] else "missing")
+        for one in members
+    }
+
+
+def _state_of_texts(root: DataRoot, stage: str, gen_id: str) -> State | None:
+    """Return the state that a generation's texts show; None where it has none."""
     if has_content(root, stage, gen_id):
         return "made"
+    folder = root.generation(stage, gen_id)
+    try:
+        if not {PARSED, RAW}.intersection(os.listdir(folder)):
+            return None
+    except OSError:  # each name is looked at, to tell what is not there from what is out of reach
+        pass
     if is_unreachable(root, stage, gen_id):
         return "unreachable"
-    if (root.generation(stage, gen_id) / RAW).is_file():
-        return "unparsed"
-    return "failed" if failures.read(root, stage, gen_id) is not None else "missing"
+    return "unparsed" if (folder / RAW).is_file() else None
 
 
 def parent_of(root: DataRoot, stage: str, gen_id: str) -> str | None:

@@ -46,8 +46,8 @@ _REASONS: Final[Mapping[State, str]] = {
 
 
 @frozen(kw_only=True)
-class Standing:
-    """Where the members of one stage stand."""
+class StageCounts:
+    """How many members of one stage there are, and how many in each state."""
 
     members: int
     made: int
@@ -110,13 +110,13 @@ class Workload:
         return sum(self.calls.values())
 
 
-def standing(root: DataRoot, members: Iterable[Member]) -> dict[str, Standing]:
-    """Return where the members stand, by stage."""
+def count_states(states: Mapping[Member, State]) -> dict[str, StageCounts]:
+    """Return how many members are in which of their `states` (see `status.states_of`), by stage."""
     counts: dict[str, Counter[State]] = {stage: Counter() for stage in stage_names()}
-    for stage, gen_id in members:
-        counts[stage][state_of(root, stage, gen_id)] += 1
+    for member, state in states.items():
+        counts[member.stage][state] += 1
     return {
-        stage: Standing(
+        stage: StageCounts(
             members=found.total(),
             made=found["made"],
             missing=found["missing"],
@@ -127,11 +127,10 @@ def standing(root: DataRoot, members: Iterable[Member]) -> dict[str, Standing]:
     }
 
 
-def failed_members(root: DataRoot, members: Iterable[Member]) -> list[Failed]:
+def failed_members(root: DataRoot, states: Mapping[Member, State]) -> list[Failed]:
     """Return the members that failed or could not be parsed, with the reason on record."""
     found = []
-    for stage, gen_id in members:
-        state = state_of(root, stage, gen_id)
+    for (stage, gen_id), state in states.items():
         if state in _LEFT_ALONE:
             record = failures.read(root, stage, gen_id)
             reason = record.reason if record else _REASONS.get(state, "")

@@ -8,7 +8,8 @@ written goes in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
 from attrs import frozen
@@ -28,8 +29,7 @@ from genid import (
 from genid import Problem as SignatureProblem
 from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
-from genid_store.catalog.legacy_ids import legacy_ids
-from genid_store.catalog.metadata import Generation, stage_fields
+from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation, stage_fields
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.layout import METADATA
 from genid_store.ids import legacy
@@ -41,6 +41,7 @@ from genid_store.stages import parent_stage
 StoreFamily = Literal["v1", "phase-1", "legacy", "foreign", "unverifiable"]
 
 _SCHEMES: Final[tuple[StoreFamily, StoreFamily]] = ("v1", "phase-1")
+_FILL_UP_SALTS: Final = 8  # how many of the endless salts of filling up are tried
 _SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
 
 
@@ -247,8 +248,36 @@ def _older(
 
 
 def _legacy_ids(generation: Generation, parent: ParentIds | None) -> Iterator[str]:
-    task_id, replicate = (None, None) if parent is None else (parent.task_id, parent.replicate)
-    return legacy_ids(generation, draft_task_id=task_id, draft_replicate=replicate)
+    """Yield the legacy ids that a complete generation can have, with each salt in use.
+
+    The salt depends on the kind of cohort (cartesian, curated, fill-up), which no metadata tells.
+    """
+    task_id, salts = _legacy_task(generation, parent)
+    for salt in salts:
+        yield legacy.reserve_gen_id(generation.stage, task_id, generation.origin_cohort_id, salt)
+
+
+def _legacy_task(
+    generation: Generation, parent: ParentIds | None
+) -> tuple[str, Iterable[str | None]]:
+    """Return the legacy task id and its possible salts, the likeliest first; none for an essay
+    without a draft, of whose task id and replicate they are made."""
+    template, model = str(generation.template_id), str(generation.llm_model_id)
+    number = generation.effective_replicate or ABSENT_REPLICATE
+    if generation.stage == "draft":
+        task_id = legacy.draft_task(str(generation.combo_id), template, model)
+        return task_id, (legacy.draft_salt(number),)
+    if generation.stage == "evaluation":
+        task_id = legacy.evaluation_task(str(generation.parent_gen_id), template, model)
+        return task_id, islice(legacy.fill_up_salts(number), _FILL_UP_SALTS)
+    if parent is None or parent.task_id is None or generation.stage != "essay":
+        return "", ()
+    salts = (
+        legacy.essay_salt(parent.replicate or ABSENT_REPLICATE, number),
+        *(() if number > 1 else (legacy.curated_essay_salt(1, number),)),
+        legacy.curated_essay_salt(number + 1, number),
+    )
+    return legacy.essay_task(parent.task_id, template), salts
 
 
 def _unfit(generation: Generation, error: SignatureError) -> tuple[Problem, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
@@ -96,6 +96,41 @@ def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
 
 
+def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
+    """Return the other generations of a generation's task, the one to be preferred first.
+
+    Those without `replicate` take, in that order, the lowest numbers under which the store has no
+    text, as a migration numbers them.
+    """
+    expected, number = generation.expected["v1"], generation.effective_replicate
+    if expected is None or number is None:
+        return []
+    same = [one for one in index.by_expected("v1", expected) if one.replicate is not None]
+    loose = index.sql("SELECT 1 FROM generation WHERE replicate IS NULL LIMIT 1")
+    if loose and not any(one.has_content for one in same):
+        same += _unnumbered(index, generation, number)
+    return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
+
+
+def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
+    """Return the generation without `replicate` that takes this number, if there is one."""
+    first = _with_number(index, generation, 1)
+    loose = [one for one in first if one.replicate is None and one.has_content]
+    for below in range(1, number):
+        texts = _with_number(index, generation, below)
+        if any(one.has_content and one.replicate is not None for one in texts):
+            continue
+        loose = by_preference(index, loose)[1:]
+    return by_preference(index, loose)[:1]
+
+
+def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
+    """Return the generations whose task differs in its number alone."""
+    numbered, parent = evolve(generation, replicate=number), _parent(index, generation, {})
+    expected = derive_expected(numbered, parent).v1
+    return [] if expected is None else index.by_expected("v1", expected)
+
+
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
     """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
     parent is not in the store."""
@@ -130,11 +165,6 @@ def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
         if found:
             return tuple(Match(generation=one, by=how) for one in found)
     return ()
-
-
-def parent_ids(index: StoreIndex, generation: Generation) -> ParentIds | None:
-    """Return what a generation's ids need to know of its parent; None where it has none here."""
-    return _parent(index, generation, {})
 
 
 def with_expected(

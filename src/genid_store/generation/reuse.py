@@ -22,11 +22,10 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import read_indexed, with_expected
+from genid_store.catalog.lookup import read_indexed, same_task, with_expected
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation
 from genid_store.catalog.reused import Reused
-from genid_store.catalog.tasks import same_task
 from genid_store.cohort.planning.records import Row
 from genid_store.fs.files import (
     create_exclusive,

@@ -6,6 +6,7 @@ Legacy ids, ids that cannot be verified and coerced fields are states: counted, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -177,9 +178,8 @@ def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
 def _coerced(index: StoreIndex) -> dict[str, int]:
     """Return how often each field was coerced; values are left out, names are not."""
     counts: dict[str, int] = {}
-    for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation WHERE coerced NOTNULL"):
-        generation = index.get(stage, gen_id)
-        for text in () if generation is None else generation.coerced:
+    for (packed,) in index.stream("SELECT coerced FROM generation WHERE coerced NOTNULL"):
+        for text in json.loads(packed):
             kind = "replicate read from another type" if text.startswith("replicate r") else text
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
@@ -205,9 +205,14 @@ def _membership(
     for one in memberships.problems:
         message = f"{one.message}; what no cohort names was not judged"
         yield evolve(one, message=message, remedy=findings.KINDS[str(one.code)].remedy)
-    stored = set(index.sql("SELECT stage, gen_id FROM generation"))
     named = memberships.cohorts_of()
-    for stage, gen_id in sorted(named.keys() - stored):
+    absent, unnamed = set(named), []
+    # one by one: of a large store only what no cohort names is held in memory
+    for key in index.stream("SELECT stage, gen_id FROM generation") if memberships.members else ():
+        absent.discard(key)
+        if key not in named:
+            unnamed.append(key)
+    for stage, gen_id in sorted(absent):
         cohorts = named[stage, gen_id]
         yield finding(
             findings.MEMBER_WITHOUT_GENERATION,
@@ -219,7 +224,7 @@ def _membership(
     if memberships.problems or not memberships.members:
         return  # it may be named where it cannot be read, or nobody here works with cohorts
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
-    for stage, gen_id in sorted(stored - named.keys()):
+    for stage, gen_id in sorted(unnamed):
         if (stage, texts.get((stage, gen_id), "")) in held:
             continue  # an adopted copy, or what it was adopted from, is named in its place
         yield finding(

@@ -104,13 +104,16 @@ def _named(one: Indexed) -> str:
 
 def names(index: StoreIndex) -> Iterator[Problem]:
     """Yield ids that differ in case only, and entries that are not a generation's folder."""
+    # of ids that differ in case only, at least one has an upper case letter
     query = (
         "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
-        " (SELECT stage, lower(gen_id) FROM generation GROUP BY 1, 2 HAVING count(*) > 1)"
+        " (SELECT stage, lower(gen_id) FROM generation WHERE gen_id <> lower(gen_id))"
         " ORDER BY 1, 2, 3"
     )
-    for (stage, _), rows in groupby(index.sql(query), key=itemgetter(0, 1)):
+    for (stage, _), rows in groupby(index.stream(query), key=itemgetter(0, 1)):
         ids = [gen_id for _, _, gen_id in rows]
+        if len(ids) == 1:
+            continue
         yield finding(
             findings.CASE_COLLISION,
             f"gens/{stage}/{ids[0]}",

@@ -126,7 +126,7 @@ class StoreIndex:
                 else:
                     later = self._renamed.get((stage, name), ())
                     names += [new for new in later if new not in names]
-        return [one for stage, now in sorted(rows) for one in self._maybe(stage, now)]
+        return [one for key in sorted(rows) if (one := self.get(*key)) is not None]
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:
@@ -152,7 +152,7 @@ class StoreIndex:
         ordered = sorted(
             (key for key in keys if key[0] in order), key=lambda key: (order.index(key[0]), key[1])
         )
-        return [one for stage, gen_id in ordered[:limit] for one in self._maybe(stage, gen_id)]
+        return [one for key in ordered[:limit] if (one := self.get(*key)) is not None]
 
     def iter(self, stage: str) -> Iterator[Indexed]:
         """Yield every generation of a stage in order of ids; memory stays bounded."""
@@ -209,11 +209,6 @@ class StoreIndex:
                     raise
             self._rebuild()
         return []
-
-    def _maybe(self, stage: str, gen_id: str) -> Iterator[Indexed]:
-        found = self.get(stage, gen_id)
-        if found is not None:
-            yield found
 
     def _keys(self, query: str, prefix: str) -> list[tuple[str, str]]:
         return self._all(f"{query} BETWEEN ? AND ?", prefix, prefix + _LAST)

@@ -22,22 +22,10 @@ Content = Literal["parsed", "raw"]
 
 #: The columns that hold a generation's own fields, in the table's order.
 FIELDS: Final = (
-    "stage",
-    "gen_id",
-    "declared_gen_id",
-    "parent_gen_id",
-    "combo_id",
-    "template_id",
-    "llm_model_id",
-    "replicate",
-    "origin_cohort_id",
-    "mode",
-    "adopted_from",
-    "others",
-    "coerced",
-    "metadata_problems",
-    "previous",
-)
+    "stage", "gen_id", "declared_gen_id", "parent_gen_id", "combo_id", "template_id",
+    "llm_model_id", "replicate", "origin_cohort_id", "mode", "adopted_from", "others", "coerced",
+    "metadata_problems", "previous",
+)  # fmt: skip
 #: The columns that hold what follows from them.
 EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
@@ -115,11 +103,16 @@ def indexed_of(
     looked: bool = True,
 ) -> Indexed:
     """Return the whole record of a row, with the state of the content that was found on disk."""
-    family, recomputes, v1, phase_1, problems = row[len(FIELDS) :]
-    fields = _fields_of(row)
-    fields["problems"] = (*fields["problems"], *_problems(row, problems))
+    others, coerced, problems, previous = row[len(_PLAIN) : len(FIELDS)]
+    family, recomputes, v1, phase_1, id_problems = row[len(FIELDS) :]
+    fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
+    if others is not None:
+        fields["others"] = json.loads(others)
     return Indexed(
         **fields,
+        coerced=tuple(_unpacked(coerced)),
+        problems=(*_problems(row, problems), *_problems(row, id_problems)),
+        previous_gen_ids=tuple(_unpacked(previous)),
         family=family,
         recomputes=bool(recomputes),
         expected=MappingProxyType({"v1": v1, "phase-1": phase_1}),
@@ -127,17 +120,6 @@ def indexed_of(
         content_ns=content_ns,
         looked=looked,
     )
-
-
-def _fields_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    others, coerced, problems, previous = row[len(_PLAIN) : len(FIELDS)]
-    fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
-    if others is not None:
-        fields["others"] = json.loads(others)
-    fields["coerced"] = tuple(_unpacked(coerced))
-    fields["problems"] = _problems(row, problems)
-    fields["previous_gen_ids"] = tuple(_unpacked(previous))
-    return fields
 
 
 def _packed(values: Any) -> str | None:

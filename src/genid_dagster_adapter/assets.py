@@ -116,8 +116,8 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
 
 
 def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | None:
-    """Return the cohort that a run is to build: its partition, else what it is told, else what
-    DD_COHORT says; None: the tables say. StoreError: the first two differ."""
+    """Return the cohort that a run is to build: its partition, else what its config names, else
+    what DD_COHORT says; None: the tables say. StoreError: the first two differ."""
     key = context.partition_key if context.has_partition_key else None
     if key is not None and given not in (None, key):
         problem = Problem(

@@ -1,7 +1,7 @@
 """The store's errors: one class for refused input that lists every problem at once.
 
 The identity errors of the core (`genid.GenIdError`) are raised as they are; where they come from
-a file, they are gathered here as problems with their place.
+a file, they are collected here as problems with their place.
 """
 
 from __future__ import annotations

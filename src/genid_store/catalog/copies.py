@@ -1,4 +1,4 @@
-"""Adopted copies and what they were adopted from: one text under several ids is one generation."""
+"""Copies and what they were copied from: one text under several ids is one generation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_copy(stage: str, gen_id: str, adopted_from: str | None) -> bool:
 
 
 def one_text(copies: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return, for each id in pairs of (copy, adopted from), the id that names its text: the same
+    """Return, for each id in pairs of (copy, copied from), the id that names its text: the same
     for all that have it, also through others."""
     source: dict[str, str] = {}
 

@@ -49,8 +49,8 @@ class Built:
     from the data root; where the membership that it replaced is kept.
 
     `changes` says what differs from the rollout state of the cohort's last build, where that was
-    another one (where it cannot be told, a notice of the plan says why); `repeats` are the members
-    that would be paid for a second time.
+    another one (where it cannot be compared, a notice of the plan says why); `repeats` are the
+    members that would be paid for a second time.
     """
 
     prepared: Prepared
@@ -211,7 +211,7 @@ def _noticed(root: DataRoot, prepared: Prepared, error: StoreError) -> Prepared:
     why = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
     notice = Problem(
         where=root.relative(root.manifest(prepared.plan.cohort_id)),
-        message="what changes against the rollout state of the last build cannot be told: " + why,
+        message="what changes against the rollout state of the last build cannot be shown: " + why,
         remedy="look at the members that are dropped and added instead",
     )
     plan = evolve(prepared.plan, notices=(*prepared.plan.notices, notice))

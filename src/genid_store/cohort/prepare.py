@@ -278,7 +278,7 @@ def _too_many(count: int, limit: int) -> StoreError:
 def _previous(
     root: DataRoot, cohort_id: str
 ) -> tuple[tuple[Member, ...] | None, tuple[Problem, ...]]:
-    """Return the members that the file names, None with the reason where that cannot be told."""
+    """Return the members that the file names, None with the reason where the file does not say."""
     try:
         return read_membership(root, cohort_id), ()
     except StoreError as error:

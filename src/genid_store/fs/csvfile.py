@@ -1,6 +1,6 @@
 """The one CSV reader and the one CSV writer (RFC 4180).
 
-Reading gives lines of named cells, each with its place; what is wrong is gathered, not raised: text
+Reading gives lines of named cells, each with its place; what is wrong is listed, not raised: text
 that is not UTF-8 or not CSV, a missing or repeated header, another separator, lines with more cells
 than the header has. Cells are kept exactly as they are; a byte order mark and either line end are
 fine, blank lines are skipped, cells that a short line lacks are empty.

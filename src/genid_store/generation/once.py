@@ -117,7 +117,7 @@ class Executor:
 
     def _failed(self, error: Exception) -> tuple[Kind, str]:
         """Sort an error: what the host's callable raised may have been paid for; what the system
-        refuses to us is no failure of the generation, and a full disk ends the run."""
+        refuses to us is not a failure of the generation, and a full disk ends the run."""
         raised = error.error if isinstance(error, _CallError) else error
         if isinstance(raised, InBatch):
             return "waiting", reason_of(raised)

@@ -48,7 +48,7 @@ class Generated:
     reads (without one it is `text`). `unparsed` says why no parsed form could be made: the text is
     kept, the generation counts as failed, and it is not paid for again unless asked.
     `provider_model`, `parameters` and `usage` (JSON values; of `usage`, numbers such as tokens and
-    cost are shown) are recorded beside the text; they are no part of the identity.
+    cost are shown) are recorded beside the text; they are not part of the identity.
     """
 
     text: str

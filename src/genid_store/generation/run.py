@@ -1,4 +1,4 @@
-"""Make what a cohort lacks, in this process: the cohort is its membership, as it stands.
+"""Make what a cohort lacks, in this process: the cohort is its membership, unchanged.
 
 What `cohort run`, the job and any program that has a cohort's id call. Nothing is planned from the
 tables here: a cohort that is not there yet is built first by whoever wants it.

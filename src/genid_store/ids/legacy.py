@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
-_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
+from genid.schemes import base_36
+
 _LENGTH: Final = 16  # characters
 _BYTES: Final = 12  # of the digest, that is 96 bits
 
@@ -29,7 +29,7 @@ def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | 
     for part in (cohort_id, salt):
         text += f"{part}|" if part else ""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return _base_36(int.from_bytes(digest[:_BYTES], "big")).rjust(_LENGTH, "0")[:_LENGTH]
+    return base_36(int.from_bytes(digest[:_BYTES], "big")).rjust(_LENGTH, "0")[:_LENGTH]
 
 
 def draft_task(combo_id: str, template_id: str, llm_model_id: str) -> str:
@@ -75,12 +75,3 @@ def fill_up_salts(replicate: int) -> Iterator[str | None]:
     yield f"fill{replicate}"
     for attempt in count(1):
         yield f"fill{replicate}-{attempt}"
-
-
-def _base_36(number: int) -> str:
-    """Return a number in base 36; two digits at a time, because every legacy id passes here."""
-    pairs = []
-    while number:
-        number, pair = divmod(number, 36 * 36)
-        pairs.append(_PAIRS[pair])
-    return "".join(reversed(pairs)).lstrip("0")

@@ -172,7 +172,7 @@ def _obstacles(plan: Plan, folder: str) -> Iterator[tuple[str, str]]:
 
 def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "") -> None:
     """Make a generation's new folder, or what lies in it below `inner`."""
-    if "" in entry.files:  # it is no folder
+    if "" in entry.files:  # it is not a folder
         trees.link_or_copy(source, target)
         return
     os.mkdir(target)

@@ -226,7 +226,7 @@ def _membership(
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(unnamed):
         if (stage, texts.get((stage, gen_id), "")) in held:
-            continue  # an adopted copy, or what it was adopted from, is named in its place
+            continue  # a copy, or what it was copied from, is named in its place
         yield finding(
             findings.GENERATION_WITHOUT_MEMBERSHIP,
             f"gens/{stage}/{gen_id}",

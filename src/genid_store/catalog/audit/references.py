@@ -47,7 +47,7 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
 
 
 def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
-    """Return, for each (stage, id) whose text was adopted or is an adopted one, the id that names
+    """Return, for each (stage, id) whose text was copied or is a copied one, the id that names
     that text: the same for all generations that have it."""
     found: dict[tuple[str, str], str] = {}
     for stage in stage_names():
@@ -65,7 +65,7 @@ def duplicates(
 ) -> Iterator[Problem]:
     """Yield each task that several generations are of, with their cohorts and content.
 
-    Those that have one text by adoption (`texts`, see `copies`) are one generation.
+    Those that have one text by copying (`texts`, see `copies`) are one generation.
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]

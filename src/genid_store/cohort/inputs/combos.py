@@ -1,6 +1,6 @@
 """Combos: which combinations of concepts a cohort is about, and the catalogue of all of them.
 
-The operator's `2_tasks/selected_combo_mappings.csv` is used as it stands. Where there is none, one
+The operator's `2_tasks/selected_combo_mappings.csv` is used unchanged. Where there is none, one
 combo is made of the first active concepts. The catalogue `combo_mappings.csv` is append-only: a
 combo id that is there with other concepts or parameters is refused.
 """

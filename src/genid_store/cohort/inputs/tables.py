@@ -132,13 +132,13 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     lines = read_csv(root, path, ("id",), problems)
     problems.extend(id_problems(lines, "id"))
     if problems:
-        raise StoreError("the models' names cannot be told", problems)
+        raise StoreError("the models' names are ambiguous or missing", problems)
     return {line["id"]: model for line in lines if (model := line.get("model"))}
 
 
 @frozen
 class _Reading:
-    """Reads tables one after the other and gathers what is wrong with any of them."""
+    """Reads tables one after the other and collects what is wrong with any of them."""
 
     root: DataRoot
     problems: list[Problem]

@@ -12,15 +12,15 @@ from itertools import product
 from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.records import Inputs, Row, new_row
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds, Parent
 from genid_store.stages import PIPELINE
 
 
-def plan_cartesian(inputs: Inputs, rows: Gatherer) -> None:
-    """Gather the rows of a cartesian cohort: all drafts, all essays, all evaluations.
+def plan_cartesian(inputs: Inputs, rows: RowCollector) -> None:
+    """Collect the rows of a cartesian cohort: all drafts, all essays, all evaluations.
 
     Raises:
         StoreError: no combo is selected, or `check_axes` refuses.

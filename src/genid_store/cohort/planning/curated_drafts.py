@@ -13,14 +13,14 @@ from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.cartesian import essay_rows
 from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.records import Inputs, Row, new_row
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.cohort.planning.sources import Refusals, Source
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds
 
 
-def plan_drafts(inputs: Inputs, rows: Gatherer, drafts: Sequence[Source]) -> None:
-    """Gather the rows of a cohort over selected drafts.
+def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) -> None:
+    """Collect the rows of a cohort over selected drafts.
 
     Raises:
         StoreError: lists the drafts whose metadata lacks a field or cannot be expressed, or

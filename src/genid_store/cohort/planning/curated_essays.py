@@ -19,7 +19,7 @@ from genid_store.cohort.planning.curated_drafts import generator, rebuilt_draft
 from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.fill_up import free_numbers
 from genid_store.cohort.planning.records import Inputs, Resolve, Row, StoreView, new_row
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.cohort.planning.sources import Refusals, Source, find_parent
 from genid_store.errors import Problem
 from genid_store.ids import legacy
@@ -56,12 +56,12 @@ class _Pair:
 
 def plan_essays(
     inputs: Inputs,
-    rows: Gatherer,
+    rows: RowCollector,
     essays: Sequence[Source],
     view: StoreView,
     resolve: Resolve | None,
 ) -> tuple[Source, ...]:
-    """Gather the rows of a curated cohort: each essay's draft and essays, then all evaluations.
+    """Collect the rows of a curated cohort: each essay's draft and essays, then all evaluations.
 
     Returns the drafts that the essays were made from.
 

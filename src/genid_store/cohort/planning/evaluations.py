@@ -15,16 +15,16 @@ from genid_store.catalog.metadata import Generation
 from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.fill_up import fill_up
 from genid_store.cohort.planning.records import FillUp, Inputs, Row, StoreView, new_row
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.cohort.planning.sources import Refusals, Source
 from genid_store.fs.layout import is_segment
 from genid_store.ids.minting import GenerationIds
 
 
 def plan_evaluations(
-    inputs: Inputs, rows: Gatherer, essays: Iterable[Source], view: StoreView
+    inputs: Inputs, rows: RowCollector, essays: Iterable[Source], view: StoreView
 ) -> FillUp | None:
-    """Gather the rows of an evaluation-only cohort: evaluations over essays as they stand.
+    """Collect the rows of an evaluation-only cohort: evaluations over essays, unchanged.
 
     Raises:
         StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot

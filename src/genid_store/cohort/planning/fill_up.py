@@ -15,7 +15,7 @@ from attrs import frozen
 
 from genid_store.catalog.metadata import Generation
 from genid_store.cohort.planning.records import Cell, FillUp, Inputs, Row, StoreView, new_row
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.ids import legacy
 from genid_store.ids.components import folded
 from genid_store.ids.minting import GenerationIds
@@ -41,9 +41,9 @@ class _Existing:
 
 
 def fill_up(
-    inputs: Inputs, rows: Gatherer, essays: Sequence[Generation], view: StoreView
+    inputs: Inputs, rows: RowCollector, essays: Sequence[Generation], view: StoreView
 ) -> FillUp:
-    """Gather, cell by cell, the cohort's own evaluations and those that the cell lacks."""
+    """Collect, cell by cell, the cohort's own evaluations and those that the cell lacks."""
     fold = folded if inputs.rollout.covers("evaluation") else str
     existing = _existing(inputs, rows, essays, view, fold)
     wanted = inputs.tables.replicates["evaluation"]
@@ -135,7 +135,7 @@ def _grid(inputs: Inputs, essays: Iterable[Generation]) -> Iterator[tuple[Genera
 
 
 def _existing(
-    inputs: Inputs, rows: Gatherer, essays: Iterable[Generation], view: StoreView, fold: Fold
+    inputs: Inputs, rows: RowCollector, essays: Iterable[Generation], view: StoreView, fold: Fold
 ) -> dict[Key, _Existing]:
     """Return the store's evaluations by cell; those that cannot be attributed become notices."""
     found: dict[Key, list[Generation]] = defaultdict(list)

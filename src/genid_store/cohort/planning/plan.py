@@ -13,7 +13,7 @@ from genid_store.cohort.planning.curated_drafts import plan_drafts
 from genid_store.cohort.planning.curated_essays import plan_essays
 from genid_store.cohort.planning.evaluations import plan_evaluations
 from genid_store.cohort.planning.records import FillUp, Inputs, Plan, Resolve, StoreView
-from genid_store.cohort.planning.rows import Gatherer
+from genid_store.cohort.planning.rows import RowCollector
 from genid_store.cohort.planning.sources import Source, find_sources
 from genid_store.errors import Problem
 from genid_store.ids.parents import check_links
@@ -30,7 +30,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         StoreError: the selection, the tables or the store do not give a sound cohort; it lists
             everything of one kind.
     """
-    rows = Gatherer(inputs.rollout)
+    rows = RowCollector(inputs.rollout)
     sources: tuple[Source, ...] = ()
     if inputs.selection.chosen:
         sources = find_sources(inputs.selection, view, resolve)
@@ -85,7 +85,7 @@ def count_rows(inputs: Inputs) -> int:
     return drafts + own + essays * judged
 
 
-def _empty(inputs: Inputs, rows: Gatherer) -> Iterator[Problem]:
+def _empty(inputs: Inputs, rows: RowCollector) -> Iterator[Problem]:
     """Yield a notice for each stage that has no member because no row of a table is active."""
     made = {row.stage for row in rows.rows}
     evaluations_only = inputs.selection.mode is CohortMode.EVALUATIONS

@@ -1,4 +1,4 @@
-"""The same-id rule: rows gathered in order, each id once.
+"""The same-id rule: rows collected in order, each id once.
 
 Two tasks that come to one id fold into the first's row while the flag is off, as they always did,
 and are counted; where the rollout covers any stage they are an error that lists them.
@@ -16,8 +16,8 @@ from genid_store.stages import PIPELINE
 _REMEDY = "leave one of them out, or give them ids that differ in more than case"
 
 
-class Gatherer:
-    """Gathers the rows of one plan, in membership order."""
+class RowCollector:
+    """Collects the rows of one plan, in membership order."""
 
     def __init__(self, rollout: Rollout) -> None:
         self._covered = bool(rollout.stages)

@@ -1,15 +1,38 @@
 """Every column of a row and every key of a metadata.json is identity, or excluded for a reason."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from genid import STAGES as SIGNATURES
-from genid_store.cohort.planning.records import IDENTITY, Row
+from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import METADATA_KEYS
 from genid_store.stages import PIPELINE
 from storekit import make_store
+
+#: Every column of a membership row and every key of a metadata.json: the stages in whose signature
+#: it is, or why it is in none.
+IDENTITY: Final[Mapping[str, tuple[str, ...] | str]] = {
+    "stage": PIPELINE,
+    "gen_id": "is what the signature comes to",
+    "origin_cohort_id": "says who asked first; the same task is the same generation in any cohort",
+    "parent_gen_id": ("essay", "evaluation"),
+    "combo_id": ("draft",),  # its descendants have it through parent_gen_id
+    "template_id": PIPELINE,
+    "llm_model_id": PIPELINE,  # an essay's only where it is not its draft's
+    "replicate": PIPELINE,
+    "mode": "follows from the template: its generator",
+    "model_id": "an older name of llm_model_id, read in its place",
+    "draft_template": "an older name of template_id, read in its place",
+    "essay_template": "an older name of template_id, read in its place",
+    "evaluation_template": "an older name of template_id, read in its place",
+    "previous_gen_id": "says what the generation was called before a migration",
+    "migration_plan": "says which migration gave the generation its id",
+    "adopted_from": "says whose content was taken over",
+}
 
 
 def identity_fields(stage: str) -> set[str]:

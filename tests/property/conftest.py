@@ -4,17 +4,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from genid._registry import registered
 from signature_kit import add_revision
 
-settings.register_profile(
-    "laws",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    max_examples=1_000 if "--long" in sys.argv else 100,
-)
+settings.register_profile("laws", max_examples=1_000 if "--long" in sys.argv else 100)
 settings.load_profile("laws")
 
 

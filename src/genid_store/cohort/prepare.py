@@ -80,16 +80,8 @@ class Prepared:
     leaving: tuple[Member, ...] = ()
 
 
-def prepare(
-    root: DataRoot,
-    options: Options,
-    *,
-    resolve: Resolve | None = None,
-    now: datetime | None = None,
-) -> Prepared:
-    """Read, check and plan; write nothing.
-
-    `resolve` as `plan_cohort` takes it; `now` is when a combo that is made here counts as created.
+def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None) -> Prepared:
+    """Read, check and plan; write nothing. `resolve` as `plan_cohort` takes it.
 
     Raises:
         StoreError: the tables, the selection or the store do not give a sound cohort.
@@ -98,8 +90,7 @@ def prepare(
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection(root)
-        now = now or datetime.now(UTC)
-        combos, combo_writes = _choose_combos(root, options, tables, selection, now)
+        combos, combo_writes = _choose_combos(root, options, tables, selection)
         manifest = make_manifest(
             tables, (combo.combo_id for combo in combos or ()), options.rollout
         )
@@ -170,7 +161,7 @@ def known_cohort_id(root: DataRoot, options: Options) -> str:
 
 
 def _choose_combos(
-    root: DataRoot, options: Options, tables: RawTables, selection: Selection, now: datetime
+    root: DataRoot, options: Options, tables: RawTables, selection: Selection
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
     """Return the selected combos, None where nobody selected any, and the files to write.
 
@@ -191,7 +182,7 @@ def _choose_combos(
             tables.active_concepts,
             k_max=options.k_max,
             description_level=options.description_level,
-            now=now,
+            now=datetime.now(UTC),
         ),
     )
     files: dict[Path, bytes] = {}
@@ -225,7 +216,10 @@ def _prepared(
     if before[root.membership(plan.cohort_id)] is None:
         previous = ()
     elif root.membership(plan.cohort_id) in changed:
-        previous, problems = _previous(root, plan.cohort_id)
+        try:
+            previous = read_membership(root, plan.cohort_id)
+        except StoreError as error:
+            previous, problems = None, error.problems
     there, planned = set(previous or ()), set(members)
     recorded = read_recorded(root, plan.cohort_id)
     seeding = find_missing(root, plan.rows)
@@ -273,13 +267,3 @@ def _too_many(count: int, limit: int) -> StoreError:
         remedy=f"lower the counts, or confirm them: --max-rows {count}",
     )
     return StoreError("the cohort would be very large", [problem])
-
-
-def _previous(
-    root: DataRoot, cohort_id: str
-) -> tuple[tuple[Member, ...] | None, tuple[Problem, ...]]:
-    """Return the members that the file names, None with the reason where the file does not say."""
-    try:
-        return read_membership(root, cohort_id), ()
-    except StoreError as error:
-        return None, error.problems

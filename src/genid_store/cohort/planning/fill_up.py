@@ -22,22 +22,8 @@ from genid_store.ids.minting import GenerationIds
 
 Fold = Callable[[str], str]
 Key = tuple[str, str, str]
-
-
-@frozen
-class _Existing:
-    """The evaluations of one cell that the store holds, each with its number (see `numbered`)."""
-
-    others: tuple[tuple[int, Generation], ...] = ()
-    own: tuple[tuple[int, Generation], ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.others) + len(self.own)
-
-    @property
-    def taken(self) -> set[int]:
-        """The replicate numbers that are in use."""
-        return {number for number, _ in (*self.others, *self.own)}
+#: The evaluations of one cell that the store holds, each with its number (see `numbered`).
+Numbered = Sequence[tuple[int, Generation]]
 
 
 def fill_up(
@@ -49,18 +35,18 @@ def fill_up(
     wanted = inputs.tables.replicates["evaluation"]
     cells = []
     for essay, template, model in _grid(inputs, essays):
-        there = existing.get((essay.gen_id, fold(template), fold(model)), _Existing())
+        there = existing.get((essay.gen_id, fold(template), fold(model)), ())
         lacking = max(0, wanted - len(there))
         cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, there=there)
-        added = islice(cell.additions(view), lacking)
-        rows.extend(sorted([*cell.own(), *added], key=lambda row: (row.replicate, row.gen_id)))
+        own, added = cell.own(), islice(cell.additions(view), lacking)
+        rows.extend(sorted([*own, *added], key=lambda row: (row.replicate, row.gen_id)))
         cells.append(
             Cell(
                 essay_gen_id=essay.gen_id,
                 template_id=template,
                 llm_model_id=model,
-                others=len(there.others),
-                own=len(there.own),
+                others=len(there) - len(own),
+                own=len(own),
                 added=lacking,
             )
         )
@@ -86,11 +72,13 @@ class _Cell:
     essay: Generation
     template: str
     model: str
-    there: _Existing
+    there: Numbered
 
     def own(self) -> list[Row]:
         """Return the cohort's own evaluations, under the ids they have."""
-        return [self._row(one.gen_id, number) for number, one in self.there.own]
+        cohort_id = self.inputs.cohort_id
+        mine = (pair for pair in self.there if pair[1].origin_cohort_id == cohort_id)
+        return [self._row(one.gen_id, number) for number, one in mine]
 
     def additions(self, view: StoreView) -> Iterator[Row]:
         """Yield new evaluations, without end."""
@@ -100,7 +88,7 @@ class _Cell:
 
     def _lowest_free(self, view: StoreView) -> Iterator[Row]:
         """Yield the lowest free numbers; one whose id the store holds already is not free."""
-        for number in free_numbers(self.there.taken):
+        for number in free_numbers({number for number, _ in self.there}):
             gen_id = self._mint(number, None)
             if not view.has("evaluation", gen_id):
                 yield self._row(gen_id, number)
@@ -136,7 +124,7 @@ def _grid(inputs: Inputs, essays: Iterable[Generation]) -> Iterator[tuple[Genera
 
 def _existing(
     inputs: Inputs, rows: RowCollector, essays: Iterable[Generation], view: StoreView, fold: Fold
-) -> dict[Key, _Existing]:
+) -> dict[Key, Numbered]:
     """Return the store's evaluations by cell; those that cannot be attributed become notices."""
     found: dict[Key, list[Generation]] = defaultdict(list)
     for one in view.evaluations_of({essay.gen_id for essay in essays}):
@@ -144,12 +132,7 @@ def _existing(
         if one.parent_gen_id and one.template_id and one.llm_model_id:
             key = (one.parent_gen_id, fold(one.template_id), fold(one.llm_model_id))
             found[key].append(one)
-    return {key: _split(inputs.cohort_id, ones) for key, ones in found.items()}
-
-
-def _split(cohort_id: str, ones: Sequence[Generation]) -> _Existing:
-    pairs = list(zip(numbered([one.replicate for one in ones]), ones, strict=True))
-    return _Existing(
-        others=tuple(pair for pair in pairs if pair[1].origin_cohort_id != cohort_id),
-        own=tuple(pair for pair in pairs if pair[1].origin_cohort_id == cohort_id),
-    )
+    return {
+        key: tuple(zip(numbered([one.replicate for one in ones]), ones, strict=True))
+        for key, ones in found.items()
+    }

@@ -5,7 +5,7 @@ Records alone; the rules stand in `plan` and the modules of the modes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -142,25 +142,3 @@ class StoreView(Protocol):
     def evaluations_of(self, essay_gen_ids: Collection[str]) -> Iterable[Generation]:
         """Return the evaluations whose parent is one of the essays, ordered by id; those whose
         metadata cannot be read may be among them, with their problems."""
-
-
-#: Every column of a membership row and every key of a metadata.json: the stages in whose signature
-#: it is, or why it is in none.
-IDENTITY: Final[Mapping[str, tuple[str, ...] | str]] = {
-    "stage": PIPELINE,
-    "gen_id": "is what the signature comes to",
-    "origin_cohort_id": "says who asked first; the same task is the same generation in any cohort",
-    "parent_gen_id": ("essay", "evaluation"),
-    "combo_id": ("draft",),  # its descendants have it through parent_gen_id
-    "template_id": PIPELINE,
-    "llm_model_id": PIPELINE,  # an essay's only where it is not its draft's
-    "replicate": PIPELINE,
-    "mode": "follows from the template: its generator",
-    "model_id": "an older name of llm_model_id, read in its place",
-    "draft_template": "an older name of template_id, read in its place",
-    "essay_template": "an older name of template_id, read in its place",
-    "evaluation_template": "an older name of template_id, read in its place",
-    "previous_gen_id": "says what the generation was called before a migration",
-    "migration_plan": "says which migration gave the generation its id",
-    "adopted_from": "says whose content was taken over",
-}

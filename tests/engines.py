@@ -15,7 +15,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / "build" / "engines"
 RECIPES = {
-    "daft": ("daft", "pytest"),
+    "daft": ("daft", "hypothesis", "pytest"),
     "daft-ray": ("daft", "ray"),
     "ray": ("ray[data]",),
     "spark": ("pyspark", "pandas<3"),

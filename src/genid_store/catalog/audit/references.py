@@ -136,15 +136,9 @@ def _astray(index: StoreIndex) -> Iterator[Indexed]:
         " WHERE above.gen_id = child.parent_gen_id AND above.stage = ?) ORDER BY gen_id"
     )
     for stage in stage_names():  # a root names no stage, so every parent it has is astray
-        query = index.sql(absent, stage, parent_stage(stage))
-        yield from _records(index, stage, query)
-
-
-def _records(index: StoreIndex, stage: str, rows: list[tuple[str]]) -> Iterator[Indexed]:
-    for (gen_id,) in rows:
-        found = index.get(stage, gen_id)
-        if found is not None:
-            yield found
+        for (gen_id,) in index.sql(absent, stage, parent_stage(stage)):
+            if (found := index.get(stage, gen_id)) is not None:
+                yield found
 
 
 def _cycle(index: StoreIndex, start: Indexed, found: dict[_Key, _Cycle]) -> _Cycle:

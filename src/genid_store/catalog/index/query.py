@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from functools import cached_property
-from types import TracebackType
 from typing import Any, Final, Self
 
 from genid import SchemeName
@@ -72,12 +71,7 @@ class StoreIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def refresh(self, progress: Progress | None = None) -> Refreshed:

@@ -17,32 +17,60 @@ from hypothesis import strategies as st
 
 from cohort_kit import make_root
 from genid_store.catalog import reused
+from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.renamed import read_renamed
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
 from genid_store.cohort.inputs.selection import read_selection
-from genid_store.cohort.inputs.tables import read_tables
+from genid_store.cohort.inputs.tables import provider_models, read_tables
 from genid_store.cohort.manifest import read_recorded
 from genid_store.config import read_config
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import held
 from genid_store.fs.locks import blocked, holder
 from genid_store.generation import failures
+from genid_store.generation.batches import open_batches, refuse_unreadable
+from genid_store.migration.swap import open_migration
 from hardening_kit import IN_ITS_PLACE, attempt, damaged, fuzzed, tree
+
+
+def index(root: DataRoot) -> int:
+    with StoreIndex.fresh(root, persist=False) as found:
+        return len(list(found.iter("draft")))
+
+
+def audited(root: DataRoot) -> int:
+    with StoreIndex.fresh(root, persist=False) as found:
+        return len(audit(found).findings)
+
 
 #: A file's place and what reads it.
 READERS: dict[str, Callable[[DataRoot], object]] = {
     "1_raw/draft_templates.csv": read_tables,
-    "1_raw/llm_models.csv": read_tables,
+    "1_raw/concepts_metadata.csv": read_tables,
+    "1_raw/llm_models.csv": lambda root: (read_tables(root), provider_models(root)),
     "1_raw/replication_config.csv": read_tables,
     "2_tasks/selected_combo_mappings.csv": read_selected,
     "2_tasks/selected_essays.txt": read_selection,
+    "2_tasks/selected_drafts.txt": read_selection,
     "combo_mappings.csv": read_catalogue,
     "genid.toml": read_config,
     "cohorts/c/membership.csv": lambda root: (read_membership(root, "c"), read_memberships(root)),
     "cohorts/c/manifest.json": lambda root: read_recorded(root, "c"),
     "gens/draft/d/metadata.json": lambda root: (read_generation(root, "draft", "d"), index(root)),
+    "gens/draft/d/raw_metadata.json": audited,
+    "gens/draft/d/parsed_metadata.json": audited,
+    "gens/draft/d/parsed.txt": audited,
+    ".genid/index.sqlite": index,
+    ".genid/index.use": index,
+    ".genid/batches/k.json": lambda root: (open_batches(root), refuse_unreadable(root)),
+    ".genid/leases/draft/t.txt": held,
+    ".genid/renamed/m.csv": read_renamed,
+    ".genid/migrations/m/plan.jsonl": open_migration,
+    ".genid/migrations/m/swap.json": open_migration,
     ".genid/blocked.json": blocked,
     ".genid/lock-holder.json": holder,
     ".genid/reused/draft/d.json": lambda root: reused.find(root, "draft", "d"),
@@ -52,6 +80,9 @@ SOUND = {
     "csv": b"stage,gen_id\ndraft,d\n",
     "json": b'{"stage": "draft", "gen_id": "d", "replicate": 1, "rollout": {"stages": []}}',
     "txt": b"# mode: evaluation-only\nessay1\n",
+    "jsonl": b'{"format": 1, "plan_id": "m"}\n{}\n',
+    "sqlite": b"SQLite format 3\0",
+    "use": b"[1, 4096, 1, 1, 1]",
     "toml": b'[rollout]\nstages = "on"\n',
 }
 HOSTILE = (
@@ -74,11 +105,6 @@ def contents(draw: st.DrawFn, suffix: str) -> bytes:
         text = f"{{{key}: 1, {key}{space}: {text or 2}}}"
     encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"]))
     return text.encode(encoding, "replace")
-
-
-def index(root: DataRoot) -> int:
-    with StoreIndex.fresh(root, persist=False) as found:
-        return len(list(found.iter("draft")))
 
 
 @given(data=st.data())

@@ -51,6 +51,11 @@ class Line:
         """Return the place of one cell, `file:line:column`."""
         return f"{self.file}:{self.number}:{column}"
 
+    def problem(self, column: str, message: str, remedy: str) -> Problem:
+        """Return what is wrong with the value of one cell."""
+        where, value = self.where(column), self[column]
+        return Problem(where=where, value=value, message=message, remedy=remedy)
+
 
 def read_csv(
     root: DataRoot, path: Path, columns: Sequence[str], problems: list[Problem]

@@ -78,6 +78,8 @@ def read_swap(plan: Plan) -> Swap:
         )
     except FileNotFoundError:
         return Swap("planned")
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise _damaged(path, f"it cannot be made out: {error}") from error
     if swap.state not in get_args(State):

@@ -178,14 +178,9 @@ def _combo(lines: Sequence[Line], problems: list[Problem]) -> Combo:
     for line in lines[1:]:
         for column in ("version", "description_level", "k_max"):
             if line[column] != first[column]:
-                problems.append(
-                    Problem(
-                        where=line.where(column),
-                        value=line[column],
-                        message=f"contradicts line {first.number}, where it is {first[column]!r}",
-                        remedy="give all rows of one combo the same parameters",
-                    )
-                )
+                message = f"contradicts line {first.number}, where it is {first[column]!r}"
+                remedy = "give all rows of one combo the same parameters"
+                problems.append(line.problem(column, message, remedy))
     return Combo(
         combo_id=first["combo_id"],
         version=first["version"],

@@ -156,12 +156,13 @@ def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
     """Yield what is wrong with the ids of a table's lines: blank, or there already."""
     first: dict[str, Line] = {}
     for line in lines:
-        text, where = line[column], line.where(column)
+        text = line[column]
         if not text.strip():
+            where = line.where(column)
             yield Problem(where=where, message="is blank", remedy="give the row an id")
         elif text in first:
             message = f"is there already, in line {first[text].number}"
-            yield Problem(where=where, value=text, message=message, remedy="remove one of the rows")
+            yield line.problem(column, message, "remove one of the rows")
         first.setdefault(text, line)
 
 
@@ -197,18 +198,11 @@ def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
     stage, text = line["stage"], line["replicates"]
     if stage.strip() and stage not in PIPELINE:
         remedy = f"use one of {', '.join(PIPELINE)}"
-        where = line.where("stage")
-        problems.append(Problem(where=where, value=stage, message="is not a stage", remedy=remedy))
+        problems.append(line.problem("stage", "is not a stage", remedy))
     if _COUNT.fullmatch(text) and int(text) <= REPLICATE_MAX:
         return stage, int(text)
-    problems.append(
-        Problem(
-            where=line.where("replicates"),
-            value=text,
-            message="is not a replicate count",
-            remedy=f"write a whole number from 1 to {REPLICATE_MAX}",
-        )
-    )
+    remedy = f"write a whole number from 1 to {REPLICATE_MAX}"
+    problems.append(line.problem("replicates", "is not a replicate count", remedy))
     return stage, 1
 
 
@@ -223,23 +217,17 @@ def _missing_counts(root: DataRoot, counts: Mapping[str, int]) -> Iterator[Probl
 
 
 def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
-    text = line[column]
-    if text.lower() in _BOOLEANS:
-        return _BOOLEANS[text.lower()]
-    remedy = "write true or false"
-    where = line.where(column)
-    problems.append(Problem(where=where, value=text, message="is not a flag", remedy=remedy))
-    return False
+    text = line[column].lower()
+    if text not in _BOOLEANS:
+        problems.append(line.problem(column, "is not a flag", "write true or false"))
+    return _BOOLEANS.get(text, False)
 
 
 def _generator(line: Line, problems: list[Problem]) -> Mode:
-    text = line.get("generator")
-    folded = (text or "").strip().lower()  # as the existing pipeline reads it
+    folded = (line.get("generator") or "").strip().lower()  # as the existing pipeline reads it
     if folded == "copy":
         return "copy"
     if folded not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"
-        where = line.where("generator")
-        message = "is not a generator"
-        problems.append(Problem(where=where, value=text, message=message, remedy=remedy))
+        problems.append(line.problem("generator", "is not a generator", remedy))
     return "llm"

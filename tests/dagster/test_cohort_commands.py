@@ -294,7 +294,7 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     assert "12 member(s) would be paid for a second time" in cohort.said.err
     assert before == tree(cohort.root)
     assert len(cohort.json("build")["repeated_work"]) == 12
-    assert "repeated work: 12 members" in cohort("build")
+    assert "text under another id: 12 members" in cohort("build")
     assert len(cohort.json("run", "--dry-run")["reused"]) == 14
     record = cohort.json("run")
     assert (cohort.status, record["calls"]) == (0, 0)

@@ -32,7 +32,6 @@ REFUSED = [
     (["cohort", "run", "--cohort-id", "c", "--generate", "nowhere.py:f"], 2),
     (["cohort", "compare", "--cohort-id", LONE], 1),
     (["cohort", "compare", "--after", "sometimes"], 2),
-    (["cohort", "compare", "--scheme", "v2"], 2),
     (["cohort", "status", "--cohort-id", LONE], 1),
     (["cohort", "list", "--what"], 2),
     (["store", "audit", "--data-root", "nowhere"], 2),

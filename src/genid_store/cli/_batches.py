@@ -41,4 +41,6 @@ def print_batches(records: Sequence[Mapping[str, Any]]) -> None:
         done = f"{one['done']} of {one['members']} done"
         click.echo(f"in a batch since {one['since']}: {one['stage']}, {done} ({one['key']})")
     if records:
-        click.echo("the next run with the batch object collects; `genid batch cancel` gives one up")
+        click.echo(
+            "the next run with the batch object collects them; `genid batch cancel` gives one up"
+        )

@@ -28,7 +28,7 @@ def shape_record(parsed: ParsedId) -> dict[str, Any]:
 
 def print_shape(shape: dict[str, Any]) -> None:
     _print_pairs(list(shape.items()))
-    click.echo("this is what the text shows; --data-root DIR says the rest")
+    click.echo("this is all that the text shows; give --data-root DIR to look it up")
 
 
 def _print_pairs(pairs: list[tuple[str, object]]) -> None:
@@ -37,25 +37,6 @@ def _print_pairs(pairs: list[tuple[str, object]]) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         click.echo(f"{name:{width}}  {written_out_line(value)}")
-
-
-def shape_difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Return what two lone texts show, and whether they are the same id."""
-    return {
-        "same": a["id"] == b["id"],
-        "differences": [
-            {"field": name, "a": a[name], "b": b[name]} for name in a if a[name] != b[name]
-        ],
-    }
-
-
-def print_shape_difference(document: dict[str, Any]) -> None:
-    if document["same"]:
-        click.echo("the same id")
-        return
-    rows = [(one["field"], one["a"], one["b"]) for one in document["differences"]]
-    print_table(("shown by the text", "a", "b"), rows)
-    click.echo("an id is a digest: give --data-root DIR to compare what the two were made from")
 
 
 def generation_record(one: Indexed) -> dict[str, Any]:
@@ -188,7 +169,7 @@ def print_difference(document: dict[str, Any]) -> None:
             words += f": the {a['stage']}s differ only because their {cause['stage']}s do"
         click.echo(words)
     elif document["same_task"]:
-        click.echo("the same task and replicate; only how the ids were minted differs")
+        click.echo("the same task and replicate; only how the ids were made differs")
     for level in document["levels"]:
         if level["differences"]:
             rows = [(one["field"], one["a"], one["b"]) for one in level["differences"]]
@@ -196,4 +177,4 @@ def print_difference(document: dict[str, Any]) -> None:
             print_table(("field", "a", "b"), rows)
     if document["minting"]:
         rows = [(one["field"], one["a"], one["b"]) for one in document["minting"]]
-        print_table(("minted by", "a", "b"), rows)
+        print_table(("made by", "a", "b"), rows)

@@ -77,7 +77,8 @@ def build(
         built = build_cohort(root, wanted, progress=progress, announce=_announce)
     with progress_bar("Dagster's records") as progress:
         followed = after_change(root, **instance, progress=progress)
-    print_json(built_record(built, followed)) if as_json else print_built(built, followed)
+    record = built_record(built, followed)
+    print_json(record) if as_json else print_built(record, built.plan.notices)
     return 0
 
 
@@ -143,52 +144,43 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def print_built(built: Built, followed: Sequence[str]) -> None:
-    """Print a build, and what `after_change` says, for people."""
-    plan = built.plan
-    scheme = f" ({plan.rollout.scheme})" if plan.rollout.stages else ""
-    click.echo(f"cohort {plan.cohort_id}: {plan.mode}, rollout {plan.rollout.label}{scheme}")
-    for one in built.prepared.inputs.combos[:SHOWN]:
-        count, level = len(one.concept_ids), one.description_level
-        click.echo(f"combo {one.combo_id}: {count} concepts, k_max {one.k_max}, level {level}")
-    rows = plan.counts()
+def print_built(record: Mapping[str, Any], notices: Iterable[Problem]) -> None:
+    """Print the record of a build, and its notices, for people."""
+    scheme = "" if record["rollout"] == "off" else f" ({record['scheme']})"
+    click.echo(
+        f"cohort {record['cohort_id']}: {record['mode']}, rollout {record['rollout']}{scheme}"
+    )
+    for one in record["combos"][:SHOWN]:
+        about = f"{len(one['concepts'])} concepts, k_max {one['k_max']}"
+        click.echo(f"combo {one['combo_id']}: {about}, level {one['description_level']}")
     print_table(
         ("stage", "rows", "new metadata", "already there"),
-        [(stage, rows[stage], built.new[stage], built.existing[stage]) for stage in PIPELINE],
+        [(stage, *counts.values()) for stage, counts in record["stages"].items()],
     )
-    _print_remarks(built)
-    for line in followed:
-        click.echo(line)
-
-
-def _print_remarks(built: Built) -> None:
-    """Print what an operator should know beside the figures."""
-    plan = built.plan
-    if plan.fill_up is not None:
-        covered = len(plan.fill_up.covered_essays)
+    if filled := record["fill_up"]:
         click.echo(
-            f"fill-up: {plan.fill_up.added} evaluations added in {len(plan.fill_up.missing)} "
-            f"cells; {covered} essays were fully covered"
+            f"fill-up: {filled['added']} evaluations added in {filled['missing_cells']} cells; "
+            f"{len(filled['covered_essays'])} essays were fully covered"
         )
-    if plan.folded:
-        click.echo(f"folded: {len(plan.folded)} tasks came to an id that was there already")
-    if built.changes is not None:
-        before, after = built.changes.before.label, built.changes.after.label
-        counts = ", ".join(f"{n} {stage}" for stage, n in built.changes.changed().items())
-        click.echo(f"rollout: was built as {before}, is built as {after}; ids differ: {counts}")
-    dropped = built.prepared.dropped
-    if dropped:
-        click.echo(f"dropped: {len(dropped)} former members; kept in {built.kept}")
+    if record["folded"]:
+        click.echo(f"folded: {record['folded']} tasks came to an id that was there already")
+    if changes := record["rollout_changes"]:
+        counts = ", ".join(f"{n} {stage}" for stage, n in changes["ids_changed"].items())
+        states = f"{changes['before']} before, {changes['after']} now"
+        click.echo(f"rollout: {states}; ids that differ: {counts}")
+    if dropped := record["dropped"]:
+        click.echo(f"dropped: {len(dropped)} former members; kept in {record['kept_membership']}")
         print_list([f"{stage} {gen_id}" for stage, gen_id in dropped], indent="  ")
-    if built.repeats:
+    if repeated := record["repeated_work"]:
         click.echo(
-            f"repeated work: {len(built.repeats)} members have no text, and the store has one of "
-            "their task under another id; `genid cohort run` gives deterministic ids that text, "
-            "legacy ones with --reuse"
+            f"text under another id: {len(repeated)} members; `genid cohort run` gives it to those "
+            "with deterministic ids, with --reuse to legacy ones too"
         )
-        found = [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in built.repeats]
+        found = [f"{one['stage']} {one['gen_id']}: {', '.join(one['held'])}" for one in repeated]
         print_list(found, indent="  ")
-    print_list([f"notice: {problem}" for problem in plan.notices])
+    print_list([f"notice: {problem}" for problem in notices])
+    for line in record["followed"]:
+        click.echo(line)
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")

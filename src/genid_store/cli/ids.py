@@ -187,26 +187,26 @@ def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> int:
     With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
     before a migration, or the deterministic id of a task that the store has under another one; it
     shows fields, derivation, expected ids, ancestors, children and duplicates. Two generations are
-    followed up to where they part. Without a data root, only what the texts show is said.
+    followed up to where they part. Without a data root, only what the text of one shows is said.
     """
     if len(ids) > 2:
         raise click.UsageError("one id is explained, or two are compared")
     if root is None:
-        return _explain_texts(ids, as_json=as_json)
+        if len(ids) == 2:
+            raise click.UsageError(
+                "an id is a digest: give --data-root to compare what two stand for"
+            )
+        return _explain_text(ids[0], as_json=as_json)
     if len(ids) == 2:
         return _compare(root, *ids, as_json=as_json)
     return _explain_stored(root, ids[0], as_json=as_json)
 
 
-def _explain_texts(ids: tuple[str, ...], *, as_json: bool) -> int:
+def _explain_text(text: str, *, as_json: bool) -> int:
     from genid_store.cli import _words
 
-    shapes = [_words.shape_record(parse_id(text)) for text in ids]
-    if len(shapes) == 1:
-        print_json(shapes[0]) if as_json else _words.print_shape(shapes[0])
-        return 0
-    document = _words.shape_difference(*shapes)
-    print_json(document) if as_json else _words.print_shape_difference(document)
+    shape = _words.shape_record(parse_id(text))
+    print_json(shape) if as_json else _words.print_shape(shape)
     return 0
 
 

@@ -21,7 +21,7 @@ _MINTING: Final = ("family", "origin_cohort_id", "recomputes")
 
 @frozen(kw_only=True)
 class StoreExplanation:
-    """A stored generation, where it comes from and what comes of it.
+    """A stored generation, its ancestors and its children.
 
     `written` derives the v1 id over the parent's id as the metadata has it, `fresh` over the id
     that the parent should have; None where the metadata does not suffice. `ancestors` run from the
@@ -38,7 +38,7 @@ class StoreExplanation:
 
 @frozen(kw_only=True)
 class Level:
-    """One generation of each side that stand at the same stage, and their own fields that differ
+    """One generation of each side at the same stage, and their own fields that differ
     (the parent is the level above)."""
 
     stage: str

@@ -86,7 +86,7 @@ def _of_system(error: OSError) -> StoreError:
     problem = Problem(
         where=str(error.filename or "the system"),
         message=error.strerror or str(error) or type(error).__name__,
-        remedy="put this right and run the command again",
+        remedy="correct this and run the command again",
     )
     return StoreError("the system refused a file operation", [problem])
 

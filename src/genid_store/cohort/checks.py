@@ -77,7 +77,7 @@ def _over_replicated(
     generations: Sequence[Indexed], replicates: Mapping[str, int], *, drafts: bool
 ) -> list[str]:
     """Return the cells that have more members than `replication_config.csv` says. Selected drafts
-    are counted where `drafts` is set alone: elsewhere nobody asked for a number of them."""
+    are counted only where `drafts` is set: elsewhere no number of them is configured."""
     cells = Counter(
         (one.stage, one.parent_gen_id or one.combo_id, one.template_id, one.llm_model_id)
         for one in generations

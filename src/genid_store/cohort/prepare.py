@@ -61,7 +61,7 @@ class Prepared:
     `files` are the files other than metadata, in the order of writing, those that would change
     alone. `previous` is the membership that was there, None where it cannot be made out; `added`
     are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
-    `rollout_changed`: the last build was in another rollout state, or one nobody can tell. What
+    `rollout_changed`: the last build was in another rollout state, or in an unknown one. What
     needs the store's index (`repeats`, `changes`, `leaving`) is filled in by `build.plan_build`.
     """
 
@@ -163,7 +163,7 @@ def known_cohort_id(root: DataRoot, options: Options) -> str:
 def _choose_combos(
     root: DataRoot, options: Options, tables: RawTables, selection: Selection
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
-    """Return the selected combos, None where nobody selected any, and the files to write.
+    """Return the selected combos, None where none are selected, and the files to write.
 
     Raises:
         StoreError: a combo file is not sound, no combo can be made, or one contradicts the

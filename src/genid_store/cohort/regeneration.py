@@ -84,7 +84,7 @@ def find_leaving(
     index: StoreIndex, dropped: Iterable[Member], rows: Iterable[Row], changes: Comparison | None
 ) -> tuple[Member, ...]:
     """Return the dropped members whose text would leave the cohort: those that are made, and whose
-    task none of the rows goes on with under another id. `changes` pairs the members of two rollout
+    task none of the rows has under another id. `changes` pairs the members of two rollout
     states, where the state changed.
     """
     made = [

@@ -28,7 +28,7 @@ from genid_store.migration.verify import Verifying
 from genid_store.migration.waiting import wait_for_makers
 
 _REASON: Final = "a migration exchanges the store and is not finished"
-_REMEDY: Final = "go on with `genid store migrate --resume`, or back with `genid store rollback`"
+_REMEDY: Final = "resume with `genid store migrate --resume`, or undo with `genid store rollback`"
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 _Open = tuple[Plan, Swap] | None
 

@@ -127,7 +127,7 @@ def unowned(
     memberships: Memberships, partitions: Mapping[str, Collection[str]]
 ) -> Iterator[Problem]:
     """Yield the registered partition keys that no cohort names; none where a membership cannot be
-    read, because then nobody can say."""
+    read, because then it is unknown."""
     if memberships.problems:
         return
     named = memberships.every()
@@ -222,7 +222,7 @@ def _membership(
             details={"cohorts": cohorts},
         )
     if memberships.problems or not memberships.members:
-        return  # it may be named where it cannot be read, or nobody here works with cohorts
+        return  # it may be named in a file that cannot be read, or there are no cohorts
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(unnamed):
         if (stage, texts.get((stage, gen_id), "")) in held:

@@ -1,7 +1,7 @@
 """The axes of a cohort: the table ids that go into deterministic ids, checked before any is made.
 
 Refuses ids that a signature cannot hold, and ids of one axis that differ only by what a signature
-folds away: they would come to one id.
+folds away: they would have one id.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Filling up: as many evaluations as each (essay, template, model) lacks, and no more.
 
-Evaluations of other cohorts count as there; the cohort's own are its members and come out again.
-Legacy ids are numbered from the count of existing ones up, as ever. Deterministic ones take the
-lowest free numbers, an existing one without a number counting as the lowest that no other has.
+Evaluations of other cohorts count as there; the cohort's own are its members and planned again.
+Legacy ids are numbered from the count of existing ones up. Deterministic ones take the lowest free
+numbers, an existing one without a number counting as the lowest that no other has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The same-id rule: rows collected in order, each id once.
 
-Two tasks that come to one id fold into the first's row while the flag is off, as they always did,
+Two tasks with one id fold into the first's row while the flag is off, as they always did,
 and are counted; where the rollout covers any stage they are an error that lists them.
 """
 

@@ -62,7 +62,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         before=reset,
         better="cost",
         goal=2.0,
-        bound=4.3,
+        bound=4.0,
         items=GENERATIONS[size],
         rounds=ROUNDS[size],
     )
@@ -74,7 +74,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         before=reset,
         better="cost",
         goal=2.0,
-        bound=3.5,
+        bound=3.1,
         items=GENERATIONS[size],
         rounds=ROUNDS[size],
     )

@@ -35,7 +35,7 @@ _TASK: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id")
 class Source(Generation):
     """One generation as planning found it; `reason` is why it cannot move, empty where it can.
 
-    `is_empty`: nothing was ever made for it, its folder holds metadata and at most a prompt.
+    `has_content`: it has a text, of more than 0 bytes. `is_empty`: nothing was ever made for it.
     `adopted_from` is set where that generation's text is still the same: the two are one.
     """
 

@@ -52,6 +52,21 @@ def make(root: DataRoot, stage: str, gen_id: str, generator: object, **options: 
     return executor.obtain(stage, gen_id)
 
 
+def test_of_two_answers_that_killed_runs_left_none_is_lost(tmp_path: Path) -> None:
+    """One is published, the other kept: each was paid for."""
+    root = lay(tmp_path, "draft", "d1")
+    for number, text in enumerate(("one", "two")):
+        aside = root.own / "staging" / "draft" / f".d1.{number + 7}-00c0ffee"
+        aside.mkdir(parents=True)
+        for name in ("parsed.txt", "raw.txt"):
+            (aside / name).write_text(text)
+    counting = Counting()
+    assert make(root, "draft", "d1", counting).kind == "reused"
+    assert counting.calls == []
+    kept = {path.read_text() for path in root.own.glob("replaced/draft/d1/*raw.txt")}
+    assert kept | {read(tmp_path, "draft", "d1", "raw.txt")} == {"one", "two"}
+
+
 def test_the_request_holds_what_the_generation_is_made_from(tmp_path: Path) -> None:
     """Fields, template text, parent text, metadata and the provider's model reach the host."""
     lay(tmp_path, "draft", "d1")

@@ -20,7 +20,8 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import take_back
-from genid_store.generation.run import plan_run, run_cohort
+from genid_store.generation.run import Done, plan_run, run_cohort
+from genid_store.generation.workload import Blocked, blocked_members
 from genid_store.migration import run as migration
 from paid_kit import OutsideLedger, small_root
 
@@ -220,6 +221,58 @@ def test_metadata_that_a_host_writes_again_pays_nothing(
         with contextlib.suppress(Exception):
             run_cohort(root, cohort, answer, Asked())
     assert calls == len(ledger.calls())
+
+
+@pytest.mark.parametrize("damage", [None, "", "{", "[]"], ids=["gone", "empty", "cut", "a list"])
+@pytest.mark.parametrize("rollout", [OFF, ON, PHASE_1], ids=["off", "on", "phase-1"])
+def test_texts_whose_metadata_is_gone_are_not_paid_for_again(
+    root: DataRoot, ledger: OutsideLedger, rollout: Rollout, damage: str | None
+) -> None:
+    """Their cohort names them, and nothing says of which tasks they are: another cohort waits until
+    their own is built again, then has their texts, or is refused where it is legacy."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    calls = len(ledger.calls())
+    kept = {path: path.read_bytes() for path in root.gens.glob("*/*/metadata.json")}
+    for path in kept:
+        path.unlink() if damage is None else path.write_text(damage)
+    build(root, "d", rollout)
+    (missing, *_) = (one for one in read_membership(root, "d") if one.stage == "draft")
+    done = run_cohort(root, "d", answer, Asked(pay_again=True))
+    assert calls == len(ledger.calls())
+    assert "perhaps paid for" == done.workload.waiting[missing]
+    assert {1} == {sum(one.gen_id == missing.gen_id for one in blocked(root, "d", done))}
+    if damage is None:
+        build(root, "c", OFF)
+    else:
+        for path, data in kept.items():
+            path.write_bytes(data)
+    run_cohort(root, "d", answer, Asked(reuse=True))
+    assert calls == len(ledger.calls())
+    assert len(read_membership(root, "d")) == len(plan_run(root, "d", Asked())[1].made)
+
+
+def test_texts_without_metadata_are_safe_where_no_membership_can_be_read(
+    root: DataRoot, ledger: OutsideLedger
+) -> None:
+    """Any of them may be a member of a cohort whose file is damaged."""
+    answer = ledger.answering(root)
+    made(root, "c", OFF, answer)
+    calls = len(ledger.calls())
+    for path in root.gens.glob("*/*/metadata.json"):
+        path.unlink()
+    root.membership("c").unlink()
+    root.membership("c").symlink_to("nowhere")
+    build(root, "d", ON)
+    run_cohort(root, "d", answer, Asked())
+    assert calls == len(ledger.calls())
+
+
+def blocked(root: DataRoot, cohort_id: str, done: Done) -> list[Blocked]:
+    """Return what a run says it could not begin, each for want of that metadata."""
+    found = blocked_members(root, read_membership(root, cohort_id), done.workload)
+    assert "whose metadata cannot be read, is damaged or gone" in found[0].reason
+    return found
 
 
 # -- disks that fail for a moment ------------------------------------------------------------------

@@ -262,10 +262,10 @@ def test_metadata_that_cannot_be_read_blocks_payment(
     """It may be any task's, so nothing of its stage is paid for until it can be read."""
     ledger = Ledger()
     build(root, "c", ON)
-    monkeypatch.setattr(StoreIndex, "unreadable", [("draft", "of-somebody-else")])
+    monkeypatch.setattr(StoreIndex, "undescribed", [("draft", "of-somebody-else", True)])
     done = run(root, "c", ledger)
     assert [] == ledger.calls
-    assert {"blocked"} == set(done.workload.waiting.values())
+    assert {"perhaps paid for", "blocked"} == set(done.workload.waiting.values())
 
 
 def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -> None:

@@ -228,7 +228,7 @@ def test_metadata_that_cannot_be_read_blocks_its_descendants_too(
     drafts = [one for one in read_membership(root, "c") if one.stage == "draft"]
     run.run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))
     before = len(calls.asked)
-    monkeypatch.setattr(StoreIndex, "unreadable", [("draft", "of-somebody-else")])
+    monkeypatch.setattr(StoreIndex, "undescribed", [("draft", "of-somebody-else", True)])
     run.run_cohort(root, "c", calls, Asked())
     assert before == len(calls.asked)
 

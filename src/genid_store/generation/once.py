@@ -248,9 +248,9 @@ class Executor:
         if member in self.plan.refused and not self.asked.pay_again:
             there = ", ".join(task.elsewhere)
             return "blocked", f"the same task is there as {there}; {THREE_WAYS}"
-        hidden = self.plan.hidden.get(member.stage, ())
-        if hidden:
-            return "blocked", f"metadata that cannot be read may hide its text: {hidden[0]}"
+        hidden = self.plan.why_hidden(member.stage)
+        if hidden is not None:
+            return "blocked", hidden
         if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
             return "unparsed", _UNPARSED
         failure = failures.read(self.root, *member)

@@ -168,13 +168,15 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
         if found is None or found["gen_id"] != gen_id or entry.is_symlink():
             continue
         path = Path(entry.path)
-        whole = (path / RAW).is_file() and not is_there(folder / gen_id)
+        whole = (path / RAW).is_file()
         for rest in (one for one in list(os.scandir(path)) if one.name not in PUBLISHED):
             remove_tree(rest.path)
-        if whole:
+        if whole and not is_there(folder / gen_id):
             _complete(StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path))
-        else:
-            shutil.rmtree(path)
+            continue
+        if whole:  # another text of it is complete already
+            _keep(root, path / RAW, root.generation(stage, gen_id))
+        shutil.rmtree(path)
 
 
 def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:

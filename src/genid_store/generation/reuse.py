@@ -13,7 +13,7 @@ import errno
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -23,7 +23,7 @@ from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import read_indexed, same_task, with_expected
-from genid_store.catalog.memberships import Member
+from genid_store.catalog.memberships import Member, read_memberships
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.planning.records import Row
@@ -68,13 +68,23 @@ class Task:
 @frozen(kw_only=True)
 class Plan:
     """The tasks of a run's members; `refused` are legacy members whose task is there already, and
-    `hidden` says by stage which generations could not be read, so that their text, or that of
+    `hidden` says by stage which generations no metadata describes, so that their text, or that of
     something below them, may be any's. `ledger` tells what was made since; None: nobody asked."""
 
     tasks: Mapping[Member, Task] = field(factory=dict)
     refused: tuple[Member, ...] = ()
     hidden: Mapping[str, tuple[str, ...]] = field(factory=dict)
     ledger: Ledger | None = None
+
+    def why_hidden(self, stage: str) -> str | None:
+        """Return why nothing of a stage is paid for now; None: nothing hides its texts."""
+        if stage not in self.hidden:
+            return None
+        return (
+            f"its text may be there as {self.hidden[stage][0]}, whose metadata cannot be read, is "
+            "damaged or gone: put it back (building its cohort again writes what is gone), or move "
+            "that folder out of gens/"
+        )
 
 
 def plan_reuse(
@@ -96,17 +106,40 @@ def plan_reuse(
     for member in members:
         planning.add(member)
     tasks = planning.decide()
-    hidden: dict[str, list[str]] = defaultdict(list)
-    for stage in stage_names():  # the task of a child follows from its parent's
-        above = parent_stage(stage)
-        hidden[stage] = [gen_id for where, gen_id in index.unreadable if where == stage]
-        hidden[stage] += hidden[above] if above not in (None, stage) else []
     return Plan(
         tasks=tasks,
         refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
-        hidden={stage: tuple(ids) for stage, ids in hidden.items() if ids},
+        hidden=_hidden(index),
         ledger=ledger,
     )
+
+
+def _hidden(index: StoreIndex) -> dict[str, tuple[str, ...]]:
+    """Return by stage the generations whose task is unknown and that were perhaps paid for: their
+    metadata cannot be read now, or it says nothing, and a member of some cohort has a text."""
+    unknown = index.undescribed
+    named: Collection[tuple[str, str]] = ()
+    if not all(unreadable for _, _, unreadable in unknown):
+        cohorts = read_memberships(index.root)
+        # where a membership cannot be read any of them may be a member
+        named = {one[:2] for one in unknown} if cohorts.problems else cohorts.cohorts_of()
+    found: dict[str, tuple[str, ...]] = {}
+    for stage in stage_names():  # the task of a child follows from its parent's
+        above = parent_stage(stage)
+        mine = [
+            gen_id
+            for where, gen_id, unreadable in unknown
+            if where == stage and (unreadable or _is_paid(index.root, (stage, gen_id), named))
+        ]
+        ids = (*mine, *(found.get(above, ()) if above not in (None, stage) else ()))
+        if ids:
+            found[stage] = ids
+    return found
+
+
+def _is_paid(root: DataRoot, member: tuple[str, str], named: Collection[tuple[str, str]]) -> bool:
+    folder = root.generation(*member)
+    return member in named and any(is_there(folder / name) for name in (PARSED, RAW))
 
 
 def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:

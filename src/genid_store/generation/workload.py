@@ -32,6 +32,7 @@ Waiting = Literal[
     "in a batch",
     "over the limit",
     "paid under another id",
+    "perhaps paid for",
 ]
 _LEFT_ALONE: Final[Mapping[State, Waiting]] = {
     "failed": "failed",
@@ -83,7 +84,7 @@ class Workload:
 
     `calls` counts calls of the generator by (stage, model); copies and members that are given a
     text of their task are in `todo` and in no count. `adopted` maps the latter to whose text it is.
-    `waiting` says of every other member why it is left alone.
+    `waiting` says of every other member why it is left alone. `reuse` is the plan that it follows.
     """
 
     made: tuple[Member, ...] = field(repr=False)
@@ -91,6 +92,7 @@ class Workload:
     adopted: Mapping[Member, str] = field(repr=False)
     calls: Mapping[tuple[str, str], int]
     waiting: Mapping[Member, Waiting] = field(repr=False)
+    reuse: Plan = field(factory=Plan, repr=False)
 
     def in_batches(self, stage: str) -> list[str]:
         """Return the ids of one stage whose task is in a batch."""
@@ -162,7 +164,7 @@ def blocked_members(
                     stage=member.stage,
                     gen_id=member.gen_id,
                     parent_gen_id=generation.parent_gen_id,
-                    reason=_why_blocked(root, generation, work.waiting.get(member)),
+                    reason=_why_blocked(root, generation, work, work.waiting.get(member)),
                 )
             )
     return found
@@ -193,6 +195,7 @@ def plan_work(
         adopted=work.adopted,
         calls=dict(work.calls),
         waiting=work.waiting,
+        reuse=work.reuse,
     )
 
 
@@ -265,8 +268,8 @@ class _Working:
             self.todo[member] = None
         elif member in self.reuse.refused and not self.asked.pay_again:
             self.waiting[member] = "paid under another id"
-        elif self.reuse.hidden.get(member.stage):
-            self.waiting[member] = "blocked"
+        elif self.reuse.why_hidden(member.stage) is not None:
+            self.waiting[member] = "perhaps paid for"
         elif self.asked.reuse_only or self._is_over_limit():
             self.waiting[member] = "over the limit"
         else:
@@ -283,8 +286,12 @@ def _parent(generation: Generation | Row) -> Member | None:
     return None if parent is None else Member(*parent)
 
 
-def _why_blocked(root: DataRoot, generation: Generation, why: Waiting | None) -> str:
+def _why_blocked(
+    root: DataRoot, generation: Generation, work: Workload, why: Waiting | None
+) -> str:
     reasons = [str(problem) for problem in generation.problems]
+    if why == "perhaps paid for":
+        reasons.append(work.reuse.why_hidden(generation.stage) or "")
     if why in _LEFT_ALONE:
         reasons.append(f"the same task is {why} under another id")
     parent = _parent(generation)

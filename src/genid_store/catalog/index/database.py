@@ -46,11 +46,13 @@ CREATE TABLE generation (
 CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);
 CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 """
+#: The condition of the rows whose metadata says nothing: its one problem is the file itself.
+UNDESCRIBED: Final = """substr(metadata_problems, 1, 12) = '[["metadata-'"""
 #: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
 #: first one holds the stamps too, so that a comparison with the disk reads nothing else.
-INDEXES: Final = """
+INDEXES: Final = f"""
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
-CREATE INDEX IF NOT EXISTS by_trouble ON generation (stage, gen_id) WHERE size = -2;
+CREATE INDEX IF NOT EXISTS by_trouble ON generation (stage, gen_id, size) WHERE {UNDESCRIBED};
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;

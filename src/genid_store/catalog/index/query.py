@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Final, Self
 
 from genid import SchemeName
-from genid_store.catalog.index.database import IndexFile
+from genid_store.catalog.index.database import UNDESCRIBED, IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, UNREADABLE_SIZE, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
@@ -123,11 +123,12 @@ class StoreIndex:
         return [one for key in sorted(rows) if (one := self.get(*key)) is not None]
 
     @property
-    def unreadable(self) -> list[tuple[str, str]]:
-        """The (stage, id) of the generations whose metadata the system did not let us read: what
-        they are is unknown, so each may be of any task."""
-        query = f"SELECT stage, gen_id FROM generation WHERE size = {UNREADABLE_SIZE}"  # noqa: S608
-        return sorted(self._all(query))
+    def undescribed(self) -> list[tuple[str, str, bool]]:
+        """The (stage, id) of the generations that no metadata describes, so that each may be of any
+        task, and whether that is because the system did not let us read it; else it is gone, empty
+        or damaged."""
+        query = "SELECT stage, gen_id, size = ? FROM generation WHERE "
+        return sorted(self._all(query + UNDESCRIBED, UNREADABLE_SIZE))
 
     # -- many -----------------------------------------------------------------------------------
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:

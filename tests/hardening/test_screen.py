@@ -82,6 +82,19 @@ def test_metadata_is_written_out(tmp_path: Path, words: list[str]) -> None:
     assert "\x1b]52" not in shown
 
 
+def test_a_document_is_json_whatever_a_host_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NaN and the infinities, which Python writes into metadata, are texts in what we print."""
+    store(tmp_path, replicate=float("nan"), score=float("-inf"))
+    place = ["--data-root", str(tmp_path), "--json"]
+    for words, status in ((["store", "audit"], 1), (["explain", "d1"], 0)):
+        assert status == run([*words, *place])
+        shown = capsys.readouterr().out
+        json.loads(shown, parse_constant=pytest.fail)
+        assert status == 0 or '"nan"' in shown
+
+
 @pytest.mark.parametrize("words", [["explain", HOSTILE], ["derive", HOSTILE], [HOSTILE]])
 def test_what_is_given_is_written_out(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Also in an error, click's own usage errors among them."""

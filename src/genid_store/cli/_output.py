@@ -101,12 +101,14 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
     """Print one JSON document, keys in the order given; without `indent` on one line.
 
     What the encoding of standard output lacks, what could drive a terminal and half a surrogate
-    pair are escaped.
+    pair are escaped; the NaN and the infinities of a host's metadata are texts.
     """
     import json
 
-    stream = document_stream()
-    text = json_safe(json.dumps(document, ensure_ascii=False, indent=indent))
+    from genid_store.fs.jsonfile import finite
+
+    stream, document = document_stream(), finite(document)
+    text = json_safe(json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=False))
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:

@@ -81,6 +81,15 @@ def dump_object(document: Mapping[str, object]) -> bytes:
     return f"{{\n  {flat[1:-1]}\n}}".encode()
 
 
+def finite(value: object) -> object:
+    """Return a value with NaN and the infinities, which JSON does not have, as texts."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _check_depth(value: object) -> None:
     level = [value]
     for _ in range(DEPTH_LIMIT):

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections.abc import Mapping
 from typing import Final
 
-from genid_store.fs.jsonfile import load_json
+from genid_store.fs.jsonfile import finite, load_json
 from genid_store.fs.layout import PARSED, PARSED_METADATA, PROMPT, RAW, RAW_METADATA
 from genid_store.generation.content import digest
 from genid_store.generation.records import Generated, Request
@@ -56,7 +55,7 @@ def _document(genid: Mapping[str, object]) -> bytes:
     written so (in a circle, deep, large, no Unicode, keys twice as text) is only mentioned."""
     given = {key: value for key, value in genid.items() if value is not None}
     try:
-        document = {"genid": _finite(given)}
+        document = {"genid": finite(given)}
         text = json.dumps(document, ensure_ascii=False, indent=2, default=repr, skipkeys=True)
         data = text.encode("utf-8")
         load_json(data)
@@ -64,15 +63,6 @@ def _document(genid: Mapping[str, object]) -> bytes:
         unwritable = "cannot be written as JSON"
         return _document({key: unwritable if key in _HOSTS else given[key] for key in given})
     return data
-
-
-def _finite(value: object) -> object:
-    """Return a value with NaN and the infinities, which JSON does not have, as texts."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _encoded(text: str) -> bytes:

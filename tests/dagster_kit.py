@@ -18,6 +18,7 @@ from cohort_kit import ON, make_root, write_table
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Request
+from genid_store.ids.rollout import Rollout
 
 PARENT = {"essay": "draft", "evaluation": "essay"}
 
@@ -89,7 +90,7 @@ def write_templates(root: DataRoot) -> None:
                 path.write_text(f"template {row['template_id']}\n", encoding="utf-8")
 
 
-def small_cohort(path: Path) -> DataRoot:
+def small_cohort(path: Path, rollout: Rollout = ON) -> DataRoot:
     """Build the cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
     found = make_root(path, combos=False, replicates=(1, 1, 1))
     models = [["id", "for_generation", "for_evaluation"], ["m", "true", "true"]]
@@ -97,7 +98,7 @@ def small_cohort(path: Path) -> DataRoot:
     judgements = [["template_id", "generator", "active"], ["novelty-v1", "llm", "true"]]
     write_table(found.path, "evaluation_templates.csv", judgements)
     write_templates(found)
-    build_cohort(found, Options(rollout=ON, cohort_id="c"))
+    build_cohort(found, Options(rollout=rollout, cohort_id="c"))
     return found
 
 

@@ -5,24 +5,19 @@ and planned once, and a refused build writes nothing. The rules are `genid_store
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.loading import COHORT_ID, COHORT_TAG, CohortId
-from genid_dagster_adapter.membership_metadata import (
-    membership_metadata,
-    stage_table,
-    table_metadata,
-)
-from genid_dagster_adapter.ownership import record_owner
-from genid_dagster_adapter.partitions import cohorts_def, register, register_cohort
+from genid_dagster_adapter.display import membership_metadata, stage_table, table, table_metadata
+from genid_dagster_adapter.loading import COHORT_TAG, CohortId
+from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
 from genid_dagster_adapter.recording import UNVERSIONED
-from genid_dagster_adapter.setup import CODE_VERSION, MEMBERSHIP, REGISTRATION, Setup
+from genid_dagster_adapter.setup import CODE_VERSION, Setup
+from genid_dagster_adapter.translator import COHORT_ID, COMBOS, MEMBERSHIP, REGISTRATION
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
-from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import MAX_ROWS
 from genid_store.config import Config
@@ -31,8 +26,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import stage_names
-
-COMBOS: Final = "selected_combo_mappings"
 
 
 class BuildConfig(dg.Config):
@@ -54,30 +47,33 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
     """Return the assets. `rollout` is the state in which members get their ids."""
 
     combo_defaults = {"k_max": config.k_max, "description_level": config.description_level}
-    key, prefix = setup.key, setup.partition_prefix
+    key, prefix = setup.key, setup.translator.prefix
 
     def spec(name: str, text: str, *deps: str, **more: Any) -> dg.AssetSpec:
         return dg.AssetSpec(
-            key(name),
+            **setup.described(name),
             deps=[key(one) for one in deps],
             description=text,
-            group_name=setup.group_name,
             code_version=CODE_VERSION,
             **more,
         )
 
-    cohorts = cohorts_def(prefix)
-    manager = key("cohort_id_io_manager").to_python_identifier()
-    text = "The cohort's members, each with metadata; a partition is a cohort."
+    manager = setup.identifier("cohort_id_io_manager")
 
     @dg.multi_asset(
-        name=key("build_cohort").to_python_identifier(),
+        name=setup.identifier("build_cohort"),
         specs=[
             spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds={"csv"}),
             spec(
                 COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS
             ).with_io_manager_key(manager),
-            spec(MEMBERSHIP, text, COHORT_ID, kinds={"csv"}, partitions_def=cohorts),
+            spec(
+                MEMBERSHIP,
+                "The cohort's members, each with metadata; a partition is a cohort.",
+                COHORT_ID,
+                kinds={"csv"},
+                partitions_def=partitions_def(COHORTS, prefix),
+            ),
             spec(REGISTRATION, "The members as partitions of the stage assets.", MEMBERSHIP),
         ],
         resource_defs={manager: CohortId()},
@@ -90,10 +86,14 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         root, instance = DataRoot.open(setup.data_root), context.instance
         built = build_cohort(root, Options(rollout=rollout, **values))
         value = built.plan.cohort_id
-        register_cohort(instance, value, prefix=prefix)
+        register(instance, COHORTS, [value], prefix=prefix)
         instance.add_run_tags(context.run.run_id, {COHORT_TAG: value})
-        table = _combo_table(built.prepared.inputs.combos)
-        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": table})
+        combos = [
+            (one.combo_id, ", ".join(sorted(one.concept_ids)))
+            for one in built.prepared.inputs.combos
+        ]
+        shown_combos = table({"combo_id": "string", "concepts": "string"}, combos)
+        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": shown_combos})
         yield dg.MaterializeResult(
             asset_key=key(COHORT_ID),
             metadata={COHORT_ID: value},
@@ -141,11 +141,10 @@ def register_members(
     StoreError: the membership cannot be read, an id cannot be a partition's key, or the data root
     is in use.
     """
-    keys: dict[str, list[str]] = {stage: [] for stage in stage_names()}
     with root_lock(root, BUILD):
         record_owner(instance, root, prefix)
-        for stage, gen_id in read_membership(root, cohort_id):
-            keys[stage].append(gen_id)
+        members = read_membership(root, cohort_id)
+        keys = {name: [key for stage, key in members if stage == name] for name in stage_names()}
         added = {
             stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
         }
@@ -162,12 +161,3 @@ def cohort_of(context: dg.AssetCheckExecutionContext) -> str:
         problem = Problem(where="run", message="names no cohort", remedy=remedy)
         raise StoreError("no cohort is known", [problem])
     return found
-
-
-def _combo_table(combos: Sequence[combo_files.Combo]) -> dg.TableMetadataValue:
-    records = [
-        dg.TableRecord({"combo_id": one.combo_id, "concepts": ", ".join(sorted(one.concept_ids))})
-        for one in combos
-    ]
-    columns = [dg.TableColumn("combo_id", "string"), dg.TableColumn("concepts", "string")]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))

@@ -1,4 +1,4 @@
-"""When Dagster may start a generation by itself, and the sensor that lets it.
+"""When Dagster may start a generation by itself.
 
 Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
 no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A
@@ -8,13 +8,13 @@ dependencies gate nothing here: an essay does not wait for the drafts of others.
 """
 
 import dataclasses
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from pathlib import Path
+from typing import Any, Final
 
 import dagster as dg
 
 from genid import parse_id
-from genid_dagster_adapter.setup import stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
@@ -22,80 +22,81 @@ from genid_store.generation import wanted_ids
 from genid_store.generation.batches import open_batches
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.status import parent_of
-from genid_store.stages import parent_stage
 
-_CONDITION = dg.AutomationCondition
+#: Each makes partitions wait.
+_HOLDS: Final[tuple[Any, ...]] = (
+    dg.AutomationCondition.in_progress(),
+    dg.AutomationCondition.execution_failed(),
+)
 _PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 _MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 @dataclasses.dataclass(frozen=True)
-class WantedOnDisk(dg.AutomationCondition[dg.AssetKey]):
-    """True for the partitions that are some cohort's members and wanted (`generation.is_wanted`),
-    for none while the data root is blocked by a migration.
+class Wanted(dg.AutomationCondition[dg.AssetKey]):
+    """True for the partitions of a stage's asset that are some cohort's members, not materialized,
+    wanted (`generation.is_wanted`), in no run and not failed; evaluated in the host's code server.
 
-    Evaluated in the host's code server; reads the memberships and the candidates' metadata.
+    One condition and not a tree of Dagster's, which for each of its nodes reads all keys several
+    times to keep what came of it: at 100,000 keys that takes longer than all that is done here.
     """
 
     data_root: Path
     stage: str
+    parent: dg.AssetKey | None
 
     @property
     def name(self) -> str:
-        return f"wanted_on_disk({self.stage})"
+        return f"{self.stage}: registered, missing, idle, not failed, parent made"
 
-    def evaluate(
+    async def evaluate(  # type: ignore[override]  # as Dagster's own: it awaits either
         self, context: dg.AutomationContext[dg.AssetKey]
     ) -> dg.AutomationResult[dg.AssetKey]:
+        candidates = context.candidate_subset
+        keys = self._on_disk(context, candidates.expensively_compute_partition_keys())
+        subset = candidates.compute_intersection_with_partition_keys(keys)
+        if keys:
+            found = []
+            for number, condition in enumerate(_HOLDS):
+                child = context.for_child_condition(condition, [number], subset)
+                result = await child.evaluate_async()
+                found.append(result.true_subset.expensively_compute_partition_keys())
+            running, failed = found
+            keys -= running
+            keys -= failed - self._parent_made_since(context, failed)
+            subset = candidates.compute_intersection_with_partition_keys(keys)
+        return dg.AutomationResult(context, true_subset=subset)
+
+    def _on_disk(
+        self, context: dg.AutomationContext[dg.AssetKey], candidates: Set[str]
+    ) -> set[str]:
+        """Return the wanted ones; none while the data root is blocked by a migration."""
         root = DataRoot(self.data_root)
-        wanted: set[str] = set()
-        if blocked(root) is None:  # a run would stop at once, and count as failed from then on
-            candidates = context.candidate_subset.expensively_compute_partition_keys()
-            members = self._members(root, candidates)
-            members = members and members - _on_record(context)
-            wanted = wanted_ids(root, self.stage, members)
-            wanted -= _left_alone(root, self.stage, wanted)
-        subset = context.candidate_subset.compute_intersection_with_partition_keys(wanted)
-        return dg.AutomationResult(context, true_subset=subset)
-
-    def _members(self, root: DataRoot, candidates: Set[str]) -> Set[str]:
-        """Return the candidates that some cohort names; no file is read where there are none."""
-        if not candidates:
+        if blocked(root) is not None:  # a run would stop at once, and count as failed from then on
             return set()
-        named = read_memberships(root).cohorts_of()
-        return {gen_id for stage, gen_id in named if stage == self.stage} & candidates
+        # Not by Dagster's own condition: what that takes for missing comes of a cache, which lacks
+        # keys that were registered during the tick that filled it (a migration, or going back on
+        # one, registers keys with a history). The event log has them.
+        log = context.asset_graph_view.instance
+        missing = candidates - log.get_materialized_partitions(context.key)
+        if not missing:
+            return set()
+        members = read_memberships(root).by_stage()[self.stage]
+        wanted = wanted_ids(root, self.stage, missing & {*members})
+        return wanted - _left_alone(root, self.stage, wanted)
 
-
-@dataclasses.dataclass(frozen=True)
-class ParentMadeSince(dg.AutomationCondition[dg.AssetKey]):
-    """True for the partitions whose parent was made after they were last asked for: they failed for
-    want of it, as where somebody launches a child too early, and nothing was paid."""
-
-    data_root: Path
-    key_prefix: tuple[str, ...]
-    stage: str
-
-    @property
-    def name(self) -> str:
-        return f"parent_made_since({self.stage})"
-
-    def evaluate(
-        self, context: dg.AutomationContext[dg.AssetKey]
-    ) -> dg.AutomationResult[dg.AssetKey]:
-        candidates = context.candidate_subset.expensively_compute_partition_keys()
-        above = parent_stage(self.stage)
-        later: set[str] = set()
-        if candidates and above is not None:
-            instance = context.asset_graph_view.instance
-            parent = dg.AssetKey([*self.key_prefix, stage_asset_name(above)])
-            asked = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
-            made = instance.get_latest_storage_id_by_partition(parent, _MADE)
-            for key in candidates:
-                name = parent_of(DataRoot(self.data_root), self.stage, key)
-                if name is not None and made.get(name, 0) > asked.get(key, 0):
-                    later.add(key)
-        subset = context.candidate_subset.compute_intersection_with_partition_keys(later)
-        return dg.AutomationResult(context, true_subset=subset)
+    def _parent_made_since(
+        self, context: dg.AutomationContext[dg.AssetKey], failed: Set[str]
+    ) -> set[str]:
+        """Return those whose parent was made after they were last asked for: they failed for want
+        of it, as where somebody launches a child too early, and nothing was paid."""
+        if self.parent is None or not failed:
+            return set()
+        instance = context.asset_graph_view.instance
+        asked = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
+        made = instance.get_latest_storage_id_by_partition(self.parent, _MADE)
+        above = {key: parent_of(DataRoot(self.data_root), self.stage, key) for key in failed}
+        return {key for key in failed if made.get(above[key] or "", 0) > asked.get(key, 0)}
 
 
 def _left_alone(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
@@ -112,45 +113,3 @@ def _left_alone(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
         if any(one.holds(stage, [task.name]) for one in batches)
     }
     return waiting | {one.gen_id for one in plan.refused}
-
-
-def _on_record(context: dg.AutomationContext[dg.AssetKey]) -> Set[str]:
-    """Return the partitions that Dagster's event log has as materialized. What its own condition
-    takes for missing comes of a cache, which lacks keys that were registered during the tick that
-    filled it (a migration, or going back on one, registers keys with a history)."""
-    return context.asset_graph_view.instance.get_materialized_partitions(context.key)
-
-
-def generate_missing(
-    data_root: Path, key_prefix: Sequence[str], stage: str
-) -> dg.AutomationCondition[dg.AssetKey]:
-    """Return the condition of one stage's asset. What has failed waits for a human, but for what
-    was asked for before its parent was there."""
-    since = ParentMadeSince(data_root=data_root, key_prefix=tuple(key_prefix), stage=stage)
-    idle = _CONDITION.missing() & ~_CONDITION.in_progress()
-    condition = (
-        idle
-        & ~(_CONDITION.execution_failed() & ~since)
-        & WantedOnDisk(data_root=data_root, stage=stage)
-    )
-    return condition.with_label(f"{stage}: registered, missing, idle, not failed, parent made")
-
-
-def generation_sensor(
-    keys: Sequence[dg.AssetKey], *, name: str, running: bool, interval: int
-) -> dg.AutomationConditionSensorDefinition:
-    """Return the sensor that evaluates the conditions every `interval` seconds.
-
-    It starts stopped unless `running`: generations are paid for, so a host switches it on. It asks
-    for backfills: those make one run of each range of keys, where a request for runs makes one of
-    each key, and a run costs seconds.
-    """
-    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
-    return dg.AutomationConditionSensorDefinition(
-        name,
-        target=dg.AssetSelection.assets(*keys),
-        use_user_code_server=True,
-        emit_backfills=True,
-        default_status=status,
-        minimum_interval_seconds=interval,
-    )

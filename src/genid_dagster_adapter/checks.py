@@ -4,17 +4,16 @@ Most of them are the audit, restricted to the cohort's members. An ERROR says th
 contradict each other, a WARN that an operator should know.
 """
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from genid_dagster_adapter.assets import cohort_of
-from genid_dagster_adapter.ownership import members_elsewhere
-from genid_dagster_adapter.partitions import cohorts_def, registered
-from genid_dagster_adapter.setup import MEMBERSHIP, REGISTRATION, Setup
+from genid_dagster_adapter.display import listing, table
+from genid_dagster_adapter.partitions import COHORTS, members_elsewhere, partitions_def, registered
+from genid_dagster_adapter.setup import Setup
+from genid_dagster_adapter.translator import MEMBERSHIP, REGISTRATION
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.cohort.checks import CHECKS, findings_of
@@ -25,52 +24,60 @@ from genid_store.generation.once import THREE_WAYS
 from genid_store.generation.run import plan_run
 from genid_store.stages import PIPELINE
 
-_SHOWN = 50  # findings that one check lists
-CALLS_CHECK, PARTITIONS_CHECK = "calls_to_make", "partitions_are_members"
-_CALLS = (CALLS_CHECK, "How often making the rest calls the generator; nothing is paid for twice.")
+#: name -> (severity of a finding, what the check asserts)
+_CHECKS = {
+    **CHECKS,
+    "calls_to_make": (
+        "WARN",
+        "How often making the rest calls the generator, by model.",
+    ),
+    "partitions_are_members": ("WARN", "Members are partitions, and partitions are members."),
+}
 
 
 def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
-    """Return the checks of `cohort_membership`, a cohort each, and those of
+    """Return the checks of `cohort_membership`, a cohort each, and the one of
     `register_cohort_partitions`."""
-    membership, registration = setup.key(MEMBERSHIP), setup.key(REGISTRATION)
+    prefix = setup.translator.prefix
+    cohorts = {"asset": setup.key(MEMBERSHIP), "partitions_def": partitions_def(COHORTS, prefix)}
+    asked: dict[str, dict[str, Any]] = dict.fromkeys(_CHECKS, cohorts)
+    asked["partitions_are_members"] = {"asset": setup.key(REGISTRATION)}
     specs = [
-        dg.AssetCheckSpec(
-            name, asset=membership, description=words, **_partitioned(setup.partition_prefix)
-        )
-        for name, words in (*((name, words) for name, (_, words) in CHECKS.items()), _CALLS)
+        dg.AssetCheckSpec(name, description=words, **asked[name])
+        for name, (_, words) in _CHECKS.items()
     ]
-    words = "Members are partitions, and partitions are members of some cohort."
-    specs.append(dg.AssetCheckSpec(PARTITIONS_CHECK, asset=registration, description=words))
 
-    @dg.multi_asset_check(
-        name=setup.key("cohort_checks").to_python_identifier(), specs=specs, can_subset=True
-    )
+    @dg.multi_asset_check(name=setup.identifier("cohort_checks"), specs=specs, can_subset=True)
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
         root, cohort_id = DataRoot.open(setup.data_root), cohort_of(context)
         wanted = {key.name for key in context.selected_asset_check_keys}
         members = read_membership(root, cohort_id)
-        under: dict[str, Any] = {"partition": cohort_id} if _partitioned("") else {}
+        shown: dict[str, Any] = {}
         with StoreIndex.fresh(root) as index:
-            for spec in specs[:-2]:
-                if spec.name in wanted:
-                    severity, _ = CHECKS[spec.name]
-                    findings = findings_of(spec.name, index, members)
-                    yield from _results(spec, dg.AssetCheckSeverity[severity], findings, **under)
-        if CALLS_CHECK in wanted:
-            findings, shown = _calls(root, cohort_id)
-            yield from _results(specs[-2], dg.AssetCheckSeverity.WARN, findings, shown, **under)
-        if PARTITIONS_CHECK in wanted:
-            findings = _partition_findings(context.instance, root, members, setup.partition_prefix)
-            yield from _results(specs[-1], dg.AssetCheckSeverity.WARN, findings)
+            found = {name: findings_of(name, index, members) for name in wanted & CHECKS.keys()}
+        if "calls_to_make" in wanted:
+            found["calls_to_make"], shown = _calls(root, cohort_id)
+        if "partitions_are_members" in wanted:
+            findings = _partition_findings(context.instance, root, members, prefix)
+            found["partitions_are_members"] = findings
+        for spec in (one for one in specs if one.name in wanted):
+            findings = found[spec.name]
+            # As an event, which has the partition whether the run has one or not.
+            yield dg.AssetCheckEvaluation(
+                asset_key=spec.asset_key,
+                check_name=spec.name,
+                passed=not findings,
+                severity=dg.AssetCheckSeverity[_CHECKS[spec.name][0]],
+                metadata={
+                    "findings": len(findings),
+                    **({"members": listing("", findings)} if findings else {}),
+                    **(shown if spec.name == "calls_to_make" else {}),
+                },
+                partition=None if spec.partitions_def is None else cohort_id,
+            )
+            yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return check
-
-
-def _partitioned(prefix: str) -> dict[str, Any]:
-    """Return what makes a check one of cohorts; nothing where this Dagster has no such checks."""
-    known = "partitions_def" in inspect.signature(dg.AssetCheckSpec.__new__).parameters
-    return {"partitions_def": cohorts_def(prefix)} if known else {}
 
 
 def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
@@ -80,18 +87,14 @@ def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
         work = plan_run(root, cohort_id, Asked())[1]
     except StoreError as error:
         return [f"not checked: {error.summary}"], {}
-    again = [one for one, why in work.waiting.items() if why == "paid under another id"]
-    rows = [
-        dg.TableRecord({"stage": stage, "model": model, "calls": count})
-        for (stage, model), count in work.calls.items()
+    again = [
+        f"{stage} {gen_id}: the store has its task; {THREE_WAYS}"
+        for (stage, gen_id), why in work.waiting.items()
+        if why == "paid under another id"
     ]
-    kinds_of = {"stage": "string", "model": "string", "calls": "int"}
-    columns = [dg.TableColumn(name, kind) for name, kind in kinds_of.items()]
-    table = dg.MetadataValue.table(rows, dg.TableSchema(columns=columns))
-    return (
-        [f"{stage} {gen_id}: the store has its task; {THREE_WAYS}" for stage, gen_id in again],
-        {"calls": work.total_calls, "calls_by_model": table},
-    )
+    rows = [(*cell, count) for cell, count in work.calls.items()]
+    calls = table({"stage": "string", "model": "string", "calls": "int"}, rows)
+    return again, {"calls": work.total_calls, "calls_by_model": calls}
 
 
 def _partition_findings(
@@ -116,25 +119,3 @@ def _partition_findings(
     # Where another cohort's file is damaged, nobody can tell whose keys are whose.
     damaged = [str(problem) for problem in memberships.problems]
     return [*missing, *(damaged or ([] if unknown else unowned))]
-
-
-def _results(
-    spec: dg.AssetCheckSpec,
-    severity: dg.AssetCheckSeverity,
-    findings: Sequence[str],
-    shown_too: Mapping[str, Any] = MappingProxyType({}),
-    **partition: Any,
-) -> Iterator[Any]:
-    """Yield what a check found, under a partition whether the run has one or not, as events."""
-    shown = [f"- {finding}" for finding in findings[:_SHOWN]]
-    more = [f"- and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
-    listing = {"members": dg.MetadataValue.md("\n".join([*shown, *more]))} if findings else {}
-    yield dg.AssetCheckEvaluation(
-        asset_key=spec.asset_key,
-        check_name=spec.name,
-        passed=not findings,
-        severity=severity,
-        metadata={"findings": len(findings), **listing, **shown_too},
-        **partition,
-    )
-    yield dg.Output(None, output_name=spec.get_python_identifier())

@@ -1,10 +1,5 @@
 """The adapter as a Dagster Component: `defs.yaml` alone sets it up.
 
-    type: genid_dagster_adapter.component.GenidCohorts
-    attributes:
-      data_root: data
-      generate: pipeline/host.py:generate
-
 Paths are relative to the project's root. Whatever is left out has the default that
 `build_definitions` gives it.
 """
@@ -16,6 +11,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 
 from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.translator import Translator
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY
 from genid_store.generation.load import load_generator
@@ -58,27 +54,27 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
     ] = "stopped"
     pool: Annotated[str | None, _says("The concurrency pool of the runs that pay.")] = None
 
+    def get_translator(self) -> Translator:
+        """Return what names and describes the assets; a subclass may return its own."""
+        return Translator(
+            key_prefix=self.key_prefix,
+            group_name=self.group_name,
+            partition_prefix=self.partition_prefix,
+        )
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return `build_definitions(...)` with these attributes; the project chooses the executor.
 
         StoreError: the data root is not there, or as `build_definitions`.
         """
-        project = Path(context.project_root)
+        project, name = Path(context.project_root), self.generate
+        if name is not None and ".py:" in name:
+            name = str(project / name)
         return build_definitions(
             data_root=DataRoot.open(project / self.data_root).path,
-            generate=None
-            if self.generate is None
-            else load_generator(_from(project, self.generate), where="generate"),
-            key_prefix=self.key_prefix,
-            group_name=self.group_name,
-            partition_prefix=self.partition_prefix,
+            generate=None if name is None else load_generator(name, where="generate"),
+            translator=self.get_translator(),
             concurrency=self.concurrency,
             automation=self.automation,
             pool=self.pool,
         )
-
-
-def _from(project: Path, name: str) -> str:
-    """Return a generator's name with a file's path made absolute."""
-    place, separator, attribute = name.rpartition(":")
-    return f"{project / place}{separator}{attribute}" if place.endswith(".py") else name

@@ -1,4 +1,10 @@
-"""Materializations that are reported outside of any run: many at once, carried to other keys."""
+"""Events that no step of a run logs: many materializations at once, carried to other keys, and the
+plan to materialize.
+
+The one module that uses private interfaces of Dagster, because the public ones do not do it: its
+`report_runless_asset_event` takes one event, and 12 ms on SQLite, 23 ms on PostgreSQL for each; and
+only a backfill can say which partitions it is going to make.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,17 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.events import StepMaterializationData
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEventBatchMetadata,
+    StepMaterializationData,
+    generate_event_batch_id,
+)
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 MIGRATED_FROM: Final = "genid/migrated_from"
@@ -24,24 +35,23 @@ _TEXTS: Final = (
 
 def report(instance: dg.DagsterInstance, events: Iterable[dg.AssetMaterialization]) -> None:
     """Record materializations as `report_runless_asset_event` does, in one go for each asset."""
+    made = dg.DagsterEventType.ASSET_MATERIALIZATION.value
     for _, found in groupby(events, key=lambda event: event.asset_key):
-        _store(instance, [_entry(event) for event in found])
-
-
-def _entry(event: dg.AssetMaterialization) -> dg.EventLogEntry:
-    return dg.EventLogEntry(  # type: ignore[no-untyped-call]
-        error_info=None,
-        level=logging.INFO,
-        user_message="",
-        run_id="",
-        timestamp=time.time(),
-        job_name="",
-        dagster_event=dg.DagsterEvent(
-            event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
-            job_name="",
-            event_specific_data=StepMaterializationData(event),
-        ),
-    )
+        entries = [
+            dg.EventLogEntry(  # type: ignore[no-untyped-call]
+                error_info=None,
+                level=logging.INFO,
+                user_message="",
+                run_id="",
+                timestamp=time.time(),
+                job_name="",
+                dagster_event=dg.DagsterEvent(
+                    made, job_name="", event_specific_data=StepMaterializationData(event)
+                ),
+            )
+            for event in found
+        ]
+        _store(instance, entries)
 
 
 def _store(instance: dg.DagsterInstance, entries: list[dg.EventLogEntry]) -> None:
@@ -56,6 +66,23 @@ def _store(instance: dg.DagsterInstance, entries: list[dg.EventLogEntry]) -> Non
         ids = [key[0] for one in inserts if (key := one.inserted_primary_key)]
     storage.store_asset_event_tags(entries, ids)
     storage.store_asset_event(entries[-1], ids[-1])
+
+
+def plan(context: dg.AssetExecutionContext, partitions: Sequence[tuple[dg.AssetKey, str]]) -> None:
+    """Tell Dagster which partitions this run is going to make, as its own backfills do: they are in
+    progress from now on, and automation asks for none of them."""
+    step = context.op_execution_context.get_step_execution_context().step.key
+    batch = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    for number, (asset, key) in enumerate(partitions, 1):
+        planned = AssetMaterializationPlannedData(asset, partition=key)
+        context.instance.report_dagster_event(
+            dg.DagsterEvent.build_asset_materialization_planned_event(
+                context.run.job_name, str(step), planned
+            ),
+            context.run.run_id,
+            logging.DEBUG,
+            batch_metadata=DagsterEventBatchMetadata(batch, number == len(partitions)),
+        )
 
 
 def carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.AssetMaterialization:

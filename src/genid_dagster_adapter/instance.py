@@ -47,13 +47,10 @@ def open_instance(
     home = environ.get("DAGSTER_HOME")
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and folder.is_dir()):
-        raise _broken("DAGSTER_HOME", "it is not a folder", home)
+        raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
     if _CHANGED_IN_URLS.search(str(folder)):
-        raise _broken(
-            str(folder),
-            "its path has `?`, or `%` and two hex digits, which Dagster's "
-            "databases take for something else",
-        )
+        why = "its path has `?`, or `%` and two hex digits, which Dagster's databases misread"
+        raise _broken(str(folder), why)
     if not home:
         with guarded(root):
             _make_embedded(root)
@@ -61,14 +58,14 @@ def open_instance(
         try:
             instance = _opened(folder)
         except Exception as error:  # a library's settings raise what they like
-            raise _broken(str(folder), _said(error)) from error
+            raise _broken(str(folder), error) from error
         try:
             with instance:
                 yield instance
         except Exception as error:
             if not any(isinstance(one, dg.DagsterError | SQLAlchemyError) for one in causes(error)):
                 raise
-            raise _broken(str(folder), _said(error)) from error
+            raise _broken(str(folder), error) from error
 
 
 def _make_embedded(root: DataRoot) -> None:
@@ -122,19 +119,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__
 
 
-def _said(error: Exception) -> str:
-    """Return what a database said, where one is the cause, else the error itself."""
-    found = list(causes(error))
-    ours = error if not any(isinstance(one, SQLAlchemyError) for one in found) else found[-1]
-    return str(ours) or type(ours).__name__
-
-
-def _broken(where: str, message: str, value: str | None = None) -> StoreError:
-    first = " ".join(message.split())
-    shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
-    problem = Problem(
-        where=where,
-        message=shown if value is None else f"{shown} (it is {value!r})",
-        remedy="repair the instance, or set DAGSTER_HOME to another one",
-    )
+def _broken(where: str, error: Exception | str) -> StoreError:
+    """Return the one error; it has what a database said, where one is the cause."""
+    found = [error] if isinstance(error, str) else list(causes(error))
+    ours = found[-1] if any(isinstance(one, SQLAlchemyError) for one in found) else found[0]
+    said = " ".join((str(ours) or type(ours).__name__).split())
+    message = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    remedy = "repair the instance, or set DAGSTER_HOME to another one"
+    problem = Problem(where=where, message=message, remedy=remedy)
     return StoreError("Dagster's instance does not answer", [problem])

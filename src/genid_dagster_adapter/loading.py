@@ -1,12 +1,6 @@
-"""Hand generations and the cohort's id on to a host's own assets, read from the store.
+"""Hand generations and the cohort's id on to a host's own assets that take them as arguments.
 
-    @dg.asset
-    def report(evaluation_generation): ...      # a mapping of id to text
-
-    @dg.asset
-    def aggregated_scores(cohort_id: str): ...
-
-Nothing is written here: the stage assets publish texts themselves.
+They are read from the store. Nothing is written here: the stage assets publish texts themselves.
 """
 
 from collections.abc import Mapping
@@ -14,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from genid_dagster_adapter.translator import COHORT_ID
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import read_bytes
-from genid_store.fs.layout import PARSED, DataRoot
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.content import read_text
 
-COHORT_ID = "cohort_id"  # the asset, and the metadata key under which its value is shown
 COHORT_TAG = "genid/cohort_id"  # of the run that built a cohort
 
 
@@ -33,9 +27,11 @@ class Texts(dg.IOManager):
         """Do nothing: the text is in the store already."""
 
     def load_input(self, context: dg.InputContext) -> str | Mapping[str, str]:
-        """StoreError: the one text that is asked for is not there, or one is not UTF-8."""
+        """StoreError: the one text that is asked for is not there, or one cannot be read."""
         root, keys = DataRoot.open(self.data_root), context.asset_partition_keys
-        texts = {key: text for key in keys if (text := self._text(root, key)) is not None}
+        texts = {
+            key: text for key in keys if (text := read_text(root, self.stage, key)) is not None
+        }
         if not context.has_partition_key or len(keys) != 1:
             return texts
         if not texts:
@@ -43,17 +39,6 @@ class Texts(dg.IOManager):
             problem = Problem(where=where, message="has no text", remedy="make it first")
             raise StoreError("a text cannot be loaded", [problem])
         return texts[keys[0]]
-
-    def _text(self, root: DataRoot, gen_id: str) -> str | None:
-        path = root.generation(self.stage, gen_id) / PARSED
-        try:
-            return read_bytes(path).decode("utf-8")
-        except FileNotFoundError:
-            return None
-        except UnicodeDecodeError as error:
-            remedy = "write the text in UTF-8; it is not paid for again"
-            problem = Problem(where=root.relative(path), message=str(error), remedy=remedy)
-            raise StoreError("a text cannot be read", [problem]) from error
 
 
 class CohortId(dg.IOManager):

@@ -3,20 +3,20 @@
 Used by the stage assets and by the asset that makes what is missing, so that both record alike.
 """
 
+import contextlib
 import math
-from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.setup import CODE_VERSION, Setup, stage_asset_name, upstream
+from genid_dagster_adapter.setup import CODE_VERSION, Setup
+from genid_dagster_adapter.translator import Translator
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW_METADATA, DataRoot
-from genid_store.generation import Kind, Outcome, content_version
+from genid_store.generation import Outcome, content_version
 from genid_store.stages import parent_key
 
 #: The data version of what a generation does not depend on: its id names all that it is made from.
@@ -27,27 +27,21 @@ _PREVIEW = 500  # characters
 
 
 class Recorder:
-    """Records each outcome under its stage's asset key, and remembers what did not become content.
-
-    The setup's `observer` sees each outcome right after Dagster recorded it.
-    """
+    """Records each outcome under its stage's asset, and remembers what did not become content."""
 
     def __init__(self, context: dg.AssetExecutionContext, root: DataRoot, setup: Setup) -> None:
         self.context, self.root, self.setup = context, root, setup
-        self.keys = setup.keys()
         self.cohorts = read_memberships(root).cohorts_of()
-        self.counts: Counter[tuple[str, Kind]] = Counter()
         self.incomplete: list[Outcome] = []
 
     def __call__(self, outcome: Outcome) -> None:
-        self.counts[outcome.stage, outcome.kind] += 1
         if outcome.complete:
             self.context.log_event(
                 materialization(
                     self.root,
                     outcome.stage,
                     outcome.gen_id,
-                    self.keys[outcome.stage],
+                    self.setup.translator,
                     code_version=self.setup.code_version,
                     cohorts=", ".join(self.cohorts.get((outcome.stage, outcome.gen_id), ())),
                     outcome=outcome.kind,
@@ -59,10 +53,8 @@ class Recorder:
             self.context.log.warning(
                 "%s %s %s: %s", outcome.stage, outcome.gen_id, outcome.kind, outcome.reason
             )
-        if self.setup.observer is not None:
-            self.setup.observer(outcome)
 
-    def raise_for_failures(self, metadata: Mapping[str, Any] | None = None) -> None:
+    def raise_for_failures(self, remedy: str = "", **metadata: Any) -> None:
         """Raise dg.Failure: some generation of this run has no content; lists them.
 
         Neither a policy of the step's nor one of the run's tries again: what failed waits for a
@@ -71,13 +63,13 @@ class Recorder:
         if not self.incomplete:
             return
         self.context.instance.add_run_tags(self.context.run.run_id, {"dagster/max_retries": "0"})
-        listed = [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
-        more = len(self.incomplete) - len(listed)
-        summary = f"{len(self.incomplete)} generation(s) have no content; the others are recorded"
-        rest = [f"and {more} more"] if more else []
+        count = len(self.incomplete)
+        lines = [f"{count} generation(s) have no content; the others are recorded"]
+        lines += [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
+        lines += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
         raise dg.Failure(
-            description="\n".join([summary, *listed, *rest]),
-            metadata=metadata,
+            description="\n".join([*lines, remedy]).strip(),
+            metadata=metadata or None,
             allow_retries=False,
         )
 
@@ -86,7 +78,7 @@ def materialization(
     root: DataRoot,
     stage: str,
     gen_id: str,
-    asset: dg.AssetKey,
+    translator: Translator,
     *,
     code_version: str = CODE_VERSION,
     **metadata: Any,
@@ -100,51 +92,40 @@ def materialization(
         "dagster/data_version": content_version(root, stage, gen_id) or "",
         "dagster/code_version": code_version,
     }
-    for dep in upstream(stage, asset):
+    for dep in translator.upstream(stage):
         tags[f"dagster/input_data_version/{dep.to_user_string()}"] = UNVERSIONED
         tags[f"dagster/input_event_pointer/{dep.to_user_string()}"] = _LAST_EVENT
-    shown = {**_of_generation(root, stage, gen_id, asset), **_of_text(root, stage, gen_id)}
     return dg.AssetMaterialization(
-        asset, partition=gen_id, metadata={**shown, **metadata}, tags=tags
+        translator.of_stage(stage),
+        partition=gen_id,
+        metadata={**_shown(root, stage, gen_id, translator), **metadata},
+        tags=tags,
     )
 
 
-def _of_generation(root: DataRoot, stage: str, gen_id: str, asset: dg.AssetKey) -> dict[str, Any]:
-    """Return what a partition shows of what it was made from: the signature, the parent as a link,
-    and what the host's callable said of the usage."""
+def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> dict[str, Any]:
+    """Return what a partition shows: the signature, the parent as a link, what the host's callable
+    said of the usage; where the text is, its length, its beginning, and where it is a number, the
+    score."""
     folder = root.generation(stage, gen_id)
     generation = read_generation(root, stage, gen_id)
-    shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(folder))}
     fields = generation.signature_fields().items()
-    shown |= {name: value for name, value in fields if isinstance(value, str | int)}
+    shown: dict[str, Any] = {name: value for name, value in fields if isinstance(value, str | int)}
+    shown["path"] = dg.MetadataValue.path(str(folder))
+    shown["dagster/uri"] = (folder / PARSED).absolute().as_uri()
     parent = parent_key(stage, generation.parent_gen_id)
     if parent is not None:
-        above = "/".join([*asset.path[:-1], stage_asset_name(parent[0])])
+        above = translator.of_stage(parent[0]).to_user_string()
         link = f"/assets/{above}?view=partitions&partition={parent[1]}"
         shown["parent"] = dg.MetadataValue.md(f"[{parent[1]}]({link})")
-    try:
+    # Not every generation has the files, and what a host writes may be anything.
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         usage = read_json(folder / RAW_METADATA)["genid"]["usage"]
-        return shown | {f"usage/{key}": one for key, one in usage.items() if _is_number(one)}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return shown  # not every generation has one, and what a host writes may be anything
-
-
-def _of_text(root: DataRoot, stage: str, gen_id: str) -> dict[str, Any]:
-    """Return what a partition shows of its text: where it is, its length, its beginning, and where
-    it is a number, the score."""
-    path = root.generation(stage, gen_id) / PARSED
-    shown: dict[str, Any] = {"dagster/uri": path.absolute().as_uri()}
-    try:
-        text = read_bytes(path).decode("utf-8", "replace")
-    except OSError:
-        return shown
-    shown |= {"words": len(text.split()), "preview": dg.MetadataValue.text(text[:_PREVIEW])}
-    try:
-        score = float(text)
-    except ValueError:
-        return shown
-    return {**shown, "score": score} if math.isfinite(score) else shown
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        numbers = {key: one for key, one in usage.items() if type(one) in (int, float)}
+        shown |= {f"usage/{key}": one for key, one in numbers.items()}
+    with contextlib.suppress(OSError, ValueError):
+        text = read_bytes(folder / PARSED).decode("utf-8", "replace")
+        shown |= {"words": len(text.split()), "preview": dg.MetadataValue.text(text[:_PREVIEW])}
+        if math.isfinite(score := float(text)):
+            shown["score"] = score
+    return shown

@@ -1,7 +1,6 @@
-"""What the assets over one data root share: where it is, what makes its texts, what Dagster runs
-them with."""
+"""What the assets over one data root share: where it is, what they are called, what makes its
+texts, what Dagster runs them with."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,42 +8,28 @@ from typing import Any
 import dagster as dg
 from attrs import field, frozen
 
+from genid_dagster_adapter.translator import Translator
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Executor, Generator, Outcome
+from genid_store.generation import CONCURRENCY, Executor, Generator
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import Plan
-from genid_store.stages import PIPELINE, parent_stage, stage_names
+from genid_store.stages import PIPELINE
 
-#: The assets of a cohort's members, and of their registration as partitions.
-MEMBERSHIP, REGISTRATION = "cohort_membership", "register_cohort_partitions"
 #: The code version of what is made, unless the host gives one.
 CODE_VERSION = "1"
 
 
-def stage_asset_name(stage: str) -> str:
-    """Return the name of a stage's asset."""
-    return f"{stage}_generation"
-
-
-def upstream(stage: str, asset: dg.AssetKey) -> dict[dg.AssetKey, str | None]:
-    """Return what a stage's asset depends on, each with the stage that it is the asset of: the
-    parent's, and for the pipeline's stages what registers their partitions."""
-    named: dict[str, str | None] = {REGISTRATION: None} if stage in PIPELINE else {}
-    above = parent_stage(stage)
-    if above is not None and above != stage:
-        named[stage_asset_name(above)] = above
-    return {dg.AssetKey([*asset.path[:-1], name]): of for name, of in named.items()}
-
-
 @frozen(kw_only=True)
 class Setup:
-    """The arguments of `build_definitions` and `generated_asset` that are about every asset."""
+    """The arguments of `build_definitions` and `generated_asset` that are about every asset.
+
+    StoreError: `generate` cannot be called, or no call may be made at once.
+    """
 
     data_root: Path = field(converter=Path)
     generate: Generator | dg.ConfigurableResource[Any] | None = None
-    key_prefix: Sequence[str] = ()
-    group_name: str | None = None
-    partition_prefix: str = ""
+    translator: Translator = field(factory=Translator)
     stages: Sequence[str] = PIPELINE
     concurrency: int = CONCURRENCY
     code_version: str = CODE_VERSION
@@ -53,30 +38,51 @@ class Setup:
     op_tags: Mapping[str, Any] | None = None
     retry_policy: dg.RetryPolicy | None = None
     backfill_policy: dg.BackfillPolicy = field(factory=dg.BackfillPolicy.single_run)
-    observer: Callable[[Outcome], None] | None = None
-    stop: threading.Event = field(factory=threading.Event)
+
+    def __attrs_post_init__(self) -> None:
+        problems = []
+        if self.generate is not None and not callable(self.generate):
+            message = "cannot be called"
+            remedy = "give the callable itself; genid_store.generation.load.load_generator finds it"
+            problems.append(
+                Problem(where="generate", value=self.generate, message=message, remedy=remedy)
+            )
+        if self.concurrency < 1:
+            message, remedy = "is below 1", "allow 1 call at once or more"
+            problems.append(
+                Problem(where="concurrency", value=self.concurrency, message=message, remedy=remedy)
+            )
+        if problems:
+            raise StoreError("the definitions cannot be built", problems)
 
     def key(self, name: str) -> dg.AssetKey:
-        return dg.AssetKey([*self.key_prefix, name])
+        """Return the key of an asset."""
+        return self.translator.get_asset_key(name)
 
-    def stage_key(self, stage: str) -> dg.AssetKey:
-        return self.key(stage_asset_name(stage))
+    def identifier(self, name: str) -> str:
+        """Return a name for Dagster that two mounted data roots do not share."""
+        return self.key(name).to_python_identifier()
 
-    def keys(self) -> dict[str, dg.AssetKey]:
-        """Return the asset keys of all stages, by stage."""
-        return {stage: self.stage_key(stage) for stage in stage_names()}
+    def described(self, name: str) -> dict[str, Any]:
+        """Return what an asset is called and described by, as arguments of Dagster's."""
+        return {
+            "key": self.key(name),
+            "group_name": self.translator.get_group_name(name),
+            "metadata": self.translator.get_metadata(name),
+        }
 
-    def paying(self, **more: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    def paying(self, name: str, **more: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """Return `dg.asset(...)` for an asset that calls the generator."""
         resource = isinstance(self.generate, dg.ConfigurableResource)
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
-            key_prefix=list(self.key_prefix) or None,
-            group_name=self.group_name,
+            **self.described(name),
             code_version=self.code_version,
             pool=self.pool,
             op_tags=self.op_tags,
             retry_policy=self.retry_policy,
             resource_defs={self._resource: self.generate} if resource else None,
+            output_required=False,
+            kinds={"text"},
             **more,
         )
         return decorator
@@ -94,10 +100,9 @@ class Setup:
             plan=plan,
             provider_models=self.provider_models(root),
             asked=asked,
-            stop=self.stop,
         )
 
     @property
     def _resource(self) -> str:
-        """The generator's key among the resources, which are shared by all of a code location."""
-        return f"{self.key('generator').to_python_identifier()}_{id(self.generate)}"
+        # The resources are shared by all of a code location.
+        return f"{self.identifier('generator')}_{id(self.generate)}"

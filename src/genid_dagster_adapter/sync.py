@@ -12,28 +12,35 @@ missing. Events stay in the log for good, so a key that is added again is materi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import dagster as dg
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
+from genid_dagster_adapter.display import table_metadata
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
-from genid_dagster_adapter.membership_metadata import table_metadata
-from genid_dagster_adapter.ownership import forget, members_elsewhere, record_owner
-from genid_dagster_adapter.partitions import partition_set, register, register_cohort, registered
+from genid_dagster_adapter.partitions import (
+    COHORTS,
+    forget,
+    members_elsewhere,
+    partition_set,
+    record_owner,
+    register,
+    registered,
+)
 from genid_dagster_adapter.recording import materialization
-from genid_dagster_adapter.setup import MEMBERSHIP, stage_asset_name
+from genid_dagster_adapter.translator import MEMBERSHIP, Translator
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
-from genid_store.catalog.renamed import read_renamed
-from genid_store.errors import StoreError
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation import has_content
+from genid_store.generation.load import load_module
 from genid_store.stages import stage_names
 
 Progress = Callable[[int, int], None]
@@ -44,34 +51,22 @@ _PAGE: Final = 200  # events that are reported, and whose predecessors are asked
 
 
 @frozen(kw_only=True)
-class Mount:
-    """Where an instance has a store's generations: the assets' key prefix, the partition sets', and
-    by stage the asset keys of the host's own that are partitioned by the same sets."""
-
-    asset_prefix: tuple[str, ...] = ()
-    partition_prefix: str = ""
-    others: tuple[dg.AssetKey, ...] = ()
-
-    def asset_key(self, stage: str) -> dg.AssetKey:
-        return dg.AssetKey([*self.asset_prefix, stage_asset_name(stage)])
-
-
-@frozen(kw_only=True)
 class Synced:
     """What was done, or with `dry_run` would be: events and keys by stage. `unowned` are the keys
     that no cohort names and that stay; of these `held` have records of assets that nobody named,
     which is why not even pruning deletes them."""
 
-    events: Mapping[str, int]
-    registered: Mapping[str, int]
-    deleted: Mapping[str, list[str]]
-    unowned: Mapping[str, list[str]]
-    held: Mapping[str, list[str]]
+    events: dict[str, int]
+    registered: dict[str, int] = field(factory=dict)
+    deleted: dict[str, list[str]] = field(factory=dict)
+    unowned: dict[str, list[str]] = field(factory=dict)
+    held: dict[str, list[str]] = field(factory=dict)
 
 
 def follow(
     root: DataRoot,
     *,
+    translator: str | None = None,
     asset_prefix: Sequence[str] = (),
     partition_prefix: str = "",
     others: Sequence[str] = (),
@@ -80,21 +75,39 @@ def follow(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Do `sync` with the data root's instance; return what it did as JSON values. `forgotten` are
-    the paths of other data roots whose keys are nobody's from now on.
+    """Do `sync` with the data root's instance; return what it did as JSON values. `translator` is
+    the host's, MODULE:CLASS or FILE.py:CLASS; `others` are the asset keys of the host's own that
+    are partitioned by the same sets, `forgotten` the paths of other data roots whose keys are
+    nobody's from now on.
 
-    StoreError: the instance cannot be opened or does not answer, or as `sync` and `forget`.
+    StoreError: the translator cannot be loaded, the instance cannot be opened or does not answer,
+    or as `sync` and `forget`.
     """
-    mount = Mount(
-        asset_prefix=tuple(asset_prefix),
-        partition_prefix=partition_prefix,
-        others=tuple(dg.AssetKey.from_user_string(one) for one in others),
-    )
+    kind = Translator if translator is None else _load(translator)
+    named = kind(key_prefix=asset_prefix, partition_prefix=partition_prefix)
     with open_instance(root) as instance:
         if forgotten and not dry_run:
             forget(instance, forgotten, partition_prefix)
-        done = sync(instance, root, mount, prune=prune, dry_run=dry_run, progress=progress)
+        done = sync(
+            instance,
+            root,
+            named,
+            others=[dg.AssetKey.from_user_string(one) for one in others],
+            prune=prune,
+            dry_run=dry_run,
+            progress=progress,
+        )
     return {"dry_run": dry_run, **asdict(done)}
+
+
+def _load(name: str) -> type[Translator]:
+    place, _, attribute = name.rpartition(":")
+    found = getattr(load_module(place, where="--translator"), attribute, None)
+    if isinstance(found, type) and issubclass(found, Translator):
+        return found
+    message, remedy = f"{place} has no such translator", "name a subclass of Translator"
+    problem = Problem(where="--translator", value=name, message=message, remedy=remedy)
+    raise StoreError("the assets cannot be named", [problem])
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
@@ -119,8 +132,9 @@ def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, l
 def sync(
     instance: dg.DagsterInstance,
     root: DataRoot,
-    mount: Mount | None = None,
+    translator: Translator | None = None,
     *,
+    others: Sequence[dg.AssetKey] = (),
     prune: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -131,26 +145,28 @@ def sync(
     membership, of this data root or of another one with keys in the same partition sets, cannot be
     read, so that nobody can tell whose a key is.
     """
-    return _Sync(instance, root, mount or Mount(), dry_run).run(prune, progress)
+    return _Sync(instance, root, translator or Translator(), others, dry_run).run(prune, progress)
 
 
 @frozen
 class _Sync:
     instance: dg.DagsterInstance
     root: DataRoot
-    mount: Mount
+    translator: Translator
+    others: Sequence[dg.AssetKey]
     dry_run: bool
 
     def run(self, prune: bool, progress: Progress | None) -> Synced:
-        with self._lock():
+        with nullcontext() if self.dry_run else root_lock(self.root, BUILD):
             if not self.dry_run:
-                record_owner(self.instance, self.root, self.mount.partition_prefix)
+                record_owner(self.instance, self.root, self.translator.prefix)
             memberships = read_memberships(self.root)
-            members, previous = _members(memberships), self._previous()
+            members = memberships.by_stage()
+            with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
+                previous = index.previous_ids()
         todo = {one: list(self._unrecorded(one, members[one], previous[one])) for one in members}
-        events = {stage: len(found) for stage, found in todo.items()}
-        done, total = 0, sum(events.values())
-        added, deleted, unowned, held = {}, {}, {}, {}
+        synced = Synced(events={stage: len(found) for stage, found in todo.items()})
+        done, total = 0, sum(synced.events.values())
         for stage, lacking in todo.items():
             for start in range(0, len(lacking), _PAGE):
                 chunk = lacking[start : start + _PAGE]
@@ -159,26 +175,10 @@ class _Sync:
                 done += len(chunk)
                 if progress is not None:
                     progress(done, total)
-            added[stage], deleted[stage], unowned[stage], held[stage] = self._keys(
-                stage, previous[stage], prune
-            )
+            self._keys(stage, previous[stage], prune, synced)
         if not self.dry_run:
             report(self.instance, list(self._cohorts(memberships)))
-        return Synced(events=events, registered=added, deleted=deleted, unowned=unowned, held=held)
-
-    def _previous(self) -> dict[str, dict[str, list[str]]]:
-        """Return the ids that generations had before migrations, by stage and id of today: what
-        their metadata says, and our own record, which a host does not rewrite."""
-        found: dict[str, dict[str, list[str]]] = {stage: {} for stage in stage_names()}
-        with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
-            for stage, now, before in index.sql("SELECT stage, now, gen_id FROM previous"):
-                found.setdefault(stage, {}).setdefault(now, []).append(before)
-        for (stage, before), since in read_renamed(self.root).items():
-            for now in since:
-                found.setdefault(stage, {}).setdefault(now, []).append(before)
-        return {
-            stage: {now: _reached(before, now) for now in before} for stage, before in found.items()
-        }
+        return synced
 
     # -- events -------------------------------------------------------------------------------
     def _unrecorded(
@@ -186,12 +186,12 @@ class _Sync:
     ) -> Iterator[tuple[dg.AssetKey, str]]:
         """Yield the (asset, key) that lack an event: what is made, under our asset; what the host's
         own assets had under the key of before, under theirs."""
-        ours = self.mount.asset_key(stage)
+        ours = self.translator.of_stage(stage)
         recorded = self.instance.get_materialized_partitions(ours)
         for key in members:
             if key not in recorded and has_content(self.root, stage, key):
                 yield ours, key
-        for other in self.mount.others:
+        for other in self.others:
             theirs = self.instance.get_materialized_partitions(other)
             for key in members:
                 if key not in theirs and not theirs.isdisjoint(previous.get(key, ())):
@@ -205,8 +205,8 @@ class _Sync:
             for asset, keys in groupby(lacking, itemgetter(0))
         }
         for asset, key in lacking:
-            if asset == self.mount.asset_key(stage):
-                fresh = materialization(self.root, stage, key, asset)
+            if asset == self.translator.of_stage(stage):
+                fresh = materialization(self.root, stage, key, self.translator)
             else:
                 fresh = dg.AssetMaterialization(asset, partition=key)
             records = [last[asset][old] for old in previous.get(key, ()) if old in last[asset]]
@@ -215,10 +215,11 @@ class _Sync:
 
     def _cohorts(self, memberships: Memberships) -> Iterator[dg.AssetMaterialization]:
         """Register the cohorts as partitions, and yield an event for each that has none."""
-        key = dg.AssetKey([*self.mount.asset_prefix, MEMBERSHIP])
+        key = self.translator.get_asset_key(MEMBERSHIP)
         recorded = self.instance.get_materialized_partitions(key)
+        prefix = self.translator.prefix
+        register(self.instance, COHORTS, list(memberships.members), prefix=prefix)
         for cohort_id in memberships.members:
-            register_cohort(self.instance, cohort_id, prefix=self.mount.partition_prefix)
             if cohort_id not in recorded:
                 shown = table_metadata(self.root, cohort_id)
                 yield dg.AssetMaterialization(key, partition=cohort_id, metadata=shown)
@@ -239,23 +240,20 @@ class _Sync:
         return found
 
     # -- keys ---------------------------------------------------------------------------------
-    def _keys(
-        self, stage: str, previous: Previous, prune: bool
-    ) -> tuple[int, list[str], list[str], list[str]]:
-        """Register a stage's members and delete what no cohort names, if asked; return how many
-        keys were added, which were deleted, and which are of no cohort and stay, with those held.
+    def _keys(self, stage: str, previous: Previous, prune: bool, synced: Synced) -> None:
+        """Register a stage's members and delete what no cohort names, if asked.
 
         Under the data root's lock, unless it is a dry run: no key becomes or ceases to be a
         member's meanwhile.
         """
-        with self._lock():
-            prefix = self.mount.partition_prefix
+        with nullcontext() if self.dry_run else root_lock(self.root, BUILD):
+            prefix = self.translator.prefix
             there = dict.fromkeys(registered(self.instance, stage, prefix=prefix))
             memberships = read_memberships(self.root)
             elsewhere, unknown = members_elsewhere(self.instance, self.root, prefix)
             if prune and (problems := [*memberships.problems, *unknown]):
                 raise StoreError("nobody can tell which keys are of no cohort", problems)
-            members = _members(memberships)[stage]
+            members = memberships.by_stage()[stage]
             new = [key for key in members if key not in there]
             named = {*members, *(gen_id for of, gen_id in elsewhere if of == stage)}
             unowned, held = self._held(stage, [one for one in there if one not in named], previous)
@@ -265,12 +263,9 @@ class _Sync:
                     self.instance.delete_dynamic_partition(partition_set(stage, prefix), key)
         if not self.dry_run and (new or prune):
             # What Dagster remembers may be from the moment between an event and its key.
-            self.instance.wipe_asset_cached_status([self.mount.asset_key(stage)])
-        return (len(new), unowned, [], held) if prune else (len(new), [], unowned, held)
-
-    def _lock(self) -> AbstractContextManager[None]:
-        """The data root's lock, which a dry run does without. A blocked data root is refused."""
-        return nullcontext() if self.dry_run else root_lock(self.root, BUILD)
+            self.instance.wipe_asset_cached_status([self.translator.of_stage(stage)])
+        synced.registered[stage], synced.held[stage] = len(new), held
+        synced.deleted[stage], synced.unowned[stage] = (unowned, []) if prune else ([], unowned)
 
     def _held(
         self, stage: str, unowned: list[str], previous: Previous
@@ -281,24 +276,7 @@ class _Sync:
             return [], []
         now = {old: new for new, olds in previous.items() for old in olds}
         held: set[str] = set()
-        for asset in set(self.instance.all_asset_keys()) - {self.mount.asset_key(stage)}:
+        for asset in set(self.instance.all_asset_keys()) - {self.translator.of_stage(stage)}:
             theirs = self.instance.get_materialized_partitions(asset)
             held |= {key for key in unowned if key in theirs and now.get(key) not in theirs}
         return [key for key in unowned if key not in held], [key for key in unowned if key in held]
-
-
-def _members(memberships: Memberships) -> dict[str, list[str]]:
-    """Return the members of all cohorts by stage, each once; a damaged file hides its own."""
-    found: dict[str, dict[str, None]] = {stage: {} for stage in stage_names()}
-    for members in memberships.members.values():
-        for stage, gen_id in members:
-            found[stage][gen_id] = None
-    return {stage: list(keys) for stage, keys in found.items()}
-
-
-def _reached(before: Previous, now: str) -> list[str]:
-    """Return all ids that lead to `now`, over several migrations, the latest first."""
-    found = [now]
-    for one in found:  # which grows meanwhile
-        found += [older for older in dict.fromkeys(before.get(one, ())) if older not in found]
-    return found[1:]

@@ -21,12 +21,12 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import guarded, is_there, read_bytes, write_atomic
+from genid_store.fs.files import guarded, is_there, write_atomic
 from genid_store.fs.jsonfile import dump_object
-from genid_store.fs.layout import METADATA, PARSED, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.asked import Asked
-from genid_store.generation.content import fault_of_bytes
+from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
@@ -63,7 +63,7 @@ class Store:
         StoreError: the text is there and cannot be read.
         """
         try:
-            return self._read(signature.stage, str(gen_id(signature)))
+            return read_text(self.root, signature.stage, str(gen_id(signature)))
         except OSError:
             with guarded(self.root, reading=True):
                 raise
@@ -103,10 +103,10 @@ class Store:
         wanted = [(one, Member(one.stage, str(gen_id(one)))) for one in signatures]
         asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
         with guarded(self.root):
-            todo = {member: one for one, member in wanted if self._read(*member) is None}
+            todo = {member: one for one, member in wanted if read_text(self.root, *member) is None}
             failed = self._obtain(todo, call, concurrency, asked) if todo else []
             if not failed:
-                return [self._read(*member) or "" for _, member in wanted]
+                return [read_text(self.root, *member) or "" for _, member in wanted]
         problems = [
             Problem(
                 where=f"{one.stage} {one.gen_id}",
@@ -178,7 +178,9 @@ class Store:
         ready, orphans = [], []
         for member in wave:
             parent = _parent(todo[member])
-            if parent is None or (is_segment(parent.gen_id) and self._read(*parent) is not None):
+            if parent is None or (
+                is_segment(parent.gen_id) and read_text(self.root, *parent) is not None
+            ):
                 ready.append(member)
             else:
                 reason = f"{parent.stage} {parent.gen_id} has no content"
@@ -213,21 +215,6 @@ class Store:
                 if value is not None:
                     values.setdefault(name, value)
         return values
-
-    def _read(self, stage: str, name: str) -> str | None:
-        path = f"{self.root.gens}/{stage}/{name}/{PARSED}"  # a Path takes as long as the reading
-        try:
-            data = read_bytes(path)
-            text, fault = data.decode("utf-8"), fault_of_bytes(data)
-        except FileNotFoundError:
-            return None
-        except UnicodeDecodeError as error:
-            text, fault = "", f"{error}; write the text in UTF-8"
-        if fault is None:
-            return text
-        remedy = "put the text back, or remove the file to have it made again"
-        problem = Problem(where=self.root.relative(Path(path)), message=fault, remedy=remedy)
-        raise StoreError("a text cannot be read", [problem])
 
 
 def _parent(signature: Signature[Any]) -> Member | None:

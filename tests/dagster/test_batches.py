@@ -10,7 +10,7 @@ from cohort_kit import OFF, ON
 from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import register_cohort
+from genid_dagster_adapter.partitions import COHORTS, register
 from genid_store import Collected, Request, Rollout
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
@@ -58,7 +58,7 @@ def job(
     root: DataRoot, instance: dg.DagsterInstance, generate: Counting, cohort_id: str
 ) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(data_root=root.path, rollout=ON, generate=generate)
-    register_cohort(instance, cohort_id)
+    register(instance, COHORTS, [cohort_id])
     return definitions.resolve_job_def("genid_make_missing").execute_in_process(
         partition_key=cohort_id,
         instance=instance,

@@ -44,7 +44,7 @@ import json
 import dagster as dg
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import register_cohort
+from genid_dagster_adapter.partitions import COHORTS, register
 from genid_store.fs.layout import DataRoot
 
 calls = []
@@ -57,7 +57,7 @@ defs = build_definitions(data_root="data", generate=generate)
 graph = defs.resolve_asset_graph()
 question, answer = dg.AssetKey("question_generation"), dg.AssetKey("answer_generation")
 with dg.DagsterInstance.ephemeral() as instance:
-    register_cohort(instance, "exam")
+    register(instance, COHORTS, ["exam"])
     register_members(instance, DataRoot("data"), "exam")
     asked = dg.evaluate_automation_conditions(defs, instance)
     wanted = [len(asked.get_requested_partitions(key)) for key in (question, answer)]

@@ -3,13 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from cohort_kit import make_root
+from cohort_kit import ON, make_root
+from dagster_kit import Counting, small_cohort
+from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.partitions import COHORTS, register
+from genid_dagster_adapter.translator import Translator
 from genid_store.cli import run
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import StoreError
@@ -55,9 +61,9 @@ def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
             data_root=tmp_path / name,
             generate=nobody,
             rollout=Rollout.OFF,
-            key_prefix=[name],
-            group_name=f"{name}_group",
-            partition_prefix=f"{name}_",
+            translator=Translator(
+                key_prefix=[name], group_name=f"{name}_group", partition_prefix=f"{name}_"
+            ),
         )
         for name in ("one", "two")
     ]
@@ -71,21 +77,23 @@ def test_two_of_them_merge_into_one_project(tmp_path: Path) -> None:
 
 
 def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
-    """All at once: the name of a callable for the callable, partition sets that two data roots
-    would share, a text for a list of parts, no call at a time, a state that no sensor has."""
-    with pytest.raises(StoreError) as caught:
-        build_definitions(
-            data_root=tmp_path,
-            generate="host.py:offline",  # type: ignore[arg-type]
-            rollout=Rollout.OFF,
-            key_prefix="one",
-            concurrency=0,
-            automation="runing",  # type: ignore[arg-type]
-        )
-    places = [problem.where for problem in caught.value.problems]
-    assert places == ["generate", "key_prefix", "partition_prefix", "concurrency", "automation"]
+    """The name of a callable for the callable and no call at a time; a state that no sensor has;
+    a text for a list of parts and partition sets that two data roots would share."""
+
+    def refused(make: Callable[..., object], **arguments: object) -> list[str]:
+        with pytest.raises(StoreError) as caught:
+            make(**arguments)
+        return [problem.where for problem in caught.value.problems]
+
+    where = {"data_root": tmp_path, "rollout": Rollout.OFF}
+    places = refused(build_definitions, **where, generate="host.py:offline", concurrency=0)
+    assert places == ["generate", "concurrency"]
+    assert refused(build_definitions, **where, automation="runing") == ["automation"]
+    assert refused(Translator, key_prefix="one") == ["key_prefix", "partition_prefix"]
     bare = build_definitions(
-        data_root=tmp_path, rollout=Rollout.OFF, key_prefix=["my-texts"], partition_prefix=""
+        data_root=tmp_path,
+        rollout=Rollout.OFF,
+        translator=Translator(key_prefix=["my-texts"], partition_prefix=""),
     )
     dg.Definitions.validate_loadable(bare)
     assert [job.name for job in bare.jobs or ()] == ["my_texts_genid_cohort"]
@@ -144,6 +152,65 @@ def test_the_sensor_starts_stopped_unless_asked(tmp_path: Path) -> None:
         assert isinstance(sensor, dg.SensorDefinition)
         states[automation] = sensor.default_status.value
     assert states == {"stopped": "STOPPED", "running": "RUNNING"}
+
+
+HOST_NAMES = """
+import dagster as dg
+from genid_dagster_adapter.translator import Translator
+
+class Names(Translator):
+    def get_asset_key(self, name):
+        stage = name.removesuffix("_generation")
+        return super().get_asset_key(name) if stage == name else dg.AssetKey(["llm", stage])
+
+    def get_group_name(self, name):
+        return "paid" if name.endswith("_generation") else super().get_group_name(name)
+
+    def get_metadata(self, name):
+        return {"desk": f"the desk of {name}"}
+"""
+
+
+def test_a_host_names_groups_and_describes_the_assets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a subclass of Translator, in the definitions, in a partition's link to its parent, and in
+    what follows the commands."""
+    (tmp_path / "names.py").write_text(HOST_NAMES)
+    space: dict[str, Any] = {}
+    exec(HOST_NAMES, space)
+    root = small_cohort(tmp_path / "root")
+    definitions = build_definitions(
+        data_root=root.path, generate=Counting(), rollout=ON, translator=space["Names"]()
+    )
+    essay = definitions.resolve_assets_def(dg.AssetKey(["llm", "essay"]))
+    (spec,) = essay.specs
+    assert (spec.group_name, spec.metadata["desk"]) == ("paid", "the desk of essay_generation")
+    assert dg.AssetKey(["llm", "draft"]) in {dep.asset_key for dep in spec.deps}
+    assert (
+        definitions.resolve_assets_def(dg.AssetKey("cohort_id")).group_names_by_key[
+            dg.AssetKey("cohort_id")
+        ]
+        == "genid"
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        register(instance, COHORTS, ["c"])
+        register_members(instance, root, "c")
+        asked = dg.evaluate_automation_conditions(definitions, instance)
+        assert len(asked.get_requested_partitions(dg.AssetKey(["llm", "draft"]))) == 2
+        job = definitions.resolve_job_def("genid_make_missing")
+        assert job.execute_in_process(partition_key="c", instance=instance).success
+        event = instance.get_latest_materialization_event(essay.key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        parent = event.asset_materialization.metadata["parent"].value
+        assert "/assets/llm/draft?view=partitions&partition=d_" in str(parent)
+    command = ["dagster", "sync", "--data-root", str(root.path), "--translator"]
+    assert run([*command, f"{tmp_path / 'names.py'}:Other"]) == 1
+    assert "names.py has no such translator" in capsys.readouterr().err
+    assert run([*command, f"{tmp_path / 'names.py'}:Names"]) == 0
+    with dg.DagsterInstance.from_config(str(root.own / "dagster")) as instance:
+        assert len(instance.get_materialized_partitions(essay.key)) == 4
 
 
 def test_an_asset_prefix_is_given_to_the_command(

@@ -23,7 +23,7 @@ from cohort_kit import ON, write_table
 from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import register_cohort, registered
+from genid_dagster_adapter.partitions import COHORTS, register, registered
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Request
@@ -68,7 +68,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def root(tmp_path: Path, instance: dg.DagsterInstance) -> DataRoot:
     """A built cohort `c`, registered: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
     found = small_cohort(tmp_path / "root")
-    register_cohort(instance, "c")
+    register(instance, COHORTS, ["c"])
     register_members(instance, found, "c")
     return found
 

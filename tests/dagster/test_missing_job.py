@@ -10,7 +10,8 @@ import yaml  # type: ignore[import-untyped]
 from cohort_kit import ON
 from dagster_kit import QUIET, Counting, requested, small_cohort, write
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import register_cohort, registered
+from genid_dagster_adapter.partitions import COHORTS, register, registered
+from genid_dagster_adapter.translator import Translator
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -41,7 +42,7 @@ def launch(
 ) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(data_root=root.path, rollout=ON, generate=generate)
     job = definitions.resolve_job_def("genid_make_missing")
-    register_cohort(instance, cohort_id)
+    register(instance, COHORTS, [cohort_id])
     return job.execute_in_process(
         partition_key=cohort_id,
         instance=instance,
@@ -181,8 +182,7 @@ def test_the_jobs_are_the_ones_that_can_work(tmp_path: Path) -> None:
         data_root=tmp_path,
         rollout=ON,
         generate=Counting(),
-        key_prefix=["a-b"],
-        partition_prefix="x_",
+        translator=Translator(key_prefix=["a-b"], partition_prefix="x_"),
     )
     assert [job.name for job in prefixed.jobs or ()] == [
         "a_b_genid_cohort",

@@ -174,7 +174,9 @@ def test_an_automatic_retry_pays_for_no_failure_again(
     assert counting.calls.count("d1") == 1
     assert sorted(counting.calls) == ["d1", "d2", "d3"]
     (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
-    assert "d1 failed: it failed before" in str(event.step_failure_data.user_failure_data)
+    assert "d1 failed: RuntimeError: no answer for d1" in str(
+        event.step_failure_data.user_failure_data
+    )
 
 
 def test_nothing_is_asked_for_while_a_migration_has_the_data_root(

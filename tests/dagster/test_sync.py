@@ -17,8 +17,8 @@ import dagster as dg
 import pytest
 
 import postgres_kit
-from cohort_kit import ON, make_root
-from dagster_kit import new_home, write_templates
+from cohort_kit import OFF, ON, make_root
+from dagster_kit import new_home, small_cohort, write_templates
 from genid_dagster_adapter import sync as syncing
 from genid_dagster_adapter.events import report
 from genid_dagster_adapter.instance import embedded_home, open_instance
@@ -157,34 +157,45 @@ def test_a_database_that_goes_down_is_one_error_and_made_up_for_later(
     server: postgres_kit.Postgres, root: DataRoot, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """In the middle of a sync, and before the commands: the store is right, each says one thing,
+    """In the middle of a sync, and before each command: the store is right, each says one thing,
     without a traceback, and a later sync puts the records right."""
     monkeypatch.setenv("DAGSTER_HOME", str(server.home(tmp_path / "home")))
     monkeypatch.setattr(syncing, "_PAGE", 10)
-    host = make_root(tmp_path / "host")
-    write_templates(host)
-    here = ["--data-root", str(host.path)]
-    assert 0 == run(["dagster", "sync", *here])
+    # Dagster tries to connect several times, and waits for seconds in between.
+    monkeypatch.setattr("dagster_postgres.utils.calculate_delay", lambda **_: 0)
+    monkeypatch.chdir(tmp_path)
+    host = small_cohort(tmp_path / "host", rollout=OFF)
+    (tmp_path / "host.py").write_text("def make(request):\n    return request.gen_id\n")
+
+    def genid(*words: str, status: int = 0, says: str = "Dagster's records did not follow") -> None:
+        capfd.readouterr()
+        assert status == run([*words, "--data-root", str(host.path)])
+        shown = capfd.readouterr()
+        assert 1 == (shown.out + shown.err).count(says), shown
+        assert "Traceback" not in shown.out + shown.err
+        assert len(shown.err.splitlines()) <= 4, shown.err
+
     with pytest.raises(StoreError, match="does not answer") as caught, open_instance(root) as one:
         sync(one, root, progress=lambda done, total: server.stop())
     assert 1 == len(caught.value.problems)
-    capfd.readouterr()
-    assert 0 == run(["cohort", "build", *here, "--cohort-id", "c"])
-    built = capfd.readouterr()
-    assert host.membership("c").is_file()
-    assert 1 == (built.out + built.err).count("Dagster's records did not follow")
-    assert 1 == run(["dagster", "sync", *here])
-    refused = capfd.readouterr()
-    assert 1 == refused.err.count("does not answer")
-    assert "Traceback" not in built.out + built.err + refused.out + refused.err
-    assert len(refused.err.splitlines()) <= 4, refused.err
+    genid("cohort", "build", "--cohort-id", "d")
+    genid("cohort", "run", "--cohort-id", "c", "--generate", "host.py:make")
+    genid("store", "migrate", "--execute")
+    genid("store", "rollback")
+    genid("report", says="report.html")
+    assert "does not answer" in (tmp_path / "report.html").read_text()
+    genid("dagster", "sync", status=1, says="does not answer")
+    assert host.membership("d").is_file()
+    made = [one.name for one in host.stage("evaluation").iterdir() if (one / "parsed.txt").exists()]
+    assert made
     server.start()
     with open_instance(root) as one:
         sync(one, root)
         assert 40 == len(one.get_materialized_partitions(KEY))
-    assert 0 == run(["dagster", "sync", *here])
+    assert 0 == run(["dagster", "sync", "--data-root", str(host.path)])
     with open_instance(host) as one:
-        assert set(registered(one, "evaluation"))
+        key = dg.AssetKey("evaluation_generation")
+        assert one.get_materialized_partitions(key) == set(made) <= {*registered(one, "evaluation")}
 
 
 _OPENING = """
@@ -224,7 +235,7 @@ _MAKING = """
 import os, sys
 import dagster as dg
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import register_cohort
+from genid_dagster_adapter.partitions import COHORTS, register
 from genid_store.ids.rollout import Rollout
 
 def generate(request):
@@ -236,7 +247,7 @@ def generate(request):
 on = Rollout.parse("on")
 definitions = build_definitions(data_root=sys.argv[1], rollout=on, generate=generate)
 with dg.DagsterInstance.get() as instance:
-    register_cohort(instance, "c")
+    register(instance, COHORTS, ["c"])
     print("ready", flush=True)
     sys.stdin.readline()
     job = definitions.resolve_job_def("genid_make_missing")

@@ -13,9 +13,9 @@ import pytest
 from dagster_kit import new_home
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.ownership import forget, owners
-from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.sync import Mount, partition_keys, sync
+from genid_dagster_adapter.partitions import forget, owners, register, registered
+from genid_dagster_adapter.sync import partition_keys, sync
+from genid_dagster_adapter.translator import Translator
 from genid_store.cli import run
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
@@ -66,7 +66,7 @@ def test_prefixes_have_a_record_each(
     instance: dg.DagsterInstance, here: DataRoot, there: DataRoot
 ) -> None:
     """Sets of other names are nobody's business: a data root that is gone there stops nothing."""
-    sync(instance, there, Mount(partition_prefix="x_"))
+    sync(instance, there, Translator(partition_prefix="x_"))
     sync(instance, here)
     assert [here.path] == [one.path for one in owners(instance, "")]
     shutil.rmtree(there.path)
@@ -172,7 +172,8 @@ def test_one_location_with_two_data_roots_over_the_same_sets_is_refused(tmp_path
 
     def mounted(root: str, name: str, prefix: str = "x-") -> dg.Definitions:
         return build_definitions(
-            data_root=tmp_path / root, key_prefix=[name], partition_prefix=prefix
+            data_root=tmp_path / root,
+            translator=Translator(key_prefix=[name], partition_prefix=prefix),
         )
 
     with pytest.raises(dg.DagsterInvariantViolationError, match="data_root_of_x_2d_partitions"):

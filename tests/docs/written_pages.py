@@ -25,7 +25,9 @@ GROUPS: Final = {
         "--k-max", "--description-level", "--write-combos", "--forbid-regeneration", "--drop",
         "--max-rows",
     ),
-    "those about Dagster": ("--asset-prefix", "--partition-prefix", "--no-dagster"),
+    "those about Dagster": (
+        "--asset-prefix", "--partition-prefix", "--translator", "--no-dagster",
+    ),
 }  # fmt: skip
 #: Commands that differ in the fields of their stage alone; the page has the first of them.
 ALIKE: Final = (("derive", "essay"), ("derive", "evaluation"))

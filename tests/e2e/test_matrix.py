@@ -10,6 +10,7 @@ from dagster_kit import QUIET, Counting, materialize_range, new_home, write_temp
 from genid import is_gen_id, parse_id
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import registered
+from genid_dagster_adapter.translator import Translator
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.fs.layout import DataRoot
@@ -75,8 +76,7 @@ class Experiment:
             data_root=root.path,
             generate=self.counting,
             rollout=rollout,
-            key_prefix=[self.prefix],
-            partition_prefix=self.prefix,
+            translator=Translator(key_prefix=[self.prefix], partition_prefix=self.prefix),
         )
 
     def build(self) -> None:

@@ -35,7 +35,7 @@ def test_a_dagster_home_that_a_url_would_change_is_refused(
     home.mkdir(exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
     environ = {} if embedded else {"DAGSTER_HOME": str(home)}
-    with pytest.raises(StoreError, match="take for something else"), open_instance(root, environ):
+    with pytest.raises(StoreError, match="databases misread"), open_instance(root, environ):
         pass
     assert before == sorted(tmp_path.rglob("*"))
 

@@ -12,7 +12,7 @@ import pytest
 
 from dagster_kit import Daemon
 from genid_dagster_adapter.partitions import register
-from genid_dagster_adapter.setup import stage_asset_name
+from genid_dagster_adapter.translator import stage_asset_name
 from genid_store.cli import run
 from storekit import STAGES, Store, make_store, v1_id
 

@@ -12,10 +12,10 @@ import pytest
 
 from genid_dagster_adapter import sync as syncing
 from genid_dagster_adapter.events import MIGRATED_FROM, ORIGINAL_RUN, ORIGINAL_TIME, report
-from genid_dagster_adapter.ownership import record_owner
-from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.stage_assets import generated_asset
-from genid_dagster_adapter.sync import Mount, Synced, sync
+from genid_dagster_adapter.generations import generated_asset
+from genid_dagster_adapter.partitions import record_owner, register, registered
+from genid_dagster_adapter.sync import Synced, sync
+from genid_dagster_adapter.translator import Translator
 from genid_store.catalog.memberships import read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs import trees
@@ -81,15 +81,15 @@ def _watch(
         patch.setattr(instance, name, call)
 
 
-def _record_all(instance: dg.DagsterInstance, root: DataRoot, mount: Mount) -> None:
+def _record_all(instance: dg.DagsterInstance, root: DataRoot, mount: Translator) -> None:
     """Register every member and report those that have content as materialized."""
     members = sorted({one for found in read_memberships(root).members.values() for one in found})
     for stage in PIPELINE:
         keys = [gen_id for of, gen_id in members if of == stage]
-        register(instance, stage, keys, prefix=mount.partition_prefix)
+        register(instance, stage, keys, prefix=mount.prefix)
         for key in keys:
             if (root.generation(stage, key) / PARSED).is_file():
-                event = _event(root, mount.asset_key(stage), stage, key)
+                event = _event(root, mount.of_stage(stage), stage, key)
                 instance.report_runless_asset_event(event)
 
 
@@ -110,12 +110,12 @@ def _event(root: DataRoot, asset: dg.AssetKey, stage: str, key: str) -> dg.Asset
     )
 
 
-def _records(instance: dg.DagsterInstance, mount: Mount) -> Records:
+def _records(instance: dg.DagsterInstance, mount: Translator) -> Records:
     """Return, by stage, the registered keys and those of them that are materialized."""
     found = {}
     for stage in PIPELINE:
-        keys = set(registered(instance, stage, prefix=mount.partition_prefix))
-        done = instance.get_materialized_partitions(mount.asset_key(stage))
+        keys = set(registered(instance, stage, prefix=mount.prefix))
+        done = instance.get_materialized_partitions(mount.of_stage(stage))
         found[stage] = keys, keys & done
     return found
 
@@ -143,9 +143,11 @@ def _nothing(done: Synced) -> bool:
     return not any((*done.events.values(), *done.registered.values(), *done.deleted.values()))
 
 
-@pytest.mark.parametrize("mount", [Mount(), Mount(asset_prefix=("x",), partition_prefix="x_")])
+@pytest.mark.parametrize(
+    "mount", [Translator(), Translator(key_prefix=("x",), partition_prefix="x_")]
+)
 def test_keys_and_materializations_follow_and_come_back(
-    on_disk: dg.DagsterInstance, root: DataRoot, mount: Mount
+    on_disk: dg.DagsterInstance, root: DataRoot, mount: Translator
 ) -> None:
     """Every key is renamed, the materialized ones stay so; after a rollback both sets are back."""
     instance = on_disk
@@ -166,12 +168,12 @@ def test_an_event_carries_what_the_old_one_said_and_names_the_new_id(
 ) -> None:
     """Metadata with the old id replaced, the original run and time beside it, and the version of
     the text that is there."""
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     plan = run.migrate(root)
     sync(instance, root)
     moved = next(iter(plan.records("generation")))
     old, new = moved["old"], moved["new"]
-    event = _latest(instance, Mount().asset_key("draft"), new)
+    event = _latest(instance, Translator().of_stage("draft"), new)
     told = {key: value.value for key, value in event.metadata.items()}
     assert f"{root.path}/gens/draft/{new}" == told["path"]
     assert (new, f"made `{new}` well") == (told["gen_id"], told["told"])
@@ -186,7 +188,7 @@ def test_events_come_before_keys_and_deletions_last(
 ) -> None:
     """In each stage, parents' stages first: what a live daemon must never see is a registered key
     without its event."""
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     record_owner(instance, root, "")
     run.migrate(root)
     calls = []
@@ -206,8 +208,8 @@ def test_after_a_stop_in_the_middle_the_next_sync_completes_it(
     instance: dg.DagsterInstance, root: DataRoot, monkeypatch: pytest.MonkeyPatch, undo: bool
 ) -> None:
     """Whatever call was the last one, doing it again comes to the same records."""
-    _record_all(instance, root, Mount())
-    before = _records(instance, Mount())
+    _record_all(instance, root, Translator())
+    before = _records(instance, Translator())
     expected = _followed(before, _mapping(run.migrate(root)))
     if undo:
         sync(instance, root, prune=True)
@@ -230,15 +232,15 @@ def test_after_a_stop_in_the_middle_the_next_sync_completes_it(
                 stops += 1
     sync(instance, root, prune=True)
     assert stops >= 1 if undo else stops >= 3
-    assert expected == _records(instance, Mount())
+    assert expected == _records(instance, Translator())
 
 
 def test_an_unfinished_migration_leaves_dagsters_records_alone(
     instance: dg.DagsterInstance, root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No key is registered or deleted while the data root is blocked."""
-    _record_all(instance, root, Mount())
-    before = _records(instance, Mount())
+    _record_all(instance, root, Translator())
+    before = _records(instance, Translator())
     with monkeypatch.context() as patched:
         patched.setattr(trees, "exchange", _die)
         with pytest.raises(KilledError):
@@ -246,11 +248,11 @@ def test_an_unfinished_migration_leaves_dagsters_records_alone(
     with pytest.raises(StoreError, match="blocked"):
         sync(instance, root, prune=True)
     assert {stage: keys for stage, (keys, _) in before.items()} == {
-        stage: keys for stage, (keys, _) in _records(instance, Mount()).items()
+        stage: keys for stage, (keys, _) in _records(instance, Translator()).items()
     }
     plan = run.resume(root)
     sync(instance, root, prune=True)
-    assert _followed(before, _mapping(plan)) == _records(instance, Mount())
+    assert _followed(before, _mapping(plan)) == _records(instance, Translator())
 
 
 def test_a_migrated_store_requests_nothing_and_reuses_everything(
@@ -271,7 +273,7 @@ def test_a_migrated_store_requests_nothing_and_reuses_everything(
     unmade = store.of(stage="draft", family="legacy")[0].gen_id
     for name in ("raw.txt", PARSED):
         (root.generation("draft", unmade) / name).unlink(missing_ok=True)
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     first = dg.evaluate_automation_conditions(defs, instance)
     missing = {made.gen_id for made in store.generations if made.state == "seeded"} | {unmade}
     plan = run.migrate(root)
@@ -292,14 +294,14 @@ def test_pruning_deletes_the_keys_of_no_cohort(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
     """And no other key, and only when asked."""
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     register(instance, "draft", ["d_of_nobody"])
-    before = _records(instance, Mount())
+    before = _records(instance, Translator())
     assert ["d_of_nobody"] == sync(instance, root).unowned["draft"]
     assert ["d_of_nobody"] == sync(instance, root, prune=True, dry_run=True).deleted["draft"]
-    assert before == _records(instance, Mount())
+    assert before == _records(instance, Translator())
     assert ["d_of_nobody"] == sync(instance, root, prune=True).deleted["draft"]
-    assert before["draft"][0] - {"d_of_nobody"} == _records(instance, Mount())["draft"][0]
+    assert before["draft"][0] - {"d_of_nobody"} == _records(instance, Translator())["draft"][0]
 
 
 def test_keys_under_which_a_hosts_own_assets_have_records_stay_until_they_are_carried_over(
@@ -307,13 +309,13 @@ def test_keys_under_which_a_hosts_own_assets_have_records_stay_until_they_are_ca
 ) -> None:
     """An unnamed asset of the host's holds its keys; named, its materializations follow, and the
     keys of before can go."""
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     plan = run.migrate(root)
     old, new = next((old, new) for old, new in _mapping(plan)["draft"].items() if old != new)
     instance.report_runless_asset_event(_event(root, HOST, "draft", old))
     assert [old] == sync(instance, root, prune=True).held["draft"]
     assert old in registered(instance, "draft")
-    done = sync(instance, root, Mount(others=(HOST,)), prune=True)
+    done = sync(instance, root, others=(HOST,), prune=True)
     assert ([old], []) == (done.deleted["draft"], done.held["draft"])
     assert {old, new} == instance.get_materialized_partitions(HOST)
     assert f"made `{new}` well" == _latest(instance, HOST, new).metadata["told"].value
@@ -323,12 +325,12 @@ def test_what_a_host_rewrote_is_known_from_our_own_record(
     instance: dg.DagsterInstance, root: DataRoot
 ) -> None:
     """`previous_gen_id` is gone from the metadata; the old key's event is carried all the same."""
-    _record_all(instance, root, Mount())
+    _record_all(instance, root, Translator())
     moved = next(iter(run.migrate(root).records("generation")))
     path = root.generation(moved["stage"], moved["new"]) / "metadata.json"
     fields = json.loads(path.read_text())
     assert fields.pop("previous_gen_id")
     path.write_text(json.dumps(fields))
     sync(instance, root)
-    event = _latest(instance, Mount().asset_key(moved["stage"]), moved["new"])
+    event = _latest(instance, Translator().of_stage(moved["stage"]), moved["new"])
     assert moved["old"] == event.metadata[MIGRATED_FROM].value

@@ -12,7 +12,7 @@ import pytest
 from blake3 import blake3
 
 from genid_dagster_adapter.partitions import register, registered
-from genid_dagster_adapter.setup import stage_asset_name
+from genid_dagster_adapter.translator import stage_asset_name
 from genid_store.cli import run
 from migrationkit import differences, tree
 from storekit import STAGES, Store, make_store

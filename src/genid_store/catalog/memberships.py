@@ -7,6 +7,7 @@ order, blank lines. Refuses a row whose stage is unknown or whose id cannot be a
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Final, NamedTuple
 
 from attrs import evolve, frozen
@@ -45,6 +46,13 @@ class Memberships:
         for cohort, members in self.members.items():
             for member in members:
                 found.setdefault(member, []).append(cohort)
+        return found
+
+    def by_stage(self) -> dict[str, list[str]]:
+        """Return the members of all cohorts by stage, each once."""
+        found: dict[str, list[str]] = {stage: [] for stage in stage_names()}
+        for stage, gen_id in dict.fromkeys(chain.from_iterable(self.members.values())):
+            found[stage].append(gen_id)
         return found
 
     def every(self) -> set[tuple[str, str]]:

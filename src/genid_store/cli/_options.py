@@ -100,25 +100,35 @@ def partition_option(command: Command) -> Command:
     )(command)
 
 
-def mount_options(command: Command) -> Command:
-    """Add the prefixes under which a project has mounted the definitions."""
-    command = partition_option(command)
+def mount_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add how a project has mounted the definitions; the command gets it as one mapping, `mount`,
+    of what `genid_dagster_adapter.sync.follow` takes."""
+
+    @functools.wraps(command)
+    def wrapped(*, translator: str | None, assets: str, partitions: str, **values: Any) -> Any:
+        mount = {
+            "translator": translator,
+            "asset_prefix": tuple(filter(None, assets.split("/"))),
+            "partition_prefix": partitions,
+        }
+        return command(mount=mount, **values)
+
+    translated = click.option(
+        "--translator",
+        metavar="NAME",
+        help="Host's translator of asset keys (MODULE:CLASS or FILE.py:CLASS).",
+    )
     return click.option(
         "--asset-prefix", "assets", default="", help="Key prefix of the assets, parts joined by /."
-    )(command)
+    )(translated(partition_option(wrapped)))
 
 
 def instance_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `hooks.after_change` takes; the command gets it as one mapping, `instance`."""
 
     @functools.wraps(command)
-    def wrapped(*, no_dagster: bool, assets: str, partitions: str, **values: Any) -> Any:
-        instance = {
-            "enabled": not no_dagster,
-            "asset_prefix": tuple(filter(None, assets.split("/"))),
-            "partition_prefix": partitions,
-        }
-        return command(instance=instance, **values)
+    def wrapped(*, no_dagster: bool, mount: dict[str, Any], **values: Any) -> Any:
+        return command(instance={"enabled": not no_dagster, **mount}, **values)
 
     option = click.option("--no-dagster", is_flag=True, help="Leave Dagster's records as they are.")
     return mount_options(option(wrapped))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from genid_store.cli._options import mount_options
@@ -50,8 +52,7 @@ def sync(
     dry_run: bool,
     others: tuple[str, ...],
     forgotten: tuple[str, ...],
-    assets: str,
-    partitions: str,
+    mount: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Bring Dagster's records level with the disk; what is level already is left alone.
@@ -67,8 +68,7 @@ def sync(
             dry_run=dry_run,
             others=others,
             forgotten=forgotten,
-            asset_prefix=tuple(filter(None, assets.split("/"))),
-            partition_prefix=partitions,
+            **mount,
         )
     if as_json:
         print_json(done)

@@ -146,9 +146,13 @@ def find_cohort_id(root: DataRoot, options: Options) -> str:
 def known_cohort_id(root: DataRoot, options: Options) -> str:
     """Return the id of a cohort that is there: the given one, else computed from the tables.
 
-    StoreError: there is no such cohort, or as `find_cohort_id`.
+    StoreError: as `require_cohort` and `find_cohort_id`.
     """
-    cohort_id = find_cohort_id(root, options)
+    return require_cohort(root, find_cohort_id(root, options))
+
+
+def require_cohort(root: DataRoot, cohort_id: str) -> str:
+    """Return the id of a cohort that is there. StoreError: there is no such cohort."""
     path = root.membership(cohort_id)
     if path.is_file():
         return cohort_id

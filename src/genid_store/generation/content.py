@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from blake3 import blake3
 
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import PARSED_METADATA, DataRoot
+from genid_store.fs.layout import PARSED, PARSED_METADATA, DataRoot
 
 #: What stands in for a text that was not fetched: Git LFS's pointer file, git-annex's.
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
@@ -17,6 +20,24 @@ _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/anne
 def digest(data: bytes) -> str:
     """Return the BLAKE3 digest of some bytes in hex, as our records of a text have it."""
     return blake3(data).hexdigest()
+
+
+def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return a generation's text; None: there is none. StoreError: it is not a text in UTF-8 that
+    was generated."""
+    path = f"{root.gens}/{stage}/{gen_id}/{PARSED}"  # a Path takes as long as the reading
+    try:
+        data = read_bytes(path)
+        text, fault = data.decode("utf-8"), fault_of_bytes(data)
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        text, fault = "", f"{error}; write the text in UTF-8"
+    if fault is None:
+        return text
+    remedy = "put the text back, or remove the file to have it made again"
+    problem = Problem(where=root.relative(Path(path)), message=fault, remedy=remedy)
+    raise StoreError("a text cannot be read", [problem])
 
 
 def fault_of_text(root: DataRoot, stage: str, gen_id: str, data: bytes) -> str | None:

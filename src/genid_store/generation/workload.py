@@ -19,6 +19,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import Batch, open_batches
+from genid_store.generation.records import Outcome
 from genid_store.generation.reuse import Plan, held_up
 from genid_store.generation.status import State, has_content, state_of
 from genid_store.stages import parent_key, parent_stage, stage_names
@@ -168,6 +169,29 @@ def blocked_members(
                 )
             )
     return found
+
+
+def unfinished(
+    root: DataRoot, states: Mapping[Member, State], work: Workload, reported: Iterable[Outcome]
+) -> list[Outcome]:
+    """Return the members that failed before a run that set out to do `work`, or that it could not
+    begin, as outcomes; without those `reported`, and without what is left to the next run."""
+    known = {Member(one.stage, one.gen_id) for one in reported}
+    known |= {one for one, why in work.waiting.items() if why in ("over the limit", "in a batch")}
+    found = [
+        Outcome(
+            stage=one.stage,
+            gen_id=one.gen_id,
+            kind="unparsed" if one.state == "unparsed" else "failed",
+            reason=one.reason,
+        )
+        for one in failed_members(root, states)
+    ]
+    found += (
+        Outcome(stage=one.stage, gen_id=one.gen_id, kind="blocked", reason=one.reason)
+        for one in blocked_members(root, states, work)
+    )
+    return [one for one in found if (one.stage, one.gen_id) not in known]
 
 
 def plan_work(

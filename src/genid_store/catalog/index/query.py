@@ -122,6 +122,23 @@ class StoreIndex:
                     names += [new for new in later if new not in names]
         return [one for key in sorted(rows) if (one := self.get(*key)) is not None]
 
+    def previous_ids(self) -> dict[str, dict[str, list[str]]]:
+        """Return by stage, for each id of today, those that its generation had before migrations,
+        the latest first; of both records, as `by_previous`."""
+        found: dict[str, dict[str, list[str]]] = {stage: {} for stage in stage_names()}
+        named = [tuple(row) for row in self._all("SELECT stage, now, gen_id FROM previous")]
+        named += [(of, new, old) for (of, old), news in self._renamed.items() for new in news]
+        for stage, now, before in named:
+            found.setdefault(stage, {}).setdefault(now, []).append(before)
+        for stage, before_of in found.items():
+            reached = {now: [now] for now in before_of}
+            for now, ids in reached.items():
+                for one in ids:  # which grows: a generation may have been renamed again
+                    ids += [old for old in before_of.get(one, ()) if old not in ids]
+                ids.remove(now)
+            found[stage] = reached
+        return found
+
     @property
     def undescribed(self) -> list[tuple[str, str, bool]]:
         """The (stage, id) of the generations that no metadata describes, so that each may be of any

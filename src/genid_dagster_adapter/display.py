@@ -1,0 +1,76 @@
+"""What Dagster shows of a cohort: figures an operator reads, as tables and lists."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.build import Built
+from genid_store.fs.layout import DataRoot
+
+_SHOWN = 50  # lines of a list
+
+
+def table(kinds_of: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    """Return a table; `kinds_of` has its columns, each with its type ("string", "int")."""
+    records = [dg.TableRecord(dict(zip(kinds_of, row, strict=True))) for row in rows]
+    columns = [dg.TableColumn(name, kind) for name, kind in kinds_of.items()]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return a table with one row a stage and one column for each mapping of stage to count."""
+    stages = next(iter(columns.values()))
+    rows = [(stage, *(count[stage] for count in columns.values())) for stage in stages]
+    return table({"stage": "string", **dict.fromkeys(columns, "int")}, rows)
+
+
+def listing(title: str, lines: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """Return the first of some lines as a list, and how many more there are."""
+    shown = [f"- {line}" for line in lines[:_SHOWN]]
+    more = [f"- and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return dg.MetadataValue.md("\n".join([title, "", *shown, *more]))
+
+
+def table_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
+    """Return what Dagster shows of a cohort's membership.csv: where it is, how many rows it has."""
+    return {
+        "cohort_id": cohort_id,
+        "dagster/uri": root.membership(cohort_id).as_uri(),
+        "dagster/row_count": len(read_membership(root, cohort_id)),
+    }
+
+
+def membership_metadata(built: Built) -> dict[str, Any]:
+    """Return the metadata of `cohort_membership`."""
+    plan, fill_up, changes = built.plan, built.plan.fill_up, built.changes
+    metadata: dict[str, Any] = {
+        "mode": str(plan.mode),
+        "rollout": plan.rollout.label,
+        "scheme": plan.rollout.scheme,
+        "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
+        "repeated_work": len(built.repeats),
+    }
+    if built.repeats:
+        lines = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
+        metadata["repeated_members"] = listing("the store has this work under another id", lines)
+    if fill_up is not None:
+        lines = [
+            f"`{one.essay_gen_id}` by {one.template_id}, {one.llm_model_id}: {one.others} of "
+            f"others, {one.own} own, {one.added} added"
+            for one in fill_up.missing
+        ]
+        summary = (
+            f"added {fill_up.added} evaluation(s), {len(fill_up.missing)} cell(s) lacked some, "
+            f"{len(fill_up.covered_essays)} essay(s) lacked none"
+        )
+        metadata["fill_up"] = listing(summary, lines)
+    if changes is not None:
+        lines = [f"{stage}: {count} id(s) differ" for stage, count in changes.changed().items()]
+        title = f"built as {changes.before.label} before, as {changes.after.label} now"
+        metadata["rollout_changes"] = listing(title, lines)
+    if built.prepared.dropped:
+        lines = [f"{one.stage} `{one.gen_id}`" for one in built.prepared.dropped]
+        metadata["dropped"] = listing(f"no longer members; kept: `{built.kept}`", lines)
+    return metadata

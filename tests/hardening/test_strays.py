@@ -52,7 +52,7 @@ def test_what_lies_about_stops_nobody(
         ["cohort", "list", *place],
         ["cohort", "run", *cohort, *host],
         ["store", "audit", *place],
-        ["report", *place],
+        ["report", *place, "--out", str(tmp_path / "report.html")],
         ["batch", "list", *place],
         ["store", "migrate", *place, "--execute"],
         ["store", "rollback", *place],

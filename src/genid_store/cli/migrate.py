@@ -104,20 +104,17 @@ def _plan_record(plan: Plan) -> dict[str, Any]:
 
 def _print_plan(plan: Plan) -> None:
     from genid_store.fs.files import read_bytes
-    from genid_store.migration.run import has_work
     from genid_store.migration.summary import SUMMARY
 
     click.echo(read_bytes(plan.folder / SUMMARY).decode("utf-8", "replace"))
     click.echo(f"Nothing was changed. Plan and mapping: {plan.root.relative(plan.folder)}/")
-    if has_work(plan):
+    if plan.has_work():
         click.echo(f"Carry it out: genid store migrate --execute --plan {plan.plan_id}")
 
 
 def _print_done(plan: Plan, followed: Sequence[str]) -> None:
-    from genid_store.migration.run import has_work
-
     totals = plan.totals()
-    if not has_work(plan):
+    if not plan.has_work():
         click.echo(f"nothing to move: {totals['generations']} generations")
         return
     click.echo(

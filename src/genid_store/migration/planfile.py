@@ -141,6 +141,11 @@ class Plan:
             totals: Record = load_json(file.read().splitlines()[-1])
         return totals
 
+    def has_work(self) -> bool:
+        """Say whether carrying it out would change anything."""
+        totals = self.totals()
+        return any(totals[name] for name in ("moves", "merged", "references", "files"))
+
     def live(self, path: str) -> str:
         """Return the full path of what lies at `path` from the data root."""
         return f"{self.root.path}/{path}"

@@ -66,7 +66,7 @@ def migrate(
         if expected is not None and made.plan_id != expected:
             remedy = "look at the new plan, then name that one; nothing was changed"
             raise _refused("the store is not what it was", expected, made.plan_id, remedy)
-        if has_work(made) and found is not None:
+        if made.has_work() and found is not None:
             remedy = "give up its rollback with `genid store migrate --finish`, or roll it back"
             raise _refused("an earlier migration is open", found[0].plan_id, "migrated", remedy)
         blockers = [
@@ -75,7 +75,7 @@ def migrate(
         ]
         if blockers:
             raise StoreError(f"the plan {made.plan_id} cannot be carried out", blockers)
-        if has_work(made):
+        if made.has_work():
             _carry_out(made, progress)
         return made
 
@@ -137,12 +137,6 @@ def finish(root: DataRoot) -> Plan:
 def state_of(plan: Plan) -> State:
     """Return where a plan stands. StoreError: its journal is damaged."""
     return read_swap(plan).state
-
-
-def has_work(made: Plan) -> bool:
-    """Say whether carrying out a plan would change anything."""
-    totals = made.totals()
-    return any(totals[name] for name in ("moves", "merged", "references", "files"))
 
 
 def _carry_out(made: Plan, progress: Progress | None) -> None:

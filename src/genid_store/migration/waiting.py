@@ -30,7 +30,7 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
     provider; nothing was changed.
     """
     began = time.monotonic()
-    logged: float | None = None
+    logged = began - TELLING
     while busy := [f"{stage}/{task}" for stage, task in held(root)]:
         now = time.monotonic()
         if now - began >= limit:
@@ -40,13 +40,12 @@ def wait_for_makers(root: DataRoot, *, limit: float = PATIENCE) -> None:
                 for one in busy
             ]
             raise StoreError("generations are being made; nothing was changed", problems)
-        if logged is None or now - logged >= TELLING:
+        if now - logged >= TELLING:
             logged = now
-            more = f" and {len(busy) - _NAMED} more" if len(busy) > _NAMED else ""
+            more = [f"and {len(busy) - _NAMED} more"] if len(busy) > _NAMED else []
+            names = ", ".join([*busy[:_NAMED], *more])
             _LOG.warning(
-                "waiting for generations that are being made: %s%s; interrupting is safe",
-                ", ".join(busy[:_NAMED]),
-                more,
+                "waiting for generations that are being made: %s; interrupting is safe", names
             )
         time.sleep(_POLL)
     refuse_open(root)

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -832,16 +833,21 @@ def test_an_unreadable_gens_is_refused(root: DataRoot, monkeypatch: pytest.Monke
             verb(root)
 
 
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL])
 def test_users_of_one_group_migrate_in_turn(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """Times are not essential, and what is ours follows the umask."""
 
     def refuse(*args: Any, **kwargs: Any) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        raise OSError(code, os.strerror(code))
 
-    for name in ("utime", "chown", "fchown", "fchmod", "setxattr"):
+    with suppress(PermissionError):  # another user's, where this one may give it away
+        os.chown(root.stage("draft") / "chained" / "metadata.json", 12345, 12345)
+    for name in ("utime", "chown", "fchown", "setxattr"):
         monkeypatch.setattr(os, name, refuse)
+    if code == errno.EPERM:
+        monkeypatch.setattr(os, "fchmod", refuse)
     umask = os.umask(0o002)
     try:
         plan = run.migrate(root)

@@ -360,10 +360,10 @@ def _status(path: Path) -> os.stat_result | None:
 def take_after(descriptor: int, like: os.stat_result) -> None:
     """Give an open file the mode and, where the system lets us, the owner and group of another."""
     made = os.fstat(descriptor)
-    with contextlib.suppress(PermissionError):  # any of the user's own groups
+    with contextlib.suppress(OSError):  # any of the user's own groups
         if made.st_gid != like.st_gid:
             os.fchown(descriptor, -1, like.st_gid)
-    with contextlib.suppress(PermissionError):  # only root may give a file away
+    with contextlib.suppress(OSError):  # only root may give a file away, and not on every mount
         if made.st_uid != like.st_uid:
             os.fchown(descriptor, like.st_uid, -1)
     if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):

@@ -56,7 +56,11 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         patch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
         patch.delenv("DD_GEN_ID_SCHEME", raising=False)
         root = str(store.path)
-        assert 0 == run(["cohort", "build", "--data-root", root, "--cohort-id", "seen", "--json"])
+        cohort = ["--data-root", root, "--cohort-id", "seen", "--json"]
+        assert 0 == run(["cohort", "build", *cohort])
+        (folder / "host.py").write_text("def make(request):\n    return f'7 {request.gen_id}'\n")
+        host = ["--generate", f"{folder / 'host.py'}:make"]
+        assert 0 == run(["cohort", "run", *cohort, *host])
     lines = (store.path / "cohorts" / "seen" / "membership.csv").read_text().splitlines()[1:]
     rows = [tuple(line.split(",")) for line in lines]
     return {"root": store.path, "home": home, "rows": rows}
@@ -132,7 +136,31 @@ def test_every_members_partition_is_there(
     ids = [gen_id for of, gen_id in rows if of == stage]
     assert 0 < len(ids) < 1_000
     page = f"{server}/assets/{stage}_generation?view=partitions"
-    _shows(browser, page, f"Missing ({len(ids)})", *ids[:3])
+    _shows(browser, page, f"Materialized ({len(ids)})", *ids[:3])
+
+
+def test_lineage_a_partition_and_a_cohort_are_shown(
+    browser: Browser, server: str, members: dict[str, object], tmp_path: Path
+) -> None:
+    """The graph draws what an essay hangs on; its partition shows what it was made from, with the
+    parent's id; a cohort's partition its figures. A picture of each is kept."""
+    rows = members["rows"]
+    assert isinstance(rows, list)
+    draft, essay = (next(one for of, one in rows if of == stage) for stage in ("draft", "essay"))
+    pages = {
+        "lineage": ("essay_generation?view=lineage", ["draft_generation", "evaluation_generation"]),
+        "partition": (
+            f"essay_generation?view=partitions&partition={essay}",
+            [essay, "template_id", "preview", draft[:2]],
+        ),
+        "cohort": (
+            "cohort_membership?view=partitions&partition=seen",
+            ["seen", "Materialized (1)", "cohort_id"],
+        ),
+    }
+    for name, (page, texts) in pages.items():
+        _shows(browser, f"{server}/assets/{page}", *texts)
+        assert browser.driver.save_screenshot(str(tmp_path / f"{name}.png"))
 
 
 def test_both_jobs_are_there(browser: Browser, server: str) -> None:

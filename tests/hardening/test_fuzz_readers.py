@@ -47,6 +47,11 @@ def audited(root: DataRoot) -> int:
         return len(audit(found).findings)
 
 
+def open_and_refused(root: DataRoot) -> None:
+    open_batches(root)
+    refuse_unreadable(root)
+
+
 #: A file's place and what reads it.
 READERS: dict[str, Callable[[DataRoot], object]] = {
     "1_raw/draft_templates.csv": read_tables,
@@ -66,7 +71,7 @@ READERS: dict[str, Callable[[DataRoot], object]] = {
     "gens/draft/d/parsed.txt": audited,
     ".genid/index.sqlite": index,
     ".genid/index.use": index,
-    ".genid/batches/k.json": lambda root: (open_batches(root), refuse_unreadable(root)),
+    ".genid/batches/k.json": open_and_refused,
     ".genid/leases/draft/t.txt": held,
     ".genid/renamed/m.csv": read_renamed,
     ".genid/migrations/m/plan.jsonl": open_migration,

@@ -656,7 +656,7 @@ def test_what_is_changed_again_after_a_rollback_was_stopped_goes_along(
             file.write(f"draft,{version}\n")
         with monkeypatch.context() as patch:
             if version == "first":
-                patch.setattr(run.swapping, "begin", _die)
+                patch.setattr("genid_store.migration.swap.begin", _die)
                 with pytest.raises(KeyboardInterrupt):
                     run.rollback(root)
             else:

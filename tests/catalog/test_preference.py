@@ -25,11 +25,10 @@ class One:
     has_content: bool = True
     parent: One | None = None
     is_right: bool = False
-    is_empty: bool = False
 
 
 def test_the_order_is_the_documented_one() -> None:
-    """Text, what was tried, the right id, other v1 ids, the cohort's own chain, cohort, id."""
+    """Text, the right id, other v1 ids, the cohort's own chain, cohort, id."""
     parent = One(origin_cohort_id="z")
     expected = [
         One(gen_id=V1, is_right=True, origin_cohort_id="z"),
@@ -40,12 +39,9 @@ def test_the_order_is_the_documented_one() -> None:
         One(origin_cohort_id="b", gen_id="0b"),
         One(gen_id=V1, is_right=True, has_content=False, origin_cohort_id="a"),
         One(has_content=False),
-        One(gen_id=V1, is_right=True, has_content=False, is_empty=True),
     ]
     shuffled = random.Random(1).sample(expected, len(expected))
-    assert expected == sorted(
-        shuffled, key=lambda o: preference(o, o.parent, is_right=o.is_right, is_empty=o.is_empty)
-    )
+    assert expected == sorted(shuffled, key=lambda o: preference(o, o.parent, is_right=o.is_right))
 
 
 def test_a_text_is_found_before_a_slot_of_the_right_id(tmp_path: Path) -> None:

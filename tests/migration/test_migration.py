@@ -37,6 +37,8 @@ from genid_store.stages import PIPELINE
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
 
+_TASK = ("combo_id", "template_id", "llm_model_id", "replicate")
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,6 +539,27 @@ def test_failed_generations_stay_failed_under_their_new_ids(root: DataRoot) -> N
     )
     run.rollback(root)
     assert before == failures(root.path)
+
+
+def test_a_failure_follows_where_a_slot_of_the_right_id_is_there(root: DataRoot) -> None:
+    """Flag on, rebuild, migrate: the member is still on record as asked for, there and back."""
+    old = root.generation("draft", "chained")
+    for made in old.iterdir():
+        if made.name != "metadata.json":
+            made.unlink()
+    document = json.loads((old / "metadata.json").read_text())
+    slot = v1_id("draft", {name: document[name] for name in _TASK})
+    (root.stage("draft") / slot).rename(root.path / "elsewhere")
+    (root.stage("draft") / slot).mkdir()
+    metadata = json.dumps({**document, "gen_id": slot})
+    (root.stage("draft") / slot / "metadata.json").write_text(metadata)
+    (root.own / "failures/draft").mkdir(parents=True)
+    (root.own / "failures/draft/chained.json").write_text("{}")
+    before = tree(root.path, inodes=True)
+    run.migrate(root)
+    assert (root.own / f"failures/draft/{slot}.json").exists()
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
 
 
 def test_a_failure_that_is_over_is_over_after_rolling_back(root: DataRoot) -> None:

@@ -93,6 +93,16 @@ def test_empty_slots_of_one_task_become_one() -> None:
     assert {target(1), target(2)} == {one.new_id for one in found.decisions.values()}
 
 
+def test_a_failure_on_record_beats_an_empty_slot_that_has_the_right_id() -> None:
+    """It was perhaps paid for, and is not asked for again unasked; what was made beats it."""
+    slot = draft(target(1), has_content=False, is_empty=True)
+    failed = draft("failed", has_content=False, is_empty=True, is_failed=True)
+    merged = number_stage([slot, failed], {}).decisions[target(1)]
+    assert ("failed", EMPTY_SLOT) == (merged.same_as, merged.reason)
+    merged = number_stage([failed, draft("raw", has_content=False)], {}).decisions["failed"]
+    assert ("raw", EMPTY_SLOT) == (merged.same_as, merged.reason)
+
+
 def test_a_slot_keeps_to_itself_where_its_number_is_blocked() -> None:
     """By a folder that stays: then it takes the next number like any other."""
     slot = draft("slot", has_content=False, is_empty=True)

@@ -28,10 +28,11 @@ from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.id_files import rewrite_file
 from genid_store.migration.planfile import ASIDE, Mappings, Plan, Planned, plans_folder
 from genid_store.migration.references import References, retarget, rewrite_json, rewrite_metadata
+from genid_store.migration.scan import FAILURES
 from genid_store.stages import stage_names
 
 #: The folders of `.genid/` that hold one file for each generation: <stage>/<gen_id>.json.
-STATE_FOLDERS: Final = (".genid/failures", ".genid/reused")
+STATE_FOLDERS: Final = (FAILURES, ".genid/reused")
 _SPARE: Final = 64  # names that a migration needs besides those of its tree
 
 Advance = Callable[[], None]

@@ -36,11 +36,13 @@ class Source(Generation):
     """One generation as planning found it; `reason` is why it cannot move, empty where it can.
 
     `has_content`: it has a text, of more than 0 bytes. `is_empty`: nothing was ever made for it.
+    `is_failed`: it is empty, and on record is that it was asked for.
     `adopted_from` is set where that generation's text is still the same: the two are one.
     """
 
     has_content: bool = False
     is_empty: bool = False
+    is_failed: bool = False
     reason: str = ""
     detail: str = ""
 
@@ -255,11 +257,13 @@ def _task(candidate: _Candidate) -> bytes:
     return canonical_bytes(candidate.signature).replace(b'"replicate":%d' % number, b"", 1)
 
 
-def _rank(candidate: _Candidate) -> Preference:
+def _rank(candidate: _Candidate) -> tuple[bool, bool, Preference]:
+    """Return the key by which candidates are served: what was made, whose failure is on record (it
+    was perhaps paid for, and its record moves with it), empty slots."""
     source, parent = candidate.source, candidate.parent
-    return preference(
+    ranked = preference(
         source,
         None if parent is None else parent.source,
         is_right=candidate.number is not None and source.gen_id == candidate.new_id,
-        is_empty=source.is_empty,
     )
+    return source.is_empty, source.is_empty and not source.is_failed, ranked

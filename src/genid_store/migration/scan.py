@@ -18,6 +18,7 @@ from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.migration.number import Source
 
 SYMLINK: Final = "symlink"
+FAILURES: Final = ".genid/failures"
 _FILE: Final = {
     findings.METADATA_MISSING,
     findings.METADATA_EMPTY,
@@ -50,11 +51,11 @@ def scan_stage(root: DataRoot, stage: str) -> StageScan:
     generations = [entry for entry in found if is_segment(entry.name) and entry.is_dir()]
     names = {entry.name for entry in generations}
     reused = {one.gen_id: one.source for one in find_all(root) if one.stage == stage}
-    sources = [_source(stage, entry, reused.get(entry.name)) for entry in generations]
+    sources = [_source(root, stage, entry, reused.get(entry.name)) for entry in generations]
     return StageScan(tuple(sources), tuple(e.name for e in found if e.name not in names))
 
 
-def _source(stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
+def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
     where = f"gens/{stage}/{entry.name}/{METADATA}"
     try:
         found = parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
@@ -65,11 +66,14 @@ def _source(stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
     text = f"{entry.path}/{PARSED}"
     has_content = os.path.isfile(text) and os.path.getsize(text) > 0
+    is_empty = not (has_content or reason) and _is_empty(entry.path)
+    failure = f"{root.path}/{FAILURES}/{stage}/{entry.name}.json"
     copied = reused or found.adopted_from
     return Source(
         **{name: getattr(found, name) for name in _DESCRIBED},
         has_content=has_content,
-        is_empty=not (has_content or reason) and _is_empty(entry.path),
+        is_empty=is_empty,
+        is_failed=is_empty and os.path.lexists(failure),
         adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,
         reason=reason,
         detail=detail,

@@ -44,7 +44,7 @@ def test_commands_print_what_the_page_shows(session: list, tmp_path: Path) -> No
             f"{step.shown.strip()}\n", f"{printed.strip()}\n", SAME
         ):
             wrong.append(f"{step.page}:{step.line}: $ {step.command}\n{printed}")
-    assert [] == wrong
+    assert not wrong, "\n\n".join(wrong)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -118,8 +118,9 @@ def _print_done(plan: Plan, followed: Sequence[str]) -> None:
         click.echo(f"nothing to move: {totals['generations']} generations")
         return
     click.echo(
-        f"migrated, verified before: {totals['moves']} of {totals['generations']} generations "
-        f"moved, {totals['keeps']} were right, {totals['stays']} stay, {totals['merged']} merged"
+        f"verified and migrated: {totals['moves']} of {totals['generations']} generations "
+        f"moved, {totals['keeps']} were right already, {totals['stays']} stay, "
+        f"{totals['merged']} merged"
     )
     for line in followed:
         click.echo(line)

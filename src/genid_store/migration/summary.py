@@ -76,11 +76,11 @@ def _lines(
     for stage, row in counts.items():
         cells = (row[what] for what in ("moves", "keeps", "stays", "merged"))
         yield f"| {stage} | {row.total()} | {' | '.join(map(str, cells))} |"
-    need, size = (totals[name] / 2**20 for name in ("need", "size"))
+    need, size = (_size(totals[name]) for name in ("need", "size"))
     yield ""
     yield (
         f"{totals['rewritten']} files of generations are rewritten, which takes up to "
-        f"{need:.1f} MiB ({size:.1f} MiB where the file system has no hard links)."
+        f"{need} ({size} where the file system has no hard links)."
     )
     if totals["references"]:
         yield f"{totals['references']} generations that do not move name some that do."
@@ -91,6 +91,12 @@ def _lines(
             yield from (f"- {line}" for line in lines[:_SHOWN])
         if len(lines) > _SHOWN:
             yield f"- and {len(lines) - _SHOWN} more, all in plan.jsonl"
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people, rounded up."""
+    unit, name = (2**20, "MiB") if count >= 10 * 2**20 else (2**10, "KiB")
+    return f"{-(-count // unit):,} {name}"
 
 
 def _line(kind: str, record: Record) -> str:

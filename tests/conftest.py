@@ -2,16 +2,28 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from genid._registry import registered
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 # No test fails because its neighbours left it no core.
 settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_load")
+
+
+@pytest.fixture(autouse=True)
+def only_the_usual_stages() -> Iterator[None]:
+    """Forget the stages that a test defines."""
+    before = dict(registered)
+    yield
+    registered.clear()
+    registered.update(before)
 
 
 @pytest.fixture(scope="session")

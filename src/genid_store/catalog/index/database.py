@@ -145,34 +145,31 @@ def _open_on_disk(folder: Path) -> IndexFile:
 def _connect(path: Path) -> sqlite3.Connection:
     """Return a connection with the tables in place. OSError: the system does not let us write."""
     try:
-        connection = _tuned(sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None))
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
-        _create(connection)
+        _set_up(connection)
     except sqlite3.OperationalError as error:
         raise OSError(str(error)) from error
     return connection
 
 
-def _tuned(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Tune a connection, and make the tables in an empty database."""
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA cache_size=-65536")  # KiB
     connection.execute("PRAGMA mmap_size=1073741824")  # look-ups without a system call each
     connection.execute("PRAGMA temp_store=MEMORY")
-    return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
     if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
 
 
 def _in_memory(data: bytes | None) -> sqlite3.Connection:
-    connection = _tuned(sqlite3.connect(":memory:", isolation_level=None))
+    connection = sqlite3.connect(":memory:", isolation_level=None)
     if data is not None:
         copy = bytearray(data)
         copy[_WAL_VERSION] = _NO_WAL
         connection.deserialize(bytes(copy))
-    _create(connection)
+    _set_up(connection)
     return connection
 
 

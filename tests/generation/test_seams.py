@@ -266,6 +266,26 @@ def test_a_connection_that_broke_after_the_request_was_sent_may_be_paid() -> Non
     assert (False, True) == (is_unpaid(began), is_unpaid(refused))
 
 
+def test_a_callable_whose_own_dealings_with_a_store_fail_may_have_paid(tmp_path: Path) -> None:
+    """Its answer may be there before a further step asks the store: asked once, then on record."""
+    store, asked = Store.open(tmp_path), []
+    draft, judged = (
+        Draft(combo_id=name, template_id="t", llm_model_id="m", replicate=1) for name in "cd"
+    )
+
+    def judge(request: Request) -> str:
+        raise TimeoutError
+
+    def call(request: Request) -> str:
+        asked.append(request.gen_id)
+        return store.once(judged, judge)
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match="failed: 1 generation"):
+            store.once(draft, call)
+    assert 1 == len(asked)
+
+
 def test_no_network_is_known_under_urllib_too() -> None:
     """`urllib.error.URLError` has the error of the socket as its reason."""
     import socket

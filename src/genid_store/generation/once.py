@@ -29,7 +29,7 @@ from genid_store.fs.locks import blocked
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
-from genid_store.generation.calling import answer, is_unpaid, reason_of
+from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.documents import copied_files, generated_files
 from genid_store.generation.ledger import Ledger
@@ -116,8 +116,9 @@ class Executor:
         return self._request(generation, template, self._parent_text(generation))
 
     def _failed(self, error: Exception) -> tuple[Kind, str]:
-        """Sort an error: what the host's callable raised may have been paid for; what the system
-        refuses to us is not a failure of the generation, and a full disk ends the run."""
+        """Sort an error: what the host's callable raised may have been paid for, a StoreError of
+        its own dealings with a store too; what the system refuses to us is not a failure of the
+        generation, and a full disk ends the run."""
         raised = error.error if isinstance(error, _CallError) else error
         if isinstance(raised, InBatch):
             return "waiting", reason_of(raised)
@@ -127,7 +128,11 @@ class Executor:
             if error.errno in _FULL:
                 self.stop.set()
             return "refused", reason_of(error)
-        return ("refused" if is_unpaid(raised) else "failed"), reason_of(raised)
+        if isinstance(error, _CallError) and isinstance(raised, StoreError):
+            unpaid = isinstance(raised, NotPaid)  # a host's own class may be both
+        else:
+            unpaid = is_unpaid(raised)
+        return ("refused" if unpaid else "failed"), reason_of(raised)
 
     def _obtain(self, member: Member) -> tuple[Kind, str]:
         stage, gen_id = member

@@ -14,14 +14,15 @@ import pytest
 from cohort_kit import make_root
 from dagster_kit import write_templates
 from genid import Draft, Essay, gen_id
-from genid_store import Request, Rollout, Store, StoreError
+from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.reused import Reused
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor
 from genid_store.generation.asked import Asked
-from genid_store.generation.reuse import take_back
+from genid_store.generation.reuse import _last_first, take_back
 from genid_store.generation.run import Done, run_cohort
 
 OFF = Rollout.OFF
@@ -193,6 +194,16 @@ def test_a_reused_text_that_something_was_made_from_stays(root: DataRoot) -> Non
     _, kept = take_back(root)
     assert kept
     assert all((root.generation(one.stage, one.gen_id) / "parsed.txt").exists() for one in kept)
+
+
+def test_texts_that_were_given_to_each_other_in_turn_have_an_order() -> None:
+    """A removed text may come back from the id it was once given to: a circle of records."""
+    given = {"a": "b", "b": "a", "c": "b", "d": "c"}
+    records = [
+        Reused(stage="draft", gen_id=one, source=of, task="t", metadata="", mtime_ns=0, files={})
+        for one, of in given.items()
+    ]
+    assert ["d", "c"] == [one.gen_id for one in _last_first(records)][:2]
 
 
 def test_a_child_is_reused_only_over_the_text_it_was_made_from(root: DataRoot) -> None:
@@ -401,6 +412,26 @@ def test_once_says_what_has_no_text(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has no content"):
         store.once(orphan, Ledger())
     assert not (tmp_path / "gens" / "essay").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Generated(text="paid", parsed=""), "is empty"),
+        (Generated(text="paid", parsed=" \n"), "is empty"),
+        (Generated(text="version https://git-lfs.github.com/spec/v1\n"), "is a pointer"),
+        (Generated(text="paid", unparsed=""), "gives no reason"),
+    ],
+)
+def test_an_answer_without_a_parsed_form_to_build_upon_is_unparsed(
+    tmp_path: Path, answer: Generated, reason: str
+) -> None:
+    """The raw text is kept, and given to the callable when it is asked to parse it again."""
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError, match=rf"unparsed: .*{reason}"):
+        store.once(draft(), lambda request: answer)
+    again = store.once(draft(), lambda one: f"again {one.unparsed_text}", retry_unparsed=True)
+    assert f"again {answer.text}" == again
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Final
 
 from genid_store.fs.jsonfile import finite, load_json
 from genid_store.fs.layout import PARSED, PARSED_METADATA, PROMPT, RAW, RAW_METADATA
-from genid_store.generation.content import digest
+from genid_store.generation.content import digest, fault_of_bytes
 from genid_store.generation.records import Generated, Request
 
 #: What of a record the host gives.
@@ -32,11 +32,23 @@ def generated_files(
     files = {RAW: _encoded(generated.text), RAW_METADATA: _document(made_with)}
     if generated.prompt is not None:
         files[PROMPT] = _encoded(generated.prompt)
-    if generated.unparsed is None and _is_unicode(parsed):
+    if why_unparsed(generated) is None:
         text = parsed.encode("utf-8")
         files[PARSED_METADATA] = _document({"digest": digest(text)})
         files[PARSED] = text
     return files
+
+
+def why_unparsed(generated: Generated) -> str | None:
+    """Return why an answer gets no `parsed.txt`: the host says so, or nothing could be built upon
+    that file; None: it gets one."""
+    if generated.unparsed is not None:
+        return generated.unparsed or "the callable says so and gives no reason"
+    parsed = generated.text if generated.parsed is None else generated.parsed
+    try:
+        return fault_of_bytes(parsed.encode("utf-8"))
+    except UnicodeEncodeError:
+        return "its text is not Unicode"
 
 
 def copied_files(parent_text: str) -> dict[str, bytes]:
@@ -67,11 +79,3 @@ def _document(genid: Mapping[str, object]) -> bytes:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -31,7 +31,7 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import digest, fault_of_text
-from genid_store.generation.documents import copied_files, generated_files
+from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (
     prepared,
@@ -320,7 +320,7 @@ class Executor:
             publish(folder, files)
         if PARSED in files:
             return "made", ""
-        reason = generated.unparsed or "its text is not Unicode"
+        reason = why_unparsed(generated) or ""
         if reason.startswith(WRONG_TYPE):  # every further answer would be of that type
             self.stop.set()
         return "unparsed", f"{reason}; {_UNPARSED}"

@@ -367,8 +367,12 @@ def _last_first(records: list[Reused]) -> list[Reused]:
     by_id = {(one.stage, one.gen_id): one for one in records}
 
     def depth(one: Reused) -> int:
-        above = by_id.get((one.stage, one.source))
-        return 0 if above is None else 1 + depth(above)
+        seen: set[tuple[str, str]] = set()  # two ids may have been given each other's text in turn
+        above: Reused | None = one
+        while above is not None and (above.stage, above.gen_id) not in seen:
+            seen.add((above.stage, above.gen_id))
+            above = by_id.get((above.stage, above.source))
+        return len(seen)
 
     order = stage_names()
     return sorted(records, key=lambda one: (order.index(one.stage), depth(one)), reverse=True)

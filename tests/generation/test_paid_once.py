@@ -144,6 +144,57 @@ def test_evaluations_without_a_number_are_reused_once_each(root: DataRoot) -> No
     assert len(members) == len(found)
 
 
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_a_further_sample_is_no_copy_of_one_that_has_a_number(
+    root: DataRoot, rewritten: bool
+) -> None:
+    """Once evaluations without a number are numbers 1 and 2, number 3 is a call of its own, also
+    where a host writes `metadata.json` again and our own record alone says whose a text is."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    for path in root.gens.glob("evaluation/*/metadata.json"):
+        metadata = json.loads(path.read_text())
+        del metadata["replicate"]
+        path.write_text(json.dumps(metadata))
+    build(root, "c", ON)
+    run(root, "c", ledger)
+    if rewritten:
+        for path in root.gens.glob("evaluation/v_*/metadata.json"):
+            metadata = json.loads(path.read_text())
+            del metadata["adopted_from"]
+            path.write_text(json.dumps(metadata))
+    before = len(ledger.calls)
+    config = root.raw / "replication_config.csv"
+    config.write_text(config.read_text().replace("evaluation,2", "evaluation,3"))
+    build(root, "d", ON)
+    run(root, "d", ledger)
+    members = [one for one in read_membership(root, "d") if one.stage == "evaluation"]
+    assert before + len(members) // 3 == len(ledger.calls)
+    found = {(root.generation(*one) / "parsed.txt").read_text() for one in members}
+    assert len(members) == len(found)
+
+
+def test_empty_evaluations_without_a_number_share_the_text_that_they_were_given(
+    tmp_path: Path,
+) -> None:
+    """They are not samples: numbers that follow are calls of their own."""
+    ledger = Ledger()
+    store = Store.open(tmp_path)
+    store.once(draft(), ledger)
+    for name in ("loose1", "loose2"):
+        folder = tmp_path / "gens" / "draft" / name
+        folder.mkdir()
+        metadata = {"stage": "draft", "gen_id": name, "combo_id": "c", "template_id": "t"}
+        (folder / "metadata.json").write_text(json.dumps({**metadata, "llm_model_id": "m"}))
+    (tmp_path / "cohorts" / "old").mkdir(parents=True)
+    membership = "stage,gen_id\ndraft,loose1\ndraft,loose2\n"
+    (tmp_path / "cohorts" / "old" / "membership.csv").write_text(membership)
+    run(DataRoot.open(tmp_path), "old", ledger, reuse=True, reuse_only=True)
+    assert 2 == len({Store.open(tmp_path).once(draft(number), ledger) for number in (2, 3)})
+    assert 3 == len(ledger.calls)
+
+
 def test_a_cohort_without_a_manifest_is_run_as_it_stands(root: DataRoot) -> None:
     """Its tables may say something else by now: nothing is planned from them, nothing dropped."""
     ledger = Ledger()

@@ -115,13 +115,28 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
     """Return the generation without `replicate` that takes this number, if there is one."""
     first = _with_number(index, generation, 1)
-    loose = [one for one in first if one.replicate is None and one.has_content]
+    loose = _samples(index, [one for one in first if one.replicate is None and one.has_content])
     for below in range(1, number):
         texts = _with_number(index, generation, below)
         if any(one.has_content and one.replicate is not None for one in texts):
             continue
         loose = by_preference(index, loose)[1:]
     return by_preference(index, loose)[:1]
+
+
+def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
+    """Leave out what is no sample of its own: what a generation with a number has the text of, and
+    of several with one text all but the first."""
+    found: list[Indexed] = []
+    seen: set[str] = set()
+    for one in by_preference(index, loose):
+        same = index.same_text(one.stage, one.gen_id)
+        copies = (index.get(one.stage, other) for other in same)
+        numbered = any(copy and copy.replicate is not None and copy.has_content for copy in copies)
+        if not numbered and seen.isdisjoint(same):
+            found.append(one)
+        seen |= same
+    return found
 
 
 def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final, Self
 
 from genid import SchemeName
+from genid_store.catalog.copies import is_copy, one_text
 from genid_store.catalog.index.database import UNDESCRIBED, IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, UNREADABLE_SIZE, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
+from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
@@ -80,6 +83,7 @@ class StoreIndex:
         `progress` is called as (read, to read). StoreError: the database cannot be written (full
         disk), or another process has been refreshing it for ten minutes.
         """
+        self.__dict__.pop("_copies", None)
         try:
             return refresh(self.root, self._file.connection, progress)
         except sqlite3.DatabaseError as error:
@@ -91,6 +95,32 @@ class StoreIndex:
     @cached_property
     def _renamed(self) -> Renamed:
         return read_renamed(self.root)
+
+    @cached_property
+    def _copies(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """By (stage, id) the pairs (copy, copied from), in all, that may lead to its text."""
+        query = "SELECT stage, gen_id, adopted_from FROM generation WHERE adopted_from NOTNULL"
+        pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for stage, gen_id, source in self._all(query):
+            pairs[stage].append((gen_id, source))
+        for one in find_all(self.root):
+            pairs[one.stage].append((one.gen_id, one.source))
+        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for stage, copies in pairs.items():
+            texts = one_text(copies)
+            groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+            for copy in copies:
+                groups[texts[copy[0]]].append(copy)
+            found |= {(stage, gen_id): groups[text] for gen_id, text in texts.items()}
+        return found
+
+    def same_text(self, stage: str, gen_id: str) -> set[str]:
+        """Return the ids, with this one, that share its text by copying, as metadata and our own
+        records say; empty: it has one of its own. StoreError: such a record cannot be read."""
+        folder = str(self.root.stage(stage))
+        copies = self._copies.get((stage, gen_id), ())
+        texts = one_text(copy for copy in copies if is_copy(folder, *copy))
+        return {one for one in texts if texts[one] == texts.get(gen_id)}
 
     # -- one generation -------------------------------------------------------------------------
     def get(self, stage: str, gen_id: str) -> Indexed | None:

@@ -579,6 +579,49 @@ def test_what_finish_raises_loses_no_text(root: DataRoot) -> None:
     assert (root.generation(*members[0]) / "raw.txt").read_text().startswith("text of ")
 
 
+@pytest.mark.parametrize("given", ["", " ", None, 7, Generated(text=""), {"text": "x"}])
+def test_what_finish_returns_loses_no_text(root: DataRoot, given: Any) -> None:
+    """Of no text, or of another type: the provider's answer is kept, and why it has no form."""
+    members, host = build(root), Provider()
+    host.finish = lambda request, answer: given  # type: ignore[attr-defined]
+    done = run(root, host)
+    assert {"unparsed"} == set(kinds(done))
+    assert (root.generation(*members[0]) / "raw.txt").read_text().startswith("text of ")
+    assert "finish" in done.outcomes[0].reason
+    assert [] == batches.open_batches(root)
+
+
+@pytest.mark.parametrize("given", [None, b"bytes", {"text": "x"}, Generated(text=b"x")])  # type: ignore[arg-type]
+def test_an_answer_of_another_type_holds_up_no_other(root: DataRoot, given: Any) -> None:
+    """It is kept as text that could not be parsed, once; the batch ends with all the others."""
+    drafts = [one for one in build(root) if one.stage == "draft"]
+    assert 1 < len(drafts)
+    host = Provider()
+    host.errors = {drafts[0].gen_id: given}
+    done = run(root, host)
+    assert {"unparsed": 1, "made": len(drafts) - 1} == {
+        kind: sum(one.kind == kind and one.stage == "draft" for one in done.outcomes)
+        for kind in ("unparsed", "made")
+    }
+    assert [] == batches.open_batches(root)
+    assert not list((root.own / "replaced").rglob("*.txt"))
+    assert {1} == set(host.billed.values())
+
+
+@pytest.mark.parametrize("row", [(["d"], "x"), ("d", "x", "y"), None, 7, "dx", (None, "x")])
+def test_a_row_that_is_no_pair_is_kept_aside_and_holds_up_no_other(
+    root: DataRoot, row: Any
+) -> None:
+    """It is kept once, however often it is given."""
+    members, host = build(root), Provider(pace=1)
+    host.extra = [row]
+    run(root, host)
+    assert [] == missing(root, members)
+    assert [] == batches.open_batches(root)
+    keys = {path.parent.name for path in batches.kept_aside(root)}
+    assert len(keys) == len(batches.kept_aside(root))
+
+
 def test_the_clock_decides_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record from the future, or from 1970, is taken up like any other."""
     members, host = build(root), Provider(pace=1)

@@ -26,7 +26,14 @@ from genid_store.generation.calling import answer, reason_of
 from genid_store.generation.content import digest
 from genid_store.generation.once import Executor, InBatch
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
-from genid_store.generation.records import Generated, Outcome, Request
+from genid_store.generation.records import (
+    WRONG_TYPE,
+    AnswerError,
+    Generated,
+    Outcome,
+    Request,
+    as_generated,
+)
 from genid_store.generation.reuse import Plan, Task
 from genid_store.generation.status import has_content, state_of
 
@@ -278,7 +285,9 @@ class Batching:
 
         def first() -> Iterator[_Row]:
             for row in collected.answers:
-                if row[0] in answered:
+                if not _is_row(row):
+                    self._keep_aside(batch, "", row, "it is no pair of a custom_id and an answer")
+                elif row[0] in answered:
                     repeated.append(row)
                 else:
                     answered.add(row[0])
@@ -309,53 +318,54 @@ class Batching:
         """Bring one answer to the store, once, however often it is given; return what became of
         its generation, None where that has not changed."""
         custom_id, given = row
-        text = given.text if isinstance(given, Generated) else given
-        mark = (batch.key, custom_id, digest(repr(text).encode(errors="replace")))
+        kept = _checked(given)
+        text = kept.text if isinstance(kept, Generated) else reason_of(kept)
+        mark = (batch.key, custom_id, digest(text.encode(errors="replace")))
         if mark in self._settled:
             return None
         gen_id, outcome = batch.members.get(custom_id), None
-        if isinstance(given, Exception):
+        if isinstance(kept, Exception):
             if gen_id is not None:
-                outcome = self._fail(batch, gen_id, reason_of(given))
+                outcome = self._fail(batch, gen_id, text)
         elif gen_id is None:
             self._keep_aside(batch, custom_id, text, "the batch has no such custom_id")
         elif not self._has(batch.stage, gen_id, text):
-            outcome = self._publish(batch, custom_id, gen_id, given)
+            outcome = self._publish(batch, custom_id, gen_id, given, kept)
         self._settled.add(mark)
         return outcome
 
     def _publish(
-        self, batch: Batch, custom_id: str, gen_id: str, given: str | Generated
+        self, batch: Batch, custom_id: str, gen_id: str, given: object, kept: Generated
     ) -> Outcome | None:
         member = Member(batch.stage, gen_id)
         executor = evolve(
             self.executor,
             plan=Plan(tasks={member: Task(custom_id)}),
-            generator=lambda request: self._finished(request, given),
+            generator=lambda request: self._finished(request, given, kept),
             paid=True,
         )
         outcome = executor.obtain(*member)
         if outcome.kind in ("made", "unparsed", "failed"):
             return outcome
-        text = given.text if isinstance(given, Generated) else given
         if outcome.kind == "stopped":
             raise _refused(batch.key, outcome.reason, "run again")
         why = "another text is there" if outcome.complete else outcome.reason
-        place = self._keep_aside(batch, custom_id, text, why)
+        place = self._keep_aside(batch, custom_id, kept.text, why)
         return self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
 
-    def _finished(self, request: Request, given: str | Generated) -> str | Generated:
-        """Return the answer with its parsed form; it is kept whatever the host raises."""
-        if not hasattr(self.host, "finish"):
-            return given
+    def _finished(self, request: Request, given: object, kept: Generated) -> Generated:
+        """Return the answer with its parsed form; its text is kept whatever `finish` does."""
+        if not hasattr(self.host, "finish") or not isinstance(given, str | Generated):
+            return kept
         try:
-            finished: str | Generated = answer(self.host.finish, request, given)
-            return finished
-        except Exception as error:
-            text = given.text if isinstance(given, Generated) else given
-            return Generated(text=text, unparsed=reason_of(error))
+            finished = as_generated(answer(self.host.finish, request, given))
+        except Exception as error:  # the host may raise anything, or give an empty text
+            return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
+        if (finished.unparsed or "").startswith(WRONG_TYPE):
+            return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
+        return finished
 
-    def _has(self, stage: str, gen_id: str, text: object) -> bool:
+    def _has(self, stage: str, gen_id: str, text: str) -> bool:
         """Say whether a generation has this very text."""
         try:
             data = read_bytes(self.root.generation(stage, gen_id) / RAW)
@@ -390,3 +400,17 @@ class Batching:
 def _refused(key: str, message: str, remedy: str) -> StoreError:
     problem = Problem(where=f"batch {key}", message=message, remedy=remedy)
     return StoreError("the batch cannot be gone on with", [problem])
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)
+
+
+def _checked(given: object) -> Generated | Exception:
+    """Return an answer as a record, whatever its type is, or why there is none."""
+    if isinstance(given, Exception):
+        return given
+    try:
+        return as_generated(given)
+    except AnswerError as error:
+        return error

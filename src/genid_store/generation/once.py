@@ -321,7 +321,7 @@ class Executor:
         if PARSED in files:
             return "made", ""
         reason = why_unparsed(generated) or ""
-        if reason.startswith(WRONG_TYPE):  # every further answer would be of that type
+        if reason.startswith(WRONG_TYPE) and not self.paid:  # so would every further answer be
             self.stop.set()
         return "unparsed", f"{reason}; {_UNPARSED}"
 

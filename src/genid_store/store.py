@@ -44,7 +44,8 @@ class Store:
 
     root: DataRoot
     _lock: threading.Lock = field(factory=threading.Lock, repr=False)
-    _ledger: list[Ledger] = field(factory=list, repr=False)  # from the first look at the store on
+    #: The ledger since the last look at the whole store, by the folders that it looked at.
+    _ledger: dict[tuple[int, ...], Ledger] = field(factory=dict, repr=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
@@ -191,16 +192,20 @@ class Store:
 
     def _plan(self, seeds: Mapping[Member, bytes]) -> Plan:
         """Return whose texts the members can have. The whole store is looked at once in the life of
-        this object; what other processes make meanwhile is in the ledger."""
+        this object, and again after a migration or a rollback has exchanged its folders; what other
+        processes make meanwhile is in the ledger."""
         with self._lock:
-            if not self._ledger:
+            folders = tuple(_inode(self.root.stage(stage)) for stage in stage_names())
+            if folders not in self._ledger:
                 ledger = Ledger(self.root)
                 recover(self.root)
                 with StoreIndex.fresh(self.root):
-                    self._ledger.append(ledger)
+                    self._ledger.clear()
+                    self._ledger[folders] = ledger
+            ledger = self._ledger[folders]
         found = {one: parse_metadata(*one, data, METADATA) for one, data in seeds.items()}
         with StoreIndex.open(self.root) as index:
-            return plan_reuse(index, seeds, seeds=found, ledger=self._ledger[0])
+            return plan_reuse(index, seeds, seeds=found, ledger=ledger)
 
     def _metadata(self, member: Member, signature: Signature[Any]) -> dict[str, object]:
         """Return what a metadata.json says of a signature; the pipeline's stages repeat the combo
@@ -222,6 +227,14 @@ def _parent(signature: Signature[Any]) -> Member | None:
     value = signature.fields().get(parent_field(type(signature)) or "")
     above = parent_key(signature.stage, None if value is None else str(value))
     return None if above is None else Member(*above)
+
+
+def _inode(folder: Path) -> int:
+    """Return which folder it is; 0: there is none yet."""
+    try:
+        return os.stat(folder).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _keeping(failed: list[Outcome]) -> Callable[[Outcome], None]:

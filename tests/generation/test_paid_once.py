@@ -17,6 +17,7 @@ from genid import Draft, Essay, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.metadata import read_generation
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
@@ -24,6 +25,7 @@ from genid_store.generation import Executor
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import _last_first, take_back
 from genid_store.generation.run import Done, run_cohort
+from genid_store.migration.run import migrate, rollback
 
 OFF = Rollout.OFF
 ON = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "on"})
@@ -434,6 +436,24 @@ def test_once_pays_once_and_reads_afterwards(tmp_path: Path) -> None:
     assert found[0] == again.get(essay)
     assert [draft(2)] == again.missing([draft(), draft(2), essay])
     assert 2 == len(ledger.calls)
+
+
+def test_an_open_store_looks_again_after_a_rollback(root: DataRoot) -> None:
+    """What is back under its old id is not paid for again by a store that was open before."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    members = [one for one in read_membership(root, "c") if one.stage == "draft"]
+    raw = read_generation(root, *members[0]).raw
+    names = ("combo_id", "template_id", "llm_model_id", "replicate")
+    fields = {name: raw[name] for name in names}
+    migrate(root)
+    store = Store.open(root.path)
+    store.once(draft(), ledger)
+    rollback(root)
+    store.once(Draft(**fields), ledger)
+    assert before + 1 == len(ledger.calls)
 
 
 def test_an_async_callable_runs_on_one_loop(tmp_path: Path) -> None:

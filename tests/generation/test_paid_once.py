@@ -519,6 +519,34 @@ def test_once_never_answers_with_what_was_not_generated(tmp_path: Path, text: by
     assert 1 == len(ledger.calls)
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_once_neither_pays_for_nor_gives_what_is_another_task(tmp_path: Path, made: bool) -> None:
+    """A folder whose metadata describes another generation than its id."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    folder = tmp_path / "gens" / "draft" / str(gen_id(draft()))
+    store.once(draft(), ledger)
+    other = json.loads((folder / "metadata.json").read_text()) | {"combo_id": "other"}
+    (folder / "metadata.json").write_text(json.dumps(other))
+    if not made:
+        for path in {*folder.iterdir()} - {folder / "metadata.json"}:
+            path.unlink()
+    with pytest.raises(StoreError, match=r"metadata\.json: is that of another .*'other'"):
+        store.once(draft(), ledger)
+    assert 1 == len(ledger.calls)
+
+
+def test_an_essay_may_name_the_model_of_its_draft(tmp_path: Path) -> None:
+    """Its id differs from that of one that names none, and is read; the task is the same."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    store.once(draft(), ledger)
+    for model in ("m", "n", None):
+        essay = Essay(
+            parent_gen_id=gen_id(draft()), template_id="t", llm_model_id=model, replicate=1
+        )
+        assert store.once(essay, ledger) == store.get(essay)
+    assert 3 == len(ledger.calls)
+
+
 def test_once_takes_what_a_legacy_cohort_has_paid_for(root: DataRoot) -> None:
     """A store that a pipeline has filled under legacy ids answers for the same task."""
     ledger = Ledger()

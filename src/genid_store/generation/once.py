@@ -31,6 +31,7 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import digest, fault_of_text
+from genid_store.generation.described import check_id
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (
@@ -111,7 +112,7 @@ class Executor:
     def request(self, stage: str, gen_id: str) -> Request:
         """Return what the callable would be asked. StoreError: it cannot be asked for this."""
         generation = read_generation(self.root, stage, gen_id)
-        _check_metadata(generation)
+        _check_metadata(self.root, generation)
         template = self._template(generation)
         return self._request(generation, template, self._parent_text(generation))
 
@@ -175,7 +176,7 @@ class Executor:
         if is_unreachable(self.root, *member):
             return "refused", "its text is there and cannot be reached; nothing was overwritten"
         generation = read_generation(self.root, *member)
-        _check_metadata(generation)
+        _check_metadata(self.root, generation)
         parent_text = self._parent_text(generation)
         if self.paid:
             self.ledger.add(member.stage, task.name, member.gen_id)
@@ -464,8 +465,9 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
         return None
 
 
-def _check_metadata(generation: Generation) -> None:
-    """StoreError: the metadata does not say what is to be made; nothing is paid for then."""
+def _check_metadata(root: DataRoot, generation: Generation) -> None:
+    """StoreError: the metadata does not say what is to be made, or says what has another id;
+    nothing is paid for then."""
     wrong = [one for one in generation.problems if not one.field or one.field in _COMMON]
     if wrong:
         raise StoreError("its metadata cannot be used", wrong)
@@ -476,3 +478,4 @@ def _check_metadata(generation: Generation) -> None:
             remedy="give its template the generator llm",
         )
         raise StoreError("there is nothing to copy", [problem])
+    check_id(root, generation)

@@ -1,0 +1,50 @@
+"""Look at what a folder's metadata says before its text is paid for, or given to whoever asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from genid_store.catalog import findings
+from genid_store.catalog.expected import as_parent, derive_expected
+from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import METADATA, DataRoot
+from genid_store.stages import parent_key
+
+
+def check_id(root: DataRoot, generation: Generation) -> None:
+    """StoreError: a v1 id is not the id of the fields that its metadata gives, by the audit's rule,
+    so that the text would be that of another task."""
+    key = parent_key(generation.stage, generation.parent_gen_id)
+    above = None if key is None else read_generation(root, *key)
+    parent = as_parent(above, None, None) if above is not None and above.raw else None
+    found = derive_expected(generation, parent).problems
+    if not any(one.code == findings.ID_NOT_RECOMPUTED for one in found):
+        return
+    # An essay's id may name its draft's model all the same, which no id in a cohort does.
+    found = derive_expected(generation, None).problems
+    wrong = [one for one in found if one.code == findings.ID_NOT_RECOMPUTED]
+    if not wrong:
+        return
+    fields = {name: value for name, value in generation.signature_fields().items() if value}
+    problem = Problem(
+        where=root.relative(root.generation(generation.stage, generation.gen_id) / METADATA),
+        message=f"is that of another generation, which has the id {wrong[0].value}",
+        value=fields,
+        remedy=wrong[0].remedy,
+    )
+    raise StoreError("the metadata contradicts the id", [problem])
+
+
+def check_asked(root: DataRoot, stage: str, gen_id: str, fields: Mapping[str, object]) -> None:
+    """StoreError: the metadata is there and contradicts a signature with these fields and this id;
+    one that is not there, or cannot be read, contradicts nothing."""
+    try:
+        raw = json.loads(read_bytes(f"{root.gens}/{stage}/{gen_id}/{METADATA}"))
+    except (OSError, ValueError, RecursionError):
+        return
+    asked = {name: value for name, value in fields.items() if value is not None}
+    if isinstance(raw, dict) and any(raw.get(name) != value for name, value in asked.items()):
+        check_id(root, read_generation(root, stage, gen_id))  # older names, a number as text

@@ -27,7 +27,6 @@ from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.asked import Asked
 from genid_store.generation.content import read_text
-from genid_store.generation.described import check_asked
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
@@ -62,10 +61,10 @@ class Store:
     def get(self, signature: Signature[Any]) -> str | None:
         """Return the text of a generation; None: it is not there. Never calls anybody.
 
-        StoreError: the text is there and cannot be read, or its metadata is another task's.
+        StoreError: the text is there and cannot be read.
         """
         try:
-            return self._text(signature, Member(signature.stage, str(gen_id(signature))))
+            return read_text(self.root, signature.stage, str(gen_id(signature)))
         except OSError:
             with guarded(self.root, reading=True):
                 raise
@@ -105,7 +104,7 @@ class Store:
         wanted = [(one, Member(one.stage, str(gen_id(one)))) for one in signatures]
         asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
         with guarded(self.root):
-            todo = {member: one for one, member in wanted if self._text(one, member) is None}
+            todo = {member: one for one, member in wanted if read_text(self.root, *member) is None}
             failed = self._obtain(todo, call, concurrency, asked) if todo else []
             if not failed:
                 return [read_text(self.root, *member) or "" for _, member in wanted]
@@ -144,12 +143,6 @@ class Store:
             self.root.cohort(cohort_id).mkdir(parents=True, exist_ok=True)
             write_atomic(self.root.membership(cohort_id), ("\n".join(lines) + "\n").encode())
         return [name for _, name in wanted]
-
-    def _text(self, signature: Signature[Any], member: Member) -> str | None:
-        text = read_text(self.root, *member)
-        if text is not None:
-            check_asked(self.root, *member, signature.fields())
-        return text
 
     def _obtain(
         self,

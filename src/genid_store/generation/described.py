@@ -1,15 +1,11 @@
-"""Look at what a folder's metadata says before its text is paid for, or given to whoever asks."""
+"""Look at what a folder's metadata says before its text is paid for."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Mapping
 
 from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import parent_key
 
@@ -36,15 +32,3 @@ def check_id(root: DataRoot, generation: Generation) -> None:
         remedy=wrong[0].remedy,
     )
     raise StoreError("the metadata contradicts the id", [problem])
-
-
-def check_asked(root: DataRoot, stage: str, gen_id: str, fields: Mapping[str, object]) -> None:
-    """StoreError: the metadata is there and contradicts a signature with these fields and this id;
-    one that is not there, or cannot be read, contradicts nothing."""
-    try:
-        raw = json.loads(read_bytes(f"{root.gens}/{stage}/{gen_id}/{METADATA}"))
-    except (OSError, ValueError, RecursionError):
-        return
-    asked = {name: value for name, value in fields.items() if value is not None}
-    if isinstance(raw, dict) and any(raw.get(name) != value for name, value in asked.items()):
-        check_id(root, read_generation(root, stage, gen_id))  # older names, a number as text

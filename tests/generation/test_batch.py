@@ -19,6 +19,7 @@ from genid import Draft, gen_id
 from genid_store import Collected, Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.metadata import read_generation
 from genid_store.cli import run as command
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
@@ -620,6 +621,59 @@ def test_a_row_that_is_no_pair_is_kept_aside_and_holds_up_no_other(
     assert [] == batches.open_batches(root)
     keys = {path.parent.name for path in batches.kept_aside(root)}
     assert len(keys) == len(batches.kept_aside(root))
+
+
+def test_what_was_made_meanwhile_is_not_submitted(root: DataRoot) -> None:
+    """A batch that could not be submitted is planned again without what is there by then."""
+    members, host = build(root), Provider()
+    submit, host.submit = host.submit, _raising  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreError):
+        run(root, host)
+    host.submit = submit  # type: ignore[method-assign]
+    assert "intended" == only(root).state
+    first, *others = [one for one in members if one.stage == "draft"]
+    (root.generation(*first) / "parsed.txt").write_text("by hand")
+    run(root, host)
+    assert [] == missing(root, members)
+    assert "by hand" == text(root, first)
+    assert first.gen_id not in host.billed
+    assert {one.gen_id for one in others} <= set(host.billed)
+    assert {1} == set(host.billed.values())
+
+
+def test_an_answer_is_no_child_of_a_text_that_it_was_not_made_from(root: DataRoot) -> None:
+    """A draft that is made again while its essays are out: their answers are kept aside."""
+    members, host = build(root), Provider()
+    essays = [one for one in members if one.stage == "essay"]
+    collect, host.collect = host.collect, _only_drafts(host)  # type: ignore[method-assign]
+    run(root, host, wait=False)
+    run(root, host, wait=False)
+    out = [one for one in batches.open_batches(root) if one.stage == "essay"]
+    asked = {Member("essay", one) for batch in out for one in batch.members.values()}
+    draft = members[0]
+    assert "draft" == draft.stage
+    (root.generation(*draft) / "parsed.txt").write_text("another text")
+    host.collect = collect  # type: ignore[method-assign]
+    done = run(root, host)
+    over = {one for one in asked if read_generation(root, *one).parent_gen_id == draft.gen_id}
+    assert over
+    assert over == set(missing(root, essays))
+    assert len(over) == len(batches.kept_aside(root))
+    assert over == {
+        Member(one.stage, one.gen_id)
+        for one in done.outcomes
+        if one.kind == "failed" and "another text by now" in one.reason
+    }
+
+
+def _only_drafts(host: Provider) -> Any:
+    collect = host.collect
+
+    def drafts(batch: str) -> Collected:
+        found = collect(batch)
+        return found if host.rows[batch][0].startswith("d_") else Collected(answers=[], ended=False)
+
+    return drafts
 
 
 def test_the_clock_decides_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 from attrs import evolve, field, frozen
 
 from genid_store.catalog.memberships import Member
+from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import RAW, DataRoot
@@ -24,7 +25,7 @@ from genid_store.generation import batches, failures
 from genid_store.generation.batches import LEASE, Batch
 from genid_store.generation.calling import answer, reason_of
 from genid_store.generation.content import digest
-from genid_store.generation.once import Executor, InBatch
+from genid_store.generation.once import Executor, InBatch, content_version
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
 from genid_store.generation.records import (
     WRONG_TYPE,
@@ -36,6 +37,7 @@ from genid_store.generation.records import (
 )
 from genid_store.generation.reuse import Plan, Task
 from genid_store.generation.status import has_content, state_of
+from genid_store.stages import parent_key
 
 _METHODS: Final = ("find", "submit", "collect")
 _FIRST, _LONGEST = 0.1, 60.0  # seconds between two looks at a batch; each pause is longer
@@ -154,6 +156,7 @@ class Batching:
         lease is taken once, so that whoever had begun before is waited for.
         """
         wanted: dict[str, tuple[str, int]] = {}
+        parents: dict[str, str] = {}
         noting = threading.Lock()
 
         def note(request: Request) -> str:
@@ -161,6 +164,8 @@ class Batching:
             with noting:
                 twice = request.custom_id in wanted
                 wanted.setdefault(request.custom_id, (request.gen_id, size))
+                if request.parent_text is not None:
+                    parents[request.custom_id] = digest(request.parent_text.encode())
             raise InBatch("its task is in a batch under another id" if twice else "in a batch")
 
         outcomes: list[Outcome] = []
@@ -178,7 +183,8 @@ class Batching:
                 for chunk in [] if self.executor.stop.is_set() else self._split(wanted):
                     members = {name: wanted[name][0] for name in chunk}
                     key = batches.batch_key(self.root, stage, members)
-                    batches.write(self.root, self._batch(stage, members, key))
+                    above = {name: parents[name] for name in chunk if name in parents}
+                    batches.write(self.root, self._batch(stage, members, key, parents=above))
             finally:
                 batches.discard(self.root, draft)
         for outcome in outcomes:
@@ -186,9 +192,11 @@ class Batching:
                 self.report(outcome)
         return [outcome for outcome in outcomes if outcome.kind == "waiting"]
 
-    def _batch(self, stage: str, members: Mapping[str, str], key: str) -> Batch:
+    def _batch(self, stage: str, members: Mapping[str, str], key: str, **more: Any) -> Batch:
         state: batches.State = "preparing" if key == batches.DRAFT else "intended"
-        return Batch(key=key, stage=stage, state=state, since=batches.now(), members=members)
+        return Batch(
+            key=key, stage=stage, state=state, since=batches.now(), members=members, **more
+        )
 
     def _split(self, wanted: Mapping[str, tuple[str, int]]) -> Iterator[list[str]]:
         """Yield the rows of each batch, in the order of their ids: the same work is split alike."""
@@ -253,9 +261,16 @@ class Batching:
                 self._collect(batch)
 
     def _submit(self, batch: Batch) -> None:
-        """Submit a batch, unless it was: a kill may have hidden the provider's answer."""
+        """Submit a batch, unless it was: a kill may have hidden the provider's answer. Where it was
+        not, and a member has its text by now or its parent another one, it is given up: what is
+        still to be made goes into another."""
         handle = self._handle(batch.key, answer(self.host.find, batch.key))
         if handle is None:
+            for name, gen_id in batch.members.items():
+                made = has_content(self.root, batch.stage, gen_id)
+                if made or self._has_other_parent(batch, name, gen_id):
+                    batches.discard(self.root, batch)
+                    return
             tasks = {Member(batch.stage, one): Task(name) for name, one in batch.members.items()}
             executor = evolve(self.executor, plan=Plan(tasks=tasks))
             requests = (executor.request(*member) for member in tasks)
@@ -329,7 +344,11 @@ class Batching:
                 outcome = self._fail(batch, gen_id, text)
         elif gen_id is None:
             self._keep_aside(batch, custom_id, text, "the batch has no such custom_id")
-        elif not self._has(batch.stage, gen_id, text):
+        elif self._has(batch.stage, gen_id, text):
+            pass
+        elif self._has_other_parent(batch, custom_id, gen_id):
+            outcome = self._refuse(batch, custom_id, text, "its parent has another text by now")
+        else:
             outcome = self._publish(batch, custom_id, gen_id, given, kept)
         self._settled.add(mark)
         return outcome
@@ -350,8 +369,22 @@ class Batching:
         if outcome.kind == "stopped":
             raise _refused(batch.key, outcome.reason, "run again")
         why = "another text is there" if outcome.complete else outcome.reason
-        place = self._keep_aside(batch, custom_id, kept.text, why)
+        return self._refuse(batch, custom_id, kept.text, why)
+
+    def _refuse(self, batch: Batch, custom_id: str, text: str, why: str) -> Outcome | None:
+        """Keep an answer aside that cannot be its generation's text."""
+        place = self._keep_aside(batch, custom_id, text, why)
+        gen_id = batch.members[custom_id]
         return self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
+
+    def _has_other_parent(self, batch: Batch, custom_id: str, gen_id: str) -> bool:
+        """Say whether the text that a member was to be made from is another one by now, or gone."""
+        planned = batch.parents.get(custom_id)
+        if planned is None:
+            return False
+        generation = read_generation(self.root, batch.stage, gen_id)
+        above = parent_key(batch.stage, generation.parent_gen_id)
+        return above is None or content_version(self.root, *above) != planned
 
     def _finished(self, request: Request, given: object, kept: Generated) -> Generated:
         """Return the answer with its parsed form; its text is kept whatever `finish` does."""

@@ -38,7 +38,7 @@ LEASE: Final = (".batches", "all")
 class Batch:
     """One batch: `members` are the generations' ids by those of their tasks, `since` is UTC (ISO
     8601), `handle` the provider's name for it, `done` how many rows it had finished when it was
-    last asked."""
+    last asked. `parents` are the digests of the texts that its members are made from, by task."""
 
     key: str
     stage: str
@@ -47,6 +47,7 @@ class Batch:
     members: Mapping[str, str]
     handle: str | None = None
     done: int = 0
+    parents: Mapping[str, str] = field(factory=dict)
     _names: frozenset[str] = field(
         init=False,
         repr=False,
@@ -137,7 +138,7 @@ def read(root: DataRoot, key: str) -> Batch | None:
 
 def write(root: DataRoot, batch: Batch) -> None:
     """Bring a record to disk. OSError: it cannot be written."""
-    names = ("key", "stage", "state", "since", "members", "handle", "done")
+    names = ("key", "stage", "state", "since", "members", "handle", "done", "parents")
     text = json.dumps({name: getattr(batch, name) for name in names}, indent=1)
     write_atomic(folder(root) / f"{batch.key}.json", text.encode())
 
@@ -237,7 +238,8 @@ def _read(path: Path) -> Batch | None:
 def _parsed(record: Mapping[str, Any], key: str) -> Batch:
     """Return the batch that a record says. ValueError, TypeError: it says none."""
     found = Batch(**record)
-    texts = (found.stage, found.since, *found.members, *found.members.values())
+    parents = (*found.parents, *found.parents.values())
+    texts = (found.stage, found.since, *found.members, *found.members.values(), *parents)
     ids = found.members.values()
     sound = (
         found.key == key

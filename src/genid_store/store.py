@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.asked import Asked
+from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
@@ -82,6 +83,7 @@ class Store:
         Raises:
             StoreError: `call` raised, returned no text, the parent's text is not in the store, or a
                 failure is on record and `retry_failed` is not given.
+            NotPaid: an `async def` callable asks for this without a thread of its own.
         """
         found = self.get(signature)
         return found if found is not None else self.once_all([signature], call, **options)[0]
@@ -152,11 +154,22 @@ class Store:
         asked: Asked,
     ) -> list[Outcome]:
         """Make what is missing; return what could not be made."""
+        refuse_on_loop()
         ordered = sorted(todo, key=lambda one: stage_names().index(one.stage))
-        failed: list[Outcome] = []
+        reason = "not begun: what an earlier call gave can be no text"
+        outcomes = {
+            one: Outcome(stage=one.stage, gen_id=one.gen_id, kind="stopped", reason=reason)
+            for one in ordered
+        }
+        stop = threading.Event()
+
+        def report(one: Outcome) -> None:
+            outcomes[Member(one.stage, one.gen_id)] = one
+
         for members in _waves(ordered, todo):
             wave, orphans = self._with_parents(members, todo)
-            failed += orphans
+            for one in orphans:
+                report(one)
             seeds = {one: dump_object(self._metadata(one, todo[one])) for one in wave}
             executor = Executor(
                 root=self.root,
@@ -165,11 +178,12 @@ class Store:
                 seeds=seeds,
                 asked=asked,
                 templates=False,
+                stop=stop,
             )
             for stage in dict.fromkeys(member.stage for member in wave):
                 ids = [member.gen_id for member in wave if member.stage == stage]
-                obtain_all(executor, stage, ids, _keeping(failed), concurrency=concurrency)
-        return failed
+                obtain_all(executor, stage, ids, report, concurrency=concurrency)
+        return [one for one in outcomes.values() if not one.complete]
 
     def _with_parents(
         self, wave: list[Member], todo: Mapping[Member, Signature[Any]]
@@ -235,10 +249,6 @@ def _inode(folder: Path) -> int:
         return os.stat(folder).st_ino
     except FileNotFoundError:
         return 0
-
-
-def _keeping(failed: list[Outcome]) -> Callable[[Outcome], None]:
-    return lambda outcome: None if outcome.complete else failed.append(outcome)
 
 
 def _waves(

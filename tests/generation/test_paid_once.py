@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cohort_kit import make_root
 from dagster_kit import write_templates
-from genid import Draft, Essay, gen_id
+from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
@@ -474,6 +475,46 @@ def test_an_async_callable_runs_on_one_loop(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     assert ["text"] * 3 == store.once_all([draft(n) for n in (1, 2, 3)], call, concurrency=3)
     assert 1 == len(loops)
+
+
+def test_an_async_callable_may_ask_for_another_text_in_a_thread_of_its_own(tmp_path: Path) -> None:
+    """On the loop's own thread it would wait for itself: it is told so, and nothing is paid for."""
+    import asyncio
+
+    store = Store.open(tmp_path)
+
+    async def other(request: Request) -> str:
+        return "other"
+
+    async def blocking(request: Request) -> str:
+        return store.once(draft(2), other)
+
+    async def waiting(request: Request) -> str:
+        return "over " + await asyncio.to_thread(store.once, draft(2), other)
+
+    with pytest.raises(StoreError, match="to_thread"):
+        store.once(draft(), blocking)
+    assert "over other" == store.once(draft(), waiting)
+
+
+def test_what_was_never_begun_has_no_text_either(tmp_path: Path) -> None:
+    """After an answer of a wrong type nothing else is asked for, in no later step, and all that is
+    missing is counted."""
+    asked: list[str] = []
+
+    def call(request: Request) -> Any:
+        asked.append(request.stage)
+        return {"text": "x"} if request.fields["template_id"] == "t" else "text"
+
+    store = Store.open(tmp_path)
+    made = Draft(combo_id="c", template_id="sound", llm_model_id="m", replicate=1)
+    store.once(made, call)
+    essay = Essay(parent_gen_id=gen_id(made), template_id="t", replicate=1)
+    wanted: list[Signature[Any]] = [*(draft(number) for number in range(1, 9)), essay]
+    with pytest.raises(StoreError, match=r"^9 generation") as refused:
+        store.once_all(wanted, call, concurrency=1)
+    assert ["draft", "draft"] == asked
+    assert 8 == sum("not begun" in str(one) for one in refused.value.problems)
 
 
 def test_once_says_what_has_no_text(tmp_path: Path) -> None:

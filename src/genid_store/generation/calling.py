@@ -85,6 +85,18 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         return _loops[os.getpid()]
 
 
+def refuse_on_loop() -> None:
+    """NotPaid: this is the thread of the event loop on which callables run, and waiting for
+    generations here would keep those from being made."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if here is _loops.get(os.getpid()):
+        remedy = "await asyncio.to_thread(store.once, ...)"
+        raise NotPaid(f"an `async def` callable waits for a store; there, {remedy}")
+
+
 def is_unpaid(error: Exception) -> bool:
     """Say whether an error shows that nothing was paid for, so that the next run tries again by
     itself: a refusal of our own before the call, no key, no connection, a refusing status. A

@@ -68,15 +68,14 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
         failure = Failure(**read_json(path))
         if type(failure.attempts) is int and type(failure.reason) is str:
             return failure
+        why = "it is none of ours"
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
-        pass
-    return _unreadable(root, stage, gen_id, path)
-
-
-def _unreadable(root: DataRoot, stage: str, gen_id: str, path: Path) -> Failure:
-    reason = f"the failure's record cannot be read: {root.relative(path)}"
+    except OSError as error:
+        why = error.strerror or str(error)
+    except (ValueError, TypeError) as error:
+        why = str(error)
+    reason = f"the failure's record cannot be read: {root.relative(path)}: {why}"
     return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
 
 

@@ -24,7 +24,9 @@ try:
     from genid._bulk import ROWS, ids
     from genid._columns import canonical, checked
 except ModuleNotFoundError as error:
-    message = f"{error}: columns are an extra, pip install 'generation-ids[arrow]'"
+    message = (
+        f"{error}: columns are an extra of generation-ids, pip install '.[arrow]' in a checkout"
+    )
     raise ModuleNotFoundError(message, name=error.name) from error
 
 Stage = type[Signature[Any]]

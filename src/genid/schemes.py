@@ -46,7 +46,7 @@ def _v1(signature: Signature[Any]) -> str:
 
 def _phase_1(signature: Signature[Any]) -> str:
     """Return an id as the first deterministic ones were: BLAKE2b over joined parts, 80 bits in
-    base36 (SPEC 8). It has no place for a stage or field of its own, nor for a field with `|`."""
+    base36 (SPEC 8). It cannot express a user's stage or field, nor a value with `|`."""
     joined = _phase_1_text(signature).encode()
     number = int.from_bytes(_blake2b()(joined, digest_size=10).digest(), "big")
     return f"{signature.prefix}_{base_36(number)}"

@@ -15,7 +15,8 @@ def main() -> int:
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
-        print("genid: the command is an extra: pip install 'generation-ids[cli]'", file=sys.stderr)
+        words = "the command is an extra of generation-ids: pip install '.[cli]' in a checkout"
+        print(f"genid: {words}", file=sys.stderr)
         return 2
     _search_last(os.getcwd())
     from genid_store.cli import run

@@ -84,7 +84,7 @@ def _load(name: str) -> Callable[..., Any]:
     problem = Problem(
         where=f"entry point {name} of {GROUP}",
         message="Dagster, or what connects it with a store, is not installed",
-        remedy="pip install 'generation-ids[dagster]'",
+        remedy="install that extra: pip install '.[dagster]' in a checkout of generation-ids",
     )
     for point in entry_points(group=GROUP, name=name):
         try:

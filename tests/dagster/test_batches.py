@@ -1,13 +1,12 @@
 """What is in a batch at a provider is left to it by every run of Dagster's."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import dagster as dg
 import pytest
 
 from cohort_kit import OFF, ON
-from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
+from dagster_kit import QUIET, Counting, materialize_range, requested
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import COHORTS, register
@@ -40,18 +39,6 @@ class Provider:
     def collect(self, batch: str) -> Collected:
         answers = [(name, f"text of {name}") for name in self.rows[batch]] if self.ended else []
         return Collected(answers=answers, ended=self.ended)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> DataRoot:
-    """A built cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
-    return small_cohort(tmp_path / "root")
 
 
 def job(

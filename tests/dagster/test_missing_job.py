@@ -1,6 +1,5 @@
 """The job that makes what a cohort lacks: one launch in Dagster's UI, without sensor or command."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -8,7 +7,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from cohort_kit import ON
-from dagster_kit import QUIET, Counting, requested, small_cohort, write
+from dagster_kit import QUIET, Counting, requested, write
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import COHORTS, register, registered
 from genid_dagster_adapter.translator import Translator
@@ -17,18 +16,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 
 STAGES = ("draft", "essay", "evaluation")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> DataRoot:
-    """A built cohort `c`: 2 drafts, 4 essays (2 of them copies), 4 evaluations."""
-    return small_cohort(tmp_path / "root")
 
 
 def launch(

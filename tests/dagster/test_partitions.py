@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -16,12 +15,6 @@ from genid_store.catalog.memberships import Memberships, read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 def test_keys_keep_the_order_of_their_registration(instance: dg.DagsterInstance) -> None:

@@ -1,6 +1,6 @@
 """The stage assets and their condition: what Dagster asks for, what it records, what it costs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,12 +24,6 @@ from genid_store.generation import (
 from genid_store.ids.rollout import Rollout
 
 DRAFT = dg.AssetKey("draft_generation")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 @pytest.fixture

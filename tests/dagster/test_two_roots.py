@@ -4,7 +4,6 @@ from the other."""
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -20,12 +19,6 @@ from genid_store.cli import run
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import block
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def members(root: DataRoot, *keys: str, cohort: str = "c") -> DataRoot:

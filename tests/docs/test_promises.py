@@ -140,7 +140,7 @@ def test_without_dagster_a_command_says_how_to_get_it(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
     )
     assert (1, "") == (done.returncode, done.stdout)
-    assert "pip install 'generation-ids[dagster]'" in done.stderr
+    assert "pip install '.[dagster]'" in done.stderr
     assert not (tmp_path / "data" / "cohorts").exists()
 
 

@@ -61,6 +61,14 @@ def run(root: DataRoot, cohort_id: str, ledger: Callable[[Request], str], **aske
     return run_cohort(root, cohort_id, ledger, Asked(**asked))  # type: ignore[arg-type]
 
 
+def drop(root: DataRoot, folders: str, key: str) -> None:
+    """Write metadata again without one key, as a host does."""
+    for path in root.gens.glob(f"{folders}/metadata.json"):
+        metadata = json.loads(path.read_text())
+        del metadata[key]
+        path.write_text(json.dumps(metadata))
+
+
 def texts(root: DataRoot) -> Counter[str]:
     return Counter(path.read_text() for path in root.gens.glob("*/*/parsed.txt"))
 
@@ -135,10 +143,7 @@ def test_evaluations_without_a_number_are_reused_once_each(root: DataRoot) -> No
     build(root, "c", OFF)
     run(root, "c", ledger)
     before = len(ledger.calls)
-    for path in root.gens.glob("evaluation/*/metadata.json"):
-        metadata = json.loads(path.read_text())
-        del metadata["replicate"]
-        path.write_text(json.dumps(metadata))
+    drop(root, "evaluation/*", "replicate")
     build(root, "c", ON)
     run(root, "c", ledger)
     assert before == len(ledger.calls)
@@ -148,25 +153,17 @@ def test_evaluations_without_a_number_are_reused_once_each(root: DataRoot) -> No
 
 
 @pytest.mark.parametrize("rewritten", [False, True])
-def test_a_further_sample_is_no_copy_of_one_that_has_a_number(
-    root: DataRoot, rewritten: bool
-) -> None:
-    """Once evaluations without a number are numbers 1 and 2, number 3 is a call of its own, also
+def test_a_further_sample_is_paid_for(root: DataRoot, rewritten: bool) -> None:
+    """Once evaluations without a number are numbers 1 and 2, number 3 is paid for, also
     where a host writes `metadata.json` again and our own record alone says whose a text is."""
     ledger = Ledger()
     build(root, "c", OFF)
     run(root, "c", ledger)
-    for path in root.gens.glob("evaluation/*/metadata.json"):
-        metadata = json.loads(path.read_text())
-        del metadata["replicate"]
-        path.write_text(json.dumps(metadata))
+    drop(root, "evaluation/*", "replicate")
     build(root, "c", ON)
     run(root, "c", ledger)
     if rewritten:
-        for path in root.gens.glob("evaluation/v_*/metadata.json"):
-            metadata = json.loads(path.read_text())
-            del metadata["adopted_from"]
-            path.write_text(json.dumps(metadata))
+        drop(root, "evaluation/v_*", "adopted_from")
     before = len(ledger.calls)
     config = root.raw / "replication_config.csv"
     config.write_text(config.read_text().replace("evaluation,2", "evaluation,3"))
@@ -181,7 +178,7 @@ def test_a_further_sample_is_no_copy_of_one_that_has_a_number(
 def test_empty_evaluations_without_a_number_share_the_text_that_they_were_given(
     tmp_path: Path,
 ) -> None:
-    """They are not samples: numbers that follow are calls of their own."""
+    """They are not samples: further numbers are paid for."""
     ledger = Ledger()
     store = Store.open(tmp_path)
     store.once(draft(), ledger)
@@ -478,7 +475,7 @@ def test_an_async_callable_runs_on_one_loop(tmp_path: Path) -> None:
 
 
 def test_an_async_callable_may_ask_for_another_text_in_a_thread_of_its_own(tmp_path: Path) -> None:
-    """On the loop's own thread it would wait for itself: it is told so, and nothing is paid for."""
+    """On the loop's thread it would wait for itself: that is refused, and nothing is paid for."""
     import asyncio
 
     store = Store.open(tmp_path)
@@ -561,7 +558,8 @@ def test_once_never_answers_with_what_was_not_generated(tmp_path: Path, text: by
 
 
 def test_once_pays_for_nothing_whose_metadata_is_of_another_task(tmp_path: Path) -> None:
-    """A text that is there is given all the same: its id says what it is, and the audit tells."""
+    """A text that is there is still returned: its id says what it is, and the audit reports the
+    metadata."""
     ledger, store = Ledger(), Store.open(tmp_path)
     folder = tmp_path / "gens" / "draft" / str(gen_id(draft()))
     store.once(draft(), ledger)
@@ -570,7 +568,7 @@ def test_once_pays_for_nothing_whose_metadata_is_of_another_task(tmp_path: Path)
     assert "text 1 over None" == store.once(draft(), ledger)
     for path in {*folder.iterdir()} - {folder / "metadata.json"}:
         path.unlink()
-    with pytest.raises(StoreError, match=r"metadata\.json: is that of another .*'other'"):
+    with pytest.raises(StoreError, match=r"metadata\.json: describes another .*'other'"):
         store.once(draft(), ledger)
     assert 1 == len(ledger.calls)
 

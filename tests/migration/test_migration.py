@@ -609,7 +609,7 @@ def test_what_was_made_since_is_taken_along(root: DataRoot) -> None:
     (root.generation("essay", _new(plan)["e_1hand"]) / "raw.txt").write_text("paid, too")
     _, carried = run.rollback(root)
     found = tree(root.path)
-    text = f"gens/essay/{_new(plan)['e_1hand']}/raw.txt"
+    text = "gens/essay/e_1hand/raw.txt"
     assert {"gens/essay/later", "cohorts/later/membership.csv", text} == dict(carried).keys()
     assert {**fields, "parent_gen_id": "chained"} == json.loads(
         (folder / "metadata.json").read_text()
@@ -642,9 +642,9 @@ def test_what_a_host_changed_since_is_reported_and_kept(root: DataRoot) -> None:
     _, carried = run.rollback(root)
     old = root.stage("draft") / "chained"
     assert {
-        f"gens/draft/{new}/metadata.json": CHANGED,
-        f"gens/draft/{new}/parsed.txt": IN_PLACE,
-        f"gens/draft/{new}/raw_metadata.json": CHANGED,
+        "gens/draft/chained/metadata.json": CHANGED,
+        "gens/draft/chained/parsed.txt": IN_PLACE,
+        "gens/draft/chained/raw_metadata.json": CHANGED,
         "cohorts/one/membership.csv": CHANGED,
     } == dict(carried)
     metadata = json.loads((old / "metadata.json").read_text())

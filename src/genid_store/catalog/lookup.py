@@ -125,8 +125,8 @@ def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Ind
 
 
 def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
-    """Leave out what is no sample of its own: what a generation with a number has the text of, and
-    of several with one text all but the first."""
+    """Leave out what is not a separate sample: those whose text a numbered generation has, and all
+    but the first of several that share a text."""
     found: list[Indexed] = []
     seen: set[str] = set()
     for one in by_preference(index, loose):

@@ -31,7 +31,8 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         error.show()
         status, document = error.exit_code, _misuse(error)
     elif isinstance(error, ModuleNotFoundError) and error.name == "dagster":
-        words = "this command is part of an extra: pip install 'generation-ids[dagster]'"
+        extra = "pip install '.[dagster]' in a checkout"
+        words = f"this command is part of an extra of generation-ids: {extra}"
         _tell(words)
         status, document = USAGE, _document(words)
     elif isinstance(error, StoreError | GenIdError) or _is_systems(error):

@@ -12,7 +12,7 @@ import click
 from genid_store.cli._output import json_option, print_json
 
 _NEXT = """\
-deterministic ids are switched on in its genid.toml; its README.md says what to change. Try it:
+deterministic ids are switched on in its genid.toml; its README.md says what to change. To try it:
 
   cd {folder}
   genid cohort build --data-root . --cohort-id first

@@ -154,8 +154,9 @@ def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> i
 
 def _finish(root: DataRoot, *, yes: bool, as_json: bool) -> int:
     from genid_store.migration import run
+    from genid_store.migration.swap import open_migration
 
-    if not yes:
+    if not yes and open_migration(root) is not None:
         click.confirm(
             "Delete the former store? The migration cannot be rolled back then",
             abort=True,

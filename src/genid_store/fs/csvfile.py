@@ -201,7 +201,7 @@ def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> It
             yield Problem(
                 where=f"{file}:1:{column}",
                 message="the column is missing",
-                remedy=f"add it to the header; needed are {', '.join(columns)}",
+                remedy=f"add it to the header; required columns: {', '.join(columns)}",
             )
     for column in dict.fromkeys(header):
         if column and header.count(column) > 1:

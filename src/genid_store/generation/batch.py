@@ -301,7 +301,7 @@ class Batching:
         def first() -> Iterator[_Row]:
             for row in collected.answers:
                 if not _is_row(row):
-                    self._keep_aside(batch, "", row, "it is no pair of a custom_id and an answer")
+                    self._keep_aside(batch, "", row, "it is not a pair (custom_id, answer)")
                 elif row[0] in answered:
                     repeated.append(row)
                 else:

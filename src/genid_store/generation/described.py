@@ -19,7 +19,7 @@ def check_id(root: DataRoot, generation: Generation) -> None:
     found = derive_expected(generation, parent).problems
     if not any(one.code == findings.ID_NOT_RECOMPUTED for one in found):
         return
-    # An essay's id may name its draft's model all the same, which no id in a cohort does.
+    # `Store.once` takes an essay that repeats its draft's model, which no cohort's id does.
     found = derive_expected(generation, None).problems
     wrong = [one for one in found if one.code == findings.ID_NOT_RECOMPUTED]
     if not wrong:
@@ -27,7 +27,7 @@ def check_id(root: DataRoot, generation: Generation) -> None:
     fields = {name: value for name, value in generation.signature_fields().items() if value}
     problem = Problem(
         where=root.relative(root.generation(generation.stage, generation.gen_id) / METADATA),
-        message=f"is that of another generation, which has the id {wrong[0].value}",
+        message=f"describes another generation, whose id is {wrong[0].value}",
         value=fields,
         remedy=wrong[0].remedy,
     )

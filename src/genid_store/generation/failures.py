@@ -68,7 +68,7 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
         failure = Failure(**read_json(path))
         if type(failure.attempts) is int and type(failure.reason) is str:
             return failure
-        why = "it is none of ours"
+        why = "genid did not write it"
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -41,7 +41,7 @@ def load_host(name: str, *, where: str = "--generate") -> Generator | BatchHost:
     StoreError: the name has no `:`, the file or module is not there, has no such callable, is not
     Python or raises when it is imported; `where` says in it who gave the name.
     """
-    remedy = "name the host's callable: one request in, text or Generated out; or its batch object"
+    remedy = "give FILE.py:FUNCTION, which takes a request and returns its text, or a batch object"
     with _host_errors("the generator cannot be used", name, where, remedy):
         return _load(name)
 

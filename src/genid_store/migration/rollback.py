@@ -117,8 +117,10 @@ class CarryingBack:
             trees.finish_folder(former, live)
 
     def _places(self, entry: Planned) -> tuple[str, str, str]:
-        place, former = f"gens/{entry.stage}/{entry.new}", f"gens/{entry.stage}/{entry.old}"
-        return self.work.plan.live(place), self.work.plan.aside(former), place
+        """Return where a generation is, where its former version is, and the path from the data
+        root under which the store that is given back has it."""
+        now, former = f"gens/{entry.stage}/{entry.new}", f"gens/{entry.stage}/{entry.old}"
+        return self.work.plan.live(now), self.work.plan.aside(former), former
 
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
         """Give the former tree a file of the live one, its ids led back."""

@@ -234,7 +234,7 @@ def _open(found: _Open) -> tuple[Plan, Swap]:
     if found is None:
         problem = Problem(
             where=".genid/migrations",
-            message="no migration was begun, so there is nothing to resume or to roll back",
+            message="none is carried out: none was begun, or it was rolled back or finished",
             remedy="`genid store migrate` makes a plan, `--execute` carries it out",
         )
         raise StoreError("there is no open migration", [problem])

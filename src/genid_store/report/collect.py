@@ -175,7 +175,7 @@ def gather(
 ) -> Report:
     """Read a data root and return the report on it; nothing but the index's cache is written.
 
-    A rollout state that `environ` gives wrongly is told and not refused: a report is not a build.
+    A wrong rollout state in `environ` is shown, not refused: a report is not a build.
 
     Raises:
         StoreError: the generations cannot be listed or audited.

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from genid_store import Generated, Request
+from genid_store import Generated, NotPaid, Request
 
 
 def offline(request: Request) -> Generated:
@@ -42,12 +42,14 @@ def fill_in(request: Request) -> str:
         values["concepts"] = concepts(request)
     else:
         values["parent_text"] = request.parent_text
+    file = f"templates/{request.stage}/{request.fields['template_id']}.txt"
     try:
         return Template(request.template_text).substitute(values)
     except KeyError as error:
-        file = f"templates/{request.stage}/{request.fields['template_id']}.txt"
         known = ", ".join(f"${name}" for name in values)
-        raise ValueError(f"{file}: ${error.args[0]} is unknown; there are {known}") from None
+        raise NotPaid(f"{file}: ${error.args[0]} is unknown; there are {known}") from None
+    except ValueError as error:  # such as $5
+        raise NotPaid(f"{file}: {error}; write $$ for a dollar sign") from None
 
 
 def concepts(request: Request) -> str:

@@ -116,7 +116,7 @@ class StoreIndex:
 
     def same_text(self, stage: str, gen_id: str) -> set[str]:
         """Return the ids, with this one, that share its text by copying, as metadata and our own
-        records say; empty: it has one of its own. StoreError: such a record cannot be read."""
+        records say; empty: nobody shares it. StoreError: such a record cannot be read."""
         folder = str(self.root.stage(stage))
         copies = self._copies.get((stage, gen_id), ())
         texts = one_text(copy for copy in copies if is_copy(folder, *copy))

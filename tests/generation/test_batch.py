@@ -623,6 +623,18 @@ def test_a_row_that_is_no_pair_is_kept_aside_and_holds_up_no_other(
     assert len(keys) == len(batches.kept_aside(root))
 
 
+def test_an_answer_that_finish_rewrites_is_known_again(root: DataRoot) -> None:
+    """What came back is kept as it came, so that another process takes it for the same answer."""
+    members, host = build(root), Provider(pace=1)
+    host.finish = lambda request, answer: f"{answer}, finished"  # type: ignore[attr-defined]
+    while missing(root, members):
+        run(root, host, wait=False)
+    assert [] == batches.kept_aside(root)
+    folder = root.generation(*members[0])
+    assert (folder / "raw.txt").read_text().startswith("text of ")
+    assert (folder / "parsed.txt").read_text().endswith(", finished")
+
+
 def test_what_was_made_meanwhile_is_not_submitted(root: DataRoot) -> None:
     """A batch that could not be submitted is planned again without what is there by then."""
     members, host = build(root), Provider()

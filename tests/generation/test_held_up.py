@@ -84,6 +84,21 @@ def test_what_came_of_a_task_counts_under_every_id(
     assert failed is None or "paid" == failed.read_text()
 
 
+def test_an_unparsed_text_is_handed_on_under_another_id(root: DataRoot) -> None:
+    """So that a callable that can parse it by now pays for nothing, whichever cohort asks."""
+    build(root, "c", PHASE_1)
+    run_cohort(root, "c", unparsed, Asked(max_calls=1))
+    handed: list[str | None] = []
+
+    def parsing(request: Request) -> Generated:
+        handed.append(request.unparsed_text)
+        return Generated(text=request.unparsed_text or "new", parsed="7")
+
+    build(root, "d", ON)
+    run_cohort(root, "d", parsing, Asked(retry_unparsed=True))
+    assert 1 == handed.count("paid")
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
 @pytest.mark.parametrize("rollout", [ON, OFF], ids=["on", "off"])
 def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(

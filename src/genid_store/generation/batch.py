@@ -396,7 +396,8 @@ class Batching:
             return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
         if (finished.unparsed or "").startswith(WRONG_TYPE):
             return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
-        return finished
+        parsed = finished.text if finished.parsed is None else finished.parsed
+        return evolve(finished, text=kept.text, parsed=parsed)
 
     def _has(self, stage: str, gen_id: str, text: str) -> bool:
         """Say whether a generation has this very text."""

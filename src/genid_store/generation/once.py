@@ -208,8 +208,7 @@ class Executor:
         for gen_id in self._other_ids(member, task):
             if not self._is_usable_now(member.stage, gen_id):
                 continue
-            other = read_generation(self.root, member.stage, gen_id)
-            if self._parent_digest(other) == self._parent_digest(generation):
+            if self._has_same_parent(gen_id, generation):
                 return gen_id
         return None
 
@@ -232,6 +231,11 @@ class Executor:
         except OSError:
             return False
         return fault_of_text(self.root, stage, gen_id, data) is None
+
+    def _has_same_parent(self, gen_id: str, generation: Generation) -> bool:
+        """Say whether another id of a generation's task is made from the same parent's text."""
+        other = read_generation(self.root, generation.stage, gen_id)
+        return self._parent_digest(other) == self._parent_digest(generation)
 
     def _parent_digest(self, generation: Generation) -> str | None:
         parent = parent_key(generation.stage, generation.parent_gen_id)
@@ -283,8 +287,7 @@ class Executor:
                 continue
             if found[0] != "unreachable" and self._is_asked_again(other):
                 continue
-            above = self._parent_digest(read_generation(self.root, *other))
-            if above == self._parent_digest(generation):
+            if self._has_same_parent(other.gen_id, generation):
                 return "blocked", f"the same task is {found[0]} as {other.gen_id}: {found[1]}"
         return None
 
@@ -351,8 +354,15 @@ class Executor:
         return None if parent is None else read_generation(self.root, *parent).llm_model_id
 
     def _raw_text(self, generation: Generation) -> str | None:
-        path = self.root.generation(generation.stage, generation.gen_id) / RAW
-        return read_bytes(path).decode("utf-8", "surrogatepass") if is_there(path) else None
+        """Return a text of the task that was paid for and could not be parsed, under this id or
+        another one; None: there is none."""
+        member = Member(generation.stage, generation.gen_id)
+        for gen_id in (member.gen_id, *self._other_ids(member, self.task_of(member))):
+            path = self.root.generation(member.stage, gen_id) / RAW
+            ours = gen_id == member.gen_id or self._has_same_parent(gen_id, generation)
+            if is_there(path) and ours:
+                return read_bytes(path).decode("utf-8", "surrogatepass")
+        return None
 
     def _parent_text(self, generation: Generation) -> str | None:
         """Return the parent's text; None for a root. ParentMissing: it has none to build upon."""

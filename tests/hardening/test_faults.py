@@ -152,7 +152,8 @@ def test_a_call_that_fails_while_texts_are_made(
     work: Callable[[DataRoot, Paid], None],
 ) -> None:
     """One error, or every other text; a second attempt makes the rest and pays for nothing whose
-    text is there, or in the folder that the failure names. Nothing is left there."""
+    text is there, or in the folder that the failure names, also where the data root was moved
+    meanwhile. Nothing is left there."""
     rescued = tmp_path / "tmp"
     rescued.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rescued))
@@ -164,6 +165,7 @@ def test_a_call_that_fails_while_texts_are_made(
         with faulty(root.path, at, refusing(code), reads=True):
             _, error = attempt(StoreError, lambda: work(root, first))  # noqa: B023
         assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
+        root = DataRoot.open(root.path.rename(tmp_path / "moved"))
         work(root, again)
         assert not set(first.calls) & set(again.calls), (at, os.strerror(code), seen[at - 1])
         there = {one.parent.name for one in root.gens.rglob("parsed.txt")}

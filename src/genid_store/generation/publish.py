@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 from attrs import frozen
-from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -240,7 +239,7 @@ def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:
 
 
 def _rescue_prefix(root: DataRoot, stage: str, gen_id: str) -> str:
-    home = blake3(os.fsencode(root.path)).hexdigest()[:16]
+    home = os.stat(root.path).st_ino  # the same wherever the folder is moved, and by every path
     return f"genid-{home}-{stage}-{gen_id}-"
 
 

@@ -74,9 +74,9 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
         root = DataRoot(self.data_root)
         if blocked(root) is not None:  # a run would stop at once, and count as failed from then on
             return set()
-        # Not by Dagster's own condition: what that takes for missing comes of a cache, which lacks
-        # keys that were registered during the tick that filled it (a migration, or going back on
-        # one, registers keys with a history). The event log has them.
+        # Not by Dagster's own condition: it asks a cache, which lacks keys that were registered
+        # during the tick that filled it (a migration or a rollback registers keys with a history).
+        # The event log has them.
         log = context.asset_graph_view.instance
         missing = candidates - log.get_materialized_partitions(context.key)
         if not missing:

@@ -318,7 +318,7 @@ def test_what_columns_need_is_named_where_it_is_missing(monkeypatch: pytest.Monk
     for name in ("genid.arrow", "genid._bulk", "genid._columns"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    line = r"pip install 'generation-ids\[arrow\]'"
+    line = r"pip install '\.\[arrow\]' in a checkout"
     with pytest.raises(ModuleNotFoundError, match=line) as caught:
         importlib.import_module("genid.arrow")
     assert "pyarrow" == caught.value.name

@@ -134,6 +134,10 @@ def _changed(store: Store) -> None:
     (folder / "parsed_metadata.json").write_text(json.dumps(record))
 
 
+def _manifest(store: Store) -> Path:
+    return store.path / "cohorts" / "one" / "manifest.json"
+
+
 _WAYS: dict[str, Callable[[Store], object]] = {
     findings.METADATA_MISSING: lambda store: _metadata(store).unlink(),
     findings.METADATA_EMPTY: lambda store: _metadata(store).write_bytes(b""),
@@ -168,6 +172,7 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     findings.MEMBERSHIP_MALFORMED: lambda store: _append(
         store.path / "cohorts/one/membership.csv", "summary,x\n"
     ),
+    findings.MANIFEST_MALFORMED: lambda store: _manifest(store).write_bytes(b"{"),
     findings.MEMBER_WITHOUT_GENERATION: lambda store: _append(
         store.path / "cohorts/one/membership.csv", "draft,not-there\n"
     ),
@@ -189,6 +194,27 @@ def test_each_code_is_found_where_it_belongs_and_nowhere_else(sound: Store, code
         assert finding.where
         assert finding.message
         assert findings.KINDS[code].remedy == finding.remedy
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"[]", b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b'{"a": 1, "a": 2}', b"\0",
+        b'{"rollout": null}', b'{"rollout": {"stages": ["draught"], "scheme": "v1"}}',
+        b'{"rollout": {"stages": "on"}}', None,
+    ],
+)  # fmt: skip
+def test_a_manifest_that_says_nothing_is_found(sound: Store, data: bytes | None) -> None:
+    """Empty, no object, in another encoding, a key twice, a rollout that is none, a folder."""
+    path = _manifest(sound)
+    path.write_bytes(data or b"")
+    if data is None:
+        _in_place_of(path)
+    [finding] = _audit(sound.path).findings
+    assert (findings.MANIFEST_MALFORMED, "cohorts/one/manifest.json") == (
+        finding.code,
+        finding.where,
+    )
 
 
 @pytest.mark.parametrize(

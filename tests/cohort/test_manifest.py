@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, built, everything, make_root, put_draft
+from genid_store.catalog.recorded import Recorded, parse_recorded
 from genid_store.cohort.build import Options, build_cohort
-from genid_store.cohort.manifest import Recorded, given_cohort_id, parse_recorded
+from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import prepare
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot

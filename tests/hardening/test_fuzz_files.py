@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import storekit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership, read_memberships
+from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
-from genid_store.cohort.manifest import read_recorded
 from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot

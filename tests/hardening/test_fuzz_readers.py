@@ -21,11 +21,11 @@ from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.recorded import read_recorded
 from genid_store.catalog.renamed import read_renamed
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
 from genid_store.cohort.inputs.selection import read_selection
 from genid_store.cohort.inputs.tables import provider_models, read_tables
-from genid_store.cohort.manifest import read_recorded
 from genid_store.config import read_config
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot

@@ -124,23 +124,23 @@ def test_a_missing_root_an_empty_one_and_a_file_are_refused(
     assert [] == os.listdir()
 
 
-def test_generations_that_cannot_be_listed_are_a_usage_error(
+def test_generations_that_cannot_be_listed_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file where gens/draft belongs leaves nothing to report on."""
     (tmp_path / "data" / "gens").mkdir(parents=True)
     (tmp_path / "data" / "gens" / "draft").write_text("")
-    assert 2 == report(tmp_path / "data")
+    assert 1 == report(tmp_path / "data")
     assert "gens/draft" in capsys.readouterr().err
 
 
-def test_a_page_that_cannot_be_written_is_a_usage_error(
+def test_a_page_that_cannot_be_written_is_named(
     mixed: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--out below a file is refused with the reason."""
+    """--out below a file is refused with the reason, and not with a temporary file's name."""
     Path("file").write_text("")
-    assert 2 == report(mixed.path, "--out", "file/page.html")
-    assert "--out file/page.html" in capsys.readouterr().err
+    assert 1 == report(mixed.path, "--out", "file/page.html")
+    assert "/work/file: File exists; something else has that name" in capsys.readouterr().err
 
 
 def test_a_dagster_home_that_is_none_is_told_in_the_page(

@@ -160,6 +160,11 @@ MEMBERSHIP_MALFORMED: Final = _kind(
     "a cohort's membership.csv does not name a stage and a gen_id in each row",
     "rebuild the cohort, or restore the kept file from .genid/",
 )
+MANIFEST_MALFORMED: Final = _kind(
+    "manifest-malformed",
+    "a cohort's manifest.json does not say how it was built, or cannot be read",
+    "restore it from a backup, or build the cohort again (`genid cohort build`), which replaces it",
+)
 MEMBER_WITHOUT_GENERATION: Final = _kind(
     "member-without-generation",
     "a membership row names a generation that the store does not hold",

@@ -62,11 +62,19 @@ class Memberships:
         return {member for members in self.members.values() for member in members}
 
 
+def cohort_ids(root: DataRoot) -> list[str]:
+    """Return the names below `cohorts/` that a cohort can have, sorted."""
+    try:
+        return sorted(name for name in os.listdir(root.cohorts) if is_segment(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def read_memberships(root: DataRoot) -> Memberships:
     """Read cohorts/*/membership.csv, cohort ids in order; a cohort without one has no entry."""
     members: dict[str, tuple[Member, ...]] = {}
     problems: list[Problem] = []
-    for cohort_id in _cohorts(root):
+    for cohort_id in cohort_ids(root):
         found = _read(root, cohort_id, problems)
         if found is not None:
             members[cohort_id] = found
@@ -127,10 +135,3 @@ def _problem(where: str, message: str, remedy: str, *value: object) -> Problem:
     if value:
         return Problem(where=where, message=message, remedy=remedy, value=value[0])
     return Problem(where=where, message=message, remedy=remedy)
-
-
-def _cohorts(root: DataRoot) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(root.cohorts) if is_segment(name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []

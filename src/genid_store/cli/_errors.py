@@ -16,6 +16,7 @@ import click
 from genid import GenIdError
 from genid_store.cli._output import SHOWN, print_json
 from genid_store.errors import NO_VALUE, Problem, StoreError
+from genid_store.fs.files import remedy_of
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -87,7 +88,7 @@ def _of_system(error: OSError) -> StoreError:
     problem = Problem(
         where=str(error.filename or "the system"),
         message=error.strerror or str(error) or type(error).__name__,
-        remedy="correct this and run the command again",
+        remedy=remedy_of(error),
     )
     return StoreError("the system refused a file operation", [problem])
 

@@ -11,6 +11,7 @@ from attrs import asdict
 
 from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
+from genid_store.catalog.recorded import read_recorded
 from genid_store.cli import LazyGroup
 from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import problem_records
@@ -25,7 +26,6 @@ from genid_store.cli._output import (
     progress_bar,
 )
 from genid_store.cohort.build import Built, build_cohort
-from genid_store.cohort.manifest import read_recorded
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot

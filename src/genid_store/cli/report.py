@@ -16,7 +16,6 @@ from genid_store.cli._output import (
     print_json,
     progress_bar,
 )
-from genid_store.errors import StoreError
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
 
@@ -45,31 +44,22 @@ def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | N
 def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> int:
     """Write one self-contained page about a store: families, steps, findings, coverage, migration.
 
-    Exit status 0 whatever the report says, 2 if the store cannot be read or the page not written.
+    Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
     """
     from genid_store.report.collect import gather
     from genid_store.report.document import document, html
 
-    try:
-        made = gather(
-            root,
-            environ=os.environ,
-            version=version("generation-ids"),
-            made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            partition_prefix=partitions,
-            watch=progress_bar,
-        )
-    except StoreError as error:
-        raise click.UsageError(str(error)) from error
+    made = gather(
+        root,
+        environ=os.environ,
+        version=version("generation-ids"),
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        partition_prefix=partitions,
+        watch=progress_bar,
+    )
     page = out if out is not None or as_json else Path(_PAGE)
     if page is not None:
-        try:
-            write_atomic(page.absolute(), html(made).encode("utf-8"), durable=False)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise click.UsageError(
-                f"--out {page}: {reason}; name a file that can be written"
-            ) from error
+        write_atomic(page.absolute(), html(made).encode("utf-8"), durable=False)
     if as_json:
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:

@@ -46,14 +46,11 @@ def store() -> None:
 def audit(root: DataRoot, as_json: bool, partitions: str) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
 
-    Exit status 0: sound. 1: findings. 2: the data root cannot be read.
+    Exit status 0: sound. 1: findings, or a data root that cannot be read.
     """
     from genid_store.catalog.audit.audit import document
 
-    try:
-        result = _audit(root, partitions)
-    except StoreError as error:
-        raise click.UsageError(str(error)) from error
+    result = _audit(root, partitions)
     print_json(document(result)) if as_json else _print_audit(result)
     return 0 if result.sound else 1
 

@@ -12,13 +12,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import read_bytes
-from genid_store.fs.jsonfile import load_json
-from genid_store.fs.layout import DataRoot, check_segment
+from genid_store.fs.layout import check_segment
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
@@ -61,16 +59,6 @@ class Manifest:
         }
 
 
-@frozen(kw_only=True)
-class Recorded:
-    """What a manifest says of the last build: its rollout, None where that cannot be made out.
-    `stated`: the manifest says the rollout; where it does not, that means off for what we built,
-    and nothing for a host's."""
-
-    rollout: Rollout | None = None
-    stated: bool = field(default=False, eq=False)
-
-
 def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
     """Return the manifest of a cohort over `combo_ids`, built from `tables` under `rollout`."""
     return Manifest(
@@ -100,34 +88,6 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     if variable.strip().lower() in _UNSET:
         return None
     return check_segment(variable, what="the cohort id", where=VARIABLE)
-
-
-def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
-    """Return what a cohort's manifest says of its last build, None where there is no manifest.
-
-    In a manifest that cannot be made out the rollout is None: the build that asks replaces it, and
-    says that it could not compare.
-    """
-    try:
-        data = read_bytes(root.manifest(cohort_id))
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return Recorded()
-    return parse_recorded(data)
-
-
-def parse_recorded(data: bytes) -> Recorded:
-    """Return what the bytes of a manifest say; never raises for them."""
-    try:
-        document = load_json(data)
-        rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
-        return Recorded(
-            rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
-            stated="rollout" in document,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, StoreError):
-        return Recorded()
 
 
 def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -> str:

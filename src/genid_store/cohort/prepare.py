@@ -14,12 +14,13 @@ from attrs import evolve, field, frozen
 
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.reader import DirectReader
+from genid_store.catalog.recorded import Recorded, read_recorded
 from genid_store.cohort.compare import Comparison, compare_plans
 from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
-from genid_store.cohort.manifest import Manifest, Recorded, make_manifest, read_recorded, required
+from genid_store.cohort.manifest import Manifest, make_manifest, required
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat

@@ -47,6 +47,7 @@ _REMEDIES: Final = {
     errno.ENOLCK: "the file system gives no locks: mount it with them, or use a local disk",
     errno.ENOTDIR: "a file stands where a folder belongs: move it away",
     errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.EEXIST: "something else has that name: move it away, or use another name",
     errno.ENXIO: "put a regular file in its place",
     errno.EFBIG: "files of this kind are small: look at what it is, and move it away",
     errno.ENOLINK: "fetch what the link points to (mount the disk, get the content), or remove it",
@@ -77,6 +78,12 @@ def remedy_of(error: OSError, *, reading: bool = False) -> str:
     if reading and error.errno in (errno.EACCES, errno.EPERM):
         return "give this user the right to read it"
     return _REMEDIES.get(error.errno or 0, _OTHERWISE)
+
+
+def blame(error: OSError, path: str | Path, aside: str | Path) -> None:
+    """Let an error about an open file, or about `aside`, what is made first, name `path`."""
+    if error.filename is None or str(error.filename).startswith(str(aside)):
+        error.filename, error.filename2 = str(path), None
 
 
 def check_inside(root: DataRoot, *paths: Path) -> None:
@@ -223,7 +230,8 @@ def write_new(
         write_all(descriptor, data)
         if durable:
             os.fsync(descriptor)
-    except OSError:
+    except OSError as error:
+        blame(error, path, path)
         os.unlink(path)
         raise
     finally:
@@ -289,8 +297,12 @@ def create_in_folder(aside: str, target: str, name: str, data: bytes) -> None:
 
     Where the folder is there already the file is put into it, unless it has one of that name.
     """
-    os.mkdir(aside)
-    write_new(f"{aside}/{name}", data)
+    try:
+        os.mkdir(aside)
+        write_new(f"{aside}/{name}", data)
+    except OSError as error:
+        blame(error, target, aside)
+        raise
     try:
         os.rename(aside, target)
     except OSError as error:
@@ -407,11 +419,15 @@ def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary file; what has it afterwards is removed."""
+    """Yield the name of a temporary file; what has it afterwards is removed. What the system
+    refuses about it, it refuses about `path`: that is what its error names."""
     name = f".{_shortened(path.name)}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     temporary = path.with_name(name)
     try:
         yield temporary
+    except OSError as error:
+        blame(error, path, temporary)
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

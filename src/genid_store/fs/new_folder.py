@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import write_atomic
+from genid_store.fs.files import blame, write_atomic
 
 
 def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -31,6 +31,9 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             write_atomic(beside / name, data)
         beside.rename(folder)
+    except OSError as error:
+        blame(error, folder, beside)
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

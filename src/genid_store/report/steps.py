@@ -17,8 +17,9 @@ from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import resolver, with_expected
 from genid_store.catalog.memberships import Member, read_memberships
+from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
-from genid_store.cohort.manifest import make_manifest, read_recorded
+from genid_store.cohort.manifest import make_manifest
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.jsonfile import load_json, read_json

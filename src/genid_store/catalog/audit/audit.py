@@ -19,8 +19,10 @@ from genid_store.catalog.audit.references import copies, duplicates, names, refe
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
-from genid_store.catalog.memberships import Memberships, read_memberships
+from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
+from genid_store.catalog.recorded import read_recorded
 from genid_store.errors import NO_VALUE, Problem
+from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
 
@@ -83,6 +85,7 @@ def audit(
         *names(index),
         *content_findings(index, content, progress),
         *_membership(index, memberships, texts),
+        *_manifests(index.root),
         *unowned(memberships, partitions or {}),
     ]
     return Audit(
@@ -197,6 +200,14 @@ def _metadata(
         generation = index.get(stage, gen_id)
         for one in () if generation is None else generation.problems:
             yield evolve(one, ids=((stage, gen_id),))
+
+
+def _manifests(root: DataRoot) -> Iterator[Problem]:
+    for cohort_id in cohort_ids(root):
+        recorded = read_recorded(root, cohort_id)
+        if recorded is not None and recorded.rollout is None:
+            where = root.relative(root.manifest(cohort_id))
+            yield finding(findings.MANIFEST_MALFORMED, where, message=recorded.flaw)
 
 
 def _membership(

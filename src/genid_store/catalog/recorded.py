@@ -1,0 +1,52 @@
+"""What a cohort's manifest records of its last build: the one reader of manifest.json."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from genid_store.errors import StoreError
+from genid_store.fs.files import read_bytes
+from genid_store.fs.jsonfile import load_object
+from genid_store.fs.layout import DataRoot
+from genid_store.ids.rollout import Rollout
+
+
+@frozen(kw_only=True)
+class Recorded:
+    """What a manifest says of the last build: its rollout, or None and the `flaw` for which that
+    cannot be made out. `stated`: the manifest says the rollout; where it does not, that means off
+    for what we built, and nothing for a host's."""
+
+    rollout: Rollout | None = None
+    stated: bool = field(default=False, eq=False)
+    flaw: str = field(default="", eq=False)
+
+
+def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
+    """Return what a cohort's manifest says of its last build, None where there is no manifest.
+
+    Where it cannot be made out the rollout is None: the build that asks replaces the manifest, and
+    says that it could not compare; the audit reports it.
+    """
+    try:
+        data = read_bytes(root.manifest(cohort_id))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return Recorded(flaw=f"cannot be read: {error.strerror or type(error).__name__}")
+    return parse_recorded(data)
+
+
+def parse_recorded(data: bytes) -> Recorded:
+    """Return what the bytes of a manifest say; never raises for them."""
+    try:
+        document = load_object(data)
+        rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
+        return Recorded(
+            rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
+            stated="rollout" in document,
+        )
+    except ValueError as error:
+        return Recorded(flaw=f"is not a JSON object: {error}")
+    except (TypeError, KeyError, StoreError):
+        return Recorded(flaw="its rollout does not give stages and a scheme that are known")

@@ -18,6 +18,7 @@ Family = Literal["v1", "phase-1", "legacy", "foreign"]
 _V1_LENGTH = 2 + SUFFIX_LENGTH  # a letter, an underscore, the suffix
 _not_in_alphabet = re.compile(f"[^{ALPHABET}]").search
 _PHASE_1 = re.compile(r"[dev]_[0-9a-z]{1,16}")  # SPEC 7.3
+_PHASE_1_STAGES = {"d": "draft", "e": "essay", "v": "evaluation"}
 _LEGACY = re.compile(r"[0-9a-z]{16}")  # SPEC 7.4
 _FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.5
 
@@ -57,13 +58,28 @@ def parse_id(text: str) -> ParsedId:
     Raises:
         ParseError: `text` has the shape of no family.
     """
-    if is_gen_id(text):
+    family = family_of(text)
+    if family == "v1":
         return _parsed_v1(text)
-    if type(text) is str:
-        for family, stage in _older_families(text):
-            return ParsedId(text=text, family=family, stage=stage)
+    if family is not None:
+        stage = _PHASE_1_STAGES[text[0]] if family == "phase-1" else None
+        return ParsedId(text=text, family=family, stage=stage)
     remedy = "use 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
     raise ParseError.of("id", text, "is not a generation id of any family", remedy)
+
+
+def family_of(text: object) -> Family | None:
+    """Return the family whose shape `text` has, the closest one (SPEC 7.1); None for no family."""
+    if type(text) is not str:
+        return None
+    if text[1:2] == "_":
+        if is_gen_id(text):
+            return "v1"
+        if _PHASE_1.fullmatch(text):
+            return "phase-1"
+    elif _LEGACY.fullmatch(text):
+        return "legacy"
+    return "foreign" if _FOREIGN.fullmatch(text) else None
 
 
 def is_gen_id(text: object) -> TypeGuard[str]:
@@ -91,13 +107,3 @@ def _v1_faults(text: object) -> Iterator[str]:
         yield f"the suffix begins with {text[2]!r}, more than 128 bits"
     elif not is_version_8(suffix_bits(text[2:])):
         yield "its bits are not those of a UUID of version 8"
-
-
-def _older_families(text: str) -> Iterator[tuple[Family, str | None]]:
-    """Yield the families whose shape `text` has, the closest first (SPEC 7.1)."""
-    if _PHASE_1.fullmatch(text):
-        yield "phase-1", {"d": "draft", "e": "essay", "v": "evaluation"}[text[0]]
-    if _LEGACY.fullmatch(text):
-        yield "legacy", None
-    if _FOREIGN.fullmatch(text):
-        yield "foreign", None

@@ -44,12 +44,32 @@ def _v1(signature: Signature[Any]) -> str:
     return id_text(signature.prefix, digest(data))
 
 
-def _phase_1(signature: Signature[Any]) -> str:
+def phase_1_id(signature: Signature[Any], parent: str | None = None) -> str:
     """Return an id as the first deterministic ones were: BLAKE2b over joined parts, 80 bits in
-    base36 (SPEC 8). It cannot express a user's stage or field, nor a value with `|`."""
-    joined = _phase_1_text(signature).encode()
-    number = int.from_bytes(_blake2b()(joined, digest_size=10).digest(), "big")
+    base36 (SPEC 8). With `parent` it is that of the same task over this parent.
+
+    Raises:
+        SignatureError: `signature` is not one.
+        SchemeError: it is of a user's stage, or has a user's field, or a value with `|`.
+    """
+    canonical_bytes(signature)  # refuses what is not a signature
+    names, others = _phase_1_fields(type(signature))  # type: ignore[arg-type]  # a class is hashable
+    values = signature.__dict__
+    parts = [str(values[name]) for name in names]
+    if parent is not None and parts:
+        parts[0] = parent
+    joined = "|".join(parts).lower()  # a parent is not folded yet
+    if joined.count("|") >= max(1, len(parts)) or [one for one in others if values[one]]:
+        raise SchemeError(*_phase_1_problems(signature, names))
+    number = int.from_bytes(_blake2b()(joined.encode(), digest_size=10).digest(), "big")
     return f"{signature.prefix}_{base_36(number)}"
+
+
+@cache
+def _phase_1_fields(cls: type[Signature[Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the fields of a stage that are joined, in their order (SPEC 8.1), and the others."""
+    names = _PHASE_1_FIELDS.get(cls.stage, ())
+    return names, tuple(one for one in cls.__genid_rules__ if one not in names)
 
 
 @cache
@@ -57,18 +77,6 @@ def _blake2b() -> Any:
     from hashlib import blake2b  # noqa: PLC0415 - loads OpenSSL, a quarter of `import genid`
 
     return blake2b
-
-
-def _phase_1_text(signature: Signature[Any]) -> str:
-    """Return the joined parts in their order, folded, the replicate in decimal (SPEC 8.1, 8.2)."""
-    canonical_bytes(signature)  # refuses what is not a signature
-    values = signature.__dict__
-    names = _PHASE_1_FIELDS.get(signature.stage, ())
-    parts = [str(values[name]) for name in names]
-    joined = "|".join(parts).lower()  # a parent is not folded yet
-    if len(signature.fields()) > len(parts) or joined.count("|") >= max(1, len(parts)):
-        raise SchemeError(*_phase_1_problems(signature, names))
-    return joined
 
 
 def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterator[Problem]:
@@ -93,7 +101,7 @@ def base_36(number: int) -> str:
 
 
 V1 = Scheme("v1", _v1)
-PHASE_1 = Scheme("phase-1", _phase_1)
+PHASE_1 = Scheme("phase-1", phase_1_id)
 SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType({s.name: s for s in (V1, PHASE_1)})
 """The schemes by name, the current one first."""
 

@@ -12,21 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
-from attrs import frozen
-
 from genid import (
-    PHASE_1,
     STAGES,
     V1,
     Family,
-    Scheme,
     SchemeError,
     Signature,
     SignatureError,
-    is_gen_id,
-    parse_id,
 )
 from genid import Problem as SignatureProblem
+from genid.parse import family_of
+from genid.schemes import phase_1_id
 from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
 from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation, stage_fields
@@ -55,14 +51,13 @@ class ParentIds(NamedTuple):
     replicate: int | None
 
 
-@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
-class ExpectedIds:
+class ExpectedIds(NamedTuple):
     """What follows from a generation's metadata; ids are None where none can be derived."""
 
-    v1: str | None = None
-    phase_1: str | None = None
     family: StoreFamily
     recomputes: bool = False
+    v1: str | None = None
+    phase_1: str | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -74,21 +69,15 @@ def derive_expected(generation: Generation, parent: ParentIds | None) -> Expecte
     values = generation.signature_fields()
     if not _is_complete(generation.stage, values):
         shape = _shape(generation.gen_id)
-        return ExpectedIds(family="unverifiable" if shape == "phase-1" else shape)
+        return ExpectedIds("unverifiable" if shape == "phase-1" else shape)
     try:
         _set_model(generation.stage, values, None if parent is None else parent.llm_model_id)
-        expected = _expected(generation, values, parent)
+        v1, phase_1 = _expected(generation, values, parent)
     except SignatureError as error:
         family, _ = _older(generation, _shape(generation.gen_id), parent)
-        return ExpectedIds(family=family, problems=_unfit(generation, error))
-    family, recomputes, problems = _family(generation, values, parent, expected)
-    return ExpectedIds(
-        v1=expected[0],
-        phase_1=expected[1],
-        family=family,
-        recomputes=recomputes,
-        problems=problems,
-    )
+        return ExpectedIds(family, problems=_unfit(generation, error))
+    family, recomputes, problems = _family(generation, values, parent, (v1, phase_1))
+    return ExpectedIds(family, recomputes, v1, phase_1, problems)
 
 
 def as_parent(generation: Generation, v1: str | None, phase_1: str | None) -> ParentIds:
@@ -119,6 +108,8 @@ def signature(
 
 
 def _is_complete(stage: str, values: Mapping[str, Any]) -> bool:
+    if None not in values.values():
+        return True
     required = [values[name] for name in stage_fields(stage).required]
     return None not in required and values["replicate"] is not None
 
@@ -137,8 +128,7 @@ def _sign(stage: str, values: Mapping[str, Any], parent_gen_id: str | None) -> S
 
 def _shape(gen_id: str) -> Family:
     """Return the family that a folder's name shows; a name is a safe segment, so there is one."""
-    prefixed = gen_id[1:2] == "_"  # most older ids are not, and need no closer look
-    return "v1" if prefixed and is_gen_id(gen_id) else parse_id(gen_id).family
+    return family_of(gen_id) or "foreign"
 
 
 def _written(generation: Generation, values: Mapping[str, Any]) -> Signature[Any] | None:
@@ -165,17 +155,16 @@ def _expected(
 
     SignatureError: a field other than the parent cannot be part of a signature.
     """
-    stage = generation.stage
-    if parent_stage(stage) is None:
-        task = _sign(stage, values, None)
-        return _derive(V1, task), _derive(PHASE_1, task)
-    if parent is None or parent.v1 is None:
-        _written(generation, values)  # the fields are checked all the same
-        return None, None
-    v1 = _derive(V1, _sign(stage, values, parent.v1))
-    if parent.phase_1 is None:
-        return v1, None
-    return v1, _derive(PHASE_1, _sign(stage, values, parent.phase_1))
+    above: str | None = None
+    if parent_stage(generation.stage) is not None:
+        if parent is None or parent.v1 is None:
+            _written(generation, values)  # the fields are checked all the same
+            return None, None
+        above = parent.v1
+    task = _sign(generation.stage, values, above)
+    if parent is not None and parent.phase_1 is None:
+        return V1.gen_id(task), None
+    return V1.gen_id(task), _phase_1(task, None if parent is None else parent.phase_1)
 
 
 def _family(
@@ -197,15 +186,15 @@ def _family(
     shape = _shape(gen_id)
     if shape == "v1":
         return _family_of_v1(generation, values, parent)
-    if shape == "phase-1" and _derive(PHASE_1, _written(generation, values)) == gen_id:
+    if shape == "phase-1" and _phase_1(_written(generation, values)) == gen_id:
         return "phase-1", True, ()
     return *_older(generation, shape, parent), ()
 
 
-def _derive(scheme: Scheme, task: Signature[Any] | None) -> str | None:
-    """Return a signature's id; None where the scheme cannot express it (phase-1 alone)."""
+def _phase_1(task: Signature[Any] | None, parent: str | None = None) -> str | None:
+    """Return a task's phase-1 id, over `parent` if that is given; None where there is none."""
     try:
-        return None if task is None else scheme.gen_id(task)
+        return None if task is None else phase_1_id(task, parent)
     except SchemeError:
         return None
 
@@ -216,13 +205,11 @@ def _family_of_v1(
     """Decide whether a v1 id recomputes; where an essay's draft is not there, its model may be one
     that the id carries or not."""
     written = _written(generation, values)
-    derived = _derive(V1, written)
+    derived = None if written is None else V1.gen_id(written)
     recomputes = derived == generation.gen_id
     if not recomputes and parent is None and written is not None and generation.stage == "essay":
         alone = {**values, "llm_model_id": generation.llm_model_id}
-        recomputes = (
-            _derive(V1, _sign("essay", alone, generation.parent_gen_id)) == generation.gen_id
-        )
+        recomputes = generation.gen_id == V1.gen_id(_sign("essay", alone, generation.parent_gen_id))
     if recomputes:
         return "v1", True, ()
     problem = _problem(generation, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE)

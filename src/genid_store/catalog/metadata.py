@@ -200,37 +200,37 @@ def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
     """Return what a document says that has nothing to coerce or to complain about, as nearly all
     have; None where it takes a closer look (`_Reading`), which would say the same."""
-    replicate = raw.get("replicate")
-    if type(replicate) is not int or not 1 <= replicate <= REPLICATE_MAX:
-        return None
+    fields, get, replicate = stage_fields(stage), raw.get, raw.get("replicate")
     if (
-        raw.get("gen_id") != gen_id
-        or raw.get("stage") != stage
+        get("gen_id") != gen_id
+        or get("stage") != stage
+        or type(replicate) is not int
+        or not 1 <= replicate <= REPLICATE_MAX
         or not raw.keys().isdisjoint(_UNUSUAL)
     ):
         return None
-    fields = stage_fields(stage)
-    values: dict[str, Any] = {name: raw.get(name) for name in fields.texts}
-    previous = [raw["previous_gen_id"]] if "previous_gen_id" in raw else []
-    if not _are_texts([*previous, *(value for value in values.values() if value is not None)]):
-        return None
-    if None in [values[name] for name in fields.required]:
+    values: dict[str, Any] = dict(zip(fields.texts, map(get, fields.texts), strict=True))
+    previous = (raw["previous_gen_id"],) if "previous_gen_id" in raw else ()
+    if None in (*previous, *map(get, fields.required)) or not _are_texts(
+        (*previous, *values.values())
+    ):
         return None
     return Generation(
         stage=stage,
         gen_id=gen_id,
         declared_gen_id=gen_id,
         replicate=replicate,
-        previous_gen_ids=tuple(previous),
+        previous_gen_ids=previous,
         raw=raw,
         **_attributes(fields, values),
     )
 
 
-def _are_texts(values: list[Any]) -> bool:
-    """Say whether all are texts of ASCII, none of them empty."""
+def _are_texts(values: tuple[Any, ...]) -> bool:
+    """Say whether all that are not None are texts of ASCII, none of them empty."""
     try:
-        return "".join(values).isascii() and "" not in values
+        texts = [*filter(None, values)]
+        return "".join(texts).isascii() and len(texts) + values.count(None) == len(values)
     except TypeError:
         return False
 

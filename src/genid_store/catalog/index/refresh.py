@@ -33,7 +33,7 @@ from genid_store.catalog.index.rows import (
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
 from genid_store.fs.files import guarded, read_with_status
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
-from genid_store.stages import parent_key, parent_stage, stage_names
+from genid_store.stages import parent_stage, stage_names
 
 #: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
 Stamp = tuple[int, int, int]
@@ -248,11 +248,11 @@ class _Update:
         """Read generations of one stage, derive their ids, and put them into the tables."""
         if not self.first:
             self._remove(stage, names)
-        known = self.parents.get(stage)
+        known, above = self.parents.get(stage), parent_stage(stage)
         rows, previous = [], []
         for name in names:
             generation, stamp = _read(self.root, stage, name)
-            expected = derive_expected(generation, self._parent(stage, generation.parent_gen_id))
+            expected = derive_expected(generation, self._parent(above, generation.parent_gen_id))
             rows.append(row_of(generation, expected, stamp))
             previous += [(older, stage, name) for older in generation.previous_gen_ids]
             if known is not None:
@@ -266,7 +266,8 @@ class _Update:
         return whether they are others now."""
         row = self._row(stage, name)
         generation = indexed_of(row)
-        expected = derive_expected(generation, self._parent(stage, generation.parent_gen_id))
+        parent = self._parent(parent_stage(stage), generation.parent_gen_id)
+        expected = derive_expected(generation, parent)
         if stage in self.parents:
             self.parents[stage][name] = as_parent(generation, expected.v1, expected.phase_1)
         values = expected_values(expected)
@@ -294,15 +295,15 @@ class _Update:
         for statement in INDEXES.split(";"):  # executescript would commit
             self.connection.execute(statement)
 
-    def _parent(self, stage: str, parent_gen_id: str | None) -> ParentIds | None:
-        key = parent_key(stage, parent_gen_id)
-        if key is None:
+    def _parent(self, stage: str | None, gen_id: str | None) -> ParentIds | None:
+        """Return what is known of a parent, which is of this stage."""
+        if stage is None or gen_id is None:
             return None
-        known = self.parents[key[0]]
-        if key[1] not in known and not self.first:
-            row = self._row(*key)
-            known[key[1]] = None if row is None else indexed_of(row).as_parent()
-        return known.get(key[1])
+        known = self.parents[stage]
+        if gen_id not in known and not self.first:
+            row = self._row(stage, gen_id)
+            known[gen_id] = None if row is None else indexed_of(row).as_parent()
+        return known.get(gen_id)
 
     def _row(self, stage: str, gen_id: str) -> Any:
         query = f"{SELECT} WHERE gen_id = ? AND stage = ?"

@@ -87,13 +87,8 @@ def row_of(
 
 def expected_values(expected: ExpectedIds) -> tuple[Any, ...]:
     """Return the values of the columns `EXPECTED`."""
-    return (
-        expected.family,
-        expected.recomputes,
-        expected.v1,
-        expected.phase_1,
-        _packed(expected.problems and [_problem_row(one) for one in expected.problems]),
-    )
+    *plain, problems = expected
+    return (*plain, _packed(problems and [_problem_row(one) for one in problems]))
 
 
 def indexed_of(

@@ -151,7 +151,7 @@ def planned(root: DataRoot, rollout: Rollout = OFF) -> Plan:
 
 
 def built(root: DataRoot, rollout: Rollout = OFF, **options: Any) -> Built:
-    return build_cohort(root, Options(rollout=rollout, cohort_id=COHORT, **options))
+    return build_cohort(root, Options(rollout=rollout, **{"cohort_id": COHORT, **options}))
 
 
 def of(plan: Plan, stage: str) -> list[Row]:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_text
-from genid_store.fs.files import is_there, read_bytes, write_atomic
+from genid_store.fs.files import guarded, is_there, read_bytes, write_atomic
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 
@@ -94,7 +94,8 @@ def write_rollout(root: DataRoot, rollout: Rollout) -> None:
     """Make `genid.toml` say this rollout; whatever else it says stays as it is.
 
     Raises:
-        StoreError: as `read_config`, or the file already has a [rollout] that says otherwise.
+        StoreError: as `read_config`, the file already has a [rollout] that says otherwise, or it
+            cannot be written.
     """
     config = read_config(root)
     if config.rollout == rollout:
@@ -112,7 +113,8 @@ def write_rollout(root: DataRoot, rollout: Rollout) -> None:
     between = b"\n" if before and not before.endswith(b"\n\n") else b""
     stages = ",".join(rollout.stages)
     section = f'[rollout]\nstages = "{stages}"\nscheme = "{rollout.scheme}"\n'
-    write_atomic(path, before + between + section.encode())
+    with guarded(root):
+        write_atomic(path, before + between + section.encode())
 
 
 def _rollout(section: Mapping[str, Any]) -> Rollout:

@@ -67,7 +67,7 @@ class Store:
         try:
             return read_text(self.root, signature.stage, str(gen_id(signature)))
         except OSError:
-            with guarded(self.root, reading=True):
+            with guarded(self.root):
                 raise
 
     def missing(self, signatures: Iterable[Signature[Any]]) -> list[Signature[Any]]:

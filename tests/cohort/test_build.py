@@ -333,7 +333,7 @@ def test_what_the_system_refuses_is_said_with_its_remedy(
         patch.setattr(files, "write_new", fail)
         with pytest.raises(StoreError, match=os.strerror(code)) as caught:
             built(root, ON)
-    assert caught.value.problems[0].where.startswith(".genid/tmp/")
+    assert caught.value.problems[0].where.startswith("gens/draft/d_")
     assert not root.membership(COHORT).exists()
     assert [] == list(root.temporary.iterdir())
     assert 88 == sum(built(root, ON).new.values())
@@ -360,7 +360,7 @@ def test_a_read_only_root_is_refused(root: DataRoot) -> None:
     """By its permissions."""
     root.path.chmod(0o500)
     try:
-        with pytest.raises(StoreError, match="right to write"):
+        with pytest.raises(StoreError, match="rights that are missing"):
             built(root, ON)
     finally:
         root.path.chmod(0o700)

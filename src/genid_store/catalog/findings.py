@@ -112,7 +112,7 @@ DUPLICATE: Final = _kind(
 )
 CASE_COLLISION: Final = _kind(
     "case-collision",
-    "ids of one stage differ in upper and lower case only",
+    "ids of one stage, or cohorts, differ in upper and lower case only",
     "rename one before the store is copied to a file system that ignores case",
 )
 STRAY_ENTRY: Final = _kind(

@@ -44,7 +44,7 @@ def read_renamed(root: DataRoot) -> Renamed:
     that they may hide are never taken for unknown ones."""
     folder, problems, found = root.own / "renamed", list[Problem](), Renamed()
     names = []
-    with guarded(root, reading=True), contextlib.suppress(FileNotFoundError):
+    with guarded(root), contextlib.suppress(FileNotFoundError):
         names = sorted(os.listdir(folder))
     for name in names:
         if name.endswith(".csv") and is_segment(name):

@@ -85,7 +85,7 @@ def build_cohort(
     with root_lock(root, BUILD):
         # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
         # the data root since it was looked at without the lock.
-        with guarded(root, reading=True):
+        with guarded(root):
             alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
         if first is None or not alone:
             first = plan_build(root, options, progress=progress)

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import Member, cohort_ids, read_membership
 from genid_store.catalog.reader import DirectReader
 from genid_store.catalog.recorded import Recorded, read_recorded
 from genid_store.cohort.compare import Comparison, compare_plans
@@ -102,6 +102,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             rollout=options.rollout,
             cohort_id=required(options.cohort_id, manifest, selection.file),
         )
+        _check_cohort_id(root, inputs.cohort_id)
         if (count := count_rows(inputs)) > options.max_rows:
             raise _too_many(count, options.max_rows)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
@@ -263,6 +264,20 @@ def _check_possible(root: DataRoot, rows: Sequence[Row], missing: Sequence[Row])
             read_text(root, path, problems)
     if problems:
         raise StoreError("some members could never be made", problems)
+
+
+def _check_cohort_id(root: DataRoot, cohort_id: str) -> None:
+    """StoreError: a cohort is there whose id differs in case only. The two would be one where a
+    file system ignores case, and be mixed up when the data root is copied to one."""
+    same = [one for one in cohort_ids(root) if one.lower() == cohort_id.lower()]
+    if same and cohort_id not in same:
+        problem = Problem(
+            where=f"cohorts/{same[0]}",
+            value=cohort_id,
+            message="differs from the new cohort's id in upper and lower case only",
+            remedy=f"give the id as it is there ({same[0]}), or another one",
+        )
+        raise StoreError("the cohort id is taken", [problem])
 
 
 def _too_many(count: int, limit: int) -> StoreError:

@@ -105,7 +105,7 @@ def read_data(root: DataRoot, path: Path, problems: list[Problem]) -> bytes | No
         problems.append(_unreadable(file, "is missing", "create it"))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        remedy = remedy_of(error, reading=True)
+        remedy = remedy_of(error)
         problems.append(_unreadable(file, f"cannot be read: {reason}", remedy))
     return None
 

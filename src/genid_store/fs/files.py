@@ -39,8 +39,8 @@ _READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a 
 _CREATING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _REMEDIES: Final = {
-    errno.EACCES: "give this user the right to write there",
-    errno.EPERM: "give this user the right to write there",
+    errno.EACCES: "give this user the rights that are missing there",
+    errno.EPERM: "give this user the rights that are missing there",
     errno.EROFS: "the file system is read-only: use a data root that can be written",
     errno.ENOSPC: "make room on the disk and run the command again: it goes on where it stopped",
     errno.EDQUOT: "make room in the quota and run the command again: it goes on where it stopped",
@@ -59,24 +59,22 @@ _OTHERWISE: Final = "look at the disk, then run the command again: it goes on wh
 
 # -- refusals --------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def guarded(root: DataRoot, *, reading: bool = False) -> Iterator[None]:
+def guarded(root: DataRoot) -> Iterator[None]:
     """Turn what the system refuses inside the block (OSError) into one StoreError with its path
-    and remedy; `reading`: the block writes nothing."""
+    and remedy."""
     try:
         yield
     except OSError as error:
         problem = Problem(
             where=_place(root, error),
             message=error.strerror or type(error).__name__,
-            remedy=remedy_of(error, reading=reading),
+            remedy=remedy_of(error),
         )
         raise StoreError("the system refused a file operation", [problem]) from error
 
 
-def remedy_of(error: OSError, *, reading: bool = False) -> str:
+def remedy_of(error: OSError) -> str:
     """Return what to do about a refusal of the system."""
-    if reading and error.errno in (errno.EACCES, errno.EPERM):
-        return "give this user the right to read it"
     return _REMEDIES.get(error.errno or 0, _OTHERWISE)
 
 
@@ -209,8 +207,11 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     leaves the old file or the new one. The temporary file lies beside `path` and begins with `.`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    like = None
+    with contextlib.suppress(OSError):
+        like = os.stat(path)
     with _temporary_beside(path) as temporary:
-        write_new(temporary, data, durable=durable, like=_status(path))
+        write_new(temporary, data, durable=durable, like=like)
         os.replace(temporary, path)
     if durable:
         sync_folder(path.parent)
@@ -361,12 +362,6 @@ def sync_folder(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    with contextlib.suppress(OSError):
-        return os.stat(path)
-    return None
 
 
 def take_after(descriptor: int, like: os.stat_result) -> None:

@@ -75,6 +75,8 @@ class DataRoot:
     gens: Path = _below("gens")
     own: Path = _below(".genid")
     temporary: Path = _below(".genid", "tmp")
+    lock_note: Path = _below(".genid", "lock-holder.json")
+    barrier: Path = _below(".genid", "blocked.json")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DataRoot:

@@ -98,19 +98,19 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     try:
         _refuse_block(root, purpose)
         with guarded(root):
-            sweep_temporaries(root, [_note(root), _barrier(root)])
-            write_atomic(_note(root), _dump(_myself(purpose)), durable=False)
+            sweep_temporaries(root, [root.lock_note, root.barrier])
+            write_atomic(root.lock_note, _dump(_myself(purpose)), durable=False)
         yield
     finally:
         with contextlib.suppress(OSError):  # a note that stays is stale, which is harmless
-            _note(root).unlink()
+            root.lock_note.unlink()
         lock.release()
 
 
 def holder(root: DataRoot) -> Holder | None:
     """Return who noted that it holds the lock; after a crash that note can be stale, which
     acquiring the lock tells."""
-    return _load(_note(root), Holder)
+    return _load(root.lock_note, Holder)
 
 
 def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bool = False) -> None:
@@ -120,21 +120,21 @@ def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bo
     returns. To be called by the lock's holder.
     """
     barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked)
-    write_atomic(_barrier(root), _dump(barrier))
+    write_atomic(root.barrier, _dump(barrier))
 
 
 def unblock(root: DataRoot) -> None:
     """Take the block away, on disk too when this returns; does nothing where there is none."""
-    if is_there(_barrier(root)):
-        _barrier(root).unlink()
+    if is_there(root.barrier):
+        root.barrier.unlink()
         sync_folder(root.own)
 
 
 def blocked(root: DataRoot) -> Block | None:
     """Return the block, or None. A file that cannot be made out blocks like a migration's."""
-    if not is_there(_barrier(root)):
+    if not is_there(root.barrier):
         return None
-    found = _load(_barrier(root), Block) or _UNREADABLE
+    found = _load(root.barrier, Block) or _UNREADABLE
     return None if found.while_locked and not _is_held(root) else found
 
 
@@ -195,17 +195,9 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
         with guarded(root):
             unblock(root)  # its process is dead: this one holds the lock
     elif found is not None and found.by != purpose:
-        where = root.relative(_barrier(root))
+        where = root.relative(root.barrier)
         problem = Problem(where=where, message=found.reason, remedy=found.remedy)
         raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])
-
-
-def _note(root: DataRoot) -> Path:
-    return root.own / "lock-holder.json"
-
-
-def _barrier(root: DataRoot) -> Path:
-    return root.own / "blocked.json"
 
 
 def _myself(purpose: str) -> Holder:

@@ -333,7 +333,7 @@ def take_back(root: DataRoot, *, dry_run: bool = False) -> tuple[list[Reused], l
     kept: list[Reused] = []
     at_once = threading.Event()
     at_once.set()
-    with guarded(root, reading=dry_run), StoreIndex.fresh(root) as index:
+    with guarded(root), StoreIndex.fresh(root) as index:
         gone: set[tuple[str, str]] = set()
         for one in _last_first(list(reused.find_all(root))):
             with contextlib.ExitStack() as stack:

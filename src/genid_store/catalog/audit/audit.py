@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import groupby
 from typing import Any
 
 from attrs import asdict, evolve, field, frozen
@@ -85,7 +86,7 @@ def audit(
         *names(index),
         *content_findings(index, content, progress),
         *_membership(index, memberships, texts),
-        *_manifests(index.root),
+        *_cohorts(index.root),
         *unowned(memberships, partitions or {}),
     ]
     return Audit(
@@ -202,8 +203,16 @@ def _metadata(
             yield evolve(one, ids=((stage, gen_id),))
 
 
-def _manifests(root: DataRoot) -> Iterator[Problem]:
-    for cohort_id in cohort_ids(root):
+def _cohorts(root: DataRoot) -> Iterator[Problem]:
+    """Yield cohort ids that differ in case only, and manifests that say nothing."""
+    ids = cohort_ids(root)
+    for _, group in groupby(sorted(ids, key=str.lower), key=str.lower):
+        first, *others = group
+        if others:
+            same = ", ".join((first, *others))
+            message = f"cohorts that differ in case only: {same}"
+            yield finding(findings.CASE_COLLISION, f"cohorts/{first}", message=message)
+    for cohort_id in ids:
         recorded = read_recorded(root, cohort_id)
         if recorded is not None and recorded.rollout is None:
             where = root.relative(root.manifest(cohort_id))

@@ -89,7 +89,7 @@ def refresh(
             anyone should wait.
         StoreError: the folders below gens/ cannot be read.
     """
-    with guarded(root, reading=True):
+    with guarded(root):
         changes = _compare(root, connection)
     strays = connection.execute("SELECT stage, name FROM stray ORDER BY rowid").fetchall()
     if changes or strays != changes.stray:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
@@ -161,7 +161,7 @@ class Store:
             one: Outcome(stage=one.stage, gen_id=one.gen_id, kind="stopped", reason=reason)
             for one in ordered
         }
-        stop = threading.Event()
+        first = Executor(root=self.root, generator=call, asked=asked, templates=False)
 
         def report(one: Outcome) -> None:
             outcomes[Member(one.stage, one.gen_id)] = one
@@ -171,15 +171,8 @@ class Store:
             for one in orphans:
                 report(one)
             seeds = {one: dump_object(self._metadata(one, todo[one])) for one in wave}
-            executor = Executor(
-                root=self.root,
-                generator=call,
-                plan=self._plan(seeds),
-                seeds=seeds,
-                asked=asked,
-                templates=False,
-                stop=stop,
-            )
+            plan = self._plan(seeds)
+            executor = evolve(first, plan=plan, seeds=seeds, ledger=plan.ledger or first.ledger)
             for stage in dict.fromkeys(member.stage for member in wave):
                 ids = [member.gen_id for member in wave if member.stage == stage]
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)

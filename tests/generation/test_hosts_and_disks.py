@@ -271,7 +271,7 @@ def test_texts_without_metadata_are_safe_where_no_membership_can_be_read(
 def blocked(root: DataRoot, cohort_id: str, done: Done) -> list[Blocked]:
     """Return what a run says it could not begin, each for want of that metadata."""
     found = blocked_members(root, read_membership(root, cohort_id), done.workload)
-    assert "whose metadata cannot be read, is damaged or gone" in found[0].reason
+    assert "does not say which task that is" in found[0].reason
     return found
 
 

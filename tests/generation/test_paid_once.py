@@ -26,6 +26,7 @@ from genid_store.generation import Executor
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import _last_first, take_back
 from genid_store.generation.run import Done, run_cohort
+from genid_store.generation.workload import blocked_members
 from genid_store.migration.run import migrate, rollback
 
 OFF = Rollout.OFF
@@ -318,16 +319,91 @@ def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: s
     assert {"blocked"} == {one.kind for one in done.outcomes}
 
 
-def test_metadata_that_cannot_be_read_blocks_payment(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+def spoil(root: DataRoot, cohort_id: str, stage: str, change: Callable[[Path], object]) -> str:
+    """Change the metadata of the first member of a stage; return its id."""
+    member = next(one for one in read_membership(root, cohort_id) if one.stage == stage)
+    change(root.generation(*member) / "metadata.json")
+    return member.gen_id
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Write metadata again with other values, and without those that are None now."""
+    metadata = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in metadata.items() if v is not None}))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": lambda path: path.unlink(),
+    "a field is missing": lambda path: rewrite(path, template_id=None),
+    "a field is of another type": lambda path: rewrite(path, template_id=7),
+    "all but one field are missing": lambda path: rewrite(
+        path, template_id=None, llm_model_id=None, replicate=None, gen_id=None
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", ["draft", "essay", "evaluation"])
+@pytest.mark.parametrize(
+    ("first", "second", "damage"),
+    [
+        *(("off", "on", one) for one in DAMAGE),
+        *(("on", "off", one) for one in ("gone", "a field is missing")),
+        *(("off", "off", one) for one in ("gone", "a field is missing")),
+    ],
+)
+def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
+    root: DataRoot, first: str, second: str, damage: str, stage: str
 ) -> None:
-    """It may be any task's, so nothing of its stage is paid for until it can be read."""
+    """Under another id its task, and what follows from it, is blocked with the reason; once the
+    metadata is right again, everything is reused."""
     ledger = Ledger()
-    build(root, "c", ON)
-    monkeypatch.setattr(StoreIndex, "undescribed", [("draft", "of-somebody-else", True)])
-    done = run(root, "c", ledger)
-    assert [] == ledger.calls
-    assert {"perhaps paid for", "blocked"} == set(done.workload.waiting.values())
+    build(root, "c", STATES[first])
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    kept: list[tuple[Path, bytes]] = []
+
+    def change(path: Path) -> None:
+        kept.append((path, path.read_bytes()))
+        DAMAGE[damage](path)
+
+    gen_id = spoil(root, "c", stage, change)
+    build(root, "d", STATES[second])
+    done = run(root, "d", ledger, reuse=True)
+    assert before == len(ledger.calls)
+    reasons = [
+        one.reason for one in blocked_members(root, read_membership(root, "d"), done.workload)
+    ]
+    assert any(gen_id in reason for reason in reasons), reasons
+    kept[0][0].write_bytes(kept[0][1])
+    done = run(root, "d", ledger, reuse=True)
+    assert before == len(ledger.calls)
+    assert all(one.complete for one in done.outcomes)
+
+
+def test_what_a_text_of_no_known_task_cannot_be_is_paid_for(root: DataRoot) -> None:
+    """A legacy draft without its model is none of another template; one under a v1 id is what its
+    id says, whatever happens to its metadata."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger, max_calls=1)
+    spoil(root, "c", "draft", lambda path: rewrite(path, llm_model_id=None))
+    build(root, "d", ON)
+    run(root, "d", ledger)
+    drafts = [one for one in read_membership(root, "d") if one.stage == "draft"]
+    told = {one: read_generation(root, *one) for one in drafts}
+    cells = {one: (found.combo_id, found.template_id) for one, found in told.items()}
+    blocked = [one for one in drafts if not (root.generation(*one) / "parsed.txt").exists()]
+    assert blocked == [one for one in drafts if cells[one] == cells[drafts[0]]]
+    assert 1 < len(blocked) < len(drafts)
+
+
+def test_a_text_is_not_given_to_the_task_that_wrong_metadata_names(tmp_path: Path) -> None:
+    """Its v1 id is believed: metadata of another template does not make it that one's."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    store.once(draft(), ledger)
+    other = Draft(combo_id="c", template_id="other", llm_model_id="m", replicate=1)
+    rewrite(tmp_path / "gens/draft" / str(gen_id(draft())) / "metadata.json", template_id="other")
+    assert "text 2 over None" == Store.open(tmp_path).once(other, ledger)
 
 
 def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -> None:

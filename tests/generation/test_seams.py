@@ -1,9 +1,13 @@
 """The seams between two runs: what one has just done, the other sees before it pays."""
 
+import asyncio
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,14 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor, failures, once, run
 from genid_store.generation.asked import Asked
 from genid_store.generation.calling import is_unpaid
+from genid_store.generation.records import Generator
 from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
 
 PHASE_1 = Rollout.parse("on", "phase-1")
+
+
+MINE = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
 
 
 class Calls:
@@ -138,7 +146,7 @@ def test_a_store_sees_what_a_run_has_made_since_it_was_opened(root: DataRoot) ->
     draft = draft_of(root, member)
     calls = Calls()
     store = Store.open(root.path)
-    store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1), calls)
+    store.once(MINE, calls)
     run.run_cohort(root, "c", calls, Asked())
     before = len(calls.asked)
     assert (root.generation(*member) / "parsed.txt").read_text() == store.once(draft, calls)
@@ -217,20 +225,6 @@ def test_nobody_takes_up_what_another_run_is_writing(root: DataRoot) -> None:
 def _executor(root: DataRoot, member: Member, call: Callable[[Request], str]) -> Executor:
     with StoreIndex.fresh(root) as index:
         return Executor(root=root, generator=call, plan=plan_reuse(index, [member]))
-
-
-def test_metadata_that_cannot_be_read_blocks_its_descendants_too(
-    root: DataRoot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The task of an essay follows from its draft's: an unreadable draft hides both."""
-    build(root, "c")
-    calls = Calls()
-    drafts = [one for one in read_membership(root, "c") if one.stage == "draft"]
-    run.run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))
-    before = len(calls.asked)
-    monkeypatch.setattr(StoreIndex, "undescribed", [("draft", "of-somebody-else", True)])
-    run.run_cohort(root, "c", calls, Asked())
-    assert before == len(calls.asked)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +360,7 @@ def test_a_forked_child_can_take_leases_whatever_its_parent_was_doing(root: Data
 
 def test_a_text_that_is_no_unicode_is_one_error(tmp_path: Path) -> None:
     """Of a host that writes latin-1: said with the file's name, and never paid for again."""
-    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    draft = MINE
     store, calls = Store.open(tmp_path), Calls()
     store.once(draft, calls)
     path = next(tmp_path.glob("gens/draft/*/parsed.txt"))
@@ -383,7 +377,7 @@ def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
     build(root, "c")
     root.manifest("c").unlink()
     before = read_membership(root, "c")
-    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    draft = MINE
     with pytest.raises(StoreError, match="not declared now"):
         Store.open(root.path).declare("c", [draft])
     assert before == read_membership(root, "c")
@@ -392,7 +386,7 @@ def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
 def test_what_a_kill_left_of_a_generation_that_was_begun_is_swept(tmp_path: Path) -> None:
     """Its metadata, written aside; the next program that opens the store removes it."""
     store = Store.open(tmp_path)
-    draft = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
+    draft = MINE
     aside = store.root.own / "staging" / "draft" / f".{gen_id(draft)}.7-00c0ffee"
     aside.mkdir(parents=True)
     (aside / "metadata.json").write_text("{")
@@ -408,3 +402,57 @@ def test_a_store_without_cohorts_is_sound(tmp_path: Path) -> None:
     store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1), Calls())
     with StoreIndex.fresh(store.root) as index:
         assert () == audit(index).findings
+
+
+@pytest.mark.parametrize("nested", ["once", "once_all", "async", "in a thread"])
+def test_a_callable_that_asks_for_its_own_generation_is_told_so(
+    tmp_path: Path, nested: str
+) -> None:
+    """It would wait for itself; another generation it may ask for."""
+    store = Store.open(tmp_path)
+    other = Draft(combo_id="other", template_id="t", llm_model_id="m", replicate=1)
+
+    def ask(request: Request) -> str:
+        return store.once(other, lambda one: "other") + store.once(MINE, ask)
+
+    def ask_for_many(request: Request) -> str:
+        return "".join(store.once_all([other, MINE], ask_for_many))
+
+    async def ask_later(request: Request) -> str:
+        return await asyncio.to_thread(store.once, MINE, ask_later)
+
+    def ask_in_a_thread(request: Request) -> str:
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(copy_context().run, ask, request).result()
+
+    call: dict[str, Generator] = {
+        "once": ask,
+        "once_all": ask_for_many,
+        "async": ask_later,
+        "in a thread": ask_in_a_thread,
+    }
+    with pytest.raises(StoreError, match="asks for it, which would never end"):
+        store.once(MINE, call[nested])
+    assert "later" == Store.open(tmp_path).once(MINE, lambda one: "later", retry_failed=True)
+
+
+@pytest.mark.parametrize("year", [1970, 2999])
+def test_who_began_before_a_failure_does_not_try_it_again(root: DataRoot, year: int) -> None:
+    """Two runs are asked to retry what failed, on machines whose clocks differ: it is tried again
+    once."""
+    member, calls = build(root, "c"), Calls()
+
+    def fail(request: Request) -> str:
+        calls(request)
+        raise RuntimeError("no answer")
+
+    Executor(root=root, generator=fail).obtain(*member)
+    first, second = (
+        Executor(root=root, generator=fail, asked=Asked(retry_failed=True)) for _ in range(2)
+    )
+    assert "failed" == first.obtain(*member).kind
+    record = root.own / "failures" / member.stage / f"{member.gen_id}.json"
+    failure = json.loads(record.read_text())
+    record.write_text(json.dumps({**failure, "at": f"{year}-01-01T00:00:00+00:00"}))
+    assert "failed" == second.obtain(*member).kind
+    assert 2 == len(calls.asked)

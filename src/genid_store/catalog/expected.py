@@ -185,7 +185,7 @@ def _family(
             return _SCHEMES[number], True, ()
     shape = _shape(gen_id)
     if shape == "v1":
-        return _family_of_v1(generation, values, parent)
+        return _family_of_v1(generation, values)
     if shape == "phase-1" and _phase_1(_written(generation, values)) == gen_id:
         return "phase-1", True, ()
     return *_older(generation, shape, parent), ()
@@ -200,18 +200,18 @@ def _phase_1(task: Signature[Any] | None, parent: str | None = None) -> str | No
 
 
 def _family_of_v1(
-    generation: Generation, values: Mapping[str, Any], parent: ParentIds | None
+    generation: Generation, values: Mapping[str, Any]
 ) -> tuple[StoreFamily, bool, tuple[Problem, ...]]:
-    """Decide whether a v1 id recomputes; where an essay's draft is not there, its model may be one
-    that the id carries or not."""
+    """Decide whether a v1 id recomputes. A cohort's essay carries its model where it is not its
+    draft's; one that a caller signed may repeat its draft's, and is not less itself for that."""
     written = _written(generation, values)
     derived = None if written is None else V1.gen_id(written)
-    recomputes = derived == generation.gen_id
-    if not recomputes and parent is None and written is not None and generation.stage == "essay":
-        alone = {**values, "llm_model_id": generation.llm_model_id}
-        recomputes = generation.gen_id == V1.gen_id(_sign("essay", alone, generation.parent_gen_id))
-    if recomputes:
+    if derived == generation.gen_id:
         return "v1", True, ()
+    if derived is not None and generation.stage == "essay":
+        alone = {**values, "llm_model_id": generation.llm_model_id}
+        if V1.gen_id(_sign("essay", alone, generation.parent_gen_id)) == generation.gen_id:
+            return "v1", True, ()
     problem = _problem(generation, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE)
     return "v1", False, (problem,)
 

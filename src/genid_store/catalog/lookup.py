@@ -105,11 +105,17 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     expected, number = generation.expected["v1"], generation.effective_replicate
     if expected is None or number is None:
         return []
-    same = [one for one in index.by_expected("v1", expected) if one.replicate is not None]
+    found = index.by_expected("v1", expected)
+    same = [one for one in found if one.replicate is not None and not is_contradicted(one)]
     loose = index.sql("SELECT 1 FROM generation WHERE replicate IS NULL LIMIT 1")
     if loose and not any(one.has_content for one in same):
         same += _unnumbered(index, generation, number)
     return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
+
+
+def is_contradicted(generation: Indexed) -> bool:
+    """Say whether the id is a v1 id of another task than the metadata gives: the id is believed."""
+    return generation.family == "v1" and not generation.recomputes
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

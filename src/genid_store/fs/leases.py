@@ -17,9 +17,11 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 
 _POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
@@ -32,6 +34,8 @@ _Key = tuple[int, int, str]
 
 _table = threading.Lock()
 _mine: dict[int, _Key] = {}  # by descriptor
+#: The leases held by the calls that this one is made from: a callable may ask for generations.
+_CHAIN: Final = ContextVar[frozenset[_Key]]("_CHAIN", default=frozenset())
 
 
 def _begin_child() -> None:
@@ -52,11 +56,20 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
 
     Waits for another holder to finish, as long as that takes (its call is paid for), and says so in
     the log every `LOG_INTERVAL` seconds; yields False where `stop` is set before that.
+
+    StoreError: the holder is waiting for this itself: its callable asks for what it is to make.
     """
     path = leases(root) / stage / task
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
     since = logged = time.monotonic()
+    if descriptor is None and not stop.is_set() and _key(path) in _CHAIN.get():
+        problem = Problem(
+            where=f"{stage} {task.removeprefix('.')}",
+            message="it is being made by the callable that asks for it, which would never end",
+            remedy="ask for other generations alone from within a callable",
+        )
+        raise StoreError("a generation asks for itself", [problem])
     while descriptor is None:
         if (now := time.monotonic()) - logged >= LOG_INTERVAL:
             logged = now
@@ -70,9 +83,11 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
             yield False
             return
         descriptor = _take(path)
+    chain = _CHAIN.set(_CHAIN.get() | {_mine[descriptor]})
     try:
         yield True
     finally:
+        _CHAIN.reset(chain)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
         _give_up(descriptor)

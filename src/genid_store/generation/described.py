@@ -17,10 +17,6 @@ def check_id(root: DataRoot, generation: Generation) -> None:
     above = None if key is None else read_generation(root, *key)
     parent = as_parent(above, None, None) if above is not None and above.raw else None
     found = derive_expected(generation, parent).problems
-    if not any(one.code == findings.ID_NOT_RECOMPUTED for one in found):
-        return
-    # `Store.once` takes an essay that repeats its draft's model, which no cohort's id does.
-    found = derive_expected(generation, None).problems
     wrong = [one for one in found if one.code == findings.ID_NOT_RECOMPUTED]
     if not wrong:
         return

@@ -17,6 +17,7 @@ from attrs import asdict, frozen
 from genid_store.fs.files import check_inside, write_atomic
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot, check_segment, is_segment
+from genid_store.stages import stage_names
 
 
 @frozen(kw_only=True)
@@ -28,14 +29,6 @@ class Failure:
     reason: str
     at: str
     attempts: int
-
-    def before(self, moment: float) -> bool:
-        """Say whether it was recorded before a moment (seconds since 1970); a record that does not
-        say when was there before."""
-        try:
-            return datetime.datetime.fromisoformat(self.at).timestamp() < moment
-        except ValueError:
-            return True
 
 
 def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
@@ -77,6 +70,17 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
         why = str(error)
     reason = f"the failure's record cannot be read: {root.relative(path)}: {why}"
     return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
+
+
+def read_all(root: DataRoot) -> dict[tuple[str, str], Failure]:
+    """Return every failure on record by (stage, id). One that is written later differs from it in
+    `attempts`, whatever the clocks of the machines say."""
+    found = (
+        (stage, one, read(root, stage, one))
+        for stage in stage_names()
+        for one in failed_ids(root, stage)
+    )
+    return {(stage, one): failure for stage, one, failure in found if failure is not None}
 
 
 def forget(root: DataRoot, stage: str, gen_id: str) -> None:

@@ -63,6 +63,9 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 class Executor:
     """Obtains generations of one data root with one callable; used from several threads at once.
 
+    `failed_before` are the failures on record when it was made: what fails later is not tried again
+    by it, whoever tried.
+
     `preparing`: the callable only takes note of what is to go into a batch, whose record is there
     and says so. `paid`: it gives an answer that is paid for, so that nothing is asked before it.
     `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
@@ -83,11 +86,16 @@ class Executor:
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
     ledger: Ledger = field()
-    began: float = field(factory=time.time)
+    failed_before: Mapping[tuple[str, str], failures.Failure] = field()
 
     @ledger.default
     def _new_ledger(self) -> Ledger:
         return self.plan.ledger or Ledger(self.root)
+
+    @failed_before.default
+    def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
+        again = self.asked.retry_failed or self.asked.retry_unparsed
+        return failures.read_all(self.root) if again else {}
 
     def obtain(self, stage: str, gen_id: str) -> Outcome:
         """Return what became of one generation; every failure is an outcome.
@@ -258,7 +266,7 @@ class Executor:
         if member in self.plan.refused and not self.asked.pay_again:
             there = ", ".join(task.elsewhere)
             return "blocked", f"the same task is there as {there}; {THREE_WAYS}"
-        hidden = self.plan.why_hidden(member.stage)
+        hidden = self.plan.why_hidden(member)
         if hidden is not None:
             return "blocked", hidden
         if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
@@ -273,8 +281,7 @@ class Executor:
         done yet."""
         unparsed = is_there(self.root.generation(*member) / RAW)
         asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
-        failure = failures.read(self.root, *member)
-        return asked and (failure is None or failure.before(self.began))
+        return asked and failures.read(self.root, *member) == self.failed_before.get(member)
 
     def _held_up(
         self, member: Member, task: Task, generation: Generation

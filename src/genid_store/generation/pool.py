@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -66,7 +67,7 @@ def try_each(
                         item = next(todo)
                     except StopIteration:
                         break
-                    running.add(pool.submit(work, item))
+                    running.add(pool.submit(copy_context().run, work, item))  # see leases.lease
                 if not running:
                     return
                 _collect(running, report)

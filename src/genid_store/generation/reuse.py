@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections import defaultdict
@@ -19,12 +20,12 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from genid import SCHEMES, parse_id
-from genid_store.catalog import reused
+from genid_store.catalog import findings, reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import read_indexed, same_task, with_expected
 from genid_store.catalog.memberships import Member, read_memberships
-from genid_store.catalog.metadata import ADOPTED_FROM, Generation
+from genid_store.catalog.metadata import ADOPTED_FROM, Generation, stage_fields
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.planning.records import Row
 from genid_store.fs.files import (
@@ -42,12 +43,17 @@ from genid_store.generation import failures
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
-from genid_store.stages import parent_key, parent_stage, stage_names
+from genid_store.stages import parent_key, stage_names
 
 #: What reading says where no file of ours is any more; any other error says nothing of that.
 _GONE: Final = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
     *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
+}
+_NO_METADATA: Final = {
+    findings.METADATA_MISSING,
+    findings.METADATA_EMPTY,
+    findings.METADATA_MALFORMED,
 }
 
 
@@ -68,22 +74,22 @@ class Task:
 @frozen(kw_only=True)
 class Plan:
     """The tasks of a run's members; `refused` are legacy members whose task is there already, and
-    `hidden` says by stage which generations no metadata describes, so that their text, or that of
-    something below them, may be any's. `ledger` tells what was made since; None: nobody asked."""
+    `hidden` says under which id a member's text may be, of which no metadata tells the task.
+    `ledger` tells what was made since; None: nobody asked."""
 
     tasks: Mapping[Member, Task] = field(factory=dict)
     refused: tuple[Member, ...] = ()
-    hidden: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    hidden: Mapping[Member, str] = field(factory=dict)
     ledger: Ledger | None = None
 
-    def why_hidden(self, stage: str) -> str | None:
-        """Return why nothing of a stage is paid for now; None: nothing hides its texts."""
-        if stage not in self.hidden:
+    def why_hidden(self, member: Member) -> str | None:
+        """Return why a member is not paid for now; None: nothing hides its text."""
+        if member not in self.hidden:
             return None
         return (
-            f"its text may be there as {self.hidden[stage][0]}, whose metadata cannot be read, is "
-            "damaged or gone: put it back (building its cohort again writes what is gone), or move "
-            "that folder out of gens/"
+            f"it may be paid for already: the metadata of {self.hidden[member]} does not say which "
+            "task that is; put it right (building its cohort again writes what is gone), or move "
+            "its folder out of gens/"
         )
 
 
@@ -109,37 +115,9 @@ def plan_reuse(
     return Plan(
         tasks=tasks,
         refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
-        hidden=_hidden(index),
+        hidden=planning.hidden,
         ledger=ledger,
     )
-
-
-def _hidden(index: StoreIndex) -> dict[str, tuple[str, ...]]:
-    """Return by stage the generations whose task is unknown and that were perhaps paid for: their
-    metadata cannot be read now, or it says nothing, and a member of some cohort has a text."""
-    unknown = index.undescribed
-    named: Collection[tuple[str, str]] = ()
-    if not all(unreadable for _, _, unreadable in unknown):
-        cohorts = read_memberships(index.root)
-        # where a membership cannot be read any of them may be a member
-        named = {one[:2] for one in unknown} if cohorts.problems else cohorts.cohorts_of()
-    found: dict[str, tuple[str, ...]] = {}
-    for stage in stage_names():  # the task of a child follows from its parent's
-        above = parent_stage(stage)
-        mine = [
-            gen_id
-            for where, gen_id, unreadable in unknown
-            if where == stage and (unreadable or _is_paid(index.root, (stage, gen_id), named))
-        ]
-        ids = (*mine, *(found.get(above, ()) if above not in (None, stage) else ()))
-        if ids:
-            found[stage] = ids
-    return found
-
-
-def _is_paid(root: DataRoot, member: tuple[str, str], named: Collection[tuple[str, str]]) -> bool:
-    folder = root.generation(*member)
-    return member in named and any(is_there(folder / name) for name in (PARSED, RAW))
 
 
 def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:
@@ -171,6 +149,8 @@ class _Planning:
         self.others: dict[Member, list[Indexed]] = {}
         self.digests: dict[tuple[str, str], str | None] = {}
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
+        self.hidden: dict[Member, str] = {}
+        self.unknown = _Unknown(index)
 
     def add(self, member: Member) -> None:
         found = self.index.get(*member) or self.planned.get(member)
@@ -204,7 +184,21 @@ class _Planning:
                 others=tuple(one.gen_id for one in self.others[member]),
                 held_up=() if source else tuple(self.held_up(member, above)),
             )
+            if found is not None and found.content is None and source is None:
+                hidden = next(self.hiding(found, above), None)
+                self.hidden |= {} if hidden is None else {member: hidden}
         return tasks
+
+    def hiding(self, found: Indexed, above: str | None) -> Iterator[str]:
+        """Yield the ids that leave open whether a member's task is paid for: its parent's, where
+        that is of no known task, and those under which its text may be."""
+        key = parent_key(found.stage, found.parent_gen_id)
+        parent = None if key is None else self.index.get(*key)
+        if parent is not None and parent.expected["v1"] is None and not _is_unfit(parent):
+            yield parent.gen_id
+        for one in self.unknown.like(found):
+            if one.parent_gen_id is None or one.family == "v1" or self.fits(one, above):
+                yield one.gen_id
 
     def held_up(self, member: Member, above: str | None) -> Iterator[str]:
         for one in self.others[member]:
@@ -261,6 +255,58 @@ class _Planning:
         found = self.known[member]
         parent = None if found is None else found.parent_gen_id
         return parent is None or parse_id(parent).family not in SCHEMES
+
+
+class _Unknown:
+    """The texts of which no metadata tells the task, by what is known of them."""
+
+    def __init__(self, index: StoreIndex) -> None:
+        self._named: dict[tuple[str, str | None], Indexed] = {}
+        self._others: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
+        rows = [one for one in index.of_no_task() if _is_perhaps_paid(one)]
+        members: Collection[tuple[str, str]] = ()
+        if any(_says_nothing(one) for one in rows):
+            cohorts = read_memberships(index.root)
+            # where a membership cannot be read any of them may be a member
+            every = {(one.stage, one.gen_id) for one in rows}
+            members = every if cohorts.problems else cohorts.cohorts_of()
+        for one in rows:
+            if one.family == "v1":
+                self._named[one.stage, one.gen_id] = one
+            elif not _says_nothing(one) or (one.stage, one.gen_id) in members:
+                self._others[one.stage, one.combo_id, one.template_id].append(one)
+
+    def like(self, found: Indexed) -> Iterator[Indexed]:
+        """Yield those that may be of a generation's task: the one whose v1 id is the task's, and
+        those of which every field that is known is the same."""
+        named = self._named.get((found.stage, found.expected["v1"]))
+        if named is not None:
+            yield named
+        combos, templates = {found.combo_id, None}, {found.template_id, None}
+        for key in itertools.product((found.stage,), combos, templates):
+            yield from (one for one in self._others.get(key, ()) if _may_be(one, found))
+
+
+def _is_perhaps_paid(one: Indexed) -> bool:
+    there = one.unreadable or one.content is not None or not one.looked
+    return there and not _is_unfit(one)
+
+
+def _is_unfit(one: Indexed) -> bool:
+    """Say whether a field is one that no v1 id can have: the task is known, and has no such id."""
+    return any(problem.code == findings.FIELD_UNFIT for problem in one.problems)
+
+
+def _says_nothing(one: Indexed) -> bool:
+    """Say whether the metadata is there for nobody: gone, empty or damaged."""
+    return any(problem.code in _NO_METADATA for problem in one.problems)
+
+
+def _may_be(one: Indexed, found: Indexed) -> bool:
+    names = {*stage_fields(one.stage).every} - {stage_fields(one.stage).parent}
+    theirs, mine = one.signature_fields() | {"replicate": one.replicate}, found.signature_fields()
+    agree = all(None in (theirs[name], mine[name]) or theirs[name] == mine[name] for name in names)
+    return agree and one.gen_id != found.gen_id
 
 
 def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:

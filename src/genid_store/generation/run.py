@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Final
 
@@ -237,7 +238,9 @@ def _until_interrupted(
             ended.set()
 
     ended = threading.Event()  # an interrupted `join` takes the thread for one that has ended
-    thread = threading.Thread(target=target, name="genid-run", daemon=True)
+    thread = threading.Thread(
+        target=copy_context().run, args=(target,), name="genid-run", daemon=True
+    )
     with _ended_as_interrupted():
         thread.start()
         while not ended.is_set():

@@ -292,7 +292,7 @@ class _Working:
             self.todo[member] = None
         elif member in self.reuse.refused and not self.asked.pay_again:
             self.waiting[member] = "paid under another id"
-        elif self.reuse.why_hidden(member.stage) is not None:
+        elif self.reuse.why_hidden(member) is not None:
             self.waiting[member] = "perhaps paid for"
         elif self.asked.reuse_only or self._is_over_limit():
             self.waiting[member] = "over the limit"
@@ -315,7 +315,7 @@ def _why_blocked(
 ) -> str:
     reasons = [str(problem) for problem in generation.problems]
     if why == "perhaps paid for":
-        reasons.append(work.reuse.why_hidden(generation.stage) or "")
+        reasons.append(work.reuse.why_hidden(Member(generation.stage, generation.gen_id)) or "")
     if why in _LEFT_ALONE:
         reasons.append(f"the same task is {why} under another id")
     parent = _parent(generation)

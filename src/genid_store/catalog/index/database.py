@@ -26,7 +26,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
 #: Changes with the tables and with the rules for expected ids: older files are rebuilt.
-FORMAT: Final = 5
+FORMAT: Final = 6
 #: Seconds that a writer waits for another one: a first index of a very large store.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
@@ -46,13 +46,13 @@ CREATE TABLE generation (
 CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);
 CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 """
-#: The condition of the rows whose metadata says nothing: its one problem is the file itself.
-UNDESCRIBED: Final = """substr(metadata_problems, 1, 12) = '[["metadata-'"""
+#: The condition of the rows whose metadata does not say of which task they are.
+OF_NO_TASK: Final = "v1 IS NULL OR (family = 'v1' AND NOT recomputes)"
 #: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
 #: first one holds the stamps too, so that a comparison with the disk reads nothing else.
 INDEXES: Final = f"""
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
-CREATE INDEX IF NOT EXISTS by_trouble ON generation (stage, gen_id, size) WHERE {UNDESCRIBED};
+CREATE INDEX IF NOT EXISTS of_no_task ON generation (stage, gen_id) WHERE {OF_NO_TASK};
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;

@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 from genid import SchemeName
 from genid_store.catalog.copies import is_copy, one_text
-from genid_store.catalog.index.database import UNDESCRIBED, IndexFile
+from genid_store.catalog.index.database import OF_NO_TASK, IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
-from genid_store.catalog.index.rows import SELECT, UNREADABLE_SIZE, Content, Indexed, indexed_of
+from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem, StoreError
@@ -169,13 +169,10 @@ class StoreIndex:
             found[stage] = reached
         return found
 
-    @property
-    def undescribed(self) -> list[tuple[str, str, bool]]:
-        """The (stage, id) of the generations that no metadata describes, so that each may be of any
-        task, and whether that is because the system did not let us read it; else it is gone, empty
-        or damaged."""
-        query = "SELECT stage, gen_id, size = ? FROM generation WHERE "
-        return sorted(self._all(query + UNDESCRIBED, UNREADABLE_SIZE))
+    def of_no_task(self) -> list[Indexed]:
+        """Return the generations of which the metadata does not say which task they are of: it is
+        gone, damaged, lacks a field, contradicts the id, or the parent's does; in stage order."""
+        return self._select(f"WHERE {OF_NO_TASK}")
 
     # -- many -----------------------------------------------------------------------------------
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:

@@ -101,7 +101,7 @@ def stages(record: Any, name: str) -> list[int]:
 def test_build_says_what_it_did_and_a_second_one_does_nothing(cohort: Cohort) -> None:
     """Rows, new metadata, what was there; the instance follows; then no file and no partition."""
     first = cohort.json("build")
-    assert [stages(first, name) for name in ("rows", "new_metadata")] == [[2, 4, 8]] * 2
+    assert [stages(first, name) for name in ("members", "new_metadata")] == [[2, 4, 8]] * 2
     assert first["followed"] == ["Dagster: 0 materializations reported, 14 partitions registered"]
     before = tree(cohort.root)
     second = cohort.json("build")
@@ -114,7 +114,7 @@ def test_the_figures_are_a_table_for_people(cohort: Cohort) -> None:
     """No progress and no colour where the output is no terminal."""
     out = cohort("build")
     assert "cohort c: cartesian, rollout all (v1)" in out
-    assert ["evaluation", "8", "8", "0"] in [line.split() for line in out.splitlines()]
+    assert ["evaluation", "8", "0", "8", "0"] in [line.split() for line in out.splitlines()]
     assert "\x1b" not in out + cohort.said.err
 
 
@@ -183,7 +183,7 @@ def test_run_makes_what_is_missing_and_a_second_run_calls_nobody(cohort: Cohort)
     before = tree(cohort.root)
     second = cohort.json("run")
     assert (cohort.status, second["calls"], len(cohort.calls())) == (0, 0, 12)
-    assert stages(second, "already_there") == [2, 4, 8]
+    assert stages(second, "there") == [2, 4, 8]
     assert before == tree(cohort.root)
 
 
@@ -206,7 +206,13 @@ def test_a_dry_run_counts_and_writes_nothing(cohort: Cohort) -> None:
     record = cohort.json("run", "--dry-run")
     assert before == everything(cohort.root.path)
     assert record["total_calls"] == 12
-    assert record["copies"] == 2
+    kinds = ("members", "calls", "copied", "reused", "there", "left")
+    assert [stages(record, kind) for kind in kinds] == [
+        [2, 4, 8],
+        [2, 2, 8],
+        [0, 2, 0],
+        *[[0, 0, 0]] * 3,
+    ]
     assert {(one["stage"], one["model"], one["calls"]) for one in record["calls"]} == {
         ("draft", "writer", 2),
         ("essay", "writer", 2),
@@ -293,8 +299,8 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     assert cohort.status == 1
     assert "12 member(s) would be paid for a second time" in cohort.said.err
     assert before == tree(cohort.root)
-    assert len(cohort.json("build")["repeated_work"]) == 12
-    assert "text under another id: 12 members" in cohort("build")
+    assert len(cohort.json("build")["repeated_work"]) == 14
+    assert "text under another id: 14 members" in cohort("build")
     assert len(cohort.json("run", "--dry-run")["reused"]) == 14
     record = cohort.json("run")
     assert (cohort.status, record["calls"]) == (0, 0)

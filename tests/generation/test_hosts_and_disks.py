@@ -155,7 +155,7 @@ def test_the_flag_forgotten_after_a_migration_is_said_and_pays_nothing(
     members, calls = read_membership(root, "c"), len(ledger.calls())
     done = build_cohort(root, Options(rollout=OFF, cohort_id="c"))
     assert set(members) == set(done.prepared.dropped)
-    assert calls == len(done.repeats)
+    assert calls == sum(not one.is_copy for one in done.repeats)
     assert done.kept is not None
     with pytest.raises(StoreError, match="paid for a second time"):
         run_cohort(root, "c", answer, Asked())

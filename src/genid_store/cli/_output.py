@@ -8,7 +8,7 @@ redirection switch colour off (rich does both). Everything is imported where it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -117,27 +117,37 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
     stream.flush()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table, nothing where it has no rows; no cell is cut or folded, so that an id can be
-    copied from any terminal."""
-    if not rows:
+def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] = ()) -> None:
+    """Print the values of records under their names, of those in `columns` if any are given;
+    nothing where there is no record. No cell is cut or folded, so that an id can be copied from any
+    terminal."""
+    if not records:
         return
     from rich.cells import cell_len, set_cell_size
 
+    names = tuple(columns) or tuple(records[0])
+    rows = [[record[name] for name in names] for record in records]
     cells = [["" if one is None else written_out_line(one) for one in row] for row in rows]
-    cells.insert(0, list(columns))
+    cells.insert(0, [name.replace("_", " ") for name in names])
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    lines = ["   ".join(map(set_cell_size, row, widths)).rstrip() for row in cells]
-    lines.insert(1, "-" * (sum(widths) + 3 * len(widths) - 3))
+    lines = ["  ".join(map(set_cell_size, row, widths)).rstrip() for row in cells]
+    lines.insert(1, "-" * (sum(widths) + 2 * len(widths) - 2))
     click.echo("\n".join(lines))
 
 
-def print_list(entries: Sequence[str], *, indent: str = "", shown: int = SHOWN) -> None:
-    """Print the first entries of a list, and how many there are more."""
+def print_stages(stages: Mapping[str, Mapping[str, object]]) -> None:
+    """Print what there is of each stage as a table."""
+    print_table([{"stage": stage, **counts} for stage, counts in stages.items()])
+
+
+def print_list(
+    entries: Sequence[str], *, indent: str = "", shown: int = SHOWN, err: bool = False
+) -> None:
+    """Print the first entries of a list, and how many there are more; `err`: on standard error."""
     for entry in entries[:shown]:
-        click.echo(f"{indent}{entry}")
+        click.echo(f"{indent}{entry}", err=err)
     if len(entries) > shown:
-        click.echo(f"{indent}and {len(entries) - shown} more (--json lists all)")
+        click.echo(f"{indent}and {len(entries) - shown} more (--json lists all)", err=err)
 
 
 @contextmanager

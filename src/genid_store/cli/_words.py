@@ -13,6 +13,7 @@ from genid_store.catalog.metadata import stage_fields
 from genid_store.cli._output import CONTENT, print_list, print_table
 from genid_store.cli._screen import written_out_line
 
+_MADE_BY = ("made by", "a", "b")
 _FIELDS = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
 
 
@@ -172,9 +173,7 @@ def print_difference(document: dict[str, Any]) -> None:
         click.echo("the same task and replicate; only how the ids were made differs")
     for level in document["levels"]:
         if level["differences"]:
-            rows = [(one["field"], one["a"], one["b"]) for one in level["differences"]]
             click.echo(f"\n{level['stage']} {level['a']} and {level['b']}")
-            print_table(("field", "a", "b"), rows)
+            print_table(level["differences"])
     if document["minting"]:
-        rows = [(one["field"], one["a"], one["b"]) for one in document["minting"]]
-        print_table(("made by", "a", "b"), rows)
+        print_table([{"made by": one["field"], **one} for one in document["minting"]], _MADE_BY)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from genid_store.cli._batches import batch_records
 from genid_store.cli._output import data_root_option, json_option, print_json, print_table
+from genid_store.cli._unmade import batch_records
 from genid_store.cli.cohort_run import HostType
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.fs.layout import DataRoot
@@ -35,7 +35,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     if as_json:
         print_json({"batches": records, "kept_aside": aside})
         return 0
-    print_table(_COLUMNS, [[one[name] for name in _COLUMNS] for one in records])
+    print_table(records, _COLUMNS)
     for path in aside:
         click.echo(f"kept aside: {path}")
     return 0

@@ -13,7 +13,6 @@ from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cli import LazyGroup
-from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -22,9 +21,11 @@ from genid_store.cli._output import (
     json_option,
     print_json,
     print_list,
+    print_stages,
     print_table,
     progress_bar,
 )
+from genid_store.cli._unmade import batch_records, print_batches, print_failures
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
@@ -78,12 +79,13 @@ def build(
     with progress_bar("Dagster's records") as progress:
         followed = after_change(root, **instance, progress=progress)
     record = built_record(built, followed)
-    print_json(record) if as_json else print_built(record, built.plan.notices)
+    print_json(record) if as_json else print_built(record)
     return 0
 
 
 def _announce(prepared: Prepared) -> None:
-    """Say what a rebuild changes before it writes; nothing where it changes no member."""
+    """Say before a build writes what is odd about it, and how a rebuild changes its members."""
+    print_list([f"notice: {problem}" for problem in prepared.plan.notices], err=True)
     if prepared.previous != () and (prepared.added or prepared.dropped):
         plan = prepared.plan
         click.echo(
@@ -96,7 +98,8 @@ def _announce(prepared: Prepared) -> None:
 def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
     """Return a build, and what `after_change` says, as JSON values."""
     plan = built.plan
-    rows = plan.counts()
+    members = plan.counts()
+    copies = Counter(row.stage for row in plan.rows if row.mode == "copy")
     return {
         "cohort_id": plan.cohort_id,
         "mode": str(plan.mode),
@@ -104,7 +107,8 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
         "scheme": plan.rollout.scheme,
         "stages": {
             stage: {
-                "rows": rows[stage],
+                "members": members[stage],
+                "copies": copies[stage],
                 "new_metadata": built.new[stage],
                 "already_there": built.existing[stage],
             }
@@ -144,8 +148,8 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def print_built(record: Mapping[str, Any], notices: Iterable[Problem]) -> None:
-    """Print the record of a build, and its notices, for people."""
+def print_built(record: Mapping[str, Any]) -> None:
+    """Print the record of a build for people; its notices were said before it wrote."""
     scheme = "" if record["rollout"] == "off" else f" ({record['scheme']})"
     click.echo(
         f"cohort {record['cohort_id']}: {record['mode']}, rollout {record['rollout']}{scheme}"
@@ -153,10 +157,7 @@ def print_built(record: Mapping[str, Any], notices: Iterable[Problem]) -> None:
     for one in record["combos"][:SHOWN]:
         about = f"{len(one['concepts'])} concepts, k_max {one['k_max']}"
         click.echo(f"combo {one['combo_id']}: {about}, level {one['description_level']}")
-    print_table(
-        ("stage", "rows", "new metadata", "already there"),
-        [(stage, *counts.values()) for stage, counts in record["stages"].items()],
-    )
+    print_stages(record["stages"])
     if filled := record["fill_up"]:
         click.echo(
             f"fill-up: {filled['added']} evaluations added in {filled['missing_cells']} cells; "
@@ -178,7 +179,6 @@ def print_built(record: Mapping[str, Any], notices: Iterable[Problem]) -> None:
         )
         found = [f"{one['stage']} {one['gen_id']}: {', '.join(one['held'])}" for one in repeated]
         print_list(found, indent="  ")
-    print_list([f"notice: {problem}" for problem in notices])
     for line in record["followed"]:
         click.echo(line)
 
@@ -206,7 +206,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     for record in records:
         record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())
-    print_table(columns, [[record[column] for column in columns] for record in records])
+    print_table(records, columns)
     for problem in found.problems:
         click.echo(str(problem))
     return int(bool(found.problems))
@@ -259,18 +259,13 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
         states = states_of(root, members)
         found, failed = count_states(states), failed_members(root, states)
         batches = batch_records(root, members)
+    stages = {stage: asdict(one) for stage, one in found.items()}
+    failures = [asdict(one) for one in failed]
     if as_json:
-        stages = {stage: asdict(one) for stage, one in found.items()}
-        failures = [asdict(one) for one in failed]
         print_json({"cohort_id": known, "stages": stages, "failures": failures, "batches": batches})
         return 0
     click.echo(f"cohort {known}")
-    print_table(
-        ("stage", "members", "made", "missing", "failed", "unparsed"),
-        [(stage, *asdict(one).values()) for stage, one in found.items()],
-    )
-    print_list([f"{one.state}: {one.stage} {one.gen_id}: {one.reason}" for one in failed])
-    if failed:
-        click.echo("`genid cohort run --retry-failed` tries them again")
+    print_stages(stages)
+    print_failures(failures)
     print_batches(batches)
     return 0

@@ -17,7 +17,7 @@ from genid_store.cli._output import (
     json_option,
     print_json,
     print_list,
-    print_table,
+    print_stages,
     progress_bar,
 )
 from genid_store.cohort.build import Options, compare_with
@@ -128,10 +128,7 @@ def _counts(found: Comparison, stage: str) -> dict[str, int]:
 
 def _print_comparison(record: Mapping[str, Any]) -> None:
     click.echo(f"before: {record['before']['rollout']}, after: {record['after']['rollout']}")
-    print_table(
-        ("stage", "members", "ids that differ", "exist before", "exist after"),
-        [(stage, *counts.values()) for stage, counts in record["stages"].items()],
-    )
+    print_stages(record["stages"])
     if record["unplanned"]:
         click.echo(
             f"{record['unplanned']} members of the last build are not planned by today's tables; "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -12,7 +14,6 @@ from click.shell_completion import CompletionItem
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
-from genid_store.cli._batches import batch_records, print_batches
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
 from genid_store.cli._output import (
@@ -21,13 +22,15 @@ from genid_store.cli._output import (
     json_option,
     print_json,
     print_list,
+    print_stages,
     print_table,
     progress_bar,
 )
+from genid_store.cli._unmade import batch_records, described, print_batches, print_failures
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
-from genid_store.cohort.prepare import find_cohort_id
-from genid_store.errors import StoreError
+from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
@@ -45,6 +48,7 @@ from genid_store.generation.workload import (
     plan_work,
 )
 from genid_store.hooks import after_change
+from genid_store.stages import PIPELINE, stage_names
 
 
 class HostType(click.ParamType[Any]):
@@ -141,8 +145,9 @@ def run(
     known = find_cohort_id(root, wanted)
     new = not is_there(root.membership(known))
     if new:
+        check = partial(_check_new, root, wanted)
         with progress_bar("building") as progress:
-            build_cohort(root, wanted, progress=progress)
+            build_cohort(root, wanted, progress=progress, announce=check)
     with progress_bar("generating") as bar:
         done = run_cohort(
             root,
@@ -172,17 +177,37 @@ def _described(state: Progress) -> str:
     return f"generating: {state.in_flight} in flight, {state.failed} failed{batches}"
 
 
-def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -> int:
+def _check_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
+    """StoreError: a cohort that is not there is perhaps not the one that was meant, or its build
+    would give notices; nothing is paid for before somebody has looked."""
+    known = prepared.plan.cohort_id
+    similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
+    problems = [
+        Problem(
+            where="--cohort-id",
+            value=known,
+            message="is not there",
+            remedy=f"did you mean {one}?",
+        )
+        for one in similar
+    ]
+    problems += prepared.plan.notices
+    if problems:
+        command = f"genid cohort build --cohort-id {shlex.quote(known)}"
+        raise StoreError(f"nothing was built or paid for; if that is meant: {command}", problems)
+
+
+def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) -> int:
     with progress_bar("planning") as progress:
-        known = find_cohort_id(root, options)
+        known = find_cohort_id(root, wanted)
         built = is_there(root.membership(known))
         if built:
             _, work = plan_run(root, known, asked)
         else:
-            rows = plan_build(root, options, progress=progress).plan.rows
-            planned = {Member(row.stage, row.gen_id): row for row in rows}
-            with StoreIndex.open(root, persist=False) as index:
-                index.refresh(progress)
+            prepared = plan_build(root, wanted, progress=progress)
+            _check_new(root, wanted, prepared)
+            planned = {Member(row.stage, row.gen_id): row for row in prepared.plan.rows}
+            with StoreIndex.fresh(root, progress, persist=False) as index:
                 reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)
             work = plan_work(root, list(planned), asked, reuse=reuse, planned=planned)
     record = {"new": not built, **_work_record(known, work)}
@@ -191,9 +216,26 @@ def _dry_run(root: DataRoot, options: Options, asked: Asked, *, as_json: bool) -
 
 
 def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
+    calls = Counter[str]()
+    for (stage, _), count in work.calls.items():
+        calls[stage] += count
+    groups = (work.made, work.adopted, work.waiting, work.todo)
+    there, reused, left, todo = (Counter(one.stage for one in group) for group in groups)
     return {
         "cohort_id": cohort_id,
         "dry_run": True,
+        "stages": {
+            stage: {
+                "members": there[stage] + left[stage] + todo[stage],
+                "calls": calls[stage],
+                "copied": todo[stage] - reused[stage] - calls[stage],
+                "reused": reused[stage],
+                "there": there[stage],
+                "left": left[stage],
+            }
+            for stage in stage_names()
+            if stage in PIPELINE or there[stage] + left[stage] + todo[stage]
+        },
         "calls": [
             {"stage": stage, "model": model, "calls": count}
             for (stage, model), count in work.calls.items()
@@ -203,29 +245,23 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
             {"stage": one.stage, "gen_id": one.gen_id, "adopted_from": source}
             for one, source in work.adopted.items()
         ],
-        "copies": len(work.todo) - work.total_calls - len(work.adopted),
-        "already_made": len(work.made),
-        "left_alone": dict(sorted(Counter(work.waiting.values()).items())),
+        "left": dict(sorted(Counter(work.waiting.values()).items())),
     }
 
 
 def _print_dry_run(record: Mapping[str, Any]) -> None:
     new = " (not built yet)" if record["new"] else ""
     click.echo(f"cohort {record['cohort_id']}{new}: {record['total_calls']} calls would be made")
-    print_table(
-        ("stage", "model", "calls"),
-        [(one["stage"], one["model"], one["calls"]) for one in record["calls"]],
-    )
-    reused = record["reused"]
-    click.echo(f"copies: {record['copies']}, already made: {record['already_made']}")
-    if reused:
-        click.echo(f"given the text that their task has under another id: {len(reused)}")
+    print_stages(record["stages"])
+    print_table(record["calls"])
+    if reused := record["reused"]:
+        click.echo("reused, the text that their task has under another id:")
         lines = [
             f"{one['stage']} {one['gen_id']}\n    from {one['adopted_from']}" for one in reused
         ]
         print_list(lines, indent="  ", shown=SHOWN // 2)
-    for why, count in record["left_alone"].items():
-        click.echo(f"left alone, {why}: {count}")
+    for why, count in record["left"].items():
+        click.echo(f"left, {why}: {count}")
 
 
 def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
@@ -239,11 +275,9 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             "made": kinds[stage, "made"],
             "copied": kinds[stage, "copied"],
             "reused": kinds[stage, "adopted"],
-            "already_there": found.made
-            - kinds[stage, "made"]
-            - kinds[stage, "copied"]
-            - kinds[stage, "adopted"],
-            "failed": found.failed + found.unparsed,
+            "there": found.made - sum(kinds[stage, kind] for kind in _MADE_NOW),
+            "failed": found.failed,
+            "unparsed": found.unparsed,
             "missing": found.missing,
         }
         for stage, found in count_states(states).items()
@@ -276,24 +310,18 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     }
 
 
+_MADE_NOW: Final[tuple[Kind, ...]] = ("made", "copied", "adopted")
 _PAID: Final[tuple[Kind, ...]] = ("made", "failed", "unparsed")
 
 
 def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
-    columns = ("members", "made", "copied", "reused", "there", "failed", "missing")
     new = " (built just now)" if summary["new"] else ""
     click.echo(f"cohort {summary['cohort_id']}{new}: {summary['calls']} generator calls")
-    print_table(
-        ("stage", *columns), [(stage, *one.values()) for stage, one in summary["stages"].items()]
-    )
-    for former, note in ((False, ""), (True, " in a former run")):
-        found = [one for one in summary["failures"] if one["former_run"] == former]
-        print_list([f"{one['state']}{note}: {_member(one)}" for one in found])
-    print_list([f"not begun: {_member(one)}" for one in summary["refused"]])
+    print_stages(summary["stages"])
+    print_failures(summary["failures"])
+    print_list([f"not begun: {described(one)}" for one in summary["refused"]])
     _print_blocked(summary)
     print_batches(summary["batches"])
-    if summary["failed"]:
-        click.echo("--retry-failed tries again what failed, --retry-unparsed what was not parsed")
     if summary["left_by_limit"]:
         click.echo(f"left by --max-generations: {summary['left_by_limit']}")
     if summary["interrupted"]:
@@ -306,11 +334,7 @@ def _print_blocked(summary: Mapping[str, Any]) -> None:
     """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
     shown = {one["gen_id"] for name in ("failures", "blocked", "refused") for one in summary[name]}
     first = [one for one in summary["blocked"] if one["parent_gen_id"] not in shown]
-    print_list([f"blocked: {_member(one)}" for one in first])
+    print_list([f"blocked: {described(one)}" for one in first])
     behind = len(summary["blocked"]) - len(first)
     if behind:
         click.echo(f"blocked by these: {behind}")
-
-
-def _member(one: Mapping[str, Any]) -> str:
-    return f"{one['stage']} {one['gen_id']}: {one['reason']}"

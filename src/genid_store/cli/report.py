@@ -64,6 +64,6 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
         print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
         for name, number in made.facts:
-            click.echo(f"{name:40}{'not known' if number is None else number}")
+            click.echo(f"{name:41}{'not known' if number is None else number}")
         click.echo(f"wrote {page}")
     return 0

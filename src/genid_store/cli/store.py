@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from attrs import asdict
 
 from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
@@ -70,10 +71,7 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
 
 
 def _print_audit(result: Audit) -> None:
-    print_table(
-        ("stage", "family", "generations", "recompute"),
-        [(one.stage, one.family, one.generations, one.recomputing) for one in result.families],
-    )
+    print_table([asdict(one) for one in result.families])
     for what, count in result.coerced.items():
         click.echo(f"coerced: {what} ({count})")
     if result.sound:

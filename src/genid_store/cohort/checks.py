@@ -69,7 +69,11 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
             return _over_replicated(stored, read_tables(root).replicates, drafts=drafts)
         case "no_repeated_work":
             repeats = repeats_among(index, stored)
-            return [f"{one.stage} {one.gen_id}: {', '.join(one.held)}" for one in repeats]
+            return [
+                f"{one.stage} {one.gen_id}: {', '.join(one.held)}"
+                for one in repeats
+                if not one.is_copy
+            ]
     raise ValueError(f"unknown check: {name}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 
 MAX_ROWS: Final = 1_000_000
+_SIMILAR: Final = 0.75  # of the letters that two ids of cohorts share: `winter` and `wintre` 0.83
 
 
 @frozen(kw_only=True)
@@ -158,12 +160,22 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
     path = root.membership(cohort_id)
     if path.is_file():
         return cohort_id
+    similar = " or ".join(similar_cohorts(root, cohort_id))
     problem = Problem(
         where=root.relative(path),
         message="there is no such cohort",
-        remedy="build it (`genid cohort build`), or look for it (`genid cohort list`)",
+        remedy=f"did you mean {similar}?"
+        if similar
+        else "build it (`genid cohort build`), or look for it (`genid cohort list`)",
     )
     raise StoreError(f"the cohort {cohort_id} was not built", [problem])
+
+
+def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
+    """Return the cohorts that are there under an id so close that it may be the one meant, the
+    closest first."""
+    there = [one for one in cohort_ids(root) if is_there(root.membership(one))]
+    return get_close_matches(cohort_id, there, cutoff=_SIMILAR)
 
 
 def _choose_combos(
@@ -229,10 +241,10 @@ def _prepared(
     there, planned = set(previous or ()), set(members)
     recorded = read_recorded(root, plan.cohort_id)
     seeding = find_missing(root, plan.rows)
-    _check_possible(root, plan.rows, seeding.missing)
+    absent = _check_possible(root, plan.rows, seeding.missing, inputs.combos)
     return Prepared(
         inputs=inputs,
-        plan=evolve(plan, notices=(*plan.notices, *problems)),
+        plan=evolve(plan, notices=(*plan.notices, *absent, *problems)),
         manifest=manifest,
         seeding=seeding,
         files={**combo_writes, **changed},
@@ -244,9 +256,15 @@ def _prepared(
     )
 
 
-def _check_possible(root: DataRoot, rows: Sequence[Row], missing: Sequence[Row]) -> None:
-    """StoreError: a member's id is too long for our own files, or a new member's template is there
-    and is not a text. A template that is not there is only missed when something is made of it."""
+def _check_possible(
+    root: DataRoot, rows: Sequence[Row], missing: Sequence[Row], combos: Sequence[Combo]
+) -> list[Problem]:
+    """Return a notice for each template and concept that new members need and whose text is not
+    where this data root keeps such texts; a host may keep all of them elsewhere.
+
+    StoreError: a member's id is too long for our own files, or a template is there and is not a
+    text.
+    """
     problems = [
         Problem(
             where=row.stage,
@@ -257,13 +275,27 @@ def _check_possible(root: DataRoot, rows: Sequence[Row], missing: Sequence[Row])
         for row in rows
         if len(row.gen_id) > LONGEST_ID
     ]
-    wanted = {(row.stage, row.template_id) for row in missing if row.mode == "llm"}
-    for stage, template_id in sorted(wanted):
-        path = root.path / "templates" / stage / f"{template_id}.txt"
-        if is_there(path):
-            read_text(root, path, problems)
+    templates = {(row.stage, row.template_id) for row in missing if row.mode == "llm"}
+    drafted = {row.combo_id for row in missing if row.stage == "draft"}
+    asked = [combo for combo in combos if combo.combo_id in drafted]
+    concepts = {(one.description_level, concept) for one in asked for concept in one.concept_ids}
+    notices = []
+    for folder, texts in (("templates", templates), ("concepts", concepts)):
+        for kind, name in sorted(texts):
+            path = root.path / folder / kind / f"{name}.txt"
+            if not is_there(path):
+                if is_there(root.path / folder):
+                    notices.append(_absent(root.relative(path)))
+            elif folder == "templates":
+                read_text(root, path, problems)
     if problems:
         raise StoreError("some members could never be made", problems)
+    return notices
+
+
+def _absent(text: str) -> Problem:
+    message = "is not there, and new members are made from it"
+    return Problem(where=text, message=message, remedy="write it before you run the cohort")
 
 
 def _check_cohort_id(root: DataRoot, cohort_id: str) -> None:

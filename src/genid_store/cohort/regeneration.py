@@ -35,13 +35,13 @@ class Repeat:
     stage: str
     gen_id: str
     held: tuple[str, ...]
+    is_copy: bool = False  # it would cost nothing
 
 
 def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
     """Return the members that repeat work, in membership order.
 
-    Members that have content are paid for, and copies cost nothing: neither is among them. `index`
-    is up to date with the store.
+    Members that have content are not among them. `index` is up to date with the store.
     """
     known = {(stage, gen_id) for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation")}
     if not known:
@@ -59,14 +59,14 @@ def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Re
     found = (
         _repeat(index, one, expected)
         for one in generations
-        if one.mode != "copy" and (expected := one.expected["v1"]) is not None
+        if (expected := one.expected["v1"]) is not None
     )
     return tuple(repeat for repeat in found if repeat is not None)
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
-    """StoreError: there are members that repeat work; names them."""
-    found = tuple(repeats)
+    """StoreError: there are members that repeat paid work; names them."""
+    found = [one for one in repeats if not one.is_copy]
     if not found:
         return
     problems = [
@@ -136,4 +136,5 @@ def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:
     held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != member.gen_id)
     if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
         return None
-    return Repeat(stage=member.stage, gen_id=member.gen_id, held=held)
+    is_copy = member.mode == "copy"
+    return Repeat(stage=member.stage, gen_id=member.gen_id, held=held, is_copy=is_copy)

@@ -394,7 +394,7 @@ class Batching:
             finished = as_generated(answer(self.host.finish, request, given))
         except Exception as error:  # the host may raise anything, or give an empty text
             return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
-        if (finished.unparsed or "").startswith(WRONG_TYPE):
+        if WRONG_TYPE in (finished.unparsed or ""):
             return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
         parsed = finished.text if finished.parsed is None else finished.parsed
         return evolve(finished, text=kept.text, parsed=parsed)

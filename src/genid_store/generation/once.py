@@ -320,9 +320,10 @@ class Executor:
         with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
             if self.stop.is_set():
                 return "stopped", "interrupted before it began"
+            name = getattr(self.generator, "__name__", "the callable")
             self.on_call(1)
             try:
-                generated = as_generated(answer(self.generator, request))
+                generated = as_generated(answer(self.generator, request), name)
             except Exception as error:
                 raise _CallError(error) from error
             finally:
@@ -332,7 +333,7 @@ class Executor:
         if PARSED in files:
             return "made", ""
         reason = why_unparsed(generated) or ""
-        if reason.startswith(WRONG_TYPE) and not self.paid:  # so would every further answer be
+        if WRONG_TYPE in reason and not self.paid:  # so would every further answer be
             self.stop.set()
         return "unparsed", f"{reason}; {_UNPARSED}"
 

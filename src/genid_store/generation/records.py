@@ -109,8 +109,8 @@ class AnswerError(StoreError):
     """An answer that is paid for holds no text."""
 
 
-def as_generated(answer: object) -> Generated:
-    """Return the callable's answer as a record.
+def as_generated(answer: object, name: str = "the callable") -> Generated:
+    """Return the answer of the callable called `name` as a record.
 
     What came is paid for, whatever it is: an answer of a wrong type, or a text beside which another
     field is wrong, comes back as one that could not be parsed.
@@ -119,9 +119,9 @@ def as_generated(answer: object) -> Generated:
     """
     generated = Generated(text=answer) if isinstance(answer, str) else answer
     if not isinstance(generated, Generated):
-        return _of_wrong_type(answer)
+        return _of_wrong_type(answer, name)
     if not isinstance(generated.text, str):
-        return _of_wrong_type(generated.text)
+        return _of_wrong_type(generated.text, name)
     if not generated.text.strip():
         problem = Problem(
             where="the generator's answer",
@@ -146,16 +146,17 @@ def as_generated(answer: object) -> Generated:
     )
 
 
-#: How `Generated.unparsed` begins where the callable does not keep to its contract.
-WRONG_TYPE: Final = "the callable returned a "
+#: What `Generated.unparsed` says where the callable does not keep to its contract.
+WRONG_TYPE: Final = " returned neither a str nor a Generated but "
 
 
-def _of_wrong_type(answer: object) -> Generated:
+def _of_wrong_type(answer: object, name: str) -> Generated:
     if isinstance(answer, bytes):
         text = answer.decode("utf-8", "backslashreplace")
     else:
         text = _shown_whole(answer)
-    reason = f"{WRONG_TYPE}{type(answer).__name__}, neither a str nor a Generated"
+    given = "None" if answer is None else f"a value of the type {type(answer).__name__}"
+    reason = f"{name}{WRONG_TYPE}{given}; let it return the model's text"
     return Generated(text=text or "(nothing)", unparsed=reason)
 
 

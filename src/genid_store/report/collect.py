@@ -16,6 +16,7 @@ from attrs import field, frozen
 from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
 from genid_store.errors import StoreError
@@ -117,6 +118,11 @@ class Report:
         return len({key for cohort in self.cohorts for key in cohort.steps[0].to_pay})
 
     @property
+    def to_copy(self) -> int:
+        """Members that running every cohort as it is now would copy from their draft."""
+        return len({key for cohort in self.cohorts for key in cohort.steps[0].copied})
+
+    @property
     def reused(self) -> int:
         """Members without a text whose task has one under another id, as the cohorts are now."""
         return len({key for cohort in self.cohorts for key in cohort.steps[0].reused})
@@ -125,23 +131,26 @@ class Report:
     def verdict(self) -> tuple[str, str]:
         """What matters most in one sentence, and the command to run next; money comes first."""
         root = f"--data-root {shlex.quote(self.root)}"
+        empty = sum(bool(one.details.get("empty")) for one in self.audit.findings)
+        sound = "The store is sound"
+        if empty:
+            sound += f" but for {empty} empty slots of no cohort, for which nothing was paid"
         if self.reused:
             cohort = next(one for one in self.cohorts if one.steps[0].reused)
             name = shlex.quote(cohort.cohort_id)
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{self.reused} {_REUSED}", command
-        if not self.audit.sound:
-            found = len(self.audit.findings)
+        if found := len(self.audit.findings) - empty:
             return f"The store is not sound: {found} audit findings.", f"genid store audit {root}"
         if in_batch := sum(len(one.members) for one in self.batches):
-            sentence = f"The store is sound; {in_batch} members are in a batch at a provider."
+            sentence = f"{sound}; {in_batch} members are in a batch at a provider."
             return sentence, f"genid batch list {root}"
         if not self.built:
-            return "The store is sound, and no cohort is built yet.", f"genid cohort build {root}"
+            return f"{sound}, and no cohort is built yet.", f"genid cohort build {root}"
         if self.to_pay:
-            sentence = f"The store is sound; {self.to_pay} members are still to be paid for."
+            sentence = f"{sound}; {self.to_pay} members are still to be paid for."
             return sentence, f"genid cohort list {root}"
-        return "The store is sound, and every member has its text.", f"genid cohort list {root}"
+        return f"{sound}, and every member has its text.", f"genid cohort list {root}"
 
     @property
     def facts(self) -> tuple[tuple[str, int | None], ...]:
@@ -153,9 +162,10 @@ class Report:
             ("with a deterministic id", self.of_family("v1") + self.of_family("phase-1")),
             ("cohorts", self.built),
             ("members still to be paid for", self.to_pay),
+            ("members that a run would copy", self.to_copy),
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
-            ("evaluations missing", self.coverage.missing),
+            ("evaluations that no build has planned", self.coverage.missing),
             ("generations a migration would move", moving),
         )
 
@@ -191,6 +201,8 @@ def gather(
             cohorts, cohorts_error = _tried(
                 root, lambda: walk_cohorts(index, tables, flag.scheme if flag else "v1", advance)
             )
+    named = read_memberships(root).cohorts_of()
+    judged = [one for one in stored["essay"] if one.content or (one.stage, one.gen_id) in named]
     batches, batches_error = _tried(root, lambda: tuple(open_batches(root)))
     with watch("deciding what a migration would do") as advance:
         moves, moves_error = _tried(root, lambda: _moves(root, advance))
@@ -209,7 +221,7 @@ def gather(
         audit=found,
         partitions_seen=keys is not None,
         dagster_error=dagster_error,
-        coverage=_coverage(stored["essay"], stored["evaluation"], tables),
+        coverage=_coverage(judged, stored["evaluation"], tables),
         moves=moves,
         moves_error=moves_error,
         batches=batches or (),

@@ -270,8 +270,8 @@ def _kind(index: StoreIndex, slot: Slot) -> tuple[str, tuple[str, ...]]:
     """Return what a run would do about a member, and the ids under which its task has a text."""
     if content_of(f"{index.root.gens}/{slot.stage}/{slot.gen_id}")[0] is not None:
         return "there", ()
-    if slot.mode == COPY:
-        return "copied", ()
     same = [] if slot.task is None else index.by_expected("v1", slot.task)
     held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != slot.gen_id)
-    return ("reused", held) if held else ("pay", ())
+    if held:
+        return "reused", held
+    return ("copied" if slot.mode == COPY else "pay"), ()

@@ -65,7 +65,10 @@ def concepts(request: Request) -> str:
         for row in combos
         if row["combo_id"] == request.fields["combo_id"]
     }
-    texts = {name: (chosen[name] / f"{name}.txt").read_text("utf-8") for name in sorted(chosen)}
+    try:
+        texts = {name: (chosen[name] / f"{name}.txt").read_text("utf-8") for name in sorted(chosen)}
+    except OSError as error:
+        raise NotPaid(f"{error.filename}: {error.strerror}") from None
     return "\n\n".join(f"{names[name]}: {text.strip()}" for name, text in texts.items())
 
 

@@ -247,9 +247,12 @@ def _membership(
     for stage, gen_id in sorted(unnamed):
         if (stage, texts.get((stage, gen_id), "")) in held:
             continue  # a copy, or what it was copied from, is named in its place
+        known = index.get(stage, gen_id)
+        empty = known is not None and known.looked and known.content is None
         yield finding(
             findings.GENERATION_WITHOUT_MEMBERSHIP,
             f"gens/{stage}/{gen_id}",
-            message="no cohort names it",
+            message=f"no cohort names it{', and nothing was made for it' if empty else ''}",
             ids=((stage, gen_id),),
+            details={"empty": empty},
         )

@@ -1,13 +1,14 @@
-"""How the commands show the batches that are out at a provider."""
+"""How the commands show what a run left: what failed, and what is in a batch at a provider."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from genid_store.catalog.index.query import StoreIndex
+from genid_store.cli._output import print_list
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 
@@ -30,6 +31,28 @@ def batch_records(
             task = None if known is None else known.expected["v1"]
             names.setdefault(member[0], set()).update((member[1], task))
     return [one.record() for one in found if one.holds(one.stage, names.get(one.stage, ()))]
+
+
+#: What a run is to be asked for what is in a state.
+_AGAIN: Final = {
+    "failed": "--retry-failed tries again what failed",
+    "unparsed": "--retry-unparsed asks again for what was not parsed",
+}
+
+
+def print_failures(failures: Sequence[Mapping[str, Any]]) -> None:
+    """Print what failed and why, in a run before the last one last, and what tries it again."""
+    for former, note in ((False, ""), (True, " in a former run")):
+        found = [one for one in failures if one.get("former_run", False) == former]
+        print_list([f"{one['state']}{note}: {described(one)}" for one in found])
+    states = {one["state"] for one in failures}
+    for hint in (words for state, words in _AGAIN.items() if state in states):
+        click.echo(hint)
+
+
+def described(one: Mapping[str, Any]) -> str:
+    """Return a member's id and why it is not made."""
+    return f"{one['stage']} {one['gen_id']}: {one['reason']}"
 
 
 def print_batches(records: Sequence[Mapping[str, Any]]) -> None:

@@ -33,15 +33,6 @@ class OutputError(Exception):
         self.reader_gone = error.errno == errno.EPIPE
 
 
-@contextlib.contextmanager
-def output_errors() -> Iterator[None]:
-    """Raise what the system refuses inside the block (OSError) as OutputError."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(error) from error
-
-
 def written_out(text: str) -> str:
     r"""Return a text with everything written out that could drive a terminal: `\x1b`, `\u202e`."""
     return _UNSAFE.sub(_escape, text)
@@ -86,8 +77,13 @@ class Screen:
         with self._guarded():
             self.plain.flush()
 
-    def _guarded(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.suppress(OSError) if self._last_resort else output_errors()
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._last_resort:
+                raise OutputError(error) from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)

@@ -114,7 +114,7 @@ def test_eighty_columns_break_no_id(tmp_path: Path) -> None:
 
 def test_a_table_is_never_folded(capsys: pytest.CaptureFixture[str]) -> None:
     """Each row is one line, whatever its cells hold."""
-    print_table(("id", "why"), [("x" * 300, "two\nlines"), (HOSTILE, None)])
+    print_table([{"id": "x" * 300, "why": "two\nlines"}, {"id": HOSTILE, "why": None}])
     lines = capsys.readouterr().out.splitlines()
     assert 4 == len(lines)
     assert "x" * 300 in lines[2]

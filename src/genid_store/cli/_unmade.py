@@ -41,13 +41,17 @@ _AGAIN: Final = {
 
 
 def print_failures(failures: Sequence[Mapping[str, Any]]) -> None:
-    """Print what failed and why, in a run before the last one last, and what tries it again."""
+    """Print what failed and why, in a former run last."""
     for former, note in ((False, ""), (True, " in a former run")):
         found = [one for one in failures if one.get("former_run", False) == former]
         print_list([f"{one['state']}{note}: {described(one)}" for one in found])
+
+
+def print_remedies(failures: Sequence[Mapping[str, Any]]) -> None:
+    """Print what makes a run try again what failed."""
     states = {one["state"] for one in failures}
-    for hint in (words for state, words in _AGAIN.items() if state in states):
-        click.echo(hint)
+    for remedy in (words for state, words in _AGAIN.items() if state in states):
+        click.echo(remedy)
 
 
 def described(one: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from genid_store.cli._output import (
     print_table,
     progress_bar,
 )
-from genid_store.cli._unmade import batch_records, print_batches, print_failures
+from genid_store.cli._unmade import batch_records, print_batches, print_failures, print_remedies
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
@@ -267,5 +267,6 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     click.echo(f"cohort {known}")
     print_stages(stages)
     print_failures(failures)
+    print_remedies(failures)
     print_batches(batches)
     return 0

@@ -26,7 +26,13 @@ from genid_store.cli._output import (
     print_table,
     progress_bar,
 )
-from genid_store.cli._unmade import batch_records, described, print_batches, print_failures
+from genid_store.cli._unmade import (
+    batch_records,
+    described,
+    print_batches,
+    print_failures,
+    print_remedies,
+)
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
@@ -322,6 +328,7 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
     print_list([f"not begun: {described(one)}" for one in summary["refused"]])
     _print_blocked(summary)
     print_batches(summary["batches"])
+    print_remedies(summary["failures"])
     if summary["left_by_limit"]:
         click.echo(f"left by --max-generations: {summary['left_by_limit']}")
     if summary["interrupted"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import copy
 import ctypes
 import errno
 import json
@@ -105,14 +106,35 @@ def damaged(draw: st.DrawFn, sound: bytes) -> bytes:
 
 @st.composite
 def json_damaged(draw: st.DrawFn, sound: Mapping[str, Any]) -> bytes:
-    """Draw the JSON of `sound` with members dropped, added or given values of any type."""
-    record = dict(sound)
-    for name in draw(st.lists(st.sampled_from([*sound, "other", ""]), max_size=4)):
-        if draw(st.booleans()):
-            record.pop(name, None)
+    """Draw the JSON of `sound` with members at any depth dropped, added, given other values or
+    given twice, and perhaps in another encoding."""
+    record = copy.deepcopy(dict(sound))
+    twice = ""
+    for _ in range(draw(st.integers(1, 3))):
+        spot: Any = record
+        inner: list[Any] = [spot]
+        while len(inner) > 0 and draw(st.booleans()):
+            spot = draw(st.sampled_from(inner))
+            values = spot.values() if isinstance(spot, dict) else spot
+            inner = [one for one in values if isinstance(one, dict | list) and one]
+        key = draw(
+            st.sampled_from([*spot, "other", ""] if isinstance(spot, dict) else range(len(spot)))
+        )
+        how = draw(st.sampled_from(["drop", "change", "twice"]))
+        if how == "change":
+            spot[key] = draw(json_values | st.sampled_from(["x" * 70_000, 10**400, [[]] * 9]))
+        elif how == "twice":
+            twice = f"{json.dumps(key)}: {json.dumps(draw(json_values))}, "
+        elif isinstance(spot, dict):
+            spot.pop(key, None)
         else:
-            record[name] = draw(json_values)
-    return json.dumps(record).encode("utf-8", "surrogatepass")
+            del spot[key]
+    text = json.dumps(record)
+    text = f"{{{twice}{text[1:]}"
+    encoding = draw(st.sampled_from(["utf-8"] * 4 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"]))
+    return text.encode(encoding, "surrogatepass") + draw(
+        st.sampled_from([b""] * 6 + [b"\0", b"{}"])
+    )
 
 
 # -- what is not a file ---------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from attrs import asdict, frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, write_atomic
-from genid_store.fs.jsonfile import read_json
+from genid_store.fs.jsonfile import load_object, read_json
 from genid_store.fs.layout import DataRoot, check_segment, is_segment
 from genid_store.stages import stage_names
 
@@ -49,10 +49,10 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
     """
     path = _path(root, stage, gen_id)
     try:
-        return _checked(root, path, Reused(**read_json(path)))
+        return _checked(path, Reused(**read_json(path)))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         problem = Problem(
             where=root.relative(path),
             message=f"cannot be read: {error}",
@@ -78,10 +78,21 @@ def forget(root: DataRoot, reused: Reused) -> None:
         os.unlink(_path(root, reused.stage, reused.gen_id))
 
 
-def _checked(root: DataRoot, path: Path, found: Reused) -> Reused:
-    """Return a record whose names cannot lead out of its folders. ValueError: one could."""
-    texts = (found.source, found.task, *found.files)
-    if _path(root, found.stage, found.gen_id) != path or not all(map(is_segment, texts)):
+def _checked(path: Path, found: Reused) -> Reused:
+    """Return a record that can be used, and whose names cannot lead out of its folders.
+
+    ValueError, TypeError, AttributeError: it is none.
+    """
+    names = (found.source, found.task, *found.files)
+    load_object(found.metadata.encode())
+    sound = (
+        (found.stage, f"{found.gen_id}.json") == (path.parent.name, path.name)
+        and all(map(is_segment, names))
+        and type(found.mtime_ns) is int
+        and 0 <= found.mtime_ns < 2**63
+        and {type(one) for one in found.files.values()} <= {str}
+    )
+    if not sound:
         raise ValueError("it is not the record of this generation")
     return found
 

@@ -59,7 +59,7 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
     path = _path(root, stage, gen_id)
     try:
         failure = Failure(**read_json(path))
-        if type(failure.attempts) is int and type(failure.reason) is str:
+        if type(failure.attempts) is int and {type(failure.reason), type(failure.at)} == {str}:
             return failure
         why = "genid did not write it"
     except FileNotFoundError:

@@ -19,7 +19,7 @@ from genid_store.catalog.memberships import Member
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
 from genid_store.cohort.planning.records import Plan, Resolve
-from genid_store.cohort.prepare import Options, Prepared, compare, prepare
+from genid_store.cohort.prepare import Options, Prepared, check_possible, compare, prepare
 from genid_store.cohort.regeneration import (
     Repeat,
     find_leaving,
@@ -27,9 +27,15 @@ from genid_store.cohort.regeneration import (
     refuse_leaving,
     refuse_repeats,
 )
-from genid_store.cohort.seeding import keep_membership, kept_memberships, seed
+from genid_store.cohort.seeding import find_missing, keep_membership, kept_memberships, seed
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import check_inside, guarded, read_bytes, sweep_temporaries, write_atomic
+from genid_store.fs.files import (
+    check_inside,
+    guarded,
+    read_bytes,
+    sweep_temporaries,
+    write_atomic,
+)
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
 from genid_store.ids.rollout import Rollout
@@ -40,6 +46,8 @@ __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan
 #: Called as (done, total) while the store is read and while metadata is written.
 Progress = Callable[[int, int], None]
 
+#: The generations of a stage that have a metadata.json which could be read.
+_DESCRIBED: Final = "SELECT gen_id FROM generation WHERE stage = ? AND changed_ns > 0"
 _REASONS: Final = 3  # problems that a notice repeats
 
 
@@ -103,7 +111,18 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
     """
     with _Index(root, progress, persist=root.own.exists()) as index:
         prepared = prepare(root, options, resolve=index.resolve)
-        repeats = find_repeats(index.opened, prepared.plan.rows)
+        rows = prepared.plan.rows
+        described = {
+            stage: {gen_id for (gen_id,) in index.opened.sql(_DESCRIBED, stage)}
+            for stage in PIPELINE
+        }
+        unknown = [row for row in rows if row.gen_id not in described[row.stage]]
+        with guarded(root):
+            seeding = find_missing(root, rows, unknown)
+            absent = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
+        plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *absent))
+        prepared = evolve(prepared, plan=plan, seeding=seeding)
+        repeats = find_repeats(index.opened, rows, unknown)
         if options.forbid_regeneration:
             refuse_repeats(repeats)
         changes = None
@@ -114,7 +133,7 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
                 prepared = _noticed(root, prepared, error)
         leaving: tuple[Member, ...] = ()
         if prepared.dropped:
-            leaving = find_leaving(index.opened, prepared.dropped, prepared.plan.rows, changes)
+            leaving = find_leaving(index.opened, prepared.dropped, rows, changes)
             if not options.drop:
                 refuse_leaving(leaving, len(prepared.added), len(prepared.dropped))
     return evolve(prepared, repeats=repeats, changes=changes, leaving=leaving)

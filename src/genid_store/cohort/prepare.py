@@ -25,7 +25,7 @@ from genid_store.cohort.manifest import Manifest, make_manifest, required
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
-from genid_store.cohort.seeding import Seeding, find_missing, members_of, membership_bytes
+from genid_store.cohort.seeding import Seeding, members_of, membership_bytes
 from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import read_text
@@ -65,19 +65,19 @@ class Prepared:
     alone. `previous` is the membership that was there, None where it cannot be made out; `added`
     are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
     `rollout_changed`: the last build was in another rollout state, or in an unknown one. What
-    needs the store's index (`repeats`, `changes`, `leaving`) is filled in by `build.plan_build`.
+    needs the store's index (`seeding` and all below it) is filled in by `build.plan_build`.
     """
 
     inputs: Inputs = field(repr=False)
     plan: Plan
     manifest: Manifest
-    seeding: Seeding = field(repr=False)
     files: Mapping[Path, bytes] = field(repr=False)
     previous: tuple[Member, ...] | None = field(repr=False)
     added: tuple[Member, ...] = field(repr=False)
     dropped: tuple[Member, ...] = field(repr=False)
     recorded: Recorded | None
     rollout_changed: bool
+    seeding: Seeding = field(default=Seeding(missing=(), existing={}), repr=False)
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
     leaving: tuple[Member, ...] = ()
@@ -238,25 +238,27 @@ def _prepared(
             previous = read_membership(root, plan.cohort_id)
         except StoreError as error:
             previous, problems = None, error.problems
-    there, planned = set(previous or ()), set(members)
     recorded = read_recorded(root, plan.cohort_id)
-    seeding = find_missing(root, plan.rows)
-    absent = _check_possible(root, plan.rows, seeding.missing, inputs.combos)
+    added: tuple[Member, ...] = ()
+    dropped: tuple[Member, ...] = ()
+    if previous != members:
+        there, planned = set(previous or ()), set(members)
+        added = tuple(one for one in members if one not in there)
+        dropped = tuple(one for one in previous or () if one not in planned)
     return Prepared(
         inputs=inputs,
-        plan=evolve(plan, notices=(*plan.notices, *absent, *problems)),
+        plan=evolve(plan, notices=(*plan.notices, *problems)),
         manifest=manifest,
-        seeding=seeding,
         files={**combo_writes, **changed},
         previous=previous,
-        added=tuple(one for one in members if one not in there),
-        dropped=tuple(one for one in previous or () if one not in planned),
+        added=added,
+        dropped=dropped,
         recorded=recorded,
         rollout_changed=recorded is not None and recorded.rollout != plan.rollout,
     )
 
 
-def _check_possible(
+def check_possible(
     root: DataRoot, rows: Sequence[Row], missing: Sequence[Row], combos: Sequence[Combo]
 ) -> list[Problem]:
     """Return a notice for each template and concept that new members need and whose text is not

@@ -38,19 +38,20 @@ class Repeat:
     is_copy: bool = False  # it would cost nothing
 
 
-def find_repeats(index: StoreIndex, rows: Iterable[Row]) -> tuple[Repeat, ...]:
+def find_repeats(
+    index: StoreIndex, rows: Iterable[Row], unknown: Iterable[Row]
+) -> tuple[Repeat, ...]:
     """Return the members that repeat work, in membership order.
 
-    Members that have content are not among them. `index` is up to date with the store.
+    Members that have content are not among them. `index` is up to date with the store; the
+    `unknown` rows are those that it does not describe.
     """
-    known = {(stage, gen_id) for stage, gen_id in index.sql("SELECT stage, gen_id FROM generation")}
-    if not known:
+    if not index.sql("SELECT 1 FROM generation LIMIT 1"):
         return ()  # a first build: an empty store holds no work
-    shared = {(stage, gen_id) for stage, gen_id in index.sql(_SHARED)}
     # what is in the store alone repeats nothing: a rebuild derives no id that the index has
-    planned = [
-        row for row in rows if (key := (row.stage, row.gen_id)) not in known or key in shared
-    ]
+    keys = {(stage, gen_id) for stage, gen_id in index.sql(_SHARED)}
+    keys.update((row.stage, row.gen_id) for row in unknown)
+    planned = [row for row in rows if (row.stage, row.gen_id) in keys] if keys else []
     return repeats_among(index, with_expected(index, map(Row.as_generation, planned)).values())
 
 

@@ -88,18 +88,19 @@ def membership_bytes(rows: Iterable[Row]) -> bytes:
     return "".join(["stage,gen_id\n", *lines]).encode("utf-8")
 
 
-def find_missing(root: DataRoot, rows: Sequence[Row]) -> Seeding:
-    """Return which of the rows have no metadata.json yet.
+def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) -> Seeding:
+    """Return which of the rows have no metadata.json yet; those that are not among the `unknown`
+    are known to have one.
 
     Raises:
         StoreError: the folder of one of them is none, or a symbolic link out of the data root.
     """
-    wanted = Counter(row.stage for row in rows)
-    folders = {stage: _folders(root, stage) for stage in wanted}
+    wanted = Counter(map(itemgetter(0), rows))
+    folders = {stage: _folders(root, stage) for stage in {row.stage for row in unknown}}
     gens = os.fspath(root.gens)
     missing = [  # `access` asks for no more than whether it is there: half the time of `exists`
         row
-        for row in rows
+        for row in unknown
         if row.gen_id not in folders[row.stage]
         or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
     ]

@@ -20,6 +20,7 @@ class _NoValue:
 
 
 NO_VALUE: Final = _NoValue()
+_LISTED: Final = 100  # problems that the text of an error lists
 _SHOWN = 80  # characters of a wrong value that an error repeats
 
 
@@ -62,7 +63,10 @@ class StoreError(Exception):
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         self.summary = summary
         self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  {problem}" for problem in self.problems)]))
+        lines = [f"  {problem}" for problem in self.problems[:_LISTED]]
+        if len(self.problems) > _LISTED:
+            lines.append(f"  and {len(self.problems) - _LISTED} more (`problems` has them all)")
+        super().__init__("\n".join([summary, *lines]))
 
 
 def _shorten(text: str) -> str:

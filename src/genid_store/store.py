@@ -20,6 +20,7 @@ from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
+from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded, is_there, write_atomic
 from genid_store.fs.jsonfile import dump_object
@@ -31,11 +32,16 @@ from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Generator, Outcome
+from genid_store.generation.records import Generator, Kind, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
 from genid_store.stages import PIPELINE, parent_key, stage_names
 
-_LISTED: Final = 20  # generations that one error names
+#: What goes on with a generation that has no text, by what became of it.
+_REMEDIES: Final[Mapping[Kind, str]] = {
+    "failed": "ask again with retry_failed=True",
+    "unparsed": "write parsed.txt by hand, or ask again with retry_unparsed=True",
+    "waiting": "ask again when the batch is collected",
+}
 _INHERITED: Final = ("combo_id", "llm_model_id")
 
 
@@ -62,8 +68,11 @@ class Store:
     def get(self, signature: Signature[Any]) -> str | None:
         """Return the text of a generation; None: it is not there. Never calls anybody.
 
-        StoreError: the text is there and cannot be read.
+        StoreError: the text is there and cannot be read. TypeError: it is no signature.
         """
+        if not isinstance(signature, Signature):
+            wanted = "a signature, such as genid.Draft(...)"
+            raise TypeError(f"expected {wanted}, got {type(signature).__name__}")
         try:
             return read_text(self.root, signature.stage, str(gen_id(signature)))
         except OSError:
@@ -83,6 +92,7 @@ class Store:
         Raises:
             StoreError: `call` raised, returned no text, the parent's text is not in the store, or a
                 failure is on record and `retry_failed` is not given.
+            TypeError, ValueError: an argument is not what it should be; nobody was called.
             NotPaid: an `async def` callable asks for this without a thread of its own.
         """
         found = self.get(signature)
@@ -102,23 +112,39 @@ class Store:
 
         Raises:
             StoreError: lists those that have no text afterwards, and why; all others are there.
+            TypeError, ValueError: an argument is not what it should be; nobody was called.
         """
-        wanted = [(one, Member(one.stage, str(gen_id(one)))) for one in signatures]
+        if not callable(call):
+            raise TypeError(f"expected a callable, got {type(call).__name__}")
+        if type(concurrency) is not int or concurrency < 1:
+            raise ValueError(f"concurrency: expected a whole number from 1, got {concurrency!r}")
         asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
+        texts: dict[Member, str | None] = {}
+        todo: dict[Member, Signature[Any]] = {}
+        wanted: list[Member] = []
+        problems: list[Problem] = []
+        for signature in signatures:
+            try:
+                text = self.get(signature)
+            except StoreError as error:
+                problems += error.problems
+                continue
+            wanted.append(member := Member(signature.stage, str(gen_id(signature))))
+            texts[member] = text
+            if text is None:
+                todo[member] = signature
         with guarded(self.root):
-            todo = {member: one for one, member in wanted if read_text(self.root, *member) is None}
-            failed = self._obtain(todo, call, concurrency, asked) if todo else []
-            if not failed:
-                return [read_text(self.root, *member) or "" for _, member in wanted]
-        problems = [
-            Problem(
-                where=f"{one.stage} {one.gen_id}",
-                message=f"{one.kind}: {one.reason}",
-                remedy="see the reason; what is there is never made again",
-            )
-            for one in failed[:_LISTED]
-        ]
-        raise StoreError(f"{len(failed)} generation(s) have no text", problems)
+            for one in self._obtain(todo, call, concurrency, asked) if todo else []:
+                problems.append(
+                    Problem(
+                        where=f"{one.stage} {one.gen_id}",
+                        message=f"{one.kind}: {one.reason}",
+                        remedy=_REMEDIES.get(one.kind, "remove the cause and ask again"),
+                    )
+                )
+            if not problems:
+                return [texts[one] or read_text(self.root, *one) or "" for one in wanted]
+        raise StoreError(f"{len(problems)} generation(s) have no text", problems)
 
     def declare(self, cohort_id: str, signatures: Iterable[Signature[Any]]) -> list[str]:
         """Make a cohort of generations that are to be made later (by `genid cohort run`, or in
@@ -192,6 +218,9 @@ class Store:
                 ready.append(member)
             else:
                 reason = f"{parent.stage} {parent.gen_id} has no content"
+                now = read_renamed(self.root).get((parent.stage, parent.gen_id))
+                if now:
+                    reason = f"{parent.stage} {parent.gen_id} is {now[-1]} since a migration"
                 orphans.append(
                     Outcome(stage=member.stage, gen_id=member.gen_id, kind="blocked", reason=reason)
                 )

@@ -13,6 +13,7 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
 from genid_store.generation.run import plan_run, run_cohort
+from genid_store.generation.workload import blocked_members
 
 PHASE_1 = Rollout.parse("on", "phase-1")
 
@@ -99,6 +100,24 @@ def test_an_unparsed_text_is_handed_on_under_another_id(root: DataRoot) -> None:
     assert 1 == handed.count("paid")
 
 
+@pytest.mark.parametrize(
+    ("answer", "way"), [(failing, "--retry-failed"), (unparsed, "--retry-unparsed")]
+)
+def test_paying_again_is_about_legacy_ids(
+    root: DataRoot, answer: Callable[[Request], str], way: str
+) -> None:
+    """What failed or was not parsed under a legacy id is asked for again under a deterministic one
+    in its own way, which the reason names together with that id."""
+    build(root, "c", OFF)
+    run_cohort(root, "c", answer, Asked(max_calls=1))
+    calls, drafts = Calls(), build(root, "d", ON)
+    done = run_cohort(root, "d", calls, Asked(pay_again=True))
+    held = next(one for one in drafts if one not in calls.asked)
+    reasons = blocked_members(root, drafts, done.workload)
+    assert [(held.gen_id, True)] == [(one.gen_id, way in one.reason) for one in reasons]
+    assert str(next(iter(read_membership(root, "c"))).gen_id) in reasons[0].reason
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
 @pytest.mark.parametrize("rollout", [ON, OFF], ids=["on", "off"])
 def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
@@ -122,5 +141,5 @@ def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
     with pytest.raises(StoreError, match="the same task is un"):
         store.once(draft, calls)
     assert len(drafts) == len(calls.asked)
-    run_cohort(root, "d", calls, Asked(pay_again=True))
+    run_cohort(root, "d", calls, Asked(pay_again=True, retry_unparsed=True))
     assert len(calls.asked) > len(drafts)

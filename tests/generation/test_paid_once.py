@@ -17,15 +17,15 @@ from dagster_kit import write_templates
 from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import read_generation
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor
 from genid_store.generation.asked import Asked
-from genid_store.generation.reuse import _last_first, take_back
-from genid_store.generation.run import Done, run_cohort
+from genid_store.generation.reuse import _last_first, give_text, take_back
+from genid_store.generation.run import Done, plan_run, run_cohort
 from genid_store.generation.workload import blocked_members
 from genid_store.migration.run import migrate, rollback
 
@@ -87,6 +87,90 @@ def test_the_chain_that_is_whole_is_reused(root: DataRoot) -> None:
     assert before == len(ledger.calls)
     assert all(one.complete for one in done.outcomes)
     assert 0 == run(root, "winter", ledger).workload.total_calls
+
+
+def chain_of(root: DataRoot) -> tuple[Draft, Essay]:
+    """Return the first draft and its first essay that is no copy, as programs sign them."""
+    (draft, *_) = [read_generation(root, *one) for one in read_membership(root, "b")]
+    signed = Draft(
+        combo_id=str(draft.combo_id),
+        template_id=str(draft.template_id),
+        llm_model_id=str(draft.llm_model_id),
+        replicate=1,
+    )
+    essays = [one for one in read_membership(root, "b") if one.stage == "essay"]
+    found = [read_generation(root, *one) for one in essays]
+    above = next(one for one in found if one.parent_gen_id == draft.gen_id and one.mode != "copy")
+    return signed, Essay(
+        parent_gen_id=gen_id(signed), template_id=str(above.template_id), replicate=1
+    )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_text_that_most_was_made_from_is_taken_without_its_cohort_too(
+    root: DataRoot, together: bool
+) -> None:
+    """A draft of its own, then a chain: one by one or all at once, the chain's draft is read."""
+    ledger = Ledger()
+    build(root, "a", OFF)
+    run(root, "a", ledger, max_calls=1)
+    build(root, "b", OFF)
+    run(root, "b", ledger, pay_again=True)
+    before, store = len(ledger.calls), Store.open(root.path)
+    draft, essay = chain_of(root)
+    both: list[list[Signature[Any]]] = [[essay, draft]] if together else [[draft], [essay]]
+    for asked in both:
+        store.once_all(asked, ledger)
+    assert before == len(ledger.calls)
+    text = (root.generation(*read_membership(root, "b")[0]) / "parsed.txt").read_text()
+    assert text == store.get(draft)
+
+
+def test_a_planned_text_is_looked_at_again_before_it_is_given(root: DataRoot) -> None:
+    """The draft was given another text since the run planned: its essay is not given what was made
+    over the first."""
+    ledger = Ledger()
+    build(root, "a", OFF)
+    run(root, "a", ledger, max_calls=1)
+    build(root, "b", OFF)
+    run(root, "b", ledger, pay_again=True)
+    draft, essay = chain_of(root)
+    build(root, "c", ON)
+    plan, _ = plan_run(root, "c", Asked())
+    late = Executor(root=root, generator=ledger, plan=plan)
+    other = read_membership(root, "a")[0].gen_id
+    give_text(root, Member("draft", str(gen_id(draft))), other, "t")
+    before = len(ledger.calls)
+    assert "made" == late.obtain("essay", str(gen_id(essay))).kind
+    assert before + 1 == len(ledger.calls)
+
+
+def test_what_was_paid_for_again_has_children_of_its_own(root: DataRoot) -> None:
+    """A legacy essay over a draft that was paid for again is another text's: it is not held for one
+    that is there."""
+    ledger = Ledger()
+    build(root, "a", OFF)
+    run(root, "a", ledger)
+    build(root, "b", OFF)
+    drafts = [one for one in read_membership(root, "b") if one.stage == "draft"]
+    run(root, "b", ledger, pay_again=True, max_calls=len(drafts))
+    done = run(root, "b", ledger, reuse=True)
+    assert all(one.complete for one in done.outcomes)
+    assert 0 == run(root, "b", ledger).workload.total_calls
+
+
+def test_two_members_of_one_task_are_one_call_in_the_plan_too(root: DataRoot) -> None:
+    """A cohort that names a task under a legacy id and a deterministic one pays for it once."""
+    ledger = Ledger()
+    for cohort, rollout in (("a", OFF), ("b", ON)):
+        build(root, cohort, rollout)
+    both = [*read_membership(root, "a"), *read_membership(root, "b")]
+    root.cohort("c").mkdir()
+    lines = [f"{one.stage},{one.gen_id}" for one in both if one.stage == "draft"]
+    root.membership("c").write_text("\n".join(["stage,gen_id", *lines]) + "\n")
+    _, work = plan_run(root, "c", Asked())
+    run(root, "c", ledger)
+    assert len(lines) // 2 == work.total_calls == len(ledger.calls)
 
 
 def test_a_flag_that_was_forgotten_pays_nothing(root: DataRoot) -> None:
@@ -316,7 +400,11 @@ def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: s
         path.write_text(text)
     done = run(root, "c", ledger)
     assert before == len(ledger.calls)
-    assert {"blocked"} == {one.kind for one in done.outcomes}
+    assert {"blocked"} == set(done.workload.waiting.values())
+    reasons = {
+        one.reason for one in blocked_members(root, read_membership(root, "c"), done.workload)
+    }
+    assert all("parsed.txt" in one or "has no content" in one for one in reasons)
 
 
 def spoil(root: DataRoot, cohort_id: str, stage: str, change: Callable[[Path], object]) -> str:
@@ -647,6 +735,52 @@ def test_once_pays_for_nothing_whose_metadata_is_of_another_task(tmp_path: Path)
     with pytest.raises(StoreError, match=r"metadata\.json: describes another .*'other'"):
         store.once(draft(), ledger)
     assert 1 == len(ledger.calls)
+
+
+def test_once_all_makes_what_it_can_and_names_each_other_one(tmp_path: Path) -> None:
+    """A damaged text is one of them, and holds up nothing else."""
+    store, many = Store.open(tmp_path), [draft(number) for number in range(1, 31)]
+    store.once(many[0], Ledger())
+    (tmp_path / "gens" / "draft" / str(gen_id(many[0])) / "parsed.txt").write_bytes(b"\xff")
+
+    def call(request: Request) -> str:
+        if request.fields["replicate"] == 2:
+            return "text"
+        raise RuntimeError("no answer")
+
+    with pytest.raises(StoreError, match="29 generation") as caught:
+        store.once_all(many, call)
+    assert 29 == len(caught.value.problems)
+    assert {"retry_failed" in one.remedy for one in caught.value.problems[1:]} == {True}
+    assert "text" == store.get(many[1])
+
+
+@pytest.mark.parametrize(
+    ("signature", "call", "options", "error"),
+    [
+        ("draft", len, {}, TypeError),
+        (None, len, {}, TypeError),
+        (7, None, {}, TypeError),
+        (7, len, {"concurrency": 0}, ValueError),
+        (7, len, {"concurrency": "2"}, ValueError),
+        (7, len, {"concurrency": True}, ValueError),
+    ],
+)
+def test_once_refuses_what_is_no_argument_before_anything_happens(
+    tmp_path: Path, signature: Any, call: Any, options: dict[str, Any], error: type[Exception]
+) -> None:
+    """With a TypeError or ValueError that says what was expected, and nothing on record."""
+    store = Store.open(tmp_path)
+    with pytest.raises(error, match="expected"):
+        store.once(draft() if signature == 7 else signature, call, **options)
+    assert "text 1 over None" == store.once(draft(), Ledger())
+
+
+@pytest.mark.parametrize("template_id", ["t" * 255, "../../outside", "..", "a|b"])
+def test_once_needs_no_template_of_any_name(tmp_path: Path, template_id: str) -> None:
+    """A template's id is part of the task; whether a file has its name matters to cohorts alone."""
+    one = Draft(combo_id="c", template_id=template_id, llm_model_id="m", replicate=1)
+    assert "text 1 over None" == Store.open(tmp_path).once(one, Ledger())
 
 
 def test_an_essay_may_name_the_model_of_its_draft(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import genid
 from genid import REPLICATE_MAX
 from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
-from genid_store.errors import NO_VALUE, Problem
+from genid_store.errors import NO_VALUE, Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA, DataRoot
@@ -40,6 +40,8 @@ _PARENT: Final = "parent_gen_id"
 #: The texts that any generation may have, each in an attribute of its own.
 _COMMON: Final = ("combo_id", "origin_cohort_id", "mode", "template_id", "llm_model_id")
 _OLDER_MODEL: Final = "model_id"
+#: The keys that say something else than a field of a signature.
+_OURS: Final = {"stage", "gen_id", "mode", "origin_cohort_id", "previous_gen_id", ADOPTED_FROM}
 #: The keys that only some generations have, or that the pipeline's had in former years.
 _UNUSUAL: Final = {
     ADOPTED_FROM,
@@ -136,6 +138,14 @@ def stage_fields(stage: str) -> StageFields:
 def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
     every = attrs.fields(cls)
     parent = genid.parent_field(cls)
+    taken = _OURS.intersection(one.name for one in every)
+    if taken:
+        problem = Problem(
+            where=f"the stage {cls.stage}",
+            message=f"metadata.json has a key of its own named {', '.join(sorted(taken))}",
+            remedy="give the field of the signature another name",
+        )
+        raise StoreError("a stage cannot be kept in a store", [problem])
     names = tuple(one.name for one in every)
     others = tuple(one for one in names if one not in (*_COMMON, parent, "replicate"))
     attributes = {"replicate": "effective_replicate", parent: _PARENT}

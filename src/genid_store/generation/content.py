@@ -17,6 +17,10 @@ from genid_store.fs.layout import PARSED, PARSED_METADATA, DataRoot
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 
 
+class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
+    """There is no text of the parent that a child can be made from."""
+
+
 def digest(data: bytes) -> str:
     """Return the BLAKE3 digest of some bytes in hex, as our records of a text have it."""
     return blake3(data).hexdigest()
@@ -35,7 +39,10 @@ def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
         text, fault = "", f"{error}; write the text in UTF-8"
     if fault is None:
         return text
-    remedy = "put the text back, or remove the file to have it made again"
+    remedy = (
+        "put the text back, or remove the file and have it made again (where raw.txt is there, by "
+        "asking to retry what is unparsed)"
+    )
     problem = Problem(where=root.relative(Path(path)), message=fault, remedy=remedy)
     raise StoreError("a text cannot be read", [problem])
 
@@ -51,8 +58,27 @@ def fault_of_text(root: DataRoot, stage: str, gen_id: str, data: bytes) -> str |
         return fault
     recorded = recorded_digest(root, stage, gen_id)
     if recorded is not None and recorded != digest(data):
-        return "its parsed.txt is not the text that was made: its digest differs from the record"
+        return (
+            "its parsed.txt is not the text that was made: its digest differs from the record; put "
+            f"the text back, or remove {PARSED_METADATA} to build upon the text as it is"
+        )
     return None
+
+
+def text_to_build_upon(root: DataRoot, stage: str, gen_id: str) -> str:
+    """Return a generation's text for what is made from it. ParentMissing: it has none that can be
+    used. OSError: it cannot be read."""
+    where = f"{stage} {gen_id}"
+    try:
+        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+        fault, text = fault_of_text(root, stage, gen_id, data), data.decode("utf-8")
+    except FileNotFoundError:
+        raise ParentMissing(f"{where} has no content") from None
+    except UnicodeDecodeError as error:
+        raise ParentMissing(f"{where}: its parsed.txt is not UTF-8: {error}") from error
+    if fault is not None:
+        raise ParentMissing(f"{where}: {fault}")
+    return text
 
 
 def fault_of_bytes(data: bytes) -> str | None:

@@ -30,7 +30,7 @@ from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
-from genid_store.generation.content import digest, fault_of_text
+from genid_store.generation.content import ParentMissing, digest, fault_of_text, text_to_build_upon
 from genid_store.generation.described import check_id
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
@@ -51,7 +51,7 @@ from genid_store.generation.records import (
     Request,
     as_generated,
 )
-from genid_store.generation.reuse import Plan, Task, give_text, held_up
+from genid_store.generation.reuse import Plan, Task, give_text, held_up, may_pay_again, say_held_up
 from genid_store.generation.status import has_content, is_unreachable
 from genid_store.stages import PIPELINE, parent_key
 
@@ -211,7 +211,8 @@ class Executor:
         this task meanwhile over the same parent's text."""
         if member in self.plan.refused and not self.asked.reuse:
             return None
-        if task.source is not None and self._is_usable(member.stage, task.source):
+        planned = task.source is not None and self._is_usable(member.stage, task.source)
+        if planned and self._has_same_parent(str(task.source), generation):
             return task.source
         for gen_id in self._other_ids(member, task):
             if not self._is_usable_now(member.stage, gen_id):
@@ -290,12 +291,12 @@ class Executor:
         has no text there that can be given."""
         for other in (Member(member.stage, one) for one in self._other_ids(member, task)):
             found = held_up(self.root, *other)
-            if found is None or self.asked.pay_again:
+            if found is None or (self.asked.pay_again and may_pay_again(member.gen_id, found[0])):
                 continue
             if found[0] != "unreachable" and self._is_asked_again(other):
                 continue
             if self._has_same_parent(other.gen_id, generation):
-                return "blocked", f"the same task is {found[0]} as {other.gen_id}: {found[1]}"
+                return "blocked", say_held_up(*found, other.gen_id)
         return None
 
     def _pay_on_record(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
@@ -375,20 +376,7 @@ class Executor:
     def _parent_text(self, generation: Generation) -> str | None:
         """Return the parent's text; None for a root. ParentMissing: it has none to build upon."""
         parent = parent_key(generation.stage, generation.parent_gen_id)
-        if parent is None:
-            return None
-        where = f"{parent[0]} {parent[1]}"
-        try:
-            data = read_bytes(self.root.generation(*parent) / PARSED)
-        except FileNotFoundError:
-            raise ParentMissing(f"{where} has no content") from None
-        fault = fault_of_text(self.root, *parent, data)
-        if fault is not None:
-            raise ParentMissing(f"{where}: {fault}")
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ParentMissing(f"{where}: its parsed.txt is not UTF-8: {error}") from error
+        return None if parent is None else text_to_build_upon(self.root, *parent)
 
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None where it is not needed and not there.
@@ -396,9 +384,12 @@ class Executor:
         StoreError: its file cannot be read, or is not UTF-8.
         """
         needed = self.templates and generation.stage in PIPELINE
-        if generation.template_id is None and not needed:
+        try:
+            path = self.root.template(generation.stage, generation.template_id or "")
+        except StoreError:  # no file can have that name
+            if needed:
+                raise
             return None
-        path = self.root.template(generation.stage, generation.template_id or "")
         if not needed and not is_there(path):
             return None
         problems: list[Problem] = []
@@ -415,24 +406,14 @@ class _CallError(Exception):
     error: Exception
 
 
-class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
-    """There is no text of the parent that a child can be made from."""
-
-    def __init__(self, summary: str) -> None:
-        super().__init__(summary, [])
-
-
 class InBatch(StoreError):  # noqa: N818 - it says where it is
     """The task goes into a batch, or is in one."""
-
-    def __init__(self, summary: str) -> None:
-        super().__init__(summary, [])
 
 
 #: What can be done about a member whose task is there under another id.
 THREE_WAYS: Final = (
-    "set DD_DETERMINISTIC_GEN_IDS as the other runs had it, give it that text (--reuse), or pay "
-    "for another (--pay-again)"
+    "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text (--reuse), or pay for another "
+    "(--pay-again)"
 )
 _UNPARSED: Final = (
     "it was paid for and has no parsed.txt: write that file by hand, or have it made again with "

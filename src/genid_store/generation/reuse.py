@@ -3,7 +3,8 @@
 A task is its v1 id over the expected ids of its ancestors; generations of every family that come to
 the same one are the same task. A child's text is reused only over the text that it was made from.
 Of several texts of one task the one is taken under which most members below can be reused; among
-equals the cohort's own, then the one that `catalog.preference` puts first.
+equals the one from which the store has most, then the cohort's own, then the one that
+`catalog.preference` puts first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog import findings, reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import read_indexed, same_task, with_expected
+from genid_store.catalog.lookup import children, read_indexed, same_task, with_expected
 from genid_store.catalog.memberships import Member, read_memberships
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation, stage_fields
 from genid_store.catalog.reused import Reused
@@ -50,6 +51,12 @@ _GONE: Final = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
     *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
 }
+#: What goes on with a task that stands still under another id.
+_WAYS: Final[Mapping[State, str]] = {
+    "failed": "--retry-failed tries it again",
+    "unparsed": "--retry-unparsed asks again",
+    "unreachable": "--pay-again pays for another",
+}
 _NO_METADATA: Final = {
     findings.METADATA_MISSING,
     findings.METADATA_EMPTY,
@@ -60,9 +67,9 @@ _NO_METADATA: Final = {
 @frozen
 class Task:
     """One member's task: its lease's name, the id whose text it is to be given (None: nobody's),
-    the ids under which the store has the task's text, the `others` that it has, whose text may be
-    under way, and those of them under which it was asked for, over the same parent's text, without
-    one that can be used (`held_up`)."""
+    the ids under which the store has the task's text over the same parent's, the `others` that it
+    has, whose text may be under way, and those of them under which it was asked for, over the same
+    parent's text, without one that can be used (`held_up`)."""
 
     name: str
     source: str | None = None
@@ -146,7 +153,7 @@ class _Planning:
         self.known: dict[Member, Indexed | None] = {}
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
-        self.others: dict[Member, list[Indexed]] = {}
+        self.same: dict[Member, list[Indexed]] = {}
         self.digests: dict[tuple[str, str], str | None] = {}
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
         self.hidden: dict[Member, str] = {}
@@ -162,7 +169,7 @@ class _Planning:
         missing = found is not None and not found.has_content
         same = same_task(self.index, found) if missing and found is not None else []
         self.candidates[member] = [one for one in same if self.digest_of(one)]
-        self.others[member] = [one for one in same if one not in self.candidates[member]]
+        self.same[member] = same
 
     def decide(self) -> dict[Member, Task]:
         """Go from the roots down, each child over the text that its parent has or will have."""
@@ -172,6 +179,7 @@ class _Planning:
             found = self.known[member]
             expected = None if found is None else found.expected["v1"]
             above = None if found is None else self.parent_text(found, texts)
+            there = {one.gen_id: None for one in self.candidates[member] if self.fits(one, above)}
             source = self.best(member, above)[1]
             if source is not None:
                 texts[member] = self.digest_of(source)
@@ -180,8 +188,8 @@ class _Planning:
             tasks[member] = Task(
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
-                elsewhere=tuple(one.gen_id for one in self.candidates[member]),
-                others=tuple(one.gen_id for one in self.others[member]),
+                elsewhere=tuple(there),
+                others=tuple(one.gen_id for one in self.same[member] if one.gen_id not in there),
                 held_up=() if source else tuple(self.held_up(member, above)),
             )
             if found is not None and found.content is None and source is None:
@@ -201,7 +209,7 @@ class _Planning:
                 yield one.gen_id
 
     def held_up(self, member: Member, above: str | None) -> Iterator[str]:
-        for one in self.others[member]:
+        for one in self.same[member]:
             if self.fits(one, above) and held_up(self.index.root, one.stage, one.gen_id):
                 yield one.gen_id
 
@@ -220,10 +228,20 @@ class _Planning:
             counted = [(self.below(member, self.digest_of(one)), one) for one in fitting]
             self.choices[key] = max(
                 counted,
-                key=lambda choice: (choice[0], choice[1].origin_cohort_id == self.cohort_id),
+                key=lambda choice: (
+                    choice[0],
+                    self.reach(choice[1]) if len(counted) > 1 else 0,
+                    choice[1].origin_cohort_id == self.cohort_id,
+                ),
                 default=(self.below(member, above) if self.is_copy(member) else 0, None),
             )
         return self.choices[key]
+
+    def reach(self, one: Indexed) -> int:
+        """Return how many tasks the store has texts of that were made from this one."""
+        below = (child for child in children(self.index, one) if child.has_content)
+        tasks = {child.expected["v1"] or child.gen_id: child for child in below}
+        return len(tasks) + sum(self.reach(child) for child in tasks.values())
 
     def is_copy(self, member: Member) -> bool:
         """Say whether a member is still to be copied from its parent."""
@@ -250,11 +268,10 @@ class _Planning:
     def is_refused(self, member: Member, task: Task) -> bool:
         """Say whether a member is legacy throughout and its task is there: nobody has decided yet
         whether it is to be paid for again. Over a deterministic parent the flag is on."""
-        if not task.elsewhere or parse_id(member.gen_id).family in SCHEMES:
-            return False
         found = self.known[member]
         parent = None if found is None else found.parent_gen_id
-        return parent is None or parse_id(parent).family not in SCHEMES
+        legacy = is_legacy(member.gen_id) and (parent is None or is_legacy(parent))
+        return legacy and bool(task.elsewhere)
 
 
 class _Unknown:
@@ -315,6 +332,22 @@ def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
         if fault_of_text(root, stage, gen_id, data) is None:
             return digest(data)
     return None
+
+
+def is_legacy(gen_id: str) -> bool:
+    """Say whether an id is of no deterministic family."""
+    return parse_id(gen_id).family not in SCHEMES
+
+
+def may_pay_again(gen_id: str, state: State) -> bool:
+    """Say whether `--pay-again` is about an id whose task is in a state under another one: for a
+    deterministic id what failed or was not parsed is asked for again in its own way."""
+    return state == "unreachable" or is_legacy(gen_id)
+
+
+def say_held_up(state: State, reason: str, gen_id: str) -> str:
+    """Return in a sentence that a task stands still under another id, and what goes on with it."""
+    return f"the same task is {state} as {gen_id} ({_WAYS.get(state, '')}): {reason}"
 
 
 def held_up(root: DataRoot, stage: str, gen_id: str) -> tuple[State, str] | None:

@@ -19,9 +19,10 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import Batch, open_batches
+from genid_store.generation.content import ParentMissing, text_to_build_upon
 from genid_store.generation.records import Outcome
-from genid_store.generation.reuse import Plan, held_up
-from genid_store.generation.status import State, has_content, state_of
+from genid_store.generation.reuse import Plan, Task, held_up, may_pay_again, say_held_up
+from genid_store.generation.status import State, state_of
 from genid_store.stages import parent_key, parent_stage, stage_names
 
 #: Why a member is not made by this run.
@@ -243,6 +244,8 @@ class _Working:
         self.adopted: dict[Member, str] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
         self.waiting: dict[Member, Waiting] = {}
+        self.faults: dict[Member, str | None] = {}
+        self.payers: dict[tuple[str, str], Member] = {}
 
     def add(self, member: Member) -> None:
         state = self._state(member)
@@ -262,10 +265,14 @@ class _Working:
     def _state(self, member: Member) -> State:
         """Return where a member stands, or its task under another id where that was asked for."""
         state, task = state_of(self.root, *member), self.reuse.tasks.get(member)
-        if state != "missing" or task is None or self.asked.pay_again:
+        if state != "missing" or task is None:
             return state
         found = (held_up(self.root, member.stage, one) for one in task.held_up)
-        return next((one[0] for one in found if one is not None), state)
+        states = (one[0] for one in found if one is not None)
+        paid_again = self.asked.pay_again
+        return next(
+            (s for s in states if not (paid_again and may_pay_again(member.gen_id, s))), state
+        )
 
     def _source(self, member: Member) -> str | None:
         task = self.reuse.tasks.get(member)
@@ -280,7 +287,12 @@ class _Working:
 
     def _will_have_text(self, parent: Member) -> bool:
         awaited = self.awaited and self.waiting.get(parent) == "in a batch"
-        return awaited or parent in self.todo or has_content(self.root, *parent)
+        return awaited or parent in self.todo or self._fault(parent) is None
+
+    def _fault(self, parent: Member) -> str | None:
+        if parent not in self.faults:
+            self.faults[parent] = _fault_of(self.root, parent)
+        return self.faults[parent]
 
     def _add_missing(self, member: Member) -> None:
         row = self.planned.get(member)
@@ -296,13 +308,31 @@ class _Working:
             self.waiting[member] = "perhaps paid for"
         elif self.asked.reuse_only or self._is_over_limit():
             self.waiting[member] = "over the limit"
+        elif (payer := self._payer(member)) != member:
+            self.todo[member] = None
+            self.adopted[member] = payer.gen_id
         else:
             self.todo[member] = None
             self.calls[member.stage, _model(self.root, generation)] += 1
 
+    def _payer(self, member: Member) -> Member:
+        """Return the first member of the same task that this run pays for."""
+        task = self.reuse.tasks.get(member)
+        name = member.gen_id if task is None else task.name
+        return self.payers.setdefault((member.stage, name), member)
+
     def _is_over_limit(self) -> bool:
         limit = self.asked.max_calls
         return limit is not None and self.calls.total() >= limit
+
+
+def _fault_of(root: DataRoot, parent: Member) -> str | None:
+    """Return why nothing can be made from a text; None: it can."""
+    try:
+        text_to_build_upon(root, *parent)
+    except (ParentMissing, OSError) as error:
+        return str(error)
+    return None
 
 
 def _parent(generation: Generation | Row) -> Member | None:
@@ -316,11 +346,13 @@ def _why_blocked(
     reasons = [str(problem) for problem in generation.problems]
     if why == "perhaps paid for":
         reasons.append(work.reuse.why_hidden(Member(generation.stage, generation.gen_id)) or "")
-    if why in _LEFT_ALONE:
-        reasons.append(f"the same task is {why} under another id")
+    task = work.reuse.tasks.get(Member(generation.stage, generation.gen_id), Task(""))
+    for other in task.held_up if why in _LEFT_ALONE else ():
+        found = held_up(root, generation.stage, other)
+        reasons += [] if found is None else [say_held_up(*found, other)]
     parent = _parent(generation)
-    if parent is not None and not has_content(root, *parent):
-        reasons.append(f"{parent.stage} {parent.gen_id} has no content")
+    if parent is not None and (fault := _fault_of(root, parent)) is not None:
+        reasons.append(fault)
     return "; ".join(reasons) or "it was not begun; run again"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeGuard
 import click
 
 from genid import GenIdError
-from genid_store.cli._output import SHOWN, print_json
+from genid_store.cli import _output as output
 from genid_store.errors import NO_VALUE, Problem, StoreError
 from genid_store.fs.files import remedy_of
 
@@ -43,7 +43,7 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
     else:
         return None
     if as_json:
-        print_json(document)
+        output.print_json(document)
     return status
 
 
@@ -99,12 +99,12 @@ def _brief(error: StoreError | GenIdError) -> str:
     if not isinstance(error, StoreError):
         return str(error)
     lines, last = [error.summary], ""
-    for one in error.problems[:SHOWN]:
+    for one in error.problems[: output.SHOWN]:
         words = f"{one.text}; {one.remedy}"
         lines.append(f"{one.where}: {'the same' if words == last else words}")
         last = words
-    if len(error.problems) > SHOWN:
-        lines.append(f"and {len(error.problems) - SHOWN} more (--json lists all)")
+    if len(error.problems) > output.SHOWN:
+        lines.append(f"and {len(error.problems) - output.SHOWN} more (--json lists all)")
     return "\n  ".join(lines)
 
 

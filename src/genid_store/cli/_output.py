@@ -36,9 +36,6 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, description: str = ..., /) -> None: ...
 
 
-#: How people read whether there is content.
-CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
-
 _PATIENCE: Final = 1.0  # seconds before progress is shown
 _ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call can take minutes
 #: Lines of a list that people are shown.
@@ -95,6 +92,11 @@ def data_root_option(command: Command, *, required: bool = True) -> Command:
 def json_option(command: Command) -> Command:
     """Add `--json`: one JSON document on standard output, nothing else there."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def store_options(command: Command) -> Command:
+    """Add the options of every command about a store: `--data-root` and `--json`."""
+    return data_root_option(json_option(command))
 
 
 def print_json(document: object, *, indent: int | None = 2) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.cli._output import print_list
+from genid_store.cli import _output as output
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 
@@ -44,7 +44,7 @@ def print_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     """Print what failed and why, in a former run last."""
     for former, note in ((False, ""), (True, " in a former run")):
         found = [one for one in failures if one.get("former_run", False) == former]
-        print_list([f"{one['state']}{note}: {described(one)}" for one in found])
+        output.print_list([f"{one['state']}{note}: {described(one)}" for one in found])
 
 
 def print_remedies(failures: Sequence[Mapping[str, Any]]) -> None:

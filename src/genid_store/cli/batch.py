@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from genid_store.cli._output import data_root_option, json_option, print_json, print_table
+from genid_store.cli import _output as output
 from genid_store.cli._unmade import batch_records
 from genid_store.cli.cohort_run import HostType
 from genid_store.cohort.inputs.tables import provider_models
@@ -25,24 +25,23 @@ def batch() -> None:
 
 
 @batch.command("list", short_help="List the batches that are out, and what was kept aside.")
-@data_root_option
-@json_option
+@output.store_options
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the batches that are out, and the answers that belong to no member, which are kept in
     `.genid/batches/aside`. The provider is not asked."""
     records = batch_records(root)
     aside = [root.relative(path) for path in kept_aside(root)]
     if as_json:
-        print_json({"batches": records, "kept_aside": aside})
+        output.print_json({"batches": records, "kept_aside": aside})
         return 0
-    print_table(records, _COLUMNS)
+    output.print_table(records, _COLUMNS)
     for path in aside:
         click.echo(f"kept aside: {path}")
     return 0
 
 
 @batch.command(short_help="Give up a batch; what it has done is kept.")
-@data_root_option
+@output.data_root_option
 @click.argument("key")
 @click.option(
     "--generate",

@@ -13,18 +13,9 @@ from genid import parse_id
 from genid_store.catalog.memberships import Member, read_membership, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cli import LazyGroup
+from genid_store.cli import _output as output
 from genid_store.cli._errors import problem_records
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
-from genid_store.cli._output import (
-    SHOWN,
-    data_root_option,
-    json_option,
-    print_json,
-    print_list,
-    print_stages,
-    print_table,
-    progress_bar,
-)
 from genid_store.cli._unmade import batch_records, print_batches, print_failures, print_remedies
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
@@ -56,11 +47,10 @@ def cohort() -> None:
 
 
 @cohort.command(short_help="Write a cohort's membership and its members' metadata.")
-@data_root_option
+@output.store_options
 @cohort_option
 @build_options
 @instance_options
-@json_option
 def build(
     *,
     root: DataRoot,
@@ -74,18 +64,18 @@ def build(
     A second build changes nothing. A refused one writes nothing (exit status 1).
     """
     wanted = wanted_build(root, cohort_id, options)
-    with progress_bar("building") as progress:
+    with output.progress_bar("building") as progress:
         built = build_cohort(root, wanted, progress=progress, announce=_announce)
-    with progress_bar("Dagster's records") as progress:
+    with output.progress_bar("Dagster's records") as progress:
         followed = after_change(root, **instance, progress=progress)
     record = built_record(built, followed)
-    print_json(record) if as_json else print_built(record)
+    output.print_json(record) if as_json else print_built(record)
     return 0
 
 
 def _announce(prepared: Prepared) -> None:
     """Say before a build writes what is odd about it, and how a rebuild changes its members."""
-    print_list([f"notice: {problem}" for problem in prepared.plan.notices], err=True)
+    output.print_list([f"notice: {problem}" for problem in prepared.plan.notices], err=True)
     if prepared.previous != () and (prepared.added or prepared.dropped):
         plan = prepared.plan
         click.echo(
@@ -154,10 +144,10 @@ def print_built(record: Mapping[str, Any]) -> None:
     click.echo(
         f"cohort {record['cohort_id']}: {record['mode']}, rollout {record['rollout']}{scheme}"
     )
-    for one in record["combos"][:SHOWN]:
+    for one in record["combos"][: output.SHOWN]:
         about = f"{len(one['concepts'])} concepts, k_max {one['k_max']}"
         click.echo(f"combo {one['combo_id']}: {about}, level {one['description_level']}")
-    print_stages(record["stages"])
+    output.print_stages(record["stages"])
     if filled := record["fill_up"]:
         click.echo(
             f"fill-up: {filled['added']} evaluations added in {filled['missing_cells']} cells; "
@@ -171,24 +161,23 @@ def print_built(record: Mapping[str, Any]) -> None:
         click.echo(f"rollout: {states}; ids that differ: {counts}")
     if dropped := record["dropped"]:
         click.echo(f"dropped: {len(dropped)} former members; kept in {record['kept_membership']}")
-        print_list([f"{stage} {gen_id}" for stage, gen_id in dropped], indent="  ")
+        output.print_list([f"{stage} {gen_id}" for stage, gen_id in dropped], indent="  ")
     if repeated := record["repeated_work"]:
         click.echo(
             f"text under another id: {len(repeated)} members; `genid cohort run` gives it to those "
             "with deterministic ids, with --reuse to legacy ones too"
         )
         found = [f"{one['stage']} {one['gen_id']}: {', '.join(one['held'])}" for one in repeated]
-        print_list(found, indent="  ")
+        output.print_list(found, indent="  ")
     for line in record["followed"]:
         click.echo(line)
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")
-@data_root_option
-@json_option
+@output.store_options
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the cohorts with their members and how many of them are made."""
-    with progress_bar("looking"):
+    with output.progress_bar("looking"):
         found = read_memberships(root)
         records = [
             _cohort_record(root, cohort_id, members, _counts(root, cohort_id, found.problems))
@@ -199,14 +188,14 @@ def list_command(root: DataRoot, as_json: bool) -> int:
             {"where": one.where, "message": f"{one.message}; {one.remedy}"}
             for one in found.problems
         ]
-        print_json({"cohorts": records, "malformed": malformed})
+        output.print_json({"cohorts": records, "malformed": malformed})
         return int(bool(malformed))
     if not records:
         click.echo("no cohort is built yet")
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     for record in records:
         record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())
-    print_table(records, columns)
+    output.print_table(records, columns)
     for problem in found.problems:
         click.echo(str(problem))
     return int(bool(found.problems))
@@ -244,9 +233,8 @@ def _cohort_record(
 
 
 @cohort.command(short_help="Show what of a cohort is made, missing and failed.")
-@data_root_option
+@output.store_options
 @cohort_option
-@json_option
 def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     """Show a cohort's members by stage: made, missing, failed, why they failed, and which of them
     are in a batch."""
@@ -254,7 +242,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     from genid_store.generation.workload import count_states, failed_members
 
     known = known_cohort_id(root, wanted_build(root, cohort_id))
-    with progress_bar("looking"):
+    with output.progress_bar("looking"):
         members = read_membership(root, known)
         states = states_of(root, members)
         found, failed = count_states(states), failed_members(root, states)
@@ -262,10 +250,12 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     stages = {stage: asdict(one) for stage, one in found.items()}
     failures = [asdict(one) for one in failed]
     if as_json:
-        print_json({"cohort_id": known, "stages": stages, "failures": failures, "batches": batches})
+        output.print_json(
+            {"cohort_id": known, "stages": stages, "failures": failures, "batches": batches}
+        )
         return 0
     click.echo(f"cohort {known}")
-    print_stages(stages)
+    output.print_stages(stages)
     print_failures(failures)
     print_remedies(failures)
     print_batches(batches)

@@ -4,72 +4,44 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 from attrs import evolve
-from click.shell_completion import CompletionItem
 
+from genid_store.cli import _output as output
 from genid_store.cli._options import cohort_option
-from genid_store.cli._output import (
-    SHOWN,
-    data_root_option,
-    json_option,
-    print_json,
-    print_list,
-    print_stages,
-    progress_bar,
-)
 from genid_store.cohort.build import Options, compare_with
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import known_cohort_id
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 from genid_store.stages import PIPELINE
 
-
-class _StateType(click.ParamType[Rollout]):
-    name = "state"
-    _states = ("off", "draft", "draft,essay", "all")
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Rollout:
-        try:
-            return Rollout.parse("on" if value == "all" else value)
-        except StoreError:
-            self.fail(f"{value!r} is not a state: give one of {' '.join(self._states)}", param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(state) for state in self._states if state.startswith(incomplete)]
+_STATE: Final = click.Choice(["off", "draft", "draft,essay", "all"])
 
 
 @click.command
-@data_root_option
+@output.store_options
 @cohort_option
 @click.option(
     "--before",
-    type=_StateType(),
-    help="The state to compare with: off, draft, draft,essay or all (default: the last build's, "
-    "else off).",
+    type=_STATE,
+    help="The state to compare with (default: the last build's, else off).",
 )
 @click.option(
     "--after",
-    type=_StateType(),
+    type=_STATE,
     help=f"The state to look at (default: {FLAG}, else all).",
 )
-@json_option
 def compare(
     *,
     root: DataRoot,
     cohort_id: str | None,
-    before: Rollout | None,
-    after: Rollout | None,
+    before: str | None,
+    after: str | None,
     as_json: bool,
 ) -> int:
     """Say what another rollout state would change, without writing to the data root.
@@ -84,17 +56,21 @@ def compare(
     if config.rollout is None and not os.environ.get(FLAG):
         here = Rollout.parse("on", os.environ.get(SCHEME))
     options = Options(
-        rollout=evolve(after or here, scheme=here.scheme),
+        rollout=here if after is None else _state(after, here),
         cohort_id=given,
         k_max=config.k_max,
         description_level=config.description_level,
     )
-    earlier = None if before is None else evolve(before, scheme=here.scheme)
-    with progress_bar("comparing") as progress:
+    earlier = None if before is None else _state(before, here)
+    with output.progress_bar("comparing") as progress:
         found = compare_with(root, options, earlier, progress=progress)
     record = _comparison_record(found)
-    print_json(record) if as_json else _print_comparison(record)
+    output.print_json(record) if as_json else _print_comparison(record)
     return 0
+
+
+def _state(name: str, here: Rollout) -> Rollout:
+    return evolve(Rollout.parse("on" if name == "all" else name), scheme=here.scheme)
 
 
 def _comparison_record(found: Comparison) -> dict[str, Any]:
@@ -128,13 +104,13 @@ def _counts(found: Comparison, stage: str) -> dict[str, int]:
 
 def _print_comparison(record: Mapping[str, Any]) -> None:
     click.echo(f"before: {record['before']['rollout']}, after: {record['after']['rollout']}")
-    print_stages(record["stages"])
+    output.print_stages(record["stages"])
     if record["unplanned"]:
         click.echo(
             f"{record['unplanned']} members of the last build are not planned by today's tables; "
             "a build in any state drops them from the cohort (their generations stay)"
         )
-    print_list([_line(one) for one in record["members"]], shown=SHOWN // 2)
+    output.print_list([_line(one) for one in record["members"]], shown=output.SHOWN // 2)
 
 
 def _line(one: Mapping[str, Any]) -> str:

@@ -9,23 +9,14 @@ from functools import partial
 from typing import Any, Final
 
 import click
-from attrs import asdict
+from attrs import asdict, fields_dict
 from click.shell_completion import CompletionItem
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
+from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
-from genid_store.cli._output import (
-    SHOWN,
-    data_root_option,
-    json_option,
-    print_json,
-    print_list,
-    print_stages,
-    print_table,
-    progress_bar,
-)
 from genid_store.cli._unmade import (
     batch_records,
     described,
@@ -80,7 +71,7 @@ class HostType(click.ParamType[Any]):
 
 
 @click.command
-@data_root_option
+@output.store_options
 @cohort_option
 @click.option(
     "--generate",
@@ -94,7 +85,9 @@ class HostType(click.ParamType[Any]):
     show_default=True,
     help="How many calls run at once.",
 )
-@click.option("--max-generations", type=click.IntRange(min=0), help="At most this many calls.")
+@click.option(
+    "--max-generations", "max_calls", type=click.IntRange(min=0), help="At most this many calls."
+)
 @click.option("--retry-failed", is_flag=True, help="Try again what failed.")
 @click.option("--retry-unparsed", is_flag=True, help="Ask again for texts that were not parsed.")
 @click.option(
@@ -108,19 +101,12 @@ class HostType(click.ParamType[Any]):
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @build_options
 @instance_options
-@json_option
 def run(
     *,
     root: DataRoot,
     cohort_id: str | None,
     generate: Generator | BatchHost | None,
     concurrency: int,
-    max_generations: int | None,
-    retry_failed: bool,
-    retry_unparsed: bool,
-    reuse: bool,
-    reuse_only: bool,
-    pay_again: bool,
     no_wait: bool,
     dry_run: bool,
     instance: Mapping[str, Any],
@@ -135,14 +121,7 @@ def run(
     members are made (or were left by --max-generations, or are in a batch), 1 some failed or could
     not be begun, 130 interrupted.
     """
-    asked = Asked(
-        max_calls=max_generations,
-        retry_failed=retry_failed,
-        retry_unparsed=retry_unparsed,
-        reuse=reuse,
-        reuse_only=reuse_only,
-        pay_again=pay_again,
-    )
+    asked = Asked(**{name: options.pop(name) for name in fields_dict(Asked)})
     wanted = wanted_build(root, cohort_id, options)
     if dry_run:
         return _dry_run(root, wanted, asked, as_json=as_json)
@@ -152,9 +131,9 @@ def run(
     new = not is_there(root.membership(known))
     if new:
         check = partial(_check_new, root, wanted)
-        with progress_bar("building") as progress:
+        with output.progress_bar("building") as progress:
             build_cohort(root, wanted, progress=progress, announce=check)
-    with progress_bar("generating") as bar:
+    with output.progress_bar("generating") as bar:
         done = run_cohort(
             root,
             known,
@@ -165,10 +144,12 @@ def run(
             provider_models=provider_models(root),
             progress=lambda state: bar(state.done, state.calls, _described(state)),
         )
-    with progress_bar("following") as progress:
+    with output.progress_bar("following") as progress:
         messages = after_change(root, progress=progress, **instance)
     summary = {"new": new, **_summary(root, known, done)}
-    print_json({**summary, "dagster": messages}) if as_json else _print_summary(summary, messages)
+    output.print_json({**summary, "dagster": messages}) if as_json else _print_summary(
+        summary, messages
+    )
     if done.interrupted:
         return INTERRUPTED
     return 1 if summary["failed"] or summary["blocked"] or summary["refused"] else 0
@@ -204,7 +185,7 @@ def _check_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
 
 
 def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) -> int:
-    with progress_bar("planning") as progress:
+    with output.progress_bar("planning") as progress:
         known = find_cohort_id(root, wanted)
         built = is_there(root.membership(known))
         if built:
@@ -217,7 +198,7 @@ def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) ->
                 reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)
             work = plan_work(root, list(planned), asked, reuse=reuse, planned=planned)
     record = {"new": not built, **_work_record(known, work)}
-    print_json(record) if as_json else _print_dry_run(record)
+    output.print_json(record) if as_json else _print_dry_run(record)
     return 0
 
 
@@ -258,14 +239,14 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
 def _print_dry_run(record: Mapping[str, Any]) -> None:
     new = " (not built yet)" if record["new"] else ""
     click.echo(f"cohort {record['cohort_id']}{new}: {record['total_calls']} calls would be made")
-    print_stages(record["stages"])
-    print_table(record["calls"])
+    output.print_stages(record["stages"])
+    output.print_table(record["calls"])
     if reused := record["reused"]:
         click.echo("reused, the text that their task has under another id:")
         lines = [
             f"{one['stage']} {one['gen_id']}\n    from {one['adopted_from']}" for one in reused
         ]
-        print_list(lines, indent="  ", shown=SHOWN // 2)
+        output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for why, count in record["left"].items():
         click.echo(f"left, {why}: {count}")
 
@@ -323,9 +304,9 @@ _PAID: Final[tuple[Kind, ...]] = ("made", "failed", "unparsed")
 def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
     new = " (built just now)" if summary["new"] else ""
     click.echo(f"cohort {summary['cohort_id']}{new}: {summary['calls']} generator calls")
-    print_stages(summary["stages"])
+    output.print_stages(summary["stages"])
     print_failures(summary["failures"])
-    print_list([f"not begun: {described(one)}" for one in summary["refused"]])
+    output.print_list([f"not begun: {described(one)}" for one in summary["refused"]])
     _print_blocked(summary)
     print_batches(summary["batches"])
     print_remedies(summary["failures"])
@@ -341,7 +322,7 @@ def _print_blocked(summary: Mapping[str, Any]) -> None:
     """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
     shown = {one["gen_id"] for name in ("failures", "blocked", "refused") for one in summary[name]}
     first = [one for one in summary["blocked"] if one["parent_gen_id"] not in shown]
-    print_list([f"blocked: {described(one)}" for one in first])
+    output.print_list([f"blocked: {described(one)}" for one in first])
     behind = len(summary["blocked"]) - len(first)
     if behind:
         click.echo(f"blocked by these: {behind}")

@@ -6,14 +6,8 @@ from typing import Any
 
 import click
 
+from genid_store.cli import _output as output
 from genid_store.cli._options import mount_options
-from genid_store.cli._output import (
-    data_root_option,
-    json_option,
-    print_json,
-    print_list,
-    progress_bar,
-)
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import described, follow
 
@@ -24,7 +18,7 @@ def dagster() -> None:
 
 
 @dagster.command(short_help="Report what is made, register members, prune keys of no cohort.")
-@data_root_option
+@output.store_options
 @click.option("--prune", is_flag=True, help="Delete the partition keys that no cohort names.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
 @click.option(
@@ -44,7 +38,6 @@ def dagster() -> None:
     "Can be repeated.",
 )
 @mount_options
-@json_option
 def sync(
     *,
     root: DataRoot,
@@ -60,7 +53,7 @@ def sync(
     The instance is DAGSTER_HOME's, else the one in .genid/, which is made where there is none.
     Stopped at any time, running it again completes it.
     """
-    with progress_bar("Dagster's records") as progress:
+    with output.progress_bar("Dagster's records") as progress:
         done = follow(
             root,
             progress=progress,
@@ -71,11 +64,11 @@ def sync(
             **mount,
         )
     if as_json:
-        print_json(done)
+        output.print_json(done)
         return 0
     for line in described(done) or ["Dagster's records are level with the disk"]:
         click.echo(f"{line} (dry run)" if dry_run else line)
     for name in ("deleted", "unowned", "held"):
         for stage, keys in done[name].items():
-            print_list([f"{name}: {stage} {key}" for key in keys], indent="  ")
+            output.print_list([f"{name}: {stage} {key}" for key in keys], indent="  ")
     return 0

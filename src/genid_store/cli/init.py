@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from genid_store.cli._output import json_option, print_json
+from genid_store.cli import _output as output
 
 _NEXT = """\
 deterministic ids are switched on in its genid.toml; its README.md says what to change. To try it:
@@ -21,7 +21,7 @@ deterministic ids are switched on in its genid.toml; its README.md says what to 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@json_option
+@output.json_option
 def init(folder: Path, as_json: bool) -> int:
     """Create a data root: tables, one template of each stage, and a generator that costs nothing.
 
@@ -32,7 +32,7 @@ def init(folder: Path, as_json: bool) -> int:
     starter = dict(_files(files("genid_store") / "starter"))
     create_folder(folder.absolute(), starter)
     if as_json:
-        print_json({"data_root": str(folder.absolute()), "files": sorted(starter)})
+        output.print_json({"data_root": str(folder.absolute()), "files": sorted(starter)})
         return 0
     click.echo(f"created {folder}: {len(starter)} files")
     click.echo(_NEXT.format(folder=folder))

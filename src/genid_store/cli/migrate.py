@@ -9,11 +9,10 @@ import click
 
 from genid_store.cli._options import instance_options
 from genid_store.cli._output import (
-    data_root_option,
-    json_option,
     print_json,
     print_list,
     progress_bar,
+    store_options,
 )
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import after_change
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@data_root_option
+@store_options
 @click.option("--execute", is_flag=True, help="Carry the plan out.")
 @click.option("--dry-run", is_flag=True, help="Only plan, as without --execute.")
 @click.option("--resume", is_flag=True, help="Finish an exchange that was stopped.")
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     help="Replace the ids in this file of the data root, too (may be given again).",
 )
 @instance_options
-@json_option
 def migrate(
     *,
     root: DataRoot,
@@ -131,9 +129,8 @@ def _print_done(plan: Plan, followed: Sequence[str]) -> None:
 
 
 @click.command()
-@data_root_option
+@store_options
 @instance_options
-@json_option
 def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> int:
     """Give the store back as it was before a migration, with what was made since."""
     from genid_store.migration import run

@@ -9,13 +9,8 @@ from pathlib import Path
 
 import click
 
+from genid_store.cli import _output as output
 from genid_store.cli._options import partition_option
-from genid_store.cli._output import (
-    data_root_option,
-    json_option,
-    print_json,
-    progress_bar,
-)
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
 
@@ -32,14 +27,13 @@ def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | N
 
 
 @click.command()
-@data_root_option
+@output.store_options
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_in_a_folder,
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
-@json_option
 @partition_option
 def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> int:
     """Write one self-contained page about a store: families, steps, findings, coverage, migration.
@@ -55,13 +49,13 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
         version=version("generation-ids"),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         partition_prefix=partitions,
-        watch=progress_bar,
+        watch=output.progress_bar,
     )
     page = out if out is not None or as_json else Path(_PAGE)
     if page is not None:
         write_atomic(page.absolute(), html(made).encode("utf-8"), durable=False)
     if as_json:
-        print_json({"page": None if page is None else str(page), "report": document(made)})
+        output.print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
         for name, number in made.facts:
             click.echo(f"{name:41}{'not known' if number is None else number}")

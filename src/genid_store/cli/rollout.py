@@ -9,7 +9,7 @@ import click
 
 from genid import SCHEMES, parse_id
 from genid_store.catalog.memberships import read_memberships
-from genid_store.cli._output import data_root_option, json_option, print_json
+from genid_store.cli import _output as output
 from genid_store.config import NAME, effective_rollout, read_config, write_rollout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -25,8 +25,7 @@ def rollout() -> None:
 
 
 @rollout.command(short_help="Let the data root remember the rollout.")
-@data_root_option
-@json_option
+@output.store_options
 def finish(root: DataRoot, as_json: bool) -> int:
     """Write the rollout of the environment into genid.toml: no terminal needs the variable then.
 
@@ -36,7 +35,7 @@ def finish(root: DataRoot, as_json: bool) -> int:
     _check_finished(root, state)
     write_rollout(root, state)
     if as_json:
-        print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
+        output.print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
     else:
         click.echo(f"{NAME} says rollout {state.label} ({state.scheme}); {FLAG} can be unset")
     return 0

@@ -12,15 +12,8 @@ from attrs import asdict
 
 from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
+from genid_store.cli import _output as output
 from genid_store.cli._options import partition_option
-from genid_store.cli._output import (
-    data_root_option,
-    json_option,
-    print_json,
-    print_list,
-    print_table,
-    progress_bar,
-)
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import partition_keys
@@ -41,8 +34,7 @@ def store() -> None:
 
 
 @store.command(short_help="Say whether the store is sound, and what to do where not.")
-@data_root_option
-@json_option
+@output.store_options
 @partition_option
 def audit(root: DataRoot, as_json: bool, partitions: str) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
@@ -52,26 +44,25 @@ def audit(root: DataRoot, as_json: bool, partitions: str) -> int:
     from genid_store.catalog.audit.audit import document
 
     result = _audit(root, partitions)
-    print_json(document(result)) if as_json else _print_audit(result)
+    output.print_json(document(result)) if as_json else _print_audit(result)
     return 0 if result.sound else 1
 
 
 def _audit(root: DataRoot, prefix: str) -> Audit:
     from genid_store.catalog.audit import audit as auditing
-    from genid_store.cli._output import fresh_index
 
-    with fresh_index(root) as index:
+    with output.fresh_index(root) as index:
         partitions = None
         try:
             partitions = partition_keys(root, prefix)
         except StoreError as error:  # no reason not to look at the store
             click.echo(f"genid: partitions were not looked at: {error}", err=True)
-        with progress_bar("auditing") as progress:
+        with output.progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
 
 
 def _print_audit(result: Audit) -> None:
-    print_table([asdict(one) for one in result.families])
+    output.print_table([asdict(one) for one in result.families])
     for what, count in result.coerced.items():
         click.echo(f"coerced: {what} ({count})")
     if result.sound:
@@ -80,14 +71,13 @@ def _print_audit(result: Audit) -> None:
     for code, found in result.by_code().items():
         click.echo(f"\n{code}: {len(found)}. {KINDS[code].meaning}")
         click.echo(f"  remedy: {KINDS[code].remedy}")
-        print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
+        output.print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
     click.echo(f"\n{len(result.findings)} findings")
 
 
 @store.command(short_help="Take back the texts that members were given.")
-@data_root_option
+@output.store_options
 @click.option("--dry-run", is_flag=True, help="Say what would be taken back; write nothing.")
-@json_option
 def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
     """Take back the texts that members were given instead of being paid for.
 
@@ -100,10 +90,10 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
     if as_json:
         lists = {"taken_back": taken, "kept": kept}
         pairs = {name: [[one.stage, one.gen_id] for one in found] for name, found in lists.items()}
-        print_json({"dry_run": dry_run, **pairs})
+        output.print_json({"dry_run": dry_run, **pairs})
         return 0
     click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
     if kept:
         click.echo(f"kept (used since, replaced, or their source is gone): {len(kept)}")
-        print_list([f"{one.stage} {one.gen_id}" for one in kept], indent="  ")
+        output.print_list([f"{one.stage} {one.gen_id}" for one in kept], indent="  ")
     return 0

@@ -1,24 +1,65 @@
-"""What the library found out about ids, as JSON values and as words for people."""
+"""`genid explain`: what the text of an id shows, and what a store that has it knows."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import click
+from attrs import asdict
 
-from genid import Difference, Explanation, ParsedId
-from genid_store.catalog.explain import Level, StoreDifference, StoreExplanation
+from genid import Explanation, parse_id
+from genid_store.catalog import lookup
+from genid_store.catalog.explain import (
+    Level,
+    StoreDifference,
+    StoreExplanation,
+    diff_stored,
+    explain_stored,
+)
+from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import stage_fields
-from genid_store.cli._output import CONTENT, print_list, print_table
+from genid_store.cli import _output as output
 from genid_store.cli._screen import written_out_line
+from genid_store.errors import Problem, StoreError
+from genid_store.fs.layout import DataRoot
 
-_MADE_BY = ("made by", "a", "b")
-_FIELDS = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
+_CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
+_FIELDS: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
 
 
-def shape_record(parsed: ParsedId) -> dict[str, Any]:
+@click.command()
+@partial(output.data_root_option, required=False)
+@output.json_option
+@click.argument("ids", nargs=-1, required=True, metavar="ID [ID]")
+def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> int:
+    """Say everything about one id, or how two differ.
+
+    With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
+    before a migration, or the deterministic id of a task that the store has under another one; it
+    shows fields, derivation, expected ids, ancestors, children and duplicates. Two generations are
+    followed up to where they part. Without a data root, only what the text of one shows is said.
+    """
+    if len(ids) > 2:
+        raise click.UsageError("one id is explained, or two are compared")
+    if root is None and len(ids) == 2:
+        raise click.UsageError("an id is a digest: give --data-root to compare what two stand for")
+    if root is None:
+        record = _shape(ids[0])
+        output.print_json(record) if as_json else _print_shape(record)
+    elif len(ids) == 2:
+        record = _difference(root, *ids)
+        output.print_json(record) if as_json else _print_difference(record)
+    else:
+        record = _explanations(root, ids[0])
+        output.print_json(record) if as_json else _print_explanations(record)
+    return 0
+
+
+def _shape(text: str) -> dict[str, Any]:
     """Return what a lone text shows."""
+    parsed = parse_id(text)
     return {
         "id": parsed.text,
         "family": parsed.family,
@@ -27,9 +68,39 @@ def shape_record(parsed: ParsedId) -> dict[str, Any]:
     }
 
 
-def print_shape(shape: dict[str, Any]) -> None:
+def _print_shape(shape: dict[str, Any]) -> None:
     _print_pairs(list(shape.items()))
     click.echo("this is all that the text shows; give --data-root DIR to look it up")
+
+
+def _explanations(root: DataRoot, text: str) -> dict[str, Any]:
+    with output.fresh_index(root) as index:
+        found = [
+            {"by": match.by, **_explanation(explain_stored(index, match.generation))}
+            for match in lookup.resolve(index, text)
+        ]
+    return {"asked": text, "generations": found}
+
+
+def _difference(root: DataRoot, a: str, b: str) -> dict[str, Any]:
+    with output.fresh_index(root) as index:
+        return _difference_record(diff_stored(index, _one(index, a, b), _one(index, b, a)))
+
+
+def _one(index: StoreIndex, text: str, other: str) -> Indexed:
+    """Return the one generation that a text names; where it names several, the only one of the
+    stage of what `other` names. StoreError: there is none, or several are left."""
+    found = [match.generation for match in lookup.resolve(index, text)]
+    if len(found) > 1:
+        stages = {match.generation.stage for match in lookup.resolve(index, other)}
+        found = [one for one in found if one.stage in stages] or found
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"{one.stage} {one.gen_id}" for one in found)
+    problem = Problem(
+        where="id", value=text, message=f"names several: {shown}", remedy="give one of these ids"
+    )
+    raise StoreError("two generations are compared, not more", [problem])
 
 
 def _print_pairs(pairs: list[tuple[str, object]]) -> None:
@@ -40,7 +111,7 @@ def _print_pairs(pairs: list[tuple[str, object]]) -> None:
         click.echo(f"{name:{width}}  {written_out_line(value)}")
 
 
-def generation_record(one: Indexed) -> dict[str, Any]:
+def _generation(one: Indexed) -> dict[str, Any]:
     """Return a stored generation as JSON values."""
     return {
         "stage": one.stage,
@@ -59,10 +130,10 @@ def generation_record(one: Indexed) -> dict[str, Any]:
     }
 
 
-def explanation_record(found: StoreExplanation) -> dict[str, Any]:
+def _explanation(found: StoreExplanation) -> dict[str, Any]:
     """Return an explanation as JSON values."""
     return {
-        **generation_record(found.generation),
+        **_generation(found.generation),
         "derivation": _derivation(found.written),
         "expected_derivation": _derivation(found.fresh),
         "ancestors": [_short(one) for one in found.ancestors],
@@ -92,7 +163,12 @@ def _short(one: Indexed) -> dict[str, Any]:
     }
 
 
-def print_explanation(record: dict[str, Any]) -> None:
+def _print_explanations(found: dict[str, Any]) -> None:
+    for record in found["generations"]:
+        _print_explanation(record)
+
+
+def _print_explanation(record: dict[str, Any]) -> None:
     recomputes = "yes" if record["recomputes"] else "no"
     rows: list[tuple[str, object]] = [
         ("stage", record["stage"]),
@@ -101,7 +177,7 @@ def print_explanation(record: dict[str, Any]) -> None:
         ("found by", record["by"] if record["by"] != "id" else None),
         *((name, record[name]) for name in (*_FIELDS, "origin_cohort_id", "mode")),
         *((name, record.get(name)) for name in stage_fields(record["stage"]).others),
-        ("content", CONTENT[record["has_content"]]),
+        ("content", _CONTENT[record["has_content"]]),
         *((f"{name} id", value or "none") for name, value in record["expected"].items()),
     ]
     rows += [("id before", older) for older in record["previous"]]
@@ -120,7 +196,7 @@ def _print_related(title: str, related: list[dict[str, Any]]) -> None:
     if not related:
         return
     click.echo(f"\n{title}: {len(related)} (where it differs, with the v1 id)")
-    print_list([_line(one) for one in related], indent="  ")
+    output.print_list([_line(one) for one in related], indent="  ")
 
 
 def _line(one: dict[str, Any]) -> str:
@@ -130,7 +206,7 @@ def _line(one: dict[str, Any]) -> str:
     return f"{one['stage']} {one['gen_id']}" + ("" if same else f" ({one['v1']})")
 
 
-def difference_record(found: StoreDifference) -> dict[str, Any]:
+def _difference_record(found: StoreDifference) -> dict[str, Any]:
     """Return why two generations differ, as JSON values."""
     return {
         "a": _short(found.a),
@@ -139,7 +215,7 @@ def difference_record(found: StoreDifference) -> dict[str, Any]:
         "cause": None if found.cause is None else _level(found.cause),
         "inherited": found.inherited,
         "levels": [_level(level) for level in found.levels],
-        "minting": [_field(one) for one in found.minting],
+        "minting": [asdict(one) for one in found.minting],
     }
 
 
@@ -148,15 +224,11 @@ def _level(level: Level) -> dict[str, Any]:
         "stage": level.stage,
         "a": level.a.gen_id,
         "b": level.b.gen_id,
-        "differences": [_field(one) for one in level.differences],
+        "differences": [asdict(one) for one in level.differences],
     }
 
 
-def _field(one: Difference) -> dict[str, Any]:
-    return {"field": one.field, "a": one.a, "b": one.b}
-
-
-def print_difference(document: dict[str, Any]) -> None:
+def _print_difference(document: dict[str, Any]) -> None:
     a, b, cause = document["a"], document["b"], document["cause"]
     click.echo(f"a: {a['stage']} {a['gen_id']}\nb: {b['stage']} {b['gen_id']}")
     if a["stage"] != b["stage"]:
@@ -174,6 +246,7 @@ def print_difference(document: dict[str, Any]) -> None:
     for level in document["levels"]:
         if level["differences"]:
             click.echo(f"\n{level['stage']} {level['a']} and {level['b']}")
-            print_table(level["differences"])
+            output.print_table(level["differences"])
     if document["minting"]:
-        print_table([{"made by": one["field"], **one} for one in document["minting"]], _MADE_BY)
+        rows = [{"made by": one["field"], **one} for one in document["minting"]]
+        output.print_table(rows, ("made by", "a", "b"))

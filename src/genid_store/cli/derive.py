@@ -1,35 +1,21 @@
-"""The verbs about single ids: `genid derive` and `genid explain`.
-
-`derive` needs no store. `explain` says what the texts alone show, and the rest where there is a
-store to look into.
-"""
+"""`genid derive`: the id of a task from its fields; no store is needed."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import click
 
-from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id, parse_id
+from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id
 from genid import explain as explain_signature
 from genid import scheme as find_scheme
+from genid_store.cli import _output as output
 from genid_store.cli._errors import error_record
-from genid_store.cli._output import (
-    data_root_option,
-    json_option,
-    print_json,
-)
 from genid_store.errors import Problem, StoreError
-
-if TYPE_CHECKING:
-    from genid_store.catalog.index.query import StoreIndex
-    from genid_store.catalog.index.rows import Indexed
-    from genid_store.fs.layout import DataRoot
 
 _NUMBER: Final = "replicate"
 
@@ -52,7 +38,7 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
         if missing:
             raise click.UsageError(f"missing {', '.join(missing)} (or --stdin)")
         derived = _derived(stage, scheme, fields)
-        print_json(derived) if as_json else click.echo(derived["gen_id"])
+        output.print_json(derived) if as_json else click.echo(derived["gen_id"])
         return 0
 
     command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
@@ -71,7 +57,7 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
     )(command)
     help_stdin = "Read JSON objects, one a line, and print one id (or JSON object) for each."
     click.option("--stdin", is_flag=True, help=help_stdin)(command)
-    return json_option(command)
+    return output.json_option(command)
 
 
 def _option(name: str) -> str:
@@ -135,7 +121,7 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
             refused += 1
             click.echo(f"genid: line {number}: {words}", err=True)
         if as_json:
-            print_json(derived, indent=None)
+            output.print_json(derived, indent=None)
         else:
             click.echo(derived.get("gen_id", ""))
     if refused:
@@ -175,88 +161,3 @@ def _unread(number: int, error: ValueError) -> StoreError:
     remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
     problem = Problem(where=f"line {number}", message=message, remedy=remedy)
     return StoreError("the line is not a JSON object of a signature's fields", [problem])
-
-
-@click.command()
-@partial(data_root_option, required=False)
-@json_option
-@click.argument("ids", nargs=-1, required=True, metavar="ID [ID]")
-def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> int:
-    """Say everything about one id, or how two differ.
-
-    With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
-    before a migration, or the deterministic id of a task that the store has under another one; it
-    shows fields, derivation, expected ids, ancestors, children and duplicates. Two generations are
-    followed up to where they part. Without a data root, only what the text of one shows is said.
-    """
-    if len(ids) > 2:
-        raise click.UsageError("one id is explained, or two are compared")
-    if root is None:
-        if len(ids) == 2:
-            raise click.UsageError(
-                "an id is a digest: give --data-root to compare what two stand for"
-            )
-        return _explain_text(ids[0], as_json=as_json)
-    if len(ids) == 2:
-        return _compare(root, *ids, as_json=as_json)
-    return _explain_stored(root, ids[0], as_json=as_json)
-
-
-def _explain_text(text: str, *, as_json: bool) -> int:
-    from genid_store.cli import _words
-
-    shape = _words.shape_record(parse_id(text))
-    print_json(shape) if as_json else _words.print_shape(shape)
-    return 0
-
-
-def _explain_stored(root: DataRoot, text: str, *, as_json: bool) -> int:
-    from genid_store.catalog import lookup
-    from genid_store.catalog.explain import explain_stored
-    from genid_store.cli import _words
-    from genid_store.cli._output import fresh_index
-
-    with fresh_index(root) as index:
-        records = [
-            {
-                "by": match.by,
-                **_words.explanation_record(explain_stored(index, match.generation)),
-            }
-            for match in lookup.resolve(index, text)
-        ]
-    if as_json:
-        print_json({"asked": text, "generations": records})
-        return 0
-    for record in records:
-        _words.print_explanation(record)
-    return 0
-
-
-def _compare(root: DataRoot, a: str, b: str, *, as_json: bool) -> int:
-    from genid_store.catalog.explain import diff_stored
-    from genid_store.cli import _words
-    from genid_store.cli._output import fresh_index
-
-    with fresh_index(root) as index:
-        pair = [_one(index, text, other) for text, other in ((a, b), (b, a))]
-        document = _words.difference_record(diff_stored(index, *pair))
-    print_json(document) if as_json else _words.print_difference(document)
-    return 0
-
-
-def _one(index: StoreIndex, text: str, other: str) -> Indexed:
-    """Return the one generation that a text names; where it names several, the only one of the
-    stage of what `other` names. StoreError: there is none, or several are left."""
-    from genid_store.catalog import lookup
-
-    found = [match.generation for match in lookup.resolve(index, text)]
-    if len(found) > 1:
-        stages = {match.generation.stage for match in lookup.resolve(index, other)}
-        found = [one for one in found if one.stage in stages] or found
-    if len(found) == 1:
-        return found[0]
-    shown = ", ".join(f"{one.stage} {one.gen_id}" for one in found)
-    problem = Problem(
-        where="id", value=text, message=f"names several: {shown}", remedy="give one of these ids"
-    )
-    raise StoreError("two generations are compared, not more", [problem])

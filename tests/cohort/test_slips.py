@@ -162,3 +162,59 @@ def test_families_are_read_off_the_ids(root: DataRoot, capsys: Say) -> None:
         assert 0 == run(command)
         (record,) = json.loads(capsys.readouterr().out)["cohorts"]
         assert (expected, {"v1": 88}) == (record["rollout"], record["families"])
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with its own generator, and a cohort that is built."""
+    monkeypatch.delenv("DD_DETERMINISTIC_GEN_IDS", raising=False)
+    monkeypatch.setenv("GENID_DATA_ROOT", str(tmp_path / "data"))
+    assert run(["init", str(tmp_path / "data")]) == 0
+    assert run(["cohort", "build", "--cohort-id", "winter"]) == 0
+    return tmp_path / "data"
+
+
+def run_cohort(root: Path, cohort_id: str, *more: str) -> int:
+    generate = f"{root}/generator.py:offline"
+    return run(["cohort", "run", "--cohort-id", cohort_id, "--generate", generate, *more])
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry run"])
+def test_a_run_takes_no_misspelt_cohort_for_a_new_one(
+    started: Path, capsys: pytest.CaptureFixture[str], dry: list[str]
+) -> None:
+    """It names the cohort that may be meant, and what builds the other one; another id is built."""
+    before = tree(DataRoot.open(started))
+    assert run_cohort(started, "wintre", *dry) == 1
+    said = capsys.readouterr().err
+    assert "did you mean winter?" in said
+    assert "genid cohort build --cohort-id wintre" in said
+    assert before == tree(DataRoot.open(started))
+    assert run(["cohort", "status", "--cohort-id", "wintre"]) == 1
+    assert "did you mean winter?" in capsys.readouterr().err
+    assert run_cohort(started, "other", *dry) == 0
+    assert run(["cohort", "build", "--cohort-id", "wintre"]) == 0
+    assert run_cohort(started, "wintre", *dry) == 0
+
+
+def test_texts_that_are_not_there_are_said_at_once_before_anything_is_paid(
+    started: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of templates and concepts alike; not where the data root keeps no such texts at all."""
+    (started / "templates" / "essay" / "story-v1.txt").unlink()
+    for text in (started / "concepts" / "paragraph").iterdir():
+        text.unlink()
+    assert run_cohort(started, "other") == 1  # its members have metadata: none is new
+    assert "other (built just now): 0 generator calls" in capsys.readouterr().out
+    (started / "1_raw" / "replication_config.csv").write_text(
+        "stage,replicates\ndraft,2\nessay,1\nevaluation,1\n"
+    )
+    assert run_cohort(started, "spring") == 1
+    said = capsys.readouterr().err
+    assert "templates/essay/story-v1.txt: is not there" in said
+    assert len([line for line in said.splitlines() if line.startswith("  concepts/")]) == 2
+    assert not (started / "cohorts" / "spring").exists()
+    (started / "concepts" / "paragraph").rmdir()
+    (started / "concepts").rmdir()
+    assert run(["cohort", "build", "--cohort-id", "spring"]) == 0
+    assert "concepts/" not in capsys.readouterr().err

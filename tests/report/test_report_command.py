@@ -187,3 +187,26 @@ def test_a_prefix_of_the_partition_sets_is_looked_under(
     assert 1 == run([*command, "--json"])
     shown = capsys.readouterr().out
     assert (True, False) == ("d_nobodys" in shown, "d_anothers" in shown)
+
+
+def test_slots_without_a_text_are_no_fault_in_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build that drops members leaves slots of no cohort, for which nothing was paid: the verdict
+    says so, and the essays in them want no evaluation."""
+    root = tmp_path / "data"
+    assert 0 == run(["init", str(root)])
+    build = ["cohort", "build", "--cohort-id", "c", "--data-root", str(root)]
+    assert 0 == run(build)
+    (root / "1_raw" / "concepts_metadata.csv").write_text("concept_id,name,active\nnew,New,true\n")
+    with (root / "1_raw" / "evaluation_templates.csv").open("a") as table:
+        table.write("depth-v1,llm,true\n")
+    assert 0 == run([*build, "--write-combos"])
+    assert 0 == report(root)
+    said = capsys.readouterr().out
+    assert "sound but for 6 empty slots of no cohort, for which nothing was paid; 8 members" in said
+    assert "evaluations that no build has planned    0\n" in said
+    folder = next(path for path in (root / "gens" / "draft").iterdir())
+    (folder / "metadata.json").write_text("{}")
+    assert 0 == report(root)
+    assert "The store is not sound: " in capsys.readouterr().out

@@ -59,5 +59,6 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
     else:
         for name, number in made.facts:
             click.echo(f"{name:41}{'not known' if number is None else number}")
-        click.echo(f"wrote {page}")
+        sentence, command = made.verdict
+        click.echo(f"wrote {page}\n{sentence}\nnext: {command}")
     return 0

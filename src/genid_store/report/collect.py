@@ -14,12 +14,13 @@ from typing import Final, TypeVar
 from attrs import field, frozen
 
 from genid_store.catalog.audit.audit import Audit, audit
+from genid_store.catalog.findings import DUPLICATE
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import StoreError
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
@@ -131,6 +132,7 @@ class Report:
     def verdict(self) -> tuple[str, str]:
         """What matters most in one sentence, and the command to run next; money comes first."""
         root = f"--data-root {shlex.quote(self.root)}"
+        faults = [one for one in self.audit.findings if not _is_about_nothing(one)]
         empty = sum(bool(one.details.get("empty")) for one in self.audit.findings)
         sound = "The store is sound"
         if empty:
@@ -140,8 +142,9 @@ class Report:
             name = shlex.quote(cohort.cohort_id)
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{self.reused} {_REUSED}", command
-        if found := len(self.audit.findings) - empty:
-            return f"The store is not sound: {found} audit findings.", f"genid store audit {root}"
+        if faults:
+            sentence = f"The store is not sound: {len(faults)} audit findings."
+            return sentence, f"genid store audit {root}"
         if in_batch := sum(len(one.members) for one in self.batches):
             sentence = f"{sound}; {in_batch} members are in a batch at a provider."
             return sentence, f"genid batch list {root}"
@@ -168,6 +171,14 @@ class Report:
             ("evaluations that no build has planned", self.coverage.missing),
             ("generations a migration would move", moving),
         )
+
+
+def _is_about_nothing(found: Problem) -> bool:
+    """Say whether a finding concerns slots without a text alone: one that no cohort names, or one
+    of a task that has its text elsewhere."""
+    if found.code == DUPLICATE:
+        return [one["has_content"] for one in found.details["generations"]].count(True) <= 1
+    return bool(found.details.get("empty"))
 
 
 def _unwatched(label: str) -> AbstractContextManager[Advance]:

@@ -61,6 +61,11 @@ class Store:
         StoreError: it is not a folder, or cannot be made.
         """
         folder = Path(path)
+        if is_there(folder) and not folder.is_dir():
+            problem = Problem(
+                where=str(folder), message="is not a folder", remedy="give the store's folder"
+            )
+            raise StoreError("there is no store", [problem])
         with guarded(DataRoot(folder.absolute())):
             folder.mkdir(parents=True, exist_ok=True)
         return cls(DataRoot.open(folder))

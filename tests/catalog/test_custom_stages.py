@@ -153,3 +153,14 @@ def test_another_process_without_the_stages_rebuilds_the_index_and_back(
 def test_a_module_that_is_not_there_is_refused(tmp_path: Path) -> None:
     refused = _run(tmp_path, "--stages", "nowhere.py", "explain", "q_x", code=1)
     assert "nowhere.py" in refused["problems"][0]["message"]
+
+
+@pytest.mark.parametrize("name", ["mode", "origin_cohort_id", "adopted_from"])
+def test_a_field_that_is_a_key_of_our_own_is_refused(tmp_path: Path, name: str) -> None:
+    """metadata.json has one value a key: a field of that name would be written over."""
+    (tmp_path / "own.py").write_text(MODULE.replace("rubric: str", f"{name}: str"))
+    (tmp_path / "gens" / "grade" / "g1").mkdir(parents=True)
+    error = _run(tmp_path, "--stages", "own.py", "store", "audit", "--data-root", ".", code=1)
+    (problem,) = error["problems"]
+    assert "the stage grade" == problem["where"]
+    assert name in problem["message"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cohort_kit import OFF, ON
-from genid import Draft, gen_id
+from genid import Draft, DraftId, Essay, gen_id
 from genid_store import Request, Store, StoreError
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
@@ -28,6 +28,7 @@ from genid_store.generation.calling import is_unpaid
 from genid_store.generation.records import Generator
 from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
+from genid_store.migration.run import migrate
 
 PHASE_1 = Rollout.parse("on", "phase-1")
 
@@ -456,3 +457,21 @@ def test_who_began_before_a_failure_does_not_try_it_again(root: DataRoot, year: 
     record.write_text(json.dumps({**failure, "at": f"{year}-01-01T00:00:00+00:00"}))
     assert "failed" == second.obtain(*member).kind
     assert 2 == len(calls.asked)
+
+
+def test_an_essay_over_an_id_from_before_a_migration_is_told_the_new_one(root: DataRoot) -> None:
+    """Its draft's text is there, under another id now."""
+    member = build(root, "c", Rollout.OFF)
+    run.run_cohort(root, "c", Calls(), Asked(max_calls=1))
+    new = str(gen_id(draft_of(root, member)))
+    migrate(root)
+    essay = Essay(parent_gen_id=DraftId(member.gen_id), template_id="t", replicate=1)
+    with pytest.raises(StoreError, match=f"{member.gen_id} is {new} since a migration"):
+        Store.open(root.path).once(essay, Calls())
+
+
+def test_a_store_is_a_folder(tmp_path: Path) -> None:
+    """A file is refused by its name."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file: is not a folder"):
+        Store.open(tmp_path / "file")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
@@ -9,8 +11,26 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import parent_key
 
+_IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 
-def check_id(root: DataRoot, generation: Generation) -> None:
+
+def check_metadata(root: DataRoot, generation: Generation) -> None:
+    """StoreError: the metadata does not say what is to be made, or says what has another id;
+    nothing is paid for then."""
+    wrong = [one for one in generation.problems if not one.field or one.field in _IDENTIFYING]
+    if wrong:
+        raise StoreError("its metadata cannot be used", wrong)
+    if generation.mode == "copy" and generation.stage != "essay":
+        problem = Problem(
+            where=f"{generation.stage} {generation.gen_id}",
+            message=f"mode copy copies an essay's draft; a {generation.stage} cannot be copied",
+            remedy="give its template the generator llm",
+        )
+        raise StoreError("there is nothing to copy", [problem])
+    _check_id(root, generation)
+
+
+def _check_id(root: DataRoot, generation: Generation) -> None:
     """StoreError: a v1 id is not the id of the fields that its metadata gives, by the audit's rule,
     so that the text would be that of another task."""
     key = parent_key(generation.stage, generation.parent_gen_id)

@@ -31,7 +31,7 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import ParentMissing, digest, fault_of_text, text_to_build_upon
-from genid_store.generation.described import check_id
+from genid_store.generation.described import check_metadata
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (
@@ -55,7 +55,6 @@ from genid_store.generation.reuse import Plan, Task, give_text, held_up, may_pay
 from genid_store.generation.status import has_content, is_unreachable
 from genid_store.stages import PIPELINE, parent_key
 
-_COMMON: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -120,7 +119,7 @@ class Executor:
     def request(self, stage: str, gen_id: str) -> Request:
         """Return what the callable would be asked. StoreError: it cannot be asked for this."""
         generation = read_generation(self.root, stage, gen_id)
-        _check_metadata(self.root, generation)
+        check_metadata(self.root, generation)
         template = self._template(generation)
         return self._request(generation, template, self._parent_text(generation))
 
@@ -184,7 +183,7 @@ class Executor:
         if is_unreachable(self.root, *member):
             return "refused", "its text is there and cannot be reached; nothing was overwritten"
         generation = read_generation(self.root, *member)
-        _check_metadata(self.root, generation)
+        check_metadata(self.root, generation)
         parent_text = self._parent_text(generation)
         if self.paid:
             self.ledger.add(member.stage, task.name, member.gen_id)
@@ -462,19 +461,3 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
         return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
     except OSError:
         return None
-
-
-def _check_metadata(root: DataRoot, generation: Generation) -> None:
-    """StoreError: the metadata does not say what is to be made, or says what has another id;
-    nothing is paid for then."""
-    wrong = [one for one in generation.problems if not one.field or one.field in _COMMON]
-    if wrong:
-        raise StoreError("its metadata cannot be used", wrong)
-    if generation.mode == "copy" and generation.stage != "essay":
-        problem = Problem(
-            where=f"{generation.stage} {generation.gen_id}",
-            message=f"mode copy copies an essay's draft; a {generation.stage} cannot be copied",
-            remedy="give its template the generator llm",
-        )
-        raise StoreError("there is nothing to copy", [problem])
-    check_id(root, generation)

@@ -95,7 +95,9 @@ class HostType(click.ParamType[Any]):
 )
 @click.option("--reuse-only", is_flag=True, help="Reuse what is there and call nobody.")
 @click.option(
-    "--pay-again", is_flag=True, help="Pay for legacy members whose task is there already."
+    "--pay-again",
+    is_flag=True,
+    help="Pay for legacy members whose task is there already, and where its text is out of reach.",
 )
 @click.option("--no-wait", is_flag=True, help="Leave batches to the next run, which collects them.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")

@@ -207,7 +207,7 @@ def test_texts_that_are_not_there_are_said_at_once_before_anything_is_paid(
     assert run_cohort(started, "other") == 1  # its members have metadata: none is new
     assert "other (built just now): 0 generator calls" in capsys.readouterr().out
     (started / "1_raw" / "replication_config.csv").write_text(
-        "stage,replicates\ndraft,2\nessay,1\nevaluation,1\n"
+        "stage,replicates\ndraft,3\nessay,1\nevaluation,1\n"
     )
     assert run_cohort(started, "spring") == 1
     said = capsys.readouterr().err

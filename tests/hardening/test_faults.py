@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
+import migrationkit
 from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, write_table
 from genid import Draft, Essay, gen_id
 from genid_store import Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import blocked
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
+from genid_store.migration import run as migration
+from genid_store.migration.swap import open_migration
 from genid_store.stages import PIPELINE
 from hardening_kit import attempt, faulty, refusing, sample, tree, without_own
 
@@ -228,3 +232,52 @@ def texts(root: DataRoot) -> dict[str, bytes]:
 
 def legacy_texts(root: DataRoot) -> dict[str, bytes]:
     return {name: data for name, data in texts(root).items() if name[1] != "_"}
+
+
+# -- migrations ------------------------------------------------------------------------------------
+def a_store(path: Path) -> DataRoot:
+    return DataRoot.open(migrationkit.tiny_store(path))
+
+
+def a_migrated_store(path: Path) -> DataRoot:
+    root = a_store(path)
+    migration.migrate(root)
+    return root
+
+
+def again(root: DataRoot, work: Callable[[DataRoot], object]) -> None:
+    """Do what the error's remedy says: go on with what was begun, else try the same again."""
+    found = open_migration(root)
+    state = "none" if found is None else found[1].state
+    if work is migration.migrate and state != "none":
+        migration.resume(root) if state != "migrated" else None
+    elif state != "none" or work is migration.migrate:
+        work(root)
+
+
+@pytest.mark.parametrize(
+    ("make", "work"),
+    [
+        (a_store, migration.migrate),
+        (a_migrated_store, migration.rollback),
+        (a_migrated_store, migration.finish),
+    ],
+    ids=["migrate", "roll back", "finish"],
+)
+def test_a_call_that_fails_while_a_store_moves(
+    tmp_path: Path, make: Callable[[Path], DataRoot], work: Callable[[DataRoot], object]
+) -> None:
+    """One error; no text is lost, and doing it again comes to what an undisturbed one does."""
+    whole = make(tmp_path / "whole")
+    with faulty(whole.path, 0, refusing(0), reads=True) as seen:
+        work(whole)
+    for at, code in cases(len(seen)):
+        root = make(tmp_path / "root")
+        with faulty(root.path, at, refusing(code), reads=True):
+            _, error = attempt(StoreError, lambda: work(root))  # noqa: B023
+        assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
+        again(root, work)
+        expected, found = (without_own(tree(one.path)) for one in (whole, root))
+        assert expected == found, (at, os.strerror(code), seen[at - 1], error)
+        assert blocked(root) is None
+        shutil.rmtree(root.path)

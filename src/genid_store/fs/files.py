@@ -29,6 +29,8 @@ NO_LINKS: Final = {
     *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK),
     *(errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS),
 }
+#: What reading says of a folder, a pipe or a huge file: a lasting fact, which other errors are not.
+NO_FILE: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
 #: What renaming a folder says where something has its name already, or on another file system.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV})
 

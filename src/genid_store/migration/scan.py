@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Final
 
 import attrs
@@ -13,7 +15,7 @@ from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
-from genid_store.fs.files import read_bytes
+from genid_store.fs.files import NO_FILE, read_bytes
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.migration.number import Source
 
@@ -25,6 +27,8 @@ _FILE: Final = {
     findings.METADATA_MALFORMED,
     findings.METADATA_UNREADABLE,
 }
+#: What is said of a file that is not there, and of a link that leads to none.
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP})
 _DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 
@@ -60,12 +64,13 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | N
     try:
         found = parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
     except OSError as error:
+        if error.errno not in NO_FILE | _ABSENT:
+            raise  # it may be readable a moment later: nothing follows from it
         found = unreadable(stage, entry.name, where, error)
     reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    text = f"{entry.path}/{PARSED}"
-    has_content = os.path.isfile(text) and os.path.getsize(text) > 0
+    has_content = _is_text(f"{entry.path}/{PARSED}")
     is_empty = not (has_content or reason) and _is_empty(entry.path)
     failure = f"{root.path}/{FAILURES}/{stage}/{entry.name}.json"
     copied = reused or found.adopted_from
@@ -78,6 +83,17 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | N
         reason=reason,
         detail=detail,
     )
+
+
+def _is_text(path: str) -> bool:
+    """Say whether a file that is not empty is there. OSError: it cannot be told."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _is_empty(folder: str) -> bool:

@@ -9,7 +9,6 @@ let us read is not taken for a fact: it has no stamp, and is tried again by the 
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import os
 import sqlite3
@@ -31,7 +30,7 @@ from genid_store.catalog.index.rows import (
     row_of,
 )
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
-from genid_store.fs.files import guarded, read_with_status
+from genid_store.fs.files import NO_FILE, guarded, read_with_status
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_stage, stage_names
 
@@ -48,8 +47,6 @@ UNREADABLE: Final[Stamp] = (0, UNREADABLE_SIZE, 0)
 TICK_NS: Final = 50_000_000
 #: The most that is read of a metadata.json, in bytes: a thousand times what one needs.
 LIMIT: Final = 1 << 20
-#: What is said of a folder, a pipe or a huge file in the place of a metadata.json: a lasting fact.
-_NO_METADATA: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
 _INODE: Final = (1 << 63) - 1  # the bits of an inode number that SQLite's integers hold
 _DEEPEST: Final = 1_000  # levels of a stage that is its own parent
 _BATCH: Final = 1_000  # rows a step: bounds memory and is what progress counts in
@@ -319,7 +316,7 @@ def _read(root: str, stage: str, name: str) -> tuple[Generation, Stamp]:
     except (FileNotFoundError, NotADirectoryError) as error:
         return unreadable(stage, name, where, error), ABSENT
     except OSError as error:
-        stamp = _stamp(os.stat(path)) if error.errno in _NO_METADATA else UNREADABLE
+        stamp = _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
         return unreadable(stage, name, where, error), stamp
     return parse_metadata(stage, name, data, where), _stamp(state)
 

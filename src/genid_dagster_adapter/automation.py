@@ -14,13 +14,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from genid import parse_id
 from genid_store.catalog.memberships import read_memberships
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
-from genid_store.generation.batches import open_batches
-from genid_store.generation.reuse import plan_reuse_of
+from genid_store.generation.reuse import undecided
 from genid_store.generation.status import parent_of
 
 #: Each makes partitions wait.
@@ -83,7 +81,7 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
             return set()
         members = read_memberships(root).by_stage()[self.stage]
         wanted = wanted_ids(root, self.stage, missing & {*members})
-        return wanted - _left_alone(root, self.stage, wanted)
+        return wanted - undecided(root, self.stage, wanted)
 
     def _parent_made_since(
         self, context: dg.AutomationContext[dg.AssetKey], failed: Set[str]
@@ -97,19 +95,3 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
         made = instance.get_latest_storage_id_by_partition(self.parent, _MADE)
         above = {key: parent_of(DataRoot(self.data_root), self.stage, key) for key in failed}
         return {key for key in failed if made.get(above[key] or "", 0) > asked.get(key, 0)}
-
-
-def _left_alone(root: DataRoot, stage: str, gen_ids: Set[str]) -> Set[str]:
-    """Return the members whose task is in a batch under another id, and legacy ones whose task is
-    there under another id: a run refuses these until somebody says whether to give them that text
-    or to pay again; `calls_to_make` names them."""
-    older = [one for one in gen_ids if parse_id(one).family != "v1"]
-    if not older:
-        return set()
-    plan, batches = plan_reuse_of(root, stage, older), open_batches(root)
-    waiting = {
-        member.gen_id
-        for member, task in plan.tasks.items()
-        if any(one.holds(stage, [task.name]) for one in batches)
-    }
-    return waiting | {one.gen_id for one in plan.refused}

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from dagster_kit import lay, write
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.lookup import (
     chain,
     children,
     duplicates,
+    perhaps_same_task,
     resolve,
     resolver,
+    same_task,
     with_expected,
 )
 from genid_store.catalog.metadata import Generation
@@ -151,6 +154,26 @@ def test_duplicates_are_the_other_generations_of_the_task(small: Store, index: S
     assert same == {one.gen_id for one in others}
     keys = [(one.family != "v1", not one.has_content, one.origin_cohort_id) for one in others]
     assert sorted(keys, key=str) == keys
+
+
+def test_none_is_missed_of_those_whose_task_is_there_more_than_once(tmp_path: Path) -> None:
+    """Looked for in one go, as one by one: with a number, without one, and after one went."""
+    root = DataRoot(tmp_path)
+    spelled: dict[str, int | None] = {"d1": 1, "d2": 2, "d3": 1, "d4": None, "d5": 5}
+    for name, replicate in spelled.items():
+        lay(tmp_path, "draft", name, replicate=replicate)
+    lay(tmp_path, "draft", "other", template_id="another")
+    with StoreIndex.fresh(root) as index:
+
+        def one_by_one() -> set[str]:
+            return {one.gen_id for one in index.iter("draft") if same_task(index, one)}
+
+        assert {"d1", "d3", "d4"} == one_by_one() == perhaps_same_task(index, "draft")
+        write(tmp_path, "draft", "d4", "parsed.txt", "text")
+        assert one_by_one() <= perhaps_same_task(index, "draft") == {*spelled}
+        assert "d2" not in one_by_one()
+        write(tmp_path, "draft", "d3", "parsed.txt", "text")
+        assert "d2" in one_by_one()
 
 
 def _planned(made: Made) -> Generation:

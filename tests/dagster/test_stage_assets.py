@@ -11,6 +11,8 @@ import pytest
 from dagster_kit import QUIET, Counting, lay, requested, write
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import Member
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, unblock
 from genid_store.generation import (
@@ -19,6 +21,7 @@ from genid_store.generation import (
     content_version,
     failures,
     is_wanted,
+    reuse,
     wanted_ids,
 )
 from genid_store.ids.rollout import Rollout
@@ -130,6 +133,23 @@ def test_a_member_whose_task_is_there_under_another_id_is_not_asked_for(
     assert requested(definitions, instance)["draft"] == {"d0", "d1", "d2", "d3"}
     write(root.path, "draft", "d9", "parsed.txt", "given")
     assert "d9" in requested(definitions, instance)["draft"]  # recorded as reused
+
+
+def test_no_plan_is_made_for_members_whose_task_is_there_once(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at each of very many for itself would take a tick longer than Dagster waits."""
+    planned: list[list[str]] = []
+    real = reuse.plan_reuse
+
+    def noted(index: StoreIndex, members: list[Member], **more: Any) -> reuse.Plan:
+        planned.append([one.gen_id for one in members])
+        return real(index, members, **more)
+
+    monkeypatch.setattr(reuse, "plan_reuse", noted)
+    lay(root.path, "draft", "d9", replicate=1)  # the task of d0
+    assert requested(defs(root, Counting()), instance)["draft"] == {"d0", "d1", "d2", "d3"}
+    assert planned == [["d0"]]
 
 
 def test_a_failure_waits_for_a_human(root: DataRoot, instance: dg.DagsterInstance) -> None:

@@ -6,6 +6,7 @@ of any size. Refuses, with the candidates, a prefix that fits several generation
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
@@ -118,6 +119,19 @@ def is_contradicted(generation: Indexed) -> bool:
     return generation.family == "v1" and not generation.recomputes
 
 
+def perhaps_same_task(index: StoreIndex, stage: str) -> set[str]:
+    """Return the generations of a stage for which `same_task` may find others, and no other one for
+    which it does: of very many in one go."""
+    rows = index.sql("SELECT gen_id, v1 FROM generation WHERE stage = ? AND v1 NOT NULL", stage)
+    shared = {expected for expected, times in Counter(of for _, of in rows).items() if times > 1}
+    numbers = index.sql("SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL")
+    loose = index.sql("SELECT gen_id FROM generation WHERE stage = ? AND replicate IS NULL", stage)
+    for one in filter(None, (index.get(stage, gen_id) for (gen_id,) in loose)):
+        if one.has_content:  # it may take any number of its cell
+            shared.update(_expected(index, one, number) or "" for (number,) in numbers)
+    return {gen_id for gen_id, expected in rows if expected in shared}
+
+
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
     """Return the generation without `replicate` that takes this number, if there is one."""
     first = _with_number(index, generation, 1)
@@ -147,9 +161,14 @@ def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
 
 def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
     """Return the generations whose task differs in its number alone."""
-    numbered, parent = evolve(generation, replicate=number), _parent(index, generation, {})
-    expected = derive_expected(numbered, parent).v1
+    expected = _expected(index, generation, number)
     return [] if expected is None else index.by_expected("v1", expected)
+
+
+def _expected(index: StoreIndex, generation: Indexed, number: int) -> str | None:
+    """Return the expected id of a generation's task with another number."""
+    numbered = evolve(generation, replicate=number)
+    return derive_expected(numbered, _parent(index, generation, {})).v1
 
 
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:

@@ -24,7 +24,13 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog import findings, reused
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import children, read_indexed, same_task, with_expected
+from genid_store.catalog.lookup import (
+    children,
+    perhaps_same_task,
+    read_indexed,
+    same_task,
+    with_expected,
+)
 from genid_store.catalog.memberships import Member, read_memberships
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation, stage_fields
 from genid_store.catalog.reused import Reused
@@ -41,6 +47,7 @@ from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.fs.leases import lease
 from genid_store.generation import failures
+from genid_store.generation.batches import open_batches
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
@@ -136,6 +143,29 @@ def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:
     members = [Member(stage, gen_id) for gen_id in gen_ids if is_segment(gen_id)]
     with StoreIndex.fresh(root) as index:
         return plan_reuse(index, members, ledger=ledger)
+
+
+def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
+    """Return the generations whose id is not their task's, and whose task is in a batch, or there
+    under another id: a run refuses these until somebody says whether to give them that text or to
+    pay again.
+
+    StoreError: the index cannot be used.
+    """
+    older = {one for one in gen_ids if parse_id(one).family != "v1"}
+    if not older:
+        return set()
+    batches, query = open_batches(root), "SELECT gen_id, v1 FROM generation WHERE stage = ?"
+    with StoreIndex.fresh(root) as index:
+        tasks = dict(index.sql(query, stage)) if batches else {}
+        doubtful = older & perhaps_same_task(index, stage)
+        plan = plan_reuse(index, [Member(stage, one) for one in doubtful])
+    waiting = {
+        one
+        for one in older
+        if any(batch.holds(stage, [tasks.get(one) or one]) for batch in batches)
+    }
+    return waiting | {one.gen_id for one in plan.refused}
 
 
 class _Planning:

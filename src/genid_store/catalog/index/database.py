@@ -53,6 +53,7 @@ OF_NO_TASK: Final = "v1 IS NULL OR (family = 'v1' AND NOT recomputes)"
 INDEXES: Final = f"""
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
 CREATE INDEX IF NOT EXISTS of_no_task ON generation (stage, gen_id) WHERE {OF_NO_TASK};
+CREATE INDEX IF NOT EXISTS unnumbered ON generation (stage, gen_id) WHERE replicate IS NULL;
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_phase_1 ON generation (phase_1) WHERE phase_1 IS NOT NULL;

@@ -10,12 +10,18 @@ from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.display import membership_metadata, stage_table, table, table_metadata
+from genid_dagster_adapter.display import membership_metadata, stage_table, table
 from genid_dagster_adapter.loading import COHORT_TAG, CohortId
 from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
-from genid_dagster_adapter.recording import UNVERSIONED
-from genid_dagster_adapter.setup import CODE_VERSION, Setup
-from genid_dagster_adapter.translator import COHORT_ID, COMBOS, MEMBERSHIP, REGISTRATION
+from genid_dagster_adapter.recording import cohort_materialization
+from genid_dagster_adapter.setup import Setup
+from genid_dagster_adapter.translator import (
+    COHORT_ID,
+    COMBOS,
+    MEMBERSHIP,
+    REGISTRATION,
+    UNVERSIONED,
+)
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.manifest import given_cohort_id
@@ -54,7 +60,6 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
             **setup.described(name),
             deps=[key(one) for one in deps],
             description=text,
-            code_version=CODE_VERSION,
             **more,
         )
 
@@ -70,7 +75,7 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
             spec(
                 MEMBERSHIP,
                 "The cohort's members, each with metadata; a partition is a cohort.",
-                COHORT_ID,
+                COMBOS,
                 kinds={"csv"},
                 partitions_def=partitions_def(COHORTS, prefix),
             ),
@@ -93,23 +98,28 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
             for one in built.prepared.inputs.combos
         ]
         shown_combos = table({"combo_id": "string", "concepts": "string"}, combos)
-        yield dg.MaterializeResult(asset_key=key(COMBOS), metadata={"combos": shown_combos})
+        yield dg.MaterializeResult(
+            asset_key=key(COMBOS),
+            metadata={"combos": shown_combos},
+            data_version=dg.DataVersion(UNVERSIONED),
+        )
         yield dg.MaterializeResult(
             asset_key=key(COHORT_ID),
             metadata={COHORT_ID: value},
             data_version=dg.DataVersion(value),
         )
-        shown = {**membership_metadata(built), **table_metadata(root, value)}
+        event = cohort_materialization(root, value, setup.translator, **membership_metadata(built))
         if not context.has_partition_key:
-            context.log_event(
-                dg.AssetMaterialization(key(MEMBERSHIP), partition=value, metadata=shown)
-            )
-        yield dg.MaterializeResult(asset_key=key(MEMBERSHIP), metadata=shown)
+            context.log_event(event)
+        yield dg.MaterializeResult(
+            asset_key=event.asset_key, metadata=event.metadata, tags=event.tags
+        )
         members, added = register_members(instance, root, value, prefix=prefix)
         yield dg.MaterializeResult(
             asset_key=key(REGISTRATION),
             metadata={COHORT_ID: value, "partitions": stage_table(members=members, added=added)},
             data_version=dg.DataVersion(UNVERSIONED),
+            tags=setup.translator.settled(REGISTRATION, [event.asset_key]),
         )
 
     return build

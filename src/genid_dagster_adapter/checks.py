@@ -27,10 +27,7 @@ from genid_store.stages import PIPELINE
 #: name -> (severity of a finding, what the check asserts)
 _CHECKS = {
     **CHECKS,
-    "calls_to_make": (
-        "WARN",
-        "How often making the rest calls the generator, by model.",
-    ),
+    "calls_to_make": ("WARN", "How often making the rest calls the generator, by model."),
     "partitions_are_members": ("WARN", "Members are partitions, and partitions are members."),
 }
 

@@ -19,10 +19,9 @@ import dagster as dg
 
 from genid_dagster_adapter.assets import cohort_assets
 from genid_dagster_adapter.checks import cohort_checks
-from genid_dagster_adapter.generations import NO_RETRIES, missing_asset, stage_asset
+from genid_dagster_adapter.generations import NO_RETRIES, generated_asset, missing_asset
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import MEMBERSHIP, Translator
-from genid_store.cohort.inputs.tables import provider_models
 from genid_store.config import effective_rollout, read_config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -54,7 +53,7 @@ def build_definitions(
     `automation_interval` how many seconds lie between its ticks: generations are paid for, so it is
     "stopped" unless the host says otherwise. `executor` is for definitions that are a project by
     themselves; without it the project that they are merged into has its own. `knobs` are further
-    fields of `Setup`: `code_version`, `pool`, `op_tags`, `retry_policy`, `backfill_policy`.
+    fields of `Setup`: `pool`, `op_tags`, `retry_policy`, `backfill_policy`.
 
     StoreError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.
@@ -71,7 +70,6 @@ def build_definitions(
         translator=translator or Translator(),
         stages=(*PIPELINE, *further),
         concurrency=concurrency,
-        provider_models=provider_models,
         **knobs,
     )
     state = effective_rollout(config, environ) if rollout is None else rollout
@@ -86,11 +84,8 @@ def build_definitions(
         text = "Build a cohort and check it."
         jobs = [job(_name(setup, "genid_cohort"), selection, description=text)]
         if generate is not None:
-            stages, missing = (
-                [stage_asset(one, setup) for one in setup.stages],
-                missing_asset(setup),
-            )
-            assets += [*stages, missing]
+            stages = [generated_asset(one, setup) for one in setup.stages]
+            assets += [*stages, missing := missing_asset(setup)]
             name, text = "genid_make_missing", "Make what a cohort lacks, ancestors first."
             only = dg.AssetSelection.assets(missing)
             jobs.append(job(_name(setup, name), only, tags=NO_RETRIES, description=text))
@@ -135,9 +130,6 @@ def _data_root(
     value = environ.get(name) if given is None else given
     if value:
         return Path(value).resolve()
-    message, remedy = (
-        "no data root is given",
-        "set it to the pipeline's data folder, or pass data_root=",
-    )
-    problem = Problem(where=name, message=message, remedy=remedy)
+    remedy = "set it to the pipeline's data folder, or pass data_root="
+    problem = Problem(where=name, message="no data root is given", remedy=remedy)
     raise StoreError("the definitions need a data root", [problem])

@@ -1,11 +1,13 @@
 """What Dagster shows of a cohort: figures an operator reads, as tables and lists."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.build import Built
 from genid_store.fs.layout import DataRoot
 
@@ -33,17 +35,24 @@ def listing(title: str, lines: Sequence[str]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join([title, "", *shown, *more]))
 
 
-def table_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
-    """Return what Dagster shows of a cohort's membership.csv: where it is, how many rows it has."""
+def cohort_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
+    """Return what a cohort's files say of it: how it was built, where its membership.csv is and how
+    many rows that has."""
+    recorded, members = read_recorded(root, cohort_id), read_membership(root, cohort_id)
+    rollout = recorded.rollout if recorded is not None and recorded.stated else None
     return {
         "cohort_id": cohort_id,
+        "mode": (recorded and recorded.mode) or "not recorded",
+        "rollout": "not recorded" if rollout is None else rollout.label,
+        "scheme": "not recorded" if rollout is None else rollout.scheme,
+        "rows": stage_table(rows=Counter(stage for stage, _ in members)),
         "dagster/uri": root.membership(cohort_id).as_uri(),
-        "dagster/row_count": len(read_membership(root, cohort_id)),
+        "dagster/row_count": len(members),
     }
 
 
 def membership_metadata(built: Built) -> dict[str, Any]:
-    """Return the metadata of `cohort_membership`."""
+    """Return what `cohort_membership` shows of a build beside what the cohort's files say."""
     plan, fill_up, changes = built.plan, built.plan.fill_up, built.changes
     metadata: dict[str, Any] = {
         "mode": str(plan.mode),

@@ -55,18 +55,17 @@ class GenerationConfig(dg.Config):
         return Asked(**self.model_dump(exclude={"concurrency", "max_generations", *more}), **more)
 
 
-def generated_asset(stage: type[Signature[Any]] | str, **options: Any) -> dg.AssetsDefinition:
+def generated_asset(
+    signature: type[Signature[Any]] | str, setup: Setup | None = None, **options: Any
+) -> dg.AssetsDefinition:
     """Return the asset of one stage, `<stage>_generation`: any stage that is declared.
 
     `options` are those of `Setup`; `data_root` and `generate` (the host's callable, or a
     `ConfigurableResource` with `__call__`) are needed. A child's asset depends on its parent's, all
     partitions on all: who is whose parent is in the metadata on disk.
     """
-    return stage_asset(stage if isinstance(stage, str) else stage.stage, Setup(**options))
-
-
-def stage_asset(stage: str, setup: Setup) -> dg.AssetsDefinition:
-    """Return the asset of one stage, as `generated_asset`."""
+    setup = setup or Setup(**options)
+    stage = signature if isinstance(signature, str) else signature.stage
     above = parent_stage(stage)
 
     @setup.paying(
@@ -115,15 +114,13 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
     no content afterwards; what `max_generations` left leaves the cohort unmaterialized alone."""
 
     prefix = setup.translator.prefix
+    upstream = [setup.key(MEMBERSHIP), *map(setup.translator.of_stage, setup.stages)]
 
     @setup.paying(
         GENERATIONS,
         deps=[
-            setup.key(MEMBERSHIP),
-            *(
-                dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping())
-                for key in map(setup.translator.of_stage, setup.stages)
-            ),
+            upstream[0],
+            *(dg.AssetDep(one, partition_mapping=dg.AllPartitionMapping()) for one in upstream[1:]),
         ],
         partitions_def=partitions_def(COHORTS, prefix),
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -169,6 +166,7 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
                 dg.AssetObservation(context.asset_key, partition=cohort_id, metadata=figures)
             )
         else:
-            yield dg.MaterializeResult(metadata=figures)
+            tags = setup.translator.settled(GENERATIONS, upstream)
+            yield dg.MaterializeResult(metadata=figures, tags=tags)
 
     return make_missing

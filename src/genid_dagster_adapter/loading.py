@@ -16,15 +16,17 @@ from genid_store.generation.content import read_text
 COHORT_TAG = "genid/cohort_id"  # of the run that built a cohort
 
 
-class Texts(dg.IOManager):
+class _Loading(dg.IOManager):
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Do nothing: what is handed on is on disk, or on record, already."""
+
+
+class Texts(_Loading):
     """Loads the texts of one stage: one text where the run has a partition and that names one
     generation, else a mapping of id to text. Partitions without a text are left out of it."""
 
     def __init__(self, data_root: Path, stage: str) -> None:
         self.data_root, self.stage = data_root, stage
-
-    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Do nothing: the text is in the store already."""
 
     def load_input(self, context: dg.InputContext) -> str | Mapping[str, str]:
         """StoreError: the one text that is asked for is not there, or one cannot be read."""
@@ -41,12 +43,9 @@ class Texts(dg.IOManager):
         return texts[keys[0]]
 
 
-class CohortId(dg.IOManager):
+class CohortId(_Loading):
     """Loads the id of the cohort that was built in this run (or in the run that it goes on with),
     else of the one that was built last."""
-
-    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Do nothing: the id is in the materialization's metadata."""
 
     def load_input(self, context: dg.InputContext) -> str:
         """StoreError: no cohort was built yet."""

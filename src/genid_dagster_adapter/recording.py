@@ -5,23 +5,23 @@ Used by the stage assets and by the asset that makes what is missing, so that bo
 
 import contextlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.setup import CODE_VERSION, Setup
-from genid_dagster_adapter.translator import Translator
+from genid_dagster_adapter.display import cohort_metadata
+from genid_dagster_adapter.setup import Setup
+from genid_dagster_adapter.translator import COMBOS, MEMBERSHIP, Translator, stage_asset_name
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW_METADATA, DataRoot
 from genid_store.generation import Outcome, content_version
+from genid_store.generation.content import digest
 from genid_store.stages import parent_key
 
-#: The data version of what a generation does not depend on: its id names all that it is made from.
-UNVERSIONED = "INITIAL"
-_LAST_EVENT = str(2**62)
 _SHOWN = 20  # generations that one error lists
 _PREVIEW = 500  # characters
 
@@ -42,8 +42,7 @@ class Recorder:
                     outcome.stage,
                     outcome.gen_id,
                     self.setup.translator,
-                    code_version=self.setup.code_version,
-                    cohorts=", ".join(self.cohorts.get((outcome.stage, outcome.gen_id), ())),
+                    self.cohorts.get((outcome.stage, outcome.gen_id), ()),
                     outcome=outcome.kind,
                     seconds=round(outcome.seconds, 3),
                 )
@@ -79,34 +78,36 @@ def materialization(
     stage: str,
     gen_id: str,
     translator: Translator,
-    *,
-    code_version: str = CODE_VERSION,
+    cohorts: Iterable[str],
     **metadata: Any,
 ) -> dg.AssetMaterialization:
-    """Return the event that records a generation whose content is on disk.
-
-    Its tags say what Dagster judges staleness by: another code version makes it stale; another
-    parent's partition, or a registration, never does.
-    """
-    tags = {
-        "dagster/data_version": content_version(root, stage, gen_id) or "",
-        "dagster/code_version": code_version,
-    }
-    for dep in translator.upstream(stage):
-        tags[f"dagster/input_data_version/{dep.to_user_string()}"] = UNVERSIONED
-        tags[f"dagster/input_event_pointer/{dep.to_user_string()}"] = _LAST_EVENT
+    """Return the event that records a generation whose content is on disk."""
+    shown = {**_shown(root, stage, gen_id, translator), "cohorts": ", ".join(cohorts)}
+    tags = translator.settled(stage_asset_name(stage), translator.upstream(stage))
     return dg.AssetMaterialization(
         translator.of_stage(stage),
         partition=gen_id,
-        metadata={**_shown(root, stage, gen_id, translator), **metadata},
-        tags=tags,
+        metadata={**shown, **metadata},
+        tags={"dagster/data_version": content_version(root, stage, gen_id) or "", **tags},
+    )
+
+
+def cohort_materialization(
+    root: DataRoot, cohort_id: str, translator: Translator, **metadata: Any
+) -> dg.AssetMaterialization:
+    """Return the event that records a cohort; its data version is the digest of its members."""
+    tags = translator.settled(MEMBERSHIP, [translator.get_asset_key(COMBOS)])
+    return dg.AssetMaterialization(
+        translator.get_asset_key(MEMBERSHIP),
+        partition=cohort_id,
+        metadata={**cohort_metadata(root, cohort_id), **metadata},
+        tags={"dagster/data_version": digest(read_bytes(root.membership(cohort_id))), **tags},
     )
 
 
 def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> dict[str, Any]:
-    """Return what a partition shows: the signature, the parent as a link, what the host's callable
-    said of the usage; where the text is, its length, its beginning, and where it is a number, the
-    score."""
+    """Return what a partition shows: the signature, the parent as a link, the usage that the host's
+    callable gave; where the text is, its length and beginning, and the score that a number is."""
     folder = root.generation(stage, gen_id)
     generation = read_generation(root, stage, gen_id)
     fields = generation.signature_fields().items()

@@ -9,15 +9,13 @@ import dagster as dg
 from attrs import field, frozen
 
 from genid_dagster_adapter.translator import Translator
+from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Executor, Generator
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import Plan
 from genid_store.stages import PIPELINE
-
-#: The code version of what is made, unless the host gives one.
-CODE_VERSION = "1"
 
 
 @frozen(kw_only=True)
@@ -32,8 +30,6 @@ class Setup:
     translator: Translator = field(factory=Translator)
     stages: Sequence[str] = PIPELINE
     concurrency: int = CONCURRENCY
-    code_version: str = CODE_VERSION
-    provider_models: Callable[[DataRoot], Mapping[str, str]] = lambda root: {}
     pool: str | None = None
     op_tags: Mapping[str, Any] | None = None
     retry_policy: dg.RetryPolicy | None = None
@@ -69,6 +65,7 @@ class Setup:
             "key": self.key(name),
             "group_name": self.translator.get_group_name(name),
             "metadata": self.translator.get_metadata(name),
+            "code_version": self.translator.get_code_version(name),
         }
 
     def paying(self, name: str, **more: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -76,7 +73,6 @@ class Setup:
         resource = isinstance(self.generate, dg.ConfigurableResource)
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             **self.described(name),
-            code_version=self.code_version,
             pool=self.pool,
             op_tags=self.op_tags,
             retry_policy=self.retry_policy,
@@ -98,7 +94,7 @@ class Setup:
             root=root,
             generator=generate,
             plan=plan,
-            provider_models=self.provider_models(root),
+            provider_models=provider_models(root),
             asked=asked,
         )
 

@@ -20,7 +20,6 @@ from typing import Any, Final
 import dagster as dg
 from attrs import asdict, field, frozen
 
-from genid_dagster_adapter.display import table_metadata
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.partitions import (
@@ -32,7 +31,7 @@ from genid_dagster_adapter.partitions import (
     register,
     registered,
 )
-from genid_dagster_adapter.recording import materialization
+from genid_dagster_adapter.recording import cohort_materialization, materialization
 from genid_dagster_adapter.translator import MEMBERSHIP, Translator
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
@@ -47,6 +46,7 @@ Progress = Callable[[int, int], None]
 #: ids of today -> the ids that their generations had before
 Previous = Mapping[str, Sequence[str]]
 
+_VERSION: Final = "dagster/data_version"
 _PAGE: Final = 200  # events that are reported, and whose predecessors are asked for, at a time
 
 
@@ -88,15 +88,9 @@ def follow(
     with open_instance(root) as instance:
         if forgotten and not dry_run:
             forget(instance, forgotten, partition_prefix)
-        done = sync(
-            instance,
-            root,
-            named,
-            others=[dg.AssetKey.from_user_string(one) for one in others],
-            prune=prune,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        keys = [dg.AssetKey.from_user_string(one) for one in others]
+        how = {"prune": prune, "dry_run": dry_run}
+        done = sync(instance, root, named, others=keys, progress=progress, **how)
     return {"dry_run": dry_run, **asdict(done)}
 
 
@@ -161,7 +155,7 @@ class _Sync:
             if not self.dry_run:
                 record_owner(self.instance, self.root, self.translator.prefix)
             memberships = read_memberships(self.root)
-            members = memberships.by_stage()
+            members, cohorts = memberships.by_stage(), memberships.cohorts_of()
             with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
                 previous = index.previous_ids()
         todo = {one: list(self._unrecorded(one, members[one], previous[one])) for one in members}
@@ -171,7 +165,7 @@ class _Sync:
             for start in range(0, len(lacking), _PAGE):
                 chunk = lacking[start : start + _PAGE]
                 if not self.dry_run:
-                    report(self.instance, self._events(stage, chunk, previous[stage]))
+                    report(self.instance, self._events(stage, chunk, previous[stage], cohorts))
                 done += len(chunk)
                 if progress is not None:
                     progress(done, total)
@@ -198,7 +192,11 @@ class _Sync:
                     yield other, key
 
     def _events(
-        self, stage: str, lacking: Sequence[tuple[dg.AssetKey, str]], previous: Previous
+        self,
+        stage: str,
+        lacking: Sequence[tuple[dg.AssetKey, str]],
+        previous: Previous,
+        cohorts: Mapping[tuple[str, str], Sequence[str]],
     ) -> Iterator[dg.AssetMaterialization]:
         last = {
             asset: self._last(asset, {old for one in keys for old in previous.get(one[1], ())})
@@ -206,7 +204,8 @@ class _Sync:
         }
         for asset, key in lacking:
             if asset == self.translator.of_stage(stage):
-                fresh = materialization(self.root, stage, key, self.translator)
+                named = cohorts.get((stage, key), ())
+                fresh = materialization(self.root, stage, key, self.translator, named)
             else:
                 fresh = dg.AssetMaterialization(asset, partition=key)
             records = [last[asset][old] for old in previous.get(key, ()) if old in last[asset]]
@@ -214,15 +213,16 @@ class _Sync:
             yield fresh if newest is None else carried(newest, fresh)
 
     def _cohorts(self, memberships: Memberships) -> Iterator[dg.AssetMaterialization]:
-        """Register the cohorts as partitions, and yield an event for each that has none."""
-        key = self.translator.get_asset_key(MEMBERSHIP)
-        recorded = self.instance.get_materialized_partitions(key)
-        prefix = self.translator.prefix
-        register(self.instance, COHORTS, list(memberships.members), prefix=prefix)
-        for cohort_id in memberships.members:
-            if cohort_id not in recorded:
-                shown = table_metadata(self.root, cohort_id)
-                yield dg.AssetMaterialization(key, partition=cohort_id, metadata=shown)
+        """Register the cohorts as partitions, and yield an event for each whose members are not
+        those on record."""
+        prefix, ids = self.translator.prefix, list(memberships.members)
+        register(self.instance, COHORTS, ids, prefix=prefix)
+        last = self._last(self.translator.get_asset_key(MEMBERSHIP), ids)
+        for event in (cohort_materialization(self.root, one, self.translator) for one in ids):
+            record = last.get(str(event.partition))
+            made = record and record.asset_materialization
+            if made is None or (made.tags or {}).get(_VERSION) != (event.tags or {})[_VERSION]:
+                yield event
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
         """Return the newest event of each of the keys that has one."""

@@ -1,6 +1,6 @@
 """What Dagster calls the assets, their groups and the partition sets: a host subclasses it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -16,6 +16,9 @@ COHORT_ID: Final = "cohort_id"
 MEMBERSHIP: Final = "cohort_membership"
 REGISTRATION: Final = "register_cohort_partitions"
 GENERATIONS: Final = "cohort_generations"
+#: The data version of what no record hangs on by its content.
+UNVERSIONED: Final = "INITIAL"
+_LAST_EVENT: Final = str(2**62)
 
 
 def stage_asset_name(stage: str) -> str:
@@ -26,8 +29,8 @@ def stage_asset_name(stage: str) -> str:
 @frozen(kw_only=True)
 class Translator:
     """Says of each asset, by its name (`draft_generation`, `cohort_membership` …), what its key,
-    group and metadata are: `key_prefix` and the name, `group_name`, and none, unless a subclass
-    says otherwise.
+    group, metadata and code version are: `key_prefix` and the name, `group_name`, none, and "1",
+    unless a subclass says otherwise.
 
     `partition_prefix` begins the names of the partition sets, which are global to an instance; it
     is given with `key_prefix` ("" for none). StoreError: it is not, or `key_prefix` is one text.
@@ -43,9 +46,8 @@ class Translator:
             message, remedy = "is one text", f"give its parts: [{self.key_prefix!r}]"
             problems.append(Problem(where="key_prefix", message=message, remedy=remedy))
         if self.key_prefix and self.partition_prefix is None:
-            remedy = (
-                f'give one, e.g. "{"_".join(self.key_prefix)}_" ("" for the sets draft_gens, …)'
-            )
+            named = "_".join(self.key_prefix)
+            remedy = f'give one, e.g. "{named}_" ("" for the sets draft_gens, …)'
             message = "is missing beside key_prefix: partition sets are global to an instance"
             problems.append(Problem(where="partition_prefix", message=message, remedy=remedy))
         if problems:
@@ -62,6 +64,20 @@ class Translator:
     def get_metadata(self, name: str) -> Mapping[str, Any]:
         """Return what the catalog shows of an asset."""
         return {}
+
+    def get_code_version(self, name: str) -> str:
+        """Return an asset's code version; another one makes what is recorded stale."""
+        return "1"
+
+    def settled(self, name: str, upstream: Iterable[dg.AssetKey]) -> dict[str, str]:
+        """Return the tags by which an asset's record is stale for its code version alone. A member
+        hangs on its own parent only, which its id names, and a cohort on the tables of its day: a
+        further record upstream, where all partitions hang on all, makes neither stale."""
+        tags = {"dagster/code_version": self.get_code_version(name)}
+        for key in upstream:
+            tags[f"dagster/input_data_version/{key.to_user_string()}"] = UNVERSIONED
+            tags[f"dagster/input_event_pointer/{key.to_user_string()}"] = _LAST_EVENT
+        return tags
 
     def of_stage(self, stage: str) -> dg.AssetKey:
         """Return the key of a stage's asset."""

@@ -19,15 +19,20 @@ from dagster._core.test_utils import (  # type: ignore[attr-defined]
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.backfill import execute_backfill_iteration
 
-from cohort_kit import ON, write_table
+from cohort_kit import ON, set_replicates, write_table
 from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import COHORTS, register, registered
+from genid_dagster_adapter.sync import sync
+from genid_dagster_adapter.translator import Translator
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Request
+from genid_store.generation.asked import Asked
+from genid_store.generation.run import run_cohort
 
+MEMBERSHIP = dg.AssetKey("cohort_membership")
 STAGES = ("draft", "essay", "evaluation")
 IN_THIS_PROCESS = {
     "telemetry": {"enabled": False},
@@ -79,6 +84,29 @@ def key(stage: str) -> dg.AssetKey:
 
 def defs(root: DataRoot, generate: Callable[[Request], str], **more: Any) -> dg.Definitions:
     return build_definitions(data_root=root.path, rollout=ON, generate=generate, **more)
+
+
+class Bumped(Translator):
+    """Of a host whose callable has changed."""
+
+    def get_code_version(self, name: str) -> str:
+        return "2"
+
+
+def status(
+    found: dg.Definitions, instance: dg.DagsterInstance, *records: tuple[dg.AssetKey, str | None]
+) -> set[str]:
+    """Return what the catalog goes by: FRESH, STALE (it says "Unsynced") or MISSING."""
+    loading = LoadingContextForTest(instance)
+    resolver = CachingStaleStatusResolver(instance, found.resolve_asset_graph(), loading)
+    return {resolver.get_status(asset, partition).value for asset, partition in records}
+
+
+def recorded(instance: dg.DagsterInstance, cohort_id: str) -> list[dg.AssetMaterialization]:
+    """Return what the instance has on record of a cohort, the newest first."""
+    wanted = dg.AssetRecordsFilter(asset_key=MEMBERSHIP, asset_partitions=[cohort_id])
+    records = instance.fetch_materializations(wanted, limit=10).records
+    return [one.asset_materialization for one in records if one.asset_materialization]
 
 
 def make_missing(
@@ -216,12 +244,51 @@ def test_a_generation_is_stale_by_its_code_version_alone(
     job = definitions.resolve_job_def("genid_cohort")
     ops = {"build_cohort": {"config": {"cohort_id": "c"}}}
     assert job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops}).success
+    assert status(definitions, instance, (key("essay"), essay)) == {"FRESH"}
+    bumped = defs(root, Counting(), translator=Bumped())
+    assert status(bumped, instance, (key("essay"), essay)) == {"STALE"}
+    sync(instance, root, Bumped())  # which records nothing a second time
+    assert status(bumped, instance, (key("essay"), essay)) == {"STALE"}
 
-    def status(found: dg.Definitions) -> str:
-        resolver = CachingStaleStatusResolver(
-            instance, found.resolve_asset_graph(), LoadingContextForTest(instance)
-        )
-        return resolver.get_status(key("essay"), essay).value
 
-    assert status(definitions) == "FRESH"
-    assert status(defs(root, Counting(), code_version="2")) == "STALE"
+@pytest.mark.parametrize("how", ["job", "partition", "sync"])
+def test_a_cohort_and_its_members_are_fresh_whoever_recorded_them(
+    root: DataRoot, instance: dg.DagsterInstance, how: str
+) -> None:
+    """With the same data version and the same facts; a further cohort makes none of them stale, and
+    where members changed a sync says so."""
+    translator = Bumped() if how == "sync" else Translator()
+    definitions = defs(root, Counting(), translator=translator)
+    run_cohort(root, "c", Counting(), Asked())
+    job = definitions.resolve_job_def("genid_cohort")
+    if how != "sync":
+        chosen: dict[str, Any] = {"partition_key": "c"} if how == "partition" else {}
+        ops = {"build_cohort": {"config": {"cohort_id": "c"}}}
+        config = {**QUIET, "ops": ops}
+        assert job.execute_in_process(instance=instance, run_config=config, **chosen).success
+    sync(instance, root, translator)
+    assert make_missing(definitions, instance).success
+    (event,) = recorded(instance, "c")
+    facts = {name: event.metadata[name].value for name in ("cohort_id", "mode", "rollout")}
+    assert facts == {"cohort_id": "c", "mode": "cartesian", "rollout": "all"}
+    assert event.metadata["dagster/row_count"].value == 10
+    before = (event.tags or {})["dagster/data_version"]
+    set_replicates(root.path, 2, 1, 1)
+    ops = {"build_cohort": {"config": {"cohort_id": "later"}}}
+    assert job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops}).success
+    run_cohort(root, "later", Counting(), Asked())
+    sync(instance, root, translator)
+    records: list[tuple[dg.AssetKey, str | None]] = [
+        (MEMBERSHIP, "c"),
+        (dg.AssetKey("cohort_generations"), "c"),
+        (dg.AssetKey("cohort_id"), None),
+        (dg.AssetKey("register_cohort_partitions"), None),
+        *((key(of), one) for of in STAGES for one in instance.get_materialized_partitions(key(of))),
+    ]
+    assert len(records) == 4 + 20
+    assert status(definitions, instance, *records) == {"FRESH"}
+    build_cohort(root, Options(rollout=ON, cohort_id="c"))
+    sync(instance, root, translator)
+    event, *_ = recorded(instance, "c")
+    assert (event.tags or {})["dagster/data_version"] != before
+    assert event.metadata["dagster/row_count"].value == 20

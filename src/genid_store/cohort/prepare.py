@@ -94,9 +94,8 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         tables, selection = read_tables(root), read_selection(root)
         combos, combo_writes = _choose_combos(root, options, tables, selection)
-        manifest = make_manifest(
-            tables, (combo.combo_id for combo in combos or ()), options.rollout
-        )
+        chosen = (combo.combo_id for combo in combos or ())
+        manifest = make_manifest(tables, chosen, options.rollout, str(selection.mode))
         inputs = Inputs(
             tables=tables,
             combos=combos or (),

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+from attrs import fields_dict
 
+from genid_store.cli._output import progress_bar
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import Options
 from genid_store.config import effective_rollout, read_config
 from genid_store.fs.layout import DataRoot
+from genid_store.hooks import after_change
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_BUILD_OPTIONS = (
+
+def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the cohorts of the data root that begin so; none where there is no data root."""
+    root = ctx.params.get("root")
+    try:
+        names = [] if root is None else os.listdir(root.cohorts)
+    except OSError:
+        names = []
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+#: Which cohort; without it DD_COHORT says, else the tables.
+cohort_option: Final = click.option(
+    "--cohort-id",
+    shell_complete=complete_cohort,
+    help="The cohort (default: DD_COHORT, else computed from the tables).",
+)
+#: What a build can be asked for, under the names of `Options`.
+build_options: Final = _all_of(
     click.option(
         "--k-max",
         type=click.IntRange(min=1),
@@ -48,43 +77,48 @@ _BUILD_OPTIONS = (
         help="Confirm a plan of up to this many rows (default: 1,000,000).",
     ),
 )
-
-
-def cohort_option(command: Command) -> Command:
-    """Add `--cohort-id`; without it DD_COHORT says, else the tables."""
-    return click.option(
-        "--cohort-id",
-        shell_complete=complete_cohort,
-        help="The cohort (default: DD_COHORT, else computed from the tables).",
-    )(command)
-
-
-def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the cohorts of the data root that begin so; none where there is no data root."""
-    root = ctx.params.get("root")
-    try:
-        names = [] if root is None else os.listdir(root.cohorts)
-    except OSError:
-        names = []
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
-def build_options(command: Command) -> Command:
-    """Add what a build can be asked for; the command gets it beside its own parameters."""
-    for option in reversed(_BUILD_OPTIONS):
-        command = option(command)
-    return command
+#: How a project has mounted the definitions, as `genid_dagster_adapter.sync.follow` takes it.
+partition_option: Final = click.option(
+    "--partition-prefix", default="", help="Prefix of the partition sets."
+)
+mount_options: Final = _all_of(
+    click.option(
+        "--asset-prefix",
+        default="",
+        callback=lambda ctx, param, text: tuple(filter(None, text.split("/"))),
+        help="Key prefix of the assets, parts joined by /.",
+    ),
+    click.option(
+        "--translator",
+        metavar="NAME",
+        help="Host's translator of asset keys (MODULE:CLASS or FILE.py:CLASS).",
+    ),
+    partition_option,
+)
+#: The same for a command that Dagster's records follow; see `let_follow`.
+instance_options: Final = _all_of(
+    mount_options,
+    click.option(
+        "--no-dagster",
+        "enabled",
+        flag_value=False,
+        default=True,
+        help="Leave Dagster's records as they are.",
+    ),
+)
 
 
 def wanted_build(
     root: DataRoot, cohort_id: str | None, options: Mapping[str, Any] | None = None
 ) -> Options:
-    """Return what a build is asked: by options, else by the environment, else by genid.toml.
+    """Return what a build is asked: by those of `options` that are about it, else by the
+    environment, else by genid.toml.
 
     StoreError: genid.toml or a variable is not understood, or the two contradict each other.
     """
     config = read_config(root)
-    values = {key: value for key, value in (options or {}).items() if value is not None}
+    given = {name: (options or {}).get(name) for name in fields_dict(Options)}
+    values = {name: value for name, value in given.items() if value is not None}
     combos = {"k_max": config.k_max, "description_level": config.description_level}
     return Options(
         rollout=effective_rollout(config, os.environ),
@@ -93,42 +127,9 @@ def wanted_build(
     )
 
 
-def partition_option(command: Command) -> Command:
-    """Add the prefix of the partition sets that a project has mounted."""
-    return click.option(
-        "--partition-prefix", "partitions", default="", help="Prefix of the partition sets."
-    )(command)
-
-
-def mount_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add how a project has mounted the definitions; the command gets it as one mapping, `mount`,
-    of what `genid_dagster_adapter.sync.follow` takes."""
-
-    @functools.wraps(command)
-    def wrapped(*, translator: str | None, assets: str, partitions: str, **values: Any) -> Any:
-        mount = {
-            "translator": translator,
-            "asset_prefix": tuple(filter(None, assets.split("/"))),
-            "partition_prefix": partitions,
-        }
-        return command(mount=mount, **values)
-
-    translated = click.option(
-        "--translator",
-        metavar="NAME",
-        help="Host's translator of asset keys (MODULE:CLASS or FILE.py:CLASS).",
-    )
-    return click.option(
-        "--asset-prefix", "assets", default="", help="Key prefix of the assets, parts joined by /."
-    )(translated(partition_option(wrapped)))
-
-
-def instance_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what `hooks.after_change` takes; the command gets it as one mapping, `instance`."""
-
-    @functools.wraps(command)
-    def wrapped(*, no_dagster: bool, mount: dict[str, Any], **values: Any) -> Any:
-        return command(instance={"enabled": not no_dagster, **mount}, **values)
-
-    option = click.option("--no-dagster", is_flag=True, help="Leave Dagster's records as they are.")
-    return mount_options(option(wrapped))
+def let_follow(root: DataRoot, options: Mapping[str, Any]) -> list[str]:
+    """Let the records of an instance of Dagster follow a change, as `instance_options` among the
+    options say; return what there is to say of it."""
+    names = ("enabled", "translator", "asset_prefix", "partition_prefix")
+    with progress_bar("Dagster's records") as progress:
+        return after_change(root, progress=progress, **{name: options[name] for name in names})

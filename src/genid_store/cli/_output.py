@@ -89,9 +89,10 @@ def data_root_option(command: Command, *, required: bool = True) -> Command:
     )(command)
 
 
-def json_option(command: Command) -> Command:
-    """Add `--json`: one JSON document on standard output, nothing else there."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+#: One JSON document on standard output, nothing else there.
+json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for machines."
+)
 
 
 def store_options(command: Command) -> Command:

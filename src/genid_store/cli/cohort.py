@@ -15,13 +15,18 @@ from genid_store.catalog.recorded import read_recorded
 from genid_store.cli import LazyGroup
 from genid_store.cli import _output as output
 from genid_store.cli._errors import problem_records
-from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
+from genid_store.cli._options import (
+    build_options,
+    cohort_option,
+    instance_options,
+    let_follow,
+    wanted_build,
+)
 from genid_store.cli._unmade import batch_records, print_batches, print_failures, print_remedies
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
-from genid_store.hooks import after_change
 from genid_store.stages import PIPELINE
 
 if TYPE_CHECKING:
@@ -55,7 +60,6 @@ def build(
     *,
     root: DataRoot,
     cohort_id: str | None,
-    instance: Mapping[str, Any],
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -66,9 +70,7 @@ def build(
     wanted = wanted_build(root, cohort_id, options)
     with output.progress_bar("building") as progress:
         built = build_cohort(root, wanted, progress=progress, announce=_announce)
-    with output.progress_bar("Dagster's records") as progress:
-        followed = after_change(root, **instance, progress=progress)
-    record = built_record(built, followed)
+    record = built_record(built, let_follow(root, options))
     output.print_json(record) if as_json else print_built(record)
     return 0
 

@@ -16,7 +16,13 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
-from genid_store.cli._options import build_options, cohort_option, instance_options, wanted_build
+from genid_store.cli._options import (
+    build_options,
+    cohort_option,
+    instance_options,
+    let_follow,
+    wanted_build,
+)
 from genid_store.cli._unmade import (
     batch_records,
     described,
@@ -44,7 +50,6 @@ from genid_store.generation.workload import (
     failed_members,
     plan_work,
 )
-from genid_store.hooks import after_change
 from genid_store.stages import PIPELINE, stage_names
 
 
@@ -111,7 +116,6 @@ def run(
     concurrency: int,
     no_wait: bool,
     dry_run: bool,
-    instance: Mapping[str, Any],
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -146,8 +150,7 @@ def run(
             provider_models=provider_models(root),
             progress=lambda state: bar(state.done, state.calls, _described(state)),
         )
-    with output.progress_bar("following") as progress:
-        messages = after_change(root, progress=progress, **instance)
+    messages = let_follow(root, options)
     summary = {"new": new, **_summary(root, known, done)}
     output.print_json({**summary, "dagster": messages}) if as_json else _print_summary(
         summary, messages

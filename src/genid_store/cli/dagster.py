@@ -45,8 +45,8 @@ def sync(
     dry_run: bool,
     others: tuple[str, ...],
     forgotten: tuple[str, ...],
-    mount: dict[str, Any],
     as_json: bool,
+    **mount: Any,
 ) -> int:
     """Bring Dagster's records level with the disk; what is level already is left alone.
 

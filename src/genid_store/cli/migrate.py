@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from genid_store.cli._options import instance_options
+from genid_store.cli._options import instance_options, let_follow
 from genid_store.cli._output import (
     print_json,
     print_list,
@@ -15,7 +15,6 @@ from genid_store.cli._output import (
     store_options,
 )
 from genid_store.fs.layout import DataRoot
-from genid_store.hooks import after_change
 
 if TYPE_CHECKING:
     from genid_store.migration.planfile import Plan
@@ -47,8 +46,8 @@ def migrate(
     yes: bool,
     expected: str | None,
     tables: tuple[str, ...],
-    instance: Mapping[str, Any],
     as_json: bool,
+    **instance: Any,
 ) -> int:
     """Plan the move of every generation to its v1 id; carry it out with --execute.
 
@@ -75,7 +74,7 @@ def migrate(
             plan = run.plan(root, tables=tables, progress=progress)
     done = execute or resume
     missing = None if done else missing_room(plan)
-    followed = _follow(root, instance) if done else []
+    followed = let_follow(root, instance) if done else []
     if as_json:
         room = {} if done else {"missing_room": missing and str(missing)}
         print_json({**_plan_record(plan), **room, "followed": followed})
@@ -131,13 +130,13 @@ def _print_done(plan: Plan, followed: Sequence[str]) -> None:
 @click.command()
 @store_options
 @instance_options
-def rollback(*, root: DataRoot, instance: Mapping[str, Any], as_json: bool) -> int:
+def rollback(*, root: DataRoot, as_json: bool, **instance: Any) -> int:
     """Give the store back as it was before a migration, with what was made since."""
     from genid_store.migration import run
 
     with progress_bar("rolling back") as progress:
         plan, carried = run.rollback(root, progress=progress)
-    followed = _follow(root, instance)
+    followed = let_follow(root, instance)
     if as_json:
         changes = [{"path": path, "what": what} for path, what in carried]
         print_json({**_plan_record(plan), "since": changes, "followed": followed})
@@ -166,8 +165,3 @@ def _finish(root: DataRoot, *, yes: bool, as_json: bool) -> int:
     else:
         click.echo(f"finished: {plan.plan_id}; it cannot be rolled back any more")
     return 0
-
-
-def _follow(root: DataRoot, instance: Mapping[str, Any]) -> list[str]:
-    with progress_bar("Dagster's records") as progress:
-        return after_change(root, **instance, progress=progress)

@@ -35,7 +35,7 @@ def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | N
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
 @partition_option
-def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> int:
+def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: str) -> int:
     """Write one self-contained page about a store: families, steps, findings, coverage, migration.
 
     Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
@@ -48,7 +48,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partitions: str) -> 
         environ=os.environ,
         version=version("generation-ids"),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        partition_prefix=partitions,
+        partition_prefix=partition_prefix,
         watch=output.progress_bar,
     )
     page = out if out is not None or as_json else Path(_PAGE)

@@ -36,14 +36,14 @@ def store() -> None:
 @store.command(short_help="Say whether the store is sound, and what to do where not.")
 @output.store_options
 @partition_option
-def audit(root: DataRoot, as_json: bool, partitions: str) -> int:
+def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
     """Say whether the store is sound: every fault with its code, place, ids and remedy.
 
     Exit status 0: sound. 1: findings, or a data root that cannot be read.
     """
     from genid_store.catalog.audit.audit import document
 
-    result = _audit(root, partitions)
+    result = _audit(root, partition_prefix)
     output.print_json(document(result)) if as_json else _print_audit(result)
     return 0 if result.sound else 1
 

@@ -187,6 +187,7 @@ class _Planning:
         self.digests: dict[tuple[str, str], str | None] = {}
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
         self.hidden: dict[Member, str] = {}
+        self.of_no_task: dict[Member, bool] = {}
         self.unknown = _Unknown(index)
 
     def add(self, member: Member) -> None:
@@ -231,12 +232,18 @@ class _Planning:
         """Yield the ids that leave open whether a member's task is paid for: its parent's, where
         that is of no known task, and those under which its text may be."""
         key = parent_key(found.stage, found.parent_gen_id)
-        parent = None if key is None else self.index.get(*key)
-        if parent is not None and parent.expected["v1"] is None and not _is_unfit(parent):
-            yield parent.gen_id
+        if key is not None and self.is_of_no_task(Member(*key)):
+            yield key[1]
         for one in self.unknown.like(found):
             if one.parent_gen_id is None or one.family == "v1" or self.fits(one, above):
                 yield one.gen_id
+
+    def is_of_no_task(self, member: Member) -> bool:
+        if member not in self.of_no_task:
+            found = self.known.get(member) or self.index.get(*member)
+            told = found is None or found.expected["v1"] is not None or _is_unfit(found)
+            self.of_no_task[member] = not told
+        return self.of_no_task[member]
 
     def held_up(self, member: Member, above: str | None) -> Iterator[str]:
         for one in self.same[member]:

@@ -37,7 +37,8 @@ def _kind(code: str, meaning: str, remedy: str) -> str:
 METADATA_MISSING: Final = _kind(
     "metadata-missing",
     "a generation's folder holds no metadata.json",
-    "restore the file from a backup, or move the folder out of gens/ if nothing needs it",
+    "restore the file from a backup, let its cohort's build write it (`genid cohort build`), or "
+    "move the folder out of gens/ if nothing needs it",
 )
 METADATA_EMPTY: Final = _kind(
     "metadata-empty",

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from cohort_kit import (
     everything,
     make_root,
     metadata,
+    of,
     planned,
     put_draft,
     select,
@@ -34,7 +37,10 @@ from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
 from genid_store.fs import files
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import lease
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
+from genid_store.fs.slots import folder_lease
+from genid_store.generation import failures
 from genid_store.ids.rollout import Rollout
 
 
@@ -156,6 +162,139 @@ def test_nothing_of_ours_lies_among_the_pipelines_files(root: DataRoot) -> None:
     assert not [name for name in tree(root) if "/." in name or name.endswith(".tmp")]
     assert [] == list(root.temporary.iterdir())
     assert {"lock", "tmp"} == {path.name for path in root.own.iterdir()}
+
+
+# -- metadata that is written anew ----------------------------------------------------------------
+
+DRAFT = Rollout.parse("draft")
+
+
+def parents(root: DataRoot, rollout: Rollout) -> tuple[set[str], set[str]]:
+    """Build; return the drafts that are members, and those that the metadata of essays names."""
+    members = built(root, rollout).plan.rows
+    drafts = {row.gen_id for row in members if row.stage == "draft"}
+    essays = [row.gen_id for row in members if row.stage == "essay"]
+    return drafts, {metadata(root, "essay", one)["parent_gen_id"] for one in essays}
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        (OFF, DRAFT),
+        (DRAFT, OFF),
+        (DRAFT, Rollout.parse("draft", "phase-1")),
+        (OFF, DRAFT, Rollout.parse("draft,essay")),
+        (DRAFT, Rollout.parse("draft,essay"), DRAFT, ON, OFF),
+        (ON, OFF, DRAFT),
+    ],
+    ids=lambda states: " to ".join(f"{one.label} {one.scheme}" for one in states),
+)
+def test_every_essays_parent_is_a_draft_of_the_cohort_in_each_rollout_state(
+    root: DataRoot, states: tuple[Rollout, ...]
+) -> None:
+    """Legacy essays keep their ids where drafts get others, so their metadata follows; a second
+    build finds nothing to do."""
+    for state in states:
+        drafts, named = parents(root, state)
+        assert drafts == named
+        before = tree(root)
+        assert 0 == built(root, state).anew
+        assert before == tree(root)
+
+
+def test_a_build_says_how_much_metadata_it_wrote_anew(root: DataRoot) -> None:
+    """One file for each essay that nothing was made of; whose draft has a text already, too. What
+    else the metadata says stays."""
+    first = {row.gen_id: row for row in built(root).plan.rows}
+    draft, *_ = (one for one, row in first.items() if row.stage == "draft")
+    (root.generation("draft", draft) / "parsed.txt").write_text("paid for")
+    essay = next(one for one, row in first.items() if row.parent_gen_id == draft)
+    path = root.generation("essay", essay) / "metadata.json"
+    path.write_text(json.dumps({**metadata(root, "essay", essay), "note": "mine"}))
+    report = built(root, DRAFT)
+    (row,) = (one for one in report.plan.rows if one.gen_id == essay)
+    wanted = {**json.loads(metadata_bytes(row)), "note": "mine"}
+    assert (16, 16, wanted) == (report.anew, report.existing["essay"], metadata(root, *row[:2]))
+    assert () == report.plan.notices
+
+
+def batch_of(root: DataRoot, gen_id: str) -> None:
+    (root.own / "batches").mkdir(exist_ok=True)
+    (root.own / "batches" / "b_1.json").write_text(json.dumps({"members": {"t": gen_id}}))
+
+
+def staged(root: DataRoot, name: str) -> None:
+    (root.own / "staging" / "essay" / name).mkdir(parents=True)
+
+
+def rescued(root: DataRoot, gen_id: str) -> None:
+    tempfile.mkdtemp(prefix=f"genid-{root.path.stat().st_ino}-essay-{gen_id}-")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda root, one: (root.generation("essay", one) / "raw.txt").write_text("paid for"),
+        lambda root, one: (root.generation("essay", one) / "prompt.txt").write_text("asked"),
+        lambda root, one: failures.record(root, "essay", one, "no money"),
+        staged,
+        lambda root, one: staged(root, f".{one}.12-0123abcd"),
+        rescued,
+        batch_of,
+    ],
+    ids=["raw", "prompt", "failure", "staged", "aside", "rescued", "batch"],
+)
+def test_metadata_is_not_written_anew_where_something_was_begun(
+    root: DataRoot,
+    begin: Callable[[DataRoot, str], object],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """It says what was begun; the build names it and says what to do."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    essay = of(built(root).plan, "essay")[0].gen_id
+    before = metadata(root, "essay", essay)
+    begin(root, essay)
+    report = built(root, DRAFT)
+    (notice,) = report.plan.notices
+    assert f"gens/essay/{essay}/metadata.json" == notice.where
+    assert (15, before) == (report.anew, metadata(root, "essay", essay))
+
+
+def test_metadata_is_not_written_anew_while_a_run_makes_it(root: DataRoot) -> None:
+    """The run has read it."""
+    essay = of(built(root).plan, "essay")[0].gen_id
+    with lease(root, "essay", folder_lease(essay), threading.Event()):
+        report = built(root, DRAFT)
+    assert ["a run is making it" in one.message for one in report.plan.notices] == [True]
+    assert (15, 1) == (report.anew, built(root, DRAFT).anew)
+
+
+def test_metadata_of_a_made_essay_and_of_another_task_stays(root: DataRoot) -> None:
+    """The first is right for its text; the second is named."""
+    made, other = (row.gen_id for row in of(built(root).plan, "essay")[:2])
+    (root.generation("essay", made) / "parsed.txt").write_text("paid for")
+    path = root.generation("essay", other) / "metadata.json"
+    path.write_bytes(path.read_bytes().replace(b'"replicate": 1', b'"replicate": 2'))
+    before = [metadata(root, "essay", one) for one in (made, other)]
+    report = built(root, DRAFT)
+    assert before == [metadata(root, "essay", one) for one in (made, other)]
+    assert [f"gens/essay/{other}/metadata.json"] == [one.where for one in report.plan.notices]
+
+
+@pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])
+def test_another_generator_of_a_template_is_taken_where_nothing_was_made(
+    root: DataRoot, rollout: Rollout
+) -> None:
+    """A copy that is to be generated, and back; what is made stays what it is."""
+    copy = [row.gen_id for row in of(built(root, rollout).plan, "essay") if row.mode == "copy"]
+    (root.generation("essay", copy[0]) / "parsed.txt").write_text("the draft")
+    table = root.raw / "essay_templates.csv"
+    for old, new in (("copy", "llm"), ("llm", "copy")):
+        table.write_text(table.read_text().replace(f"parsed-v1,{old}", f"parsed-v1,{new}"))
+        assert len(copy) - 1 == built(root, rollout).anew
+        modes = [metadata(root, "essay", one)["mode"] for one in copy]
+        assert ["copy", *[new] * (len(copy) - 1)] == modes
 
 
 # -- rebuilding -----------------------------------------------------------------------------------

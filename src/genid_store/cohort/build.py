@@ -1,12 +1,12 @@
 """Building a cohort: everything read once, planned once, and written under the data root's lock.
 
-This is what the command and Dagster's assets call. What is there already stays untouched, so that
-a second build writes no file.
+This is what the command and Dagster's assets call. What is there already stays untouched, but for
+metadata that `cohort.stale` finds; a second build writes no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Final
@@ -18,7 +18,7 @@ from genid_store.catalog.lookup import resolver
 from genid_store.catalog.memberships import Member
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
-from genid_store.cohort.planning.records import Plan, Resolve
+from genid_store.cohort.planning.records import Plan, Resolve, Row
 from genid_store.cohort.prepare import Options, Prepared, check_possible, compare, prepare
 from genid_store.cohort.regeneration import (
     Repeat,
@@ -28,6 +28,7 @@ from genid_store.cohort.regeneration import (
     refuse_repeats,
 )
 from genid_store.cohort.seeding import find_missing, keep_membership, kept_memberships, seed
+from genid_store.cohort.stale import find_stale, write_anew
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
@@ -53,8 +54,9 @@ _REASONS: Final = 3  # problems that a notice repeats
 
 @frozen(kw_only=True)
 class Built:
-    """What a build did: members that are new and that had metadata, by stage; files by their path
-    from the data root; where the membership that it replaced is kept.
+    """What a build did: members that are new and that had metadata, by stage; of how many of these
+    it was written `anew`; files by their path from the data root; where the membership that it
+    replaced is kept.
 
     `changes` says what differs from the rollout state of the cohort's last build, where that was
     another one (where it cannot be compared, a notice of the plan says why); `repeats` are the
@@ -65,6 +67,7 @@ class Built:
     plan: Plan
     new: Mapping[str, int]
     existing: Mapping[str, int]
+    anew: int
     files: tuple[str, ...]
     kept: str | None
     changes: Comparison | None
@@ -119,9 +122,13 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
         unknown = [row for row in rows if row.gen_id not in described[row.stage]]
         with guarded(root):
             seeding = find_missing(root, rows, unknown)
-            absent = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
-        plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *absent))
-        prepared = evolve(prepared, plan=plan, seeding=seeding)
+            notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
+        stale: tuple[Row, ...] = ()
+        if any(seeding.existing.values()):
+            stale, others = find_stale(index.opened, rows)
+            notices += others
+        plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *notices))
+        prepared = evolve(prepared, plan=plan, seeding=seeding, stale=stale)
         repeats = find_repeats(index.opened, rows, unknown)
         if options.forbid_regeneration:
             refuse_repeats(repeats)
@@ -130,7 +137,7 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             try:
                 changes = _changes(root, prepared, index.resolve)
             except StoreError as error:  # what is dropped shows in the membership all the same
-                prepared = _noticed(root, prepared, error)
+                prepared = _noticed(prepared, [_not_compared(root, prepared, error)])
         leaving: tuple[Member, ...] = ()
         if prepared.dropped:
             leaving = find_leaving(index.opened, prepared.dropped, rows, changes)
@@ -187,6 +194,7 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
     """
     plan = prepared.plan
     kept = None
+    left: tuple[Problem, ...] = ()
     with guarded(root):
         stages = dict.fromkeys(row.stage for row in prepared.seeding.missing)
         kept_there = kept_memberships(root, plan.cohort_id)
@@ -195,6 +203,9 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         cohort = [root.membership(plan.cohort_id), root.manifest(plan.cohort_id)]
         sweep_temporaries(root, [*cohort, root.combo_mappings, selected_path(root)])
         seed(root, prepared.seeding.missing, progress)
+        if prepared.stale:
+            left = write_anew(root, prepared.stale)
+            prepared = _noticed(prepared, left)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
             kept = keep_membership(root, plan.cohort_id, read_bytes(membership))
@@ -205,9 +216,10 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         new[row.stage] += 1
     return Built(
         prepared=prepared,
-        plan=plan,
+        plan=prepared.plan,
         new=new,
         existing=prepared.seeding.existing,
+        anew=len(prepared.stale) - len(left),
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
         changes=prepared.changes,
@@ -225,13 +237,17 @@ def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison
     return compare(root, prepared, prepared.recorded.rollout, resolve)
 
 
-def _noticed(root: DataRoot, prepared: Prepared, error: StoreError) -> Prepared:
-    """Add the notice that a build could not be compared with the one before, and why."""
+def _noticed(prepared: Prepared, problems: Iterable[Problem]) -> Prepared:
+    """Add notices to a plan."""
+    plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *problems))
+    return evolve(prepared, plan=plan)
+
+
+def _not_compared(root: DataRoot, prepared: Prepared, error: StoreError) -> Problem:
+    """Return the notice that a build could not be compared with the one before, and why."""
     why = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
-    notice = Problem(
+    return Problem(
         where=root.relative(root.manifest(prepared.plan.cohort_id)),
         message="what changes against the rollout state of the last build cannot be shown: " + why,
         remedy="look at the members that are dropped and added instead",
     )
-    plan = evolve(prepared.plan, notices=(*prepared.plan.notices, notice))
-    return evolve(prepared, plan=plan)

@@ -65,7 +65,8 @@ class Prepared:
     alone. `previous` is the membership that was there, None where it cannot be made out; `added`
     are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
     `rollout_changed`: the last build was in another rollout state, or in an unknown one. What
-    needs the store's index (`seeding` and all below it) is filled in by `build.plan_build`.
+    needs the store's index (`seeding` and all below it; `stale` are the members whose metadata is
+    to be written anew) is filled in by `build.plan_build`.
     """
 
     inputs: Inputs = field(repr=False)
@@ -78,6 +79,7 @@ class Prepared:
     recorded: Recorded | None
     rollout_changed: bool
     seeding: Seeding = field(default=Seeding(missing=(), existing={}), repr=False)
+    stale: tuple[Row, ...] = field(default=(), repr=False)
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
     leaving: tuple[Member, ...] = ()

@@ -1,6 +1,6 @@
 """The one writer: a cohort's membership and the metadata of its members.
 
-Metadata is created and never rewritten, each file appearing whole in its folder; membership is
+Metadata is created, each file appearing whole in its folder, and not rewritten here; membership is
 replaced atomically, and after all metadata, so that it never names what is not there. What a
 rebuild drops is kept. To be called by the holder of the data root's lock.
 """

@@ -24,7 +24,7 @@ def check_metadata(root: DataRoot, generation: Generation) -> None:
         problem = Problem(
             where=f"{generation.stage} {generation.gen_id}",
             message=f"mode copy copies an essay's draft; a {generation.stage} cannot be copied",
-            remedy="give its template the generator llm",
+            remedy="give its template the generator llm, and build its cohort again",
         )
         raise StoreError("there is nothing to copy", [problem])
     _check_id(root, generation)

@@ -26,6 +26,7 @@ from genid_store.fs.files import check_inside, is_there, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
+from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
@@ -151,7 +152,7 @@ class Executor:
             return "reused", ""
         with (
             lease(self.root, stage, task.name, self.stop) as held,
-            lease(self.root, stage, _folder(gen_id), self.stop) as alone,
+            lease(self.root, stage, folder_lease(gen_id), self.stop) as alone,
         ):
             if not (held and alone):
                 return "stopped", "another run holds it"
@@ -430,14 +431,14 @@ def recover(root: DataRoot) -> int:
 
 def declare(root: DataRoot, member: Member, metadata: bytes) -> None:
     """Make a generation's folder with its metadata, which is left alone where it is there."""
-    with lease(root, member.stage, _folder(member.gen_id), threading.Event()):
+    with lease(root, member.stage, folder_lease(member.gen_id), threading.Event()):
         seed(root, *member, metadata)
 
 
 def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> bool:
     """Publish a text that a killed run left; return whether there was one. False where `stop` is
     set before the generation's folder is free."""
-    with lease(root, stage, _folder(gen_id), stop) as held:
+    with lease(root, stage, folder_lease(gen_id), stop) as held:
         if not held or blocked(root) is not None:
             return False
         check_inside(root, root.generation(stage, gen_id), root.own / "staging" / stage)
@@ -446,12 +447,6 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         if found and has_content(root, stage, gen_id):
             failures.forget(root, stage, gen_id)
         return found
-
-
-def _folder(gen_id: str) -> str:
-    """Return the lease's name for publishing one generation, whichever task it is of. It is taken
-    last and held for as long as files are staged; no task has a name that begins so."""
-    return f".{gen_id}"
 
 
 def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:

@@ -44,6 +44,7 @@ from genid_store.fs.layout import (
     DataRoot,
     is_segment,
 )
+from genid_store.fs.slots import rescue_prefix, staging
 from genid_store.fs.trees import remove_tree
 from genid_store.stages import stage_names
 
@@ -67,11 +68,6 @@ class StagedFolder:
     stage: str
     gen_id: str
     path: Path
-
-
-def staging(root: DataRoot, stage: str) -> Path:
-    """Return the folder of complete, unpublished generations of one stage."""
-    return root.own / "staging" / stage
 
 
 @contextlib.contextmanager
@@ -231,21 +227,16 @@ def _keep(root: DataRoot, path: Path, folder: Path) -> None:
 
 
 def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:
-    prefix = _rescue_prefix(folder.root, folder.stage, folder.gen_id)
+    prefix = rescue_prefix(folder.root, folder.stage, folder.gen_id)
     kept = Path(tempfile.mkdtemp(prefix=prefix))
     for name in (name for name in _WRITTEN if name in files):
         write_new(kept / name, files[name])
     return kept
 
 
-def _rescue_prefix(root: DataRoot, stage: str, gen_id: str) -> str:
-    home = os.stat(root.path).st_ino  # the same wherever the folder is moved, and by every path
-    return f"genid-{home}-{stage}-{gen_id}-"
-
-
 def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
     """Bring back the files that an earlier run could only write to the temporary folder."""
-    prefix = _rescue_prefix(root, stage, gen_id)
+    prefix = rescue_prefix(root, stage, gen_id)
     names = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)]
     for kept in (Path(tempfile.gettempdir(), name) for name in names):
         state = kept.lstat()

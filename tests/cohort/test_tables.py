@@ -57,6 +57,17 @@ def test_rows_are_read_in_table_order_with_their_defaults(root: DataRoot) -> Non
     assert "1_raw/llm_models.csv:3:id" == tables.models[1].where
 
 
+def test_only_an_essay_can_be_a_copy(root: DataRoot) -> None:
+    """There is nothing that a draft or an evaluation could be copied from; all such templates are
+    named at once, inactive ones too, since a selection can name theirs."""
+    rows = [["template_id", "generator", "active"], ["a", "llm", "true"], ["b", " Copy", "false"]]
+    for stage in ("draft", "essay", "evaluation"):
+        write_table(root.path, f"{stage}_templates.csv", rows)
+    assert [f"1_raw/{one}_templates.csv:3:generator" for one in ("draft", "evaluation")] == (
+        problems(root)
+    )
+
+
 def test_without_an_active_column_all_templates_are_active(root: DataRoot) -> None:
     """And without a generator column all are llm, without a model column none has a name."""
     write_table(root.path, "draft_templates.csv", [["template_id"], ["a"], ["b"]])

@@ -26,8 +26,8 @@ from hardening_kit import (
 )
 
 TABLES = {
-    "draft_templates.csv": b"template_id,generator,active\nd-1,llm,true\nd-2,copy,FALSE\n",
-    "essay_templates.csv": b"template_id,generator,active\ne-1,,true\n",
+    "draft_templates.csv": b"template_id,generator,active\nd-1,llm,true\nd-2,LLM,FALSE\n",
+    "essay_templates.csv": b"template_id,generator,active\ne-1,,true\ne-2,copy,FALSE\n",
     "evaluation_templates.csv": b'template_id,note\nv-1,"a, b"\n',
     "llm_models.csv": b"id,for_generation,for_evaluation,model\nm-1,true,false,vendor/m\n",
     "concepts_metadata.csv": b"concept_id,name,active\nc-1,One,true\nc-2,Two,true\n",

@@ -2,14 +2,15 @@
 
 Refuses, all at once and each as `file:line:column`: a missing file or column, text that is not
 UTF-8 or not CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
-neither llm nor copy, a replicate count that is not a whole number from 1 up. Ids keep the spelling
-of the table; what a deterministic id folds is looked at in `cohort.axes`.
+neither llm nor (of essays) copy, a replicate count that is not a whole number from 1 up. Ids keep
+the spelling of the table; what a deterministic id folds is looked at in `cohort.axes`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal, TypeVar
 
 from attrs import frozen
@@ -104,7 +105,9 @@ def read_tables(root: DataRoot) -> RawTables:
     problems: list[Problem] = []
     reading = _Reading(root, problems)
     templates = {
-        stage: reading.rows(f"{stage}_templates.csv", ("template_id",), _template)
+        stage: reading.rows(
+            f"{stage}_templates.csv", ("template_id",), partial(_template, copies=stage == "essay")
+        )
         for stage in PIPELINE
     }
     models = reading.rows("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
@@ -166,10 +169,10 @@ def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
         first.setdefault(text, line)
 
 
-def _template(line: Line, problems: list[Problem]) -> Template:
+def _template(line: Line, problems: list[Problem], *, copies: bool) -> Template:
     return Template(
         template_id=line["template_id"],
-        generator=_generator(line, problems),
+        generator=_generator(line, problems, copies=copies),
         active=line.get("active") is None or _flag(line, "active", problems),
         where=line.where("template_id"),
     )
@@ -223,9 +226,13 @@ def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
     return _BOOLEANS.get(text, False)
 
 
-def _generator(line: Line, problems: list[Problem]) -> Mode:
+def _generator(line: Line, problems: list[Problem], *, copies: bool) -> Mode:
+    """Return a template's generator; only where it `copies` may it be `copy`."""
     folded = (line.get("generator") or "").strip().lower()  # as the existing pipeline reads it
     if folded == "copy":
+        if not copies:
+            message = "copies an essay's draft, and this is no template of essays"
+            problems.append(line.problem("generator", message, "write llm"))
         return "copy"
     if folded not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"

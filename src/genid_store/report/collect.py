@@ -143,7 +143,8 @@ class Report:
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{self.reused} {_REUSED}", command
         if faults:
-            sentence = f"The store is not sound: {len(faults)} audit findings."
+            count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
+            sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
         if in_batch := sum(len(one.members) for one in self.batches):
             sentence = f"{sound}; {in_batch} members are in a batch at a provider."

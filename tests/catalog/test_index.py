@@ -1,5 +1,6 @@
 """The index: right, incremental, never trusted blindly, and harmless where it may not write."""
 
+import contextlib
 import errno
 import json
 import os
@@ -240,6 +241,19 @@ def test_a_read_error_is_not_a_fact(
         assert 1 == index.refresh().read
         assert made.gen_id not in [one.gen_id for one in index.of_no_task()]
         assert made.gen_id in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
+        assert 0 == index.refresh().read
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("when", [-1, -(10**18), 0, 2**62, 2**63 - 1])
+def test_times_beyond_all_clocks_are_kept(small: Store, when: int) -> None:
+    """Before 1970 and far from now: as stamps they are as good as others."""
+    folder = small.path / "gens" / "draft"
+    for path in [*folder.glob("*/metadata.json"), folder]:
+        with contextlib.suppress(OverflowError, OSError):  # of file systems with fewer bits
+            os.utime(path, ns=(when, when))
+    with StoreIndex.open(DataRoot.open(small.path)) as index:
+        assert len(small.generations) == index.refresh().read
         assert 0 == index.refresh().read
 
 

@@ -97,11 +97,14 @@ def test_a_file_that_was_put_aside_is_none(root: DataRoot, name: str) -> None:
     assert 8 == len(of(planned(root), "draft"))
 
 
-def test_a_generator_is_read_as_the_pipeline_reads_it(root: DataRoot) -> None:
+@pytest.mark.parametrize(
+    ("llm", "copy"), [(" LLM", "Copy "), ("\tLlm", "cOPY"), ("", "COPY\u3000")]
+)
+def test_a_generator_is_read_as_the_pipeline_reads_it(root: DataRoot, llm: str, copy: str) -> None:
     """Case and white space at the ends do not count."""
     expected = [row.mode for row in planned(root).rows]
     rows = TABLES["essay_templates.csv"]
-    changed = [[one.replace("llm", " LLM").replace("copy", "Copy ") for one in row] for row in rows]
+    changed = [[one.replace("llm", llm).replace("copy", copy) for one in row] for row in rows]
     write_table(root.path, "essay_templates.csv", changed)
     assert expected == [row.mode for row in planned(root).rows]
 
@@ -119,10 +122,13 @@ def test_a_template_that_could_never_be_read_is_refused(root: DataRoot, template
     assert planned(root, ON).rows
 
 
+@pytest.mark.parametrize("combo", [None, "", 5])
 @pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])
-def test_an_essay_without_a_combo_has_its_drafts(root: DataRoot, rollout: object) -> None:
+def test_an_essay_without_a_combo_has_its_drafts(
+    root: DataRoot, rollout: object, combo: object
+) -> None:
     """In the evaluation-only mode; without a draft that names one it is refused."""
-    put_essay(root, "e2", "d1", combo_id=None)
+    put_essay(root, "e2", "d1", combo_id=combo)
     select(root.path, "selected_essays.txt", ["# mode: evaluation-only", "e2"])
     rows = planned(root, rollout).rows  # type: ignore[arg-type]
     assert {"combo_v1_one"} == {row.combo_id for row in rows}

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
+from socket import gaierror
+from ssl import SSLError
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
@@ -237,6 +240,13 @@ def _executor(root: DataRoot, member: Member, call: Callable[[Request], str]) ->
         (ImportError("no parser"), False),
         (ConnectionRefusedError(), True),
         (TimeoutError(), False),
+        (KeyError("HF_TOKEN"), True),
+        (gaierror(-2, "no such name"), True),
+        (URLError(ConnectionRefusedError()), True),
+        (URLError(TimeoutError()), False),
+        (SSLError(), False),
+        (BrokenPipeError(), False),
+        (MemoryError(), False),
     ],
 )
 def test_only_what_shows_that_nothing_was_paid_is_tried_again(

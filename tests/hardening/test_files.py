@@ -28,7 +28,10 @@ from genid_store.fs.csvfile import dump_csv, parse_csv, read_csv, read_text
 from genid_store.fs.jsonfile import DEPTH_LIMIT, load_json, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, blocked, root_lock
+from genid_store.generation.asked import Asked
+from genid_store.generation.run import run_cohort
 from hardening_kit import IN_ITS_PLACE, need_linux_root
+from paid_kit import small_root
 
 # -- what is there and cannot be read --------------------------------------------------------------
 READERS: dict[str, Callable[[DataRoot], object]] = {
@@ -326,9 +329,9 @@ def test_a_file_system_without_links(tmp_path: Path, code: int) -> None:
 
 
 def test_a_group_shares_a_data_root(tmp_path: Path) -> None:
-    """Two users of one group, setgid folders and umask 002, build and index in turn."""
+    """Two users of one group, setgid folders and umask 002, build, run and index in turn."""
     need_linux_root()
-    make_root(tmp_path / "root")
+    small_root(tmp_path / "root")
     for path in [tmp_path, *tmp_path.rglob("*")]:
         os.chown(path, 1001, 3000)
         path.chmod(0o2775 if path.is_dir() else 0o664)
@@ -346,6 +349,7 @@ def test_a_group_shares_a_data_root(tmp_path: Path) -> None:
                 os.umask(0o002)
                 root = DataRoot.open(tmp_path / "root")
                 build_cohort(root, Options(rollout=ON, cohort_id=cohort))
+                run_cohort(root, cohort, lambda _: "SCORE: 7", Asked(max_calls=1))
                 with StoreIndex.fresh(root) as index:
                     status = 0 if index.persistent else 2
             except BaseException:

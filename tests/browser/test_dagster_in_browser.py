@@ -115,10 +115,12 @@ def _shows(browser: Browser, address: str, *texts: str) -> None:
 
     browser.open(address, width=1600)
     everything = "return document.body.innerText"
-    WebDriverWait(browser.driver, 60).until(
-        lambda _: all(text in browser.script(everything) for text in texts),
-        message=f"{address} does not show {texts}",
-    )
+
+    def shown(_: object) -> bool:
+        text = browser.script(everything)
+        return "Loading." not in text and all(one in text for one in texts)
+
+    WebDriverWait(browser.driver, 60).until(shown, message=f"{address} does not show {texts}")
 
 
 def test_every_asset_is_there(browser: Browser, server: str) -> None:
@@ -143,7 +145,8 @@ def test_lineage_a_partition_and_a_cohort_are_shown(
     browser: Browser, server: str, members: dict[str, object], tmp_path: Path
 ) -> None:
     """The graph draws what an essay hangs on; its partition shows what it was made from, with the
-    parent's id; a cohort's partition its figures. A picture of each is kept."""
+    parent's id; a cohort's partition its figures; nothing is out of date. A picture of each is
+    kept."""
     rows = members["rows"]
     assert isinstance(rows, list)
     draft, essay = (next(one for of, one in rows if of == stage) for stage in ("draft", "essay"))
@@ -155,12 +158,13 @@ def test_lineage_a_partition_and_a_cohort_are_shown(
         ),
         "cohort": (
             "cohort_membership?view=partitions&partition=seen",
-            ["seen", "Materialized (1)", "cohort_id"],
+            ["seen", "Materialized (1)", "cohort_id", "cartesian", "rollout", "all"],
         ),
     }
     for name, (page, texts) in pages.items():
         _shows(browser, f"{server}/assets/{page}", *texts)
         assert browser.driver.save_screenshot(str(tmp_path / f"{name}.png"))
+        assert "Unsynced" not in browser.script("return document.body.innerText")
 
 
 def test_both_jobs_are_there(browser: Browser, server: str) -> None:

@@ -224,3 +224,18 @@ def test_texts_that_are_not_there_are_said_at_once_before_anything_is_paid(
     (started / "concepts").rmdir()
     assert run(["cohort", "build", "--cohort-id", "spring"]) == 0
     assert "concepts/" not in capsys.readouterr().err
+
+
+def test_a_generator_that_returns_nothing_is_named_with_what_to_return(
+    started: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts as unparsed, is called no further, and only what tries that again is shown."""
+    (started / "host.py").write_text("def ask(request):\n    pass\n")
+    words = ["--cohort-id", "winter", "--generate", f"{started}/host.py:ask", "--concurrency", "1"]
+    assert run(["cohort", "run", *words]) == 1
+    said = capsys.readouterr().out
+    assert "cohort winter: 1 generator calls" in said
+    assert "ask returned neither a str nor a Generated but None; let it return the model's" in said
+    assert "it was paid for" in said
+    assert "--retry-unparsed asks again for what was not parsed" in said
+    assert "--retry-failed" not in said

@@ -66,7 +66,9 @@ def print_batches(records: Sequence[Mapping[str, Any]]) -> None:
             click.echo(f"batch {one['key']}: its record cannot be read")
             continue
         done = f"{one['done']} of {one['members']} done"
-        click.echo(f"in a batch since {one['since']}: {one['stage']}, {done} ({one['key']})")
+        click.echo(f"in a batch since {one['since']}: {one['stage']}, {done}\n  key {one['key']}")
+        if one["batch"] is not None:
+            click.echo(f"  at the provider {one['batch']}")
     if records:
         click.echo(
             "the next run with the batch object collects them; `genid batch cancel` gives one up"

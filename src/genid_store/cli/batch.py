@@ -5,15 +5,13 @@ from __future__ import annotations
 import click
 
 from genid_store.cli import _output as output
-from genid_store.cli._unmade import batch_records
+from genid_store.cli._unmade import batch_records, print_batches
 from genid_store.cli.cohort_run import HostType
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor
 from genid_store.generation.batch import BatchHost, Batching
 from genid_store.generation.batches import kept_aside
-
-_COLUMNS = ("key", "stage", "state", "since", "done", "members", "batch")
 
 
 @click.group()
@@ -34,7 +32,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     if as_json:
         output.print_json({"batches": records, "kept_aside": aside})
         return 0
-    output.print_table(records, _COLUMNS)
+    print_batches(records)
     for path in aside:
         click.echo(f"kept aside: {path}")
     return 0

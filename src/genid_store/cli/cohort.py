@@ -172,10 +172,14 @@ def print_built(record: Mapping[str, Any]) -> None:
             f"text under another id: {len(repeated)} members; `genid cohort run` gives it to those "
             "with deterministic ids, with --reuse to legacy ones too"
         )
-        found = [f"{one['stage']} {one['gen_id']}: {', '.join(one['held'])}" for one in repeated]
-        output.print_list(found, indent="  ")
+        found = [f"{one['stage']} {one['gen_id']}\n    {_first(one['held'])}" for one in repeated]
+        output.print_list(found, indent="  ", shown=output.SHOWN // 2)
     for line in record["followed"]:
         click.echo(line)
+
+
+def _first(ids: Sequence[str]) -> str:
+    return f"as {ids[0]}" + (f" and {len(ids) - 1} more" if ids[1:] else "")
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")

@@ -13,6 +13,7 @@ import gc
 import os
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -65,8 +66,8 @@ class Refreshed:
 class _Changes:
     """What differs between disk and index, by stage."""
 
-    changed: dict[str, list[str]] = field(factory=dict)
-    removed: dict[str, list[str]] = field(factory=dict)
+    changed: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
+    removed: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
     stray: list[tuple[str, str]] = field(factory=list)
     total: int = 0
 
@@ -128,64 +129,79 @@ def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     indexed = [stage for (stage,) in connection.execute("SELECT DISTINCT stage FROM generation")]
     for stage in (*declared, *(stage for stage in indexed if stage not in declared)):
         query = "SELECT gen_id, changed_ns, size, inode FROM generation WHERE stage = ?"
-        known = {row[0]: row for row in connection.execute(query, (stage,))}
+        known = connection.execute(f"{query} ORDER BY gen_id", (stage,))
         # what another process knew of a stage that is not declared here is not kept up to date
-        changes.changed[stage] = _walk(root, stage, known, changes) if stage in declared else []
-        changes.removed[stage] = sorted(known)
+        folder = _open(root, stage) if stage in declared else None
+        try:
+            _walk(stage, folder, known, changes)
+        finally:
+            if folder is not None:
+                os.close(folder)
     changes.stray.sort()
     return changes
 
 
-def _walk(
-    root: DataRoot, stage: str, known: dict[str, tuple[Any, ...]], changes: _Changes
-) -> list[str]:
-    """Return the names below gens/<stage>/ whose stamp is not the known one, and take those that
-    are there out of `known`. In a large store nearly all are known: for those it does one stat."""
-    changed: list[str] = []
-    same = 0
+def _open(root: DataRoot, stage: str) -> int | None:
+    """Open gens/<stage>/; None: there is no such folder."""
     try:
-        descriptor = os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
+        return os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         if os.path.islink(root.stage(stage)):  # its target is not there: not the same as no stage
             raise
-        return changed
-    stat = os.stat
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                name = entry.name
-                before = known.pop(name, None)
-                if before is None:  # new, or not a generation
-                    if _is_generation(entry, stage, changes):
-                        changed.append(name)
-                    continue
-                try:
-                    state = stat(f"{name}/{METADATA}", dir_fd=descriptor)
-                    now = (name, state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
-                except OSError as error:
-                    if not _is_generation(entry, stage, changes):
-                        known[name] = before
-                        continue
-                    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-                    now = (name, *(ABSENT if missing else UNREADABLE))
-                if before == now and now[2] != UNREADABLE_SIZE:
-                    same += 1
-                else:
-                    changed.append(name)
-    finally:
-        os.close(descriptor)
-    changes.total += same + len(changed)
-    return changed
+        return None
 
 
-def _is_generation(entry: os.DirEntry[str], stage: str, changes: _Changes) -> bool:
-    """Say whether an entry is a generation's folder; notes what is neither that nor hidden."""
-    if entry.name.startswith("."):
-        return False
-    if is_segment(entry.name) and entry.is_dir():
-        return True
-    changes.stray.append((stage, entry.name.encode("utf-8", "backslashreplace").decode()))
-    return False
+def _walk(
+    stage: str, folder: int | None, known: Iterator[tuple[Any, ...]], changes: _Changes
+) -> None:
+    """Note the generations in an open folder whose stamp is not the known one, and the known ones
+    that are gone. Both come in the order of ids, so that nothing but the names is held."""
+    changed, removed = changes.changed[stage], changes.removed[stage]
+    before = next(known, None)
+    for name in () if folder is None else _folders(folder, stage, changes):
+        while before is not None and before[0] < name:
+            removed.append(before[0])
+            before = next(known, None)
+        if before is None or before[0] != name:
+            if is_segment(name):
+                changed.append(name)
+            else:
+                _note_stray(stage, name, changes)
+            continue
+        try:
+            state = os.stat(f"{name}/{METADATA}", dir_fd=folder)
+            now = (name, state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
+        except (FileNotFoundError, NotADirectoryError):
+            now = (name, *ABSENT)
+        except OSError:
+            now = (name, *UNREADABLE)
+        if before == now and now[2] != UNREADABLE_SIZE:
+            changes.total += 1
+        else:
+            changed.append(name)
+        before = next(known, None)
+    if before is not None:
+        removed += [before[0], *(name for name, *_ in known)]
+    changes.total += len(changed)
+
+
+def _folders(stage_folder: int, stage: str, changes: _Changes) -> list[str]:
+    """Return the names of the folders in a stage's, in order; notes everything else as stray."""
+    found = []
+    with os.scandir(stage_folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found.append(entry.name)
+            else:
+                _note_stray(stage, entry.name, changes)
+    found.sort()
+    return found
+
+
+def _note_stray(stage: str, name: str, changes: _Changes) -> None:
+    """Note what is not a generation's folder, unless it is hidden."""
+    if not name.startswith("."):
+        changes.stray.append((stage, name.encode("utf-8", "backslashreplace").decode()))
 
 
 class _Update:

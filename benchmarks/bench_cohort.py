@@ -71,7 +71,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
             peer=lambda: (plan_cohort(inputs, view), stat_all(root)),
             better="cost",
             goal=1.3,
-            bound=3.1,
+            bound=2.5,
             items=len(rows),
             rounds=7,
         )

@@ -16,6 +16,7 @@ import pytest
 from cohort_kit import OFF, ON
 from genid_store import Request, Rollout, StoreError
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.reused import find_all
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
@@ -92,8 +93,31 @@ def _texts_moved_out(root: DataRoot) -> None:
             path.unlink()
 
 
+def _links_to_one_file(root: DataRoot) -> None:
+    """Leave of all files of the same bytes the last one, and links to it."""
+    last = {path.read_bytes(): path for path in sorted(root.gens.glob("*/*/*.txt"))}
+    for path in sorted(root.gens.glob("*/*/*.txt")):
+        if last[path.read_bytes()] != path:
+            target = last[path.read_bytes()]
+            path.unlink()
+            path.symlink_to(target)
+
+
+def _links_to_the_copies(root: DataRoot) -> None:
+    """Make the folder that a text was copied from a link to its copy's."""
+    for one in find_all(root):
+        source = root.generation(one.stage, one.source)
+        if not source.is_symlink():
+            shutil.rmtree(source)
+            source.symlink_to(one.gen_id)
+
+
 @pytest.mark.parametrize(
-    "tool", [_twins, _one_file_a_text, _moved_out, _linked_and_moved_out, _texts_moved_out]
+    "tool",
+    [
+        *(_twins, _one_file_a_text, _moved_out, _linked_and_moved_out, _texts_moved_out),
+        *(_links_to_one_file, _links_to_the_copies),
+    ],
 )
 def test_taking_back_leaves_every_text_in_the_store(
     root: DataRoot, ledger: OutsideLedger, tool: Callable[[DataRoot], None]

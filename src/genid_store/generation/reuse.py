@@ -496,15 +496,16 @@ def _last_first(records: list[Reused]) -> list[Reused]:
 
 def _is_a_copy(root: DataRoot, one: Reused) -> bool:
     """Say whether every copied file is still what it was copied from, which is still there; or was
-    not copied yet. Only what is read at its path counts: a link count says nothing."""
+    not copied yet. Only what is read at its path counts: a link count says nothing, and a
+    symbolic link from one to the other is no second text."""
     target, origin = (root.generation(one.stage, name) for name in (one.gen_id, one.source))
     try:
         if not is_there(target / PARSED):
             return True
         return all(
-            copied == _file_digest(folder / name)
+            copied == _file_digest(target / name) == _file_digest(origin / name)
+            and os.path.realpath(target / name) != os.path.realpath(origin / name)
             for name, copied in one.files.items()
-            for folder in (target, origin)
         )
     except OSError as error:
         if error.errno not in _GONE:

@@ -16,7 +16,6 @@ import click
 from genid import GenIdError
 from genid_store.cli import _output as output
 from genid_store.errors import NO_VALUE, Problem, StoreError
-from genid_store.fs.files import remedy_of
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -85,6 +84,8 @@ def _is_systems(error: Exception) -> TypeGuard[OSError]:
 
 def _of_system(error: OSError) -> StoreError:
     """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
+    from genid_store.fs.files import remedy_of
+
     problem = Problem(
         where=str(error.filename or "the system"),
         message=error.strerror or str(error) or type(error).__name__,

@@ -35,7 +35,7 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
-from genid_store.fs import files
+from genid_store.fs import files, rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
@@ -228,7 +228,7 @@ def staged(root: DataRoot, name: str) -> None:
 
 
 def rescued(root: DataRoot, gen_id: str) -> None:
-    tempfile.mkdtemp(prefix=f"genid-{root.path.stat().st_ino}-essay-{gen_id}-")
+    rescue.rescue(rescue.name_store(root), "essay", gen_id, None, {"raw.txt": b"paid for"})
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_metadata_is_not_written_anew_where_something_was_begun(
     tmp_path: Path,
 ) -> None:
     """It says what was begun; the build names it and says what to do."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(rescue, "USUAL", (str(tmp_path),))
     essay = of(built(root).plan, "essay")[0].gen_id
     before = metadata(root, "essay", essay)
     begin(root, essay)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dagster_kit import lay, read, write
+from genid_store.fs import rescue
 from genid_store.fs.files import write_new
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
@@ -309,12 +310,12 @@ def test_a_full_disk_is_found_out_before_paying(
 def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full after the call costs no text and is no failure: the error says where the
-    text is, the run stops, and the next one takes it from there without a call."""
+    """A disk that is full after the call costs no text: the failure says where the text is, the run
+    stops, and the next one takes it from there without a call and forgets the failure."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     root = lay(tmp_path, "draft", "d1")
-    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    monkeypatch.setattr(rescue, "USUAL", (str(elsewhere),))
     real = write_new
 
     def full(path: Path, data: bytes) -> None:
@@ -326,13 +327,15 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
         patch.setattr(staging, "write_new", full)
         executor = Executor(root=root, generator=Counting("paid"))  # type: ignore[arg-type]
         outcome = executor.obtain("draft", "d1")
-    assert ("refused", True) == (outcome.kind, executor.stop.is_set())
+    assert ("failed", True) == (outcome.kind, executor.stop.is_set())
+    assert {"d1"} == failures.failed_ids(root, "draft")
     kept = outcome.reason.rpartition(" ")[2]
     assert (Path(kept) / "raw.txt").read_text() == "paid"
     nobody = Counting()
     assert ("reused", []) == (make(root, "draft", "d1", nobody).kind, nobody.calls)
     assert read(tmp_path, "draft", "d1", "parsed.txt") == "paid"
     assert list(elsewhere.iterdir()) == []
+    assert frozenset() == failures.failed_ids(root, "draft")
 
 
 @pytest.mark.parametrize("answer", [b"paid", ("paid", {}), {"text": "paid"}, 7])

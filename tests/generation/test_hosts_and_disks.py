@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,16 @@ from unittest import mock
 import pytest
 
 from cohort_kit import OFF, ON
+from dagster_kit import lay, read
 from genid_store import Request, Rollout, StoreError
 from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.reused import find_all
 from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
+from genid_store.generation import failures, publish
 from genid_store.generation.asked import Asked
+from genid_store.generation.once import Executor
 from genid_store.generation.reuse import take_back
 from genid_store.generation.run import Done, plan_run, run_cohort
 from genid_store.generation.workload import Blocked, blocked_members
@@ -332,3 +337,120 @@ def test_a_moment_in_which_files_cannot_be_read_pays_nothing(
     run_cohort(root, "d", answer, Asked())
     assert calls == len(ledger.calls())
     assert len(read_membership(root, "d")) == len(plan_run(root, "d", Asked())[1].made)
+
+
+# -- disks that are full right after a call --------------------------------------------------------
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one folder that outlives a run and is not on the disk of the data root."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    monkeypatch.setattr(rescue, "USUAL", (str(folder),))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of the first run"))
+    return folder
+
+
+@contextlib.contextmanager
+def full_after_calls() -> Iterator[None]:
+    """Let no file of a generation be written below the data root."""
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with mock.patch.object(publish, "write_new", full):
+        yield
+
+
+def rescued_draft(root: DataRoot, answer: Callable[[Request], str], rollout: Rollout = ON) -> str:
+    """Pay for a cohort's first text, which the disk does not take; return what the run says."""
+    build(root, "c", rollout)
+    with full_after_calls():
+        done = run_cohort(root, "c", answer, Asked(), concurrency=1)
+    (outcome,) = done.outcomes
+    assert "failed" == outcome.kind
+    return outcome.reason
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["here", "on a bigger disk"])
+def test_a_rescued_text_is_taken_up_wherever_its_root_is_by_then(
+    root: DataRoot,
+    ledger: OutsideLedger,
+    kept: Path,
+    copied: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The failure that is on record counts for nothing then, and neither does TMPDIR."""
+    assert str(kept) in rescued_draft(root, ledger.answering(root))
+    assert 1 == len(ledger.calls())
+    if copied:
+        root = DataRoot(shutil.copytree(root.path, tmp_path / "copy"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of another run"))
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    assert {1} == set(Counter(one.task for one in ledger.calls()).values())
+    assert {one.text for one in ledger.calls()} <= texts(root)
+    assert [] == list(kept.iterdir())
+    assert frozenset() == failures.failed_ids(root, "draft")
+
+
+def test_a_rescued_text_is_no_other_roots(
+    root: DataRoot, ledger: OutsideLedger, kept: Path, tmp_path: Path
+) -> None:
+    """Two stores of the same tasks: each has what was made in it."""
+    rescued_draft(root, ledger.answering(root))
+    (first,) = ledger.calls()
+    other = small_root(tmp_path / "other")
+    made(other, "c", ON, ledger.answering(other))
+    assert first.text not in texts(other)
+    calls = len(ledger.calls())
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    assert first.text in texts(root)
+    assert 2 * (calls - 1) == len(ledger.calls())
+
+
+def test_a_rescued_text_is_taken_up_under_its_own_id_alone(tmp_path: Path, kept: Path) -> None:
+    """One id may begin as another does."""
+    root = lay(tmp_path, "draft", "x")
+    lay(tmp_path, "draft", "x-1")
+    with full_after_calls():
+        Executor(root=root, generator=lambda _: "of x-1").obtain("draft", "x-1")
+    assert "made" == Executor(root=root, generator=lambda _: "of x").obtain("draft", "x").kind
+    assert "reused" == Executor(root=root, generator=lambda _: "no").obtain("draft", "x-1").kind
+    assert "of x" == read(tmp_path, "draft", "x", "parsed.txt")
+    assert "of x-1" == read(tmp_path, "draft", "x-1", "parsed.txt")
+
+
+def test_a_rescued_text_is_no_child_of_another_text(tmp_path: Path, kept: Path) -> None:
+    """A parent that is edited meanwhile: what was made from its former text stays where it is."""
+    root = lay(tmp_path, "draft", "d")
+    lay(tmp_path, "essay", "e", parent_gen_id="d")
+    parsed = root.generation("draft", "d") / "parsed.txt"
+    parsed.write_text("first")
+    with full_after_calls():
+        Executor(root=root, generator=lambda _: "of the first").obtain("essay", "e")
+    parsed.write_text("second")
+    assert "failed" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
+    parsed.write_text("first")
+    assert "reused" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
+
+
+def test_a_text_that_no_disk_takes_is_said_to_be_lost(
+    root: DataRoot, ledger: OutsideLedger, kept: Path
+) -> None:
+    """It was paid for: it is a failure, and is paid for again only when that is asked for."""
+    kept.rmdir()
+    assert "is lost" in rescued_draft(root, ledger.answering(root))
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    assert 1 == len(ledger.calls())
+
+
+def test_a_rescued_text_holds_up_a_migration(
+    root: DataRoot, ledger: OutsideLedger, kept: Path
+) -> None:
+    """Its id would change: as with one that waits in the data root."""
+    rescued_draft(root, ledger.answering(root), OFF)
+    with pytest.raises(StoreError, match=f"still waits in {kept}"):
+        migration.migrate(root)
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    migration.migrate(root)
+    assert {one.text for one in ledger.calls()} <= texts(root)

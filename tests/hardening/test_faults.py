@@ -20,6 +20,7 @@ from genid import Draft, Essay, gen_id
 from genid_store import Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
+from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation.asked import Asked
@@ -161,6 +162,7 @@ def test_a_call_that_fails_while_texts_are_made(
     rescued = tmp_path / "tmp"
     rescued.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rescued))
+    monkeypatch.setattr(rescue, "USUAL", ())
     whole, paid = make(tmp_path / "whole"), Paid()
     with faulty(whole.path, 0, refusing(0), reads=True) as seen:
         work(whole, paid)

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from genid_store.fs.files import is_there, read_bytes
 from genid_store.fs.layout import METADATA, DataRoot
+from genid_store.fs.rescue import rescued
 
 
 def staging(root: DataRoot, stage: str) -> Path:
     """Return the folder of complete, unpublished generations of one stage."""
     return root.own / "staging" / stage
-
-
-def rescue_prefix(root: DataRoot, stage: str, gen_id: str) -> str:
-    """Return how the folders in the system's temporary folder begin that hold a generation's files,
-    which could not be written below the data root."""
-    home = os.stat(root.path).st_ino  # the same wherever the folder is moved, and by every path
-    return f"genid-{home}-{stage}-{gen_id}-"
 
 
 def folder_lease(gen_id: str) -> str:
@@ -41,9 +34,10 @@ def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
             return f"{name} is there"
     if is_there(root.own / "failures" / stage / f"{gen_id}.json"):
         return "a failure is on record"
-    waiting = [*_names(staging(root, stage)), *_names(Path(tempfile.gettempdir()))]
-    aside = (f".{gen_id}.", rescue_prefix(root, stage, gen_id))
-    if any(name == gen_id or name.startswith(aside) for name in waiting):
+    waiting = any(
+        name == gen_id or name.startswith(f".{gen_id}.") for name in _names(staging(root, stage))
+    )
+    if waiting or any((one.stage, one.gen_id) == (stage, gen_id) for one in rescued(root)):
         return "a text of it waits to be published"
     for path in (root.own / "batches").glob("*.json"):
         with contextlib.suppress(FileNotFoundError):  # it is over meanwhile

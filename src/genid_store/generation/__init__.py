@@ -4,7 +4,8 @@ Knows no LLM and no Dagster. `Request` goes in, text or `Generated` comes out.
 """
 
 from genid_store.generation.calling import NotPaid
-from genid_store.generation.once import Executor, content_version, recover
+from genid_store.generation.content import content_version
+from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generated, Generator, Kind, Outcome, Request
 from genid_store.generation.status import has_content, is_ready, is_wanted, state_of, wanted_ids

@@ -24,8 +24,8 @@ from genid_store.fs.leases import lease
 from genid_store.generation import batches, failures
 from genid_store.generation.batches import LEASE, Batch
 from genid_store.generation.calling import answer, reason_of
-from genid_store.generation.content import digest
-from genid_store.generation.once import Executor, InBatch, content_version
+from genid_store.generation.content import content_version, digest
+from genid_store.generation.once import Executor, InBatch
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
 from genid_store.generation.records import (
     WRONG_TYPE,

@@ -26,6 +26,15 @@ def digest(data: bytes) -> str:
     return blake3(data).hexdigest()
 
 
+def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the fingerprint of a generation's content, BLAKE3 of parsed.txt; None: it has none
+    that can be read."""
+    try:
+        return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
+    except OSError:
+        return None
+
+
 def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return a generation's text; None: there is none. StoreError: it is not a text in UTF-8 that
     was generated."""

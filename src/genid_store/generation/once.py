@@ -31,11 +31,18 @@ from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import holding
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
-from genid_store.generation.content import ParentMissing, digest, fault_of_text, text_to_build_upon
+from genid_store.generation.content import (
+    ParentMissing,
+    content_version,
+    digest,
+    fault_of_text,
+    text_to_build_upon,
+)
 from genid_store.generation.described import check_metadata
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (
+    is_complete,
     prepared,
     publish,
     roll_forward,
@@ -127,16 +134,18 @@ class Executor:
     def _failed(self, error: Exception) -> tuple[Kind, str]:
         """Sort an error: what the host's callable raised may have been paid for, a StoreError of
         its own dealings with a store too; what the system refuses to us is not a failure of the
-        generation, and a full disk ends the run."""
+        generation unless the call was made by then, and a full disk ends the run."""
         raised = error.error if isinstance(error, _CallError) else error
         if isinstance(raised, InBatch):
             return "waiting", reason_of(raised)
         if isinstance(error, ParentMissing):
             return "blocked", reason_of(error)
-        if isinstance(error, OSError):
-            if error.errno in _FULL:
+        system = error.error if isinstance(error, _UnstoredError) else error
+        if isinstance(system, OSError):
+            if system.errno in _FULL:
                 self.stop.set()
-            return "refused", reason_of(error)
+            paid = system is not error and not self.paid  # a batch has its answer still
+            return ("failed" if paid else "refused"), reason_of(system)
         if isinstance(error, _CallError) and isinstance(raised, StoreError):
             unpaid = isinstance(raised, NotPaid)  # a host's own class may be both
         else:
@@ -172,6 +181,7 @@ class Executor:
         take_up(self.root, *member)
         roll_forward(self.root, *member)
         if has_content(self.root, *member):
+            failures.forget(self.root, *member)
             return "reused", ""
         kind, reason = self._of_task(member, task)
         if kind in COMPLETE:
@@ -202,7 +212,7 @@ class Executor:
             return "adopted", source
         if copies:
             with prepared(self.root, *member) as folder:
-                publish(folder, copied_files(parent_text or ""))
+                publish(folder, copied_files(parent_text or ""), _digest_of(parent_text))
             return "copied", ""
         return self._pay_on_record(generation, parent_text)
 
@@ -306,8 +316,8 @@ class Executor:
             kind, reason = self._pay(generation, parent_text)
         except Exception as error:  # the host may raise anything: it is an outcome
             kind, reason = self._failed(error)
-        if kind in {"failed", "unparsed"}:
-            member = generation.stage, generation.gen_id
+        member = generation.stage, generation.gen_id
+        if kind in {"failed", "unparsed"} and not is_complete(self.root, *member):
             with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
                 failures.record(self.root, *member, reason)
         return kind, reason
@@ -330,7 +340,10 @@ class Executor:
             finally:
                 self.on_call(-1)
             files = generated_files(generated, request, template)
-            publish(folder, files)
+            try:
+                publish(folder, files, _digest_of(parent_text))
+            except OSError as error:
+                raise _UnstoredError(error) from error
         if PARSED in files:
             return "made", ""
         reason = why_unparsed(generated) or ""
@@ -406,6 +419,13 @@ class _CallError(Exception):
     error: Exception
 
 
+@frozen
+class _UnstoredError(Exception):
+    """What kept a text that had come from its place."""
+
+    error: OSError
+
+
 class InBatch(StoreError):  # noqa: N818 - it says where it is
     """The task goes into a batch, or is in one."""
 
@@ -449,10 +469,5 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         return found
 
 
-def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return the fingerprint of a generation's content, BLAKE3 of parsed.txt; None: it has none
-    that can be read."""
-    try:
-        return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
-    except OSError:
-        return None
+def _digest_of(text: str | None) -> str | None:
+    return None if text is None else digest(text.encode())

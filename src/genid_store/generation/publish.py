@@ -15,14 +15,13 @@ import os
 import re
 import secrets
 import shutil
-import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     create_in_folder,
@@ -44,9 +43,11 @@ from genid_store.fs.layout import (
     DataRoot,
     is_segment,
 )
-from genid_store.fs.slots import rescue_prefix, staging
+from genid_store.fs.rescue import name_store, rescue, rescued
+from genid_store.fs.slots import staging
 from genid_store.fs.trees import remove_tree
-from genid_store.stages import stage_names
+from genid_store.generation.content import content_version
+from genid_store.stages import parent_key, stage_names
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
@@ -62,12 +63,14 @@ _RESERVED: Final = 2**18  # bytes
 
 @frozen(kw_only=True)
 class StagedFolder:
-    """A folder that is ready to take one generation's files, made before anything is paid for."""
+    """A folder that is ready to take one generation's files, made before anything is paid for;
+    `store` is what a text is known by that it cannot take."""
 
     root: DataRoot
     stage: str
     gen_id: str
     path: Path
+    store: str = ""
 
 
 @contextlib.contextmanager
@@ -82,6 +85,7 @@ def prepared(
     path = _aside(root, stage, gen_id)
     try:
         path.mkdir(parents=True)
+        store = name_store(root)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -89,7 +93,7 @@ def prepared(
             _check_room(path)
             reserve(path / _RESERVE, _RESERVED)
         _check_writable(root.generation(stage, gen_id))
-        yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path)
+        yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -109,12 +113,14 @@ def _aside(root: DataRoot, stage: str, gen_id: str) -> Path:
     return staging(root, stage) / f".{gen_id}.{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
-    """Write `files`, make them complete by one rename, then publish them one by one.
+def publish(folder: StagedFolder, files: Mapping[str, bytes], made_from: str | None) -> None:
+    """Write `files`, make them complete by one rename, then publish them one by one; `made_from` is
+    the digest of the parent's text, None for a root.
 
-    OSError: the files cannot be written below the data root; they are then kept in the system's
-    temporary folder, which the error names and the next run looks into.
+    OSError: they cannot be brought to their place below the data root; it says where they are, from
+    where the next run takes them, or that they are lost.
     """
+    root, stage, gen_id = folder.root, folder.stage, folder.gen_id
     try:
         (folder.path / _RESERVE).unlink(missing_ok=True)
         for name in (name for name in _WRITTEN if name in files):
@@ -122,13 +128,18 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes]) -> None:
             write_new(aside, files[name])
             os.rename(aside, folder.path / name)
         _complete(folder)
+        roll_forward(root, stage, gen_id)
     except OSError as error:
-        if is_there(staging(folder.root, folder.stage) / folder.gen_id):
-            raise  # it is complete: the next run publishes it
-        kept = _rescue(folder, files)
-        message = f"{error.strerror or error}; the next run takes the text from {kept}"
-        raise OSError(error.errno or 0, message) from error
-    roll_forward(folder.root, folder.stage, folder.gen_id)
+        if is_complete(root, stage, gen_id):
+            kept = f"the next run publishes the text from {staging(root, stage) / gen_id}"
+        else:
+            kept = rescue(folder.store, stage, gen_id, made_from, files)
+        raise OSError(error.errno or 0, f"{error.strerror or error}; {kept}") from error
+
+
+def is_complete(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Say whether a generation's files are complete and wait to be published."""
+    return is_there(staging(root, stage) / gen_id)
 
 
 def _complete(folder: StagedFolder) -> None:
@@ -198,8 +209,10 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
 
 def unpublished(root: DataRoot) -> list[tuple[str, str]]:
     """List (stage, gen_id) of every generation that is complete and not published yet, or that is
-    being written aside, by a run that goes on or one that was killed; sorted."""
-    found: set[tuple[str, str]] = set()
+    being written aside, by a run that goes on or one that was killed, or whose text is kept in a
+    temporary folder; sorted."""
+    kept = ((one.stage, one.gen_id) for one in rescued(root))
+    found = {one for one in kept if root.generation(*one).is_dir()}
     for stage in stage_names():
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(staging(root, stage)):
@@ -226,28 +239,23 @@ def _keep(root: DataRoot, path: Path, folder: Path) -> None:
     keep(path, kept / f"{len(os.listdir(kept)):04d}-{secrets.token_hex(2)}-{path.name}")
 
 
-def _rescue(folder: StagedFolder, files: Mapping[str, bytes]) -> Path:
-    prefix = rescue_prefix(folder.root, folder.stage, folder.gen_id)
-    kept = Path(tempfile.mkdtemp(prefix=prefix))
-    for name in (name for name in _WRITTEN if name in files):
-        write_new(kept / name, files[name])
-    return kept
-
-
 def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
-    """Bring back the files that an earlier run could only write to the temporary folder."""
-    prefix = rescue_prefix(root, stage, gen_id)
-    names = [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(prefix)]
-    for kept in (Path(tempfile.gettempdir(), name) for name in names):
-        state = kept.lstat()
-        ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
-        if not ours or not (kept / RAW).is_file() or is_there(staging(root, stage) / gen_id):
+    """Bring back what an earlier run could only write to a temporary folder, unless it was made
+    from another text of the parent than is there now."""
+    for one in rescued(root):
+        ours = (one.stage, one.gen_id) == (stage, gen_id) and not is_complete(root, stage, gen_id)
+        if not ours or one.made_from != _parents_version(root, stage, gen_id):
             continue
         with prepared(root, stage, gen_id, room=False) as folder:
-            for name in (name for name in _WRITTEN if (kept / name).is_file()):
-                write_new(folder.path / name, read_bytes(kept / name))
+            for name in (name for name in _WRITTEN if (one.path / name).is_file()):
+                write_new(folder.path / name, read_bytes(one.path / name))
             _complete(folder)
-        shutil.rmtree(kept)
+        shutil.rmtree(one.path)
+
+
+def _parents_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    parent = parent_key(stage, read_generation(root, stage, gen_id).parent_gen_id)
+    return None if parent is None else content_version(root, *parent)
 
 
 def _check_room(path: Path) -> None:

@@ -19,6 +19,7 @@ from genid_store.errors import Problem
 from genid_store.fs.files import read_bytes
 from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.fs.rescue import rescued
 from genid_store.migration.planfile import Mappings, Record
 from genid_store.migration.references import (
     References,
@@ -122,6 +123,9 @@ def _unfinished(root: DataRoot) -> Iterator[Record]:
         for name in filter(is_segment, sorted(os.listdir(folder)) if folder.is_dir() else ()):
             message = "its finished text still waits in .genid/staging/"
             yield blocker(f"gens/{stage}/{name}", message, _PUBLISH)
+    for one in rescued(root):
+        message = f"its finished text still waits in {one.path}"
+        yield blocker(f"gens/{one.stage}/{one.gen_id}", message, _PUBLISH)
 
 
 def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterator[Record]:

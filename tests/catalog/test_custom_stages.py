@@ -164,3 +164,30 @@ def test_a_field_that_is_a_key_of_our_own_is_refused(tmp_path: Path, name: str) 
     (problem,) = error["problems"]
     assert "the stage grade" == problem["where"]
     assert name in problem["message"]
+
+
+COMPARING = """
+from typing import NewType
+from genid import DraftId, Signature
+
+PairId = NewType("PairId", str)
+
+class Pair(Signature[PairId], stage="pair", prefix="p"):
+    left: DraftId
+    right: DraftId
+    replicate: int
+"""
+
+
+def test_a_second_reference_to_what_moves_is_refused_before_a_migration(tmp_path: Path) -> None:
+    """The migration would not follow it. One to what stays is no obstacle."""
+    (tmp_path / "chain.py").write_text(COMPARING)
+    task = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
+    stays = _derived(tmp_path, "draft", {**task, "replicate": 1})
+    _write(tmp_path, "draft", stays, {**task, "replicate": 1})
+    _write(tmp_path, "draft", "moves", {**task, "replicate": 2})
+    for left, right, blocked in (("moves", stays, 0), (stays, "moves", 1)):
+        pair = {"left": left, "right": right, "replicate": 1}
+        _write(tmp_path, "pair", _derived(tmp_path, "pair", pair), pair)
+        found = _stages(tmp_path, "store", "migrate", "--data-root", ".", code=blocked)
+        assert blocked == found["blockers"], found

@@ -746,8 +746,22 @@ def _unpublished_text(root: DataRoot) -> str:
     return "gens/draft/chained"
 
 
+def _generation_of_an_undeclared_stage(root: DataRoot) -> str:
+    (root.gens / "summary" / "s_1").mkdir(parents=True)
+    (root.gens / "summary" / "s_1" / "metadata.json").write_text('{"draft": "chained"}')
+    (root.gens / ".trash" / "s_1").mkdir(parents=True)  # no stage's name, so nobody's
+    (root.gens / ".trash" / "s_1" / "metadata.json").write_text("{}")
+    return "gens/summary"
+
+
 @pytest.mark.parametrize(
-    "spoil", [_membership_of_another_form, _metadata_behind_a_link, _unpublished_text]
+    "spoil",
+    [
+        _membership_of_another_form,
+        _metadata_behind_a_link,
+        _unpublished_text,
+        _generation_of_an_undeclared_stage,
+    ],
 )
 def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> None:
     """As blockers of the plan; executing refuses with all of them and changes nothing."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import asdict, define, field
 
+from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, write_lines
@@ -150,6 +151,7 @@ class _Planning:
                     self._count(fingerprint)
                 yield {"kind": "stray", "stage": stage, "old": name, "new": name, "files": found}
         self.others += self._beside_generations()
+        self.others += self._not_followed()
         known = {stage: found.decisions for stage, found in self.numbered.items()}
         self.others += files_to_plan(self.root, self.mapping, known, self.tables)
         yield from self.others
@@ -171,6 +173,29 @@ class _Planning:
                 if os.path.islink(f"{self.root.path}/{place}"):
                     remedy = "bind-mount what it points to there"
                     yield blocker(place, "it is a symbolic link", remedy)
+
+    def _not_followed(self) -> Iterator[Record]:
+        """Yield what would go on naming ids that change: undeclared stages, further references."""
+        folders = sorted(self.root.gens.glob("[!.]*")) if any(self.mapping.values()) else []
+        for folder in folders:
+            if folder.name not in self.scans and any(folder.glob(f"*/{METADATA}")):
+                message = (
+                    "generations are there, of no declared stage: what they name would be gone"
+                )
+                remedy = (
+                    "declare the stage (`genid --stages MODULE`, or [stages] in genid.toml), or "
+                    "move the folder out of gens/"
+                )
+                yield blocker(f"gens/{folder.name}", message, remedy)
+        for stage, scan in self.scans.items():
+            rules = SIGNATURES[stage].__genid_rules__.items()
+            references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
+            for name, above in references[1:]:
+                moved = self.mapping[above]
+                if any(source.others.get(name) in moved for source in scan.sources):
+                    message = f"{name} is a second reference, and the migration follows the first"
+                    remedy = "move the folder out of gens/: its generations name ids that change"
+                    yield blocker(f"gens/{stage}", message, remedy)
 
     def _generation(self, decision: Decision) -> Record:
         source = decision.source

@@ -1,7 +1,7 @@
 """Events that no step of a run logs: many materializations at once, carried to other keys, and the
 plan to materialize.
 
-The one module that uses private interfaces of Dagster, because the public ones do not do it: its
+The one module that imports private modules of Dagster, because the public one does not do it: its
 `report_runless_asset_event` takes one event, and 12 ms on SQLite, 23 ms on PostgreSQL for each; and
 only a backfill can say which partitions it is going to make.
 """

@@ -57,43 +57,46 @@ def test_many_keys_go_in_chunks(
     assert registered(instance, "draft") == keys
 
 
+_REGISTERING = """
+import sys
+from multiprocessing import get_context
+import dagster as dg
+from genid_dagster_adapter.partitions import register
+
+context = get_context("fork")  # what is imported is so for all
+together, added = context.Barrier(3), context.SimpleQueue()
+
+def work():
+    with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+        together.wait()
+        ranges = (range(start, start + 20) for start in range(0, 50, 5))
+        added.put(sum(register(instance, "draft", [f"k{n}" for n in keys]) for keys in ranges))
+
+processes = [context.Process(target=work) for _ in range(3)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+    assert process.exitcode == 0
+    print(added.get())
+"""
+
+
 def test_processes_that_register_the_same_keys_at_once_all_succeed(tmp_path: Path) -> None:
     """Nobody fails, and each key is there once."""
     home = new_home(tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)):
         pass  # the schema is made before the race
-    script = (
-        "import sys, dagster as dg\n"
-        "from genid_dagster_adapter.partitions import register\n"
-        f"with dg.DagsterInstance.from_config({str(home)!r}) as instance:\n"
-        "    print('ready', flush=True)\n"
-        "    sys.stdin.readline()\n"
-        "    added = [register(instance, 'draft', [f'k{n}' for n in range(i * 5, i * 5 + 20)])\n"
-        "             for i in range(10)]\n"
-        "    print(sum(added))\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _REGISTERING, str(home)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    answers = []
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        out, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-        answers.append(int(out))
+    assert done.returncode == 0, done.stderr
+    answers = [int(line) for line in done.stdout.split()]
+    assert len(answers) == 3
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert sorted(registered(instance, "draft")) == sorted(f"k{n}" for n in range(65))
     assert sum(answers) >= 65  # a key that two found missing at once counts twice

@@ -3,6 +3,7 @@ instance down."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,15 +18,14 @@ import dagster as dg
 import pytest
 
 import postgres_kit
-from cohort_kit import OFF, ON, make_root
-from dagster_kit import new_home, small_cohort, write_templates
+from cohort_kit import OFF
+from dagster_kit import new_home, small_cohort
 from genid_dagster_adapter import sync as syncing
 from genid_dagster_adapter.events import report
 from genid_dagster_adapter.instance import embedded_home, open_instance
 from genid_dagster_adapter.partitions import registered
 from genid_dagster_adapter.sync import sync
 from genid_store.cli import run
-from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 
@@ -109,6 +109,7 @@ def test_a_batch_leaves_what_dagsters_own_call_leaves(home: Path) -> None:
 
 
 _SYNCING = """
+import os
 import sys
 from pathlib import Path
 import dagster as dg
@@ -119,28 +120,41 @@ syncing._PAGE = 3
 def progress(done, total):
     print(done, flush=True)
     sys.stdin.readline()
-with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
-    syncing.sync(instance, DataRoot(Path(sys.argv[2])), progress=progress)
+for _ in "123":  # what is imported is so for all
+    if (child := os.fork()) == 0:
+        print("process", os.getpid(), flush=True)
+        with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+            syncing.sync(instance, DataRoot(Path(sys.argv[2])), progress=progress)
+        os._exit(0)
+    os.waitpid(child, 0)
+print("process 0", flush=True)
 """
 
 
 def test_a_sync_that_is_killed_is_completed_by_the_next_one(home: Path, root: DataRoot) -> None:
     """SIGKILL after some batches, three times; no key was registered without its event, none is
     missing in the end, and nothing was reported twice."""
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _SYNCING, str(home), str(root.path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    lines = process.stdout
+
+    def begun() -> int:
+        """Return the next process, once the one before it has ended."""
+        return next(int(line.split()[1]) for line in lines if line.startswith("process"))
+
+    with process, dg.DagsterInstance.from_config(str(home)) as instance:
+        child = begun()
         for batches in (1, 2, 4):
-            process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-c", _SYNCING, str(home), str(root.path)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
-            assert process.stdin is not None
-            assert process.stdout is not None
             for _ in range(batches):
-                assert process.stdout.readline()
+                assert lines.readline()
                 process.stdin.write("\n")
                 process.stdin.flush()
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            os.kill(child, signal.SIGKILL)
+            child = begun()
             made = instance.get_materialized_partitions(KEY)
             assert len(made) >= 3 * batches
             assert set(registered(instance, "draft")) <= made
@@ -199,36 +213,49 @@ def test_a_database_that_goes_down_is_one_error_and_made_up_for_later(
 
 
 _OPENING = """
+import os
 import sys
 from pathlib import Path
 from genid_dagster_adapter.instance import open_instance
 from genid_store.fs.layout import DataRoot
-print("begins", flush=True)
-with open_instance(DataRoot(Path(sys.argv[1])), {}) as instance:
-    pass
+for path in sys.argv[1:]:  # what is imported is so for all
+    if (child := os.fork()) == 0:
+        print(os.getpid(), flush=True)
+        with open_instance(DataRoot(Path(path)), {}) as instance:
+            pass
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
 def test_a_kill_while_the_embedded_instance_is_made_leaves_none(tmp_path: Path) -> None:
     """At several instants of its making; the next opening makes it, and it works."""
-    for delay in (0.05, 0.2, 0.6):
-        root = DataRoot(tmp_path / f"after-{delay}")
+    roots = {delay: DataRoot(tmp_path / f"after-{delay}") for delay in (0.05, 0.2, 0.6)}
+    for root in roots.values():
         root.path.mkdir()
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _OPENING, str(root.path)],
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        timer = threading.Timer(delay, process.kill)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _OPENING, *(one.path for one in roots.values())],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+
+    def kill(child: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it was ready before
+            os.kill(child, signal.SIGKILL)
+
+    for delay, root in roots.items():
+        child = int(process.stdout.readline())
+        timer = threading.Timer(delay, kill, (child,))
         timer.start()
-        process.communicate()
+        status = int(process.stdout.readline())
         timer.cancel()
         made = embedded_home(root).exists()
         with open_instance(root, {}) as instance:
             instance.add_dynamic_partitions("draft_gens", ["a"])
             assert ["a"] == instance.get_dynamic_partitions("draft_gens")
-        assert made or process.returncode == -signal.SIGKILL
+        assert made or os.WTERMSIG(status) == signal.SIGKILL
+    process.wait()
 
 
 _MAKING = """
@@ -272,9 +299,7 @@ def test_two_processes_without_a_network_between_them_make_a_cohort_together(
 ) -> None:
     """Each in a network namespace of its own, over one file system and one database (reached by a
     socket of the file system): both runs succeed, and nothing is paid for twice."""
-    root = make_root(tmp_path / "root")
-    write_templates(root)
-    build_cohort(root, Options(rollout=ON, cohort_id="c"))
+    root = small_cohort(tmp_path / "root")
     home = server.home_by_socket(tmp_path / "home")
     calls = tmp_path / "calls"
     processes = [

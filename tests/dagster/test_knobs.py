@@ -1,5 +1,6 @@
 """What a project can set: its own executor, resources, pools, tags, and who is woken by what."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from dagster_kit import QUIET, lay, requested
 from genid_dagster_adapter.component import GenidCohorts
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
+from genid_dagster_adapter.translator import Translator
 from genid_store.errors import StoreError
 from genid_store.generation import Request
 from genid_store.ids.rollout import Rollout
@@ -87,6 +89,29 @@ def test_a_project_sets_pool_tags_retries_owners_and_kinds(tmp_path: Path) -> No
     assert "dagster/kind/text" in spec.tags
     job = merged.resolve_job_def("genid_cohort")
     assert job.executor_def is dg.multiprocess_executor
+
+
+class Outspoken(Translator):
+    """A host's, whose code uses what is young in Dagster, too."""
+
+    def get_metadata(self, name: str) -> dict[str, Any]:
+        warnings.warn(f"young: {name}", dg.BetaWarning, stacklevel=1)
+        return {}
+
+
+def test_a_hosts_warnings_are_not_silenced(tmp_path: Path) -> None:
+    """Neither those of its own code while the definitions are built, nor any afterwards; those that
+    building them would give are not shown."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        build_definitions(data_root=tmp_path, generate=nobody, rollout=ON, translator=Outspoken())
+        assert filters == list(warnings.filters)
+        warnings.warn("later", dg.PreviewWarning, stacklevel=1)
+    texts = [str(one.message) for one in shown]
+    assert "young: cohort_membership" in texts
+    assert texts[-1] == "later"
+    assert [text for text in texts if not text.startswith("young: ")] == ["later"]
 
 
 def test_a_free_rerun_wakes_nobody_downstream(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from genid_dagster_adapter.partitions import partitions_def, register
 from genid_store.errors import StoreError
 
 seen: list[Any] = []
+ENDS = ("start", "end")
 
 
 @dg.asset
@@ -31,11 +32,16 @@ def shortened(draft_generation: str) -> None:
     seen.append(draft_generation)
 
 
+@dg.asset(partitions_def=partitions_def("draft"), backfill_policy=dg.BackfillPolicy.single_run())
+def compared(draft_generation: Mapping[str, str]) -> None:
+    seen.append(draft_generation)
+
+
 def project(root: Path) -> dg.Definitions:
     """The adapter's definitions in a project with an executor and assets of its own."""
     ours = build_definitions(data_root=root, rollout=ON, generate=Counting())
     theirs = dg.Definitions(
-        assets=[aggregated_scores, report, shortened],
+        assets=[aggregated_scores, report, shortened, compared],
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(ours, theirs)
@@ -77,7 +83,7 @@ def test_the_cohorts_id_is_a_value(tmp_path: Path) -> None:
 
 def test_texts_are_read_from_the_store(tmp_path: Path) -> None:
     """All of a stage as a mapping of id to text, without those that are not made; one by one where
-    the host's asset has the same partitions."""
+    the host's asset has the same partitions, and a mapping where one run has several of them."""
     for number in range(3):
         lay(tmp_path, "evaluation", f"v{number}")
         lay(tmp_path, "draft", f"d{number}")
@@ -91,5 +97,8 @@ def test_texts_are_read_from_the_store(tmp_path: Path) -> None:
         found = materialize(definitions, "report", instance)
         assert found == {"v0": "SCORE: 7", "v2": "SCORE: 2"}
         assert materialize(definitions, "shortened", instance, partition_key="d1") == "a draft"
+        ends = {f"dagster/asset_partition_range_{end}": f"d{at}" for at, end in enumerate(ENDS)}
+        found = materialize(definitions, "compared", instance, tags=ends)
+        assert found == {"d1": "a draft"}
         with pytest.raises(StoreError, match="a text cannot be loaded"):
             materialize(definitions, "shortened", instance, partition_key="d0")

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+from click.shell_completion import CompletionItem
 
 from genid_store.cli import _output as output
 from genid_store.cli._unmade import batch_records, print_batches
-from genid_store.cli.cohort_run import HostType
 from genid_store.cohort.inputs.tables import provider_models
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor
+from genid_store.generation import Executor, Generator
 from genid_store.generation.batch import BatchHost, Batching
 from genid_store.generation.batches import kept_aside
+from genid_store.generation.load import load_host
+
+
+class HostType(click.ParamType[Any]):
+    """A host's callable or batch object, by its name."""
+
+    name = "MODULE:CALLABLE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Generator | BatchHost:
+        if not isinstance(value, str):
+            found: Generator | BatchHost = value
+            return found
+        try:
+            return load_host(value)
+        except StoreError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
 
 @click.group()
@@ -53,7 +79,7 @@ def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
     --retry-failed asks again for that. A provider may take its time: until it has ended the batch,
     its members stay in it, and the next run collects.
     """
-    executor = Executor(root=root, generator=_nobody, provider_models=provider_models(root))
+    executor = Executor(root=root, generator=nobody, provider_models=provider_models(root))
     batching = Batching(executor=executor, host=generate, report=lambda outcome: None)
     if batching.cancel(key):
         click.echo(f"batch {key} is over")
@@ -62,5 +88,6 @@ def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
     return 0
 
 
-def _nobody(request: object) -> str:
-    raise AssertionError("a batch object is not called")
+def nobody(request: object) -> str:
+    """Stand for a callable where none is called."""
+    raise AssertionError("nothing is to be called")

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 from attrs import asdict, fields_dict
-from click.shell_completion import CompletionItem
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
@@ -30,6 +29,7 @@ from genid_store.cli._unmade import (
     print_failures,
     print_remedies,
 )
+from genid_store.cli.batch import HostType, nobody
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
@@ -39,7 +39,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.asked import Asked
 from genid_store.generation.batch import BatchHost
-from genid_store.generation.load import load_host
 from genid_store.generation.reuse import plan_reuse
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
@@ -51,28 +50,6 @@ from genid_store.generation.workload import (
     plan_work,
 )
 from genid_store.stages import PIPELINE, stage_names
-
-
-class HostType(click.ParamType[Any]):
-    """A host's callable or batch object, by its name."""
-
-    name = "MODULE:CALLABLE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Generator | BatchHost:
-        if not isinstance(value, str):
-            found: Generator | BatchHost = value
-            return found
-        try:
-            return load_host(value)
-        except StoreError as error:
-            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
 
 
 @click.command
@@ -143,7 +120,7 @@ def run(
         done = run_cohort(
             root,
             known,
-            generate or _nobody,
+            generate or nobody,
             asked,
             concurrency=concurrency,
             wait=not no_wait,
@@ -158,10 +135,6 @@ def run(
     if done.interrupted:
         return INTERRUPTED
     return 1 if summary["failed"] or summary["blocked"] or summary["refused"] else 0
-
-
-def _nobody(request: object) -> str:
-    raise AssertionError("nothing is called with --reuse-only")
 
 
 def _described(state: Progress) -> str:

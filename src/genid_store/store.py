@@ -75,11 +75,9 @@ class Store:
 
         StoreError: the text is there and cannot be read. TypeError: it is no signature.
         """
-        if not isinstance(signature, Signature):
-            wanted = "a signature, such as genid.Draft(...)"
-            raise TypeError(f"expected {wanted}, got {type(signature).__name__}")
+        member = _member(signature)
         try:
-            return read_text(self.root, signature.stage, str(gen_id(signature)))
+            return read_text(self.root, *member)
         except OSError:
             with guarded(self.root):
                 raise
@@ -134,7 +132,7 @@ class Store:
             except StoreError as error:
                 problems += error.problems
                 continue
-            wanted.append(member := Member(signature.stage, str(gen_id(signature))))
+            wanted.append(member := _member(signature))
             texts[member] = text
             if text is None:
                 todo[member] = signature
@@ -159,7 +157,7 @@ class Store:
             StoreError: a cohort of this id was built from tables or has members that are not among
                 these, or the data root is in use.
         """
-        wanted = {Member(one.stage, str(gen_id(one))): one for one in signatures}
+        wanted = {_member(one): one for one in signatures}
         known = is_there(self.root.membership(cohort_id))
         before = set(read_membership(self.root, cohort_id)) if known else set()
         refused = "has members that are not declared now" if before - wanted.keys() else None
@@ -216,20 +214,27 @@ class Store:
         nothing is written."""
         ready, orphans = [], []
         for member in wave:
-            parent = _parent(todo[member])
-            if parent is None or (
-                is_segment(parent.gen_id) and read_text(self.root, *parent) is not None
-            ):
+            reason = self._why_not_over(_parent(todo[member]))
+            if reason is None:
                 ready.append(member)
             else:
-                reason = f"{parent.stage} {parent.gen_id} has no content"
-                now = read_renamed(self.root).get((parent.stage, parent.gen_id))
-                if now:
-                    reason = f"{parent.stage} {parent.gen_id} is {now[-1]} since a migration"
                 orphans.append(
                     Outcome(stage=member.stage, gen_id=member.gen_id, kind="blocked", reason=reason)
                 )
         return ready, orphans
+
+    def _why_not_over(self, parent: Member | None) -> str | None:
+        """Return why nothing can be made over a parent; None: it can, or there is none."""
+        if parent is None:
+            return None
+        where = f"{parent.stage} {parent.gen_id}"
+        try:
+            if is_segment(parent.gen_id) and read_text(self.root, *parent) is not None:
+                return None
+        except StoreError as error:
+            return str(error.problems[0])
+        now = read_renamed(self.root).get((parent.stage, parent.gen_id))
+        return f"{where} is {now[-1]} since a migration" if now else f"{where} has no content"
 
     def _plan(self, seeds: Mapping[Member, bytes]) -> Plan:
         """Return whose texts the members can have. The whole store is looked at once in the life of
@@ -261,6 +266,14 @@ class Store:
                 if value is not None:
                     values.setdefault(name, value)
         return values
+
+
+def _member(signature: Signature[Any]) -> Member:
+    """Return a signature's stage and id. TypeError: it is no signature."""
+    if not isinstance(signature, Signature):
+        wanted = "a signature, such as genid.Draft(...)"
+        raise TypeError(f"expected {wanted}, got {type(signature).__name__}")
+    return Member(signature.stage, str(gen_id(signature)))
 
 
 def _parent(signature: Signature[Any]) -> Member | None:

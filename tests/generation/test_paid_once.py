@@ -173,6 +173,22 @@ def test_two_members_of_one_task_are_one_call_in_the_plan_too(root: DataRoot) ->
     assert len(lines) // 2 == work.total_calls == len(ledger.calls)
 
 
+def test_one_task_over_two_texts_is_two_calls_in_the_plan_too(root: DataRoot) -> None:
+    """Two drafts of a task were paid for; an essay over each is made from another text."""
+    ledger = Ledger()
+    for cohort in "ab":
+        build(root, cohort, OFF)
+        run(root, cohort, ledger, pay_again=True, max_calls=2)
+    both = [*read_membership(root, "a"), *read_membership(root, "b")]
+    root.cohort("c").mkdir()
+    lines = [f"{one.stage},{one.gen_id}" for one in both if one.stage != "evaluation"]
+    root.membership("c").write_text("\n".join(["stage,gen_id", *lines]) + "\n")
+    _, work = plan_run(root, "c", Asked(pay_again=True))
+    before = len(ledger.calls)
+    run(root, "c", ledger, pay_again=True)
+    assert work.total_calls == len(ledger.calls) - before > 0
+
+
 def test_a_flag_that_was_forgotten_pays_nothing(root: DataRoot) -> None:
     """Made with the flag on, asked for without it: refused before the first call, with what is
     there and three ways on; `reuse` and `pay_again` are two of them."""
@@ -485,6 +501,44 @@ def test_what_a_text_of_no_known_task_cannot_be_is_paid_for(root: DataRoot) -> N
     assert 1 < len(blocked) < len(drafts)
 
 
+@pytest.mark.parametrize("lost", [{"combo_id": None}, {"replicate": "x"}, {"llm_model_id": None}])
+def test_what_is_known_of_a_text_is_compared_as_ids_are_made(
+    tmp_path: Path, lost: dict[str, object]
+) -> None:
+    """Upper case and spaces around a field make no other task (SPEC 1.3)."""
+    folder = tmp_path / "gens" / "draft" / "old"
+    folder.mkdir(parents=True)
+    fields = {"combo_id": "C", "template_id": " T", "llm_model_id": "M", "replicate": 1}
+    whole = {"stage": "draft", "gen_id": "old", **fields}
+    (folder / "metadata.json").write_text(json.dumps(whole))
+    rewrite(folder / "metadata.json", **lost)
+    (folder / "parsed.txt").write_text("paid")
+    with pytest.raises(StoreError, match="paid for already: the metadata of old"):
+        Store.open(tmp_path).once(draft(), Ledger())
+    other = Draft(combo_id="c", template_id="other", llm_model_id="m", replicate=1)
+    assert "text 1 over None" == Store.open(tmp_path).once(other, Ledger())
+
+
+def test_an_id_tells_the_task_where_no_metadata_does(tmp_path: Path) -> None:
+    """One of either scheme, in a cohort or not."""
+    for number, scheme in enumerate(("v1", "phase-1"), 1):
+        name = str(gen_id(draft(number), scheme=scheme))  # type: ignore[arg-type]
+        folder = tmp_path / "gens" / "draft" / name
+        folder.mkdir(parents=True)
+        (folder / "parsed.txt").write_text("paid")
+    store = Store.open(tmp_path)
+    assert "paid" == store.once(draft(1), Ledger())
+    with pytest.raises(StoreError, match="paid for already"):
+        store.once(draft(2), Ledger())
+    assert "text 1 over None" == store.once(draft(3), Ledger())
+
+
+def test_metadata_that_cannot_be_read_hides_nothing_where_no_text_is(tmp_path: Path) -> None:
+    """A folder in the place of the file, and neither a text nor an answer beside it."""
+    (tmp_path / "gens" / "draft" / "old" / "metadata.json").mkdir(parents=True)
+    assert "text 1 over None" == Store.open(tmp_path).once(draft(), Ledger())
+
+
 def test_a_text_is_not_given_to_the_task_that_wrong_metadata_names(tmp_path: Path) -> None:
     """Its v1 id is believed: metadata of another template does not make it that one's."""
     ledger, store = Ledger(), Store.open(tmp_path)
@@ -753,6 +807,21 @@ def test_once_all_makes_what_it_can_and_names_each_other_one(tmp_path: Path) -> 
     assert 29 == len(caught.value.problems)
     assert {"retry_failed" in one.remedy for one in caught.value.problems[1:]} == {True}
     assert "text" == store.get(many[1])
+
+
+def test_once_all_makes_what_does_not_hang_on_a_damaged_text(tmp_path: Path) -> None:
+    """An essay over it is named with the reason; drafts and other essays are made."""
+    store = Store.open(tmp_path)
+    store.once_all([draft(1), draft(2)], Ledger())
+    (tmp_path / "gens" / "draft" / str(gen_id(draft(1))) / "parsed.txt").write_text("")
+    essays = [
+        Essay(parent_gen_id=gen_id(draft(number)), template_id="t", replicate=1)
+        for number in (1, 2)
+    ]
+    with pytest.raises(StoreError, match="1 generation") as caught:
+        store.once_all([*essays, draft(3)], Ledger())
+    assert f"essay {gen_id(essays[0])}" == caught.value.problems[0].where
+    assert [essays[0]] == store.missing([*essays, draft(3)])
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,10 @@ _Key = tuple[int, int, str]
 
 _table = threading.Lock()
 _mine: dict[int, _Key] = {}  # by descriptor
-#: The leases held by the calls that this one is made from: a callable may ask for generations.
-_CHAIN: Final = ContextVar[frozenset[_Key]]("_CHAIN", default=frozenset())
+#: What stands for each lease that is held here, and those of the calls that this one is made from:
+#: a callable may ask for generations.
+_holds: dict[_Key, object] = {}
+_CHAIN: Final = ContextVar[frozenset[object]]("_CHAIN", default=frozenset())
 
 
 def _begin_child() -> None:
@@ -63,7 +65,7 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
     since = logged = time.monotonic()
-    if descriptor is None and not stop.is_set() and _key(path) in _CHAIN.get():
+    if descriptor is None and not stop.is_set() and _holds.get(_key(path)) in _CHAIN.get():
         problem = Problem(
             where=f"{stage} {task.removeprefix('.')}",
             message="it is being made by the callable that asks for it, which would never end",
@@ -83,11 +85,14 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
             yield False
             return
         descriptor = _take(path)
-    chain = _CHAIN.set(_CHAIN.get() | {_mine[descriptor]})
+    key, hold = _mine[descriptor], object()
+    _holds[key] = hold
+    chain = _CHAIN.set(_CHAIN.get() | {hold})
     try:
         yield True
     finally:
         _CHAIN.reset(chain)
+        _holds.pop(key, None)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
         _give_up(descriptor)

@@ -51,6 +51,7 @@ from genid_store.generation.batches import open_batches
 from genid_store.generation.content import digest, fault_of_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
+from genid_store.ids.components import folded
 from genid_store.stages import parent_key, stage_names
 
 #: What reading says where no file of ours is any more; any other error says nothing of that.
@@ -235,7 +236,8 @@ class _Planning:
         if key is not None and self.is_of_no_task(Member(*key)):
             yield key[1]
         for one in self.unknown.like(found):
-            if one.parent_gen_id is None or one.family == "v1" or self.fits(one, above):
+            named = one.gen_id in found.expected.values()
+            if named or one.parent_gen_id is None or self.fits(one, above):
                 yield one.gen_id
 
     def is_of_no_task(self, member: Member) -> bool:
@@ -325,25 +327,24 @@ class _Unknown:
             every = {(one.stage, one.gen_id) for one in rows}
             members = every if cohorts.problems else cohorts.cohorts_of()
         for one in rows:
-            if one.family == "v1":
-                self._named[one.stage, one.gen_id] = one
-            elif not _says_nothing(one) or (one.stage, one.gen_id) in members:
-                self._others[one.stage, one.combo_id, one.template_id].append(one)
+            self._named[one.stage, one.gen_id] = one
+            told = not _says_nothing(one) or (one.stage, one.gen_id) in members
+            if told and one.family != "v1":
+                key = one.stage, _folded(one.combo_id), _folded(one.template_id)
+                self._others[key].append(one)
 
     def like(self, found: Indexed) -> Iterator[Indexed]:
-        """Yield those that may be of a generation's task: the one whose v1 id is the task's, and
-        those of which every field that is known is the same."""
-        named = self._named.get((found.stage, found.expected["v1"]))
-        if named is not None:
-            yield named
-        combos, templates = {found.combo_id, None}, {found.template_id, None}
+        """Yield those that may be of a generation's task: those whose id is the task's, and those
+        of which every field that is known is the same."""
+        names = [(found.stage, expected) for expected in found.expected.values()]
+        yield from (self._named[name] for name in names if name in self._named)
+        combos, templates = ({_folded(text), None} for text in (found.combo_id, found.template_id))
         for key in itertools.product((found.stage,), combos, templates):
             yield from (one for one in self._others.get(key, ()) if _may_be(one, found))
 
 
 def _is_perhaps_paid(one: Indexed) -> bool:
-    there = one.unreadable or one.content is not None or not one.looked
-    return there and not _is_unfit(one)
+    return (one.content is not None or not one.looked) and not _is_unfit(one)
 
 
 def _is_unfit(one: Indexed) -> bool:
@@ -359,8 +360,12 @@ def _says_nothing(one: Indexed) -> bool:
 def _may_be(one: Indexed, found: Indexed) -> bool:
     names = {*stage_fields(one.stage).every} - {stage_fields(one.stage).parent}
     theirs, mine = one.signature_fields() | {"replicate": one.replicate}, found.signature_fields()
-    agree = all(None in (theirs[name], mine[name]) or theirs[name] == mine[name] for name in names)
-    return agree and one.gen_id != found.gen_id
+    both = ((_folded(theirs[name]), _folded(mine[name])) for name in names)
+    return one.gen_id != found.gen_id and all(None in pair or len({*pair}) == 1 for pair in both)
+
+
+def _folded(value: Any) -> Any:
+    return folded(value) if isinstance(value, str) else value
 
 
 def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:

@@ -19,7 +19,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import Batch, open_batches
-from genid_store.generation.content import ParentMissing, text_to_build_upon
+from genid_store.generation.content import ParentMissing, content_version, text_to_build_upon
 from genid_store.generation.records import Outcome
 from genid_store.generation.reuse import Plan, Task, held_up, may_pay_again, say_held_up
 from genid_store.generation.status import State, state_of
@@ -245,7 +245,7 @@ class _Working:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.waiting: dict[Member, Waiting] = {}
         self.faults: dict[Member, str | None] = {}
-        self.payers: dict[tuple[str, str], Member] = {}
+        self.payers: dict[tuple[str, str, str | None], Member] = {}
 
     def add(self, member: Member) -> None:
         state = self._state(member)
@@ -308,18 +308,24 @@ class _Working:
             self.waiting[member] = "perhaps paid for"
         elif self.asked.reuse_only or self._is_over_limit():
             self.waiting[member] = "over the limit"
-        elif (payer := self._payer(member)) != member:
+        elif (payer := self._payer(member, parent)) != member:
             self.todo[member] = None
             self.adopted[member] = payer.gen_id
         else:
             self.todo[member] = None
             self.calls[member.stage, _model(self.root, generation)] += 1
 
-    def _payer(self, member: Member) -> Member:
-        """Return the first member of the same task that this run pays for."""
+    def _payer(self, member: Member, parent: Member | None) -> Member:
+        """Return the first member of the same task, over the same text, that this run pays for."""
         task = self.reuse.tasks.get(member)
         name = member.gen_id if task is None else task.name
-        return self.payers.setdefault((member.stage, name), member)
+        above = None if parent is None else self._text_of(parent)
+        return self.payers.setdefault((member.stage, name, above), member)
+
+    def _text_of(self, member: Member) -> str:
+        """Return what tells a text from others: its digest, or the id it will be made under."""
+        source = Member(member.stage, self.adopted.get(member, member.gen_id))
+        return content_version(self.root, *source) or source.gen_id
 
     def _is_over_limit(self) -> bool:
         limit = self.asked.max_calls
@@ -347,7 +353,8 @@ def _why_blocked(
     if why == "perhaps paid for":
         reasons.append(work.reuse.why_hidden(Member(generation.stage, generation.gen_id)) or "")
     task = work.reuse.tasks.get(Member(generation.stage, generation.gen_id), Task(""))
-    for other in task.held_up if why in _LEFT_ALONE else ():
+    others = {*task.held_up, *task.elsewhere, *task.others} - {generation.gen_id}
+    for other in sorted(others) if why in _LEFT_ALONE or not reasons else ():
         found = held_up(root, generation.stage, other)
         reasons += [] if found is None else [say_held_up(*found, other)]
     parent = _parent(generation)

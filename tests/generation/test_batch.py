@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -396,12 +397,43 @@ def test_a_text_that_came_meanwhile_stays(root: DataRoot) -> None:
     assert [f"text of {members[0].gen_id}"] == kept
 
 
-def test_a_member_without_metadata_loses_no_answer(root: DataRoot) -> None:
-    """Its folder is gone when the answer comes."""
+@pytest.mark.parametrize(
+    ("stage", "whole", "wait"),
+    [("draft", False, False), ("draft", True, True), ("essay", False, True)],
+)
+def test_an_answer_waits_for_the_metadata_of_its_member(
+    root: DataRoot, stage: str, whole: bool, wait: bool
+) -> None:
+    """It stays in its batch, which says what to do, and is published once that is done."""
+    members, host = build(root), Provider()
+    run(root, host, wait=False)
+    if stage == "essay":
+        run(root, host, wait=False)
+    (out,) = (one for one in batches.open_batches(root) if one.stage == stage)
+    member = Member(stage, min(out.members.values()))
+    folder = root.generation(*member)
+    shutil.rmtree(folder) if whole else (folder / "metadata.json").unlink()
+    done = run(root, host, wait=wait)
+    (refused,) = (one for one in done.outcomes if one.gen_id == member.gen_id)
+    assert "refused" == refused.kind
+    assert "build the cohort again" in refused.reason
+    assert [] == batches.kept_aside(root)
+    build(root)
+    run(root, host)
+    assert f"text of {member.gen_id}" == text(root, member)
+    assert [] == missing(root, members)
+    assert [] == batches.open_batches(root)
+    assert {1} == set(host.billed.values())
+
+
+def test_an_answer_that_waits_is_kept_aside_when_its_batch_is_given_up(root: DataRoot) -> None:
+    """Nothing else would end the batch where the metadata never comes back."""
     members, host = build(root), Provider()
     run(root, host, wait=False)
     (root.generation(*members[0]) / "metadata.json").unlink()
     run(root, host, wait=False)
+    (key,) = (one.key for one in batches.open_batches(root) if one.stage == members[0].stage)
+    assert _cancel(root, host, key)
     kept = [json.loads(path.read_text())["text"] for path in batches.kept_aside(root)]
     assert [f"text of {members[0].gen_id}"] == kept
 

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 
 from attrs import evolve, field, frozen
@@ -43,6 +44,8 @@ _METHODS: Final = ("find", "submit", "collect")
 _FIRST, _LONGEST = 0.1, 60.0  # seconds between two looks at a batch; each pause is longer
 #: How often in a row a provider may fail to answer before a run gives up waiting.
 PATIENCE: Final = 8
+#: What is to be done where an answer cannot be published.
+_HELD: Final = "; put that right (build the cohort again where its metadata is gone), and run again"
 _LOG: Final = logging.getLogger(__name__)
 #: A custom_id and its answer.
 _Row: TypeAlias = tuple[str, str | Generated | Exception]
@@ -51,9 +54,9 @@ _Row: TypeAlias = tuple[str, str | Generated | Exception]
 @frozen(kw_only=True)
 class Collected:
     """What a provider has of a batch: (custom_id, answer) of all rows that are done, or of those
-    that were not collected before. An answer is text, `Generated`, or an exception that says why
-    there is none. `ended`: no more will come; `reason` is why, for the rows without an answer.
-    `done` is how many rows are done, for progress."""
+    that this object has not given before. An answer is text, `Generated`, or an exception that
+    says why there is none. `ended`: no more will come; `reason` is why, for the rows without an
+    answer. `done` is how many rows are done, for progress."""
 
     answers: Iterable[_Row]
     ended: bool
@@ -97,6 +100,10 @@ class Batching:
     looked: Callable[[int], None] = field(default=lambda rows: None)
     _settled: set[tuple[str, str, str]] = field(factory=set)  # key, custom_id, digest
     _out: dict[str, int] = field(factory=dict)  # rows that are out, by key
+    #: Answers that could not be published, by key and custom_id: they wait for what is wrong here.
+    _held: dict[str, dict[str, Any]] = field(factory=dict)
+    _ended: set[str] = field(factory=set)  # batches of which nothing but those is left
+    _given_up: set[str] = field(factory=set)  # by key
 
     @property
     def root(self) -> DataRoot:
@@ -113,6 +120,10 @@ class Batching:
             names = {name for one in waiting for name in (one.gen_id, self._task(one))}
             self._await(stage, names, wait=wait)
             left = [one for one in waiting if state_of(self.root, stage, one.gen_id) == "missing"]
+            held = [one for one in left if self._is_held(one)]
+            left = [one for one in left if one not in held]
+            for one in held:
+                self.report(one)
             if not wait or self.executor.stop.is_set():
                 for one in left:
                     self.report(one)
@@ -145,6 +156,7 @@ class Batching:
             if not hasattr(self.host, "cancel"):
                 raise _refused(key, "the batch object has no `cancel`", "cancel it at the provider")
             answer(self.host.cancel, handle)
+            self._given_up.add(key)
             return self._collect(evolve(batch, handle=handle))
 
     # -- preparing ---------------------------------------------------------------------------------
@@ -188,7 +200,9 @@ class Batching:
             finally:
                 batches.discard(self.root, draft)
         for outcome in outcomes:
-            if outcome.kind != "waiting":
+            names = self._held.values()
+            held = any(self._task(outcome) in one for one in names)  # it is reported already
+            if outcome.kind != "waiting" and not held:
                 self.report(outcome)
         return [outcome for outcome in outcomes if outcome.kind == "waiting"]
 
@@ -223,6 +237,7 @@ class Batching:
         pause, failed = _FIRST, 0
         while not self.executor.stop.is_set():
             mine = [one for one in batches.open_batches(self.root) if one.holds(stage, names)]
+            mine = [one for one in mine if one.key not in self._ended]
             due = [one for one in mine if wait or one.state == "intended"]
             errors = self._advance_all(due)
             failed = failed + 1 if errors else 0
@@ -298,8 +313,10 @@ class Batching:
         answered: set[str] = set()
         repeated: list[_Row] = []
 
+        held = self._held.pop(batch.key, {})
+
         def first() -> Iterator[_Row]:
-            for row in collected.answers:
+            for row in chain(collected.answers, held.items()):
                 if not _is_row(row):
                     self._keep_aside(batch, "", row, "it is not a pair (custom_id, answer)")
                 elif row[0] in answered:
@@ -313,13 +330,17 @@ class Batching:
         try_each(settle, repeated, self._report, concurrency=1, stop=stop)
         if self.executor.stop.is_set():
             return False
+        left = self._held.get(batch.key, {})
         if collected.ended:
             for name, gen_id in batch.members.items():
                 if name not in answered and not self._is_settled(batch, gen_id):
                     self._report(self._fail(batch, gen_id, collected.reason))
-            batches.close(self.root, batch)
-            self._say_out(batch.key, 0)
-        return collected.ended
+            if left:
+                self._ended.add(batch.key)
+            else:
+                batches.close(self.root, batch)
+            self._say_out(batch.key, len(left))
+        return collected.ended and not left
 
     def _say_out(self, key: str, rows: int) -> None:
         self._out[key] = rows
@@ -346,11 +367,12 @@ class Batching:
             self._keep_aside(batch, custom_id, text, "the batch has no such custom_id")
         elif self._has(batch.stage, gen_id, text):
             pass
-        elif self._has_other_parent(batch, custom_id, gen_id):
+        elif self._is_described(batch, gen_id) and self._has_other_parent(batch, custom_id, gen_id):
             outcome = self._refuse(batch, custom_id, text, "its parent has another text by now")
         else:
             outcome = self._publish(batch, custom_id, gen_id, given, kept)
-        self._settled.add(mark)
+        if custom_id not in self._held.get(batch.key, {}):
+            self._settled.add(mark)
         return outcome
 
     def _publish(
@@ -368,6 +390,10 @@ class Batching:
             return outcome
         if outcome.kind == "stopped":
             raise _refused(batch.key, outcome.reason, "run again")
+        if outcome.kind == "refused" and batch.key not in self._given_up:
+            self._held.setdefault(batch.key, {})[custom_id] = given
+            reason = f"batch {batch.key}: its answer waits there: {outcome.reason}{_HELD}"
+            return evolve(outcome, reason=reason)
         why = "another text is there" if outcome.complete else outcome.reason
         return self._refuse(batch, custom_id, kept.text, why)
 
@@ -376,6 +402,15 @@ class Batching:
         place = self._keep_aside(batch, custom_id, text, why)
         gen_id = batch.members[custom_id]
         return self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
+
+    def _is_held(self, outcome: Outcome) -> bool:
+        """Say whether a generation's task is in a batch of which only what is held is left."""
+        found = (batches.read(self.root, key) for key in self._ended)
+        names = (outcome.gen_id, self._task(outcome))
+        return any(one is not None and one.holds(outcome.stage, names) for one in found)
+
+    def _is_described(self, batch: Batch, gen_id: str) -> bool:
+        return bool(read_generation(self.root, batch.stage, gen_id).raw)
 
     def _has_other_parent(self, batch: Batch, custom_id: str, gen_id: str) -> bool:
         """Say whether the text that a member was to be made from is another one by now, or gone."""

@@ -21,6 +21,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.migration import run
 from genid_store.migration.plan import make_plan
 from genid_store.migration.planfile import Plan
+from genid_store.migration.swap import read_swap
 from genid_store.stages import PIPELINE
 
 GENERATIONS = {"short": 1_000, "full": 100_000, "long": 100_000}
@@ -103,7 +104,7 @@ class Store:
 
     def reset(self) -> None:
         """Bring the store back to what it was."""
-        if run.state_of(self.plan) == "migrated":
+        if read_swap(self.plan).state == "migrated":
             run.rollback(self.root)
 
 

@@ -14,7 +14,7 @@ from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
-from genid_store.migration import run, waiting
+from genid_store.migration import run
 from genid_store.migration.plan import make_plan
 from storekit import make_store
 
@@ -51,10 +51,10 @@ def test_waiting_for_makers_is_told_and_limited(
         patch.setattr(time, "monotonic", lambda: next(clock))
         patch.setattr(time, "sleep", lambda seconds: None)
         with pytest.raises(StoreError, match="draft/d1") as caught:
-            waiting.wait_for_makers(root, limit=60.0)
+            run.wait_for_makers(root, limit=60.0)
     assert "run the same command again" in str(caught.value)
     assert 2 == sum("draft/d1" in message for message in caplog.messages)
-    waiting.wait_for_makers(root, limit=0.0)
+    run.wait_for_makers(root, limit=0.0)
 
 
 def test_a_migration_waits_for_makers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_migration_waits_for_makers(tmp_path: Path, monkeypatch: pytest.Monkey
     store = make_store(tmp_path / "store", generations=12, oddities=())
     root = DataRoot(store.path)
     one = next(one for one in store.generations if one.family == "legacy")
-    impatient = functools.partial(waiting.wait_for_makers, limit=0.0)
+    impatient = functools.partial(run.wait_for_makers, limit=0.0)
     monkeypatch.setattr(run, "wait_for_makers", impatient)
     with lease(root, one.stage, one.gen_id, threading.Event()):
         with pytest.raises(StoreError, match="being made"):

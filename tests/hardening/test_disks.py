@@ -137,7 +137,7 @@ def settled(root: DataRoot) -> None:
     found = open_migration(root)
     if found is None:
         run.migrate(root)
-    elif found[1].state in UNFINISHED:
+    elif found.state in UNFINISHED:
         run.resume(root)
 
 
@@ -263,7 +263,7 @@ def test_a_file_system_that_becomes_read_only_half_way(tmp_path: Path) -> None:
                 filled(root, at, run.migrate)
                 (disk / "ballast").unlink()
                 found = open_migration(root)
-                if found is not None and found[1].state in UNFINISHED:
+                if found is not None and found.state in UNFINISHED:
                     break
             half = tree(root.path)
             remount(disk, read_only=True)

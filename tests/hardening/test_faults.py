@@ -250,7 +250,7 @@ def a_migrated_store(path: Path) -> DataRoot:
 def again(root: DataRoot, work: Callable[[DataRoot], object]) -> None:
     """Do what the error's remedy says: go on with what was begun, else try the same again."""
     found = open_migration(root)
-    state = "none" if found is None else found[1].state
+    state = "none" if found is None else found.state
     if work is migration.migrate and state != "none":
         migration.resume(root) if state != "migrated" else None
     elif state != "none" or work is migration.migrate:

@@ -73,7 +73,7 @@ def tiny(tmp_path: Path) -> Stores:
 def _state(root: DataRoot) -> str:
     """Return where the data root's migration stands, from its journal."""
     found = open_migration(root)
-    return "none" if found is None else found[1].state
+    return "none" if found is None else found.state
 
 
 def _settle(root: DataRoot) -> None:

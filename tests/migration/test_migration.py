@@ -32,7 +32,7 @@ from genid_store.migration import build as building
 from genid_store.migration import run
 from genid_store.migration.planfile import Plan, open_plan
 from genid_store.migration.rollback import AGAIN, CHANGED, IN_PLACE, REMOVED
-from genid_store.migration.run import state_of
+from genid_store.migration.swap import read_swap
 from genid_store.stages import PIPELINE
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
@@ -54,6 +54,8 @@ def root(tmp_path: Path) -> DataRoot:
 
 
 def _records(plan: Plan, kind: str = "generation", note: str | None = None) -> list[dict[str, Any]]:
+    if kind == "generation":
+        return [vars(entry) for entry in plan.entries() if entry.kind == kind]
     return [r for r in plan.records(kind) if note is None or r["note"] == note]
 
 
@@ -266,7 +268,7 @@ def test_all_places_of_a_rollback_are_checked_before_one_is_exchanged(
     with pytest.raises(StoreError, match="out of the data root"):
         run.rollback(root)
     assert [] == differences(before, tree(root.path))
-    assert "migrated" == state_of(plan)
+    assert "migrated" == read_swap(plan).state
 
 
 def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
@@ -283,7 +285,7 @@ def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
 def test_every_generation_recomputes_and_names_its_old_id(root: DataRoot) -> None:
     """The new metadata gives the new id; the old id and the plan are in it."""
     plan = run.migrate(root)
-    assert "migrated" == state_of(plan)
+    assert "migrated" == read_swap(plan).state
     for record in _records(plan):
         found = read_generation(root, record["stage"], record["new"])
         if record["old"] == record["new"] or record["reason"]:
@@ -448,7 +450,10 @@ def test_migrating_twice_is_migrating_once(root: DataRoot) -> None:
     run.migrate(root)
     after = tree(root.path, inodes=True)
     again = run.migrate(root)
-    assert (0, 0, "planned") == (*(again.totals()[k] for k in ("moves", "files")), state_of(again))
+    assert (0, 0, "planned") == (
+        *(again.totals()[k] for k in ("moves", "files")),
+        read_swap(again).state,
+    )
     assert [] == differences(after, tree(root.path, inodes=True))
 
 
@@ -501,7 +506,7 @@ def test_migrating_and_rolling_back_is_the_identity(
     before = tree(root.path, inodes=True)
     plan = run.migrate(root)
     assert _is_sound(root, store, plan, before)
-    if state_of(plan) == "migrated":
+    if read_swap(plan).state == "migrated":
         run.rollback(root)
     assert [] == differences(before, tree(root.path, inodes=True))
 
@@ -524,7 +529,7 @@ def test_rolled_back_and_migrated_again_is_the_same(root: DataRoot) -> None:
     first = run.migrate(root)
     after = tree(root.path)
     run.rollback(root)
-    assert "rolled-back" == state_of(first)
+    assert "rolled-back" == read_swap(first).state
     assert first == run.migrate(root)
     assert [] == differences(after, tree(root.path))
 
@@ -773,7 +778,7 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
         run.migrate(root)
     assert [place] == [problem.where for problem in refused.value.problems]
     assert [] == differences(before, tree(root.path, inodes=True))
-    assert "planned" == state_of(plan)
+    assert "planned" == read_swap(plan).state
 
 
 @pytest.mark.parametrize("place", ["gens", "gens/draft"])
@@ -1017,7 +1022,7 @@ def test_a_store_that_changes_under_the_migration_stops_it(
     ("place", "data", "message"),
     [
         ("draft", b"{}", "no id can be derived"),
-        ("essay", None, "appeared or went"),
+        ("essay", None, "it went since"),
         ("membership", b"stage,gen_id\n", "missing or too many"),
     ],
 )
@@ -1027,12 +1032,12 @@ def test_what_is_not_built_as_planned_never_becomes_live(
     """Each finding is named, and the live tree stays as it was."""
     real = building.build
 
-    def spoiled(work: building.Work, advance: Any) -> Any:
-        places = real(work, advance)
-        path = work.plan.aside("cohorts/one/membership.csv")
+    def spoiled(plan: Plan, advance: Any) -> Any:
+        places = real(plan, advance)
+        path = plan.aside("cohorts/one/membership.csv")
         if place != "membership":
-            new = next(e.new for e in work.plan.entries() if e.stage == place and e.moves)
-            path = work.plan.aside(f"gens/{place}/{new}/metadata.json")
+            new = next(e.new for e in plan.entries() if e.stage == place and e.moves)
+            path = plan.aside(f"gens/{place}/{new}/metadata.json")
         os.unlink(path)
         if data is not None:
             Path(path).write_bytes(data)

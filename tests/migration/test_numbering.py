@@ -42,7 +42,7 @@ def numbers(found: Numbered) -> dict[str, int | None]:
 def test_a_generation_gets_the_v1_id_of_its_fields() -> None:
     """However its fields are spelled."""
     found = number_stage([draft("a", 3, template_id=" T\n")], {})
-    assert target(3) == found.decisions["a"].new_id
+    assert target(3) == found.decisions["a"].new
 
 
 def test_a_text_comes_first_then_the_right_id_then_cohort_then_id() -> None:
@@ -66,9 +66,9 @@ def test_a_text_beats_an_empty_slot_that_has_the_right_id() -> None:
     slot = draft(target(1), has_content=False, is_empty=True, origin_cohort_id="a")
     for order in ([slot, draft("paid")], [draft("paid"), slot]):
         found = number_stage(order, {})
-        assert (target(1), "") == (found.decisions["paid"].new_id, found.decisions["paid"].reason)
+        assert (target(1), "") == (found.decisions["paid"].new, found.decisions["paid"].reason)
         merged = found.decisions[target(1)]
-        assert (target(1), EMPTY_SLOT, "paid") == (merged.new_id, merged.reason, merged.same_as)
+        assert (target(1), EMPTY_SLOT, "paid") == (merged.new, merged.reason, merged.same_as)
         assert () == found.duplicates
         essay = Source(stage="essay", gen_id="e", parent_gen_id=target(1), template_id="t")
         (child,) = number_stage([essay], found.decisions).decisions.values()
@@ -90,7 +90,7 @@ def test_empty_slots_of_one_task_become_one() -> None:
     assert {target(1): "", "a": EMPTY_SLOT, "b": EMPTY_SLOT, "c": ""} == {
         old: one.reason for old, one in found.decisions.items()
     }
-    assert {target(1), target(2)} == {one.new_id for one in found.decisions.values()}
+    assert {target(1), target(2)} == {one.new for one in found.decisions.values()}
 
 
 def test_a_failure_on_record_beats_an_empty_slot_that_has_the_right_id() -> None:
@@ -106,7 +106,7 @@ def test_a_failure_on_record_beats_an_empty_slot_that_has_the_right_id() -> None
 def test_a_slot_keeps_to_itself_where_its_number_is_blocked() -> None:
     """By a folder that stays: then it takes the next number like any other."""
     slot = draft("slot", has_content=False, is_empty=True)
-    assert target(2) == number_stage([slot], {}, [target(1)]).decisions["slot"].new_id
+    assert target(2) == number_stage([slot], {}, [target(1)]).decisions["slot"].new
 
 
 def test_of_equal_texts_the_one_of_its_parents_cohort_keeps_the_number() -> None:
@@ -139,8 +139,8 @@ def test_a_name_that_stays_is_no_ones_new_id() -> None:
     """Where a folder that stays bears the id, its number counts as taken."""
     stays = Source(stage="draft", gen_id=target(1), reason="metadata-missing")
     found = number_stage([stays, draft("a", 1)], {})
-    assert target(2) == found.decisions["a"].new_id
-    assert {target(2)} == {number_stage([draft("a")], {}, [target(1)]).decisions["a"].new_id}
+    assert target(2) == found.decisions["a"].new
+    assert {target(2)} == {number_stage([draft("a")], {}, [target(1)]).decisions["a"].new}
 
 
 def _parents(**ids: Source) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_children_follow_their_parents_new_ids_and_numbers() -> None:
     found = number_stage(essays, parents)
     for number, parent in ((1, "a"), (2, "b")):
         task = {"parent_gen_id": target(number), "template_id": "et", "replicate": 1}
-        assert v1_id("essay", task) == found.decisions[f"e-{parent}"].new_id
+        assert v1_id("essay", task) == found.decisions[f"e-{parent}"].new
     assert () == found.duplicates
 
 
@@ -173,13 +173,13 @@ def test_an_essays_model_counts_where_it_is_not_its_drafts(
         stage="essay", gen_id="e", parent_gen_id="a", template_id="et", llm_model_id=model
     )
     task = {"parent_gen_id": target(1), "template_id": "et", "replicate": 1, "llm_model_id": own}
-    assert v1_id("essay", task) == number_stage([essay], parents).decisions["e"].new_id
+    assert v1_id("essay", task) == number_stage([essay], parents).decisions["e"].new
 
 
 def test_an_evaluation_without_a_number_takes_the_lowest_that_is_left() -> None:
     """It claims none, so it never pushes another one away."""
     essay = Source(stage="essay", gen_id="parent")
-    parents = {"parent": Decision(essay, "e_0000000000000", 1)}
+    parents = {"parent": Decision(stage="essay", old="parent", new="e_0000000000000", source=essay)}
     sources = [evaluation("a", None), evaluation("b", 1), evaluation("c", 3)]
     assert {"a": 2, "b": 1, "c": 3} == numbers(number_stage(sources, parents))
     assert {"a": 1} == numbers(number_stage([evaluation("a", None)], parents))
@@ -198,7 +198,7 @@ def test_what_has_no_deterministic_id_stays_with_its_reason(source: Source, reas
     """Under the id it has; its descendants stay too."""
     parents = _parents(bad=Source(stage="draft", gen_id="bad", reason="metadata-empty"))
     decision = number_stage([source], parents).decisions["a"]
-    assert (reason, "a", False) == (decision.reason, decision.new_id, decision.moves)
+    assert (reason, "a", False) == (decision.reason, decision.new, decision.moves)
 
 
 def test_generations_with_one_text_make_one_claim() -> None:

@@ -20,7 +20,7 @@ from storekit import FAULTS, make_store
 
 def _state(root: DataRoot) -> str:
     found = open_migration(root)
-    return "none" if found is None else found[1].state
+    return "none" if found is None else found.state
 
 
 def _killed_at_random(tmp_path: Path, *, times: int, generations: int, seed: int = 0) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genid_store.migration.planfile import Planned
+from genid_store.migration.number import Planned
 from genid_store.migration.references import (
     References,
     restore_metadata,
@@ -95,7 +95,7 @@ def test_every_byte_but_the_references_stays(
 
 def _metadata(document: dict[str, Any], **given: Any) -> dict[str, Any]:
     options = {"old": "fedcba9876543210", "replicate": 2, "parent": NEW, **given}
-    entry = Planned(kind="generation", stage="essay", new="e_new", files={}, **options)
+    entry = Planned(stage="essay", new="e_new", **options)
     data = json.dumps(document).encode()
     found: dict[str, Any] = json.loads(rewrite_metadata(data, ESSAY, entry, "p1"))
     return found

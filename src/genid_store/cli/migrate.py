@@ -88,20 +88,20 @@ def migrate(
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:
-    from genid_store.migration.run import state_of
+    from genid_store.migration.swap import read_swap
 
     totals = {key: value for key, value in plan.totals().items() if key != "kind"}
     return {
         "plan": plan.plan_id,
         "folder": plan.root.relative(plan.folder),
-        "state": state_of(plan),
+        "state": read_swap(plan).state,
         **totals,
     }
 
 
 def _print_plan(plan: Plan) -> None:
     from genid_store.fs.files import read_bytes
-    from genid_store.migration.summary import SUMMARY
+    from genid_store.migration.plan import SUMMARY
 
     click.echo(read_bytes(plan.folder / SUMMARY).decode("utf-8", "replace"))
     click.echo(f"Nothing was changed. Plan and mapping: {plan.root.relative(plan.folder)}/")

@@ -369,11 +369,11 @@ def sync_folder(path: str | Path) -> None:
 def take_after(descriptor: int, like: os.stat_result) -> None:
     """Give an open file the mode and, where the system lets us, the owner and group of another."""
     made = os.fstat(descriptor)
-    with contextlib.suppress(OSError):  # any of the user's own groups
-        if made.st_gid != like.st_gid:
+    if made.st_gid != like.st_gid:
+        with contextlib.suppress(OSError):  # any of the user's own groups
             os.fchown(descriptor, -1, like.st_gid)
-    with contextlib.suppress(OSError):  # only root may give a file away, and not on every mount
-        if made.st_uid != like.st_uid:
+    if made.st_uid != like.st_uid:
+        with contextlib.suppress(OSError):  # only root may give a file away, and not everywhere
             os.fchown(descriptor, like.st_uid, -1)
     if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
         with contextlib.suppress(PermissionError):  # some mounts have one mode for everything

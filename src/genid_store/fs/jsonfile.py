@@ -69,6 +69,7 @@ _DEEP: Final = f"the document is nested more than {DEPTH_LIMIT} deep"
 
 
 _SCALARS: Final = {str, int, float, bool, type(None)}
+_FLAT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",\n  ", ": "))
 
 
 def dump_object(document: Mapping[str, object]) -> bytes:
@@ -77,7 +78,7 @@ def dump_object(document: Mapping[str, object]) -> bytes:
     if not document or not {type(value) for value in document.values()} <= _SCALARS:
         text = json.dumps(document, ensure_ascii=False, indent=2)
     else:  # the same text, five times as fast: the encoder written in C knows no indent
-        flat = json.dumps(document, ensure_ascii=False, separators=(",\n  ", ": "))
+        flat = _FLAT.encode(document)
         text = f"{{\n  {flat[1:-1]}\n}}"
     return text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
 

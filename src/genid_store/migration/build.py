@@ -15,21 +15,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
-
-from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, read_with_status
 from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
-from genid_store.migration.id_files import rewrite_file
-from genid_store.migration.planfile import ASIDE, Mappings, Plan, Planned, plans_folder
-from genid_store.migration.references import References, retarget, rewrite_json, rewrite_metadata
+from genid_store.migration.number import Planned
+from genid_store.migration.planfile import ASIDE, Plan, plans_folder
+from genid_store.migration.references import (
+    Mappings,
+    References,
+    retarget,
+    rewrite_file,
+    rewrite_json,
+    rewrite_metadata,
+)
 from genid_store.migration.scan import FAILURES
-from genid_store.stages import stage_names
 
 #: The folders of `.genid/` that hold one file for each generation: <stage>/<gen_id>.json.
 STATE_FOLDERS: Final = (FAILURES, ".genid/reused")
@@ -38,84 +42,32 @@ _SPARE: Final = 64  # names that a migration needs besides those of its tree
 Advance = Callable[[], None]
 
 
-@frozen
-class Work:
-    """What a plan comes to, read from its file once.
-
-    `stages` are those in which something changes. `mapping` leads to the new ids; `back` from them,
-    for the generations that have their text there. `merged` are the empty slots that become one
-    with another generation, as (stage, id).
-    """
-
-    plan: Plan
-    stages: tuple[str, ...]
-    mapping: Mappings
-    back: Mappings
-    merged: frozenset[tuple[str, str]]
-
-    @classmethod
-    def of(cls, plan: Plan) -> Work:
-        """Read a plan. StoreError: it was crafted."""
-        mapping: Mappings = {stage: {} for stage in stage_names()}
-        back: Mappings = {stage: {} for stage in stage_names()}
-        changed, merged = set(), set()
-        for entry in plan.entries():
-            if entry.moves:
-                mapping[entry.stage][entry.old] = entry.new
-            if entry.merged:
-                merged.add((entry.stage, entry.old))
-            elif entry.moves:
-                back[entry.stage][entry.new] = entry.old
-            if entry.moves or entry.rewrite or entry.merged:
-                changed.add(entry.stage)
-        stages = tuple(name for name in stage_names() if name in changed)
-        return cls(plan, stages, mapping, back, frozenset(merged))
-
-    def places(self) -> list[str]:
-        """Return what changes, but for our own records: paths from the data root."""
-        files = [planned.path for planned in self.plan.files("file")]
-        return [f"gens/{stage}" for stage in self.stages] + files
-
-    def migrated(self, entry: Planned, name: str, data: bytes, *, is_link: bool) -> bytes:
-        """Return what a file of a generation, or where a link in it leads, becomes."""
-        if is_link:
-            folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
-            root = str(self.plan.root.path)
-            return os.fsencode(retarget(os.fsdecode(data), folder, root, self.mapping))
-        references = References(self.mapping, entry.stage)
-        if name == METADATA and entry.moves:
-            return rewrite_metadata(data, references, entry, self.plan.plan_id)
-        return rewrite_json(data, references)
-
-
-def build(work: Work, advance: Advance) -> list[str]:
+def build(plan: Plan, advance: Advance) -> list[str]:
     """Build everything that changes beside the live tree and return the places, from the data root.
 
-    Raises:
-        StoreError: a file is not what it was when the plan was made; a place lies behind a symbolic
-            link or on a file system of its own.
-        OSError: the system refused something. Either way the live tree is untouched.
+    StoreError: a file is not what it was when the plan was made; a place lies behind a symbolic
+    link or on a file system of its own. OSError: the system refused something. Either way the live
+    tree is untouched.
     """
-    plan, places = work.plan, work.places()
+    places = plan.places()
     _refuse_places(plan, places)
-    folders = {stage: (plan.live(f"gens/{stage}"), plan.aside(f"gens/{stage}"))
-               for stage in work.stages}  # fmt: skip
-    for _, aside in folders.values():
-        os.makedirs(aside)
+    stages = plan.work.stages
+    for stage in stages:
+        os.makedirs(plan.aside(f"gens/{stage}"))
     for entry in plan.entries():
-        if entry.stage in folders and not entry.merged:
-            live, aside = folders[entry.stage]
-            _mirror(work, entry, f"{live}/{entry.old}", f"{aside}/{entry.new}")
+        if entry.stage in stages and not entry.merged:
+            live, aside = plan.live(f"gens/{entry.stage}"), plan.aside(f"gens/{entry.stage}")
+            _mirror(plan, entry, f"{live}/{entry.old}", f"{aside}/{entry.new}")
         advance()
-    for live, aside in folders.values():
-        trees.finish_folder(aside, live)
+    for stage in stages:
+        trees.finish_folder(plan.aside(f"gens/{stage}"), plan.live(f"gens/{stage}"))
     for planned in plan.files("file"):
         live, aside = plan.live(planned.path), plan.aside(planned.path)
         os.makedirs(os.path.dirname(aside), exist_ok=True)
         data = trees.contents(live)
         _refuse_change(planned.path, digest(data), planned.digest)
-        trees.write_like(aside, rewrite_file(data, planned.what, work.mapping), live)
-    return [*places, *_state_folders(work)]
+        trees.write_like(aside, rewrite_file(data, planned.what, plan.work.mapping), live)
+    return [*places, *_state_folders(plan)]
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
@@ -145,58 +97,64 @@ def missing_room(plan: Plan) -> Problem | None:
     return None
 
 
+def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: bool) -> bytes:
+    """Return what a file of a generation, or where a link in it leads, becomes."""
+    mapping = plan.work.mapping
+    if is_link:
+        folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
+        return os.fsencode(retarget(os.fsdecode(data), folder, str(plan.root.path), mapping))
+    references = References(mapping, entry.stage)
+    if name == METADATA and entry.moves:
+        return rewrite_metadata(data, references, entry, plan.plan_id)
+    return rewrite_json(data, references)
+
+
 def _refuse_places(plan: Plan, places: list[str]) -> None:
     """Raise StoreError for places that cannot be exchanged."""
     check_inside(plan.root, *(plan.root.path / place for place in places))
-    parts = [place.split("/") for place in places]
-    folders = {"/".join(one[:at]) for one in parts for at in range(1, len(one) + 1)}
-    problems = [
-        Problem(where=folder, message=message, remedy=remedy)
-        for folder in sorted(folders)
-        for message, remedy in _obstacles(plan, folder)
-    ]
+    folders = {str(one) for place in places for one in (place, *PurePath(place).parents)} - {"."}
+    problems = []
+    for folder in sorted(folders):
+        path, top = plan.live(folder), folder.partition("/")[0]
+        if os.path.islink(path):
+            message, remedy = "it is a symbolic link", "bind-mount what it points to there"
+        elif not os.path.isdir(path):
+            continue
+        elif trees.file_system_of(path) != trees.file_system_of(plan.live(top)):
+            message = f"it is on another file system than {top}/, and cannot be renamed"
+            remedy = f"mount the whole of {top}/ or of the data root"
+        elif not os.access(path, os.W_OK | os.X_OK):
+            message = "the folder cannot be written to"
+            remedy = "give this user the right to write there"
+        else:
+            continue
+        problems.append(Problem(where=folder, message=message, remedy=remedy))
     if problems:
         raise StoreError("the store cannot be exchanged for a migrated one", problems)
 
 
-def _obstacles(plan: Plan, folder: str) -> Iterator[tuple[str, str]]:
-    path, top = plan.live(folder), folder.partition("/")[0]
-    if os.path.islink(path):
-        yield "it is a symbolic link", "bind-mount what it points to there"
-    elif os.path.isdir(path):
-        if trees.file_system_of(path) != trees.file_system_of(plan.live(top)):
-            message = f"it is on another file system than {top}/, and cannot be renamed"
-            yield message, f"mount the whole of {top}/ or of the data root"
-        elif not os.access(path, os.W_OK | os.X_OK):
-            yield "the folder cannot be written to", "give this user the right to write there"
-
-
-def _mirror(work: Work, entry: Planned, source: str, target: str, inner: str = "") -> None:
+def _mirror(plan: Plan, entry: Planned, source: str, target: str, inner: str = "") -> None:
     """Make a generation's new folder, or what lies in it below `inner`."""
     if "" in entry.files:  # it is not a folder
         trees.link_or_copy(source, target)
         return
     os.mkdir(target)
     with os.scandir(source) as scan:
-        found = list(scan)
-    for child in found:
-        name, made = inner + child.name, f"{target}/{child.name}"
-        if child.is_dir(follow_symlinks=False):
-            _mirror(work, entry, child.path, made, f"{name}/")
-        elif name in entry.rewrite:
-            is_link, like = child.is_symlink(), None
-            if is_link:
-                data = trees.contents(child.path)
+        for child in scan:
+            path, name, made = child.path, inner + child.name, f"{target}/{child.name}"
+            if child.is_dir(follow_symlinks=False):
+                _mirror(plan, entry, path, made, f"{name}/")
+            elif name in entry.rewrite:
+                is_link = child.is_symlink()
+                data, like = (trees.contents(path), None) if is_link else read_with_status(path)
+                is_now = LINK + os.fsdecode(data) if is_link else digest(data)
+                _refuse_change(path, is_now, entry.files[name])
+                new = migrated(plan, entry, name, data, is_link=is_link)
+                trees.write_like(made, new, path, like)
+            elif name in entry.copies:
+                trees.copy(path, made)
             else:
-                data, like = read_with_status(child.path)
-            is_now = LINK + os.fsdecode(data) if is_link else digest(data)
-            _refuse_change(child.path, is_now, entry.files[name])
-            new = work.migrated(entry, name, data, is_link=is_link)
-            trees.write_like(made, new, child.path, like)
-        elif name in entry.copies:
-            trees.copy(child.path, made)
-        else:
-            trees.link_or_copy(child.path, made)
+                trees.link_or_copy(path, made)
     trees.finish_folder(target, source)
 
 
@@ -212,16 +170,17 @@ def _refuse_change(path: str, found: str, planned: str) -> None:
         raise StoreError("something else writes to the store", [problem])
 
 
-def _state_folders(work: Work) -> Iterator[str]:
+# -- our own records of single generations ---------------------------------------------------------
+def _state_folders(plan: Plan) -> Iterator[str]:
     """Build our own records of single generations under the new ids; yield those that there are."""
     for folder in STATE_FOLDERS:
-        live, aside = work.plan.live(folder), work.plan.aside(folder)
+        live, aside = plan.live(folder), plan.aside(folder)
         if os.path.isdir(live):
             os.makedirs(aside)
             # What an empty slot could not be made of says nothing of the other one.
-            for stage, gen_id in records(work.plan.root, live) - work.merged:
-                new = work.mapping.get(stage, {}).get(gen_id, gen_id)
-                copy_record(live, aside, (stage, gen_id, new), work.mapping)
+            for stage, gen_id in records(plan.root, live) - plan.work.merged:
+                new = plan.work.mapping.get(stage, {}).get(gen_id, gen_id)
+                copy_record(live, aside, (stage, gen_id, new), plan.work.mapping)
             trees.finish_folder(aside, live)
             yield folder
 

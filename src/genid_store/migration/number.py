@@ -10,8 +10,9 @@ that share one text the first stands for all; the others stay beside it, and the
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import frozen
@@ -31,7 +32,7 @@ EMPTY_SLOT: Final = "empty-slot"
 _TASK: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id")
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Source(Generation):
     """One generation as planning found it; `reason` is why it cannot move, empty where it can.
 
@@ -47,35 +48,55 @@ class Source(Generation):
     detail: str = ""
 
 
-@frozen
-class Decision:
-    """What becomes of one generation: its new id and number, or why it stays.
+@frozen(kw_only=True, slots=False)
+class Planned:
+    """What becomes of one generation, or of another entry of a stage's folder (`kind` is `stray`).
 
-    `new_id` is the id it has already where it stays or is right as it is. `parent` is its parent's
-    id afterwards, None for a draft and where it stays. `same_as` is the generation, by its old id,
+    `new` is the id it has already where it stays (for a `reason`) or is right as it is. `replicate`
+    and `parent`, its parent's id, are those afterwards. `same_as` is the generation, by its old id,
     that stands for this one too, so that its children follow that one: they share a text, or this
-    is an empty slot, whose `new_id` is then the other one's.
+    is an empty slot, whose `new` is then the other one's.
+
+    `files` has the fingerprint of each of its files; `rewrite` names those whose references change,
+    `copies` those that share an inode with another generation's.
     """
 
-    source: Source
-    new_id: str
-    replicate: int | None
+    kind: str = "generation"
+    stage: str
+    old: str
+    new: str
+    replicate: int | None = None
+    parent: str | None = None
     reason: str = ""
     detail: str = ""
-    parent: str | None = None
     same_as: str | None = None
+    files: Mapping[str, str] = MappingProxyType({})
+    rewrite: Sequence[str] = ()
+    copies: Sequence[str] = ()
 
     @property
     def moves(self) -> bool:
-        """Whether the generation is found under another id afterwards."""
-        return self.new_id != self.source.gen_id
+        """Whether it is found under another id afterwards."""
+        return self.new != self.old
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is an empty slot that becomes one with another generation."""
+        return self.reason == EMPTY_SLOT
 
     @property
     def what(self) -> str:
         """What becomes of it: it moves, keeps its id, stays, or is merged."""
         if self.reason:
-            return "merged" if self.reason == EMPTY_SLOT else "stays"
+            return "merged" if self.merged else "stays"
         return "moves" if self.moves else "keeps"
+
+
+@frozen(kw_only=True, slots=False)
+class Decision(Planned):
+    """What was decided about a generation that planning found."""
+
+    source: Source
 
 
 @frozen(kw_only=True)
@@ -91,10 +112,12 @@ class Duplicate:
 
 @frozen
 class Numbered:
-    """The decisions of one stage, by old id in sorted order, and its duplicate groups."""
+    """The decisions of one stage, by old id in sorted order, its duplicate groups, and the names in
+    its folder that are not a generation's."""
 
     decisions: Mapping[str, Decision]
     duplicates: tuple[Duplicate, ...]
+    strays: tuple[str, ...]
 
 
 @frozen
@@ -120,21 +143,13 @@ class _Candidate:
 
 
 def number_stage(
-    sources: Iterable[Source], parents: Mapping[str, Decision], strays: Iterable[str] = ()
+    sources: Iterable[Source], parents: Mapping[str, Decision], strays: Sequence[str] = ()
 ) -> Numbered:
-    """Decide about all generations of one stage.
-
-    `parents` are the decisions of the parent's stage; `strays` are names in the stage's folder that
-    are not a generation's. The order of `sources` does not matter.
-    """
-    candidates: dict[str, _Candidate] = {}
-    decisions: dict[str, Decision] = {}
-    for source in sources:
-        found = _candidate(source, parents)
-        if isinstance(found, Decision):
-            decisions[source.gen_id] = found
-        else:
-            candidates[source.gen_id] = found
+    """Decide about all generations of one stage, whatever their order. `parents` are the decisions
+    of the parent's stage; no generation gets one of the names `strays`."""
+    found = {source.gen_id: _candidate(source, parents) for source in sources}
+    candidates = {old: one for old, one in found.items() if isinstance(one, _Candidate)}
+    decisions = {old: one for old, one in found.items() if isinstance(one, Decision)}
     decisions.update(_same_texts(candidates))
     blocked = {*decisions, *strays}
     tasks: dict[bytes, list[_Candidate]] = {}
@@ -146,7 +161,7 @@ def number_stage(
         given, groups = _settle(asking, blocked)
         decisions.update({one.source.gen_id: one for one in given})
         duplicates += groups
-    return Numbered(dict(sorted(decisions.items())), tuple(duplicates))
+    return Numbered(dict(sorted(decisions.items())), tuple(duplicates), tuple(strays))
 
 
 def _settle(
@@ -159,10 +174,10 @@ def _settle(
     for one in sorted(candidates, key=_rank) if len(candidates) > 1 else candidates:
         number = one.number
         if number in holders and one.source.is_empty:
-            kept = holders[number].source.gen_id
+            kept, new = holders[number].source.gen_id, holders[number].new_id
             detail = f"nothing was made for it, and {kept} is the same task"
-            new_id = holders[number].new_id
-            decisions.append(Decision(one.source, new_id, number, EMPTY_SLOT, detail, same_as=kept))
+            more = {"reason": EMPTY_SLOT, "detail": detail, "same_as": kept}
+            decisions.append(_decided(one.source, new, number, **more))
         elif number is None or number in holders or one.new_id in blocked:
             waiting.append(one)
         else:
@@ -177,8 +192,8 @@ def _settle(
         if number != asked:
             renumbered.setdefault(asked, []).append((one.source.gen_id, number))
     for number, one in taken.items():
-        parent = None if one.parent is None else one.parent.new_id
-        decisions.append(Decision(one.source, one.id_with(number), number, parent=parent))
+        parent = None if one.parent is None else one.parent.new
+        decisions.append(_decided(one.source, one.id_with(number), number, parent=parent))
     fields = ((name, getattr(first.source, name)) for name in _TASK)
     task = " ".join(f"{name}={value}" for name, value in fields if value is not None)
     return decisions, [
@@ -193,8 +208,15 @@ def _settle(
     ]
 
 
-def _stay(source: Source, code: str, detail: str, same_as: str | None = None) -> Decision:
-    return Decision(source, source.gen_id, source.replicate, code, detail, same_as=same_as)
+def _decided(source: Source, new: str, replicate: int | None, **more: Any) -> Decision:
+    return Decision(
+        stage=source.stage, old=source.gen_id, new=new, replicate=replicate, source=source, **more
+    )
+
+
+def _stay(source: Source, reason: str, detail: str, same_as: str | None = None) -> Decision:
+    more = {"reason": reason, "detail": detail, "same_as": same_as}
+    return _decided(source, source.gen_id, source.replicate, **more)
 
 
 def _same_texts(candidates: Mapping[str, _Candidate]) -> dict[str, Decision]:
@@ -205,23 +227,20 @@ def _same_texts(candidates: Mapping[str, _Candidate]) -> dict[str, Decision]:
         for old, candidate in candidates.items()
         if (origin := candidate.source.adopted_from) in candidates and origin is not None
     )
-    groups: dict[str, list[_Candidate]] = {}
-    for old, text in one_text(copies).items():
-        groups.setdefault(text, []).append(candidates[old])
-    stays = {}
-    for group in groups.values():
-        kept, *others = (one.source for one in sorted(group, key=_rank))
-        for source in others:
-            detail = f"{kept.gen_id} has the same text and stands for it"
-            stays[source.gen_id] = _stay(source, ADOPTED, detail, same_as=kept.gen_id)
-    return stays
+    groups: dict[str, list[Source]] = {}
+    for old, text in sorted(one_text(copies).items(), key=lambda pair: _rank(candidates[pair[0]])):
+        groups.setdefault(text, []).append(candidates[old].source)
+    detail = "{} has the same text and stands for it"
+    return {
+        source.gen_id: _stay(source, ADOPTED, detail.format(kept.gen_id), same_as=kept.gen_id)
+        for kept, *others in groups.values()
+        for source in others
+    }
 
 
 def _candidate(source: Source, parents: Mapping[str, Decision]) -> _Candidate | Decision:
-    """Return what a generation asks for, or the decision that it stays: it has no v1 id.
-
-    The id is that of its task under its parent's new id (SPEC 1).
-    """
+    """Return what a generation asks for, the id of its task under its parent's new id (SPEC 1), or
+    the decision that it stays: it has no v1 id."""
     if source.reason:
         return _stay(source, source.reason, source.detail)
     parent: Decision | None = None
@@ -239,7 +258,7 @@ def _candidate(source: Source, parents: Mapping[str, Decision]) -> _Candidate | 
     try:
         signed = signature(
             source,
-            parent_gen_id=None if parent is None else parent.new_id,
+            parent_gen_id=None if parent is None else parent.new,
             parent_model=None if parent is None else parent.source.llm_model_id,
         )
     except GenIdError as error:

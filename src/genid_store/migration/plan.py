@@ -7,12 +7,12 @@ Writes below `.genid/migrations/` alone. The plan's folder holds `plan.jsonl` (f
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from attrs import asdict, define, field
+import attrs
+from attrs import define, field
 
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
@@ -20,30 +20,51 @@ from genid_store.fs import trees
 from genid_store.fs.files import check_inside, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
-from genid_store.migration.id_files import blocker, files_to_plan, note
-from genid_store.migration.number import EMPTY_SLOT, Decision, Numbered, number_stage
+from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
 from genid_store.migration.planfile import (
     FORMAT,
-    Mappings,
     Plan,
     Record,
+    Work,
+    blocker,
     is_a_hosts,
+    note,
     plans_folder,
     write_plan,
 )
-from genid_store.migration.references import References, retarget, rewrite_json
-from genid_store.migration.scan import StageScan, scan_stage
-from genid_store.migration.summary import MAPPING, SUMMARY, mapping_lines, summary_lines
-from genid_store.stages import parent_stage, stage_names
+from genid_store.migration.references import Mappings, References, retarget, rewrite_json
+from genid_store.migration.scan import decide, scan_files
+from genid_store.stages import stage_names
 
 #: The files of a generation in which references are looked for.
 DOCUMENTS: Final = (METADATA, RAW_METADATA, PARSED_METADATA)
+SUMMARY: Final = "summary.md"
 _TOTALS: Final = (
     "generations", "strays", "moves", "keeps", "stays", "merged", "references", "files", "blockers",
     "rewritten", "need", "size", "names",
 )  # fmt: skip
+_WRITTEN: Final = tuple(one.name for one in attrs.fields(Planned))
 _BLOCK: Final = 4096  # bytes that a file takes at least
 _GROWTH: Final = 512  # bytes by which metadata grows at most, or nearly
+_COLUMNS: Final = (
+    "stage", "previous_gen_id", "gen_id", "previous_replicate", "replicate", "what", "reason",
+)  # fmt: skip
+_SHOWN: Final = 20  # entries of a list that the summary shows; the plan has them all
+#: The heading of the summary under which each kind of record stands, in the order of the page.
+_HEADINGS: Final = {
+    "blocker": "To be fixed before the plan can be carried out",
+    "stays": "What stays, and why",
+    ADOPTED: "One text under several ids: these stay beside the one that stands for them",
+    EMPTY_SLOT: "Empty slots of a task that is there: they become one with it",
+    "duplicates": "Duplicates, which become further replicates",
+    "file": "Other files that change",
+    "report": "Reports to be made again: they mention ids that change",
+    "symlink": "Symbolic links",
+    "shared-file": "Files that two generations share: each gets its own",
+    "case-collision": "Names that differ in case only",
+    "stray-entry": "Entries that are not a generation's folder",
+    "member-without-generation": "Members without a generation",
+}
 
 Progress = Callable[[int, int], None]
 
@@ -60,21 +81,28 @@ def make_plan(
         StoreError: a table's path leads out of the data root, or into `gens/` or `.genid/`.
         OSError: the store cannot be read or `.genid/` not be written.
     """
-    _check_tables(tables)
-    scans = {stage: scan_stage(root, stage) for stage in stage_names()}
-    planning = _Planning(root, scans, number_all(scans), tables, progress)
+    message = "it is not the path of a host's table below the data root"
+    remedy = "give its path from the data root, outside gens/ and .genid/"
+    wrong = [one for one in tables if not is_a_hosts(one)]
+    problems = [Problem(where=one, message=message, remedy=remedy) for one in wrong]
+    if problems:
+        raise StoreError("a table cannot be rewritten", problems)
+    numbered: dict[str, Numbered] = {}
+    for stage in stage_names():
+        numbered[stage] = decide(root, stage, numbered)
+    decisions = (one for found in numbered.values() for one in found.decisions.values())
+    mapping = Work.of(decisions).mapping
+    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), mapping)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".new-*"):  # by a planning that was killed
-        trees.remove_tree(str(left))
-    building = folder / f".new-{secrets.token_hex(4)}"
+    building = folder / ".new"
+    trees.remove_tree(str(building))  # left by a planning that was killed
     building.mkdir()
     try:
         plan = Plan(root, write_plan(building, planning.records()))
-        decisions, totals = planning.decisions, planning.totals
-        write_lines(building / MAPPING, mapping_lines(decisions()))
-        lines = summary_lines(plan.plan_id, decisions(), planning.others, totals)
-        write_lines(building / SUMMARY, lines)
+        write_lines(building / "mapping.csv", planning.mapping_lines())
+        lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
+        write_lines(building / SUMMARY, (line.encode(errors="backslashreplace") for line in lines))
         check_inside(root, plan.folder)
         if not plan.path.is_file():  # else the same plan is there already
             trees.remove_tree(str(plan.folder))
@@ -84,51 +112,21 @@ def make_plan(
         trees.remove_tree(str(building))
 
 
-def number_all(scans: dict[str, StageScan]) -> dict[str, Numbered]:
-    """Decide every stage's new ids, parents before their children."""
-    numbered: dict[str, Numbered] = {}
-    for stage, scan in scans.items():
-        above = parent_stage(stage)
-        parents = {} if above is None else numbered[above].decisions
-        numbered[stage] = number_stage(scan.sources, parents, scan.strays)
-    return numbered
-
-
-def _check_tables(tables: tuple[str, ...]) -> None:
-    message = "it is not the path of a host's table below the data root"
-    remedy = "give its path from the data root, outside gens/ and .genid/"
-    problems = [
-        Problem(where=table, message=message, remedy=remedy)
-        for table in tables
-        if not is_a_hosts(table)
-    ]
-    if problems:
-        raise StoreError("a table cannot be rewritten", problems)
-
-
 @define
 class _Planning:
-    """The making of one plan's records. `others` are those that are not of one entry in `gens/`."""
+    """The making of one plan. `others` are the records that are not of one entry in `gens/`."""
 
     root: DataRoot
-    scans: dict[str, StageScan]
     numbered: dict[str, Numbered]
     tables: tuple[str, ...]
-    progress: Progress | None
-    mapping: Mappings = field(init=False)
+    progress: Progress
+    mapping: Mappings
     totals: Counter[str] = field(factory=Counter)
     others: list[Record] = field(factory=list)
     _holder: dict[tuple[int, int], str] = field(factory=dict)  # who has a file of many names
 
-    def __attrs_post_init__(self) -> None:
-        self.mapping = {
-            stage: {old: one.new_id for old, one in found.decisions.items() if one.moves}
-            for stage, found in self.numbered.items()
-        }
-
     def decisions(self) -> Iterator[Decision]:
-        for found in self.numbered.values():
-            yield from found.decisions.values()
+        return (one for found in self.numbered.values() for one in found.decisions.values())
 
     def records(self) -> Iterator[Record]:
         """Yield every record of the plan."""
@@ -139,97 +137,46 @@ class _Planning:
         yield {"kind": "end", **{name: self.totals[name] for name in _TOTALS}}
 
     def _all(self) -> Iterator[Record]:
-        total = sum(len(scan.sources) for scan in self.scans.values())
+        total = sum(len(found.decisions) for found in self.numbered.values())
         for done, decision in enumerate(self.decisions(), start=1):
-            yield self._generation(decision)
-            if self.progress is not None:
-                self.progress(done, total)
-        for stage, scan in self.scans.items():
-            for name in scan.strays:
-                found = {one.path: one.fingerprint for one in self._entries(f"gens/{stage}/{name}")}
-                for fingerprint in found.values():
-                    self._count(fingerprint)
-                yield {"kind": "stray", "stage": stage, "old": name, "new": name, "files": found}
+            yield self._entry(decision)
+            self.progress(done, total)
+        for stage, found in self.numbered.items():
+            for name in found.strays:
+                yield self._entry(Planned(kind="stray", stage=stage, old=name, new=name))
         self.others += self._beside_generations()
         self.others += self._not_followed()
         known = {stage: found.decisions for stage, found in self.numbered.items()}
-        self.others += files_to_plan(self.root, self.mapping, known, self.tables)
+        self.others += scan_files(self.root, self.mapping, known, self.tables)
         yield from self.others
 
-    def _beside_generations(self) -> Iterator[Record]:
-        """Yield what is to be seen in the stages' folders."""
-        for stage, scan in self.scans.items():
-            for name in scan.strays:
-                yield note("stray-entry", f"gens/{stage}/{name}", "")
-            for group in self.numbered[stage].duplicates:
-                yield {"kind": "note", "note": "duplicates", **asdict(group)}
-            folded = defaultdict(list)
-            for name in sorted([*(source.gen_id for source in scan.sources), *scan.strays]):
-                folded[name.casefold()].append(name)
-            for _, (first, *others) in sorted(folded.items()):
-                if others:
-                    yield note("case-collision", f"gens/{stage}/{first}", ", ".join(others))
-            for place in (f"gens/{stage}", "gens"):
-                if os.path.islink(f"{self.root.path}/{place}"):
-                    remedy = "bind-mount what it points to there"
-                    yield blocker(place, "it is a symbolic link", remedy)
-
-    def _not_followed(self) -> Iterator[Record]:
-        """Yield what would go on naming ids that change: undeclared stages, further references."""
-        folders = sorted(self.root.gens.glob("[!.]*")) if any(self.mapping.values()) else []
-        for folder in folders:
-            if folder.name not in self.scans and any(folder.glob(f"*/{METADATA}")):
-                message = (
-                    "generations are there, of no declared stage: what they name would be gone"
-                )
-                remedy = (
-                    "declare the stage (`genid --stages MODULE`, or [stages] in genid.toml), or "
-                    "move the folder out of gens/"
-                )
-                yield blocker(f"gens/{folder.name}", message, remedy)
-        for stage, scan in self.scans.items():
-            rules = SIGNATURES[stage].__genid_rules__.items()
-            references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
-            for name, above in references[1:]:
-                moved = self.mapping[above]
-                if any(source.others.get(name) in moved for source in scan.sources):
-                    message = f"{name} is a second reference, and the migration follows the first"
-                    remedy = "move the folder out of gens/: its generations name ids that change"
-                    yield blocker(f"gens/{stage}", message, remedy)
-
-    def _generation(self, decision: Decision) -> Record:
-        source = decision.source
-        place = f"gens/{source.stage}/{source.gen_id}"
+    def _entry(self, planned: Planned) -> Record:
+        """Return what becomes of an entry of a stage's folder, with every file of it."""
+        place = f"gens/{planned.stage}/{planned.old}"
         files: dict[str, str] = {}
         rewrite: list[str] = []
         copies: list[str] = []
         for entry in self._entries(place):
             files[entry.path] = entry.fingerprint
-            changes = decision.reason != EMPTY_SLOT and self._changes(decision, place, entry)
-            if changes:
-                rewrite.append(entry.path)
-            holder = self._holder.setdefault(entry.inode, place) if entry.inode else place
-            if holder != place:
-                copies.append(entry.path)
-                self.others.append(note("shared-file", f"{place}/{entry.path}", holder))
-            self._count(entry.fingerprint, rewritten=changes)
-        self.totals[decision.what] += 1
-        self.totals["references"] += bool(rewrite) and not decision.moves
-        record: dict[str, Any] = {
-            "kind": "generation",
-            "stage": source.stage,
-            "old": source.gen_id,
-            "new": decision.new_id,
-            "what": decision.what,
-            "parent": decision.parent,
-            "replicate": decision.replicate,
-            "reason": decision.reason,
-            "detail": decision.detail,
-            "rewrite": rewrite,
-            "copies": copies,
-            "files": files,
-        }
-        return record
+            size = entry.fingerprint.partition(":")[0]
+            # the bytes that it takes on the disk
+            taken = -(-(_GROWTH + (int(size) if size.isdecimal() else 0)) // _BLOCK) * _BLOCK
+            self.totals["names"] += 1
+            self.totals["size"] += taken
+            if isinstance(planned, Decision):
+                if not planned.merged and self._changes(planned, place, entry):
+                    rewrite.append(entry.path)
+                    self.totals["rewritten"] += 1
+                    self.totals["need"] += taken
+                if entry.inode and (holder := self._holder.setdefault(entry.inode, place)) != place:
+                    copies.append(entry.path)
+                    self.others.append(note("shared-file", f"{place}/{entry.path}", holder))
+        if isinstance(planned, Decision):
+            self.totals[planned.what] += 1
+            self.totals["references"] += bool(rewrite) and not planned.moves
+        found = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
+        more = {"rewrite": rewrite, "copies": copies, "files": files}
+        return found | {name: value for name, value in more.items() if value}
 
     def _entries(self, place: str) -> list[Entry]:
         try:
@@ -241,16 +188,6 @@ class _Planning:
             self.others.append(blocker(where, message, remedy))
             return []
 
-    def _count(self, fingerprint: str, *, rewritten: bool = False) -> None:
-        """Count one file of the new tree, and the bytes that it takes on the disk."""
-        size = fingerprint.partition(":")[0]
-        taken = -(-(_GROWTH + (int(size) if size.isdecimal() else 0)) // _BLOCK) * _BLOCK
-        self.totals["names"] += 1
-        self.totals["size"] += taken
-        if rewritten:
-            self.totals["rewritten"] += 1
-            self.totals["need"] += taken
-
     def _changes(self, decision: Decision, place: str, entry: Entry) -> bool:
         """Say whether a file must change: it names an id that changes."""
         if entry.fingerprint.startswith(LINK):
@@ -260,11 +197,10 @@ class _Planning:
         if entry.path == METADATA and decision.moves:
             return True
         if b"gen_id" not in entry.data and b"gens/" not in entry.data:
-            names = (decision.source.gen_id, decision.source.parent_gen_id or "")
+            names = (decision.old, decision.source.parent_gen_id or "")
             if not any(name and name.encode() in entry.data for name in names):
                 return False
-        references = References(self.mapping, decision.source.stage)
-        return rewrite_json(entry.data, references) != entry.data
+        return rewrite_json(entry.data, References(self.mapping, decision.stage)) != entry.data
 
     def _link_changes(self, decision: Decision, path: str, entry: Entry) -> bool:
         """Say whether a symbolic link leads into a folder that moves; metadata that would have to
@@ -272,12 +208,111 @@ class _Planning:
         target = entry.fingerprint.removeprefix(LINK)
         self.others.append(note("symlink", path, target))
         parent = decision.source.parent_gen_id or ""
-        follows = References(self.mapping, decision.source.stage).new_parent(parent) != parent
+        follows = References(self.mapping, decision.stage).new_parent(parent) != parent
         if entry.path in ("", METADATA) and (decision.moves or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
-        folder = path.rpartition("/")[0]
-        return bool(entry.path) and target != retarget(
-            target, folder, str(self.root.path), self.mapping
+        folder, root = path.rpartition("/")[0], str(self.root.path)
+        return bool(entry.path) and target != retarget(target, folder, root, self.mapping)
+
+    def _beside_generations(self) -> Iterator[Record]:
+        """Yield what is to be seen in the stages' folders."""
+        for stage, found in self.numbered.items():
+            place = f"gens/{stage}"
+            yield from (note("stray-entry", f"{place}/{name}", "") for name in found.strays)
+            for group in found.duplicates:
+                kept = f"`{group.kept}` keeps it" if group.kept else "a folder that stays has it"
+                given = ", ".join(f"`{old}` becomes {number}" for old, number in group.renumbered)
+                detail = f"replicate {group.replicate} of {group.task}: {kept}; {given}"
+                yield note("duplicates", place, detail)
+            folded = defaultdict(list)
+            for name in sorted([*found.decisions, *found.strays]):
+                folded[name.casefold()].append(name)
+            for _, (first, *others) in sorted(folded.items()):
+                if others:
+                    yield note("case-collision", f"{place}/{first}", ", ".join(others))
+            for folder in (place, "gens"):
+                if os.path.islink(f"{self.root.path}/{folder}"):
+                    remedy = "bind-mount what it points to there"
+                    yield blocker(folder, "it is a symbolic link", remedy)
+
+    def _not_followed(self) -> Iterator[Record]:
+        """Yield what would go on naming ids that change: undeclared stages, further references."""
+        folders = sorted(self.root.gens.glob("[!.]*")) if any(self.mapping.values()) else []
+        for folder in folders:
+            if folder.name not in self.numbered and any(folder.glob(f"*/{METADATA}")):
+                message = (
+                    "generations are there, of no declared stage: what they name would be gone"
+                )
+                remedy = (
+                    "declare the stage (`genid --stages MODULE`, or [stages] in genid.toml), or "
+                    "move the folder out of gens/"
+                )
+                yield blocker(f"gens/{folder.name}", message, remedy)
+        for stage, found in self.numbered.items():
+            rules = SIGNATURES[stage].__genid_rules__.items()
+            references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
+            for name, above in references[1:]:
+                moved = self.mapping[above]
+                if any(one.source.others.get(name) in moved for one in found.decisions.values()):
+                    message = f"{name} is a second reference, and the migration follows the first"
+                    remedy = "move the folder out of gens/: its generations name ids that change"
+                    yield blocker(f"gens/{stage}", message, remedy)
+
+    # -- for people --------------------------------------------------------------------------------
+    def mapping_lines(self) -> Iterator[bytes]:
+        """Yield a CSV of every generation's old and new id and `what` becomes of it: it moves,
+        keeps its id (which is right), stays (no id can be derived), or is merged (an empty slot).
+        No cell can need quotes."""
+        yield f"{','.join(_COLUMNS)}\n".encode()
+        for one in self.decisions():
+            numbers = one.source.replicate or "", one.replicate or ""
+            row = (one.stage, one.old, one.new, *map(str, numbers), one.what, one.reason)
+            yield f"{','.join(row)}\n".encode()
+
+    def summary(self, plan_id: str) -> Iterator[str]:
+        """Yield the lines of a summary, as Markdown, to read before anything is done."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        sections: dict[str, list[str]] = defaultdict(list)
+        reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in self.decisions():
+            counts[one.stage][one.what] += 1
+            if one.reason:
+                reasons[one.stage, one.reason].append(one.old)
+        for record in self.others:
+            texts = [record[name] for name in ("detail", "message", "remedy") if record.get(name)]
+            line = ": ".join(filter(None, (f"`{record['path']}`", "; ".join(texts))))
+            sections[record["note" if "note" in record else "kind"]].append(line)
+        for (stage, reason), ids in reasons.items():
+            shown = ", ".join(f"`{gen_id}`" for gen_id in ids[:3])
+            more = "" if len(ids) <= 3 else f" and {len(ids) - 3} more"
+            section = reason if reason in _HEADINGS else "stays"
+            sections[section].append(f"{len(ids)} {stage} ({reason}): {shown}{more}")
+        yield from (f"# Migration plan {plan_id}", "")
+        yield "| stage | generations | move to a new id | right already | stay | merged |"
+        yield "|---|---:|---:|---:|---:|---:|"
+        for stage, row in counts.items():
+            cells = (row[what] for what in ("moves", "keeps", "stays", "merged"))
+            yield f"| {stage} | {row.total()} | {' | '.join(map(str, cells))} |"
+        need, size = (_size(self.totals[name]) for name in ("need", "size"))
+        yield ""
+        yield (
+            f"{self.totals['rewritten']} files of generations are rewritten, which takes up to "
+            f"{need} ({size} where the file system has no hard links)."
         )
+        if self.totals["references"]:
+            yield f"{self.totals['references']} generations that do not move name some that do."
+        for kind, title in _HEADINGS.items():
+            lines = sections[kind]
+            if lines:
+                yield from ("", f"## {title} ({len(lines)})", "")
+                yield from (f"- {line}" for line in lines[:_SHOWN])
+            if len(lines) > _SHOWN:
+                yield f"- and {len(lines) - _SHOWN} more, all in plan.jsonl"
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people, rounded up."""
+    unit, name = (2**20, "MiB") if count >= 10 * 2**20 else (2**10, "KiB")
+    return f"{-(-count // unit):,} {name}"

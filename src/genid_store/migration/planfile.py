@@ -3,9 +3,9 @@
 Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, with the
 digests of its files), `stray` (other entries of the stages' folders), then `note` (what an operator
 should see), `blocker` (what must be fixed first), `file` (memberships, manifests, selections and
-tables that change) and `seen` (those that do not), and `end` (totals). No clock and no path of the
-machine is in it: the same store gives the same bytes. A plan may be crafted, so every path in it is
-checked where it is read.
+tables that change) and `seen` (those that do not), and `end` (totals). What is empty is left out.
+No clock and no path of the machine is in it: the same store gives the same bytes. A plan may be
+crafted, so every path in it is checked where it is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,9 +26,11 @@ from genid_store.fs import trees
 from genid_store.fs.files import write_lines
 from genid_store.fs.jsonfile import load_json, load_own
 from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.migration.number import Planned
+from genid_store.migration.references import Mappings
 from genid_store.stages import stage_names
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 PLAN_FILE: Final = "plan.jsonl"
 #: Begins the name of a folder aside that lies on another file system than `.genid/`.
 ASIDE: Final = ".genid-"
@@ -38,66 +40,45 @@ _LAST: Final = 4096  # bytes; the last record is shorter
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 Record = dict[str, Any]
-#: stage -> old id -> new id, of the generations found under another id; every stage is there
-Mappings = Mapping[str, dict[str, str]]
 Read = TypeVar("Read", "Planned", "PlannedFile")
-
-
-@frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
-class Planned:
-    """One generation of a plan, or another entry of a stage's folder (`kind` is `stray`).
-
-    `what` becomes of it: it `moves`, `keeps` its id, `stays` for a `reason`, or is an empty slot
-    that is `merged` with another generation. `rewrite` names its files whose references change,
-    from its folder; `copies` those that share an inode with another generation's; `files` has the
-    fingerprint of each.
-    """
-
-    kind: str
-    stage: str
-    old: str
-    new: str
-    files: Mapping[str, str]
-    what: str = "keeps"
-    parent: str | None = None
-    replicate: int | None = None
-    reason: str = ""
-    detail: str = ""
-    rewrite: Sequence[str] = ()
-    copies: Sequence[str] = ()
-
-    @property
-    def moves(self) -> bool:
-        """Whether it is found under another id afterwards."""
-        return self.old != self.new
-
-    @property
-    def merged(self) -> bool:
-        return self.what == "merged"
-
-    def is_safe(self) -> bool:
-        """Say whether no name or path in it leads anywhere else."""
-        return (
-            self.stage in stage_names()
-            and {type(self.rewrite), type(self.copies)} <= {list, tuple}
-            and all(is_inner(name) and "/" not in name for name in (self.old, self.new))
-            and all(map(_is_place, self.files))
-        )
 
 
 @frozen(kw_only=True)
 class PlannedFile:
-    """A file outside `gens/` that may name ids: its path from the data root, and how it is read
-    (`membership`, `manifest`, `table`, or a selection's stage); one that is `seen` stays."""
+    """A file outside `gens/` that may name ids, and how it is read (`membership`, `manifest`,
+    `table`, or a selection's stage); one that is `seen` stays."""
 
     kind: str
     path: str
     what: str
     digest: str
 
-    def is_safe(self) -> bool:
-        """Say whether its path leads to a file of the host's below the data root."""
-        return is_a_hosts(self.path)
+
+@frozen
+class Work:
+    """What a plan comes to: the stages in which something changes; the new ids; for those that have
+    their text there, the old ones; the (stage, id) of merged slots."""
+
+    stages: tuple[str, ...]
+    mapping: Mappings
+    back: Mappings
+    merged: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, entries: Iterable[Planned]) -> Work:
+        mapping, back = ({stage: dict[str, str]() for stage in stage_names()} for _ in range(2))
+        changed, merged = set(), set()
+        for entry in entries:
+            if entry.moves:
+                mapping[entry.stage][entry.old] = entry.new
+            if entry.merged:
+                merged.add((entry.stage, entry.old))
+            elif entry.moves:
+                back[entry.stage][entry.new] = entry.old
+            if entry.moves or entry.rewrite or entry.merged:
+                changed.add(entry.stage)
+        stages = tuple(name for name in stage_names() if name in changed)
+        return cls(stages, mapping, back, frozenset(merged))
 
 
 @frozen(slots=False)
@@ -111,9 +92,14 @@ class Plan:
     def folder(self) -> Path:
         return plans_folder(self.root) / self.plan_id
 
-    @property
+    @cached_property
     def path(self) -> Path:
         return self.folder / PLAN_FILE
+
+    @cached_property
+    def work(self) -> Work:
+        """What it comes to. StoreError: as `entries`."""
+        return Work.of(self.entries())
 
     def records(self, *kinds: str) -> Iterator[Record]:
         """Yield the plan's records of these kinds, in order, as they are written."""
@@ -146,6 +132,11 @@ class Plan:
         totals = self.totals()
         return any(totals[name] for name in ("moves", "merged", "references", "files"))
 
+    def places(self) -> list[str]:
+        """Return what changes, but for our own records: paths from the data root."""
+        files = [planned.path for planned in self.files("file")]
+        return [f"gens/{stage}" for stage in self.work.stages] + files
+
     def live(self, path: str) -> str:
         """Return the full path of what lies at `path` from the data root."""
         return f"{self.root.path}/{path}"
@@ -177,12 +168,27 @@ class Plan:
         for found in self.records(*kinds):
             try:
                 read = record(**found)
-                safe = read.is_safe()
+                safe = _is_safe(read)
             except (TypeError, ValueError, AttributeError) as error:
                 raise _refused(self.path, f"a record is not one: {error}") from error
             if not safe:
                 raise _refused(self.path, "a name or path in it cannot be one of a data root")
             yield read
+
+
+def _is_safe(read: Planned | PlannedFile) -> bool:
+    """Say whether no name or path in a record leads anywhere else."""
+    if isinstance(read, PlannedFile):
+        return is_a_hosts(read.path)
+    return (
+        read.stage in stage_names()
+        and type(read.rewrite) in (list, tuple)
+        and type(read.copies) in (list, tuple)
+        and type(read.old) is type(read.new) is str
+        and "/" not in read.old + read.new
+        and is_inner(f"{read.old}/{read.new}")
+        and all(map(_is_place, read.files))
+    )
 
 
 def is_inner(path: object) -> bool:
@@ -204,18 +210,21 @@ def plans_folder(root: DataRoot) -> Path:
     return root.own / "migrations"
 
 
+# -- writing ---------------------------------------------------------------------------------------
+def note(kind: str, path: str, detail: str) -> Record:
+    """Return the record of what an operator should see."""
+    return {"kind": "note", "note": kind, "path": path, "detail": detail}
+
+
+def blocker(path: str, message: str, remedy: str) -> Record:
+    """Return the record of what must be fixed before a plan can be carried out."""
+    return {"kind": "blocker", "path": path, "message": message, "remedy": remedy}
+
+
 def write_plan(folder: Path, records: Iterable[Record]) -> str:
     """Write the records of a plan, on disk on return, and return the plan's id."""
-    hasher = blake3()
-
-    def lines() -> Iterator[bytes]:
-        for record in records:
-            line = _ENCODER.encode(record).encode() + b"\n"
-            hasher.update(line)
-            yield line
-
-    write_lines(folder / PLAN_FILE, lines())
-    return hasher.hexdigest()[:_ID_LENGTH]
+    write_lines(folder / PLAN_FILE, (_ENCODER.encode(one).encode() + b"\n" for one in records))
+    return _digest(folder / PLAN_FILE)
 
 
 def open_plan(root: DataRoot, plan_id: str) -> Plan:
@@ -226,7 +235,7 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
     plan = Plan(root, plan_id)
     if not plan.path.is_file():
         raise _refused(plan.path, "the plan's file is missing")
-    if blake3().update_mmap(plan.path).hexdigest()[:_ID_LENGTH] != plan_id:
+    if _digest(plan.path) != plan_id:
         raise _refused(plan.path, "the plan's file was changed or cut short")
     return plan
 
@@ -237,6 +246,10 @@ def plan_ids(root: DataRoot) -> list[str]:
         return sorted(filter(is_segment, os.listdir(plans_folder(root))))
     except FileNotFoundError:
         return []
+
+
+def _digest(path: Path) -> str:
+    return blake3().update_mmap(path).hexdigest()[:_ID_LENGTH]
 
 
 def _refused(path: Path, message: str) -> StoreError:

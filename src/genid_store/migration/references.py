@@ -8,6 +8,7 @@ byte of a file stays. The same functions, with the mapping turned round, lead ba
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -20,8 +21,11 @@ from attrs import frozen
 
 from genid import ParseError, parse_id
 from genid_store.fs.jsonfile import dump_object, load_json, load_object
-from genid_store.migration.planfile import Mappings, Planned
+from genid_store.migration.number import Planned
 from genid_store.stages import parent_stage, stage_names
+
+#: stage -> old id -> new id, of the generations found under another id; every stage is there
+Mappings = Mapping[str, Mapping[str, str]]
 
 #: The keys that a migration adds to metadata.json.
 PREVIOUS: Final = "previous_gen_id"
@@ -36,9 +40,7 @@ _STAGES: Final = stage_names()
 _PARENT: Final = {"parent_gen_id", "parent_gen_ids"}
 _OWN: Final = {"gen_id", "gen_ids", "adopted_from"}
 _BY_KEY: Final = {
-    name: stage
-    for stage in _STAGES
-    for name in (f"{stage}_gen_id", f"{stage}_gen_ids", f"{stage}_id", f"{stage}_ids")
+    f"{stage}_{name}": stage for stage in _STAGES for name in ("gen_id", "gen_ids", "id", "ids")
 }
 #: A JSON string and whether it is a key, or a bracket.
 _TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]', re.DOTALL)
@@ -54,6 +56,14 @@ class References:
     mapping: Mappings
     stage: str
 
+    def new_value(self, value: Any, key: str | None = None) -> Any:
+        """Return what a decoded JSON value under `key` becomes."""
+        if type(value) is str:
+            return self.new_text(key, value)
+        if type(value) is dict:
+            return {name: self.new_value(child, name) for name, child in value.items()}
+        return [self.new_value(child, key) for child in value] if type(value) is list else value
+
     def new_text(self, key: str | None, value: str) -> str:
         """Return what a text under `key` becomes: itself where it names nothing that moves."""
         if key in _NEVER:
@@ -65,48 +75,33 @@ class References:
             return self.mapping[stage].get(value, value)
         if "gens/" in value:
             is_prose = len(value) > _PATH_LENGTH or "\n" in value
-            return value if is_prose else _PATH.sub(self._segment, value)
-        return self._by_shape(value)
+            return value if is_prose else self.with_new_paths(value)
+        return self.by_shape(value)
 
     def new_parent(self, old: str) -> str:
         """Return a parent's id; one of a stage that cannot be the parent's follows as well, so that
         what is wrong stays findable."""
-        right = parent_stage(self.stage)
-        stages = _STAGES if right is None else (right, *_STAGES)
-        return next((self.mapping[name][old] for name in stages if old in self.mapping[name]), old)
+        right = self.mapping.get(parent_stage(self.stage) or "", {})
+        return next((one[old] for one in (right, *self.mapping.values()) if old in one), old)
 
-    def new_value(self, value: Any, key: str | None = None) -> Any:
-        """Return what a decoded JSON value under `key` becomes."""
-        if type(value) is dict:
-            return {name: self.new_value(child, name) for name, child in value.items()}
-        if type(value) is list:
-            return [self.new_value(child, key) for child in value]
-        return self.new_text(key, value) if type(value) is str else value
+    def with_new_paths(self, text: str) -> str:
+        """Return a text with the paths in it replaced."""
 
-    def new_prose(self, text: str) -> str:
-        """Return prose with the paths in it replaced, and every word that is an old id of an
-        unmistakable shape."""
-        return _WORD.sub(lambda found: self._by_shape(found[0]), _PATH.sub(self._segment, text))
+        def path(found: re.Match[str]) -> str:
+            stage, old = found[1], found[2]
+            return f"gens/{stage}/{self.mapping[stage].get(old, old)}"
 
-    def _segment(self, found: re.Match[str]) -> str:
-        stage, old = found[1], found[2]
-        return f"gens/{stage}/{self.mapping[stage].get(old, old)}"
+        return _PATH.sub(path, text)
 
-    def _by_shape(self, value: str) -> str:
-        for stage in _STAGES:
-            new = self.mapping[stage].get(value)
-            if new is not None and _is_unmistakable(value):
-                return new
+    def by_shape(self, value: str) -> str:
+        """Return what an id becomes whose shape is unmistakable."""
+        new = next((moved[value] for moved in self.mapping.values() if value in moved), value)
+        with contextlib.suppress(ParseError):
+            return value if new == value or parse_id(value).family == "foreign" else new
         return value
 
 
-def _is_unmistakable(value: str) -> bool:
-    try:
-        return parse_id(value).family != "foreign"
-    except ParseError:
-        return False
-
-
+# -- documents -------------------------------------------------------------------------------------
 def rewrite_json(data: bytes, references: References) -> bytes:
     """Return a JSON document with its references replaced and every other byte as it was.
 
@@ -128,15 +123,16 @@ def rewrite_json(data: bytes, references: References) -> bytes:
         value = load_json(quoted) if "\\" in quoted else quoted[1:-1]
         if is_key is not None:
             keys[-1] = value
-        elif (new := references.new_text(keys[-1], value)) != value:
-            pieces += [text[start : token.start(1)], json.dumps(new, ensure_ascii=False)]
-            start = token.end(1)
-    return "".join([*pieces, text[start:]]).encode("utf-8")
+            continue
+        new = references.new_text(keys[-1], value)
+        if new != value:
+            pieces += (text[start : token.start()], json.dumps(new, ensure_ascii=False))
+            start = token.end()
+    return "".join([*pieces, text[start:]]).encode("utf-8") if pieces else data
 
 
 def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: str) -> bytes:
-    """Return the metadata.json of a generation that moves: its new id, its parent's, its number,
-    `previous_gen_id` and the plan's id; every other key and its place stay.
+    """Return the metadata.json of a generation that moves, under its new id.
 
     `data` is an object (planning has read it). After a second migration `previous_gen_id` is a
     list, the oldest id first, so that every id that the generation ever had still leads to it.
@@ -151,7 +147,7 @@ def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: 
         earlier = [earlier]
     document[PREVIOUS] = [*earlier, entry.old] if type(earlier) is list else entry.old
     document[PLAN] = plan
-    return _dump(document)
+    return dump_object(document)
 
 
 def restore_metadata(data: bytes, references: References, original: bytes) -> bytes:
@@ -170,27 +166,33 @@ def restore_metadata(data: bytes, references: References, original: bytes) -> by
             document[key] = before[key]
         else:
             document.pop(key, None)
-    return _dump(document)
+    return dump_object(document)
 
 
-def _dump(document: Mapping[str, Any]) -> bytes:
-    try:
-        return dump_object(document)
-    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return json.dumps(document, indent=2).encode("ascii")
+# -- other files -----------------------------------------------------------------------------------
+def rewrite_file(data: bytes, what: str, mapping: Mappings) -> bytes:
+    """Return what a file outside `gens/` becomes. ValueError: it is not of the form that it should
+    have."""
+    if what == "membership":
+        return rewrite_membership(data, mapping)
+    if what in mapping:
+        return rewrite_selection(data, mapping[what])
+    references = References(mapping, _STAGES[0])
+    return (rewrite_json if what == "manifest" else rewrite_prose)(data, references)
 
 
 def rewrite_prose(data: bytes, references: References) -> bytes:
-    """Return a text of any kind with the ids in it replaced; bytes that are not UTF-8 stay."""
-    text = data.decode("utf-8", "surrogateescape")
-    return references.new_prose(text).encode("utf-8", "surrogateescape")
+    """Return a text of any kind with the paths in it replaced, and every word that is an old id of
+    an unmistakable shape; bytes that are not UTF-8 stay."""
+    text = references.with_new_paths(data.decode("utf-8", "surrogateescape"))
+    text = _WORD.sub(lambda found: references.by_shape(found[0]), text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def rewrite_membership(data: bytes, mapping: Mappings) -> bytes:
     """Return a membership.csv with its ids replaced; line ends and other columns stay.
 
-    Raises:
-        ValueError: it is not UTF-8, not CSV, or lacks the columns `stage` and `gen_id`.
+    ValueError: it is not UTF-8, not CSV, or lacks the columns `stage` and `gen_id`.
     """
     text = data.decode("utf-8-sig")
     try:
@@ -207,29 +209,23 @@ def rewrite_membership(data: bytes, mapping: Mappings) -> bytes:
             new = mapping.get(named, {}).get(row[column]) if column < len(row) else None
             if new is not None:
                 row[column], changed = new, True
-    return _dump_csv([header, *rows], data) if changed else data
-
-
-def _dump_csv(rows: list[list[str]], like: bytes) -> bytes:
-    out = io.StringIO(newline="")
-    end = "\r\n" if b"\r\n" in like else "\n"
-    csv.writer(out, lineterminator=end).writerows(rows)
-    text = out.getvalue() if like.endswith((b"\n", b"\r")) else out.getvalue().removesuffix(end)
-    return (b"\xef\xbb\xbf" if like.startswith(b"\xef\xbb\xbf") else b"") + text.encode("utf-8")
+    if not changed:
+        return data
+    out, end = io.StringIO(newline=""), "\r\n" if b"\r\n" in data else "\n"
+    csv.writer(out, lineterminator=end).writerows([header, *rows])
+    text = out.getvalue() if data.endswith((b"\n", b"\r")) else out.getvalue().removesuffix(end)
+    return (b"\xef\xbb\xbf" if data.startswith(b"\xef\xbb\xbf") else b"") + text.encode("utf-8")
 
 
 def rewrite_selection(data: bytes, mapping: Mapping[str, str]) -> bytes:
     """Return a selection file with the ids on its lines replaced; comments and blanks stay.
+    UnicodeDecodeError: it is not UTF-8."""
 
-    UnicodeDecodeError: it is not UTF-8.
-    """
-    text = data.decode("utf-8")
-    return "".join(_selected(line, mapping) for line in text.splitlines(keepends=True)).encode()
+    def selected(line: str) -> str:
+        old = line.removeprefix("\ufeff").strip()  # a byte order mark stands before the first line
+        return line.replace(old, mapping[old], 1) if old in mapping else line
 
-
-def _selected(line: str, mapping: Mapping[str, str]) -> str:
-    old = line.removeprefix("\ufeff").strip()  # a byte order mark stands before the first line
-    return line.replace(old, mapping[old], 1) if old in mapping else line
+    return "".join(map(selected, data.decode("utf-8").splitlines(keepends=True))).encode()
 
 
 def retarget(target: str, folder: str, root: str, mapping: Mappings) -> str:

@@ -20,11 +20,17 @@ from genid_store.fs import trees
 from genid_store.fs.files import check_inside
 from genid_store.fs.fingerprints import digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
-from genid_store.migration.build import STATE_FOLDERS, Advance, Work, copy_record, records
-from genid_store.migration.id_files import candidates, rewrite_file
+from genid_store.migration.build import STATE_FOLDERS, Advance, copy_record, migrated, records
+from genid_store.migration.number import Planned
 from genid_store.migration.plan import DOCUMENTS
-from genid_store.migration.planfile import Planned
-from genid_store.migration.references import References, restore_metadata, rewrite_json
+from genid_store.migration.planfile import Plan
+from genid_store.migration.references import (
+    References,
+    restore_metadata,
+    rewrite_file,
+    rewrite_json,
+)
+from genid_store.migration.scan import candidates
 
 KEPT: Final = "kept"
 MADE: Final = "made since the migration"
@@ -40,27 +46,25 @@ Carried = tuple[str, str]
 class CarryingBack:
     """The filling up of the former tree, which lies aside; `carried` says what was taken along."""
 
-    work: Work
+    plan: Plan
     carried: list[Carried] = field(factory=list)
 
     def run(self, advance: Advance) -> list[str]:
         """Take along what is new and return the further places that change.
 
-        Raises:
-            StoreError: a symbolic link leads out of the data root.
-            OSError: the system refused a step.
+        StoreError: a symbolic link leads out of the data root. OSError: the system refused a step.
         """
-        plan = self.work.plan
-        planned: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
-        self._check(*(plan.aside(f"gens/{stage}") for stage in planned))
+        plan = self.plan
+        new = {stage: set(os.listdir(plan.live(f"gens/{stage}"))) for stage in plan.work.stages}
+        self._check(*(plan.aside(f"gens/{stage}") for stage in new))
         for entry in plan.entries():
-            if entry.stage in planned and not entry.merged:
-                planned[entry.stage].add(entry.new)
+            if entry.stage in new and not entry.merged:
+                new[entry.stage].discard(entry.new)
                 self._planned(entry)
             advance()
-        for stage, known in planned.items():
-            for name in sorted(set(os.listdir(plan.live(f"gens/{stage}"))) - known):
-                self._made(Planned(kind="stray", stage=stage, old=name, new=name, files={}))
+        for stage, names in new.items():
+            for name in sorted(names):
+                self._made(Planned(stage=stage, old=name, new=name))
         for folder in STATE_FOLDERS:
             if os.path.isdir(plan.live(folder)) and os.path.isdir(plan.aside(folder)):
                 self._records(plan.live(folder), plan.aside(folder))
@@ -95,7 +99,7 @@ class CarryingBack:
             return CHANGED if name in entry.files else MADE
         if name in entry.rewrite:
             is_link = os.path.islink(former)
-            expected = self.work.migrated(entry, name, trees.contents(former), is_link=is_link)
+            expected = migrated(self.plan, entry, name, trees.contents(former), is_link=is_link)
             is_same = os.path.islink(live) == is_link and trees.contents(live) == expected
             return None if is_same else CHANGED
         if os.path.samestat(os.lstat(live), os.lstat(former)):
@@ -120,7 +124,7 @@ class CarryingBack:
         """Return where a generation is, where its former version is, and the path from the data
         root under which the store that is given back has it."""
         now, former = f"gens/{entry.stage}/{entry.new}", f"gens/{entry.stage}/{entry.old}"
-        return self.work.plan.live(now), self.work.plan.aside(former), former
+        return self.plan.live(now), self.plan.aside(former), former
 
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
         """Give the former tree a file of the live one, its ids led back."""
@@ -128,12 +132,10 @@ class CarryingBack:
         if os.path.islink(source) or name not in DOCUMENTS:
             trees.link_or_copy(source, target)
             return
-        data, back = trees.contents(source), References(self.work.back, entry.stage)
-        if name == METADATA and entry.moves:
-            kept = self._kept(f"gens/{entry.stage}/{entry.old}/{name}")
-            new = restore_metadata(
-                data, back, trees.contents(kept) if os.path.isfile(kept) else b""
-            )
+        data, back = trees.contents(source), References(self.plan.work.back, entry.stage)
+        kept = self._kept(f"gens/{entry.stage}/{entry.old}/{name}")
+        if name == METADATA and entry.moves and os.path.isfile(kept):
+            new = restore_metadata(data, back, trees.contents(kept))
         else:
             new = rewrite_json(data, back)
         trees.write_like(target, new, source)
@@ -149,7 +151,7 @@ class CarryingBack:
         self._check(folder)
 
     def _kept(self, name: str) -> str:
-        return f"{self.work.plan.folder}/{KEPT}/{name}"
+        return f"{self.plan.folder}/{KEPT}/{name}"
 
     def _keep(self, path: str, name: str, *, move: bool = False) -> None:
         """Keep a version in the migration's folder; the first one that was kept stays."""
@@ -162,12 +164,12 @@ class CarryingBack:
             os.unlink(path)
 
     def _check(self, *paths: str) -> None:
-        root = self.work.plan.root
+        root = self.plan.root
         check_inside(root, *(root.path / path for path in paths))
 
     def _files(self) -> Iterator[str]:
         """Lead the ids in the other files back; yield those that the migration did not change."""
-        plan, work = self.work.plan, self.work
+        plan, work = self.plan, self.plan.work
         planned = {one.path: one for one in plan.files("file", "seen")}
         tables = [one.path for one in planned.values() if one.what == "table"]
         for path, what in candidates(plan.root, tables).items():
@@ -201,7 +203,7 @@ class CarryingBack:
     def _records(self, live: str, former: str) -> None:
         """Lead our own records back; one that was removed since (its generation was made) stays
         removed."""
-        work, root = self.work, self.work.plan.root
+        work, root = self.plan.work, self.plan.root
         there = {
             (stage, work.back.get(stage, {}).get(gen_id, gen_id)): gen_id
             for stage, gen_id in records(root, live)

@@ -4,7 +4,9 @@ root's lock."""
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -16,21 +18,24 @@ from genid_store.catalog.renamed import forget_renamed, write_renamed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.leases import held, leases
 from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
 from genid_store.fs.trees import remove_tree
+from genid_store.generation.batches import refuse_open
 from genid_store.migration import swap as swapping
-from genid_store.migration.build import Advance, Work, build, clear, missing_room
+from genid_store.migration.build import Advance, build, clear, missing_room
 from genid_store.migration.plan import Progress, make_plan
 from genid_store.migration.planfile import Plan, plans_folder
 from genid_store.migration.rollback import Carried, CarryingBack
-from genid_store.migration.swap import State, Swap, Times, open_migration, read_swap
+from genid_store.migration.swap import REMEDY, Swap, folder_times, open_migration, read_swap
 from genid_store.migration.verify import Verifying
-from genid_store.migration.waiting import wait_for_makers
 
-_REASON: Final = "a migration exchanges the store and is not finished"
-_REMEDY: Final = "resume with `genid store migrate --resume`, or undo with `genid store rollback`"
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
-_Open = tuple[Plan, Swap] | None
+_POLL: Final = 0.2  # seconds between two looks at a task that is being made
+_PATIENCE: Final = 3600.0  # seconds that a migration waits for those before it gives up
+_INTERVAL: Final = 30.0  # seconds between two lines in the log about what is waited for
+_NAMED: Final = 5  # tasks that one of them names
+_LOG: Final = logging.getLogger(__name__)
 
 
 def plan(root: DataRoot, *, tables: tuple[str, ...] = (), progress: Progress | None = None) -> Plan:
@@ -52,13 +57,11 @@ def migrate(
 ) -> Plan:
     """Plan a migration and carry it out; a store with nothing to move is left as it is.
 
-    `expected` is the id of a plan that was looked at before: where the store comes to another one
-    now, nothing is done.
+    `expected` is the id of a plan that was looked at before.
 
-    Raises:
-        StoreError: as `make_plan`; the store is not what it was when `expected` was made; another
-            migration was neither rolled back nor finished; the plan has blockers, or the disk no
-            room; or what was built is not as planned. In all of these the store is as it was.
+    StoreError: as `make_plan`; the store does not come to the plan `expected` any more; another
+    migration was neither rolled back nor finished; the plan has blockers, or the disk no room; or
+    what was built is not as planned. In all of these the store is as it was.
     """
     with _locked(root, closed=True) as found:
         _refuse_unfinished(found)
@@ -68,7 +71,7 @@ def migrate(
             raise _refused("the store is not what it was", expected, made.plan_id, remedy)
         if made.has_work() and found is not None:
             remedy = "give up its rollback with `genid store migrate --finish`, or roll it back"
-            raise _refused("an earlier migration is open", found[0].plan_id, "migrated", remedy)
+            raise _refused("an earlier migration is open", found.plan.plan_id, "migrated", remedy)
         blockers = [
             Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
             for one in made.records("blocker")
@@ -83,107 +86,92 @@ def migrate(
 def resume(root: DataRoot) -> Plan:
     """Finish the exchange that was stopped; a store that is migrated already stays as it is.
 
-    StoreError: none was begun (a build that was stopped left nothing to resume); rolling back was
-    begun; or a place is not as it was left.
+    StoreError: none was begun, or rolling back was; or a place is not as it was left.
     """
     with _locked(root) as found:
-        made, swap = _open(found)
+        swap = _open(found)
         if swap.state == "swapping-back":
             remedy = "finish that with `genid store rollback`"
-            raise _refused("rolling back was begun", made.plan_id, swap.state, remedy)
-        _finish_swap(made, swap)
-        return made
+            raise _refused("rolling back was begun", swap.plan.plan_id, swap.state, remedy)
+        _finish_swap(swap)
+        return swap.plan
 
 
 def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan, list[Carried]]:
-    """Give the store back as it was before the open migration, with what was made since.
-
-    Returns the plan, and what was taken along or had changed, as (path, what).
+    """Give the store back as it was before the open migration, with what was made since; return the
+    plan, and what was taken along or had changed.
 
     StoreError: no migration is open; or a place is not as it was left.
     """
     with _locked(root, closed=True) as found:
-        made, swap = _open(found)
+        swap = _open(found)
         carried: list[Carried] = []
         if swap.state != "swapping-back":
-            # Of an exchange that was stopped, the places that are exchanged, wholly or half.
-            begun = tuple(one for one in swap.places if swapping.is_exchanged(made, one))
-            paths = [one.path for one in begun]
+            begun = swap.begun()
+            paths = [place.path for place in begun.places]
             if swap.state == "migrated":
-                back = CarryingBack(Work.of(made), carried)
-                paths += back.run(_advance(made, progress, times=1))
+                advance = _advance(swap.plan, progress, times=1)
+                paths += CarryingBack(swap.plan, carried).run(advance)
             else:
-                swapping.roll_forward(made, evolve(swap, places=begun))
-            swap = _begin(made, paths, swap.times, back=True)
-        _finish_swap(made, swap)
-        return made, carried
+                begun.roll_forward()
+            swap = swapping.begin(swap.plan, paths, swap.times, back=True)
+        _finish_swap(swap)
+        return swap.plan, carried
 
 
 def finish(root: DataRoot) -> Plan:
-    """Give up rolling back: delete the former tree of the migration that was carried out.
-
-    The plan, its mapping and the record of renamed ids stay.
+    """Give up rolling back: delete the former tree, but neither the plan nor the renamed ids.
 
     StoreError: no migration is open, or it is not carried out.
     """
     with _locked(root) as found:
-        made, swap = _open(found)
+        swap = _open(found)
         _refuse_unfinished(found)
-        evolve(swap, state="finished", places=()).write(made)
+        evolve(swap, state="finished", places=()).write()
         clear(root)
-        return made
+        return swap.plan
 
 
-def state_of(plan: Plan) -> State:
-    """Return where a plan stands. StoreError: its journal is damaged."""
-    return read_swap(plan).state
-
-
+# -- the exchange ----------------------------------------------------------------------------------
 def _carry_out(made: Plan, progress: Progress | None) -> None:
     """Build, verify, exchange. StoreError, OSError: nothing was changed, or `--resume` goes on."""
     problem = missing_room(made)
     if problem is not None:
         raise StoreError("there is not enough room on the disk", [problem])
-    work, advance = Work.of(made), _advance(made, progress, times=2)
-    times = swapping.folder_times(made, work.places())
+    times, advance = folder_times(made), _advance(made, progress, times=2)
     try:
-        paths = build(work, advance)
-        problems = list(Verifying(work).problems(advance))
+        paths = build(made, advance)
+        problems = list(Verifying(made).problems(advance))
         if problems:
             raise StoreError("what was built is not as planned; nothing was changed", problems)
-        swap = _begin(made, paths, times)
+        swap = swapping.begin(made, paths, times)
     except BaseException:
         if not read_swap(made).unfinished:
             with contextlib.suppress(OSError, StoreError):
                 clear(made.root)
         raise
-    _finish_swap(made, swap, work)
+    _finish_swap(swap)
 
 
-def _begin(made: Plan, paths: list[str], times: Times, *, back: bool = False) -> Swap:
-    """Close the store until the exchange is finished, and write it down."""
-    block(made.root, by=MIGRATION, reason=_REASON, remedy=_REMEDY)
-    return swapping.begin(made, paths, times, back=back)
-
-
-def _finish_swap(made: Plan, swap: Swap, work: Work | None = None) -> None:
+def _finish_swap(swap: Swap) -> None:
     """Roll an exchange forward, and bring our own records level with it."""
+    root, plan_id = swap.plan.root, swap.plan.plan_id
     if swap.unfinished:
-        done = swapping.roll_forward(made, swap)
+        done = swap.roll_forward()
         if done.state == "migrated":
-            moves = (work or Work.of(made)).mapping.items()
+            moves = swap.plan.work.mapping.items()
             rows = ((stage, old, new) for stage, moved in moves for old, new in moved.items())
-            write_renamed(made.root, made.plan_id, rows)
+            write_renamed(root, plan_id, rows)
         else:
-            forget_renamed(made.root, made.plan_id)
+            forget_renamed(root, plan_id)
         for name in _INDEX:  # a cache, which the next reader builds again
-            remove_tree(str(made.root.own / name))
-        swapping.restore_times(made, swap)
-        done.write(made)
+            remove_tree(str(root.own / name))
+        swap.restore_times()
+        done.write()
         if done.state == "rolled-back":
-            clear(made.root)
-            swapping.restore_times(made, swap)
-    unblock(made.root)
+            clear(root)
+            swap.restore_times()
+    unblock(root)
 
 
 def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
@@ -194,20 +182,25 @@ def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
     return lambda: progress(next(done), total)
 
 
+# -- the lock --------------------------------------------------------------------------------------
 @contextmanager
-def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[_Open]:
+def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[Swap | None]:
     """Hold the data root's lock and yield the open migration; what a killed one left is cleared.
 
     `closed`: no generation begins inside the block, and those that are being made end before it.
     """
     with guarded(root):
         check_inside(root, root.own, plans_folder(root), root.own / "renamed")
-        _make_own(root)
+        with contextlib.suppress(FileExistsError):  # made without a trace in the root's times
+            before = os.stat(root.path)
+            os.mkdir(root.own)
+            with contextlib.suppress(OSError):
+                os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         with root_lock(root, MIGRATION):
             found = open_migration(root)
-            if found is None or not found[1].unfinished:
+            if found is None or not found.unfinished:
                 unblock(root)  # a process died before the exchange began, or after its end
-                clear(root, keep=None if found is None else found[0].plan_id)
+                clear(root, keep=None if found is None else found.plan.plan_id)
                 if closed:
                     reason, remedy = "the store is being migrated", "wait until that has ended"
                     block(root, by=MIGRATION, reason=reason, remedy=remedy, while_locked=True)
@@ -216,21 +209,39 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[_Open]:
                     wait_for_makers(root)
                 yield found
             finally:
-                held = open_migration(root) if closed else None
-                if closed and (held is None or not held[1].unfinished):
+                held_open = open_migration(root) if closed else None
+                if closed and (held_open is None or not held_open.unfinished):
                     unblock(root)
 
 
-def _make_own(root: DataRoot) -> None:
-    """Make `.genid/` where it is absent, without a trace in the times of the data root's folder."""
-    with contextlib.suppress(FileExistsError):
-        before = os.stat(root.path)
-        os.mkdir(root.own)
-        with contextlib.suppress(OSError):
-            os.utime(root.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+def wait_for_makers(root: DataRoot, *, limit: float = _PATIENCE) -> None:
+    """Return when nobody holds a lease: those given before the store was closed are paid for, and
+    end first. Says in the log what it waits for, at once and every `_INTERVAL` seconds.
+
+    StoreError: some were still held after `limit` seconds, or generations are in a batch at a
+    provider; nothing was changed.
+    """
+    began = time.monotonic()
+    logged = began - _INTERVAL
+    while busy := [f"{stage}/{task}" for stage, task in held(root)]:
+        now = time.monotonic()
+        if now - began >= limit:
+            message = f"another process still makes it after {limit:.0f} s"
+            remedy = "end that process or let it finish, then run the same command again"
+            places = [root.relative(leases(root) / one) for one in busy]
+            problems = [Problem(where=one, message=message, remedy=remedy) for one in places]
+            raise StoreError("generations are being made; nothing was changed", problems)
+        if now - logged >= _INTERVAL:
+            logged = now
+            more = [f"and {len(busy) - _NAMED} more"] if len(busy) > _NAMED else []
+            names = ", ".join([*busy[:_NAMED], *more])
+            message = "waiting for generations that are being made: %s; interrupting is safe"
+            _LOG.warning(message, names)
+        time.sleep(_POLL)
+    refuse_open(root)
 
 
-def _open(found: _Open) -> tuple[Plan, Swap]:
+def _open(found: Swap | None) -> Swap:
     if found is None:
         problem = Problem(
             where=".genid/migrations",
@@ -241,9 +252,9 @@ def _open(found: _Open) -> tuple[Plan, Swap]:
     return found
 
 
-def _refuse_unfinished(found: _Open) -> None:
-    if found is not None and found[1].unfinished:
-        raise _refused("a migration is not finished", found[0].plan_id, found[1].state, _REMEDY)
+def _refuse_unfinished(found: Swap | None) -> None:
+    if found is not None and found.unfinished:
+        raise _refused("a migration is not finished", found.plan.plan_id, found.state, REMEDY)
 
 
 def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:

@@ -1,62 +1,76 @@
-"""Read what a migration decides about: every generation's metadata, and what else lies there."""
+"""Read what a migration decides about: every generation's metadata, and what else names ids.
+
+Outside `gens/` memberships, manifests, selections and the host's tables that were named are
+rewritten. Any other file that mentions an id which changes is a report: somebody derived it, so it
+is listed to be made again and never edited.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import stat
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
-from attrs import frozen
 
 from genid import STAGES as SIGNATURES
 from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
+from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
+from genid_store.errors import Problem
 from genid_store.fs.files import NO_FILE, read_bytes
+from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
-from genid_store.migration.number import Source
+from genid_store.fs.rescue import rescued
+from genid_store.migration.number import Numbered, Source, number_stage
+from genid_store.migration.planfile import Record, blocker, note
+from genid_store.migration.references import Mappings, retarget, rewrite_file
+from genid_store.stages import parent_stage, stage_names
 
 SYMLINK: Final = "symlink"
 FAILURES: Final = ".genid/failures"
+#: The selection files and the stage whose ids each holds.
+SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
+_COHORTS: Final = (("membership.csv", "membership"), ("manifest.json", "manifest"))
 _FILE: Final = {
-    findings.METADATA_MISSING,
-    findings.METADATA_EMPTY,
-    findings.METADATA_MALFORMED,
+    findings.METADATA_MISSING, findings.METADATA_EMPTY, findings.METADATA_MALFORMED,
     findings.METADATA_UNREADABLE,
-}
+}  # fmt: skip
 #: What is said of a file that is not there, and of a link that leads to none.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP})
-_DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
+_DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
+#: What can be an id in a text: whole segments, and runs without `.` and `-`.
+_WORDS: Final = (re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]*"), re.compile(rb"[A-Za-z0-9_]+"))
+_CHUNK: Final = 1 << 20  # bytes of a report that are looked at at a time
+_LONGEST: Final = 256  # bytes; an id is shorter
+_PUBLISH: Final = "run `genid cohort run` for its cohort once; nothing is generated again"
 
 
-@frozen
-class StageScan:
-    """One stage's folder: its generations by id, and the names of its other entries."""
-
-    sources: tuple[Source, ...]
-    strays: tuple[str, ...]
-
-
-def scan_stage(root: DataRoot, stage: str) -> StageScan:
-    """Read the metadata of every generation of a stage; an absent folder has none.
+# -- generations -----------------------------------------------------------------------------------
+def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Numbered:
+    """Read the metadata of every generation of a stage and decide its new id; `before` has what was
+    decided for the stages before it. An absent folder has no generation.
 
     OSError: the folder, or the one it lies in, cannot be read. StoreError: a record of a reused
     text cannot be.
     """
-    try:
-        with os.scandir(root.stage(stage)) as scan:
-            found = sorted(scan, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return StageScan((), ())
+    found: list[os.DirEntry[str]] = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(root.stage(stage)) as scan:
+        found = sorted(scan, key=lambda entry: entry.name)
     generations = [entry for entry in found if is_segment(entry.name) and entry.is_dir()]
     names = {entry.name for entry in generations}
     reused = {one.gen_id: one.source for one in find_all(root) if one.stage == stage}
     sources = [_source(root, stage, entry, reused.get(entry.name)) for entry in generations]
-    return StageScan(tuple(sources), tuple(e.name for e in found if e.name not in names))
+    above = parent_stage(stage)
+    parents = {} if above is None else before[above].decisions
+    return number_stage(sources, parents, [e.name for e in found if e.name not in names])
 
 
 def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
@@ -97,10 +111,7 @@ def _is_text(path: str) -> bool:
 
 
 def _is_empty(folder: str) -> bool:
-    """Say whether nothing was ever made there: hidden files and files of 0 bytes are nothing.
-
-    OSError: the folder cannot be read.
-    """
+    """Say whether nothing was ever made there: hidden files and files of 0 bytes are nothing."""
     with os.scandir(folder) as scan:
         return all(
             entry.name in (METADATA, PROMPT)
@@ -117,3 +128,104 @@ def _obstacle(found: Generation) -> tuple[str, str]:
         if flaw.code in _FILE or (flaw.code in _FIELD and flaw.field in identity):
             return flaw.code or "", str(flaw)
     return "", ""
+
+
+# -- other files -----------------------------------------------------------------------------------
+def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
+    """Return `what` every file is that may name ids, by its path, whether it is there or not.
+
+    OSError: `cohorts/` cannot be read.
+    """
+    cohorts = sorted(filter(is_segment, os.listdir(root.cohorts) if root.cohorts.is_dir() else ()))
+    return {
+        **{f"cohorts/{cohort}/{name}": what for cohort in cohorts for name, what in _COHORTS},
+        **{f"2_tasks/{name}": stage for name, stage in SELECTIONS.items()},
+        **dict.fromkeys(tables, "table"),
+    }
+
+
+def scan_files(
+    root: DataRoot, mapping: Mappings, known: Mapping[str, Container[str]], tables: tuple[str, ...]
+) -> Iterator[Record]:
+    """Yield the files outside `gens/`, what keeps one from changing, and what is to be seen.
+
+    `known` are the ids that each stage has now, `mapping` those that change.
+    """
+    found = candidates(root, tables)
+    for path, what in found.items():
+        try:
+            data = read_bytes(f"{root.path}/{path}")
+            if what == "membership":
+                yield from _look_at_members(data, path, known)
+            new = rewrite_file(data, what, mapping)
+        except FileNotFoundError:
+            if what == "table":
+                yield blocker(path, "there is no such file", "name a file of the data root")
+        except (OSError, ValueError) as error:
+            yield blocker(path, str(error) or type(error).__name__, "repair the file by hand")
+        else:
+            if new != data and os.path.islink(f"{root.path}/{path}"):
+                remedy = "replace the link by the file that it points to"
+                yield blocker(path, "it is a symbolic link and would have to change", remedy)
+            else:
+                kind = "seen" if new == data else "file"
+                yield {"kind": kind, "path": path, "what": what, "digest": digest(data)}
+    for stage in stage_names():
+        folder = root.own / "staging" / stage
+        for name in filter(is_segment, sorted(os.listdir(folder)) if folder.is_dir() else ()):
+            message = "its finished text still waits in .genid/staging/"
+            yield blocker(f"gens/{stage}/{name}", message, _PUBLISH)
+    for one in rescued(root):
+        message = f"its finished text still waits in {one.path}"
+        yield blocker(f"gens/{one.stage}/{one.gen_id}", message, _PUBLISH)
+    if any(mapping.values()):
+        yield from _reports(root, mapping, found)
+
+
+def _look_at_members(
+    data: bytes, path: str, known: Mapping[str, Container[str]]
+) -> Iterator[Record]:
+    problems: list[Problem] = []
+    members = parse_membership(data, path, problems)
+    if problems:
+        raise ValueError("; ".join(map(str, problems)))
+    unknown = [" ".join(one) for one in members if one.gen_id not in known[one.stage]]
+    if unknown:
+        yield note(findings.MEMBER_WITHOUT_GENERATION, path, ", ".join(unknown))
+
+
+def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterator[Record]:
+    """Yield a note for each other file that mentions ids which change, or leads to one.
+
+    A folder that cannot be read holds no report that could be made from it.
+    """
+    old, home = {gen_id.encode() for moved in mapping.values() for gen_id in moved}, str(root.path)
+    for folder, names, files in os.walk(home):
+        inner = folder[len(home) + 1 :]
+        if not inner:
+            names[:] = {*names} - {"gens", ".genid"}
+        names.sort()
+        for name in sorted([*files, *(one for one in names if os.path.islink(f"{folder}/{one}"))]):
+            path, place = f"{folder}/{name}", f"{inner}/{name}".lstrip("/")
+            if place in ours:
+                continue
+            if os.path.islink(path):
+                target = os.readlink(path)
+                if retarget(target, inner, home, mapping) != target:
+                    yield note("report", place, f"a symbolic link to {target}")
+            elif os.path.isfile(path) and (mentions := _mentions(path, place, old)):
+                yield note("report", place, f"{mentions} ids")
+
+
+def _mentions(path: str, place: str, old: set[bytes]) -> int:
+    """Return how many different old ids a file's name or text mentions."""
+    found, tail = _ids_in(os.fsencode(place), old), b""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            found |= _ids_in(tail + chunk, old)
+            tail = chunk[-_LONGEST:]
+    return len(found)
+
+
+def _ids_in(text: bytes, old: set[bytes]) -> set[bytes]:
+    return {word for words in _WORDS for word in words.findall(text) if word in old}

@@ -13,15 +13,16 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
-from attrs import astuple, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import MIGRATION, block
 from genid_store.migration.build import STATE_FOLDERS
 from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
 
@@ -29,26 +30,28 @@ JOURNAL: Final = "swap.json"
 #: `swapping` and `swapping-back` are unfinished; `migrated` can be rolled back until `finished`.
 State = Literal["planned", "swapping", "migrated", "swapping-back", "rolled-back", "finished"]
 UNFINISHED: Final = ("swapping", "swapping-back")
+REMEDY: Final = "resume with `genid store migrate --resume`, or undo with `genid store rollback`"
+_REASON: Final = "a migration exchanges the store and is not finished"
 #: folder, from the data root -> its times of access and change, in nanoseconds
 Times = Mapping[str, tuple[int, int]]
 
 
-@frozen
-class Place:
+class Place(NamedTuple):
     """What is exchanged: a path from the data root, and the inodes of the version that is to be
     live and of the one that was (0 where there was none)."""
 
     path: str
-    new: int = field(converter=int)
-    old: int = field(converter=int)
+    new: int
+    old: int
 
 
 @frozen
 class Swap:
-    """The journal of a migration: where it stands, its places, and the times that the folders of
-    the places had before."""
+    """The journal of a plan: where it stands, its places, and the times that the folders of the
+    places had before."""
 
-    state: State
+    plan: Plan
+    state: State = "planned"
     places: tuple[Place, ...] = ()
     times: Times = field(factory=dict)
 
@@ -56,11 +59,93 @@ class Swap:
     def unfinished(self) -> bool:
         return self.state in UNFINISHED
 
-    def write(self, plan: Plan) -> None:
+    def write(self) -> None:
         """Bring the journal to disk. OSError: it could not be, and the old one stands."""
-        places = [astuple(one) for one in self.places]
-        document = {"state": self.state, "places": places, "times": self.times}
-        write_atomic(plan.folder / JOURNAL, json.dumps(document, indent=1).encode())
+        document = {"state": self.state, "places": self.places, "times": self.times}
+        write_atomic(self.plan.folder / JOURNAL, json.dumps(document, indent=1).encode())
+
+    def roll_forward(self) -> Swap:
+        """Exchange every place that is not exchanged yet, and return the journal as it is then.
+
+        StoreError: a place is not as the journal left it, or lies behind a symbolic link.
+        OSError: the system refused a step; doing it again goes on.
+        """
+        folders = _folders(self.plan, [place.path for place in self.places])
+        for path, new, old in self.places:
+            live, aside = self.plan.live(path), self.plan.aside(path)
+            if not trees.exchange_places(live, aside, new, old):
+                other = self.plan.root.relative(Path(aside))
+                message = f"it is not as the migration left it: compare it with {other}"
+                remedy = "bring back the data root from where it was copied, or restore a backup"
+                problem = Problem(where=path, message=message, remedy=remedy)
+                summary = "something else changed the store in the middle of its exchange"
+                raise StoreError(summary, [problem])
+        for folder in folders:
+            sync_folder(folder)
+        return evolve(self, state="migrated" if self.state == "swapping" else "rolled-back")
+
+    def begun(self) -> Swap:
+        """Return the journal of the places that are exchanged, wholly or half."""
+        asides = ((place, self.plan.aside(place.path)) for place in self.places)
+        begun = (
+            place
+            for place, aside in asides
+            if trees.inode(aside) != place.new or os.path.lexists(aside + trees.OUT)
+        )
+        return evolve(self, places=tuple(begun))
+
+    def restore_times(self) -> None:
+        """Give the folders of the places the times they had; not essential, so never an error."""
+        for folder, times in self.times.items():
+            with contextlib.suppress(OSError):
+                os.utime(self.plan.live(folder), ns=times)
+
+
+def folder_times(plan: Plan) -> Times:
+    """Return the times of the folders of the places that a plan changes."""
+    folders = {folder: plan.live(folder) for folder in map(os.path.dirname, plan.places())}
+    found = {name: os.stat(path) for name, path in folders.items() if os.path.isdir(path)}
+    return {name: (status.st_atime_ns, status.st_mtime_ns) for name, status in found.items()}
+
+
+def begin(plan: Plan, paths: Iterable[str], times: Times, *, back: bool = False) -> Swap:
+    """Close the store until places are exchanged, and write that down, on disk on return.
+
+    Everything that lies aside is on disk before. `times` are given back to the folders of the
+    places afterwards. StoreError: a symbolic link leads a place out of the data root. OSError: the
+    system refused a step. In both cases nothing has begun.
+    """
+    block(plan.root, by=MIGRATION, reason=_REASON, remedy=REMEDY)
+    asides = {path: plan.aside(path) for path in paths}
+    _folders(plan, asides)
+    folders = sorted(map(os.path.dirname, asides.values()))
+    for folder in {os.stat(folder).st_dev: folder for folder in folders}.values():
+        trees.sync_filesystem(folder)
+    places = (Place(one, trees.inode(asides[one]), trees.inode(plan.live(one))) for one in asides)
+    swap = Swap(plan, "swapping-back" if back else "swapping", tuple(places), times)
+    swap.write()
+    return swap
+
+
+def _folders(plan: Plan, paths: Iterable[str]) -> set[Path]:
+    """Return the folders of all places, live and aside. StoreError: a link leads one out."""
+    folders = {Path(place(path)).parent for path in paths for place in (plan.live, plan.aside)}
+    check_inside(plan.root, *sorted(folders))
+    return folders
+
+
+def open_migration(root: DataRoot) -> Swap | None:
+    """Return the migration that was begun and neither rolled back nor finished; at most one.
+
+    StoreError: a journal or its plan is damaged.
+    """
+    for plan in (Plan(root, plan_id) for plan_id in plan_ids(root)):
+        if os.path.lexists(plan.folder / JOURNAL):
+            check_inside(root, plan.folder)
+            swap = read_swap(plan)
+            if swap.unfinished or swap.state == "migrated":
+                return evolve(swap, plan=open_plan(root, plan.plan_id))
+    return None
 
 
 def read_swap(plan: Plan) -> Swap:
@@ -68,127 +153,27 @@ def read_swap(plan: Plan) -> Swap:
 
     StoreError: it is damaged, or names a path that is not of this migration.
     """
-    path = plan.folder / JOURNAL
+    path, wrong = plan.folder / JOURNAL, ""
     try:
         document = read_json(path)
-        swap = Swap(
-            document["state"],
-            tuple(Place(*one) for one in document["places"]),
-            {str(name): (int(one[0]), int(one[1])) for name, one in document["times"].items()},
-        )
+        places = tuple(Place(name, int(new), int(old)) for name, new, old in document["places"])
+        times = {name: (int(one), int(two)) for name, (one, two) in document["times"].items()}
+        swap = Swap(plan, document["state"], places, times)
+        names = [place.path for place in places if place.path not in STATE_FOLDERS]
+        strange = [one for one in names if not is_inner(one) or one.partition("/")[0] == ".genid"]
+        strange += [folder for folder in times if folder and not is_inner(folder)]
+        if swap.state not in get_args(State):
+            wrong = f"there is no state {swap.state!r}"
+        elif strange:
+            wrong = f"{strange[0]!r} is not a place of this migration"
     except FileNotFoundError:
-        return Swap("planned")
+        return Swap(plan)
     except OSError as error:
-        raise _damaged(path, f"it cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise _damaged(path, f"it cannot be made out: {error}") from error
-    if swap.state not in get_args(State):
-        raise _damaged(path, f"there is no state {swap.state!r}")
-    wrong = [place.path for place in swap.places if not _is_ours(place.path)]
-    wrong += [folder for folder in swap.times if folder and not is_inner(folder)]
+        wrong = f"it cannot be read: {error.strerror}"
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        wrong = f"it cannot be made out: {error}"
     if wrong:
-        raise _damaged(path, f"{wrong[0]!r} is not a place of this migration")
+        remedy = "restore the file from a backup; without it nobody can tell what was exchanged"
+        problem = Problem(where=str(path), message=wrong, remedy=remedy)
+        raise StoreError("the migration's journal was changed by something else", [problem])
     return swap
-
-
-def open_migration(root: DataRoot) -> tuple[Plan, Swap] | None:
-    """Return the migration that was begun and neither rolled back nor finished; at most one.
-
-    StoreError: a journal or its plan is damaged.
-    """
-    for plan_id in plan_ids(root):
-        plan = Plan(root, plan_id)
-        if os.path.lexists(plan.folder / JOURNAL):
-            check_inside(root, plan.folder)
-            swap = read_swap(plan)
-            if swap.unfinished or swap.state == "migrated":
-                return open_plan(root, plan_id), swap
-    return None
-
-
-def begin(plan: Plan, paths: Iterable[str], times: Times, *, back: bool = False) -> Swap:
-    """Write down that places are exchanged from now on, on disk on return.
-
-    Everything that lies aside is on disk before. `times` are given back to the folders of the
-    places afterwards. OSError: nothing has begun. StoreError: a symbolic link leads a place out of
-    the data root, and nothing has begun.
-    """
-    asides = {path: plan.aside(path) for path in paths}
-    _check_inside(plan, asides)
-    folders = sorted(map(os.path.dirname, asides.values()))
-    for folder in {os.stat(folder).st_dev: folder for folder in folders}.values():
-        trees.sync_filesystem(folder)
-    found = [
-        Place(path, trees.inode(aside), trees.inode(plan.live(path)))
-        for path, aside in asides.items()
-    ]
-    swap = Swap("swapping-back" if back else "swapping", tuple(found), times)
-    swap.write(plan)
-    return swap
-
-
-def roll_forward(plan: Plan, swap: Swap) -> Swap:
-    """Exchange every place that is not exchanged yet, and return the journal as it is then.
-
-    StoreError: a place is not as the journal left it, or lies behind a symbolic link.
-    OSError: the system refused a step; doing it again goes on.
-    """
-    folders = _check_inside(plan, [place.path for place in swap.places])
-    for place in swap.places:
-        live, aside = plan.live(place.path), plan.aside(place.path)
-        if not trees.exchange_places(live, aside, place.new, place.old):
-            raise _lost(plan, place)
-    for folder in folders:
-        sync_folder(folder)
-    return evolve(swap, state="migrated" if swap.state == "swapping" else "rolled-back")
-
-
-def _check_inside(plan: Plan, paths: Iterable[str]) -> set[Path]:
-    """Return the folders of all places, live and aside. StoreError: a link leads one out."""
-    folders = {Path(place(path)).parent for path in paths for place in (plan.live, plan.aside)}
-    check_inside(plan.root, *sorted(folders))
-    return folders
-
-
-def is_exchanged(plan: Plan, place: Place) -> bool:
-    """Say whether a place has its new version live, or is in the middle of it."""
-    aside = plan.aside(place.path)
-    return trees.inode(aside) != place.new or os.path.lexists(aside + trees.OUT)
-
-
-def folder_times(plan: Plan, paths: Iterable[str]) -> Times:
-    """Return the times of the folders that paths lie in, by their paths from the data root."""
-    times = {}
-    for folder in {os.path.dirname(path) for path in paths}:
-        if os.path.isdir(plan.live(folder)):
-            status = os.stat(plan.live(folder))
-            times[folder] = (status.st_atime_ns, status.st_mtime_ns)
-    return times
-
-
-def restore_times(plan: Plan, swap: Swap) -> None:
-    """Give the folders of the places the times they had; not essential, so never an error."""
-    for folder, times in swap.times.items():
-        with contextlib.suppress(OSError):
-            os.utime(plan.live(folder), ns=times)
-
-
-def _is_ours(path: str) -> bool:
-    """Say whether a migration can have written a place."""
-    return path in STATE_FOLDERS or (is_inner(path) and path.partition("/")[0] != ".genid")
-
-
-def _lost(plan: Plan, place: Place) -> StoreError:
-    aside = plan.root.relative(Path(plan.aside(place.path)))
-    problem = Problem(
-        where=place.path,
-        message=f"it is not as the migration left it: compare it with {aside}",
-        remedy="bring back the data root from where it was copied, or restore a backup of it",
-    )
-    return StoreError("something else changed the store in the middle of its exchange", [problem])
-
-
-def _damaged(path: Path, message: str) -> StoreError:
-    remedy = "restore the file from a backup; without it nobody can tell what was exchanged"
-    problem = Problem(where=str(path), message=message, remedy=remedy)
-    return StoreError("the migration's journal was changed by something else", [problem])

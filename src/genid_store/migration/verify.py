@@ -20,8 +20,9 @@ from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.files import read_bytes
 from genid_store.fs.fingerprints import digest, entries
 from genid_store.fs.layout import METADATA
-from genid_store.migration.build import Advance, Work
-from genid_store.migration.planfile import Planned, PlannedFile
+from genid_store.migration.build import Advance
+from genid_store.migration.number import Planned
+from genid_store.migration.planfile import Plan, PlannedFile
 from genid_store.stages import parent_stage, stage_names
 
 _REMEDY = "the store is as it was; report this, with the plan's folder"
@@ -32,17 +33,15 @@ _CHANGED = "stop what writes to the store and try again; the store is as it was"
 class Verifying:
     """One look at a tree that was built: `known` are the ids of each stage afterwards."""
 
-    work: Work
+    plan: Plan
     known: dict[str, set[str]] = field(factory=lambda: {stage: set() for stage in stage_names()})
     _models: dict[str, str | None] = field(factory=dict)  # of the drafts, by their new ids
 
     def problems(self, advance: Advance) -> Iterator[Problem]:
-        """Yield every difference between what was built and what was planned.
-
-        OSError: something cannot be read.
-        """
-        plan = self.work.plan
-        names: dict[str, set[str]] = {stage: set() for stage in self.work.stages}
+        """Yield every difference between what was built and what was planned. OSError: something
+        cannot be read."""
+        plan = self.plan
+        names: dict[str, set[str]] = {stage: set() for stage in plan.work.stages}
         built = {stage: plan.aside(f"gens/{stage}") for stage in names}
         for entry in plan.entries():  # a parent comes before its children
             advance()
@@ -65,17 +64,19 @@ class Verifying:
 
     def _entry(self, entry: Planned, built: str) -> Iterator[Problem]:
         place = f"gens/{entry.stage}/{entry.new}"
-        found = {one.path: one for one in entries(built, (METADATA,))}
-        for name in sorted(found.keys() ^ entry.files.keys()):
-            message = "it appeared or went since the plan was made"
-            yield _problem(f"{place}/{name}", message, _CHANGED)
-        for name, planned in entry.files.items():
-            if name in found and name not in entry.rewrite and found[name].fingerprint != planned:
-                message = "it was changed since the plan was made"
-                yield _problem(f"{place}/{name}", message, _CHANGED)
-        document = found.get(METADATA)
-        if document is not None and document.data is not None and not entry.reason:
-            yield from self._metadata(entry, document.data, f"{place}/{METADATA}")
+        missing = dict(entry.files)
+        for name, fingerprint, _, data in entries(built, (METADATA,)):
+            planned = missing.pop(name, None)
+            if planned is None:
+                yield _problem(f"{place}/{name}", "it appeared since the plan was made", _CHANGED)
+            elif fingerprint != planned and name not in entry.rewrite:
+                yield _problem(
+                    f"{place}/{name}", "it was changed since the plan was made", _CHANGED
+                )
+            if name == METADATA and data is not None and not entry.reason:
+                yield from self._metadata(entry, data, f"{place}/{METADATA}")
+        for name in missing:
+            yield _problem(f"{place}/{name}", "it went since the plan was made", _CHANGED)
 
     def _metadata(self, entry: Planned, data: bytes, place: str) -> Iterator[Problem]:
         """Derive an id from what was written, and look for the parent."""
@@ -101,7 +102,7 @@ class Verifying:
 
     def _members(self, planned: PlannedFile) -> Iterator[Problem]:
         """Yield the members that were there and are not afterwards."""
-        plan, mapping = self.work.plan, self.work.mapping
+        plan, mapping = self.plan, self.plan.work.mapping
         live = read_bytes(plan.live(planned.path))
         if digest(live) != planned.digest:
             yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)

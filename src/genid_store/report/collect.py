@@ -26,8 +26,8 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
 from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
-from genid_store.migration.plan import number_all
-from genid_store.migration.scan import scan_stage
+from genid_store.migration.number import Numbered
+from genid_store.migration.scan import decide
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.drawing import Segment, bar
 from genid_store.report.moves import Moves, preview
@@ -275,11 +275,11 @@ def _counts(stage: str, stored: list[Indexed]) -> StageCounts:
 
 
 def _moves(root: DataRoot, advance: Advance) -> Moves:
-    scans = {}
+    numbered: dict[str, Numbered] = {}
     for done, stage in enumerate(PIPELINE):
         advance(done, len(PIPELINE))
-        scans[stage] = scan_stage(root, stage)
-    return preview(number_all(scans))
+        numbered[stage] = decide(root, stage, numbered)
+    return preview(numbered)
 
 
 def _coverage(

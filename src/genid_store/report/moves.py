@@ -85,7 +85,7 @@ def preview(numbered: Mapping[str, Numbered]) -> Moves:
 def _stage(stage: str, decisions: Iterable[Decision]) -> StageMoves:
     ids: dict[str, list[str]] = {"keeps": [], "moves": [], "stays": []}
     for one in decisions:
-        ids["stays" if one.reason else "moves" if one.moves else "keeps"].append(one.source.gen_id)
+        ids["stays" if one.reason else "moves" if one.moves else "keeps"].append(one.old)
     return StageMoves(stage=stage, **{name: tuple(found) for name, found in ids.items()})
 
 
@@ -93,7 +93,7 @@ def _staying(stage: str, decisions: Iterable[Decision]) -> list[Staying]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for one in decisions:
         if one.reason:
-            groups.setdefault(one.reason, []).append((one.source.gen_id, one.detail))
+            groups.setdefault(one.reason, []).append((one.old, one.detail))
     return [
         Staying(stage, reason, _why(reason), tuple(members))
         for reason, members in sorted(groups.items())

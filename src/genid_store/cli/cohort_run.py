@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -33,7 +32,6 @@ from genid_store.cli.batch import HostType, nobody
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
-from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
@@ -113,9 +111,9 @@ def run(
     known = find_cohort_id(root, wanted)
     new = not is_there(root.membership(known))
     if new:
-        check = partial(_check_new, root, wanted)
+        announce = partial(_announce_new, root, wanted)
         with output.progress_bar("building") as progress:
-            build_cohort(root, wanted, progress=progress, announce=check)
+            build_cohort(root, wanted, progress=progress, announce=announce)
     with output.progress_bar("generating") as bar:
         done = run_cohort(
             root,
@@ -142,24 +140,14 @@ def _described(state: Progress) -> str:
     return f"generating: {state.in_flight} in flight, {state.failed} failed{batches}"
 
 
-def _check_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
-    """StoreError: a cohort that is not there is perhaps not the one that was meant, or its build
-    would give notices; nothing is paid for before somebody has looked."""
+def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
+    """Say of a cohort that is not there what is odd about it, before anything is written or paid
+    for: a misspelt id is one of another cohort."""
     known = prepared.plan.cohort_id
     similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
-    problems = [
-        Problem(
-            where="--cohort-id",
-            value=known,
-            message="is not there",
-            remedy=f"did you mean {one}?",
-        )
-        for one in similar
-    ]
-    problems += prepared.plan.notices
-    if problems:
-        command = f"genid cohort build --cohort-id {shlex.quote(known)}"
-        raise StoreError(f"nothing was built or paid for; if that is meant: {command}", problems)
+    lines = [f"cohort {known} is not there and is built; did you mean {one}?" for one in similar]
+    lines += (str(problem) for problem in prepared.plan.notices)
+    output.print_list([f"notice: {line}" for line in lines], err=True)
 
 
 def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) -> int:
@@ -170,7 +158,7 @@ def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) ->
             _, work = plan_run(root, known, asked)
         else:
             prepared = plan_build(root, wanted, progress=progress)
-            _check_new(root, wanted, prepared)
+            _announce_new(root, wanted, prepared)
             planned = {Member(row.stage, row.gen_id): row for row in prepared.plan.rows}
             with StoreIndex.fresh(root, progress, persist=False) as index:
                 reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)

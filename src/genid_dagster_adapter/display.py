@@ -42,7 +42,6 @@ def cohort_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
     rollout = recorded.rollout if recorded is not None and recorded.stated else None
     return {
         "cohort_id": cohort_id,
-        "mode": (recorded and recorded.mode) or "not recorded",
         "rollout": "not recorded" if rollout is None else rollout.label,
         "scheme": "not recorded" if rollout is None else rollout.scheme,
         "rows": stage_table(rows=Counter(stage for stage, _ in members)),

@@ -158,7 +158,7 @@ def test_lineage_a_partition_and_a_cohort_are_shown(
         ),
         "cohort": (
             "cohort_membership?view=partitions&partition=seen",
-            ["seen", "Materialized (1)", "cohort_id", "cartesian", "rollout", "all"],
+            ["seen", "Materialized (1)", "cohort_id", "rollout", "all"],
         ),
     }
     for name, (page, texts) in pages.items():

@@ -59,7 +59,7 @@ def test_the_manifest_holds_the_active_ids_sorted(root: DataRoot) -> None:
 
 
 def test_the_manifest_records_a_rollout_that_covers_a_stage(root: DataRoot) -> None:
-    """Its stages and its scheme, and the mode, after everything else."""
+    """Its stages and its scheme, after everything else."""
     built(root, Rollout.parse("draft", "phase-1"))
     rollout = """,
   "rollout": {
@@ -67,10 +67,8 @@ def test_the_manifest_records_a_rollout_that_covers_a_stage(root: DataRoot) -> N
       "draft"
     ],
     "scheme": "phase-1"
-  },
-  "mode": "cartesian"
-}"""
-    assert (MANIFEST.removesuffix("\n}") % rollout).encode() == root.manifest(COHORT).read_bytes()
+  }"""
+    assert (MANIFEST % rollout).encode() == root.manifest(COHORT).read_bytes()
 
 
 def test_the_computed_id_follows_the_tables_and_not_the_rollout(root: DataRoot) -> None:
@@ -130,7 +128,6 @@ def test_a_manifest_says_what_it_was_built_in(root: DataRoot) -> None:
     built(root, Rollout.parse("draft,essay"))
     data = root.manifest(COHORT).read_bytes()
     assert Recorded(rollout=Rollout.parse("draft,essay")) == parse_recorded(data)
-    assert "cartesian" == parse_recorded(data).mode
     assert Recorded(rollout=OFF) == parse_recorded(b"{}")
     for broken in (b"", b"[]", b'{"rollout": 1}', b'{"rollout": {"stages": ["essay"]}}', b"\xff"):
         assert Recorded() == parse_recorded(broken)

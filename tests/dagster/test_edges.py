@@ -269,8 +269,8 @@ def test_a_cohort_and_its_members_are_fresh_whoever_recorded_them(
     sync(instance, root, translator)
     assert make_missing(definitions, instance).success
     (event,) = recorded(instance, "c")
-    facts = {name: event.metadata[name].value for name in ("cohort_id", "mode", "rollout")}
-    assert facts == {"cohort_id": "c", "mode": "cartesian", "rollout": "all"}
+    facts = {name: event.metadata[name].value for name in ("cohort_id", "rollout")}
+    assert facts == {"cohort_id": "c", "rollout": "all"}
     assert event.metadata["dagster/row_count"].value == 10
     before = (event.tags or {})["dagster/data_version"]
     set_replicates(root.path, 2, 1, 1)

@@ -3,6 +3,7 @@
 import functools
 import threading
 import time
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,13 @@ def test_a_claim_that_is_waited_for_is_named_in_the_log(
             stop.set()
         return real(path)
 
-    with lease(root, "draft", "d1", threading.Event()):
-        monkeypatch.setattr(leases, "_take", take)
+    def wait() -> None:
         with lease(root, "draft", "d1", stop) as held:
             assert held is False
+
+    with lease(root, "draft", "d1", threading.Event()):
+        monkeypatch.setattr(leases, "_take", take)
+        Context().run(wait)  # as in another run: not from within what the lease is held for
     assert "draft d1" in caplog.messages[0]
     assert "interrupting is safe" in caplog.messages[0]
 

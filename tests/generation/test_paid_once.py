@@ -1,5 +1,6 @@
 """The same task is never paid for twice, whatever state of the rollout asked for it first."""
 
+import errno
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ from cohort_kit import make_root
 from dagster_kit import write_templates
 from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
+from genid_store.catalog.index import refresh as index_refresh
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import read_generation
@@ -482,6 +484,34 @@ def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
     done = run(root, "d", ledger, reuse=True)
     assert before == len(ledger.calls)
     assert all(one.complete for one in done.outcomes)
+
+
+@pytest.mark.parametrize("stage", ["draft", "essay", "evaluation"])
+def test_a_member_whose_metadata_could_not_be_read_for_a_moment_is_not_paid_for(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """The look at the store did not see of which task it is, so nobody is called for it."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    before = len(ledger.calls)
+    build(root, "d", ON)
+    (root.own / "index.sqlite").unlink()
+    member = next(one for one in read_membership(root, "d") if one.stage == stage)
+    read = index_refresh.read_with_status
+
+    def refuse(path: str, **limit: int) -> object:
+        if f"/{member.gen_id}/" in path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return read(path, **limit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index_refresh, "read_with_status", refuse)
+        run(root, "d", ledger)
+    assert before == len(ledger.calls)
+    run(root, "d", ledger)
+    assert before == len(ledger.calls)
+    assert 0 == run(root, "d", ledger).workload.total_calls
 
 
 def test_what_a_text_of_no_known_task_cannot_be_is_paid_for(root: DataRoot) -> None:

@@ -14,11 +14,10 @@ from genid_store.ids.rollout import Rollout
 @frozen(kw_only=True)
 class Recorded:
     """What a manifest says of the last build: its rollout, or None and the `flaw` for which that
-    cannot be made out, and its mode, where it says one. `stated`: the manifest says the rollout;
-    where it does not, that means off for what we built, and nothing for a host's."""
+    cannot be made out. `stated`: the manifest says the rollout; where it does not, that means off
+    for what we built, and nothing for a host's."""
 
     rollout: Rollout | None = None
-    mode: str | None = field(default=None, eq=False)
     stated: bool = field(default=False, eq=False)
     flaw: str = field(default="", eq=False)
 
@@ -43,10 +42,8 @@ def parse_recorded(data: bytes) -> Recorded:
     try:
         document = load_object(data)
         rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
-        mode = document.get("mode")
         return Recorded(
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),
-            mode=mode if isinstance(mode, str) else None,
             stated="rollout" in document,
         )
     except ValueError as error:

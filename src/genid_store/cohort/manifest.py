@@ -1,8 +1,8 @@
 """A cohort's id and its manifest: what its tables held, and under which rollout it was built.
 
 The computed id knows the tables and nothing else: with a selection file the id must be given. The
-rollout and the mode are not a part of it, and stand in the manifest only where the rollout covers a
-stage: absence means off.
+rollout is not a part of it, and stands in the manifest only where it covers a stage: absence means
+off.
 """
 
 from __future__ import annotations
@@ -34,14 +34,11 @@ class Manifest:
     templates: Mapping[str, tuple[str, ...]]
     llms: Mapping[str, tuple[str, ...]]
     rollout: Rollout = Rollout.OFF
-    mode: str = ""
 
     def dump(self) -> bytes:
         """Return the file's bytes: keys in this order, indent 2, no newline at the end."""
         document: dict[str, Any] = self._tables()
         self.rollout.record_in(document)
-        if self.rollout.stages:
-            document["mode"] = self.mode
         return json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
 
     def cohort_id(self) -> str:
@@ -62,9 +59,7 @@ class Manifest:
         }
 
 
-def make_manifest(
-    tables: RawTables, combo_ids: Iterable[str], rollout: Rollout, mode: str = ""
-) -> Manifest:
+def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
     """Return the manifest of a cohort over `combo_ids`, built from `tables` under `rollout`."""
     return Manifest(
         combos=tuple(sorted(set(combo_ids))),
@@ -77,7 +72,6 @@ def make_manifest(
             "evaluation": tuple(sorted(row.llm_model_id for row in tables.evaluation_models)),
         },
         rollout=rollout,
-        mode=mode,
     )
 
 

@@ -229,15 +229,18 @@ class _Planning:
                 self.hidden |= {} if hidden is None else {member: hidden}
         return tasks
 
-    def hiding(self, found: Indexed, above: str | None) -> Iterator[str]:
-        """Yield the ids that leave open whether a member's task is paid for: its parent's, where
-        that is of no known task, and those under which its text may be."""
+    def hiding(self, found: Indexed, text: str | None) -> Iterator[str]:
+        """Yield the ids that leave open whether a member's task is paid for: its parent's and its
+        own, where that is of no known task (a read error of a moment is enough), and those under
+        which its text may be."""
         key = parent_key(found.stage, found.parent_gen_id)
-        if key is not None and self.is_of_no_task(Member(*key)):
-            yield key[1]
+        above = [] if key is None else [Member(*key)]
+        for member in (*above, Member(found.stage, found.gen_id)):
+            if self.is_of_no_task(member):
+                yield member.gen_id
         for one in self.unknown.like(found):
             named = one.gen_id in found.expected.values()
-            if named or one.parent_gen_id is None or self.fits(one, above):
+            if named or one.parent_gen_id is None or self.fits(one, text):
                 yield one.gen_id
 
     def is_of_no_task(self, member: Member) -> bool:

@@ -23,6 +23,7 @@ from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import read_generation
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.files import read_with_status
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor
 from genid_store.generation.asked import Asked
@@ -498,7 +499,7 @@ def test_a_member_whose_metadata_could_not_be_read_for_a_moment_is_not_paid_for(
     build(root, "d", ON)
     (root.own / "index.sqlite").unlink()
     member = next(one for one in read_membership(root, "d") if one.stage == stage)
-    read = index_refresh.read_with_status
+    read = read_with_status
 
     def refuse(path: str, **limit: int) -> object:
         if f"/{member.gen_id}/" in path:

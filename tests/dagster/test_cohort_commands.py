@@ -342,6 +342,7 @@ def test_compare_writes_nothing_and_shows_old_and_new_ids(cohort: Cohort) -> Non
     assert {row["new_exists"] for row in rows} == {True}
     assert {row["old_exists"] for row in rows} == {False}
     assert all(row["old_gen_id"] != row["new_gen_id"] for row in rows)
+    assert cohort.json("compare", "--after", "on") == cohort.json("compare", "--after", "all")
     record = cohort.json("compare", "--after", "off")
     assert record["before"]["rollout"] == "all"
     assert record["stages"]["draft"]["changed"] == 2

@@ -20,7 +20,8 @@ from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 from genid_store.stages import PIPELINE
 
-_STATE: Final = click.Choice(["off", "draft", "draft,essay", "all"])
+#: `on` and `all` are the same: as the variable has it, and as the states are named.
+_STATE: Final = click.Choice(["off", "draft", "draft,essay", "all", "on"])
 
 
 @click.command

@@ -145,7 +145,9 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
     for: a misspelt id is one of another cohort."""
     known = prepared.plan.cohort_id
     similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
-    lines = [f"cohort {known} is not there and is built; did you mean {one}?" for one in similar]
+    lines = [
+        f"cohort {known} is not there, and a run builds it; did you mean {one}?" for one in similar
+    ]
     lines += (str(problem) for problem in prepared.plan.notices)
     output.print_list([f"notice: {line}" for line in lines], err=True)
 

@@ -36,7 +36,7 @@ from genid_store.generation.records import Generator, Kind, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
 from genid_store.stages import PIPELINE, parent_key, stage_names
 
-#: What goes on with a generation that has no text, by what became of it.
+#: What to do about a generation that has no text, by what became of it.
 _REMEDIES: Final[Mapping[Kind, str]] = {
     "failed": "ask again with retry_failed=True",
     "unparsed": "write parsed.txt by hand, or ask again with retry_unparsed=True",
@@ -73,7 +73,7 @@ class Store:
     def get(self, signature: Signature[Any]) -> str | None:
         """Return the text of a generation; None: it is not there. Never calls anybody.
 
-        StoreError: the text is there and cannot be read. TypeError: it is no signature.
+        StoreError: the text is there and cannot be read. TypeError: it is not a signature.
         """
         member = _member(signature)
         try:
@@ -269,7 +269,7 @@ class Store:
 
 
 def _member(signature: Signature[Any]) -> Member:
-    """Return a signature's stage and id. TypeError: it is no signature."""
+    """Return a signature's stage and id. TypeError: it is not a signature."""
     if not isinstance(signature, Signature):
         wanted = "a signature, such as genid.Draft(...)"
         raise TypeError(f"expected {wanted}, got {type(signature).__name__}")

@@ -235,11 +235,11 @@ def test_a_read_error_is_not_a_fact(
         with monkeypatch.context() as patched:
             patched.setattr(index_refresh, "read_with_status", refuse)
             index.refresh()
-            assert made.gen_id in [one.gen_id for one in index.of_no_task() if one.unreadable]
+            assert made.gen_id in [one.gen_id for one in index.without_task() if one.unreadable]
             assert made.gen_id not in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
             assert 1 == index.refresh().read
         assert 1 == index.refresh().read
-        assert made.gen_id not in [one.gen_id for one in index.of_no_task()]
+        assert made.gen_id not in [one.gen_id for one in index.without_task()]
         assert made.gen_id in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
         assert 0 == index.refresh().read
 

@@ -164,7 +164,7 @@ def test_nothing_of_ours_lies_among_the_pipelines_files(root: DataRoot) -> None:
     assert {"lock", "tmp"} == {path.name for path in root.own.iterdir()}
 
 
-# -- metadata that is written anew ----------------------------------------------------------------
+# -- metadata that is rewritten -------------------------------------------------------------------
 
 DRAFT = Rollout.parse("draft")
 
@@ -198,11 +198,11 @@ def test_every_essays_parent_is_a_draft_of_the_cohort_in_each_rollout_state(
         drafts, named = parents(root, state)
         assert drafts == named
         before = tree(root)
-        assert 0 == built(root, state).anew
+        assert 0 == built(root, state).rewritten
         assert before == tree(root)
 
 
-def test_a_build_says_how_much_metadata_it_wrote_anew(root: DataRoot) -> None:
+def test_a_build_says_how_much_metadata_it_rewrote(root: DataRoot) -> None:
     """One file for each essay that nothing was made of; whose draft has a text already, too. What
     else the metadata says stays."""
     first = {row.gen_id: row for row in built(root).plan.rows}
@@ -214,7 +214,11 @@ def test_a_build_says_how_much_metadata_it_wrote_anew(root: DataRoot) -> None:
     report = built(root, DRAFT)
     (row,) = (one for one in report.plan.rows if one.gen_id == essay)
     wanted = {**json.loads(metadata_bytes(row)), "note": "mine"}
-    assert (16, 16, wanted) == (report.anew, report.existing["essay"], metadata(root, *row[:2]))
+    assert (16, 16, wanted) == (
+        report.rewritten,
+        report.existing["essay"],
+        metadata(root, *row[:2]),
+    )
     assert () == report.plan.notices
 
 
@@ -244,7 +248,7 @@ def rescued(root: DataRoot, gen_id: str) -> None:
     ],
     ids=["raw", "prompt", "failure", "staged", "aside", "rescued", "batch"],
 )
-def test_metadata_is_not_written_anew_where_something_was_begun(
+def test_metadata_is_not_rewritten_where_something_was_begun(
     root: DataRoot,
     begin: Callable[[DataRoot, str], object],
     monkeypatch: pytest.MonkeyPatch,
@@ -258,16 +262,16 @@ def test_metadata_is_not_written_anew_where_something_was_begun(
     report = built(root, DRAFT)
     (notice,) = report.plan.notices
     assert f"gens/essay/{essay}/metadata.json" == notice.where
-    assert (15, before) == (report.anew, metadata(root, "essay", essay))
+    assert (15, before) == (report.rewritten, metadata(root, "essay", essay))
 
 
-def test_metadata_is_not_written_anew_while_a_run_makes_it(root: DataRoot) -> None:
+def test_metadata_is_not_rewritten_while_a_run_makes_it(root: DataRoot) -> None:
     """The run has read it."""
     essay = of(built(root).plan, "essay")[0].gen_id
     with lease(root, "essay", folder_lease(essay), threading.Event()):
         report = built(root, DRAFT)
     assert ["a run is making it" in one.message for one in report.plan.notices] == [True]
-    assert (15, 1) == (report.anew, built(root, DRAFT).anew)
+    assert (15, 1) == (report.rewritten, built(root, DRAFT).rewritten)
 
 
 def test_metadata_of_a_made_essay_and_of_another_task_stays(root: DataRoot) -> None:
@@ -292,7 +296,7 @@ def test_another_generator_of_a_template_is_taken_where_nothing_was_made(
     table = root.raw / "essay_templates.csv"
     for old, new in (("copy", "llm"), ("llm", "copy")):
         table.write_text(table.read_text().replace(f"parsed-v1,{old}", f"parsed-v1,{new}"))
-        assert len(copy) - 1 == built(root, rollout).anew
+        assert len(copy) - 1 == built(root, rollout).rewritten
         modes = [metadata(root, "essay", one)["mode"] for one in copy]
         assert ["copy", *[new] * (len(copy) - 1)] == modes
 

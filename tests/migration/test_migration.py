@@ -1022,7 +1022,7 @@ def test_a_store_that_changes_under_the_migration_stops_it(
     ("place", "data", "message"),
     [
         ("draft", b"{}", "no id can be derived"),
-        ("essay", None, "it went since"),
+        ("essay", None, "it has gone since"),
         ("membership", b"stage,gen_id\n", "missing or too many"),
     ],
 )

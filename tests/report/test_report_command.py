@@ -140,7 +140,7 @@ def test_a_page_that_cannot_be_written_is_named(
     """--out below a file is refused with the reason, and not with a temporary file's name."""
     Path("file").write_text("")
     assert 1 == report(mixed.path, "--out", "file/page.html")
-    assert "/work/file: File exists; something else has that name" in capsys.readouterr().err
+    assert "file: File exists; something else has that name" in capsys.readouterr().err
 
 
 def test_a_dagster_home_that_is_none_is_told_in_the_page(

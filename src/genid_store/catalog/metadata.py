@@ -142,7 +142,7 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
     if taken:
         problem = Problem(
             where=f"the stage {cls.stage}",
-            message=f"metadata.json has a key of its own named {', '.join(sorted(taken))}",
+            message=f"metadata.json already has a key named {', '.join(sorted(taken))}",
             remedy="give the field of the signature another name",
         )
         raise StoreError("a stage cannot be kept in a store", [problem])

@@ -115,7 +115,7 @@ def built_record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
             }
             for one in built.prepared.inputs.combos
         ],
-        "metadata_written_anew": built.anew,
+        "metadata_rewritten": built.rewritten,
         "files": list(built.files),
         "added": len(built.prepared.added),
         "dropped": [list(member) for member in built.prepared.dropped],
@@ -151,8 +151,8 @@ def print_built(record: Mapping[str, Any]) -> None:
         about = f"{len(one['concepts'])} concepts, k_max {one['k_max']}"
         click.echo(f"combo {one['combo_id']}: {about}, level {one['description_level']}")
     output.print_stages(record["stages"])
-    if anew := record["metadata_written_anew"]:
-        click.echo(f"metadata written anew of {anew} members of which nothing was made yet")
+    if rewritten := record["metadata_rewritten"]:
+        click.echo(f"rewrote the metadata of {rewritten} members under which nothing was ever made")
     if filled := record["fill_up"]:
         click.echo(
             f"fill-up: {filled['added']} evaluations added in {filled['missing_cells']} cells; "

@@ -142,7 +142,7 @@ def _described(state: Progress) -> str:
 
 def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
     """Say of a cohort that is not there what is odd about it, before anything is written or paid
-    for: a misspelt id is one of another cohort."""
+    for: a mistyped id would be another cohort's."""
     known = prepared.plan.cohort_id
     similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
     lines = [

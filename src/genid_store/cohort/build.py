@@ -28,7 +28,7 @@ from genid_store.cohort.regeneration import (
     refuse_repeats,
 )
 from genid_store.cohort.seeding import find_missing, keep_membership, kept_memberships, seed
-from genid_store.cohort.stale import find_stale, write_anew
+from genid_store.cohort.stale import find_stale, rewrite
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
@@ -55,7 +55,7 @@ _REASONS: Final = 3  # problems that a notice repeats
 @frozen(kw_only=True)
 class Built:
     """What a build did: members that are new and that had metadata, by stage; of how many of these
-    it was written `anew`; files by their path from the data root; where the membership that it
+    it was `rewritten`; files by their path from the data root; where the membership that it
     replaced is kept.
 
     `changes` says what differs from the rollout state of the cohort's last build, where that was
@@ -67,7 +67,7 @@ class Built:
     plan: Plan
     new: Mapping[str, int]
     existing: Mapping[str, int]
-    anew: int
+    rewritten: int
     files: tuple[str, ...]
     kept: str | None
     changes: Comparison | None
@@ -204,7 +204,7 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         sweep_temporaries(root, [*cohort, root.combo_mappings, selected_path(root)])
         seed(root, prepared.seeding.missing, progress)
         if prepared.stale:
-            left = write_anew(root, prepared.stale)
+            left = rewrite(root, prepared.stale)
             prepared = _noticed(prepared, left)
         membership = root.membership(plan.cohort_id)
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
@@ -219,7 +219,7 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         plan=prepared.plan,
         new=new,
         existing=prepared.seeding.existing,
-        anew=len(prepared.stale) - len(left),
+        rewritten=len(prepared.stale) - len(left),
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
         changes=prepared.changes,

@@ -66,7 +66,7 @@ class Prepared:
     are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
     `rollout_changed`: the last build was in another rollout state, or in an unknown one. What
     needs the store's index (`seeding` and all below it; `stale` are the members whose metadata is
-    to be written anew) is filled in by `build.plan_build`.
+    to be rewritten) is filled in by `build.plan_build`.
     """
 
     inputs: Inputs = field(repr=False)

@@ -1,4 +1,4 @@
-"""Metadata that a build writes anew: of members under which nothing was ever made.
+"""Metadata that a build rewrites: of members under which nothing was ever made.
 
 A legacy essay's id does not say which of its ids the draft has, and no id says how its template's
 generations are made. Where the plan has another parent of the same task, or another generator, the
@@ -56,7 +56,7 @@ def find_stale(
     return tuple(stale), tuple(problems)
 
 
-def write_anew(root: DataRoot, rows: Iterable[Row]) -> tuple[Problem, ...]:
+def rewrite(root: DataRoot, rows: Iterable[Row]) -> tuple[Problem, ...]:
     """Let the metadata of rows that `find_stale` returned say their parent and mode; return a
     problem for each that was left, since something was made or asked for under its id.
 

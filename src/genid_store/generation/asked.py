@@ -12,8 +12,9 @@ from genid_store.generation.status import State
 @frozen(kw_only=True)
 class Asked:
     """What a run is asked for beyond what is missing: to try again what failed, to ask again for
-    what could not be parsed, to pay for legacy members whose task is there, or to give them that
-    text; to call nobody (`reuse_only`); at most how many calls (None: any number)."""
+    what could not be parsed, to pay for legacy members whose task is there and for those whose text
+    is out of reach, or to give legacy members that text; to call nobody (`reuse_only`); at most how
+    many calls (None: any number)."""
 
     retry_failed: bool = False
     retry_unparsed: bool = False

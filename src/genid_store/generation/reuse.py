@@ -59,7 +59,7 @@ _GONE: Final = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
     *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
 }
-#: What goes on with a task that stands still under another id.
+#: The option that moves a task on which is stuck under another id.
 _WAYS: Final[Mapping[State, str]] = {
     "failed": "--retry-failed tries it again",
     "unparsed": "--retry-unparsed asks again",
@@ -188,7 +188,7 @@ class _Planning:
         self.digests: dict[tuple[str, str], str | None] = {}
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
         self.hidden: dict[Member, str] = {}
-        self.of_no_task: dict[Member, bool] = {}
+        self.without_task: dict[Member, bool] = {}
         self.unknown = _Unknown(index)
 
     def add(self, member: Member) -> None:
@@ -231,24 +231,24 @@ class _Planning:
 
     def hiding(self, found: Indexed, text: str | None) -> Iterator[str]:
         """Yield the ids that leave open whether a member's task is paid for: its parent's and its
-        own, where that is of no known task (a read error of a moment is enough), and those under
-        which its text may be."""
+        own, where its task is unknown (a read error of a moment is enough), and those under which
+        its text may be."""
         key = parent_key(found.stage, found.parent_gen_id)
         above = [] if key is None else [Member(*key)]
         for member in (*above, Member(found.stage, found.gen_id)):
-            if self.is_of_no_task(member):
+            if self.lacks_task(member):
                 yield member.gen_id
         for one in self.unknown.like(found):
             named = one.gen_id in found.expected.values()
             if named or one.parent_gen_id is None or self.fits(one, text):
                 yield one.gen_id
 
-    def is_of_no_task(self, member: Member) -> bool:
-        if member not in self.of_no_task:
+    def lacks_task(self, member: Member) -> bool:
+        if member not in self.without_task:
             found = self.known.get(member) or self.index.get(*member)
-            told = found is None or found.expected["v1"] is not None or _is_unfit(found)
-            self.of_no_task[member] = not told
-        return self.of_no_task[member]
+            known = found is None or found.expected["v1"] is not None or _is_unfit(found)
+            self.without_task[member] = not known
+        return self.without_task[member]
 
     def held_up(self, member: Member, above: str | None) -> Iterator[str]:
         for one in self.same[member]:
@@ -322,7 +322,7 @@ class _Unknown:
     def __init__(self, index: StoreIndex) -> None:
         self._named: dict[tuple[str, str | None], Indexed] = {}
         self._others: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
-        rows = [one for one in index.of_no_task() if _is_perhaps_paid(one)]
+        rows = [one for one in index.without_task() if _is_perhaps_paid(one)]
         members: Collection[tuple[str, str]] = ()
         if any(_says_nothing(one) for one in rows):
             cohorts = read_memberships(index.root)
@@ -331,8 +331,8 @@ class _Unknown:
             members = every if cohorts.problems else cohorts.cohorts_of()
         for one in rows:
             self._named[one.stage, one.gen_id] = one
-            told = not _says_nothing(one) or (one.stage, one.gen_id) in members
-            if told and one.family != "v1":
+            counts = not _says_nothing(one) or (one.stage, one.gen_id) in members
+            if counts and one.family != "v1":
                 key = one.stage, _folded(one.combo_id), _folded(one.template_id)
                 self._others[key].append(one)
 
@@ -391,7 +391,7 @@ def may_pay_again(gen_id: str, state: State) -> bool:
 
 
 def say_held_up(state: State, reason: str, gen_id: str) -> str:
-    """Return in a sentence that a task stands still under another id, and what goes on with it."""
+    """Return a sentence: under which other id a task is stuck, why, and what moves it on."""
     return f"the same task is {state} as {gen_id} ({_WAYS.get(state, '')}): {reason}"
 
 

@@ -76,7 +76,7 @@ class Verifying:
             if name == METADATA and data is not None and not entry.reason:
                 yield from self._metadata(entry, data, f"{place}/{METADATA}")
         for name in missing:
-            yield _problem(f"{place}/{name}", "it went since the plan was made", _CHANGED)
+            yield _problem(f"{place}/{name}", "it has gone since the plan was made", _CHANGED)
 
     def _metadata(self, entry: Planned, data: bytes, place: str) -> Iterator[Problem]:
         """Derive an id from what was written, and look for the parent."""

@@ -47,12 +47,12 @@ CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT N
 CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 """
 #: The condition of the rows whose metadata does not say of which task they are.
-OF_NO_TASK: Final = "v1 IS NULL OR (family = 'v1' AND NOT recomputes)"
+WITHOUT_TASK: Final = "v1 IS NULL OR (family = 'v1' AND NOT recomputes)"
 #: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
 #: first one holds the stamps too, so that a comparison with the disk reads nothing else.
 INDEXES: Final = f"""
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
-CREATE INDEX IF NOT EXISTS of_no_task ON generation (stage, gen_id) WHERE {OF_NO_TASK};
+CREATE INDEX IF NOT EXISTS without_task ON generation (stage, gen_id) WHERE {WITHOUT_TASK};
 CREATE INDEX IF NOT EXISTS unnumbered ON generation (stage, gen_id) WHERE replicate IS NULL;
 CREATE INDEX IF NOT EXISTS by_parent ON generation (parent_gen_id, stage);
 CREATE INDEX IF NOT EXISTS by_v1 ON generation (v1) WHERE v1 IS NOT NULL;

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from genid import SchemeName
 from genid_store.catalog.copies import is_copy, one_text
-from genid_store.catalog.index.database import OF_NO_TASK, IndexFile
+from genid_store.catalog.index.database import WITHOUT_TASK, IndexFile
 from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
@@ -169,10 +169,10 @@ class StoreIndex:
             found[stage] = reached
         return found
 
-    def of_no_task(self) -> list[Indexed]:
+    def without_task(self) -> list[Indexed]:
         """Return the generations of which the metadata does not say which task they are of: it is
         gone, damaged, lacks a field, contradicts the id, or the parent's does; in stage order."""
-        return self._select(f"WHERE {OF_NO_TASK}")
+        return self._select(f"WHERE {WITHOUT_TASK}")
 
     # -- many -----------------------------------------------------------------------------------
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:

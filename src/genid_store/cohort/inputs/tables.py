@@ -231,7 +231,7 @@ def _generator(line: Line, problems: list[Problem], *, copies: bool) -> Mode:
     folded = (line.get("generator") or "").strip().lower()  # as the existing pipeline reads it
     if folded == "copy":
         if not copies:
-            message = "copies an essay's draft, and this is no template of essays"
+            message = "copies an essay's draft, and this template is not one for essays"
             problems.append(line.problem("generator", message, "write llm"))
         return "copy"
     if folded not in ("", "llm"):

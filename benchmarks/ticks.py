@@ -4,7 +4,7 @@
 
 Half of the keys are drafts, half their essays, all of one cohort; once under v1 ids, once under
 legacy ones. Prints CPU seconds of this process, each tick twice: a code server keeps what it has
-read of metadata. The instance is on SQLite, all of it on a tmpfs.
+imported. The instance is on SQLite, all of it on a tmpfs.
 """
 
 import json

@@ -1,5 +1,6 @@
 """The stage assets and their condition: what Dagster asks for, what it records, what it costs."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -312,7 +313,8 @@ def test_a_partition_shows_what_it_is(root: DataRoot, instance: dg.DagsterInstan
 
 
 def test_many_are_looked_at_as_one_is(tmp_path: Path) -> None:
-    """Each state of a text and of its parent, and keys that are no ids, give the same answer."""
+    """Each state of a text and of its parent, and keys that are no ids, give the same answer, also
+    with an index, and with one that is out of date."""
     root = DataRoot(tmp_path)
     for number in range(8):
         lay(tmp_path, "draft", f"d{number}")
@@ -329,3 +331,9 @@ def test_many_are_looked_at_as_one_is(tmp_path: Path) -> None:
         keys = [*(f"{stage[0]}{number}" for number in range(8)), "../x", "", "nowhere"]
         assert wanted_ids(root, stage, keys) == wanted
         assert {key for key in keys if is_wanted(root, stage, key)} == wanted
+    with StoreIndex.fresh(root):
+        assert wanted_ids(root, "essay", keys) == {"e0", "e2", "e5", "e7"}
+    (root.generation("essay", "e1") / "metadata.json").unlink()
+    shutil.rmtree(root.generation("essay", "e3"))
+    lay(tmp_path, "essay", "e3", parent_gen_id="d2")  # which the index does not know of
+    assert wanted_ids(root, "essay", keys) == {"e0", "e2", "e3", "e5", "e7"}

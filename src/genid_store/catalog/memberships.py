@@ -7,6 +7,8 @@ order, blank lines. Refuses a row whose stage is unknown or whose id cannot be a
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -16,7 +18,7 @@ from genid_store.catalog import findings
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.files import read_bytes
-from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.fs.layout import SEGMENT, DataRoot, is_segment
 from genid_store.stages import stage_names
 
 _COLUMNS: Final = ("stage", "gen_id")
@@ -99,9 +101,12 @@ def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[
 
     `where` is the file's path as messages show it; what is wrong is appended to `problems`.
     """
+    stages = stage_names()
+    plain = _plain(data, stages)
+    if plain is not None:
+        return plain
     found: list[Problem] = []
     members: dict[Member, None] = {}
-    stages = stage_names()
     for line in parse_csv(where, data, _COLUMNS, found):
         stage, gen_id = line["stage"], line["gen_id"]
         if stage not in stages:
@@ -113,6 +118,16 @@ def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[
             members[Member(stage, gen_id)] = None
     problems += (evolve(problem, code=findings.MEMBERSHIP_MALFORMED) for problem in found)
     return tuple(members)
+
+
+def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:
+    """Return what a file names that is as we write it, as nearly all are; None where it takes a
+    closer look, which would say the same."""
+    row = f"(?:{'|'.join(map(re.escape, stages))}),{SEGMENT.pattern}\n"
+    if re.fullmatch(f"stage,gen_id\n(?:{row})*".encode(), data) is None:
+        return None
+    rows = data.decode("ascii").split("\n")[1:-1]
+    return tuple(dict.fromkeys(Member(*row.split(",")) for row in rows))
 
 
 def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Member, ...] | None:

@@ -169,10 +169,10 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
 
     StoreError: `gen_id` is not a safe path segment.
     """
-    path = root.generation(stage, gen_id) / METADATA
-    where = root.relative(path)
+    folder = root.generation(stage, gen_id)
+    where = f"{root.gens.name}/{stage}/{gen_id}/{METADATA}"
     try:
-        data = read_bytes(path)
+        data = read_bytes(f"{folder}/{METADATA}")
     except (FileNotFoundError, NotADirectoryError):
         return _unread(stage, gen_id, finding(findings.METADATA_MISSING, where))
     except OSError as error:

@@ -16,7 +16,7 @@ from attrs import Factory, field, frozen
 from genid_store.errors import Problem, StoreError
 
 #: A path segment that is safe on every file system (ID families, "foreign").
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
+SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
 #: The longest name of a file or folder, in bytes.
 LONGEST_NAME: Final = 255
@@ -34,7 +34,7 @@ PARSED_METADATA: Final = "parsed_metadata.json"
 def is_segment(name: object) -> bool:
     """Say whether `name` is a text that can be one folder's name: 1 to 255 of `A-Z a-z 0-9 . _ -`,
     beginning with neither `.` nor `-`."""
-    return isinstance(name, str) and _SEGMENT.fullmatch(name) is not None
+    return isinstance(name, str) and SEGMENT.fullmatch(name) is not None
 
 
 def check_segment(name: str, *, what: str, where: str) -> str:
@@ -122,7 +122,8 @@ class DataRoot:
         return self.gens / stage
 
     def generation(self, stage: str, gen_id: str) -> Path:
-        return self.stage(stage) / check_segment(gen_id, what="the generation id", where=stage)
+        name = check_segment(gen_id, what="the generation id", where=stage)
+        return self.gens.joinpath(stage, name)
 
     def template(self, stage: str, template_id: str) -> Path:
         """Return where a template's text is. StoreError: no file can have that name."""

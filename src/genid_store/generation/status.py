@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
+from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import is_there
@@ -100,13 +101,17 @@ def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
     return free and is_ready(root, stage, gen_id)
 
 
-def wanted_ids(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
-    """Return those that are wanted, as `is_wanted`: for many, at a few looks at the disk each."""
+def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]:
+    """Return those that are wanted, as `is_wanted`: for many, at a few looks at the disk each.
+
+    StoreError: the index cannot be used.
+    """
     failed = failures.failed_ids(root, stage)
     batches = list(open_batches(root))
     above = parent_stage(stage)
-    folders = os.fspath(root.stage(stage))
-    ready: dict[str | None, bool] = {}
+    folders, parents = os.fspath(root.stage(stage)), os.fspath(root.stage(above or ""))
+    known = {} if above is None else _parents_on_record(root, stage, gen_ids)
+    ready: dict[str | None, bool] = {None: above is None}
     found = set()
     for gen_id in filter(is_segment, gen_ids):
         folder = f"{folders}/{gen_id}"
@@ -117,19 +122,26 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
         if gen_id in failed or any(one.holds(stage, [gen_id]) for one in batches):
             continue
         try:
-            seen = os.stat(f"{folder}/{METADATA}").st_mtime_ns
+            changed = os.stat(f"{folder}/{METADATA}").st_ctime_ns
         except OSError:
             continue
-        parent = None if above is None else _parent_seen(root, stage, gen_id, seen)
+        parent = known.get((gen_id, changed)) or parent_of(root, stage, gen_id)
         if parent not in ready:
-            known = parent is not None and is_segment(parent)
-            ready[parent] = above is None or (known and has_content(root, above, str(parent)))
+            there = is_segment(parent) and os.path.isfile(f"{parents}/{parent}/{PARSED}")
+            ready[parent] = there
         if ready[parent]:
             found.add(gen_id)
     return found
 
 
-@lru_cache(maxsize=500_000)
-def _parent_seen(root: DataRoot, stage: str, gen_id: str, seen: int) -> str | None:
-    """Return the parent's id by the metadata as it was changed at `seen` (ns)."""
-    return parent_of(root, stage, gen_id)
+def _parents_on_record(
+    root: DataRoot, stage: str, gen_ids: Collection[str]
+) -> dict[tuple[str, int], str | None]:
+    """Return the parents that the index knows, by id and when the metadata was changed (ns)."""
+    query = (
+        "SELECT gen_id, changed_ns, parent_gen_id FROM generation "
+        "WHERE stage = ? AND gen_id IN (SELECT value FROM json_each(?))"
+    )
+    with StoreIndex.open(root) as index:
+        rows = index.sql(query, stage, json.dumps([*gen_ids]))
+    return {(gen_id, changed): parent for gen_id, changed, parent in rows}

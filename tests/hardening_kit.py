@@ -358,6 +358,7 @@ def start(arguments: Sequence[object], **options: Any) -> subprocess.Popen[str]:
 
 # -- faults at every step --------------------------------------------------------------------------
 STEPS = ("open", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "write", "fsync")
+LOOKS = ("listdir", "scandir", "stat", "lstat", "readlink")
 
 
 @contextlib.contextmanager
@@ -367,12 +368,12 @@ def faulty(
     """Call `strike(step, path)` before the change number `at` below `folder`; count from 1.
 
     A change is a call of the system that writes: files opened for writing, and STEPS; with `reads`
-    opening for reading and listing a folder count too. Yields the list of the changes so far, which
-    an `at` of 0 makes a plain count.
+    opening for reading, listing a folder and asking for a file's state count too. Yields the list
+    of the changes so far, which an `at` of 0 makes a plain count.
     """
     seen: list[str] = []
     inside = os.fspath(folder)
-    steps = (*STEPS, "listdir", "scandir") if reads else STEPS
+    steps = (*STEPS, *LOOKS) if reads else STEPS
     originals = {name: getattr(os, name) for name in steps}
     plain_open = builtins.open
 

@@ -9,20 +9,22 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 import migrationkit
 from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, write_table
 from genid import Draft, Essay, gen_id
-from genid_store import Request, Store
+from genid_store import Collected, Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
+from genid_store.generation import batch
 from genid_store.generation.asked import Asked
 from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
@@ -136,6 +138,10 @@ class Paid:
         self.calls.append(request.gen_id)
         return "SCORE: 7"
 
+    def again(self) -> Self:
+        """Return one for the next process."""
+        return type(self)()
+
 
 def run(root: DataRoot, paid: Paid) -> None:
     run_cohort(root, COHORT, paid, Asked(), concurrency=1)
@@ -147,14 +153,47 @@ def once_all(root: DataRoot, paid: Paid) -> None:
     Store.open(root.path).once_all([essay, draft], paid, concurrency=1)
 
 
+class InBatches(Paid):
+    """The same by batch; what was submitted stays at the provider, whoever asks for it next."""
+
+    def __init__(self, batches: dict[str, list[str]] | None = None) -> None:
+        super().__init__()
+        self.batches = {} if batches is None else batches
+
+    def find(self, key: str) -> str | None:
+        return key if key in self.batches else None
+
+    def submit(self, key: str, requests: Iterable[Request]) -> str:
+        self.batches[key] = [one.custom_id for one in requests]
+        self.calls += self.batches[key]
+        return key
+
+    def collect(self, batch: str) -> Collected:
+        return Collected(answers=[(name, "SCORE: 7") for name in self.batches[batch]], ended=True)
+
+    def again(self) -> Self:
+        return type(self)(self.batches)
+
+
+def run_in_batches(root: DataRoot, host: InBatches) -> None:
+    run_cohort(root, COHORT, host, Asked(), concurrency=1)
+
+
 @pytest.mark.parametrize(
-    ("make", "work"), [(a_small_cohort, run), (an_empty_store, once_all)], ids=["run", "once"]
+    ("make", "work", "host"),
+    [
+        (a_small_cohort, run, Paid),
+        (an_empty_store, once_all, Paid),
+        (a_small_cohort, run_in_batches, InBatches),
+    ],
+    ids=["run", "once", "batches"],
 )
 def test_a_call_that_fails_while_texts_are_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make: Callable[[Path], DataRoot],
     work: Callable[[DataRoot, Paid], None],
+    host: type[Paid],
 ) -> None:
     """One error, or every other text; a second attempt makes the rest and pays for nothing whose
     text is there, or in the folder that the failure names, also where the data root was moved
@@ -163,15 +202,18 @@ def test_a_call_that_fails_while_texts_are_made(
     rescued.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rescued))
     monkeypatch.setattr(rescue, "USUAL", ())
-    whole, paid = make(tmp_path / "whole"), Paid()
+    monkeypatch.setattr(batch, "_FIRST", 0.001)
+    monkeypatch.setattr(batch, "PATIENCE", 2)
+    whole, paid = make(tmp_path / "whole"), host()
     with faulty(whole.path, 0, refusing(0), reads=True) as seen:
         work(whole, paid)
     for at, code in cases(len(seen)):
-        root, first, again = make(tmp_path / "root"), Paid(), Paid()
+        root, first = make(tmp_path / "root"), host()
         with faulty(root.path, at, refusing(code), reads=True):
             _, error = attempt(StoreError, lambda: work(root, first))  # noqa: B023
         assert error is None or blamed(error, code), (at, seen[at - 1], str(error))
         root = DataRoot.open(root.path.rename(tmp_path / "moved"))
+        again = first.again()
         work(root, again)
         assert not set(first.calls) & set(again.calls), (at, os.strerror(code), seen[at - 1])
         there = {one.parent.name for one in root.gens.rglob("parsed.txt")}

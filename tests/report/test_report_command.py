@@ -58,9 +58,12 @@ def test_out_names_the_page_and_json_prints_the_numbers(
     assert Path("sub/page.html").stat().st_size > 10_000
     numbers = document["report"]
     assert len(numbers["cohorts"]) == 10
-    assert sum(len(stage["made"]) + len(stage["waiting"]) for stage in numbers["stages"]) > 300
-    assert {"stages", "staying", "duplicates"} == set(numbers["moves"])
-    assert numbers["coverage"]["essays"][0]["cells"]
+    assert (
+        sum(stage["made"]["count"] + stage["waiting"]["count"] for stage in numbers["stages"]) > 300
+    )
+    assert {"stages", "staying"} == set(numbers["moves"])
+    assert numbers["coverage"]["missing_evaluations"]
+    assert numbers["coverage"]["columns"][0]["partial"]["first"]
 
 
 @pytest.mark.parametrize("flag", ["draft", "<script>window.pwned=1</script>"])

@@ -58,7 +58,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: st
         output.print_json({"page": None if page is None else str(page), "report": document(made)})
     else:
         for name, number in made.facts:
-            click.echo(f"{name:41}{'not known' if number is None else number}")
+            click.echo(f"{name:41}{number}")
         sentence, command = made.verdict
         click.echo(f"wrote {page}\n{sentence}\nnext: {command}")
     return 0

@@ -33,6 +33,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
     guarded,
+    is_there,
     read_bytes,
     sweep_temporaries,
     write_atomic,
@@ -91,7 +92,7 @@ def build_cohort(
             and building again completes it.
     """
     first = None
-    if not root.own.exists():  # a refused build leaves nothing behind, not even a lock
+    if not is_there(root.own):  # a refused build leaves nothing behind, not even a lock
         first = plan_build(root, options, progress=progress)
     with root_lock(root, BUILD):
         # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
@@ -112,7 +113,7 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
     Raises:
         StoreError: the build would be refused.
     """
-    with _Index(root, progress, persist=root.own.exists()) as index:
+    with _Index(root, progress, persist=is_there(root.own)) as index:
         prepared = prepare(root, options, resolve=index.resolve)
         rows = prepared.plan.rows
         described = {

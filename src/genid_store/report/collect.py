@@ -7,6 +7,7 @@ listed or audited at all is refused.
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Final, TypeVar
@@ -15,8 +16,7 @@ from attrs import field, frozen
 
 from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.findings import DUPLICATE
-from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
@@ -26,12 +26,11 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
 from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
-from genid_store.migration.number import Numbered
-from genid_store.migration.scan import decide
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.drawing import Segment, bar
+from genid_store.report.listed import Listed
 from genid_store.report.moves import Moves, preview
-from genid_store.report.steps import CohortSteps, walk_cohorts
+from genid_store.report.steps import CohortSteps, Walk, walk_cohorts
 from genid_store.stages import PIPELINE, stage_names
 
 Advance = Callable[[int, int], None]
@@ -39,6 +38,13 @@ Advance = Callable[[int, int], None]
 Watch = Callable[[str], AbstractContextManager[Advance]]
 Part = TypeVar("Part")
 
+_EVALUATIONS: Final = (
+    "SELECT parent_gen_id, template_id, llm_model_id FROM generation WHERE stage = 'evaluation'"
+)
+_ESSAYS: Final = (
+    "SELECT gen_id FROM generation WHERE stage = 'essay' ORDER BY coalesce(combo_id, ''),"
+    " coalesce(template_id, ''), coalesce(llm_model_id, ''), coalesce(replicate, 0), gen_id"
+)
 _REUSED: Final = "members have no text, but the store holds one of their task under another id."
 #: family -> what it is, in the order in which it is drawn: the target first.
 FAMILIES: Final = {
@@ -55,9 +61,9 @@ class StageCounts:
     """The ids of one stage by family, those with a parsed text, and those that wait for one."""
 
     stage: str
-    families: Mapping[str, tuple[str, ...]]
-    made: tuple[str, ...]
-    waiting: tuple[str, ...]
+    families: Mapping[str, Listed] = field(factory=lambda: {one: Listed() for one in FAMILIES})
+    made: Listed = field(factory=Listed)
+    waiting: Listed = field(factory=Listed)
 
     @property
     def total(self) -> int:
@@ -74,7 +80,9 @@ class Report:
     """One data root at one moment. A part that could not be made is None, and its error says why.
 
     `made_at` is a text and the only thing that differs between two reports on one state.
-    `partitions_seen` is False where there was no Dagster instance to compare with.
+    `to_pay`, `to_copy` and `reused` are the members of all cohorts as they are now, each counted
+    once, that a run would pay for, copy from their draft, or give a text that the store has under
+    another id. `partitions_seen` is False where there was no Dagster instance to compare with.
     """
 
     root: str
@@ -84,14 +92,16 @@ class Report:
     flag_error: StoreError | None
     stages: tuple[StageCounts, ...]
     cohorts: tuple[CohortSteps, ...]
+    to_pay: int
+    to_copy: int
+    reused: int
     cohorts_error: StoreError | None
     tables_error: StoreError | None
     audit: Audit = field(repr=False)
     partitions_seen: bool
     dagster_error: StoreError | None
     coverage: Coverage = field(repr=False)
-    moves: Moves | None = field(repr=False)
-    moves_error: StoreError | None
+    moves: Moves = field(repr=False)
     batches: tuple[Batch, ...] = ()
     batches_error: StoreError | None = None
 
@@ -112,21 +122,6 @@ class Report:
     def built(self) -> int:
         """How many cohorts there are."""
         return sum(cohort.built for cohort in self.cohorts)
-
-    @property
-    def to_pay(self) -> int:
-        """Calls that running every cohort as it is now would pay for."""
-        return len({key for cohort in self.cohorts for key in cohort.steps[0].to_pay})
-
-    @property
-    def to_copy(self) -> int:
-        """Members that running every cohort as it is now would copy from their draft."""
-        return len({key for cohort in self.cohorts for key in cohort.steps[0].copied})
-
-    @property
-    def reused(self) -> int:
-        """Members without a text whose task has one under another id, as the cohorts are now."""
-        return len({key for cohort in self.cohorts for key in cohort.steps[0].reused})
 
     @property
     def verdict(self) -> tuple[str, str]:
@@ -157,9 +152,8 @@ class Report:
         return f"{sound}, and every member has its text.", f"genid cohort list {root}"
 
     @property
-    def facts(self) -> tuple[tuple[str, int | None], ...]:
-        """The report in a few numbers; None where one could not be found out."""
-        moving = None if self.moves is None else self.moves.moving
+    def facts(self) -> tuple[tuple[str, int], ...]:
+        """The report in a few numbers."""
         return (
             ("generations", self.total),
             ("with content", self.total - self.waiting),
@@ -169,8 +163,8 @@ class Report:
             ("members that a run would copy", self.to_copy),
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
-            ("evaluations that no build has planned", self.coverage.missing),
-            ("generations a migration would move", moving),
+            ("evaluations that no build has planned", len(self.coverage.missing)),
+            ("generations a migration would move", self.moves.moving),
         )
 
 
@@ -205,37 +199,35 @@ def gather(
     flag, flag_error = _tried(root, lambda: effective_rollout(read_config(root), environ))
     keys, dagster_error = _tried(root, lambda: partition_keys(root, partition_prefix))
     with guarded(root), _refreshed(root, watch) as index:
-        stored = {stage: list(index.iter(stage)) for stage in stage_names()}
+        stages = [_counts(index, stage) for stage in stage_names()]
         with watch("auditing") as advance:
             found = audit(index, partitions=keys, progress=advance)
         tables, tables_error = _tried(root, lambda: read_tables(root))
+        scheme = flag.scheme if flag else "v1"
         with watch("planning each step of the rollout") as advance:
-            cohorts, cohorts_error = _tried(
-                root, lambda: walk_cohorts(index, tables, flag.scheme if flag else "v1", advance)
-            )
-    named = read_memberships(root).cohorts_of()
-    judged = [one for one in stored["essay"] if one.content or (one.stage, one.gen_id) in named]
+            walk, cohorts_error = _tried(root, lambda: walk_cohorts(index, tables, scheme, advance))
+        coverage = _coverage(index, tables)
+        moves = preview(index)
+    walk = walk or Walk()
     batches, batches_error = _tried(root, lambda: tuple(open_batches(root)))
-    with watch("deciding what a migration would do") as advance:
-        moves, moves_error = _tried(root, lambda: _moves(root, advance))
     return Report(
         root=str(root.path),
         version=version,
         made_at=made_at,
         flag=flag,
         flag_error=flag_error,
-        stages=tuple(
-            _counts(stage, ones) for stage, ones in stored.items() if ones or stage in PIPELINE
-        ),
-        cohorts=cohorts or (),
+        stages=tuple(one for one in stages if one.total or one.stage in PIPELINE),
+        cohorts=tuple(walk.cohorts),
+        to_pay=len(walk.to_pay),
+        to_copy=len(walk.copied),
+        reused=len(walk.reused),
         cohorts_error=cohorts_error,
         tables_error=tables_error,
         audit=found,
         partitions_seen=keys is not None,
         dagster_error=dagster_error,
-        coverage=_coverage(judged, stored["evaluation"], tables),
+        coverage=coverage,
         moves=moves,
-        moves_error=moves_error,
         batches=batches or (),
         batches_error=batches_error,
     )
@@ -262,31 +254,44 @@ def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, Store
         return None, error
 
 
-def _counts(stage: str, stored: list[Indexed]) -> StageCounts:
-    return StageCounts(
-        stage=stage,
-        families={
-            family: tuple(one.gen_id for one in stored if one.family == family)
-            for family in FAMILIES
-        },
-        made=tuple(one.gen_id for one in stored if one.has_content),
-        waiting=tuple(one.gen_id for one in stored if not one.has_content),
+def _counts(index: StoreIndex, stage: str) -> StageCounts:
+    counts = StageCounts(stage=stage)
+    for one in index.iter(stage):
+        counts.families[one.family].add(one.gen_id)
+        (counts.made if one.has_content else counts.waiting).add(one.gen_id)
+    return counts
+
+
+def _coverage(index: StoreIndex, tables: RawTables | None) -> Coverage:
+    """Return the map of the essays that have a text, or that a cohort names."""
+    judged = _judged(index)
+    present: Counter[tuple[str, str]] = Counter()
+    orphans = 0
+    for parent, template, model in index.stream(_EVALUATIONS):
+        if parent in judged and template and model:
+            present[template, model] += 1
+        else:
+            orphans += 1
+    wanted: list[tuple[str, str]] = []
+    if tables is not None:
+        templates, models = tables.active_templates("evaluation"), tables.evaluation_models
+        wanted = [(one.template_id, model.llm_model_id) for one in templates for model in models]
+    return cover(
+        (one for gen_id in judged if (one := index.get("essay", gen_id)) is not None),
+        lambda essay: index.children("evaluation", essay),
+        present,
+        wanted=wanted,
+        replicates=None if tables is None else tables.replicates["evaluation"],
+        orphans=orphans,
     )
 
 
-def _moves(root: DataRoot, advance: Advance) -> Moves:
-    numbered: dict[str, Numbered] = {}
-    for done, stage in enumerate(PIPELINE):
-        advance(done, len(PIPELINE))
-        numbered[stage] = decide(root, stage, numbered)
-    return preview(numbered)
-
-
-def _coverage(
-    essays: list[Indexed], evaluations: list[Indexed], tables: RawTables | None
-) -> Coverage:
-    if tables is None:
-        return cover(essays, evaluations, wanted=(), replicates=None)
-    templates, models = tables.active_templates("evaluation"), tables.evaluation_models
-    wanted = [(one.template_id, model.llm_model_id) for one in templates for model in models]
-    return cover(essays, evaluations, wanted=wanted, replicates=tables.replicates["evaluation"])
+def _judged(index: StoreIndex) -> dict[str, None]:
+    """Return the ids of those essays, in the order of the page."""
+    members = read_memberships(index.root).members.values()
+    named = {gen_id for ones in members for stage, gen_id in ones if stage == "essay"}
+    return {
+        gen_id: None
+        for (gen_id,) in index.stream(_ESSAYS)
+        if gen_id in named or content_of(str(index.root.generation("essay", gen_id)))[0]
+    }

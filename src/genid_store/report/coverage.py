@@ -8,16 +8,16 @@ that no other one has.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.planning.fill_up import numbered
 from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.report.drawing import Segment, bar
+from genid_store.report.listed import Listed
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
 MADE: Final = "●"
@@ -31,11 +31,26 @@ _LINES: Final = 20_000  # missing evaluations that a page offers as CSV
 
 @frozen(kw_only=True)
 class Column:
-    """An evaluation template and model; `wanted` where the raw tables ask for it."""
+    """An evaluation template and model; `wanted` where the raw tables ask for it. `full`, `partial`
+    and `none` are the essays that are complete, begun, and without any evaluation."""
 
     template_id: str
     llm_model_id: str
     wanted: bool
+    full: Listed = field(factory=Listed)
+    partial: Listed = field(factory=Listed)
+    none: Listed = field(factory=Listed)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The bar of the essays."""
+        groups = {"full": self.full, "partial": self.partial, "none": self.none}
+        return bar([(name, len(ids)) for name, ids in groups.items()], 200)
+
+    def add(self, gen_id: str, kind: Kind) -> None:
+        """Count an essay whose cell in this column is of a kind."""
+        groups = {"full": self.full, "extra": self.full, "partial": self.partial}
+        groups.get(kind, self.none).add(gen_id)
 
 
 @frozen(kw_only=True)
@@ -93,114 +108,79 @@ class EssayRow:
         return all(cell.kind in ("full", "extra", "blank") for cell in self.cells)
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Coverage:
     """The whole map. `replicates` is what the tables ask for, None where they could not be read.
 
-    `orphans` are evaluations of an essay that the store does not hold, or of no template or model;
-    `unlisted` those of rare pairs that are not asked for and got no column.
+    `incomplete` and `complete` are the rows of the essays that lack something, and of those that do
+    not; `missing` the evaluations that are wanted and that no generation stands for, as (essay,
+    template, model, replicate); `waiting` counts those without a text yet, `orphans` those of an
+    essay that the store does not hold, or of no template or model, and `unlisted` those of rare
+    pairs that are not asked for and got no column.
     """
 
     columns: tuple[Column, ...]
-    rows: tuple[EssayRow, ...]
     replicates: int | None
-    orphans: int
+    orphans: int = 0
     unlisted: int = 0
+    waiting: int = 0
+    incomplete: Listed = field(factory=Listed)
+    complete: Listed = field(factory=Listed)
+    missing: Listed = field(factory=Listed)
 
     @property
-    def shown(self) -> tuple[EssayRow, ...]:
+    def shown(self) -> list[EssayRow]:
         """The essays that a page shows: those that lack something first."""
-        return tuple(sorted(self.rows, key=lambda row: row.complete)[:_ROWS])
+        return [*self.incomplete.first, *self.complete.first][:_ROWS]
 
     @property
-    def missing(self) -> int:
-        """How many wanted evaluations no generation stands for."""
-        return sum(len(cell.missing) for row in self.rows for cell in row.cells)
+    def essays(self) -> int:
+        """How many essays there are."""
+        return len(self.incomplete) + len(self.complete)
 
-    @property
-    def waiting(self) -> int:
-        """How many evaluations have metadata and no text yet."""
-        return sum(len(cell.waiting) for row in self.rows for cell in row.cells)
-
-    @property
-    def incomplete(self) -> int:
-        """How many essays lack a wanted evaluation."""
-        return sum(not row.complete for row in self.rows)
-
-    def summary(self, at: int) -> dict[str, tuple[str, ...]]:
-        """Return the ids of a column's essays: complete, begun, and without any evaluation."""
-        groups: dict[str, tuple[Kind, ...]]
-        groups = {"full": ("full", "extra"), "partial": ("partial",), "none": ("none", "blank")}
-        return {
-            name: tuple(row.essay.gen_id for row in self.rows if row.cells[at].kind in kinds)
-            for name, kinds in groups.items()
-        }
-
-    def segments(self, at: int) -> tuple[Segment, ...]:
-        """Return the bar of a column's essays."""
-        return bar([(name, len(ids)) for name, ids in self.summary(at).items()], 200)
-
-    def missing_csv(self) -> str | None:
-        """Return the missing evaluations as CSV, one a line; None where they are too many for a
-        page to carry."""
+    def missing_csv(self) -> str:
+        """Return the missing evaluations as CSV, one a line, as many as a page carries."""
         columns = ("essay_gen_id", "template_id", "llm_model_id", "replicate")
-        return dump_safe_csv(columns, self._missing_rows()) if self.missing <= _LINES else None
+        return dump_safe_csv(columns, self.missing.first)
 
-    def _missing_rows(self) -> Iterator[tuple[object, ...]]:
-        for row in self.rows:
-            for column, cell in zip(self.columns, row.cells, strict=True):
-                for number in cell.missing:
-                    yield row.essay.gen_id, column.template_id, column.llm_model_id, number
+    def add(self, row: EssayRow) -> None:
+        """Count one essay."""
+        gen_id = row.essay.gen_id
+        for column, cell in zip(self.columns, row.cells, strict=True):
+            column.add(gen_id, cell.kind)
+            self.waiting += len(cell.waiting)
+            for number in cell.missing:
+                missing = (gen_id, column.template_id, column.llm_model_id, number)
+                self.missing.add(missing, _LINES)
+        (self.complete if row.complete else self.incomplete).add(row, _ROWS)
 
 
 def cover(
     essays: Iterable[Indexed],
-    evaluations: Iterable[Indexed],
+    evaluations: Callable[[str], Iterable[Indexed]],
+    present: Mapping[tuple[str, str], int],
     *,
     wanted: Sequence[tuple[str, str]],
     replicates: int | None,
+    orphans: int = 0,
 ) -> Coverage:
-    """Return the map of the essays in the store.
+    """Return the map of some essays, one at a time in the order of the page.
 
-    `wanted` are the (template, model) pairs that the tables ask for, in table order; empty, with
-    `replicates` None, where the tables cannot be read.
+    `evaluations` gives those of an essay; `present` counts those of all by (template, model), but
+    for the `orphans`. `wanted` are the (template, model) pairs that the tables ask for, in table
+    order; empty, with `replicates` None, where the tables cannot be read.
     """
-    rows = sorted(essays, key=_place)
-    known = {essay.gen_id for essay in rows}
-    found: dict[tuple[str, str, str], list[Indexed]] = {}
-    orphans = 0
-    for one in evaluations:
-        if one.parent_gen_id in known and one.template_id and one.llm_model_id:
-            key = (one.parent_gen_id, one.template_id, one.llm_model_id)
-            found.setdefault(key, []).append(one)
-        else:
-            orphans += 1
-    present: Counter[tuple[str, str]] = Counter()
-    for (_, template, model), ones in found.items():
-        present[template, model] += len(ones)
     columns = _columns(wanted, present)
     listed = {(column.template_id, column.llm_model_id) for column in columns}
-    return Coverage(
-        columns=columns,
-        rows=tuple(_row(essay, columns, found, replicates) for essay in rows),
-        replicates=replicates,
-        orphans=orphans,
-        unlisted=sum(count for pair, count in present.items() if pair not in listed),
-    )
-
-
-def _place(essay: Indexed) -> tuple[str, str, str, int, str]:
-    return (
-        essay.combo_id or "",
-        essay.template_id or "",
-        essay.llm_model_id or "",
-        essay.replicate or 0,
-        essay.gen_id,
-    )
+    unlisted = sum(count for pair, count in present.items() if pair not in listed)
+    found = Coverage(columns=columns, replicates=replicates, orphans=orphans, unlisted=unlisted)
+    for essay in essays:
+        found.add(_row(essay, columns, evaluations(essay.gen_id), replicates or 0))
+    return found
 
 
 def _columns(
-    wanted: Sequence[tuple[str, str]], present: Counter[tuple[str, str]]
+    wanted: Sequence[tuple[str, str]], present: Mapping[tuple[str, str], int]
 ) -> tuple[Column, ...]:
     """Return the wanted pairs in their order, then the others that are there most, sorted."""
     others = sorted(present.keys() - set(wanted), key=lambda pair: (-present[pair], pair))
@@ -213,13 +193,13 @@ def _columns(
 
 
 def _row(
-    essay: Indexed,
-    columns: Sequence[Column],
-    found: dict[tuple[str, str, str], list[Indexed]],
-    replicates: int | None,
+    essay: Indexed, columns: Sequence[Column], evaluations: Iterable[Indexed], replicates: int
 ) -> EssayRow:
-    pairs = [(one, (essay.gen_id, one.template_id, one.llm_model_id)) for one in columns]
-    cells = (_cell(found.get(key, ()), replicates or 0, one.wanted) for one, key in pairs)
+    found: dict[tuple[str | None, str | None], list[Indexed]] = {}
+    for one in evaluations:
+        found.setdefault((one.template_id, one.llm_model_id), []).append(one)
+    pairs = [(one, (one.template_id, one.llm_model_id)) for one in columns]
+    cells = (_cell(found.get(pair, ()), replicates, one.wanted) for one, pair in pairs)
     return EssayRow(essay=essay, cells=tuple(cells))
 
 

@@ -12,6 +12,7 @@ from genid_store.catalog.audit import audit as auditing
 from genid_store.catalog.findings import KINDS
 from genid_store.errors import Problem, StoreError
 from genid_store.report.collect import FAMILIES, Report
+from genid_store.report.listed import Listed
 from genid_store.report.page import grouped, render, visible
 
 
@@ -20,9 +21,9 @@ class IdLists:
     writes the lists that were asked for at its end."""
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, tuple[Any, ...]]] = []
+        self.found: list[tuple[str, Listed]] = []
 
-    def link(self, title: str, ids: tuple[Any, ...]) -> Markup | str:
+    def link(self, title: str, ids: Listed) -> Markup | str:
         """Return how many ids there are as a link to them; 0 is none. An id is a text, or a pair
         (stage, id)."""
         if not ids:
@@ -54,23 +55,13 @@ def document(report: Report) -> dict[str, Any]:
         "audit": auditing.document(report.audit),
         "coverage": {
             "replicates": coverage.replicates,
-            "missing": coverage.missing,
+            "missing": len(coverage.missing),
             "waiting": coverage.waiting,
             "orphans": coverage.orphans,
             "columns": [attrs.asdict(column) for column in coverage.columns],
-            "essays": [
-                {
-                    "gen_id": row.essay.gen_id,
-                    "cells": [attrs.asdict(cell, filter=_numbers) for cell in row.cells],
-                }
-                for row in coverage.rows
-            ],
+            "missing_evaluations": coverage.missing.first,
         },
     }
-
-
-def _numbers(attribute: Any, value: object) -> bool:
-    return attribute.name in {"made", "waiting", "missing"}
 
 
 def _serialized(instance: object, attribute: Any, value: Any) -> Any:

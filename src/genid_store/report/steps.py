@@ -7,11 +7,12 @@ index expects of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
+from itertools import chain
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
@@ -26,9 +27,10 @@ from genid_store.fs.jsonfile import load_json, read_json
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.drawing import Segment, bar
+from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import PIPELINE, parent_key
 
-Ids = tuple[tuple[str, str], ...]
+Key = tuple[str, str]  # stage, id
 COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing
 
 
@@ -43,7 +45,7 @@ class Slot:
     known: bool = True  # whether an id can be derived in this state
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         return self.stage, self.gen_id
 
 
@@ -65,17 +67,17 @@ class Step:
     """
 
     label: str
-    to_pay: Ids
-    reused: Ids
-    copied: Ids
-    there: Ids
-    changed: Ids
-    unknown: Ids
-    reuses: tuple[Reuse, ...]
+    to_pay: Listed = field(factory=Listed)
+    reused: Listed = field(factory=Listed)
+    copied: Listed = field(factory=Listed)
+    there: Listed = field(factory=Listed)
+    changed: Listed = field(factory=Listed)
+    unknown: Listed = field(factory=Listed)
+    reuses: Listed = field(factory=Listed)  # of `Reuse`
 
     @property
-    def members(self) -> Ids:
-        return (*self.to_pay, *self.reused, *self.copied, *self.there)
+    def members(self) -> int:
+        return sum(map(len, (self.to_pay, self.reused, self.copied, self.there)))
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -105,26 +107,44 @@ class CohortSteps:
         return self.recorded is not None
 
 
+@define
+class Walk:
+    """Every cohort's steps, and the members of all as they are now, each once as (stage, id), that
+    a run would do something about."""
+
+    cohorts: list[CohortSteps] = field(factory=list)
+    to_pay: set[Key] = field(factory=set)
+    copied: set[Key] = field(factory=set)
+    reused: set[Key] = field(factory=set)
+
+    def take(self, kind: str, key: Key) -> None:
+        """Count a member, of which a run would do what `_kind` says."""
+        counted = {"pay": self.to_pay, "copied": self.copied, "reused": self.reused}
+        if kind in counted:
+            counted[kind].add(key)
+
+
 def walk_cohorts(
     index: StoreIndex,
     tables: RawTables | None,
     scheme: str,
     advance: Callable[[int, int], None],
-) -> tuple[CohortSteps, ...]:
+) -> Walk:
     """Return every cohort's steps; where there is none, those of the one the tables would make.
 
     StoreError: there is none, and the tables do not make one.
     """
     target = Rollout(scheme="phase-1" if scheme == "phase-1" else "v1")
     recorded = read_memberships(index.root).members
+    walk = Walk()
     if not recorded:
-        return (_unbuilt(index, target),)
-    found = []
+        walk.cohorts.append(_unbuilt(index, target, walk))
     for done, (cohort_id, members) in enumerate(sorted(recorded.items())):
         advance(done, len(recorded))
         unique = sorted(dict.fromkeys(members), key=lambda one: PIPELINE.index(one[0]))
-        found.append(_recorded(index, tables, target, cohort_id, unique))
-    return tuple(found)
+        steps = _recorded(index, tables, target, cohort_id, unique, walk=walk)
+        walk.cohorts.append(steps)
+    return walk
 
 
 def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
@@ -136,15 +156,12 @@ def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
     )
 
 
-def _unbuilt(index: StoreIndex, target: Rollout) -> CohortSteps:
+def _unbuilt(index: StoreIndex, target: Rollout, walk: Walk) -> CohortSteps:
     states = states_from(Rollout.OFF, target)
-    planned = [_planned(index, None, rollout) for rollout in states]
-    return CohortSteps(
-        cohort_id=planned[0][0],
-        recorded=None,
-        basis="tables",
-        steps=_steps(index, states, [slots for _, slots in planned]),
-    )
+    cohort_id, first = _planned(index, None, states[0])
+    later = (_planned(index, None, state)[1] for state in states[1:])
+    steps = _steps(index, states, chain([first], later), walk)
+    return CohortSteps(cohort_id=cohort_id, recorded=None, basis="tables", steps=steps)
 
 
 def _recorded(
@@ -153,6 +170,8 @@ def _recorded(
     target: Rollout,
     cohort_id: str,
     members: Sequence[Member],
+    *,
+    walk: Walk,
 ) -> CohortSteps:
     recorded = read_recorded(index.root, cohort_id)
     rollout = None if recorded is None else recorded.rollout
@@ -162,14 +181,16 @@ def _recorded(
     problems: tuple[Problem, ...] = ()
     try:
         if _same_tables(index, tables, cohort_id):
-            planned = [_planned(index, cohort_id, state)[1] for state in states]
-            if {(one.stage, one.gen_id) for one in planned[0]} == set(members):
-                return make(basis="tables", steps=_steps(index, states, planned))
+            first = _planned(index, cohort_id, states[0])[1]
+            if {one.key for one in first} == set(members):
+                later = (_planned(index, cohort_id, state)[1] for state in states[1:])
+                steps = _steps(index, states, chain([first], later), walk)
+                return make(basis="tables", steps=steps)
     except StoreError as error:
         problems = error.problems
     asked = (Rollout.OFF, *states[1:])  # whatever the first state is, its ids are the recorded ones
-    again = [_asked_again(index, members, state, cohort_id) for state in asked]
-    return make(basis="membership", steps=_steps(index, states, again), problems=problems)
+    again = (_asked_again(index, members, state, cohort_id) for state in asked)
+    return make(basis="membership", steps=_steps(index, states, again, walk), problems=problems)
 
 
 def _same_tables(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
@@ -229,41 +250,37 @@ def _id_in(
 
 
 def _steps(
-    index: StoreIndex, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]]
+    index: StoreIndex, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]], walk: Walk
 ) -> tuple[Step, ...]:
-    """Return the steps of one cohort; its first state is compared with itself."""
+    """Return the steps of one cohort; its first state is compared with itself, and is counted."""
     found: list[Step] = []
-    before: frozenset[tuple[str, str]] | None = None
+    before: Set[Key] = frozenset()
     for state, members in zip(states, slots, strict=True):
         unique = {slot.key: slot for slot in members}
-        found.append(_step(index, state, unique, before or frozenset(unique)))
-        before = frozenset(unique)
+        counted = Walk() if found else walk
+        found.append(_step(index, state, unique, before if found else unique.keys(), counted))
+        before = unique.keys()
     return tuple(found)
 
 
 def _step(
-    index: StoreIndex,
-    state: Rollout,
-    slots: Mapping[tuple[str, str], Slot],
-    before: frozenset[tuple[str, str]],
+    index: StoreIndex, state: Rollout, slots: Mapping[Key, Slot], before: Set[Key], walk: Walk
 ) -> Step:
-    kinds: dict[str, list[tuple[str, str]]] = {"pay": [], "reused": [], "copied": [], "there": []}
-    reuses = []
+    step = Step(label=state.label)
+    kinds = {
+        "pay": step.to_pay, "reused": step.reused, "copied": step.copied, "there": step.there,
+    }  # fmt: skip
     for key, slot in slots.items():
         kind, held = _kind(index, slot)
-        kinds[kind].append(key)
+        kinds[kind].add(key)
+        walk.take(kind, key)
         if held:
-            reuses.append(Reuse(slot.stage, slot.gen_id, held))
-    return Step(
-        label=state.label,
-        to_pay=tuple(kinds["pay"]),
-        reused=tuple(kinds["reused"]),
-        copied=tuple(kinds["copied"]),
-        there=tuple(kinds["there"]),
-        changed=tuple(key for key in slots if key not in before),
-        unknown=tuple(key for key, slot in slots.items() if not slot.known),
-        reuses=tuple(reuses),
-    )
+            step.reuses.add(Reuse(slot.stage, slot.gen_id, held), ROWS)
+        if key not in before:
+            step.changed.add(key)
+        if not slot.known:
+            step.unknown.add(key)
+    return step
 
 
 def _kind(index: StoreIndex, slot: Slot) -> tuple[str, tuple[str, ...]]:

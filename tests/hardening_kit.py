@@ -10,6 +10,7 @@ import contextlib
 import copy
 import ctypes
 import errno
+import io
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -439,3 +441,57 @@ def sample(count: int, wanted: int) -> list[int]:
     if _examples == EXAMPLES["long"] or count <= wanted:
         return list(range(1, count + 1))
     return sorted({1 + round(index * (count - 1) / (wanted - 1)) for index in range(wanted)})
+
+
+# -- a disk that folds names -----------------------------------------------------------------------
+FOLDED = (
+    "open", "stat", "lstat", "mkdir", "rmdir", "unlink", "remove", "rename", "replace", "link",
+    "symlink", "readlink", "listdir", "scandir", "chmod", "chown", "utime", "truncate", "access",
+    "statvfs",
+)  # fmt: skip
+_TWO_NAMES = {"rename", "replace", "link"}
+
+
+@contextlib.contextmanager
+def folding(folder: Path) -> Iterator[None]:
+    """Let names below a folder be one where they differ in case or in composition alone, as on a
+    Mac: a new name is stored decomposed, and every spelling of it is found."""
+    originals = {name: getattr(os, name) for name in FOLDED}
+    plain_open = builtins.open
+    inside = f"{os.path.realpath(folder)}/"
+
+    def key(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    def stored(where: Any) -> Any:
+        if not isinstance(where, str | os.PathLike) or isinstance(os.fspath(where), bytes):
+            return where
+        path = os.fspath(where)
+        if not path.startswith(inside):
+            return where
+        found = inside.rstrip("/")
+        for name in filter(None, path[len(inside) :].split("/")):
+            names = {}
+            with contextlib.suppress(OSError):
+                names = {key(one): one for one in originals["listdir"](found)}
+            found += "/" + names.get(key(name), unicodedata.normalize("NFD", name))
+        return found
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        def call(path: Any = ".", *arguments: Any, **options: Any) -> Any:
+            first = path if name == "symlink" else stored(path)
+            if arguments and name in {*_TWO_NAMES, "symlink"}:
+                arguments = (stored(arguments[0]), *arguments[1:])
+            return originals[name](first, *arguments, **options)
+
+        return call
+
+    def opened(file: Any, *arguments: Any, **options: Any) -> Any:
+        return plain_open(stored(file), *arguments, **options)
+
+    with contextlib.ExitStack() as stack:
+        for name in FOLDED:
+            stack.enter_context(mock.patch.object(os, name, wrapped(name)))
+        stack.enter_context(mock.patch.object(builtins, "open", opened))
+        stack.enter_context(mock.patch.object(io, "open", opened))
+        yield

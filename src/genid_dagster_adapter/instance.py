@@ -21,7 +21,7 @@ from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import check_inside, guarded
+from genid_store.fs.files import check_inside, guarded, is_folder
 from genid_store.fs.layout import DataRoot
 
 #: What the URL of a database does not keep as it is: the name of another file.
@@ -46,7 +46,7 @@ def open_instance(
     """
     home = environ.get("DAGSTER_HOME")
     folder = Path(home) if home else embedded_home(root)
-    if home and not (folder.is_absolute() and folder.is_dir()):
+    if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
     if _CHANGED_IN_URLS.search(str(folder)):
         why = "its path has `?`, or `%` and two hex digits, which Dagster's databases misread"
@@ -75,7 +75,7 @@ def _make_embedded(root: DataRoot) -> None:
     check_inside(root, home)
     root.own.mkdir(exist_ok=True)
     with FileLock(root.own / "dagster.lock"):
-        if home.is_dir():
+        if is_folder(home):
             return
         aside = home.with_name("dagster.new")
         shutil.rmtree(aside, ignore_errors=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 
 GROUP: Final = "genid.sync"
@@ -20,7 +21,7 @@ Progress = Callable[[int, int], None]
 def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> bool:
     """Say whether there is an instance to ask, without making one or importing Dagster."""
     embedded = root.own / "dagster" / "dagster.yaml"
-    return bool(environ.get("DAGSTER_HOME")) or embedded.is_file()
+    return bool(environ.get("DAGSTER_HOME")) or is_there(embedded)
 
 
 def follow(root: DataRoot, *, progress: Progress | None = None, **wanted: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import guarded, is_there, write_atomic
+from genid_store.fs.files import guarded, is_folder, is_there, write_atomic
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
@@ -61,12 +61,12 @@ class Store:
         StoreError: it is not a folder, or cannot be made.
         """
         folder = Path(path)
-        if is_there(folder) and not folder.is_dir():
-            problem = Problem(
-                where=str(folder), message="is not a folder", remedy="give the store's folder"
-            )
-            raise StoreError("there is no store", [problem])
         with guarded(DataRoot(folder.absolute())):
+            if is_there(folder) and not is_folder(folder):
+                problem = Problem(
+                    where=str(folder), message="is not a folder", remedy="give the store's folder"
+                )
+                raise StoreError("there is no store", [problem])
             folder.mkdir(parents=True, exist_ok=True)
         return cls(DataRoot.open(folder))
 

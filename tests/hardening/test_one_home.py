@@ -24,6 +24,11 @@ OF_MODULES = {
 }
 WRITING = set("wax+")
 
+#: Looks that take "it cannot be told" for "no": of `os.path`, and on some Pythons of a path.
+LOOKS = {"exists", "lexists", "isfile", "isdir", "islink", "is_file", "is_dir", "is_symlink"}
+#: Whose looks are answered by the folder that was listed.
+ENTRIES = {"entry", "child"}
+
 #: module -> what it may call: everything that is not here goes through `fs`.
 ALLOWED = {
     "config.py": {"tomllib.loads"},  # the one TOML document, its text read by `fs`
@@ -53,6 +58,8 @@ def direct_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
             continue
         owner = function.value.id if isinstance(function.value, ast.Name) else ""
         name = function.attr
+        if name in LOOKS and owner not in ENTRIES:
+            yield node.lineno, name
         if (owner == "os" and name in OF_OS) or name in OF_MODULES.get(owner, ()):
             yield node.lineno, f"{owner}.{name}"
         elif name in OF_PATH and owner not in ("os", "str") and _is_of_a_path(node, name):
@@ -103,6 +110,8 @@ def test_files_are_read_and_written_in_fs_alone() -> None:
         ("json.loads(a)", "json.loads"),
         ("tomllib.loads(a)", "tomllib.loads"),
         ("path.replace(other)", "replace"),
+        ("os.path.lexists(path)", "lexists"),
+        ("(root / 'x').is_file()", "is_file"),
     ],
 )
 def test_a_direct_call_is_found(source: str, name: str) -> None:
@@ -111,7 +120,8 @@ def test_a_direct_call_is_found(source: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["text.replace('a', 'b')", "open(a)", "open(a, 'rb')", "fs.read_json(a)"]
+    "source",
+    ["text.replace('a', 'b')", "open(a)", "open(a, 'rb')", "fs.read_json(a)", "entry.is_dir()"],
 )
 def test_other_calls_are_not(source: str) -> None:
     """Neither reading with a mode nor a text's own methods."""

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 
 
@@ -26,7 +27,7 @@ class DirectReader:
 
     def has(self, stage: str, gen_id: str) -> bool:
         """Say whether a generation has a metadata.json."""
-        return os.path.exists(f"{self.root.gens}/{stage}/{gen_id}/{METADATA}")
+        return is_there(f"{self.root.gens}/{stage}/{gen_id}/{METADATA}")
 
     def evaluations_of(self, essay_gen_ids: Collection[str]) -> Iterator[Generation]:
         """Yield the evaluations whose parent is one of the essays, and those whose metadata cannot

@@ -91,9 +91,9 @@ def build_cohort(
         StoreError: the build is refused and nothing was written; or the system failed half-way,
             and building again completes it.
     """
-    first = None
-    if not is_there(root.own):  # a refused build leaves nothing behind, not even a lock
-        first = plan_build(root, options, progress=progress)
+    with guarded(root):
+        is_new = not is_there(root.own)  # a refused build leaves nothing behind, not even a lock
+    first = plan_build(root, options, progress=progress) if is_new else None
     with root_lock(root, BUILD):
         # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
         # the data root since it was looked at without the lock.
@@ -113,7 +113,7 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
     Raises:
         StoreError: the build would be refused.
     """
-    with _Index(root, progress, persist=is_there(root.own)) as index:
+    with guarded(root), _Index(root, progress, persist=is_there(root.own)) as index:
         prepared = prepare(root, options, resolve=index.resolve)
         rows = prepared.plan.rows
         described = {

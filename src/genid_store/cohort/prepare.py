@@ -159,7 +159,7 @@ def known_cohort_id(root: DataRoot, options: Options) -> str:
 def require_cohort(root: DataRoot, cohort_id: str) -> str:
     """Return the id of a cohort that is there. StoreError: there is no such cohort."""
     path = root.membership(cohort_id)
-    if path.is_file():
+    if is_there(path):
         return cohort_id
     similar = " or ".join(similar_cohorts(root, cohort_id))
     problem = Problem(

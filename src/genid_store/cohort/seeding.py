@@ -24,6 +24,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
     create_in_folder,
+    is_folder,
     is_there,
     staging,
     sweep_staging,
@@ -159,7 +160,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
             remedy="move the file away",
         )
         for folder in folders
-        if not folder.is_dir()
+        if not is_folder(folder)
     ]
     problems += [
         Problem(
@@ -168,7 +169,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
             remedy="mount the disk or fetch the content that it points to",
         )
         for folder in folders
-        if folder.is_dir() and is_there(folder / METADATA)
+        if is_folder(folder) and is_there(folder / METADATA)
     ]
     if problems:
         raise StoreError("the store has files where generations belong", problems)

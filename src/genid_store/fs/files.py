@@ -31,6 +31,8 @@ NO_LINKS: Final = {
 }
 #: What reading says of a folder, a pipe or a huge file: a lasting fact, which other errors are not.
 NO_FILE: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
+#: What is said of a name below what is not a folder, or below a link that leads to itself.
+_NO_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 #: What renaming a folder says where something has its name already, or on another file system.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV})
 
@@ -117,14 +119,48 @@ def _place(root: DataRoot, error: OSError) -> str:
 # -- reading ---------------------------------------------------------------------------------------
 def is_there(path: str | Path) -> bool:
     """Say whether a name is taken, by whatever: also by a link whose target is not there, or below
-    a folder that cannot be reached. Reading it then says why it cannot be read."""
+    what is not a folder. Reading it then says why it cannot be read.
+
+    OSError: the system does not say whether, which is not the same as no.
+    """
     try:
         os.lstat(path)
     except FileNotFoundError:
         return _dangling(path) is not None
-    except OSError:
-        return True
+    except OSError as error:
+        if error.errno not in _NO_WAY:
+            raise
     return True
+
+
+def exists(path: str | Path) -> bool:
+    """Say whether a name is there in fact, be it a link that leads nowhere. OSError as for
+    `is_there`."""
+    return _mode(path, follow=False) is not None
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether a regular file, or a link to one, has a name. OSError as for `is_there`."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Say whether a folder, or a link to one, has a name. OSError as for `is_there`."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def is_link(path: str | Path) -> bool:
+    """Say whether a symbolic link has a name. OSError as for `is_there`."""
+    return stat.S_ISLNK(_mode(path, follow=False) or 0)
+
+
+def _mode(path: str | Path, *, follow: bool = True) -> int | None:
+    try:
+        return os.stat(path, follow_symlinks=follow).st_mode
+    except OSError as error:
+        if error.errno != errno.ENOENT and error.errno not in _NO_WAY:
+            raise
+        return None
 
 
 def read_bytes(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes:
@@ -197,7 +233,12 @@ def _dangling(path: str | Path) -> str | None:
     place = os.path.abspath(path)
     while not os.path.lexists(place):
         place = os.path.dirname(place)
-    return place if os.path.islink(place) and not os.path.exists(place) else None
+    return place if is_dangling(place) else None
+
+
+def is_dangling(path: str | Path) -> bool:
+    """Say whether a link leads to nothing, or to what the system does not let us see."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 # -- writing ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from genid_store.fs.files import read_open
+from genid_store.fs.files import is_file, is_link, read_open
 
 _CHUNK: Final = 1 << 20  # bytes read at a time
 
@@ -64,7 +64,7 @@ def _below(folder: str, wanted: Container[str], inner: str) -> list[Entry]:
 
 def fingerprint(path: str) -> str:
     """Return what is at `path`. OSError: there is nothing, or it cannot be read."""
-    if not os.path.isfile(path) or os.path.islink(path):
+    if not is_file(path) or is_link(path):
         return _special(path)
     return _file("", path, keep=False).fingerprint
 

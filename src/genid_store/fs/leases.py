@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_file, is_there
 from genid_store.fs.layout import DataRoot
 
 _POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
@@ -107,7 +108,7 @@ def held(root: DataRoot) -> list[tuple[str, str]]:
     """Return the (stage, task) of every lease that somebody holds now, sorted; a file that a
     killed process left is passed over, and so is what is not a file. The caller sees to it that
     none is given meanwhile."""
-    files = (path for path in leases(root).glob("*/*") if path.is_file())
+    files = (path for path in leases(root).glob("*/*") if is_file(path))
     found = ((path.parent.name, path.name) for path in files)
     return sorted(one for one in found if is_held(root, *one))
 
@@ -118,7 +119,7 @@ def is_held(root: DataRoot, stage: str, task: str) -> bool:
     descriptor = _take(path, create=False)
     if descriptor is not None:
         _give_up(descriptor)
-    return descriptor is None and path.exists()
+    return descriptor is None and is_there(path)
 
 
 def _take(path: Path, *, create: bool = True) -> int | None:

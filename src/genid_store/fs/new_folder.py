@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import blame, write_atomic
+from genid_store.fs.files import blame, exists, is_folder, is_link, write_atomic
 
 
 def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -40,11 +40,11 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def _obstacle(folder: Path) -> tuple[str, str] | None:
     """Return why `folder` cannot be created, and the remedy."""
-    if not folder.parent.is_dir():
+    if not is_folder(folder.parent):
         return "the folder above it is not there", "make that one first"
-    if not os.path.lexists(folder):
+    if not exists(folder):
         return None
-    if folder.is_symlink() or not folder.is_dir():
+    if is_link(folder) or not is_folder(folder):
         return "is not a folder", "name a folder that is not there yet"
     if any(folder.iterdir()):
         return "is not empty", "name a folder that is not there yet, or an empty one"

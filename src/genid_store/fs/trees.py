@@ -15,7 +15,16 @@ import shutil
 import stat
 from typing import Final
 
-from genid_store.fs.files import NO_LINKS, read_bytes, sync_folder, take_after, write_all
+from genid_store.fs.files import (
+    NO_LINKS,
+    exists,
+    is_file,
+    is_link,
+    read_bytes,
+    sync_folder,
+    take_after,
+    write_all,
+)
 
 _NO_EXCHANGE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _AT_FDCWD: Final = -100
@@ -50,22 +59,22 @@ def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
     refused.
     """
     out = aside + OUT
-    if not os.path.lexists(out):
+    if not exists(out):
         found = inode(aside)
         if found == old and found != new:
             return True  # it is exchanged
         if found != new or not found:
             return False
-        if not os.path.lexists(live):  # somebody removed it since: there is nothing to keep
+        if not exists(live):  # somebody removed it since: there is nothing to keep
             os.makedirs(os.path.dirname(live), exist_ok=True)
             os.rename(aside, live)
             return True
         if exchange(live, aside):
             return True
         os.rename(live, out)
-    if not os.path.lexists(live):
+    if not exists(live):
         os.rename(aside, live)
-    if os.path.lexists(aside):
+    if exists(aside):
         return False
     os.rename(out, aside)
     return True
@@ -87,7 +96,7 @@ def move(source: str, target: str) -> None:
 
 def contents(path: str) -> bytes:
     """Return the bytes of a file, or where a link leads. OSError: it cannot be read."""
-    return os.fsencode(os.readlink(path)) if os.path.islink(path) else read_bytes(path)
+    return os.fsencode(os.readlink(path)) if is_link(path) else read_bytes(path)
 
 
 def link_or_copy(source: str, target: str) -> None:
@@ -160,9 +169,9 @@ def finish_folder(target: str, source: str) -> None:
 
 def remove_tree(path: str) -> None:
     """Remove whatever is at `path`; a symbolic link is removed, not followed. OSError: it stays."""
-    if os.path.islink(path) or os.path.isfile(path):
+    if is_link(path) or is_file(path):
         os.unlink(path)
-    elif os.path.lexists(path):
+    elif exists(path):
         shutil.rmtree(path)
 
 

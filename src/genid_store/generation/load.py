@@ -17,6 +17,7 @@ from blake3 import blake3
 import genid
 from genid_store.config import read_config
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_file
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, is_batch
 from genid_store.generation.records import Generator
@@ -120,7 +121,7 @@ def _load(name: str) -> Generator | BatchHost:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not is_file(path):
         raise _RefusedError(f"there is no file {path}")
     folder = blake3(os.fsencode(path.resolve().parent)).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(f"genid_host_{folder}_{path.stem}", path)

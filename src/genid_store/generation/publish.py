@@ -25,6 +25,8 @@ from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     create_in_folder,
+    is_file,
+    is_folder,
     is_there,
     keep,
     move,
@@ -167,14 +169,14 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
     """
     _fetch_rescued(root, stage, gen_id)
     folder = staging(root, stage)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return
     for entry in list(os.scandir(folder)):
         found = _ASIDE.fullmatch(entry.name)
         if found is None or found["gen_id"] != gen_id or entry.is_symlink():
             continue
         path = Path(entry.path)
-        whole = (path / RAW).is_file()
+        whole = is_file(path / RAW)
         for rest in (one for one in list(os.scandir(path)) if one.name not in PUBLISHED):
             remove_tree(rest.path)
         if whole and not is_there(folder / gen_id):
@@ -193,7 +195,7 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     """
     source = staging(root, stage) / gen_id
     target = root.generation(stage, gen_id)
-    if not source.is_dir() or not (target.is_dir() or is_there(source / RAW)):
+    if not is_folder(source) or not (is_folder(target) or is_there(source / RAW)):
         return False  # nothing, or a folder of somebody's
     target.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED:
@@ -212,7 +214,7 @@ def unpublished(root: DataRoot) -> list[tuple[str, str]]:
     being written aside, by a run that goes on or one that was killed, or whose text is kept in a
     temporary folder; sorted."""
     kept = ((one.stage, one.gen_id) for one in rescued(root))
-    found = {one for one in kept if root.generation(*one).is_dir()}
+    found = {one for one in kept if is_folder(root.generation(*one))}
     for stage in stage_names():
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(staging(root, stage)):
@@ -232,7 +234,7 @@ def _move(root: DataRoot, source: Path, target: Path) -> None:
 
 def _keep(root: DataRoot, path: Path, folder: Path) -> None:
     """Give a file that goes away a second name in `.genid/replaced/`; folders are not kept."""
-    if not path.is_file():
+    if not is_file(path):
         return
     kept = root.own / "replaced" / folder.parent.name / folder.name
     kept.mkdir(parents=True, exist_ok=True)
@@ -247,7 +249,7 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
         if not ours or one.made_from != _parents_version(root, stage, gen_id):
             continue
         with prepared(root, stage, gen_id, room=False) as folder:
-            for name in (name for name in _WRITTEN if (one.path / name).is_file()):
+            for name in (name for name in _WRITTEN if is_file(one.path / name)):
                 write_new(folder.path / name, read_bytes(one.path / name))
             _complete(folder)
         shutil.rmtree(one.path)

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
-from genid_store.fs.files import is_there
+from genid_store.fs.files import exists, is_file, is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.generation.batches import holding, open_batches
@@ -30,13 +30,13 @@ State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Say whether a generation is made. A folder whose staged files wait to be published is not
     made yet; the next start publishes them."""
-    return (root.generation(stage, gen_id) / PARSED).is_file()
+    return is_file(root.generation(stage, gen_id) / PARSED)
 
 
 def is_unreachable(root: DataRoot, stage: str, gen_id: str) -> bool:
     """Say whether a generation has a text that cannot be reached now."""
     folder = root.generation(stage, gen_id)
-    return any(is_there(path) and not path.is_file() for path in (folder / PARSED, folder / RAW))
+    return any(is_there(path) and not is_file(path) for path in (folder / PARSED, folder / RAW))
 
 
 def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
@@ -69,7 +69,7 @@ def _state_of_texts(root: DataRoot, stage: str, gen_id: str) -> State | None:
         pass
     if is_unreachable(root, stage, gen_id):
         return "unreachable"
-    return "unparsed" if (folder / RAW).is_file() else None
+    return "unparsed" if is_file(folder / RAW) else None
 
 
 def parent_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
@@ -85,7 +85,7 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
     if has_content(root, stage, gen_id):
         return True
     if parent_stage(stage) is None:
-        return (root.generation(stage, gen_id) / METADATA).is_file()
+        return is_file(root.generation(stage, gen_id) / METADATA)
     parent = parent_key(stage, parent_of(root, stage, gen_id))
     return parent is not None and is_segment(parent[1]) and has_content(root, *parent)
 
@@ -115,7 +115,7 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
     found = set()
     for gen_id in filter(is_segment, gen_ids):
         folder = f"{folders}/{gen_id}"
-        if os.path.lexists(f"{folder}/{PARSED}") or os.path.lexists(f"{folder}/{RAW}"):
+        if exists(f"{folder}/{PARSED}") or exists(f"{folder}/{RAW}"):
             if is_wanted(root, stage, gen_id):
                 found.add(gen_id)
             continue

@@ -20,7 +20,7 @@ from typing import Final
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, read_with_status
+from genid_store.fs.files import check_inside, is_folder, is_link, read_with_status
 from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
@@ -74,7 +74,7 @@ def clear(root: DataRoot, keep: str | None = None) -> None:
     """Remove what builds and swaps left aside, but for the plan `keep`. OSError: it stays."""
     for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{ASIDE}*")):
         kept = keep in (path.parent.name, path.name.removeprefix(ASIDE))
-        if not kept and (path.name == "aside" or not os.path.islink(path.parent)):
+        if not kept and (path.name == "aside" or not is_link(path.parent)):
             check_inside(root, path.parent)
             trees.remove_tree(str(path))
 
@@ -116,9 +116,9 @@ def _refuse_places(plan: Plan, places: list[str]) -> None:
     problems = []
     for folder in sorted(folders):
         path, top = plan.live(folder), folder.partition("/")[0]
-        if os.path.islink(path):
+        if is_link(path):
             message, remedy = "it is a symbolic link", "bind-mount what it points to there"
-        elif not os.path.isdir(path):
+        elif not is_folder(path):
             continue
         elif trees.file_system_of(path) != trees.file_system_of(plan.live(top)):
             message = f"it is on another file system than {top}/, and cannot be renamed"
@@ -175,7 +175,7 @@ def _state_folders(plan: Plan) -> Iterator[str]:
     """Build our own records of single generations under the new ids; yield those that there are."""
     for folder in STATE_FOLDERS:
         live, aside = plan.live(folder), plan.aside(folder)
-        if os.path.isdir(live):
+        if is_folder(live):
             os.makedirs(aside)
             # What an empty slot could not be made of says nothing of the other one.
             for stage, gen_id in records(plan.root, live) - plan.work.merged:
@@ -198,7 +198,7 @@ def copy_record(source: str, target: str, names: tuple[str, str, str], mapping: 
 def records(root: DataRoot, folder: str) -> set[tuple[str, str]]:
     """Return (stage, id) of every record of a state folder. StoreError: a symbolic link leads it,
     or a stage's folder in it, out of the data root."""
-    stages = [path for path in Path(folder).iterdir() if path.is_dir()]
+    stages = [path for path in Path(folder).iterdir() if is_folder(path)]
     check_inside(root, Path(folder), *stages)
     return {
         (path.name, name.removesuffix(".json"))

@@ -6,7 +6,6 @@ Writes below `.genid/migrations/` alone. The plan's folder holds `plan.jsonl` (f
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -17,7 +16,7 @@ from attrs import define, field
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, write_lines
+from genid_store.fs.files import check_inside, is_file, is_link, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
@@ -104,7 +103,7 @@ def make_plan(
         lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
         write_lines(building / SUMMARY, (line.encode(errors="backslashreplace") for line in lines))
         check_inside(root, plan.folder)
-        if not plan.path.is_file():  # else the same plan is there already
+        if not is_file(plan.path):  # else the same plan is there already
             trees.remove_tree(str(plan.folder))
             trees.move(str(building), str(plan.folder))
         return plan
@@ -233,7 +232,7 @@ class _Planning:
                 if others:
                     yield note("case-collision", f"{place}/{first}", ", ".join(others))
             for folder in (place, "gens"):
-                if os.path.islink(f"{self.root.path}/{folder}"):
+                if is_link(f"{self.root.path}/{folder}"):
                     remedy = "bind-mount what it points to there"
                     yield blocker(folder, "it is a symbolic link", remedy)
 

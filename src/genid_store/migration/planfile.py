@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import write_lines
+from genid_store.fs.files import exists, is_file, write_lines
 from genid_store.fs.jsonfile import load_json, load_own
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.migration.number import Planned
@@ -159,7 +159,7 @@ class Plan:
             for entry in os.scandir(self.root.path)
             if entry.is_dir(follow_symlinks=False)
             and (
-                os.path.lexists(f"{entry.path}/{ASIDE}{self.plan_id}")
+                exists(f"{entry.path}/{ASIDE}{self.plan_id}")
                 or trees.file_system_of(entry.path) != ours
             )
         )
@@ -233,7 +233,7 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
     StoreError: there is none, or its file is not what it was when it was written.
     """
     plan = Plan(root, plan_id)
-    if not plan.path.is_file():
+    if not is_file(plan.path):
         raise _refused(plan.path, "the plan's file is missing")
     if _digest(plan.path) != plan_id:
         raise _refused(plan.path, "the plan's file was changed or cut short")

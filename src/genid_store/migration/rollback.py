@@ -17,7 +17,7 @@ from typing import Final
 from attrs import field, frozen
 
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside
+from genid_store.fs.files import check_inside, exists, is_file, is_folder, is_link
 from genid_store.fs.fingerprints import digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import STATE_FOLDERS, Advance, copy_record, migrated, records
@@ -66,17 +66,17 @@ class CarryingBack:
             for name in sorted(names):
                 self._made(Planned(stage=stage, old=name, new=name))
         for folder in STATE_FOLDERS:
-            if os.path.isdir(plan.live(folder)) and os.path.isdir(plan.aside(folder)):
+            if is_folder(plan.live(folder)) and is_folder(plan.aside(folder)):
                 self._records(plan.live(folder), plan.aside(folder))
         return list(self._files())
 
     def _planned(self, entry: Planned) -> None:
         """Take along what was added to a generation of the plan, or changed in it."""
         live, former, place = self._places(entry)
-        if not os.path.lexists(live):
+        if not exists(live):
             self.carried.append((place, REMOVED))
             return
-        if "" in entry.files or not os.path.isdir(live) or os.path.islink(live):
+        if "" in entry.files or not is_folder(live) or is_link(live):
             if fingerprint(live) != entry.files.get(""):
                 self._keep(live, place)
             return
@@ -89,18 +89,18 @@ class CarryingBack:
             if what is not None:
                 self.carried.append((f"{place}/{name}", what))
             if what in (CHANGED, MADE):
-                if os.path.lexists(target):
+                if exists(target):
                     self._keep(target, f"gens/{entry.stage}/{entry.old}/{name}", move=True)
                 self._add(entry, name, source, target)
 
     def _change(self, entry: Planned, name: str, is_now: str, live: str, former: str) -> str | None:
         """Return what was done to a file since the migration; None: nothing."""
-        if not os.path.lexists(former):
+        if not exists(former):
             return CHANGED if name in entry.files else MADE
         if name in entry.rewrite:
-            is_link = os.path.islink(former)
-            expected = migrated(self.plan, entry, name, trees.contents(former), is_link=is_link)
-            is_same = os.path.islink(live) == is_link and trees.contents(live) == expected
+            linked = is_link(former)
+            expected = migrated(self.plan, entry, name, trees.contents(former), is_link=linked)
+            is_same = is_link(live) == linked and trees.contents(live) == expected
             return None if is_same else CHANGED
         if os.path.samestat(os.lstat(live), os.lstat(former)):
             return IN_PLACE if is_now != entry.files.get(name, is_now) else None
@@ -109,14 +109,14 @@ class CarryingBack:
     def _made(self, entry: Planned) -> None:
         """Take along a generation, or another entry, that the migration did not leave there."""
         live, former, place = self._places(entry)
-        self.carried.append((place, AGAIN if os.path.lexists(former) else MADE))
+        self.carried.append((place, AGAIN if exists(former) else MADE))
         for one in entries(live):
             source, target = f"{live}/{one.path}".rstrip("/"), f"{former}/{one.path}".rstrip("/")
-            if os.path.lexists(target):
+            if exists(target):
                 self._keep(source, f"again/{entry.stage}/{entry.old}/{one.path}".rstrip("/"))
             else:
                 self._add(entry, one.path, source, target)
-        if not os.path.lexists(former):
+        if not exists(former):
             os.mkdir(former)  # a folder without a file
             trees.finish_folder(former, live)
 
@@ -129,12 +129,12 @@ class CarryingBack:
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
         """Give the former tree a file of the live one, its ids led back."""
         self._folders(source, target, name.count("/"))
-        if os.path.islink(source) or name not in DOCUMENTS:
+        if is_link(source) or name not in DOCUMENTS:
             trees.link_or_copy(source, target)
             return
         data, back = trees.contents(source), References(self.plan.work.back, entry.stage)
         kept = self._kept(f"gens/{entry.stage}/{entry.old}/{name}")
-        if name == METADATA and entry.moves and os.path.isfile(kept):
+        if name == METADATA and entry.moves and is_file(kept):
             new = restore_metadata(data, back, trees.contents(kept))
         else:
             new = rewrite_json(data, back)
@@ -145,7 +145,7 @@ class CarryingBack:
         folder, like = os.path.dirname(target), os.path.dirname(source)
         if depth:
             self._folders(like, folder, depth - 1)
-        if not os.path.lexists(folder):
+        if not exists(folder):
             os.mkdir(folder)
             trees.finish_folder(folder, like)
         self._check(folder)
@@ -158,7 +158,7 @@ class CarryingBack:
         kept = self._kept(name)
         self._check(os.path.dirname(kept), os.path.dirname(path))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
-        if not os.path.lexists(kept):
+        if not exists(kept):
             (trees.move if move else trees.link_or_copy)(path, kept)
         elif move:
             os.unlink(path)
@@ -175,7 +175,7 @@ class CarryingBack:
         for path, what in candidates(plan.root, tables).items():
             live, former, before = plan.live(path), plan.aside(path), planned.get(path)
             changes = before is not None and before.kind == "file"
-            if not os.path.isfile(live):
+            if not is_file(live):
                 if changes:
                     self.carried.append((path, REMOVED))
                 continue
@@ -183,7 +183,7 @@ class CarryingBack:
             data = trees.contents(live)
             if before is not None and not changes and before.digest == digest(data):
                 continue
-            if changes and os.path.lexists(former):
+            if changes and exists(former):
                 if rewrite_file(trees.contents(former), what, work.mapping) == data:
                     continue
                 self.carried.append((path, CHANGED))
@@ -211,7 +211,7 @@ class CarryingBack:
         then = records(root, former)
         for (stage, old), gen_id in there.items():
             before = f"{former}/{stage}/{old}.json"
-            expected = os.path.lexists(before) and rewrite_json(
+            expected = exists(before) and rewrite_json(
                 trees.contents(before), References(work.mapping, stage)
             )
             if expected != trees.contents(f"{live}/{stage}/{gen_id}.json"):

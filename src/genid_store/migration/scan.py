@@ -24,7 +24,7 @@ from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
-from genid_store.fs.files import NO_FILE, read_bytes
+from genid_store.fs.files import NO_FILE, exists, is_file, is_folder, is_link, read_bytes
 from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
@@ -92,7 +92,7 @@ def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | N
         **{name: getattr(found, name) for name in _DESCRIBED},
         has_content=has_content,
         is_empty=is_empty,
-        is_failed=is_empty and os.path.lexists(failure),
+        is_failed=is_empty and exists(failure),
         adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,
         reason=reason,
         detail=detail,
@@ -136,7 +136,9 @@ def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
 
     OSError: `cohorts/` cannot be read.
     """
-    cohorts = sorted(filter(is_segment, os.listdir(root.cohorts) if root.cohorts.is_dir() else ()))
+    cohorts = sorted(
+        filter(is_segment, os.listdir(root.cohorts) if is_folder(root.cohorts) else ())
+    )
     return {
         **{f"cohorts/{cohort}/{name}": what for cohort in cohorts for name, what in _COHORTS},
         **{f"2_tasks/{name}": stage for name, stage in SELECTIONS.items()},
@@ -164,7 +166,7 @@ def scan_files(
         except (OSError, ValueError) as error:
             yield blocker(path, str(error) or type(error).__name__, "repair the file by hand")
         else:
-            if new != data and os.path.islink(f"{root.path}/{path}"):
+            if new != data and is_link(f"{root.path}/{path}"):
                 remedy = "replace the link by the file that it points to"
                 yield blocker(path, "it is a symbolic link and would have to change", remedy)
             else:
@@ -172,7 +174,7 @@ def scan_files(
                 yield {"kind": kind, "path": path, "what": what, "digest": digest(data)}
     for stage in stage_names():
         folder = root.own / "staging" / stage
-        for name in filter(is_segment, sorted(os.listdir(folder)) if folder.is_dir() else ()):
+        for name in filter(is_segment, sorted(os.listdir(folder)) if is_folder(folder) else ()):
             message = "its finished text still waits in .genid/staging/"
             yield blocker(f"gens/{stage}/{name}", message, _PUBLISH)
     for one in rescued(root):
@@ -205,15 +207,15 @@ def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterato
         if not inner:
             names[:] = {*names} - {"gens", ".genid"}
         names.sort()
-        for name in sorted([*files, *(one for one in names if os.path.islink(f"{folder}/{one}"))]):
+        for name in sorted([*files, *(one for one in names if is_link(f"{folder}/{one}"))]):
             path, place = f"{folder}/{name}", f"{inner}/{name}".lstrip("/")
             if place in ours:
                 continue
-            if os.path.islink(path):
+            if is_link(path):
                 target = os.readlink(path)
                 if retarget(target, inner, home, mapping) != target:
                     yield note("report", place, f"a symbolic link to {target}")
-            elif os.path.isfile(path) and (mentions := _mentions(path, place, old)):
+            elif is_file(path) and (mentions := _mentions(path, place, old)):
                 yield note("report", place, f"{mentions} ids")
 
 

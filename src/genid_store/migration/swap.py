@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, sync_folder, write_atomic
+from genid_store.fs.files import check_inside, exists, is_folder, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block
@@ -90,21 +90,21 @@ class Swap:
         begun = (
             place
             for place, aside in asides
-            if trees.inode(aside) != place.new or os.path.lexists(aside + trees.OUT)
+            if trees.inode(aside) != place.new or exists(aside + trees.OUT)
         )
         return evolve(self, places=tuple(begun))
 
     def restore_times(self) -> None:
         """Give the folders of the places the times they had; not essential, so never an error."""
         for folder, times in self.times.items():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OverflowError):
                 os.utime(self.plan.live(folder), ns=times)
 
 
 def folder_times(plan: Plan) -> Times:
     """Return the times of the folders of the places that a plan changes."""
     folders = {folder: plan.live(folder) for folder in map(os.path.dirname, plan.places())}
-    found = {name: os.stat(path) for name, path in folders.items() if os.path.isdir(path)}
+    found = {name: os.stat(path) for name, path in folders.items() if is_folder(path)}
     return {name: (status.st_atime_ns, status.st_mtime_ns) for name, status in found.items()}
 
 
@@ -140,7 +140,7 @@ def open_migration(root: DataRoot) -> Swap | None:
     StoreError: a journal or its plan is damaged.
     """
     for plan in (Plan(root, plan_id) for plan_id in plan_ids(root)):
-        if os.path.lexists(plan.folder / JOURNAL):
+        if exists(plan.folder / JOURNAL):
             check_inside(root, plan.folder)
             swap = read_swap(plan)
             if swap.unfinished or swap.state == "migrated":

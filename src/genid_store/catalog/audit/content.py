@@ -13,7 +13,7 @@ from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
 from genid_store.errors import Problem
-from genid_store.fs.files import read_bytes
+from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
 
@@ -106,7 +106,7 @@ def _of_one(
     stage, gen_id = key
     folder, place = f"{root.gens}/{stage}/{gen_id}", f"gens/{stage}/{gen_id}"
     if content != "parsed":
-        dangling = [name for name in (PARSED, RAW) if _is_dangling(f"{folder}/{name}")]
+        dangling = [name for name in (PARSED, RAW) if is_dangling(f"{folder}/{name}")]
         for name in dangling:
             yield finding(findings.CONTENT_UNREACHABLE, f"{place}/{name}", ids=(key,))
         if content is None:
@@ -130,10 +130,6 @@ def _of_one(
     parsed_with, wrong = _recorded(folder, place, PARSED_METADATA, key)
     yield from wrong
     yield from _text(f"{folder}/{PARSED}", f"{place}/{PARSED}", parsed_with.get("digest"), key)
-
-
-def _is_dangling(path: str) -> bool:
-    return os.path.islink(path) and not os.path.exists(path)
 
 
 def _recorded(

@@ -20,7 +20,7 @@ from typing import Any, Final
 from attrs import define
 
 from genid_store.catalog.metadata import stage_fields
-from genid_store.fs.files import check_inside, read_bytes
+from genid_store.fs.files import check_inside, is_there, read_bytes
 from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
@@ -221,7 +221,7 @@ def _is_sealed(use: int, path: Path) -> bool:
     """Say whether the file is exactly as the last one to close it left it."""
     try:
         seal = load_json(os.pread(use, _LONGEST_SEAL, 0))
-        return bool(seal == _seal_of(path)) and not path.with_name(f"{path.name}-wal").exists()
+        return bool(seal == _seal_of(path)) and not is_there(path.with_name(f"{path.name}-wal"))
     except (OSError, ValueError):
         return False
 

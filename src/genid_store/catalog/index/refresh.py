@@ -31,7 +31,7 @@ from genid_store.catalog.index.rows import (
     row_of,
 )
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
-from genid_store.fs.files import NO_FILE, guarded, read_with_status
+from genid_store.fs.files import NO_FILE, guarded, is_there, read_with_status
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_stage, stage_names
 
@@ -146,7 +146,7 @@ def _open(root: DataRoot, stage: str) -> int | None:
     try:
         return os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        if os.path.islink(root.stage(stage)):  # its target is not there: not the same as no stage
+        if is_there(root.stage(stage)):  # its target is not there: not the same as no stage
             raise
         return None
 

@@ -127,7 +127,7 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
             continue
         parent = known.get((gen_id, changed)) or parent_of(root, stage, gen_id)
         if parent not in ready:
-            there = is_segment(parent) and os.path.isfile(f"{parents}/{parent}/{PARSED}")
+            there = is_segment(parent) and is_file(f"{parents}/{parent}/{PARSED}")
             ready[parent] = there
         if ready[parent]:
             found.add(gen_id)

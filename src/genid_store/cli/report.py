@@ -11,7 +11,7 @@ import click
 
 from genid_store.cli import _output as output
 from genid_store.cli._options import partition_option
-from genid_store.fs.files import is_folder, write_atomic
+from genid_store.fs.files import is_there, write_atomic
 from genid_store.fs.layout import DataRoot
 
 _PAGE = "report.html"
@@ -19,7 +19,7 @@ _PAGE = "report.html"
 
 def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
     """Return the page, before anything is done for it. UsageError: its folder is not there."""
-    if page is not None and not is_folder(page.parent):
+    if page is not None and not is_there(page.parent):
         raise click.BadParameter(
             f"the folder {page.parent} is not there; make it, or name another", context, option
         )

@@ -1,6 +1,6 @@
 """`gen_id`, and the rules that it can apply, each an object with a name (SPEC 6)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,10 +13,10 @@ SchemeName = Literal["v1", "phase-1"]
 
 _BASE_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _BASE_36 for second in _BASE_36]
-_PHASE_1_FIELDS = {  # frozen: what was released under this name, SPEC 8.1
-    "draft": ("combo_id", "template_id", "llm_model_id", "replicate"),
-    "essay": ("parent_gen_id", "template_id", "replicate"),
-    "evaluation": ("parent_gen_id", "template_id", "llm_model_id", "replicate"),
+_PHASE_1_PARTS = {  # frozen: what was released under this name, SPEC 8.1
+    "draft": "%(combo_id)s|%(template_id)s|%(llm_model_id)s|%(replicate)s",
+    "essay": "%(parent_gen_id)s|%(template_id)s|%(replicate)s",
+    "evaluation": "%(parent_gen_id)s|%(template_id)s|%(llm_model_id)s|%(replicate)s",
 }
 
 
@@ -53,23 +53,23 @@ def phase_1_id(signature: Signature[Any], parent: str | None = None) -> str:
         SchemeError: it is of a user's stage, or has a user's field, or a value with `|`.
     """
     canonical_bytes(signature)  # refuses what is not a signature
-    names, others = _phase_1_fields(type(signature))  # type: ignore[arg-type]  # a class is hashable
-    values = signature.__dict__
-    parts = [str(values[name]) for name in names]
-    if parent is not None and parts:
-        parts[0] = parent
-    joined = "|".join(parts).lower()  # a parent is not folded yet
-    if joined.count("|") >= max(1, len(parts)) or [one for one in others if values[one]]:
-        raise SchemeError(*_phase_1_problems(signature, names))
-    number = int.from_bytes(_blake2b()(joined.encode(), digest_size=10).digest(), "big")
-    return f"{signature.prefix}_{base_36(number)}"
+    values: Mapping[str, Any] = signature.__dict__
+    parts, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
+    if parent is not None:
+        values = {**values, "parent_gen_id": parent}
+    joined = parts % values
+    if joined.count("|") != parts.count("|") or not parts or any(map(values.get, others)):
+        raise SchemeError(*_phase_1_problems(signature))
+    digest = _blake2b()(joined.lower().encode(), digest_size=10).digest()  # a parent is not folded
+    return f"{signature.prefix}_{base_36(int.from_bytes(digest, 'big'))}"
 
 
 @cache
-def _phase_1_fields(cls: type[Signature[Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the fields of a stage that are joined, in their order (SPEC 8.1), and the others."""
-    names = _PHASE_1_FIELDS.get(cls.stage, ())
-    return names, tuple(one for one in cls.__genid_rules__ if one not in names)
+def _phase_1_parts(cls: type[Signature[Any]]) -> tuple[str, tuple[str, ...]]:
+    """Return the parts of a stage that are joined (SPEC 8.1), none for a user's stage, and the
+    names of its other fields."""
+    parts = _PHASE_1_PARTS.get(cls.stage, "")
+    return parts, tuple(name for name in cls.__genid_rules__ if f"%({name})s" not in parts)
 
 
 @cache
@@ -79,10 +79,11 @@ def _blake2b() -> Any:
     return blake2b
 
 
-def _phase_1_problems(signature: Signature[Any], names: Sequence[str]) -> Iterator[Problem]:
+def _phase_1_problems(signature: Signature[Any]) -> Iterator[Problem]:
     """Yield what this scheme cannot express: its fields are frozen, and joined by `|`."""
+    _, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
     for name, value in signature.fields().items():
-        if name not in names:
+        if name in others:
             reason = "has no place in the scheme phase-1"
         elif "|" in str(value):
             reason = "contains |, which joins the parts of the scheme phase-1"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.catalog.index import refresh as index_refresh
+from genid_store.catalog.index import reading as index_reading
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from storekit import FAULTS, Store, make_store
@@ -41,4 +41,4 @@ def index(small: Store) -> Iterator[StoreIndex]:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take files that changed a moment ago for settled, as they would be a moment later."""
-    monkeypatch.setattr(index_refresh, "TICK_NS", 0)
+    monkeypatch.setattr(index_reading, "TICK_NS", 0)

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from genid import SchemeName
-from genid_store.catalog.index import refresh as index_refresh
+from genid_store.catalog.index import reading as index_reading
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
@@ -128,7 +128,7 @@ def test_an_unchanged_store_is_not_read_again(
     def refuse(*_: object) -> None:
         raise AssertionError("a metadata file was read")
 
-    monkeypatch.setattr(index_refresh, "parse_metadata", refuse)
+    monkeypatch.setattr(index_reading, "read_with_status", refuse)
     with StoreIndex.open(root) as index:
         refreshed = index.refresh()
         assert (len(before), 0, 0) == (refreshed.total, refreshed.read, refreshed.removed)
@@ -139,7 +139,7 @@ def test_a_file_that_changed_just_now_is_read_again_the_next_time(
     small: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within one tick of the file system's clock a file can change under the same stamp."""
-    monkeypatch.setattr(index_refresh, "TICK_NS", 10**18)
+    monkeypatch.setattr(index_reading, "TICK_NS", 10**18)
     with StoreIndex.fresh(DataRoot.open(small.path)) as index:
         assert len(small.generations) == index.refresh().read
 
@@ -233,7 +233,7 @@ def test_a_read_error_is_not_a_fact(
 
     with StoreIndex.open(root) as index:
         with monkeypatch.context() as patched:
-            patched.setattr(index_refresh, "read_with_status", refuse)
+            patched.setattr(index_reading, "read_with_status", refuse)
             index.refresh()
             assert made.gen_id in [one.gen_id for one in index.without_task() if one.unreadable]
             assert made.gen_id not in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
@@ -275,7 +275,7 @@ def test_inode_numbers_of_64_bits_are_kept(small: Store, monkeypatch: pytest.Mon
         return data, _Status(state)
 
     with StoreIndex.open(DataRoot.open(small.path)) as index:
-        monkeypatch.setattr(index_refresh, "read_with_status", reading)
+        monkeypatch.setattr(index_reading, "read_with_status", reading)
         monkeypatch.setattr(os, "stat", lambda *a, **k: _Status(status(*a, **k)))
         assert len(small.generations) == index.refresh().read
         assert 0 == index.refresh().read

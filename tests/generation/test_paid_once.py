@@ -17,7 +17,7 @@ from cohort_kit import make_root
 from dagster_kit import write_templates
 from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
-from genid_store.catalog.index import refresh as index_refresh
+from genid_store.catalog.index import reading as index_reading
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Member, read_membership
 from genid_store.catalog.metadata import read_generation
@@ -507,7 +507,7 @@ def test_a_member_whose_metadata_could_not_be_read_for_a_moment_is_not_paid_for(
         return read(path, **limit)
 
     with monkeypatch.context() as patched:
-        patched.setattr(index_refresh, "read_with_status", refuse)
+        patched.setattr(index_reading, "read_with_status", refuse)
         run(root, "d", ledger)
     assert before == len(ledger.calls)
     run(root, "d", ledger)

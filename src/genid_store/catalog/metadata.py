@@ -120,11 +120,13 @@ class StageFields:
     that have no attribute of their own. `pick` gives the values of the others, the `direct` ones.
     """
 
+    signature: type[genid.Signature[Any]]
     parent: str | None
     every: tuple[str, ...]
     required: tuple[str, ...]
     others: tuple[str, ...]
     texts: tuple[str, ...]
+    keys: tuple[str, ...]
     direct: tuple[str, ...]
     pick: Callable[[Generation], tuple[Any, ...]]
 
@@ -150,14 +152,17 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
     others = tuple(one for one in names if one not in (*_COMMON, parent, "replicate"))
     attributes = {"replicate": "effective_replicate", parent: _PARENT}
     direct = tuple(one for one in names if one not in others)
+    texts = (parent or _PARENT, *_COMMON, *others)
     return StageFields(
+        signature=cls,
         parent=parent,
         every=names,
         required=tuple(
             one.name for one in every if one.default is attrs.NOTHING and one.name != "replicate"
         ),
         others=others,
-        texts=(parent or _PARENT, *_COMMON, *others),
+        texts=texts,
+        keys=("gen_id", "stage", "replicate", *texts, "previous_gen_id"),
         direct=direct,
         # one name more makes it a tuple also where one field is direct
         pick=attrgetter(*(attributes.get(one, one) for one in direct), "stage"),
@@ -207,42 +212,48 @@ def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
     return Generation(stage=stage, gen_id=gen_id, problems=(problem,))
 
 
-def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
-    """Return what a document says that has nothing to coerce or to complain about, as nearly all
-    have; None where it takes a closer look (`_Reading`), which would say the same."""
-    fields, get, replicate = stage_fields(stage), raw.get, raw.get("replicate")
+def plain_texts(stage: str, gen_id: str, raw: dict[str, Any]) -> list[Any] | None:
+    """Return the texts of a document (`StageFields.texts`, then `previous_gen_id`) that has nothing
+    to coerce or to complain about, as nearly all have; None where it takes a closer look
+    (`_Reading`), which would say the same."""
+    fields, get = stage_fields(stage), raw.get
+    declared, said, replicate, *texts = map(get, fields.keys)
     if (
-        get("gen_id") != gen_id
-        or get("stage") != stage
+        declared != gen_id
+        or said != stage
         or type(replicate) is not int
         or not 1 <= replicate <= REPLICATE_MAX
         or not raw.keys().isdisjoint(_UNUSUAL)
+        or None in map(get, fields.required)
     ):
         return None
-    values: dict[str, Any] = dict(zip(fields.texts, map(get, fields.texts), strict=True))
-    previous = (raw["previous_gen_id"],) if "previous_gen_id" in raw else ()
-    if None in (*previous, *map(get, fields.required)) or not _are_texts(
-        (*previous, *values.values())
-    ):
-        return None
-    return Generation(
-        stage=stage,
-        gen_id=gen_id,
-        declared_gen_id=gen_id,
-        replicate=replicate,
-        previous_gen_ids=previous,
-        raw=raw,
-        **_attributes(fields, values),
-    )
+    return texts if _are_texts(texts) else None
 
 
-def _are_texts(values: tuple[Any, ...]) -> bool:
+def _are_texts(values: list[Any]) -> bool:
     """Say whether all that are not None are texts of ASCII, none of them empty."""
     try:
         texts = [*filter(None, values)]
         return "".join(texts).isascii() and len(texts) + values.count(None) == len(values)
     except TypeError:
         return False
+
+
+def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
+    """Return what a document says that is plain, None for any other."""
+    texts = plain_texts(stage, gen_id, raw)
+    if texts is None:
+        return None
+    fields, (*values, previous) = stage_fields(stage), texts
+    return Generation(
+        stage=stage,
+        gen_id=gen_id,
+        declared_gen_id=gen_id,
+        replicate=raw["replicate"],
+        previous_gen_ids=() if previous is None else (previous,),
+        raw=raw,
+        **_attributes(fields, dict(zip(fields.texts, values, strict=True))),
+    )
 
 
 def _attributes(fields: StageFields, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,17 +128,19 @@ def _finite(digits: str) -> float:
 
 def _decoded(text: str, allow_nan: bool) -> Any:
     """Decode a document, each key of an object once."""
-    plain, unique = _WITH_NAN if allow_nan else _STRICT
+    scan, unique = _WITH_NAN if allow_nan else _STRICT
     if text.count("{") == 1:  # twice as fast, and most documents are one flat object
-        value = plain.decode(text)
-        # each member has a colon: no more colons than keys, so none is given twice
-        if type(value) is dict and text.count(":") == len(value):
-            return value
+        with contextlib.suppress(StopIteration, ValueError):  # which the other decoder words
+            value, end = scan(text, 0)
+            # each member has a colon: no more colons than keys, so none is given twice
+            if type(value) is dict and text.count(":") == len(value) and end == len(text):
+                return value
     return unique.decode(text)
 
 
-def _decoders(**options: Any) -> tuple[json.JSONDecoder, json.JSONDecoder]:
-    return json.JSONDecoder(**options), json.JSONDecoder(object_pairs_hook=_unique, **options)
+def _decoders(**options: Any) -> tuple[Callable[[str, int], Any], json.JSONDecoder]:
+    plain: Any = json.JSONDecoder(**options)  # `scan_once` is the scanner written in C
+    return plain.scan_once, json.JSONDecoder(object_pairs_hook=_unique, **options)
 
 
 _STRICT: Final = _decoders(parse_constant=_no_constant, parse_float=_finite)

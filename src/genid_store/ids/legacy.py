@@ -8,7 +8,7 @@ here; stages that came later have no legacy ids and no line here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Final
 
@@ -16,6 +16,7 @@ from genid.schemes import base_36
 
 _LENGTH: Final = 16  # characters
 _BYTES: Final = 12  # of the digest, that is 96 bits
+_LIMITS: Final = (36**16, 36**17, 36**18)  # from each on a number has a digit more, which is cut
 
 
 def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | None) -> str:
@@ -25,11 +26,28 @@ def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | 
     only where there is one (neither None nor empty); its first 12 bytes as a big-endian number in
     base 36, padded with `0` to 16 characters and cut to the first 16.
     """
-    text = f"{stage}|{task_id}|"
-    for part in (cohort_id, salt):
-        text += f"{part}|" if part else ""
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return base_36(int.from_bytes(digest[:_BYTES], "big")).rjust(_LENGTH, "0")[:_LENGTH]
+    number = _number(stage, task_id, cohort_id, salt)
+    return base_36(number).rjust(_LENGTH, "0")[:_LENGTH]
+
+
+def is_reserved(
+    start: str, stage: str, task_id: str, cohort_id: str | None, salts: Iterable[str | None]
+) -> bool:
+    """Say whether the task's legacy id with one of these salts begins with `start`, up to 16
+    characters of `0-9a-z`. Compares numbers, in half the time of writing one id out."""
+    wanted, places = int(start, 36), _LENGTH - len(start)
+    for salt in salts:
+        number = _number(stage, task_id, cohort_id, salt)
+        cut = sum(number >= limit for limit in _LIMITS)
+        if number // 36 ** (cut + places) == wanted:
+            return True
+    return False
+
+
+def _number(stage: str, task_id: str, cohort_id: str | None, salt: str | None) -> int:
+    cohort, salted = f"{cohort_id}|" if cohort_id else "", f"{salt}|" if salt else ""
+    digest = hashlib.sha256(f"{stage}|{task_id}|{cohort}{salted}".encode()).digest()
+    return int.from_bytes(digest[:_BYTES], "big")
 
 
 def draft_task(combo_id: str, template_id: str, llm_model_id: str) -> str:

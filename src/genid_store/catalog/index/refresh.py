@@ -12,9 +12,9 @@ import contextlib
 import gc
 import os
 import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -22,35 +22,22 @@ from attrs import define, field, frozen
 
 from genid_store.catalog.expected import ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.database import INDEXES
+from genid_store.catalog.index.reading import ABSENT, INODE, UNREADABLE, Reader
 from genid_store.catalog.index.rows import (
     EXPECTED,
     SELECT,
     UNREADABLE_SIZE,
     expected_values,
     indexed_of,
-    row_of,
 )
-from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
-from genid_store.fs.files import NO_FILE, guarded, is_there, read_with_status
+from genid_store.fs.files import guarded, is_there
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_stage, stage_names
 
-#: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
-Stamp = tuple[int, int, int]
 Progress = Callable[[int, int], None]
 
-#: The stamp of a file that is not there.
-ABSENT: Final[Stamp] = (0, 0, 0)
-#: The stamp of a file that could not be read; no file has it, so it is read again the next time.
-UNREADABLE: Final[Stamp] = (0, UNREADABLE_SIZE, 0)
-#: A file that changed this shortly before it was read may change again under the same stamp (a
-#: file system's clock ticks in milliseconds): it is read again the next time.
-TICK_NS: Final = 50_000_000
-#: The most that is read of a metadata.json, in bytes: a thousand times what one needs.
-LIMIT: Final = 1 << 20
-_INODE: Final = (1 << 63) - 1  # the bits of an inode number that SQLite's integers hold
 _DEEPEST: Final = 1_000  # levels of a stage that is its own parent
-_BATCH: Final = 1_000  # rows a step: bounds memory and is what progress counts in
+_BATCH: Final = 100  # rows a step: bounds memory and is what progress counts in
 
 
 @frozen(kw_only=True)
@@ -170,7 +157,7 @@ def _walk(
             continue
         try:
             state = os.stat(f"{name}/{METADATA}", dir_fd=folder)
-            now = (name, state.st_ctime_ns, state.st_size, state.st_ino & _INODE)
+            now = (name, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
         except (FileNotFoundError, NotADirectoryError):
             now = (name, *ABSENT)
         except OSError:
@@ -261,15 +248,14 @@ class _Update:
         """Read generations of one stage, derive their ids, and put them into the tables."""
         if not self.first:
             self._remove(stage, names)
-        known, above = self.parents.get(stage), parent_stage(stage)
+        known = self.parents.get(stage)
+        reader = Reader(self.root, stage, partial(self._parent, parent_stage(stage)))
         rows, previous = [], []
-        for name in names:
-            generation, stamp = _read(self.root, stage, name)
-            expected = derive_expected(generation, self._parent(above, generation.parent_gen_id))
-            rows.append(row_of(generation, expected, stamp))
-            previous += [(older, stage, name) for older in generation.previous_gen_ids]
+        for name, (row, ids, before) in zip(names, reader.rows(names), strict=True):
+            rows.append(row)
+            previous += [(older, stage, name) for older in before]
             if known is not None:
-                known[name] = as_parent(generation, expected.v1, expected.phase_1)
+                known[name] = ids
         marks = ",".join("?" * len(rows[0]))
         self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)
@@ -321,25 +307,6 @@ class _Update:
     def _row(self, stage: str, gen_id: str) -> Any:
         query = f"{SELECT} WHERE gen_id = ? AND stage = ?"
         return self.connection.execute(query, (gen_id, stage)).fetchone()
-
-
-def _read(root: str, stage: str, name: str) -> tuple[Generation, Stamp]:
-    """Read one metadata file together with the stamp under which it was read."""
-    where = f"gens/{stage}/{name}/{METADATA}"
-    path = f"{root}/{where}"
-    try:
-        data, state = read_with_status(path, limit=LIMIT)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        return unreadable(stage, name, where, error), ABSENT
-    except OSError as error:
-        stamp = _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
-        return unreadable(stage, name, where, error), stamp
-    return parse_metadata(stage, name, data, where), _stamp(state)
-
-
-def _stamp(state: os.stat_result) -> Stamp:
-    fresh = abs(time.time_ns() - state.st_ctime_ns) < TICK_NS
-    return (state.st_ctime_ns, -1 if fresh else state.st_size, state.st_ino & _INODE)
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

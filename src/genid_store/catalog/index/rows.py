@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from genid import SchemeName
-from genid_store.catalog.expected import ExpectedIds, ParentIds, StoreFamily, as_parent
+from genid_store.catalog.expected import ExpectedIds, Facts, ParentIds, StoreFamily, as_parent
 from genid_store.catalog.findings import finding
 from genid_store.catalog.metadata import Generation
 from genid_store.errors import NO_VALUE, Problem
@@ -83,6 +83,19 @@ def row_of(
         *expected_values(expected),
         *stamp,
     )
+
+
+def plain_row(
+    facts: Facts,
+    mode: str | None,
+    previous: tuple[str, ...],
+    expected: ExpectedIds,
+    stamp: tuple[int, int, int],
+) -> tuple[Any, ...]:
+    """Return the row of a generation that has nothing else in its metadata, and nothing wrong."""
+    stage, gen_id, *others = facts
+    rare = (None, None, None, None, _packed(previous))
+    return (stage, gen_id, gen_id, *others, mode, *rare, *expected_values(expected), *stamp)
 
 
 def expected_values(expected: ExpectedIds) -> tuple[Any, ...]:

@@ -1,0 +1,113 @@
+"""Metadata files to rows of the index, each with the stamp under which it was read.
+
+Nearly all generations have nothing unusual about them, and a record of one would cost as much as
+its ids: their rows are made straight from the documents. Any other takes a record, which would come
+to the same row; the tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from genid_store.catalog.expected import (
+    Facts,
+    ParentIds,
+    as_parent,
+    derive,
+    derive_expected,
+    parent_ids,
+)
+from genid_store.catalog.index.rows import UNREADABLE_SIZE, plain_row, row_of
+from genid_store.catalog.metadata import (
+    parse_metadata,
+    plain_texts,
+    stage_fields,
+    unreadable,
+)
+from genid_store.fs.files import NO_FILE, read_with_status
+from genid_store.fs.jsonfile import load_object
+from genid_store.fs.layout import METADATA
+
+#: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
+Stamp = tuple[int, int, int]
+#: A row, what its children need to know, and the ids that it had before migrations.
+Made = tuple[tuple[Any, ...], ParentIds, tuple[str, ...]]
+
+#: The stamp of a file that is not there.
+ABSENT: Final[Stamp] = (0, 0, 0)
+#: The stamp of a file that could not be read; no file has it, so it is read again the next time.
+UNREADABLE: Final[Stamp] = (0, UNREADABLE_SIZE, 0)
+#: A file that changed this shortly before it was read may change again under the same stamp (a
+#: file system's clock ticks in milliseconds): it is read again the next time.
+TICK_NS: Final = 50_000_000
+#: The most that is read of a metadata.json, in bytes: a thousand times what one needs.
+LIMIT: Final = 1 << 20
+#: The bits of an inode number that SQLite's integers hold.
+INODE: Final = (1 << 63) - 1
+
+
+class Reader:
+    """Reads the metadata files of one stage below a data root; `find` returns what is known of the
+    parent with an id."""
+
+    def __init__(
+        self, root: str, stage: str, find: Callable[[str | None], ParentIds | None]
+    ) -> None:
+        self.root, self.stage, self.find = root, stage, find
+        self.fields = stage_fields(stage)
+
+    def rows(self, names: Sequence[str]) -> Iterator[Made]:
+        """Yield what the files of some generations come to, whatever is in them.
+
+        All of them are read first: system calls in between would take the processor's caches from
+        what is done with them.
+        """
+        for name, (found, stamp) in zip(names, [self._read(name) for name in names], strict=True):
+            made = self._plain(name, found, stamp) if isinstance(found, bytes) else None
+            yield made or self._recorded(name, found, stamp)
+
+    def _read(self, name: str) -> tuple[bytes | OSError, Stamp]:
+        path = f"{self.root}/gens/{self.stage}/{name}/{METADATA}"
+        try:
+            data, state = read_with_status(path, limit=LIMIT)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            return error, ABSENT
+        except OSError as error:
+            return error, _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
+        return data, _stamp(state)
+
+    def _plain(self, name: str, data: bytes, stamp: Stamp) -> Made | None:
+        """Return what a plain document comes to, None for another one."""
+        try:
+            raw = load_object(data, allow_nan=True)
+        except ValueError:
+            return None
+        texts = plain_texts(self.stage, name, raw)
+        if texts is None or self.fields.others:
+            return None
+        above, combo_id, cohort, mode, template_id, model, before = texts
+        number = raw["replicate"]
+        facts = Facts(self.stage, name, above, combo_id, template_id, model, number, cohort)
+        values = {field: raw.get(field) for field in self.fields.every}
+        expected = derive(facts, values, self.find(above))
+        previous = () if before is None else (before,)
+        row = plain_row(facts, mode, previous, expected, stamp)
+        return row, parent_ids(facts, expected.v1, expected.phase_1), previous
+
+    def _recorded(self, name: str, found: bytes | OSError, stamp: Stamp) -> Made:
+        where = f"gens/{self.stage}/{name}/{METADATA}"
+        if isinstance(found, bytes):
+            generation = parse_metadata(self.stage, name, found, where)
+        else:
+            generation = unreadable(self.stage, name, where, found)
+        expected = derive_expected(generation, self.find(generation.parent_gen_id))
+        ids = as_parent(generation, expected.v1, expected.phase_1)
+        return row_of(generation, expected, stamp), ids, generation.previous_gen_ids
+
+
+def _stamp(state: os.stat_result) -> Stamp:
+    fresh = abs(time.time_ns() - state.st_ctime_ns) < TICK_NS
+    return (state.st_ctime_ns, -1 if fresh else state.st_size, state.st_ino & INODE)

@@ -1,4 +1,5 @@
-"""`python -m benchmarks [--short | --long] [--only TEXT] [--planted FACTOR] [--json FILE]`.
+"""`python -m benchmarks [--short | --long] [--only TEXT] [--planted FACTOR] [--times N]
+    [--json FILE]`.
 
 Exit status: 0 if every ratio is within its bound, 1 if one is past it.
 """
@@ -21,12 +22,15 @@ def main() -> int:
     parser.add_argument(
         "--planted", type=float, default=1, metavar="FACTOR", help="multiply our times by it"
     )
+    parser.add_argument(
+        "--times", type=int, default=1, metavar="N", help="measure every case so many times"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here too")
     arguments = parser.parse_args()
     size: Size = arguments.size or "full"
     results: list[Result] = []
     skipped: list[tuple[str, str]] = []
-    for result in run(size, arguments.only, arguments.planted):
+    for result in run(size, arguments.only, arguments.planted, arguments.times):
         if isinstance(result, Result):
             results.append(result)
             print("  ".join(filter(None, row(result))), file=sys.stderr, flush=True)

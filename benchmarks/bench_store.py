@@ -21,10 +21,10 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE
 
-GENERATIONS = {"short": 5_000, "full": 100_000, "long": 100_000}
-ROUNDS = {"short": 7, "full": 3, "long": 3}
-_SMALL = 1_000  # generations of the store that look-ups are compared with
-_LOOK_UPS = 500
+GENERATIONS = {"short": 2_000, "full": 100_000, "long": 100_000}
+ROUNDS = {"short": 9, "full": 3, "long": 3}
+_SMALL = 500  # generations of the store that look-ups are compared with
+_LOOK_UPS = 200
 _TESTS = Path(__file__).resolve().parent.parent / "tests"
 
 
@@ -76,7 +76,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         before=forget,
         better="cost",
         goal=2.0,
-        bound=2.8,
+        bound=2.1,
         items=count,
         rounds=ROUNDS[size],
     )

@@ -25,11 +25,12 @@ installed. Sizes: `short` is for CI (a few seconds a case), `full` for `make ben
 `make bench-long` (a module that has nothing to add for a size yields nothing).
 
 What is judged must not depend on what else the machine does. So `clock` counts seconds of CPU, user
-and system: of `all` cores (this process, its threads, and the processes it waited for), of the
-`children` alone (for fresh processes), or what the call `reported` as its result. Each round has
-the contenders one right after the other and gives one ratio; the median of the rounds' ratios
-counts. The `wall` clock is for what a user waits for on several cores: it depends on the
-neighbours, so a case measured by it has no bound, and is shown but not judged.
+and system: of `all` cores (this process, its threads, and the processes it waited for), or of the
+`children` alone (for fresh processes). Each round has the contenders one right after the other and
+gives one ratio; the median of the rounds' ratios counts. The shorter the turns, and the more of
+them, the better a slow neighbour hits both alike. The `wall` clock is for what a user waits for on
+several cores: it depends on the neighbours, so a case measured by it has no bound, and is shown but
+not judged.
 
 A bound ought to be crossed by a change for the worse by half. `--planted 1.5` multiplies our times
 and shows whether it is: by one id, the grid and the first index. A bound that is a promise
@@ -45,12 +46,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter, process_time
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
 Size = Literal["short", "full", "long"]
-Clock = Literal["all", "children", "reported", "wall"]
+Clock = Literal["all", "children", "wall"]
 Times = dict[str, list[float]]
 Verdict = Literal["goal", "within", "past", "shown"]
 #: How many times its rounds a case is measured for, until it is within its bound.
@@ -128,8 +129,11 @@ class Result:
         return "within" if sign * self.ratio >= sign * self.bound else "past"
 
 
-def run(size: Size, only: str = "", planted: float = 1) -> Iterator[Result | tuple[str, str]]:
-    """Measure every case whose topic and name contain `only`; yield results as they come.
+def run(
+    size: Size, only: str = "", planted: float = 1, times: int = 1
+) -> Iterator[Result | tuple[str, str]]:
+    """Measure every case whose topic and name contain `only`, so many `times`; yield results as
+    they come.
 
     Our times are multiplied by `planted`. Where a module raised `Skipped`, its topic and the
     reason come instead.
@@ -139,7 +143,7 @@ def run(size: Size, only: str = "", planted: float = 1) -> Iterator[Result | tup
         try:
             for case in cases(size):
                 if only in f"{topic}: {case.name} {getattr(case, 'peer_name', '')}":
-                    yield judged(topic, case, planted)
+                    yield from (judged(topic, case, planted) for _ in range(times))
         except Skipped as error:
             yield topic, str(error)
 
@@ -222,9 +226,6 @@ def timed(
     """Return the seconds of one call, garbage collected before it."""
     if before is not None:
         before()
-    if clock == "reported":
-        reported: Any = call()
-        return float(reported)
     now = _CLOCKS[clock]
     gc.collect()
     start = now()

@@ -1,28 +1,23 @@
-"""The contenders for one id, timed by pyperf: `python -m benchmarks.micro --only CONTENDER …`.
+"""The contenders for one id.
 
-`bench_ids` runs this and judges the ratios; by itself it takes pyperf's own options and prints what
-pyperf prints. Every call gets inputs that no call before it had: the same one again and again would
-flatter every cache and table.
+Every call gets inputs that no call before it had: the same one again and again would flatter every
+cache and table.
 """
 
-import argparse
 import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from time import process_time
 from typing import Any
 
-import pyperf
 from blake3 import blake3
 
-from genid import Draft, canonical_bytes, gen_id
+from genid import Draft, gen_id
 
 Cell = tuple[str, str, str, int]
 Work = Callable[[Sequence[Any]], None]
 
-COUNT = 1_000  # ids a loop: a few milliseconds
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://example.org/generations")
 _fresh = itertools.count()
 
@@ -146,7 +141,7 @@ def by_joblib() -> Work:
     return work
 
 
-#: What is timed, by the name that the table shows; each is imported where it is timed alone.
+#: What is timed, by the name that the table shows; each is imported where it is timed.
 CONTENDERS: dict[str, Callable[[], Work]] = {
     "genid": genid,
     "bare blake3(b).digest(16)": by_blake3,
@@ -157,34 +152,3 @@ CONTENDERS: dict[str, Callable[[], Work]] = {
     "dask tokenize": by_dask,
     "joblib.hash": by_joblib,
 }
-
-
-def timed(loops: int, name: str, work: Work) -> float:
-    """Return the seconds of this process's CPU for `loops` times COUNT ids."""
-    inputs: list[Any] = fresh_cells(loops * COUNT)
-    if name == "bare blake3(b).digest(16)":
-        inputs = [canonical_bytes(draft(cell)) for cell in inputs]
-    start = process_time()
-    work(inputs)
-    return process_time() - start
-
-
-def main() -> None:
-    """Let pyperf time the contenders, each in processes of its own."""
-
-    def pass_on(command: list[str], arguments: argparse.Namespace) -> None:
-        for name in arguments.only:
-            command.extend(("--only", name))
-
-    runner = pyperf.Runner(
-        program_args=("-m", "benchmarks.micro"), add_cmdline_args=pass_on, processes=1
-    )
-    runner.argparser.add_argument("--only", action="append", choices=CONTENDERS, default=[])
-    names = runner.parse_args().only or list(CONTENDERS)
-    for name in names:
-        work = CONTENDERS[name]() if runner.args.worker else None
-        runner.bench_time_func(name, timed, name, work, inner_loops=COUNT)
-
-
-if __name__ == "__main__":
-    main()

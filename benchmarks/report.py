@@ -16,7 +16,7 @@ from benchmarks.harness import Result, Size
 
 _PACKAGES = (
     "generation-ids", "attrs", "blake3", "pyarrow", "datafusion", "polars", "duckdb", "daft",
-    "dask", "joblib", "diskcache", "pyperf", "rfc8785", "typeid-python", "dagster", "click",
+    "dask", "joblib", "diskcache", "rfc8785", "typeid-python", "dagster", "click",
 )  # fmt: skip
 _HEADER = ("topic", "case", "against", "ours", "peer", "limit", "ratio", "goal", "bound", "")
 _WORDS = {

@@ -18,7 +18,7 @@ _PACKAGES = (
     "generation-ids", "attrs", "blake3", "pyarrow", "datafusion", "polars", "duckdb", "daft",
     "dask", "joblib", "diskcache", "rfc8785", "typeid-python", "dagster", "click",
 )  # fmt: skip
-_HEADER = ("topic", "case", "against", "ours", "peer", "limit", "ratio", "goal", "bound", "")
+HEADER = ("topic", "case", "against", "ours", "peer", "limit", "ratio", "goal", "bound", "")
 _WORDS = {
     "goal": "goal met", "within": "within bound", "past": "PAST BOUND", "shown": "not judged",
 }  # fmt: skip
@@ -75,8 +75,8 @@ def gap(result: Result) -> float:
 
 def table(results: Sequence[Result]) -> Iterator[str]:
     """Yield the lines of the table, in Markdown that also reads well as it is."""
-    rows = [_HEADER, *map(row, results)]
-    widths = [max(len(cells[at]) for cells in rows) for at in range(len(_HEADER))]
+    rows = [HEADER, *map(row, results)]
+    widths = [max(len(cells[at]) for cells in rows) for at in range(len(HEADER))]
     for number, cells in enumerate(rows):
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         yield f"| {' | '.join(padded)} |"

@@ -15,11 +15,11 @@ from typing import Any, Final
 import dagster as dg
 
 from genid_store.catalog.memberships import read_memberships
+from genid_store.catalog.metadata import read_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
 from genid_store.generation.reuse import undecided
-from genid_store.generation.status import parent_of
 
 #: Each makes partitions wait.
 _HOLDS: Final[tuple[Any, ...]] = (
@@ -33,7 +33,7 @@ _MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
 @dataclasses.dataclass(frozen=True)
 class Wanted(dg.AutomationCondition[dg.AssetKey]):
     """True for the partitions of a stage's asset that are some cohort's members, not materialized,
-    wanted (`generation.is_wanted`), in no run and not failed; evaluated in the host's code server.
+    wanted (`generation.wanted_ids`), in no run and not failed; evaluated in the host's code server.
 
     One condition and not a tree of Dagster's, which for each of its nodes reads all keys several
     times to keep what came of it: at 100,000 keys that takes longer than all that is done here.
@@ -93,5 +93,6 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
         instance = context.asset_graph_view.instance
         asked = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
         made = instance.get_latest_storage_id_by_partition(self.parent, _MADE)
-        above = {key: parent_of(DataRoot(self.data_root), self.stage, key) for key in failed}
+        root = DataRoot(self.data_root)
+        above = {key: read_generation(root, self.stage, key).parent_gen_id for key in failed}
         return {key for key in failed if made.get(above[key] or "", 0) > asked.get(key, 0)}

@@ -15,14 +15,14 @@ from genid_dagster_adapter.partitions import COHORTS, members_elsewhere, partiti
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import MEMBERSHIP, REGISTRATION
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership, read_memberships
+from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.cohort.checks import CHECKS, findings_of
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
-from genid_store.generation.once import THREE_WAYS
+from genid_store.generation.reuse import THREE_WAYS
 from genid_store.generation.run import plan_run
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, Member
 
 #: name -> (severity of a finding, what the check asserts)
 _CHECKS = {
@@ -53,7 +53,7 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
         with StoreIndex.fresh(root) as index:
             found = {name: findings_of(name, index, members) for name in wanted & CHECKS.keys()}
         if "calls_to_make" in wanted:
-            found["calls_to_make"], shown = _calls(root, cohort_id)
+            found["calls_to_make"], shown = _calls(root, cohort_id, members)
         if "partitions_are_members" in wanted:
             findings = _partition_findings(context.instance, root, members, prefix)
             found["partitions_are_members"] = findings
@@ -77,11 +77,13 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
     return check
 
 
-def _calls(root: DataRoot, cohort_id: str) -> tuple[list[str], dict[str, Any]]:
+def _calls(
+    root: DataRoot, cohort_id: str, members: Sequence[Member]
+) -> tuple[list[str], dict[str, Any]]:
     """Return the members that would be paid for although their task is there, which a run blocks,
     and the calls that a run would make, by stage and model."""
     try:
-        work = plan_run(root, cohort_id, Asked())[1]
+        work = plan_run(root, cohort_id, members, Asked())
     except StoreError as error:
         return [f"not checked: {error.summary}"], {}
     again = [

@@ -135,8 +135,8 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         recover(root)
         register_members(context.instance, root, cohort_id, prefix=prefix)
         asked = config.asked(max_calls=config.max_generations)
-        reuse, work = plan_run(root, cohort_id, asked)
-        refuse_paid(reuse, work)
+        work = plan_run(root, cohort_id, members, asked)
+        refuse_paid(work)
         context.log.info("%s calls of the generator at most", work.total_calls)
         recorder = Recorder(context, root, setup)
         key_of = setup.translator.of_stage
@@ -148,13 +148,13 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         for stage, gen_id in work.made:
             if gen_id not in on_record[stage]:
                 recorder(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
-        executor = setup.executor(context, root, reuse, asked)
+        executor = setup.executor(context, root, work.reuse, asked)
         obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
         states = states_of(root, members)
         recorder.incomplete += unfinished(root, states, work, recorder.incomplete)
         found = count_states(states)
         columns = {
-            name: {stage: getattr(one, name) for stage, one in found.items()}
+            name: {stage: one[name] for stage, one in found.items()}
             for name in ("members", "made", "missing", "failed", "unparsed")
         }
         figures = {"members": stage_table(**columns)}

@@ -21,11 +21,12 @@ from attrs import evolve, frozen
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from genid_dagster_adapter.instance import causes
-from genid_store.catalog.memberships import Member, read_memberships
+from genid_store.catalog.memberships import read_memberships
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import create_exclusive, guarded, read_bytes
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.locks import blocked
+from genid_store.stages import Member
 
 #: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
 CHUNK: Final = 10_000

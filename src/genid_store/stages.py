@@ -7,13 +7,20 @@ Nothing here is a second list. A stage that a user's module declares (a subclass
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import genid
 
 #: The stages of the pipeline whose tables, cohorts and legacy ids this package knows. Only modules
 #: about that pipeline use it; everything else asks `stage_names()`.
 PIPELINE: Final = ("draft", "essay", "evaluation")
+
+
+class Member(NamedTuple):
+    """A generation by its name: a line of a membership.csv, a parent."""
+
+    stage: str
+    gen_id: str
 
 
 def stage_names() -> tuple[str, ...]:
@@ -31,7 +38,7 @@ def parent_stage(stage: str) -> str | None:
 _parent_of = cache(genid.parent_stage)
 
 
-def parent_key(stage: str, parent_gen_id: str | None) -> tuple[str, str] | None:
-    """Return the (stage, id) of a generation's parent; None for a root or where none is named."""
+def parent_key(stage: str, parent_gen_id: str | None) -> Member | None:
+    """Return a generation's parent; None for a root or where none is named."""
     above = parent_stage(stage)
-    return None if above is None or parent_gen_id is None else (above, parent_gen_id)
+    return None if above is None or parent_gen_id is None else Member(above, parent_gen_id)

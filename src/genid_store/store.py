@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
@@ -34,7 +34,7 @@ from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Kind, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
-from genid_store.stages import PIPELINE, parent_key, stage_names
+from genid_store.stages import PIPELINE, Member, parent_key, stage_names
 
 #: What to do about a generation that has no text, by what became of it.
 _REMEDIES: Final[Mapping[Kind, str]] = {
@@ -201,7 +201,7 @@ class Store:
                 report(one)
             seeds = {one: dump_object(self._metadata(one, todo[one])) for one in wave}
             plan = self._plan(seeds)
-            executor = evolve(first, plan=plan, seeds=seeds, ledger=plan.ledger or first.ledger)
+            executor = evolve(first, plan=plan, seeds=seeds)
             for stage in dict.fromkeys(member.stage for member in wave):
                 ids = [member.gen_id for member in wave if member.stage == stage]
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import genid_store
-from genid_store.catalog.memberships import Member, read_membership, read_memberships
+from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.stages import Member
 
 _TWO = (Member("draft", "d1"), Member("essay", "e1"))
 

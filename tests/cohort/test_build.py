@@ -30,7 +30,7 @@ from cohort_kit import (
     tree,
     write_table,
 )
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import metadata_bytes
@@ -42,6 +42,7 @@ from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import Member
 
 
 @pytest.fixture

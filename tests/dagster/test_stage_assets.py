@@ -13,7 +13,6 @@ from dagster_kit import QUIET, Counting, lay, requested, write
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, unblock
 from genid_store.generation import (
@@ -21,11 +20,11 @@ from genid_store.generation import (
     Request,
     content_version,
     failures,
-    is_wanted,
     reuse,
     wanted_ids,
 )
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import Member
 
 DRAFT = dg.AssetKey("draft_generation")
 
@@ -330,7 +329,7 @@ def test_many_are_looked_at_as_one_is(tmp_path: Path) -> None:
     for stage, wanted in (("draft", {"d0", "d2", "d6", "d7"}), ("essay", {"e0", "e2", "e5", "e7"})):
         keys = [*(f"{stage[0]}{number}" for number in range(8)), "../x", "", "nowhere"]
         assert wanted_ids(root, stage, keys) == wanted
-        assert {key for key in keys if is_wanted(root, stage, key)} == wanted
+        assert {key for key in keys if wanted_ids(root, stage, [key])} == wanted
     with StoreIndex.fresh(root):
         assert wanted_ids(root, "essay", keys) == {"e0", "e2", "e5", "e7"}
     (root.generation("essay", "e1") / "metadata.json").unlink()

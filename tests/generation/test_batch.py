@@ -19,17 +19,18 @@ from dagster_kit import write_templates
 from genid import Draft, gen_id
 from genid_store import Collected, Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.metadata import read_generation
 from genid_store.cli import run as command
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import batch as batching
-from genid_store.generation import batches, failures, is_wanted, obtain_all
+from genid_store.generation import batches, failures, obtain_all, wanted_ids
 from genid_store.generation.asked import Asked
 from genid_store.generation.run import Done, run_cohort
 from genid_store.migration.run import migrate
+from genid_store.stages import Member
 
 STAGES = ("draft", "essay", "evaluation")
 
@@ -199,7 +200,7 @@ def test_everyone_respects_a_batch(root: DataRoot) -> None:
         assert members[0].gen_id == gen_id(draft)
         with pytest.raises(StoreError, match="in a batch since"):
             Store.open(root.path).once(draft, call)
-    assert not is_wanted(root, *members[0])
+    assert not wanted_ids(root, members[0].stage, [members[0].gen_id])
 
 
 def test_the_flag_flipped_while_a_batch_is_out(root: DataRoot) -> None:
@@ -476,7 +477,7 @@ def test_a_damaged_record_stops_every_payment(root: DataRoot, damage: str | None
             )
     with pytest.raises(StoreError, match="in a batch"):
         migrate(root)
-    assert not is_wanted(root, *members[0])
+    assert not wanted_ids(root, members[0].stage, [members[0].gen_id])
 
 
 def test_a_damaged_record_can_be_given_up(root: DataRoot) -> None:
@@ -744,7 +745,7 @@ def test_what_a_killed_process_only_prepared_holds_nobody(root: DataRoot) -> Non
     batches.write(root, draft)
     with lease(root, *batches.LEASE, threading.Event()), never() as call:
         run(root, call)
-    assert is_wanted(root, *members[0])
+    assert wanted_ids(root, members[0].stage, [members[0].gen_id])
     run(root, Provider())
     assert [] == missing(root, members)
 

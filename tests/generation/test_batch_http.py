@@ -14,7 +14,7 @@ import pytest
 
 from batch_server import Provider, serving
 from genid import Draft, gen_id
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batch as batching
@@ -23,6 +23,7 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.load import load_host
 from genid_store.generation.run import run_cohort
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import Member
 
 pytestmark = pytest.mark.network_free
 EXAMPLE = Path(__file__).parents[2] / "examples" / "daydreaming"

@@ -22,10 +22,10 @@ from genid_store.generation import (
     Outcome,
     Request,
     failures,
-    is_wanted,
     obtain_all,
     recover,
     state_of,
+    wanted_ids,
 )
 from genid_store.generation import publish as staging
 from genid_store.generation.asked import Asked
@@ -176,9 +176,9 @@ def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
     outcome = make(root, "essay", "e1", counting)
     assert (outcome.kind, counting.calls) == ("blocked", [])
     assert state_of(root, "essay", "e1") == "missing"
-    assert not is_wanted(root, "essay", "e1")
+    assert not wanted_ids(root, "essay", ["e1"])
     write(tmp_path, "draft", "d1", "parsed.txt", "x")
-    assert is_wanted(root, "essay", "e1")
+    assert wanted_ids(root, "essay", ["e1"])
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_failure_is_on_record_until_it_is_made(tmp_path: Path, answer: object)
     assert failure.reason
     assert failures.failed_ids(root, "draft") == {"d1"}
     assert state_of(root, "draft", "d1") == "failed"
-    assert not is_wanted(root, "draft", "d1")
+    assert not wanted_ids(root, "draft", ["d1"])
     nobody = Counting()
     assert (make(root, "draft", "d1", nobody).kind, nobody.calls) == ("failed", [])
     assert make(root, "draft", "d1", Counting(), retry_failed=True).kind == "made"

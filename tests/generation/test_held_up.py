@@ -8,12 +8,13 @@ import pytest
 from cohort_kit import OFF, ON
 from genid import Draft
 from genid_store import Generated, Request, Rollout, Store, StoreError
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
 from genid_store.generation.run import plan_run, run_cohort
 from genid_store.generation.workload import blocked_members
+from genid_store.stages import Member
 
 PHASE_1 = Rollout.parse("on", "phase-1")
 
@@ -74,7 +75,7 @@ def test_what_came_of_a_task_counts_under_every_id(
     failed = next(iter(root.gens.glob("draft/*/raw.txt")), None)
     calls = Calls()
     drafts = build(root, "d", rollout)
-    _, work = plan_run(root, "d", Asked())
+    work = plan_run(root, "d", read_membership(root, "d"), Asked())
     done = run_cohort(root, "d", calls, Asked())
     assert len(drafts) - 1 == len([one for one in calls.asked if one.stage == "draft"])
     assert work.total_calls == len(calls.asked)
@@ -113,7 +114,8 @@ def test_paying_again_is_about_legacy_ids(
     calls, drafts = Calls(), build(root, "d", ON)
     done = run_cohort(root, "d", calls, Asked(pay_again=True))
     held = next(one for one in drafts if one not in calls.asked)
-    reasons = blocked_members(root, drafts, done.workload)
+    found = blocked_members(root, done.workload)
+    reasons = [one for one in found if (one.stage, one.gen_id) in drafts]
     assert [(held.gen_id, True)] == [(one.gen_id, way in one.reason) for one in reasons]
     assert str(next(iter(read_membership(root, "c"))).gen_id) in reasons[0].reason
 
@@ -130,7 +132,7 @@ def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
     for member in drafts:
         damage(root.generation(*member) / "parsed.txt")
     build(root, "d", rollout)
-    _, work = plan_run(root, "d", Asked())
+    work = plan_run(root, "d", read_membership(root, "d"), Asked())
     run_cohort(root, "d", calls, Asked())
     assert (0, len(drafts)) == (work.total_calls, len(calls.asked))
     assert {"unreachable", "unparsed", "blocked"} >= set(work.waiting.values())

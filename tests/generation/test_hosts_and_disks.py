@@ -25,9 +25,10 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, publish
 from genid_store.generation.asked import Asked
 from genid_store.generation.once import Executor
+from genid_store.generation.records import Outcome
 from genid_store.generation.reuse import take_back
 from genid_store.generation.run import Done, plan_run, run_cohort
-from genid_store.generation.workload import Blocked, blocked_members
+from genid_store.generation.workload import blocked_members
 from genid_store.migration import run as migration
 from paid_kit import OutsideLedger, small_root
 
@@ -270,7 +271,7 @@ def test_texts_whose_metadata_is_gone_are_not_paid_for_again(
     done = run_cohort(root, "d", answer, Asked(pay_again=True))
     assert calls == len(ledger.calls())
     assert "perhaps paid for" == done.workload.waiting[missing]
-    assert {1} == {sum(one.gen_id == missing.gen_id for one in blocked(root, "d", done))}
+    assert {1} == {sum(one.gen_id == missing.gen_id for one in blocked(root, done))}
     if damage is None:
         build(root, "c", OFF)
     else:
@@ -278,7 +279,9 @@ def test_texts_whose_metadata_is_gone_are_not_paid_for_again(
             path.write_bytes(data)
     run_cohort(root, "d", answer, Asked(reuse=True))
     assert calls == len(ledger.calls())
-    assert len(read_membership(root, "d")) == len(plan_run(root, "d", Asked())[1].made)
+    assert len(read_membership(root, "d")) == len(
+        plan_run(root, "d", read_membership(root, "d"), Asked()).made
+    )
 
 
 def test_texts_without_metadata_are_safe_where_no_membership_can_be_read(
@@ -297,9 +300,9 @@ def test_texts_without_metadata_are_safe_where_no_membership_can_be_read(
     assert calls == len(ledger.calls())
 
 
-def blocked(root: DataRoot, cohort_id: str, done: Done) -> list[Blocked]:
+def blocked(root: DataRoot, done: Done) -> list[Outcome]:
     """Return what a run says it could not begin, each for want of that metadata."""
-    found = blocked_members(root, read_membership(root, cohort_id), done.workload)
+    found = blocked_members(root, done.workload)
     assert "does not say which task that is" in found[0].reason
     return found
 
@@ -336,7 +339,9 @@ def test_a_moment_in_which_files_cannot_be_read_pays_nothing(
     assert calls == len(ledger.calls())
     run_cohort(root, "d", answer, Asked())
     assert calls == len(ledger.calls())
-    assert len(read_membership(root, "d")) == len(plan_run(root, "d", Asked())[1].made)
+    assert len(read_membership(root, "d")) == len(
+        plan_run(root, "d", read_membership(root, "d"), Asked()).made
+    )
 
 
 # -- disks that are full right after a call --------------------------------------------------------

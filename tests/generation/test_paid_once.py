@@ -19,7 +19,7 @@ from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.index import reading as index_reading
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.metadata import read_generation
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.build import Options, build_cohort
@@ -31,6 +31,7 @@ from genid_store.generation.reuse import _last_first, give_text, take_back
 from genid_store.generation.run import Done, plan_run, run_cohort
 from genid_store.generation.workload import blocked_members
 from genid_store.migration.run import migrate, rollback
+from genid_store.stages import Member
 
 OFF = Rollout.OFF
 ON = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "on"})
@@ -139,7 +140,7 @@ def test_a_planned_text_is_looked_at_again_before_it_is_given(root: DataRoot) ->
     run(root, "b", ledger, pay_again=True)
     draft, essay = chain_of(root)
     build(root, "c", ON)
-    plan, _ = plan_run(root, "c", Asked())
+    plan = plan_run(root, "c", read_membership(root, "c"), Asked()).reuse
     late = Executor(root=root, generator=ledger, plan=plan)
     other = read_membership(root, "a")[0].gen_id
     give_text(root, Member("draft", str(gen_id(draft))), other, "t")
@@ -171,7 +172,7 @@ def test_two_members_of_one_task_are_one_call_in_the_plan_too(root: DataRoot) ->
     root.cohort("c").mkdir()
     lines = [f"{one.stage},{one.gen_id}" for one in both if one.stage == "draft"]
     root.membership("c").write_text("\n".join(["stage,gen_id", *lines]) + "\n")
-    _, work = plan_run(root, "c", Asked())
+    work = plan_run(root, "c", read_membership(root, "c"), Asked())
     run(root, "c", ledger)
     assert len(lines) // 2 == work.total_calls == len(ledger.calls)
 
@@ -186,7 +187,7 @@ def test_one_task_over_two_texts_is_two_calls_in_the_plan_too(root: DataRoot) ->
     root.cohort("c").mkdir()
     lines = [f"{one.stage},{one.gen_id}" for one in both if one.stage != "evaluation"]
     root.membership("c").write_text("\n".join(["stage,gen_id", *lines]) + "\n")
-    _, work = plan_run(root, "c", Asked(pay_again=True))
+    work = plan_run(root, "c", read_membership(root, "c"), Asked(pay_again=True))
     before = len(ledger.calls)
     run(root, "c", ledger, pay_again=True)
     assert work.total_calls == len(ledger.calls) - before > 0
@@ -420,9 +421,7 @@ def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: s
     done = run(root, "c", ledger)
     assert before == len(ledger.calls)
     assert {"blocked"} == set(done.workload.waiting.values())
-    reasons = {
-        one.reason for one in blocked_members(root, read_membership(root, "c"), done.workload)
-    }
+    reasons = {one.reason for one in blocked_members(root, done.workload)}
     assert all("parsed.txt" in one or "has no content" in one for one in reasons)
 
 
@@ -477,9 +476,7 @@ def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
     build(root, "d", STATES[second])
     done = run(root, "d", ledger, reuse=True)
     assert before == len(ledger.calls)
-    reasons = [
-        one.reason for one in blocked_members(root, read_membership(root, "d"), done.workload)
-    ]
+    reasons = [one.reason for one in blocked_members(root, done.workload)]
     assert any(gen_id in reason for reason in reasons), reasons
     kept[0][0].write_bytes(kept[0][1])
     done = run(root, "d", ledger, reuse=True)

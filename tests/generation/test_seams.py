@@ -21,7 +21,7 @@ from genid import Draft, DraftId, Essay, gen_id
 from genid_store import Request, Store, StoreError
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
@@ -32,6 +32,7 @@ from genid_store.generation.records import Generator
 from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.run import migrate
+from genid_store.stages import Member
 
 PHASE_1 = Rollout.parse("on", "phase-1")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genid_store.fs.jsonfile import SIZE_LIMIT, read_json
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generated, Request, has_content, is_wanted, obtain_all
+from genid_store.generation import Executor, Generated, Request, has_content, obtain_all, wanted_ids
 from genid_store.generation.records import Outcome
 from hardening_kit import NASTY_TEXTS, fuzzed, json_values, tree
 
@@ -45,7 +45,7 @@ def test_a_key_that_is_no_id_fails_alone_and_writes_nothing(root: DataRoot, gen_
     """A partition key that anybody can add in Dagster's pages leads no write anywhere, is never
     wanted, and costs the others of its run nothing."""
     before = tree(root.path.parent.parent)
-    assert not is_wanted(root, "draft", gen_id)
+    assert not wanted_ids(root, "draft", [gen_id])
     outcomes: list[Outcome] = []
     maker = Executor(root=root, generator=answer)
     obtain_all(maker, "draft", [gen_id], outcomes.append)
@@ -60,7 +60,7 @@ def test_a_key_that_is_no_id_fails_alone_and_writes_nothing(root: DataRoot, gen_
 def test_a_parent_that_is_no_id_is_not_followed(root: DataRoot, parent: str) -> None:
     """An essay whose metadata names a path as its parent is not wanted and fails by itself."""
     seed(root.path, "essay", "e2", parent_gen_id=parent, template_id="t", replicate=1)
-    assert not is_wanted(root, "essay", "e2")
+    assert not wanted_ids(root, "essay", ["e2"])
     outcome = Executor(root=root, generator=answer).obtain("essay", "e2")
     assert outcome.kind in ("refused", "blocked")
     assert not has_content(root, "essay", "e2")

@@ -80,7 +80,7 @@ def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Ind
     """Return generations of one task in the order of `catalog.preference`."""
 
     def key(one: Indexed) -> Preference:
-        above = parent_key(one.stage, one.parent_gen_id)
+        above = one.parent
         parent = None if above is None else index.get(*above)
         return preference(one, parent, is_right=one.gen_id == one.expected["v1"])
 
@@ -175,7 +175,7 @@ def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
     """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
     parent is not in the store."""
     found = [generation]
-    while (parent := parent_key(found[-1].stage, found[-1].parent_gen_id)) is not None:
+    while (parent := found[-1].parent) is not None:
         above = index.get(*parent)
         if above is None:
             break
@@ -257,7 +257,7 @@ def read_indexed(
 def _parent(
     index: StoreIndex, generation: Generation, known: dict[tuple[str, str], ParentIds | None]
 ) -> ParentIds | None:
-    key = parent_key(generation.stage, generation.parent_gen_id)
+    key = generation.parent
     if key is None:
         return None
     if key not in known:

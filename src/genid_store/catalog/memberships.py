@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Collection
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -19,17 +19,10 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import SEGMENT, DataRoot, is_segment
-from genid_store.stages import stage_names
+from genid_store.stages import Member, stage_names
 
 _COLUMNS: Final = ("stage", "gen_id")
 _REMEDY: Final = "rebuild the cohort, or restore the kept file from .genid/"
-
-
-class Member(NamedTuple):
-    """One line of a membership.csv."""
-
-    stage: str
-    gen_id: str
 
 
 @frozen(kw_only=True)

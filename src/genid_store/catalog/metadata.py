@@ -29,7 +29,7 @@ from genid_store.errors import NO_VALUE, Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA, DataRoot
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, Member, parent_key
 
 #: Under what a member's metadata says whose content it was given.
 ADOPTED_FROM: Final = "adopted_from"
@@ -89,6 +89,11 @@ class Generation(Described):
     coerced: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     raw: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+
+    @property
+    def parent(self) -> Member | None:
+        """The parent; None for a root, and where none is named."""
+        return parent_key(self.stage, self.parent_gen_id)
 
     @property
     def effective_replicate(self) -> int | None:

@@ -11,6 +11,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.cli import _output as output
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
+from genid_store.generation.records import Outcome
 
 
 def batch_records(
@@ -31,6 +32,14 @@ def batch_records(
             task = None if known is None else known.expected["v1"]
             names.setdefault(member[0], set()).update((member[1], task))
     return [one.record() for one in found if one.holds(one.stage, names.get(one.stage, ()))]
+
+
+def failure_records(failed: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return what failed or could not be parsed as JSON values."""
+    return [
+        {"stage": one.stage, "gen_id": one.gen_id, "state": one.kind, "reason": one.reason}
+        for one in failed
+    ]
 
 
 #: What a run is to be asked for what is in a state.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from attrs import asdict
 
 from genid import parse_id
-from genid_store.catalog.memberships import Member, read_membership, read_memberships
+from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cli import LazyGroup
 from genid_store.cli import _output as output
@@ -22,15 +22,18 @@ from genid_store.cli._options import (
     let_follow,
     wanted_build,
 )
-from genid_store.cli._unmade import batch_records, print_batches, print_failures, print_remedies
+from genid_store.cli._unmade import (
+    batch_records,
+    failure_records,
+    print_batches,
+    print_failures,
+    print_remedies,
+)
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
-from genid_store.stages import PIPELINE
-
-if TYPE_CHECKING:
-    from genid_store.generation.workload import StageCounts
+from genid_store.stages import PIPELINE, Member
 
 
 @click.group(
@@ -212,7 +215,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
 
 def _counts(
     root: DataRoot, cohort_id: str, problems: Iterable[Problem]
-) -> Mapping[str, StageCounts]:
+) -> Mapping[str, Mapping[str, int]]:
     """Return how far a cohort is, by stage; nothing where its membership is malformed."""
     from genid_store.generation.status import states_of  # a build does without
     from genid_store.generation.workload import count_states
@@ -224,7 +227,10 @@ def _counts(
 
 
 def _cohort_record(
-    root: DataRoot, cohort_id: str, members: Iterable[Member], counts: Mapping[str, StageCounts]
+    root: DataRoot,
+    cohort_id: str,
+    members: Iterable[Member],
+    counts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     recorded = read_recorded(root, cohort_id)
     rollout = recorded.rollout if recorded is not None and recorded.stated else None
@@ -234,10 +240,10 @@ def _cohort_record(
         "cohort_id": cohort_id,
         "rollout": "not recorded" if rollout is None else rollout.label,
         "families": dict(sorted(families.items())),
-        "members": sum(one.members for one in values),
-        "made": sum(one.made for one in values),
-        "missing": sum(one.missing for one in values),
-        "failed": sum(one.failed + one.unparsed for one in values),
+        "members": sum(one["members"] for one in values),
+        "made": sum(one["made"] for one in values),
+        "missing": sum(one["missing"] for one in values),
+        "failed": sum(one["failed"] + one["unparsed"] for one in values),
     }
 
 
@@ -254,10 +260,9 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
     with output.progress_bar("looking"):
         members = read_membership(root, known)
         states = states_of(root, members)
-        found, failed = count_states(states), failed_members(root, states)
+        stages, failed = count_states(states), failed_members(root, states)
         batches = batch_records(root, members)
-    stages = {stage: asdict(one) for stage, one in found.items()}
-    failures = [asdict(one) for one in failed]
+    failures = failure_records(failed)
     if as_json:
         output.print_json(
             {"cohort_id": known, "stages": stages, "failures": failures, "batches": batches}

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Final
 
 import click
-from attrs import asdict, fields_dict
+from attrs import fields_dict
 
-from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.metadata import read_generation
 from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import (
@@ -24,6 +24,7 @@ from genid_store.cli._options import (
 from genid_store.cli._unmade import (
     batch_records,
     described,
+    failure_records,
     print_batches,
     print_failures,
     print_remedies,
@@ -37,7 +38,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.asked import Asked
 from genid_store.generation.batch import BatchHost
-from genid_store.generation.reuse import plan_reuse
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
@@ -45,9 +45,8 @@ from genid_store.generation.workload import (
     blocked_members,
     count_states,
     failed_members,
-    plan_work,
 )
-from genid_store.stages import PIPELINE, stage_names
+from genid_store.stages import PIPELINE, Member, stage_names
 
 
 @click.command
@@ -156,15 +155,13 @@ def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) ->
     with output.progress_bar("planning") as progress:
         known = find_cohort_id(root, wanted)
         built = is_there(root.membership(known))
-        if built:
-            _, work = plan_run(root, known, asked)
-        else:
+        planned = None
+        if not built:
             prepared = plan_build(root, wanted, progress=progress)
             _announce_new(root, wanted, prepared)
             planned = {Member(row.stage, row.gen_id): row for row in prepared.plan.rows}
-            with StoreIndex.fresh(root, progress, persist=False) as index:
-                reuse = plan_reuse(index, planned, cohort_id=known, planned=planned)
-            work = plan_work(root, list(planned), asked, reuse=reuse, planned=planned)
+        members = read_membership(root, known) if planned is None else tuple(planned)
+        work = plan_run(root, known, members, asked, planned=planned)
     record = {"new": not built, **_work_record(known, work)}
     output.print_json(record) if as_json else _print_dry_run(record)
     return 0
@@ -222,25 +219,24 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
 def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     """Return what a run came to."""
     kinds = Counter((one.stage, one.kind) for one in done.outcomes)
-    members = read_membership(root, cohort_id)
-    states = states_of(root, members)
+    states = states_of(root, done.workload.members)
     stages = {
         stage: {
-            "members": found.members,
+            "members": found["members"],
             "made": kinds[stage, "made"],
             "copied": kinds[stage, "copied"],
             "reused": kinds[stage, "adopted"],
-            "there": found.made - sum(kinds[stage, kind] for kind in _MADE_NOW),
-            "failed": found.failed,
-            "unparsed": found.unparsed,
-            "missing": found.missing,
+            "there": found["made"] - sum(kinds[stage, kind] for kind in _MADE_NOW),
+            "failed": found["failed"],
+            "unparsed": found["unparsed"],
+            "missing": found["missing"],
         }
         for stage, found in count_states(states).items()
     }
     now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
-        {**asdict(one), "former_run": (one.stage, one.gen_id) not in now}
-        for one in failed_members(root, states)
+        {**one, "former_run": (one["stage"], one["gen_id"]) not in now}
+        for one in failure_records(failed_members(root, states))
     ]
     refused = [
         {"stage": one.stage, "gen_id": one.gen_id, "reason": one.reason}
@@ -248,7 +244,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         if one.kind == "refused"
     ]
     out = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
-    blocked = [] if done.interrupted else blocked_members(root, members, done.workload, out)
+    blocked = [] if done.interrupted else blocked_members(root, done.workload, out)
     shown = {one["gen_id"] for one in refused}
     return {
         "cohort_id": cohort_id,
@@ -259,8 +255,17 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         "failed_now": len(now),
         "failures": failures,
         "refused": refused,
-        "blocked": [asdict(one) for one in blocked if one.gen_id not in shown],
-        "batches": batch_records(root, members),
+        "blocked": [
+            {
+                "stage": one.stage,
+                "gen_id": one.gen_id,
+                "parent_gen_id": read_generation(root, one.stage, one.gen_id).parent_gen_id,
+                "reason": one.reason,
+            }
+            for one in blocked
+            if one.gen_id not in shown
+        ],
+        "batches": batch_records(root, done.workload.members),
         "left_by_limit": sum(why == "over the limit" for why in done.workload.waiting.values()),
     }
 

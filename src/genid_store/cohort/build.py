@@ -15,7 +15,6 @@ from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.lookup import resolver
-from genid_store.catalog.memberships import Member
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
 from genid_store.cohort.planning.records import Plan, Resolve, Row
@@ -41,7 +40,7 @@ from genid_store.fs.files import (
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, Member
 
 __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
 

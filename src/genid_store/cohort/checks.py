@@ -14,11 +14,11 @@ from genid_store.catalog import findings as kinds
 from genid_store.catalog.audit.audit import audit_members
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.memberships import Member
 from genid_store.cohort.inputs.selection import CohortMode, read_selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.regeneration import repeats_among
 from genid_store.errors import StoreError
+from genid_store.stages import Member
 
 Severity: TypeAlias = Literal["ERROR", "WARN"]
 #: name -> (severity of a finding, what the check asserts)

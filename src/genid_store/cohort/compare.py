@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from genid_store.catalog.memberships import Member
 from genid_store.cohort.planning.records import Plan, Row, StoreView
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE, parent_key
+from genid_store.stages import PIPELINE, Member, parent_key
 
 
 @frozen(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.memberships import Member, cohort_ids, read_membership
+from genid_store.catalog.memberships import cohort_ids, read_membership
 from genid_store.catalog.reader import DirectReader
 from genid_store.catalog.recorded import Recorded, read_recorded
 from genid_store.cohort.compare import Comparison, compare_plans
@@ -32,6 +32,7 @@ from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
 from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import Member
 
 MAX_ROWS: Final = 1_000_000
 _SIMILAR: Final = 0.75  # of the letters that two ids of cohorts share: `winter` and `wintre` 0.83

@@ -15,10 +15,10 @@ from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import with_expected
-from genid_store.catalog.memberships import Member
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
+from genid_store.stages import Member
 
 _LISTED: Final = 100  # members that a refusal names
 #: The generations whose task the store has under more than one id.

@@ -18,7 +18,6 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.catalog.memberships import Member
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -32,7 +31,7 @@ from genid_store.fs.files import (
     write_atomic,
 )
 from genid_store.fs.layout import METADATA, DataRoot
-from genid_store.stages import PIPELINE
+from genid_store.stages import PIPELINE, Member
 
 #: Called as (done, total) while metadata is written.
 Progress = Callable[[int, int], None]

@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
@@ -25,7 +24,7 @@ from genid_store.fs.leases import lease
 from genid_store.generation import batches, failures
 from genid_store.generation.batches import LEASE, Batch
 from genid_store.generation.calling import answer, reason_of
-from genid_store.generation.content import content_version, digest
+from genid_store.generation.content import digest, parent_version
 from genid_store.generation.once import Executor, InBatch
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
 from genid_store.generation.records import (
@@ -38,7 +37,7 @@ from genid_store.generation.records import (
 )
 from genid_store.generation.reuse import Plan, Task
 from genid_store.generation.status import has_content, state_of
-from genid_store.stages import parent_key
+from genid_store.stages import Member
 
 _METHODS: Final = ("find", "submit", "collect")
 _FIRST, _LONGEST = 0.1, 60.0  # seconds between two looks at a batch; each pause is longer
@@ -187,7 +186,7 @@ class Batching:
         with lease(self.root, *LEASE, self.executor.stop) as held:
             if not held:
                 return []
-            tasks = {executor.task_of(Member(stage, one)).name: one for one in gen_ids}
+            tasks = {executor.plan.task_of(Member(stage, one)).name: one for one in gen_ids}
             draft = self._batch(stage, tasks, batches.DRAFT)
             batches.write(self.root, draft)  # in place of what a killed process left
             try:
@@ -229,7 +228,7 @@ class Batching:
             yield chunk
 
     def _task(self, outcome: Outcome) -> str:
-        return self.executor.task_of(Member(outcome.stage, outcome.gen_id)).name
+        return self.executor.plan.task_of(Member(outcome.stage, outcome.gen_id)).name
 
     # -- submitting and collecting -----------------------------------------------------------------
     def _await(self, stage: str, names: set[str], *, wait: bool) -> None:
@@ -287,13 +286,17 @@ class Batching:
                     batches.discard(self.root, batch)
                     return
             tasks = {Member(batch.stage, one): Task(name) for name, one in batch.members.items()}
-            executor = evolve(self.executor, plan=Plan(tasks=tasks))
+            executor = evolve(self.executor, plan=self._plan(tasks))
             requests = (executor.request(*member) for member in tasks)
             handle = self._handle(batch.key, answer(self.host.submit, batch.key, requests))
         if handle is None:
             raise _refused(batch.key, "`submit` returned no name of a batch", "correct the host")
         batches.write(self.root, evolve(batch, state="submitted", handle=handle))
         self._say_out(batch.key, len(batch.members))
+
+    def _plan(self, tasks: Mapping[Member, Task]) -> Plan:
+        """Return a plan that knows of some tasks what a batch says of them, and no more."""
+        return Plan(ledger=self.executor.plan.ledger, tasks=tasks)
 
     def _handle(self, key: str, found: object) -> str | None:
         if found is None or (isinstance(found, str) and found):
@@ -381,7 +384,7 @@ class Batching:
         member = Member(batch.stage, gen_id)
         executor = evolve(
             self.executor,
-            plan=Plan(tasks={member: Task(custom_id)}),
+            plan=self._plan({member: Task(custom_id)}),
             generator=lambda request: self._finished(request, given, kept),
             paid=True,
         )
@@ -415,11 +418,8 @@ class Batching:
     def _has_other_parent(self, batch: Batch, custom_id: str, gen_id: str) -> bool:
         """Say whether the text that a member was to be made from is another one by now, or gone."""
         planned = batch.parents.get(custom_id)
-        if planned is None:
-            return False
         generation = read_generation(self.root, batch.stage, gen_id)
-        above = parent_key(batch.stage, generation.parent_gen_id)
-        return above is None or content_version(self.root, *above) != planned
+        return planned is not None and parent_version(self.root, generation) != planned
 
     def _finished(self, request: Request, given: object, kept: Generated) -> Generated:
         """Return the answer with its parsed form; its text is kept whatever `finish` does."""

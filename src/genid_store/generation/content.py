@@ -8,6 +8,7 @@ from typing import Final
 
 from blake3 import blake3
 
+from genid_store.catalog.metadata import Generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
@@ -33,6 +34,20 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
         return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
     except OSError:
         return None
+
+
+def parent_version(root: DataRoot, generation: Generation) -> str | None:
+    """Return the fingerprint of the parent's content; None: there is none, or no parent."""
+    return None if generation.parent is None else content_version(root, *generation.parent)
+
+
+def usable_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the fingerprint of a text that can be built upon; None: there is none."""
+    try:
+        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+    except OSError:
+        return None
+    return digest(data) if fault_of_text(root, stage, gen_id, data) is None else None
 
 
 def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:

@@ -9,7 +9,6 @@ from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import METADATA, DataRoot
-from genid_store.stages import parent_key
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 
@@ -33,7 +32,7 @@ def check_metadata(root: DataRoot, generation: Generation) -> None:
 def _check_id(root: DataRoot, generation: Generation) -> None:
     """StoreError: a v1 id is not the id of the fields that its metadata gives, by the audit's rule,
     so that the text would be that of another task."""
-    key = parent_key(generation.stage, generation.parent_gen_id)
+    key = generation.parent
     above = None if key is None else read_generation(root, *key)
     parent = as_parent(above, None, None) if above is not None and above.raw else None
     found = derive_expected(generation, parent).problems

@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
-from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import decode_text, read_data
@@ -34,9 +33,9 @@ from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
     content_version,
-    digest,
-    fault_of_text,
+    parent_version,
     text_to_build_upon,
+    usable_version,
 )
 from genid_store.generation.described import check_metadata
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
@@ -60,8 +59,8 @@ from genid_store.generation.records import (
     as_generated,
 )
 from genid_store.generation.reuse import Plan, Task, give_text, held_up, may_pay_again, say_held_up
-from genid_store.generation.status import has_content, is_unreachable
-from genid_store.stages import PIPELINE, parent_key
+from genid_store.generation.status import has_content, state_of
+from genid_store.stages import PIPELINE, Member
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
@@ -83,7 +82,7 @@ class Executor:
 
     root: DataRoot
     generator: Generator
-    plan: Plan = field(factory=Plan)
+    plan: Plan = field(default=Factory(lambda one: Plan(ledger=Ledger(one.root)), takes_self=True))
     asked: Asked = field(factory=Asked)
     seeds: Mapping[Member, bytes] = field(factory=dict)
     provider_models: Mapping[str, str] = field(factory=dict)
@@ -92,12 +91,7 @@ class Executor:
     paid: bool = False
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
-    ledger: Ledger = field()
     failed_before: Mapping[tuple[str, str], failures.Failure] = field()
-
-    @ledger.default
-    def _new_ledger(self) -> Ledger:
-        return self.plan.ledger or Ledger(self.root)
 
     @failed_before.default
     def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
@@ -114,7 +108,7 @@ class Executor:
         try:
             kind, reason = self._obtain(Member(stage, gen_id))
         except Exception as error:
-            kind, reason = self._failed(error)
+            kind, reason = self._of_ours(error)
         return Outcome(
             stage=stage,
             gen_id=gen_id,
@@ -131,30 +125,24 @@ class Executor:
         template = self._template(generation)
         return self._request(generation, template, self._parent_text(generation))
 
-    def _failed(self, error: Exception) -> tuple[Kind, str]:
-        """Sort an error: what the host's callable raised may have been paid for, a StoreError of
-        its own dealings with a store too; what the system refuses to us is not a failure of the
-        generation unless the call was made by then, and a full disk ends the run."""
-        raised = error.error if isinstance(error, _CallError) else error
-        if isinstance(raised, InBatch):
-            return "waiting", reason_of(raised)
-        if isinstance(error, ParentMissing):
-            return "blocked", reason_of(error)
-        system = error.error if isinstance(error, _UnstoredError) else error
-        if isinstance(system, OSError):
-            if system.errno in _FULL:
-                self.stop.set()
-            paid = system is not error and not self.paid  # a batch has its answer still
-            return ("failed" if paid else "refused"), reason_of(system)
-        if isinstance(error, _CallError) and isinstance(raised, StoreError):
-            unpaid = isinstance(raised, NotPaid)  # a host's own class may be both
-        else:
-            unpaid = is_unpaid(raised)
-        return ("refused" if unpaid else "failed"), reason_of(raised)
+    def _of_ours(self, error: Exception) -> tuple[Kind, str]:
+        """Sort an error of our own: nothing was paid for."""
+        if isinstance(error, OSError):
+            return self._of_system(error)
+        kind: Kind = "refused" if is_unpaid(error) else "failed"
+        if isinstance(error, InBatch | ParentMissing):
+            kind = "waiting" if isinstance(error, InBatch) else "blocked"
+        return kind, reason_of(error)
+
+    def _of_system(self, error: OSError, *, paid: bool = False) -> tuple[Kind, str]:
+        """Sort what the system refuses to us; a full disk ends the run."""
+        if error.errno in _FULL:
+            self.stop.set()
+        return ("failed" if paid else "refused"), reason_of(error)
 
     def _obtain(self, member: Member) -> tuple[Kind, str]:
         stage, gen_id = member
-        task = self.task_of(member)
+        task = self.plan.task_of(member)
         ours = (self.root.own / name / stage for name in ("leases", "staging"))
         check_inside(self.root, self.root.generation(stage, gen_id), *ours)
         if has_content(self.root, stage, gen_id):
@@ -169,10 +157,6 @@ class Executor:
             if barred is not None:
                 return "stopped", f"{barred.reason}; {barred.remedy}"
             return self._under_lease(member, task)
-
-    def task_of(self, member: Member) -> Task:
-        """Return the member's task; one that nothing is known of is its own."""
-        return self.plan.tasks.get(member) or Task(member.gen_id)
 
     def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
         """Return what became of it, once what killed runs left is taken up."""
@@ -191,28 +175,28 @@ class Executor:
     def _of_task(self, member: Member, task: Task) -> tuple[Kind, str]:
         """Go on where this id has no content. What is about to be done goes into the ledger first:
         a kill after that hides nothing from a run that has planned already."""
-        if is_unreachable(self.root, *member):
+        if state_of(self.root, *member) == "unreachable":
             return "refused", "its text is there and cannot be reached; nothing was overwritten"
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent_text = self._parent_text(generation)
         if self.paid:
-            self.ledger.add(member.stage, task.name, member.gen_id)
+            self.plan.ledger.add(member.stage, task.name, member.gen_id)
             return self._pay_on_record(generation, parent_text)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None
         why = None
         if source is None and not copies:
-            why = self._batch(member, task) or self._why_not_paid(member, task, generation)
+            why = self._why_not_paid(member, task, generation)
         if why is not None:
             return why
-        self.ledger.add(member.stage, task.name, member.gen_id)
+        self.plan.ledger.add(member.stage, task.name, member.gen_id)
         if source is not None:
             give_text(self.root, member, source, task.name)
             return "adopted", source
         if copies:
             with prepared(self.root, *member) as folder:
-                publish(folder, copied_files(parent_text or ""), _digest_of(parent_text))
+                publish(folder, copied_files(parent_text or ""), parent_text)
             return "copied", ""
         return self._pay_on_record(generation, parent_text)
 
@@ -221,65 +205,43 @@ class Executor:
         this task meanwhile over the same parent's text."""
         if member in self.plan.refused and not self.asked.reuse:
             return None
-        planned = task.source is not None and self._is_usable(member.stage, task.source)
-        if planned and self._has_same_parent(str(task.source), generation):
+        if task.source is not None and self._can_give(task.source, generation):
             return task.source
         for gen_id in self._other_ids(member, task):
-            if not self._is_usable_now(member.stage, gen_id):
-                continue
-            if self._has_same_parent(gen_id, generation):
+            _publish_waiting(self.root, member.stage, gen_id, self.stop)  # the task is leased
+            if self._can_give(gen_id, generation):
                 return gen_id
         return None
+
+    def _can_give(self, gen_id: str, generation: Generation) -> bool:
+        usable = usable_version(self.root, generation.stage, gen_id) is not None
+        return usable and self._has_same_parent(gen_id, generation)
 
     def _other_ids(self, member: Member, task: Task) -> list[str]:
         """Return every other id under which the task may have a text by now: those of the plan,
         since a call for one of them was perhaps in flight then, and those that are younger."""
-        made = self.ledger.made(member.stage, task.name)
+        made = self.plan.ledger.made(member.stage, task.name)
         ids = dict.fromkeys((*task.elsewhere, *task.others, *made))
         return [one for one in ids if one != member.gen_id]
-
-    def _is_usable_now(self, stage: str, gen_id: str) -> bool:
-        """Say whether another id of the task, which is leased, has a text, or a killed run left one
-        that waits to be published."""
-        _publish_waiting(self.root, stage, gen_id, self.stop)
-        return self._is_usable(stage, gen_id)
-
-    def _is_usable(self, stage: str, gen_id: str) -> bool:
-        try:
-            data = read_bytes(self.root.generation(stage, gen_id) / PARSED)
-        except OSError:
-            return False
-        return fault_of_text(self.root, stage, gen_id, data) is None
 
     def _has_same_parent(self, gen_id: str, generation: Generation) -> bool:
         """Say whether another id of a generation's task is made from the same parent's text."""
         other = read_generation(self.root, generation.stage, gen_id)
-        return self._parent_digest(other) == self._parent_digest(generation)
-
-    def _parent_digest(self, generation: Generation) -> str | None:
-        parent = parent_key(generation.stage, generation.parent_gen_id)
-        return None if parent is None else content_version(self.root, *parent)
-
-    def _batch(self, member: Member, task: Task) -> tuple[Kind, str] | None:
-        """Return the outcome of a generation whose task is in a batch; None: it is in none."""
-        names = (task.name, member.gen_id)
-        found = holding(self.root, member.stage, names, preparing=not self.preparing)
-        if found is None:
-            return None
-        return ("refused" if found.state == "unreadable" else "waiting"), str(found)
+        return parent_version(self.root, other) == parent_version(self.root, generation)
 
     def _why_not_paid(
         self, member: Member, task: Task, generation: Generation
     ) -> tuple[Kind, str] | None:
         """Return the outcome of a generation that is not to be paid for now; None: it is."""
+        names = (task.name, member.gen_id)
+        batch = holding(self.root, member.stage, names, preparing=not self.preparing)
+        if batch is not None:
+            return ("refused" if batch.state == "unreadable" else "waiting"), str(batch)
         if self.asked.reuse_only:
             return "refused", "the store has no text of this task that it can be given"
-        if member in self.plan.refused and not self.asked.pay_again:
-            there = ", ".join(task.elsewhere)
-            return "blocked", f"the same task is there as {there}; {THREE_WAYS}"
-        hidden = self.plan.why_hidden(member)
-        if hidden is not None:
-            return "blocked", hidden
+        why = self.plan.why_not_paid(member, self.asked)
+        if why is not None:
+            return "blocked", why
         if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
             return "unparsed", _UNPARSED
         failure = failures.read(self.root, *member)
@@ -315,7 +277,7 @@ class Executor:
         try:
             kind, reason = self._pay(generation, parent_text)
         except Exception as error:  # the host may raise anything: it is an outcome
-            kind, reason = self._failed(error)
+            kind, reason = self._of_ours(error)
         member = generation.stage, generation.gen_id
         if kind in {"failed", "unparsed"} and not is_complete(self.root, *member):
             with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
@@ -335,15 +297,15 @@ class Executor:
             self.on_call(1)
             try:
                 generated = as_generated(answer(self.generator, request), name)
-            except Exception as error:
-                raise _CallError(error) from error
+            except Exception as error:  # the host may raise anything: it is an outcome
+                return _of_call(error)
             finally:
                 self.on_call(-1)
             files = generated_files(generated, request, template)
             try:
-                publish(folder, files, _digest_of(parent_text))
+                publish(folder, files, parent_text)
             except OSError as error:
-                raise _UnstoredError(error) from error
+                return self._of_system(error, paid=not self.paid)  # a batch has its answer still
         if PARSED in files:
             return "made", ""
         reason = why_unparsed(generated) or ""
@@ -366,20 +328,20 @@ class Executor:
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
             unparsed_text=self._raw_text(generation),
-            custom_id=self.task_of(Member(generation.stage, generation.gen_id)).name,
+            custom_id=self.plan.task_of(Member(generation.stage, generation.gen_id)).name,
             data_root=self.root.path,
         )
 
     def _inherited_model(self, generation: Generation) -> str | None:
         """Return the parent's model: an essay without one of its own has its draft's."""
-        parent = parent_key(generation.stage, generation.parent_gen_id)
+        parent = generation.parent
         return None if parent is None else read_generation(self.root, *parent).llm_model_id
 
     def _raw_text(self, generation: Generation) -> str | None:
         """Return a text of the task that was paid for and could not be parsed, under this id or
         another one; None: there is none."""
         member = Member(generation.stage, generation.gen_id)
-        for gen_id in (member.gen_id, *self._other_ids(member, self.task_of(member))):
+        for gen_id in (member.gen_id, *self._other_ids(member, self.plan.task_of(member))):
             path = self.root.generation(member.stage, gen_id) / RAW
             ours = gen_id == member.gen_id or self._has_same_parent(gen_id, generation)
             if is_there(path) and ours:
@@ -388,7 +350,7 @@ class Executor:
 
     def _parent_text(self, generation: Generation) -> str | None:
         """Return the parent's text; None for a root. ParentMissing: it has none to build upon."""
-        parent = parent_key(generation.stage, generation.parent_gen_id)
+        parent = generation.parent
         return None if parent is None else text_to_build_upon(self.root, *parent)
 
     def _template(self, generation: Generation) -> bytes | None:
@@ -412,29 +374,10 @@ class Executor:
         return data
 
 
-@frozen
-class _CallError(Exception):
-    """What the host's callable raised, or an answer of it that cannot be used."""
-
-    error: Exception
-
-
-@frozen
-class _UnstoredError(Exception):
-    """What kept a text that had come from its place."""
-
-    error: OSError
-
-
 class InBatch(StoreError):  # noqa: N818 - it says where it is
     """The task goes into a batch, or is in one."""
 
 
-#: What can be done about a member whose task is there under another id.
-THREE_WAYS: Final = (
-    "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text (--reuse), or pay for another "
-    "(--pay-again)"
-)
 _UNPARSED: Final = (
     "it was paid for and has no parsed.txt: write that file by hand, or have it made again with "
     "--retry-unparsed"
@@ -469,5 +412,8 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         return found
 
 
-def _digest_of(text: str | None) -> str | None:
-    return None if text is None else digest(text.encode())
+def _of_call(error: Exception) -> tuple[Kind, str]:
+    """Sort what the host's callable raised: it may have been paid for, and a StoreError of its own
+    dealings with a store too."""
+    unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
+    return ("refused" if unpaid else "failed"), reason_of(error)

@@ -48,8 +48,8 @@ from genid_store.fs.layout import (
 from genid_store.fs.rescue import name_store, rescue, rescued
 from genid_store.fs.slots import staging
 from genid_store.fs.trees import remove_tree
-from genid_store.generation.content import content_version
-from genid_store.stages import parent_key, stage_names
+from genid_store.generation.content import digest, parent_version
+from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
 PUBLISHED: Final = (PROMPT, RAW, RAW_METADATA, PARSED_METADATA, PARSED)
@@ -115,9 +115,9 @@ def _aside(root: DataRoot, stage: str, gen_id: str) -> Path:
     return staging(root, stage) / f".{gen_id}.{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def publish(folder: StagedFolder, files: Mapping[str, bytes], made_from: str | None) -> None:
-    """Write `files`, make them complete by one rename, then publish them one by one; `made_from` is
-    the digest of the parent's text, None for a root.
+def publish(folder: StagedFolder, files: Mapping[str, bytes], parent_text: str | None) -> None:
+    """Write `files`, made from the parent's text (None for a root), make them complete by one
+    rename, then publish them one by one.
 
     OSError: they cannot be brought to their place below the data root; it says where they are, from
     where the next run takes them, or that they are lost.
@@ -135,6 +135,7 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes], made_from: str | N
         if is_complete(root, stage, gen_id):
             kept = f"the next run publishes the text from {staging(root, stage) / gen_id}"
         else:
+            made_from = None if parent_text is None else digest(parent_text.encode())
             kept = rescue(folder.store, stage, gen_id, made_from, files)
         raise OSError(error.errno or 0, f"{error.strerror or error}; {kept}") from error
 
@@ -246,18 +247,13 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
     from another text of the parent than is there now."""
     for one in rescued(root):
         ours = (one.stage, one.gen_id) == (stage, gen_id) and not is_complete(root, stage, gen_id)
-        if not ours or one.made_from != _parents_version(root, stage, gen_id):
+        if not ours or one.made_from != parent_version(root, read_generation(root, stage, gen_id)):
             continue
         with prepared(root, stage, gen_id, room=False) as folder:
             for name in (name for name in _WRITTEN if is_file(one.path / name)):
                 write_new(folder.path / name, read_bytes(one.path / name))
             _complete(folder)
         shutil.rmtree(one.path)
-
-
-def _parents_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    parent = parent_key(stage, read_generation(root, stage, gen_id).parent_gen_id)
-    return None if parent is None else content_version(root, *parent)
 
 
 def _check_room(path: Path) -> None:

@@ -66,9 +66,10 @@ Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Gen
 
 #: made: the callable was called. copied: the draft's text. reused: content was there.
 #: adopted: the task's text was there under another id. failed: the callable refused, or what it
-#: gave could not be stored. unparsed: text is there, its parsed form is not. refused: nothing was
-#: called, and nothing is on record. blocked: the parent has no content yet. waiting: the task is in
-#: a batch at the provider. stopped: interrupted before it began.
+#: gave could not be stored. unparsed: text is there, its parsed form is not. unreachable: text is
+#: there and cannot be reached. refused: nothing was called, and nothing is on record. blocked: the
+#: parent has no content yet. waiting: the task is in a batch at the provider. stopped: interrupted
+#: before it began.
 Kind: TypeAlias = Literal[
     "made",
     "copied",
@@ -76,6 +77,7 @@ Kind: TypeAlias = Literal[
     "adopted",
     "failed",
     "unparsed",
+    "unreachable",
     "refused",
     "blocked",
     "waiting",

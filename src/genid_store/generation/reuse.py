@@ -31,7 +31,7 @@ from genid_store.catalog.lookup import (
     same_task,
     with_expected,
 )
-from genid_store.catalog.memberships import Member, read_memberships
+from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation, stage_fields
 from genid_store.catalog.reused import Reused
 from genid_store.cohort.planning.records import Row
@@ -47,12 +47,13 @@ from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.fs.leases import lease
 from genid_store.generation import failures
+from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import digest, fault_of_text
+from genid_store.generation.content import digest, fault_of_text, usable_version
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
 from genid_store.ids.components import folded
-from genid_store.stages import parent_key, stage_names
+from genid_store.stages import Member, parent_key, stage_names
 
 #: What reading says where no file of ours is any more; any other error says nothing of that.
 _GONE: Final = {
@@ -65,6 +66,11 @@ _WAYS: Final[Mapping[State, str]] = {
     "unparsed": "--retry-unparsed asks again",
     "unreachable": "--pay-again pays for another",
 }
+#: What can be done about a member whose task is there under another id.
+THREE_WAYS: Final = (
+    "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text (--reuse), or pay for another "
+    "(--pay-again)"
+)
 _NO_METADATA: Final = {
     findings.METADATA_MISSING,
     findings.METADATA_EMPTY,
@@ -90,12 +96,24 @@ class Task:
 class Plan:
     """The tasks of a run's members; `refused` are legacy members whose task is there already, and
     `hidden` says under which id a member's text may be, of which no metadata tells the task.
-    `ledger` tells what was made since; None: nobody asked."""
+    `ledger` tells what was made since."""
 
+    ledger: Ledger
     tasks: Mapping[Member, Task] = field(factory=dict)
     refused: tuple[Member, ...] = ()
     hidden: Mapping[Member, str] = field(factory=dict)
-    ledger: Ledger | None = None
+
+    def task_of(self, member: Member) -> Task:
+        """Return the member's task; one that nothing is known of is its own."""
+        return self.tasks.get(member) or Task(member.gen_id)
+
+    def why_not_paid(self, member: Member, asked: Asked) -> str | None:
+        """Return why a member is not paid for, whatever is there under its own id; None: no other
+        id keeps it from that."""
+        if member in self.refused and not asked.pay_again:
+            there = ", ".join(self.tasks[member].elsewhere)
+            return f"the same task is there as {there}; {THREE_WAYS}"
+        return self.why_hidden(member)
 
     def why_hidden(self, member: Member) -> str | None:
         """Return why a member is not paid for now; None: nothing hides its text."""
@@ -131,7 +149,7 @@ def plan_reuse(
         tasks=tasks,
         refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
         hidden=planning.hidden,
-        ledger=ledger,
+        ledger=ledger or Ledger(index.root),
     )
 
 
@@ -196,7 +214,7 @@ class _Planning:
         found = self.known[member] = found or read_indexed(
             self.index, *member, self.seeds.get(member)
         )
-        parent = None if found is None else parent_key(found.stage, found.parent_gen_id)
+        parent = None if found is None else found.parent
         self.children[None if parent is None else Member(*parent)].append(member)
         missing = found is not None and not found.has_content
         same = same_task(self.index, found) if missing and found is not None else []
@@ -233,7 +251,7 @@ class _Planning:
         """Yield the ids that leave open whether a member's task is paid for: its parent's and its
         own, where its task is unknown (a read error of a moment is enough), and those under which
         its text may be."""
-        key = parent_key(found.stage, found.parent_gen_id)
+        key = found.parent
         above = [] if key is None else [Member(*key)]
         for member in (*above, Member(found.stage, found.gen_id)):
             if self.lacks_task(member):
@@ -256,7 +274,7 @@ class _Planning:
                 yield one.gen_id
 
     def parent_text(self, found: Indexed, texts: Mapping[Member, str | None]) -> str | None:
-        parent = parent_key(found.stage, found.parent_gen_id)
+        parent = found.parent
         if parent is None:
             return None
         return texts.get(Member(*parent)) or self.digest(*parent)
@@ -294,7 +312,7 @@ class _Planning:
         return 1 + sum(self.best(child, text)[0] for child in self.children[member])
 
     def fits(self, candidate: Indexed, above: str | None) -> bool:
-        parent = parent_key(candidate.stage, candidate.parent_gen_id)
+        parent = candidate.parent
         return parent is None or (above is not None and self.digest(*parent) == above)
 
     def digest_of(self, found: Indexed) -> str | None:
@@ -304,7 +322,7 @@ class _Planning:
         """Return the digest of a text that can be used; None: there is none."""
         key = (stage, gen_id)
         if key not in self.digests:
-            self.digests[key] = _digest(self.index.root, stage, gen_id)
+            self.digests[key] = usable_version(self.index.root, stage, gen_id)
         return self.digests[key]
 
     def is_refused(self, member: Member, task: Task) -> bool:
@@ -369,14 +387,6 @@ def _may_be(one: Indexed, found: Indexed) -> bool:
 
 def _folded(value: Any) -> Any:
     return folded(value) if isinstance(value, str) else value
-
-
-def _digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    with contextlib.suppress(OSError):
-        data = read_bytes(root.generation(stage, gen_id) / PARSED)
-        if fault_of_text(root, stage, gen_id, data) is None:
-            return digest(data)
-    return None
 
 
 def is_legacy(gen_id: str) -> bool:

@@ -17,7 +17,8 @@ from typing import Final
 from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member, read_membership
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
@@ -25,13 +26,13 @@ from genid_store.generation.asked import Asked
 from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.ledger import Ledger
-from genid_store.generation.once import THREE_WAYS, Executor, recover
+from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Outcome, Request
-from genid_store.generation.reuse import Plan, plan_reuse
+from genid_store.generation.reuse import THREE_WAYS, plan_reuse
 from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
-from genid_store.stages import stage_names
+from genid_store.stages import Member, stage_names
 
 _LISTED: Final = 20  # members that a refusal names
 
@@ -61,21 +62,25 @@ class Done:
 
 
 def plan_run(
-    root: DataRoot, cohort_id: str, asked: Asked, *, awaited: bool = False
-) -> tuple[Plan, Workload]:
-    """Return whose text each member can have and what a run would do, with `awaited` one that waits
-    for batches; nothing is written.
+    root: DataRoot,
+    cohort_id: str,
+    members: Sequence[Member],
+    asked: Asked,
+    *,
+    planned: Mapping[Member, Row] | None = None,
+    awaited: bool = False,
+) -> Workload:
+    """Return what a run of a cohort's members would do, with `awaited` one that waits for batches;
+    nothing is written. `planned` has the rows of a cohort that is not written yet.
 
-    StoreError: the membership, the index or the record of a batch cannot be used, or the system
-        refused to read.
+    StoreError: the index or the record of a batch cannot be used, or the system refused to read.
     """
     with guarded(root):
         refuse_unreadable(root)
-        members = read_membership(root, cohort_id)
         ledger = Ledger(root)
-        with StoreIndex.fresh(root) as index:
-            reuse = plan_reuse(index, members, cohort_id=cohort_id, ledger=ledger)
-        return reuse, plan_work(root, members, asked, reuse=reuse, awaited=awaited)
+        with StoreIndex.fresh(root, persist=planned is None) as index:
+            reuse = plan_reuse(index, members, cohort_id=cohort_id, planned=planned, ledger=ledger)
+        return plan_work(root, members, asked, reuse=reuse, planned=planned, awaited=awaited)
 
 
 def run_cohort(
@@ -100,9 +105,9 @@ def run_cohort(
     """
     with guarded(root):
         recover(root)
-        members = frozenset(read_membership(root, cohort_id))
+        members = read_membership(root, cohort_id)
     stop, interrupted = threading.Event(), threading.Event()
-    counting = _Counting(members, progress)
+    counting = _Counting(frozenset(members), progress)
     executor = Executor(
         root=root,
         generator=generator if callable(generator) else _not_called,
@@ -121,10 +126,10 @@ def run_cohort(
             looked=counting.looked,
         )
         _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
-    reuse, work = plan_run(root, cohort_id, asked, awaited=batching is not None and wait)
-    refuse_paid(reuse, work)
+    work = plan_run(root, cohort_id, members, asked, awaited=batching is not None and wait)
+    refuse_paid(work)
     counting.calls = work.total_calls
-    executor = evolve(executor, plan=reuse, ledger=reuse.ledger or executor.ledger)
+    executor = evolve(executor, plan=work.reuse)
 
     def obtain() -> None:
         with guarded(root):
@@ -157,19 +162,17 @@ def _not_called(request: Request) -> str:
     raise AssertionError("a batch object is not called")
 
 
-def refuse_paid(reuse: Plan, work: Workload) -> None:
+def refuse_paid(work: Workload) -> None:
     """StoreError: members would be paid for although the store has their task; names them."""
     waiting = [one for one, why in work.waiting.items() if why == "paid under another id"]
     if not waiting:
         return
-    problems = [
-        Problem(
-            where=f"{member.stage} {member.gen_id}",
-            message=f"the store has this task as {', '.join(reuse.tasks[member].elsewhere[:3])}",
-            remedy=THREE_WAYS,
-        )
-        for member in waiting[:_LISTED]
-    ]
+    problems = []
+    for member in waiting[:_LISTED]:
+        there = ", ".join(work.reuse.task_of(member).elsewhere[:3])
+        message = f"the store has this task as {there}"
+        where = f"{member.stage} {member.gen_id}"
+        problems.append(Problem(where=where, message=message, remedy=THREE_WAYS))
     raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
 
 

@@ -10,19 +10,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable
 from typing import Literal, TypeAlias
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import Member
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import exists, is_file, is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
-from genid_store.generation.batches import holding, open_batches
-from genid_store.stages import parent_key, parent_stage, stage_names
+from genid_store.generation.batches import open_batches
+from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
 
@@ -33,50 +33,30 @@ def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
     return is_file(root.generation(stage, gen_id) / PARSED)
 
 
-def is_unreachable(root: DataRoot, stage: str, gen_id: str) -> bool:
-    """Say whether a generation has a text that cannot be reached now."""
+def state_of(
+    root: DataRoot, stage: str, gen_id: str, failed: Collection[str] | None = None
+) -> State:
+    """Return the state of one generation; `failed` has the ids of its stage with a failure on
+    record, where many are looked at."""
+    if has_content(root, stage, gen_id):
+        return "made"
     folder = root.generation(stage, gen_id)
-    return any(is_there(path) and not is_file(path) for path in (folder / PARSED, folder / RAW))
-
-
-def state_of(root: DataRoot, stage: str, gen_id: str) -> State:
-    """Return the state of one generation (at most three looks at the disk)."""
-    found = _state_of_texts(root, stage, gen_id)
-    if found is None:
-        found = "failed" if failures.read(root, stage, gen_id) is not None else "missing"
-    return found
+    texts = {PARSED, RAW}
+    # where that fails each is looked at, to tell what is not there from what is out of reach
+    with contextlib.suppress(OSError):
+        texts.intersection_update(os.listdir(folder))
+    there = [folder / name for name in texts if is_there(folder / name)]
+    if there:
+        return "unparsed" if all(is_file(path) for path in there) else "unreachable"
+    if failed is None:
+        return "missing" if failures.read(root, stage, gen_id) is None else "failed"
+    return "failed" if gen_id in failed else "missing"
 
 
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:
     """Return the state of each of many generations; what failed is listed once."""
     failed = {stage: failures.failed_ids(root, stage) for stage in stage_names()}
-    return {
-        one: _state_of_texts(root, *one)
-        or ("failed" if one.gen_id in failed[one.stage] else "missing")
-        for one in members
-    }
-
-
-def _state_of_texts(root: DataRoot, stage: str, gen_id: str) -> State | None:
-    """Return the state that a generation's texts show; None where it has none."""
-    if has_content(root, stage, gen_id):
-        return "made"
-    folder = root.generation(stage, gen_id)
-    try:
-        if not {PARSED, RAW}.intersection(os.listdir(folder)):
-            return None
-    except OSError:  # each name is looked at, to tell what is not there from what is out of reach
-        pass
-    if is_unreachable(root, stage, gen_id):
-        return "unreachable"
-    return "unparsed" if is_file(folder / RAW) else None
-
-
-def parent_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return the id of the parent that the metadata names; None: a draft, or none is named."""
-    if parent_stage(stage) is None:
-        return None
-    return read_generation(root, stage, gen_id).parent_gen_id
+    return {one: state_of(root, *one, failed[one.stage]) for one in members}
 
 
 def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -86,28 +66,19 @@ def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
         return True
     if parent_stage(stage) is None:
         return is_file(root.generation(stage, gen_id) / METADATA)
-    parent = parent_key(stage, parent_of(root, stage, gen_id))
-    return parent is not None and is_segment(parent[1]) and has_content(root, *parent)
-
-
-def is_wanted(root: DataRoot, stage: str, gen_id: str) -> bool:
-    """Say whether a run should be started for a generation that Dagster has no record of: it is
-    ready, has neither failed nor been paid for without a parsed form, and is in no batch. A
-    partition key can be any text; one that is not an id is never wanted."""
-    if not is_segment(gen_id):
-        return False
-    state = state_of(root, stage, gen_id)
-    free = state == "made" or (state == "missing" and not holding(root, stage, [gen_id]))
-    return free and is_ready(root, stage, gen_id)
+    parent = read_generation(root, stage, gen_id).parent
+    return parent is not None and is_segment(parent.gen_id) and has_content(root, *parent)
 
 
 def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]:
-    """Return those that are wanted, as `is_wanted`: for many, at a few looks at the disk each.
+    """Return those for which a run should be started although Dagster has no record of them: they
+    are ready, have neither failed nor been paid for without a parsed form, and are in no batch.
 
-    StoreError: the index cannot be used.
+    A partition key can be any text; one that is not an id is never wanted. A few looks at the disk
+    each. StoreError: the index cannot be used.
     """
     failed = failures.failed_ids(root, stage)
-    batches = list(open_batches(root))
+    batches = open_batches(root)
     above = parent_stage(stage)
     folders, parents = os.fspath(root.stage(stage)), os.fspath(root.stage(above or ""))
     known = {} if above is None else _parents_on_record(root, stage, gen_ids)
@@ -116,7 +87,7 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
     for gen_id in filter(is_segment, gen_ids):
         folder = f"{folders}/{gen_id}"
         if exists(f"{folder}/{PARSED}") or exists(f"{folder}/{RAW}"):
-            if is_wanted(root, stage, gen_id):
+            if has_content(root, stage, gen_id):
                 found.add(gen_id)
             continue
         if gen_id in failed or any(one.holds(stage, [gen_id]) for one in batches):
@@ -125,7 +96,9 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
             changed = os.stat(f"{folder}/{METADATA}").st_ctime_ns
         except OSError:
             continue
-        parent = known.get((gen_id, changed)) or parent_of(root, stage, gen_id)
+        parent = known.get((gen_id, changed))
+        if parent is None and above is not None:
+            parent = read_generation(root, stage, gen_id).parent_gen_id
         if parent not in ready:
             there = is_segment(parent) and is_file(f"{parents}/{parent}/{PARSED}")
             ready[parent] = there

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import resolver, with_expected
-from genid_store.catalog.memberships import Member, read_memberships
+from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.cohort.manifest import make_manifest
@@ -28,7 +28,7 @@ from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.drawing import Segment, bar
 from genid_store.report.listed import ROWS, Listed
-from genid_store.stages import PIPELINE, parent_key
+from genid_store.stages import PIPELINE, Member, parent_key
 
 Key = tuple[str, str]  # stage, id
 COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing

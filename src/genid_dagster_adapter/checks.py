@@ -20,7 +20,7 @@ from genid_store.cohort.checks import CHECKS, findings_of
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.asked import Asked
-from genid_store.generation.reuse import THREE_WAYS
+from genid_store.generation.reuse import REMEDY, REMEDY_WAYS
 from genid_store.generation.run import plan_run
 from genid_store.stages import PIPELINE, Member
 
@@ -86,8 +86,9 @@ def _calls(
         work = plan_run(root, cohort_id, members, Asked())
     except StoreError as error:
         return [f"not checked: {error.summary}"], {}
+    ways = ", ".join(f"`{way}: true`" for way in REMEDY_WAYS)
     again = [
-        f"{stage} {gen_id}: the store has its task; {THREE_WAYS}"
+        f"{stage} {gen_id}: the store has its task; {REMEDY} ({ways})"
         for (stage, gen_id), why in work.waiting.items()
         if why == "paid under another id"
     ]

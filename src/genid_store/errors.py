@@ -28,6 +28,8 @@ _SHOWN = 80  # characters of a wrong value that an error repeats
 class Problem:
     """One thing that is wrong: where (`file:line:field`), what, the value, and what to do.
 
+    `ways` are the options by which a call would do that, as the library calls them
+    (`retry_failed`); whoever calls them otherwise says so in its own way.
     `code` is the stable name of a kind of problem (see `catalog.findings`), for those that an audit
     reports; then `ids` are the (stage, id) of the generations concerned, and `details` holds more
     for machines, as JSON values.
@@ -37,6 +39,7 @@ class Problem:
     message: str
     remedy: str
     value: object = NO_VALUE
+    ways: tuple[str, ...] = ()
     code: str | None = None
     ids: tuple[tuple[str, str], ...] = ()
     details: Mapping[str, Any] = field(factory=dict, eq=False)
@@ -54,7 +57,8 @@ class Problem:
         return f"{self.message} (got {_shorten(repr(self.value))})"
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.text}; {self.remedy}"
+        ways = f" ({', '.join(f'{way}=True' for way in self.ways)})" if self.ways else ""
+        return f"{self.where}: {self.text}; {self.remedy}{ways}"
 
 
 class StoreError(Exception):

@@ -32,16 +32,12 @@ from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Generator, Kind, Outcome
+from genid_store.generation.records import Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
 from genid_store.stages import PIPELINE, Member, parent_key, stage_names
 
-#: What to do about a generation that has no text, by what became of it.
-_REMEDIES: Final[Mapping[Kind, str]] = {
-    "failed": "ask again with retry_failed=True",
-    "unparsed": "write parsed.txt by hand, or ask again with retry_unparsed=True",
-    "waiting": "ask again when the batch is collected",
-}
+#: The options of `once_all` by which a generation is asked for again.
+_OFFERED: Final = {"retry_failed", "retry_unparsed"}
 _INHERITED: Final = ("combo_id", "llm_model_id")
 
 
@@ -142,7 +138,10 @@ class Store:
                     Problem(
                         where=f"{one.stage} {one.gen_id}",
                         message=f"{one.kind}: {one.reason}",
-                        remedy=_REMEDIES.get(one.kind, "remove the cause and ask again"),
+                        remedy="ask again when the batch is collected"
+                        if one.kind == "waiting"
+                        else "remove the cause and ask again",
+                        ways=tuple(_OFFERED.intersection(one.ways)),
                     )
                 )
             if not problems:

@@ -102,13 +102,13 @@ def test_an_unparsed_text_is_handed_on_under_another_id(root: DataRoot) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "way"), [(failing, "--retry-failed"), (unparsed, "--retry-unparsed")]
+    ("answer", "way"), [(failing, "retry_failed"), (unparsed, "retry_unparsed")]
 )
 def test_paying_again_is_about_legacy_ids(
     root: DataRoot, answer: Callable[[Request], str], way: str
 ) -> None:
     """What failed or was not parsed under a legacy id is asked for again under a deterministic one
-    in its own way, which the reason names together with that id."""
+    in its own way, which is named beside that id."""
     build(root, "c", OFF)
     run_cohort(root, "c", answer, Asked(max_calls=1))
     calls, drafts = Calls(), build(root, "d", ON)
@@ -116,7 +116,7 @@ def test_paying_again_is_about_legacy_ids(
     held = next(one for one in drafts if one not in calls.asked)
     found = blocked_members(root, done.workload)
     reasons = [one for one in found if (one.stage, one.gen_id) in drafts]
-    assert [(held.gen_id, True)] == [(one.gen_id, way in one.reason) for one in reasons]
+    assert [(held.gen_id, True)] == [(one.gen_id, way in one.ways) for one in reasons]
     assert str(next(iter(read_membership(root, "c"))).gen_id) in reasons[0].reason
 
 

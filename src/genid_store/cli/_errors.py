@@ -56,7 +56,11 @@ def error_record(error: StoreError | GenIdError) -> dict[str, Any]:
 
 def problem_records(problems: Iterable[Problem]) -> list[dict[str, str]]:
     """Return problems as JSON values, in the one shape."""
-    return [_problem(one.where, one.message, one.remedy, one.value) for one in problems]
+    return [_problem(one.where, one.message, _remedy(one), one.value) for one in problems]
+
+
+def _remedy(problem: Problem) -> str:
+    return problem.remedy + output.flags(problem.ways)
 
 
 def _document(error: str, problems: Iterable[dict[str, str]] = ()) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _brief(error: StoreError | GenIdError) -> str:
         return str(error)
     lines, last = [error.summary], ""
     for one in error.problems[: output.SHOWN]:
-        words = f"{one.text}; {one.remedy}"
+        words = f"{one.text}; {_remedy(one)}"
         lines.append(f"{one.where}: {'the same' if words == last else words}")
         last = words
     if len(error.problems) > output.SHOWN:

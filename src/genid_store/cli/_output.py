@@ -138,6 +138,12 @@ def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] 
     click.echo("\n".join(lines))
 
 
+def flags(ways: Iterable[str]) -> str:
+    """Return options, as the library calls them, as those of a command in brackets."""
+    found = ", ".join(f"--{way.replace('_', '-')}" for way in ways)
+    return f" ({found})" if found else ""
+
+
 def print_stages(stages: Mapping[str, Mapping[str, object]]) -> None:
     """Print what there is of each stage as a table."""
     print_table([{"stage": stage, **counts} for stage, counts in stages.items()])

@@ -30,7 +30,7 @@ class HostType(click.ParamType[Any]):
             found: Generator | BatchHost = value
             return found
         try:
-            return load_host(value)
+            return load_host(value, where="--generate")
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 

@@ -260,7 +260,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
                 "stage": one.stage,
                 "gen_id": one.gen_id,
                 "parent_gen_id": read_generation(root, one.stage, one.gen_id).parent_gen_id,
-                "reason": one.reason,
+                "reason": one.reason + output.flags(one.ways),
             }
             for one in blocked
             if one.gen_id not in shown

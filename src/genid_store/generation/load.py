@@ -23,7 +23,7 @@ from genid_store.generation.batch import BatchHost, is_batch
 from genid_store.generation.records import Generator
 
 
-def load_generator(name: str, *, where: str = "--generate") -> Generator:
+def load_generator(name: str, *, where: str = "the generator") -> Generator:
     """Return the host's callable. StoreError: as `load_host`, or it is a batch object."""
     found = load_host(name, where=where)
     if callable(found):
@@ -33,7 +33,7 @@ def load_generator(name: str, *, where: str = "--generate") -> Generator:
     raise StoreError("the generator cannot be used", [problem])
 
 
-def load_host(name: str, *, where: str = "--generate") -> Generator | BatchHost:
+def load_host(name: str, *, where: str = "the generator") -> Generator | BatchHost:
     """Import the host's module and return its callable, or its batch object.
 
     A module is looked for in the current folder too; a file's own folder is searched for what it

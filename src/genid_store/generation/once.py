@@ -51,6 +51,7 @@ from genid_store.generation.publish import (
 )
 from genid_store.generation.records import (
     COMPLETE,
+    WAYS,
     WRONG_TYPE,
     Generator,
     Kind,
@@ -58,11 +59,31 @@ from genid_store.generation.records import (
     Request,
     as_generated,
 )
-from genid_store.generation.reuse import Plan, Task, give_text, held_up, may_pay_again, say_held_up
+from genid_store.generation.reuse import (
+    REMEDY,
+    REMEDY_WAYS,
+    Plan,
+    Task,
+    give_text,
+    held_up,
+    may_pay_again,
+    say_held_up,
+)
 from genid_store.generation.status import has_content, state_of
 from genid_store.stages import PIPELINE, Member
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+
+
+@frozen
+class End:
+    """What becomes of one generation, why, and the options by which another run would go on."""
+
+    kind: Kind
+    reason: str = ""
+    ways: tuple[str, ...] = field(
+        default=Factory(lambda one: tuple(filter(None, [WAYS.get(one.kind)])), takes_self=True)
+    )
 
 
 @frozen(kw_only=True)
@@ -106,15 +127,16 @@ class Executor:
         """
         started = time.monotonic()
         try:
-            kind, reason = self._obtain(Member(stage, gen_id))
+            end = self._obtain(Member(stage, gen_id))
         except Exception as error:
-            kind, reason = self._of_ours(error)
+            end = self._of_ours(error)
         return Outcome(
             stage=stage,
             gen_id=gen_id,
-            kind=kind,
-            reason=reason,
-            version=content_version(self.root, stage, gen_id) if kind in COMPLETE else None,
+            kind=end.kind,
+            reason=end.reason,
+            ways=end.ways,
+            version=content_version(self.root, stage, gen_id) if end.kind in COMPLETE else None,
             seconds=time.monotonic() - started,
         )
 
@@ -125,40 +147,40 @@ class Executor:
         template = self._template(generation)
         return self._request(generation, template, self._parent_text(generation))
 
-    def _of_ours(self, error: Exception) -> tuple[Kind, str]:
+    def _of_ours(self, error: Exception) -> End:
         """Sort an error of our own: nothing was paid for."""
         if isinstance(error, OSError):
             return self._of_system(error)
         kind: Kind = "refused" if is_unpaid(error) else "failed"
         if isinstance(error, InBatch | ParentMissing):
             kind = "waiting" if isinstance(error, InBatch) else "blocked"
-        return kind, reason_of(error)
+        return End(kind, reason_of(error))
 
-    def _of_system(self, error: OSError, *, paid: bool = False) -> tuple[Kind, str]:
+    def _of_system(self, error: OSError, *, paid: bool = False) -> End:
         """Sort what the system refuses to us; a full disk ends the run."""
         if error.errno in _FULL:
             self.stop.set()
-        return ("failed" if paid else "refused"), reason_of(error)
+        return End("failed" if paid else "refused", reason_of(error))
 
-    def _obtain(self, member: Member) -> tuple[Kind, str]:
+    def _obtain(self, member: Member) -> End:
         stage, gen_id = member
         task = self.plan.task_of(member)
         ours = (self.root.own / name / stage for name in ("leases", "staging"))
         check_inside(self.root, self.root.generation(stage, gen_id), *ours)
         if has_content(self.root, stage, gen_id):
-            return "reused", ""
+            return End("reused")
         with (
             lease(self.root, stage, task.name, self.stop) as held,
             lease(self.root, stage, folder_lease(gen_id), self.stop) as alone,
         ):
             if not (held and alone):
-                return "stopped", "another run holds it"
+                return End("stopped", "another run holds it")
             barred = blocked(self.root)  # under the lease: a migration waits for leases
             if barred is not None:
-                return "stopped", f"{barred.reason}; {barred.remedy}"
+                return End("stopped", f"{barred.reason}; {barred.remedy}")
             return self._under_lease(member, task)
 
-    def _under_lease(self, member: Member, task: Task) -> tuple[Kind, str]:
+    def _under_lease(self, member: Member, task: Task) -> End:
         """Return what became of it, once what killed runs left is taken up."""
         if member in self.seeds:
             seed(self.root, *member, self.seeds[member])
@@ -166,17 +188,18 @@ class Executor:
         roll_forward(self.root, *member)
         if has_content(self.root, *member):
             failures.forget(self.root, *member)
-            return "reused", ""
-        kind, reason = self._of_task(member, task)
-        if kind in COMPLETE:
+            return End("reused")
+        end = self._of_task(member, task)
+        if end.kind in COMPLETE:
             failures.forget(self.root, *member)
-        return kind, reason
+        return end
 
-    def _of_task(self, member: Member, task: Task) -> tuple[Kind, str]:
+    def _of_task(self, member: Member, task: Task) -> End:
         """Go on where this id has no content. What is about to be done goes into the ledger first:
         a kill after that hides nothing from a run that has planned already."""
         if state_of(self.root, *member) == "unreachable":
-            return "refused", "its text is there and cannot be reached; nothing was overwritten"
+            reason = "its text is there and cannot be reached; nothing was overwritten"
+            return End("refused", reason)
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent_text = self._parent_text(generation)
@@ -185,19 +208,18 @@ class Executor:
             return self._pay_on_record(generation, parent_text)
         source = self._source(member, task, generation)
         copies = generation.mode == "copy" and parent_text is not None
-        why = None
         if source is None and not copies:
-            why = self._why_not_paid(member, task, generation)
-        if why is not None:
-            return why
+            kept = self._why_not_paid(member, task, generation)
+            if kept is not None:
+                return kept
         self.plan.ledger.add(member.stage, task.name, member.gen_id)
         if source is not None:
             give_text(self.root, member, source, task.name)
-            return "adopted", source
+            return End("adopted", source)
         if copies:
             with prepared(self.root, *member) as folder:
                 publish(folder, copied_files(parent_text or ""), parent_text)
-            return "copied", ""
+            return End("copied")
         return self._pay_on_record(generation, parent_text)
 
     def _source(self, member: Member, task: Task, generation: Generation) -> str | None:
@@ -229,24 +251,26 @@ class Executor:
         other = read_generation(self.root, generation.stage, gen_id)
         return parent_version(self.root, other) == parent_version(self.root, generation)
 
-    def _why_not_paid(
-        self, member: Member, task: Task, generation: Generation
-    ) -> tuple[Kind, str] | None:
+    def _why_not_paid(self, member: Member, task: Task, generation: Generation) -> End | None:
         """Return the outcome of a generation that is not to be paid for now; None: it is."""
         names = (task.name, member.gen_id)
         batch = holding(self.root, member.stage, names, preparing=not self.preparing)
         if batch is not None:
-            return ("refused" if batch.state == "unreadable" else "waiting"), str(batch)
+            return End("refused" if batch.state == "unreadable" else "waiting", str(batch))
         if self.asked.reuse_only:
-            return "refused", "the store has no text of this task that it can be given"
-        why = self.plan.why_not_paid(member, self.asked)
+            return End("refused", "the store has no text of this task that it can be given")
+        why = self.plan.why_hidden(member)
+        ways: tuple[str, ...] = ()
+        if member in self.plan.refused and not self.asked.pay_again:
+            why = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
+            ways = REMEDY_WAYS
         if why is not None:
-            return "blocked", why
+            return End("blocked", why, ways)
         if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
-            return "unparsed", _UNPARSED
+            return End("unparsed", _UNPARSED)
         failure = failures.read(self.root, *member)
         if failure is not None and not self._is_asked_again(member):
-            return "failed", failure.reason
+            return End("failed", failure.reason)
         return self._held_up(member, task, generation)
 
     def _is_asked_again(self, member: Member) -> bool:
@@ -256,9 +280,7 @@ class Executor:
         asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
         return asked and failures.read(self.root, *member) == self.failed_before.get(member)
 
-    def _held_up(
-        self, member: Member, task: Task, generation: Generation
-    ) -> tuple[Kind, str] | None:
+    def _held_up(self, member: Member, task: Task, generation: Generation) -> End | None:
         """Return the outcome where the task was asked for under another id, over the same text, and
         has no text there that can be given."""
         for other in (Member(member.stage, one) for one in self._other_ids(member, task)):
@@ -268,23 +290,23 @@ class Executor:
             if found[0] != "unreachable" and self._is_asked_again(other):
                 continue
             if self._has_same_parent(other.gen_id, generation):
-                return "blocked", say_held_up(*found, other.gen_id)
+                return End("blocked", say_held_up(*found, other.gen_id), (WAYS[found[0]],))
         return None
 
-    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
+    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> End:
         """Pay; where no text has come of it that is on record before the lease is given up: whoever
         gets that next looks."""
         try:
-            kind, reason = self._pay(generation, parent_text)
+            end = self._pay(generation, parent_text)
         except Exception as error:  # the host may raise anything: it is an outcome
-            kind, reason = self._of_ours(error)
+            end = self._of_ours(error)
         member = generation.stage, generation.gen_id
-        if kind in {"failed", "unparsed"} and not is_complete(self.root, *member):
+        if end.kind in {"failed", "unparsed"} and not is_complete(self.root, *member):
             with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
-                failures.record(self.root, *member, reason)
-        return kind, reason
+                failures.record(self.root, *member, end.reason)
+        return end
 
-    def _pay(self, generation: Generation, parent_text: str | None) -> tuple[Kind, str]:
+    def _pay(self, generation: Generation, parent_text: str | None) -> End:
         stage, gen_id = generation.stage, generation.gen_id
         template = self._template(generation)
         request = self._request(generation, template, parent_text)
@@ -292,7 +314,7 @@ class Executor:
             self.generator(request)
         with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
             if self.stop.is_set():
-                return "stopped", "interrupted before it began"
+                return End("stopped", "interrupted before it began")
             name = getattr(self.generator, "__name__", "the callable")
             self.on_call(1)
             try:
@@ -307,11 +329,11 @@ class Executor:
             except OSError as error:
                 return self._of_system(error, paid=not self.paid)  # a batch has its answer still
         if PARSED in files:
-            return "made", ""
+            return End("made")
         reason = why_unparsed(generated) or ""
         if WRONG_TYPE in reason and not self.paid:  # so would every further answer be
             self.stop.set()
-        return "unparsed", f"{reason}; {_UNPARSED}"
+        return End("unparsed", f"{reason}; {_UNPARSED}")
 
     def _request(
         self, generation: Generation, template: bytes | None, parent_text: str | None
@@ -379,8 +401,7 @@ class InBatch(StoreError):  # noqa: N818 - it says where it is
 
 
 _UNPARSED: Final = (
-    "it was paid for and has no parsed.txt: write that file by hand, or have it made again with "
-    "--retry-unparsed"
+    "it was paid for and has no parsed.txt: write that file by hand, or have it made again"
 )
 
 
@@ -412,8 +433,8 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         return found
 
 
-def _of_call(error: Exception) -> tuple[Kind, str]:
+def _of_call(error: Exception) -> End:
     """Sort what the host's callable raised: it may have been paid for, and a StoreError of its own
     dealings with a store too."""
     unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
-    return ("refused" if unpaid else "failed"), reason_of(error)
+    return End("refused" if unpaid else "failed", reason_of(error))

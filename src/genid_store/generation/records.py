@@ -87,18 +87,27 @@ Kind: TypeAlias = Literal[
 #: The fields of an answer that may be absent; each is a text.
 _COMPANIONS: Final = ("prompt", "parsed", "unparsed", "provider_model")
 
+#: The option of `Asked` by which what is in a state, or came to an end, is asked for again.
+WAYS: Final[Mapping[str, str]] = {
+    "failed": "retry_failed",
+    "unparsed": "retry_unparsed",
+    "unreachable": "pay_again",
+}
+
 #: The outcomes after which a generation has content.
 COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused", "adopted"})
 
 
 @frozen(kw_only=True)
 class Outcome:
-    """What became of one generation. `version` fingerprints its content (BLAKE3, hex)."""
+    """What became of one generation. `version` fingerprints its content (BLAKE3, hex); `ways` are
+    the options by which another run would go on, as for `Problem`."""
 
     stage: str
     gen_id: str
     kind: Kind
     reason: str = ""
+    ways: tuple[str, ...] = ()
     version: str | None = None
     seconds: float = 0.0
 
@@ -129,7 +138,7 @@ def as_generated(answer: object, name: str = "the callable") -> Generated:
             where="the generator's answer",
             message="there is no text in it",
             value=generated.text,
-            remedy="look at what the provider returned; --retry-failed asks again",
+            remedy="look at what the provider returned before it is asked again",
         )
         raise AnswerError("the generator's answer cannot be used", [problem])
     companions = {name: getattr(generated, name) for name in _COMPANIONS}

@@ -47,7 +47,6 @@ from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.fs.leases import lease
 from genid_store.generation import failures
-from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import digest, fault_of_text, usable_version
 from genid_store.generation.ledger import Ledger
@@ -60,17 +59,9 @@ _GONE: Final = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
     *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
 }
-#: The option that moves a task on which is stuck under another id.
-_WAYS: Final[Mapping[State, str]] = {
-    "failed": "--retry-failed tries it again",
-    "unparsed": "--retry-unparsed asks again",
-    "unreachable": "--pay-again pays for another",
-}
 #: What can be done about a member whose task is there under another id.
-THREE_WAYS: Final = (
-    "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text (--reuse), or pay for another "
-    "(--pay-again)"
-)
+REMEDY: Final = "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text, or pay for another"
+REMEDY_WAYS: Final = ("reuse", "pay_again")
 _NO_METADATA: Final = {
     findings.METADATA_MISSING,
     findings.METADATA_EMPTY,
@@ -106,14 +97,6 @@ class Plan:
     def task_of(self, member: Member) -> Task:
         """Return the member's task; one that nothing is known of is its own."""
         return self.tasks.get(member) or Task(member.gen_id)
-
-    def why_not_paid(self, member: Member, asked: Asked) -> str | None:
-        """Return why a member is not paid for, whatever is there under its own id; None: no other
-        id keeps it from that."""
-        if member in self.refused and not asked.pay_again:
-            there = ", ".join(self.tasks[member].elsewhere)
-            return f"the same task is there as {there}; {THREE_WAYS}"
-        return self.why_hidden(member)
 
     def why_hidden(self, member: Member) -> str | None:
         """Return why a member is not paid for now; None: nothing hides its text."""
@@ -395,14 +378,14 @@ def is_legacy(gen_id: str) -> bool:
 
 
 def may_pay_again(gen_id: str, state: State) -> bool:
-    """Say whether `--pay-again` is about an id whose task is in a state under another one: for a
+    """Say whether `pay_again` is about an id whose task is in a state under another one: for a
     deterministic id what failed or was not parsed is asked for again in its own way."""
     return state == "unreachable" or is_legacy(gen_id)
 
 
 def say_held_up(state: State, reason: str, gen_id: str) -> str:
-    """Return a sentence: under which other id a task is stuck, why, and what moves it on."""
-    return f"the same task is {state} as {gen_id} ({_WAYS.get(state, '')}): {reason}"
+    """Return a sentence: under which other id a task is stuck, and why."""
+    return f"the same task is {state} as {gen_id}: {reason}"
 
 
 def held_up(root: DataRoot, stage: str, gen_id: str) -> tuple[State, str] | None:

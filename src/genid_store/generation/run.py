@@ -29,7 +29,7 @@ from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generator, Outcome, Request
-from genid_store.generation.reuse import THREE_WAYS, plan_reuse
+from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse
 from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
 from genid_store.stages import Member, stage_names
@@ -172,7 +172,7 @@ def refuse_paid(work: Workload) -> None:
         there = ", ".join(work.reuse.task_of(member).elsewhere[:3])
         message = f"the store has this task as {there}"
         where = f"{member.stage} {member.gen_id}"
-        problems.append(Problem(where=where, message=message, remedy=THREE_WAYS))
+        problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
     raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
 
 

@@ -19,7 +19,7 @@ from genid_store.generation import failures
 from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import ParentMissing, content_version, text_to_build_upon
-from genid_store.generation.records import Kind, Outcome
+from genid_store.generation.records import WAYS, Kind, Outcome
 from genid_store.generation.reuse import Plan, Task, held_up, may_pay_again, say_held_up
 from genid_store.generation.status import State, state_of
 from genid_store.stages import Member, parent_stage, stage_names
@@ -106,7 +106,8 @@ def failed_members(root: DataRoot, states: Mapping[Member, State]) -> list[Outco
         if state in _LEFT:
             record = failures.read(root, stage, gen_id)
             reason = record.reason if record else _REASONS.get(state, "")
-            found.append(Outcome(stage=stage, gen_id=gen_id, kind=_LEFT[state], reason=reason))
+            kind, ways = _LEFT[state], (WAYS[state],)
+            found.append(Outcome(stage=stage, gen_id=gen_id, kind=kind, reason=reason, ways=ways))
     return found
 
 
@@ -126,10 +127,7 @@ def blocked_members(
         if generation.parent in left:
             left.add(member)
         else:
-            reason = _why_blocked(root, generation, work, member)
-            found.append(
-                Outcome(stage=member.stage, gen_id=member.gen_id, kind="blocked", reason=reason)
-            )
+            found.append(_blocked(root, generation, work))
     return found
 
 
@@ -257,19 +255,29 @@ def _fault_of(root: DataRoot, parent: Member) -> str | None:
     return None
 
 
-def _why_blocked(root: DataRoot, generation: Generation, work: Workload, member: Member) -> str:
-    reasons = [str(problem) for problem in generation.problems]
+def _blocked(root: DataRoot, generation: Generation, work: Workload) -> Outcome:
+    """Return why a run could not begin a generation, and what would move it on."""
+    member = Member(generation.stage, generation.gen_id)
+    reasons, ways = [str(problem) for problem in generation.problems], set()
     why, task = work.waiting.get(member), work.reuse.task_of(member)
     if why == "perhaps paid for":
         reasons.append(work.reuse.why_hidden(member) or "")
     others = {*task.held_up, *task.elsewhere, *task.others} - {generation.gen_id}
     for other in sorted(others) if why in _LEFT or not reasons else ():
         found = held_up(root, generation.stage, other)
-        reasons += [] if found is None else [say_held_up(*found, other)]
+        if found is not None:
+            reasons.append(say_held_up(*found, other))
+            ways.add(WAYS[found[0]])
     parent = generation.parent
     if parent is not None and (fault := _fault_of(root, parent)) is not None:
         reasons.append(fault)
-    return "; ".join(reasons) or "it was not begun; run again"
+    return Outcome(
+        stage=member.stage,
+        gen_id=member.gen_id,
+        kind="blocked",
+        reason="; ".join(reasons) or "it was not begun; run again",
+        ways=tuple(sorted(ways)),
+    )
 
 
 def _model(root: DataRoot, generation: Generation) -> str:

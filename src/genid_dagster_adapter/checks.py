@@ -19,7 +19,7 @@ from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.cohort.checks import CHECKS, findings_of
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS
 from genid_store.generation.run import plan_run
 from genid_store.stages import PIPELINE, Member

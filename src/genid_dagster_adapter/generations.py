@@ -25,15 +25,15 @@ from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, stage_asset_name
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.prepare import require_cohort
-from genid_store.fs.layout import DataRoot
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.generation import Outcome, obtain_all, recover
-from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
+from genid_store.generation.records import Asked
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import count_states, unfinished
-from genid_store.stages import parent_stage, stage_names
+from genid_store.stages import Member, parent_stage, stage_names
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
 NO_RETRIES = {"dagster/max_retries": "0"}
@@ -91,7 +91,8 @@ def generated_asset(
         asked = config.asked(retry_failed=True)
         if "dagster/retry_number" in context.run.tags:  # nobody decided to pay again for failures
             asked = Asked(reuse=config.reuse)
-        executor = setup.executor(context, root, plan_reuse_of(root, stage, keys), asked)
+        members = [Member(stage, key) for key in keys if is_segment(key)]
+        executor = setup.executor(context, root, plan_reuse_of(root, members), asked)
         recorder = Recorder(context, root, setup)
         limit = config.concurrency or setup.concurrency
         obtain_all(executor, stage, keys, recorder, concurrency=limit)

@@ -13,7 +13,7 @@ from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Executor, Generator
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.reuse import Plan
 from genid_store.stages import PIPELINE
 

@@ -26,13 +26,12 @@ from genid_store.fs.files import guarded, is_folder, is_there, write_atomic
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
-from genid_store.generation.asked import Asked
 from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Generator, Outcome
+from genid_store.generation.records import Asked, Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
 from genid_store.stages import PIPELINE, Member, parent_key, stage_names
 
@@ -250,7 +249,7 @@ class Store:
             ledger = self._ledger[folders]
         found = {one: parse_metadata(*one, data, METADATA) for one, data in seeds.items()}
         with StoreIndex.open(self.root) as index:
-            return plan_reuse(index, seeds, seeds=found, ledger=ledger)
+            return plan_reuse(index, seeds, planned=found, ledger=ledger)
 
     def _metadata(self, member: Member, signature: Signature[Any]) -> dict[str, object]:
         """Return what a metadata.json says of a signature; the pipeline's stages repeat the combo

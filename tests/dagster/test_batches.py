@@ -14,7 +14,7 @@ from genid_store import Collected, Request, Rollout
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 
 DRAFT = dg.AssetKey("draft_generation")

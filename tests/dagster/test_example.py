@@ -16,8 +16,8 @@ import pytest
 from dagster_kit import lay, read, write
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor, Generated, Request
-from genid_store.generation.asked import Asked
 from genid_store.generation.load import load_generator
+from genid_store.generation.records import Asked
 
 pytestmark = pytest.mark.network_free
 

@@ -27,7 +27,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import batch as batching
 from genid_store.generation import batches, failures, obtain_all, wanted_ids
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, run_cohort
 from genid_store.migration.run import migrate
 from genid_store.stages import Member

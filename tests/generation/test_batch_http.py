@@ -19,8 +19,8 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batch as batching
 from genid_store.generation import batches, failures
-from genid_store.generation.asked import Asked
 from genid_store.generation.load import load_host
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import Member

@@ -28,8 +28,8 @@ from genid_store.generation import (
     wanted_ids,
 )
 from genid_store.generation import publish as staging
-from genid_store.generation.asked import Asked
 from genid_store.generation.content import digest
+from genid_store.generation.records import Asked
 
 
 class Counting:

@@ -11,7 +11,7 @@ from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import plan_run, run_cohort
 from genid_store.generation.workload import blocked_members
 from genid_store.stages import Member

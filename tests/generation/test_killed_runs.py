@@ -14,7 +14,7 @@ from cohort_kit import set_replicates
 from genid_store import Store
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from hardening_kit import killed
 from paid_kit import DRAFT, STATES, OutsideLedger, small_root, task_of, texts_of

@@ -26,9 +26,8 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import Executor, failures, once, run
-from genid_store.generation.asked import Asked
 from genid_store.generation.calling import is_unpaid
-from genid_store.generation.records import Generator
+from genid_store.generation.records import Asked, Generator
 from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.run import migrate

@@ -25,7 +25,7 @@ from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import batch
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
 from genid_store.migration import run as migration

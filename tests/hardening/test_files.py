@@ -28,7 +28,7 @@ from genid_store.fs.csvfile import dump_csv, parse_csv, read_csv, read_text
 from genid_store.fs.jsonfile import DEPTH_LIMIT, load_json, read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, blocked, root_lock
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from hardening_kit import IN_ITS_PLACE, need_linux_root
 from paid_kit import small_root

@@ -212,7 +212,7 @@ def with_expected(
 ) -> dict[tuple[str, str], Indexed]:
     """Return, for each (stage, id) of generations that are planned, the record that it will have.
 
-    Parents are looked for among the generations before, then in the store.
+    Parents are looked for among the generations before, then in the index, then on disk.
     `index.by_expected("v1", …)` has the stored generations of the same task.
     """
     found = {}
@@ -234,16 +234,14 @@ def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
     )
 
 
-def read_indexed(
-    index: StoreIndex, stage: str, gen_id: str, seed: Generation | None = None
-) -> Indexed | None:
+def read_indexed(index: StoreIndex, stage: str, gen_id: str) -> Indexed | None:
     """Return the record of a generation whose folder is younger than the index, read from there
-    (or given: `seed`) as those of its ancestors are; None: its metadata cannot be used."""
+    as those of its ancestors are; None: its metadata cannot be used."""
     chain: dict[tuple[str, str], Generation] = {}
     key: tuple[str, str] | None = (stage, gen_id)
     found: Indexed | None = None
     while key is not None and found is None and key not in chain and is_segment(key[1]):
-        chain[key] = seed if seed and not chain else read_generation(index.root, *key)
+        chain[key] = read_generation(index.root, *key)
         key = parent_key(key[0], chain[key].parent_gen_id)
         found = None if key is None else index.get(*key)
     parent = None if found is None else found.as_parent()
@@ -261,7 +259,7 @@ def _parent(
     if key is None:
         return None
     if key not in known:
-        found = index.get(*key)
+        found = index.get(*key) or read_indexed(index, *key)
         known[key] = None if found is None else found.as_parent()
     return known[key]
 

@@ -36,8 +36,8 @@ from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
-from genid_store.generation.asked import Asked
 from genid_store.generation.batch import BatchHost
+from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
@@ -159,7 +159,9 @@ def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) ->
         if not built:
             prepared = plan_build(root, wanted, progress=progress)
             _announce_new(root, wanted, prepared)
-            planned = {Member(row.stage, row.gen_id): row for row in prepared.plan.rows}
+            planned = {
+                Member(row.stage, row.gen_id): row.as_generation() for row in prepared.plan.rows
+            }
         members = read_membership(root, known) if planned is None else tuple(planned)
         work = plan_run(root, known, members, asked, planned=planned)
     record = {"new": not built, **_work_record(known, work)}

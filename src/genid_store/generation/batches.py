@@ -113,22 +113,13 @@ def open_batches(root: DataRoot) -> list[Batch]:
     prepared counts while its process lives. OSError: the folder cannot be read."""
     found: list[Batch | None] = [None]
     while None in found:  # one that went may have left its members to one that came
-        found = [_read(path) for path in _paths(root)]
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder(root)))
+        except FileNotFoundError:
+            return []
+        records = (name for name in names if name.endswith(".json") and name[0] != ".")
+        found = [_read(folder(root) / name) for name in records]
     return [one for one in found if one and (one.state != "preparing" or is_held(root, *LEASE))]
-
-
-def holding(
-    root: DataRoot, stage: str, names: Iterable[str], *, preparing: bool = True
-) -> Batch | None:
-    """Return the open batch that has one of some ids, generations' or tasks'; None: there is none.
-    `preparing`: one that is only being prepared counts.
-
-    OSError: the folder of the records cannot be read.
-    """
-    for one in open_batches(root):
-        if one.holds(stage, names) and (preparing or one.state != "preparing"):
-            return one
-    return None
 
 
 def read(root: DataRoot, key: str) -> Batch | None:
@@ -200,14 +191,6 @@ def refuse_open(root: DataRoot) -> None:
 
 def _closed(root: DataRoot, key: str) -> Path:
     return folder(root) / "closed" / key
-
-
-def _paths(root: DataRoot) -> list[Path]:
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder(root)))
-    except FileNotFoundError:
-        return []
-    return [folder(root) / name for name in names if name.endswith(".json") and name[0] != "."]
 
 
 #: The record that was last read from each file, with the file's inode, size and time.

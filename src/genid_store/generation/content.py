@@ -8,7 +8,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from genid_store.catalog.metadata import Generation
+from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
@@ -34,6 +34,13 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
         return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
     except OSError:
         return None
+
+
+def model_of(root: DataRoot, generation: Generation) -> str | None:
+    """Return the model that is asked: an essay without one of its own has its draft's."""
+    if generation.llm_model_id is not None or generation.parent is None:
+        return generation.llm_model_id
+    return read_generation(root, *generation.parent).llm_model_id
 
 
 def parent_version(root: DataRoot, generation: Generation) -> str | None:

@@ -14,8 +14,8 @@ _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id
 
 
 def check_metadata(root: DataRoot, generation: Generation) -> None:
-    """StoreError: the metadata does not say what is to be made, or says what has another id;
-    nothing is paid for then."""
+    """StoreError: the metadata does not say what is to be made, or a v1 id is not that of its
+    fields, by the audit's rule, so that the text would be another task's; nothing is paid for."""
     wrong = [one for one in generation.problems if not one.field or one.field in _IDENTIFYING]
     if wrong:
         raise StoreError("its metadata cannot be used", wrong)
@@ -26,14 +26,7 @@ def check_metadata(root: DataRoot, generation: Generation) -> None:
             remedy="give its template the generator llm, and build its cohort again",
         )
         raise StoreError("there is nothing to copy", [problem])
-    _check_id(root, generation)
-
-
-def _check_id(root: DataRoot, generation: Generation) -> None:
-    """StoreError: a v1 id is not the id of the fields that its metadata gives, by the audit's rule,
-    so that the text would be that of another task."""
-    key = generation.parent
-    above = None if key is None else read_generation(root, *key)
+    above = None if generation.parent is None else read_generation(root, *generation.parent)
     parent = as_parent(above, None, None) if above is not None and above.raw else None
     found = derive_expected(generation, parent).problems
     wrong = [one for one in found if one.code == findings.ID_NOT_RECOMPUTED]

@@ -28,14 +28,22 @@ def generated_files(
         "usage": generated.usage,
         "generated_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    parsed = generated.text if generated.parsed is None else generated.parsed
-    files = {RAW: _encoded(generated.text), RAW_METADATA: _document(made_with)}
-    if generated.prompt is not None:
-        files[PROMPT] = _encoded(generated.prompt)
+    return _files(generated, made_with)
+
+
+def copied_files(parent_text: str) -> dict[str, bytes]:
+    """Return the files of an essay that is its draft's text."""
+    return _files(Generated(text=parent_text), {"mode": "copy"})
+
+
+def _files(generated: Generated, made_with: Mapping[str, object]) -> dict[str, bytes]:
+    files = {RAW_METADATA: _document(made_with)}
+    for name, text in ((RAW, generated.text), (PROMPT, generated.prompt)):
+        if text is not None:
+            files[name] = text.encode("utf-8", "surrogatepass")
     if why_unparsed(generated) is None:
-        text = parsed.encode("utf-8")
-        files[PARSED_METADATA] = _document({"digest": digest(text)})
-        files[PARSED] = text
+        files[PARSED] = _parsed(generated).encode()
+        files[PARSED_METADATA] = _document({"digest": digest(files[PARSED])})
     return files
 
 
@@ -44,22 +52,14 @@ def why_unparsed(generated: Generated) -> str | None:
     that file; None: it gets one."""
     if generated.unparsed is not None:
         return generated.unparsed or "the callable says so and gives no reason"
-    parsed = generated.text if generated.parsed is None else generated.parsed
     try:
-        return fault_of_bytes(parsed.encode("utf-8"))
+        return fault_of_bytes(_parsed(generated).encode())
     except UnicodeEncodeError:
         return "its text is not Unicode"
 
 
-def copied_files(parent_text: str) -> dict[str, bytes]:
-    """Return the files of an essay that is its draft's text."""
-    text = parent_text.encode("utf-8")
-    return {
-        RAW: text,
-        RAW_METADATA: _document({"mode": "copy"}),
-        PARSED_METADATA: _document({"digest": digest(text)}),
-        PARSED: text,
-    }
+def _parsed(generated: Generated) -> str:
+    return generated.text if generated.parsed is None else generated.parsed
 
 
 def _document(genid: Mapping[str, object]) -> bytes:
@@ -75,7 +75,3 @@ def _document(genid: Mapping[str, object]) -> bytes:
         unwritable = "cannot be written as JSON"
         return _document({key: unwritable if key in _HOSTS else given[key] for key in given})
     return data
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")

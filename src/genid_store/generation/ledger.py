@@ -8,6 +8,7 @@ every network file system appends by itself, and a torn last line (a power cut) 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -40,7 +41,15 @@ class Ledger:
     def made(self, stage: str, task: str) -> tuple[str, ...]:
         """Return the ids under which a task was to be made since, in order. OSError: unreadable."""
         with _LOCK:
-            self._read_on()
+            with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+                whole = data[: data.rfind(b"\n") + 1]
+                self._offset += len(whole)
+                for line in whole.decode(errors="replace").splitlines():
+                    fields = line.split(" ")
+                    if len(fields) == _FIELDS:
+                        self._made.setdefault((fields[0], fields[1]), []).append(fields[2])
             return tuple(dict.fromkeys(self._made.get((stage, task), ())))
 
     def add(self, stage: str, task: str, gen_id: str) -> None:
@@ -53,17 +62,3 @@ class Ledger:
                 os.write(descriptor, f"{stage} {task} {gen_id}\n".encode())
             finally:
                 os.close(descriptor)
-
-    def _read_on(self) -> None:
-        try:
-            with open(self._path, "rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.decode(errors="replace").splitlines():
-            fields = line.split(" ")
-            if len(fields) == _FIELDS:
-                self._made.setdefault((fields[0], fields[1]), []).append(fields[2])

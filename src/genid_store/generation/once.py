@@ -27,12 +27,12 @@ from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
-from genid_store.generation.asked import Asked
-from genid_store.generation.batches import holding
+from genid_store.generation.batches import open_batches
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
     content_version,
+    model_of,
     parent_version,
     text_to_build_upon,
     usable_version,
@@ -53,6 +53,7 @@ from genid_store.generation.records import (
     COMPLETE,
     WAYS,
     WRONG_TYPE,
+    Asked,
     Generator,
     Kind,
     Outcome,
@@ -253,10 +254,10 @@ class Executor:
 
     def _why_not_paid(self, member: Member, task: Task, generation: Generation) -> End | None:
         """Return the outcome of a generation that is not to be paid for now; None: it is."""
-        names = (task.name, member.gen_id)
-        batch = holding(self.root, member.stage, names, preparing=not self.preparing)
-        if batch is not None:
-            return End("refused" if batch.state == "unreadable" else "waiting", str(batch))
+        for batch in open_batches(self.root):
+            ours = self.preparing and batch.state == "preparing"
+            if batch.holds(member.stage, (task.name, member.gen_id)) and not ours:
+                return End("refused" if batch.state == "unreadable" else "waiting", str(batch))
         if self.asked.reuse_only:
             return End("refused", "the store has no text of this task that it can be given")
         why = self.plan.why_hidden(member)
@@ -338,7 +339,7 @@ class Executor:
     def _request(
         self, generation: Generation, template: bytes | None, parent_text: str | None
     ) -> Request:
-        model = generation.llm_model_id or self._inherited_model(generation)
+        model = model_of(self.root, generation)
         values = {"combo_id": generation.combo_id, "template_id": generation.template_id}
         values |= {**generation.signature_fields(), "llm_model_id": model}
         return Request(
@@ -353,11 +354,6 @@ class Executor:
             custom_id=self.plan.task_of(Member(generation.stage, generation.gen_id)).name,
             data_root=self.root.path,
         )
-
-    def _inherited_model(self, generation: Generation) -> str | None:
-        """Return the parent's model: an essay without one of its own has its draft's."""
-        parent = generation.parent
-        return None if parent is None else read_generation(self.root, *parent).llm_model_id
 
     def _raw_text(self, generation: Generation) -> str | None:
         """Return a text of the task that was paid for and could not be parsed, under this id or

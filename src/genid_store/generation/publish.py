@@ -127,7 +127,7 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes], parent_text: str |
         (folder.path / _RESERVE).unlink(missing_ok=True)
         for name in (name for name in _WRITTEN if name in files):
             aside = folder.path / f".{name}"
-            write_new(aside, files[name])
+            write_new(aside, files[name], durable=True)
             os.rename(aside, folder.path / name)
         _complete(folder)
         roll_forward(root, stage, gen_id)
@@ -146,21 +146,11 @@ def is_complete(root: DataRoot, stage: str, gen_id: str) -> bool:
 
 
 def _complete(folder: StagedFolder) -> None:
-    """Bring the files to disk, then make them the generation's, waiting to be published."""
-    for entry in os.scandir(folder.path):
-        _sync_file(entry.path)
+    """Make the files, which are on disk, the generation's, waiting to be published."""
     sync_folder(folder.path)
     complete = staging(folder.root, folder.stage) / folder.gen_id
     os.rename(folder.path, complete)
     sync_folder(complete.parent)
-
-
-def _sync_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
@@ -251,7 +241,7 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
             continue
         with prepared(root, stage, gen_id, room=False) as folder:
             for name in (name for name in _WRITTEN if is_file(one.path / name)):
-                write_new(folder.path / name, read_bytes(one.path / name))
+                write_new(folder.path / name, read_bytes(one.path / name), durable=True)
             _complete(folder)
         shutil.rmtree(one.path)
 

@@ -60,6 +60,21 @@ class Generated:
     usage: Mapping[str, object] | None = field(default=None)
 
 
+@frozen(kw_only=True)
+class Asked:
+    """What a run is asked for beyond what is missing: to try again what failed, to ask again for
+    what could not be parsed, to pay for legacy members whose task is there and for those whose text
+    is out of reach, or to give legacy members that text; to call nobody (`reuse_only`); at most how
+    many calls (None: any number)."""
+
+    retry_failed: bool = False
+    retry_unparsed: bool = False
+    pay_again: bool = False
+    reuse: bool = False
+    reuse_only: bool = False
+    max_calls: int | None = None
+
+
 #: The host's callable, plain or `async def`. It is called from several threads at once (an `async
 #: def` one runs on one event loop) and may raise anything.
 Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Generated]]

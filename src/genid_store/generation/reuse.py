@@ -34,7 +34,6 @@ from genid_store.catalog.lookup import (
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import ADOPTED_FROM, Generation, stage_fields
 from genid_store.catalog.reused import Reused
-from genid_store.cohort.planning.records import Row
 from genid_store.fs.files import (
     create_exclusive,
     guarded,
@@ -44,7 +43,7 @@ from genid_store.fs.files import (
     write_atomic,
 )
 from genid_store.fs.jsonfile import dump_object, load_object
-from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
@@ -114,17 +113,14 @@ def plan_reuse(
     members: Iterable[Member],
     *,
     cohort_id: str | None = None,
-    planned: Mapping[Member, Row] | None = None,
-    seeds: Mapping[Member, Generation] | None = None,
+    planned: Mapping[Member, Generation] | None = None,
     ledger: Ledger | None = None,
 ) -> Plan:
-    """Return the task of each member and whose text it can have; the index is up to date.
-
-    `planned` has the rows of a cohort that is not written yet, `seeds` what is not written yet over
-    parents that are; `ledger` was created before the index was refreshed.
+    """Return the task of each member and whose text it can have; the index is up to date, or the
+    ledger tells what it lacks. `planned` has what is not written yet, parents first; `ledger` was
+    created before the index was refreshed.
     """
-    rows = (row.as_generation() for row in (planned or {}).values())
-    planning = _Planning(index, cohort_id, with_expected(index, rows), seeds or {})
+    planning = _Planning(index, cohort_id, with_expected(index, (planned or {}).values()))
     for member in members:
         planning.add(member)
     tasks = planning.decide()
@@ -136,15 +132,20 @@ def plan_reuse(
     )
 
 
-def plan_reuse_of(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> Plan:
-    """Return the plan of some generations of one stage, whichever cohorts they belong to.
+def plan_reuse_of(
+    root: DataRoot,
+    members: Iterable[Member],
+    *,
+    cohort_id: str | None = None,
+    planned: Mapping[Member, Generation] | None = None,
+) -> Plan:
+    """Return the plan of some members, as `plan_reuse`, by an index that is brought up to date.
 
     StoreError: the index cannot be used.
     """
     ledger = Ledger(root)
-    members = [Member(stage, gen_id) for gen_id in gen_ids if is_segment(gen_id)]
-    with StoreIndex.fresh(root) as index:
-        return plan_reuse(index, members, ledger=ledger)
+    with StoreIndex.fresh(root, persist=planned is None) as index:
+        return plan_reuse(index, members, cohort_id=cohort_id, planned=planned, ledger=ledger)
 
 
 def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
@@ -178,10 +179,8 @@ class _Planning:
         index: StoreIndex,
         cohort_id: str | None,
         planned: Mapping[tuple[str, str], Indexed],
-        seeds: Mapping[Member, Generation],
     ) -> None:
-        self.index, self.cohort_id = index, cohort_id
-        self.planned, self.seeds = planned, seeds
+        self.index, self.cohort_id, self.planned = index, cohort_id, planned
         self.known: dict[Member, Indexed | None] = {}
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
@@ -194,11 +193,8 @@ class _Planning:
 
     def add(self, member: Member) -> None:
         found = self.index.get(*member) or self.planned.get(member)
-        found = self.known[member] = found or read_indexed(
-            self.index, *member, self.seeds.get(member)
-        )
-        parent = None if found is None else found.parent
-        self.children[None if parent is None else Member(*parent)].append(member)
+        found = self.known[member] = found or read_indexed(self.index, *member)
+        self.children[None if found is None else found.parent].append(member)
         missing = found is not None and not found.has_content
         same = same_task(self.index, found) if missing and found is not None else []
         self.candidates[member] = [one for one in same if self.digest_of(one)]

@@ -16,20 +16,17 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
-from genid_store.cohort.planning.records import Row
+from genid_store.catalog.metadata import Generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.asked import Asked
 from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
-from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Generator, Outcome, Request
-from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse
+from genid_store.generation.records import Asked, Generator, Outcome, Request
+from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
 from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
 from genid_store.stages import Member, stage_names
@@ -67,19 +64,17 @@ def plan_run(
     members: Sequence[Member],
     asked: Asked,
     *,
-    planned: Mapping[Member, Row] | None = None,
+    planned: Mapping[Member, Generation] | None = None,
     awaited: bool = False,
 ) -> Workload:
     """Return what a run of a cohort's members would do, with `awaited` one that waits for batches;
-    nothing is written. `planned` has the rows of a cohort that is not written yet.
+    nothing is written. `planned` has those of a cohort that is not written yet.
 
     StoreError: the index or the record of a batch cannot be used, or the system refused to read.
     """
     with guarded(root):
         refuse_unreadable(root)
-        ledger = Ledger(root)
-        with StoreIndex.fresh(root, persist=planned is None) as index:
-            reuse = plan_reuse(index, members, cohort_id=cohort_id, planned=planned, ledger=ledger)
+        reuse = plan_reuse_of(root, members, cohort_id=cohort_id, planned=planned)
         return plan_work(root, members, asked, reuse=reuse, planned=planned, awaited=awaited)
 
 
@@ -219,9 +214,9 @@ class _Counting:
 def _ready(root: DataRoot, stage: str, work: Workload) -> Sequence[str]:
     """Return the ids of one stage that can be obtained by now."""
     return [
-        gen_id
-        for gen_id in work.of(stage)
-        if Member(stage, gen_id) in work.adopted or is_ready(root, stage, gen_id)
+        one.gen_id
+        for one in work.todo
+        if one.stage == stage and (one in work.adopted or is_ready(root, *one))
     ]
 
 

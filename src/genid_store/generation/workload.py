@@ -13,13 +13,16 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.cohort.planning.records import Row
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
-from genid_store.generation.asked import Asked
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import ParentMissing, content_version, text_to_build_upon
-from genid_store.generation.records import WAYS, Kind, Outcome
+from genid_store.generation.content import (
+    ParentMissing,
+    content_version,
+    model_of,
+    text_to_build_upon,
+)
+from genid_store.generation.records import WAYS, Asked, Kind, Outcome
 from genid_store.generation.reuse import Plan, Task, held_up, may_pay_again, say_held_up
 from genid_store.generation.status import State, state_of
 from genid_store.stages import Member, parent_stage, stage_names
@@ -70,10 +73,6 @@ class Workload:
             for one, why in self.waiting.items()
             if (one.stage, why) == (stage, "in a batch")
         ]
-
-    def of(self, stage: str) -> list[str]:
-        """Return the ids of one stage that the run would make."""
-        return [member.gen_id for member in self.todo if member.stage == stage]
 
     @property
     def total_calls(self) -> int:
@@ -148,13 +147,13 @@ def plan_work(
     asked: Asked,
     *,
     reuse: Plan,
-    planned: Mapping[Member, Row] | None = None,
+    planned: Mapping[Member, Generation] | None = None,
     awaited: bool = False,
 ) -> Workload:
     """Return what a run would do with the members, stage by stage in membership order.
 
     A child whose parent is made in the same run counts as possible; with `awaited` also one whose
-    parent is in a batch. `reuse` is whose text members can have; `planned` gives the rows of
+    parent is in a batch. `reuse` is whose text members can have; `planned` gives the
     members that have no metadata yet.
     """
     work = Workload(members=members, reuse=reuse)
@@ -172,7 +171,7 @@ class _Working:
         root: DataRoot,
         asked: Asked,
         work: Workload,
-        planned: Mapping[Member, Row],
+        planned: Mapping[Member, Generation],
         awaited: bool,
     ) -> None:
         self.root, self.asked, self.work = root, asked, work
@@ -185,12 +184,13 @@ class _Working:
         work, task = self.work, self.work.reuse.task_of(member)
         state = self.state(member, task)
         refused = member in work.reuse.refused
+        again = {"failed": self.asked.retry_failed, "unparsed": self.asked.retry_unparsed}
         if state == "made":
             work.made.append(member)
         elif state != "unreachable" and task.source and (self.asked.reuse or not refused):
             work.todo[member] = None
             work.adopted[member] = task.source
-        elif not self.asked.takes(state):
+        elif state != "missing" and not again.get(state):
             work.waiting[member] = state
         elif any(one.holds(member.stage, (member.gen_id, task.name)) for one in self.batches):
             work.waiting[member] = "in a batch"
@@ -208,8 +208,8 @@ class _Working:
         return state
 
     def add_missing(self, member: Member, task: Task) -> None:
-        work, row, limit = self.work, self.planned.get(member), self.asked.max_calls
-        generation = read_generation(self.root, *member) if row is None else row.as_generation()
+        work, limit = self.work, self.asked.max_calls
+        generation = self.planned.get(member) or read_generation(self.root, *member)
         parent = generation.parent
         if parent_stage(member.stage) and not (parent and self.will_have_text(parent)):
             work.waiting[member] = "blocked"
@@ -229,7 +229,8 @@ class _Working:
             if payer != member:
                 work.adopted[member] = payer.gen_id
             else:
-                work.calls[member.stage, _model(self.root, generation)] += 1
+                model = model_of(self.root, generation) or "unknown"
+                work.calls[member.stage, model] += 1
 
     def will_have_text(self, parent: Member) -> bool:
         if parent in self.work.todo or (
@@ -278,11 +279,3 @@ def _blocked(root: DataRoot, generation: Generation, work: Workload) -> Outcome:
         reason="; ".join(reasons) or "it was not begun; run again",
         ways=tuple(sorted(ways)),
     )
-
-
-def _model(root: DataRoot, generation: Generation) -> str:
-    """Return the model that would be asked; an essay without one of its own has its draft's."""
-    model = generation.llm_model_id
-    if model is None and generation.stage == "essay" and generation.parent is not None:
-        model = read_generation(root, *generation.parent).llm_model_id
-    return model or "unknown"

@@ -447,6 +447,39 @@ def test_a_callable_that_asks_for_its_own_generation_is_told_so(
     assert "later" == Store.open(tmp_path).once(MINE, lambda one: "later", retry_failed=True)
 
 
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_callables_that_ask_for_each_others_generations_are_told_so(
+    tmp_path: Path, concurrency: int
+) -> None:
+    """Three in a circle, from threads of their own: one is told, and so the others end too."""
+    store, fields = Store.open(tmp_path), {"template_id": "t", "llm_model_id": "m"}
+    circle = [Draft(combo_id=str(number), replicate=1, **fields) for number in range(3)]
+    begun = threading.Barrier(len(circle))
+    errors: list[str] = []
+
+    def ask(number: int) -> None:
+        def call(request: Request) -> str:
+            begun.wait(60)
+            after = circle[(number + 1) % len(circle)]
+            return "".join(store.once_all([after], lambda one: "", concurrency=concurrency))
+
+        try:
+            store.once(circle[number], call)
+        except StoreError as error:
+            errors.append(str(error))
+
+    threads = [
+        threading.Thread(target=ask, args=(number,), daemon=True) for number in range(len(circle))
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert not any(one.is_alive() for one in threads)
+    assert len(circle) == len(errors)
+    assert 1 <= sum("which would never end" in one for one in errors)
+
+
 @pytest.mark.parametrize("year", [1970, 2999])
 def test_who_began_before_a_failure_does_not_try_it_again(root: DataRoot, year: int) -> None:
     """Two runs are asked to retry what failed, on machines whose clocks differ: it is tried again

@@ -38,12 +38,15 @@ _mine: dict[int, _Key] = {}  # by descriptor
 #: What stands for each lease that is held here, and those of the calls that this one is made from:
 #: a callable may ask for generations.
 _holds: dict[_Key, object] = {}
+#: The leases that are waited for from within the call for which each of these is held.
+_waits: dict[object, list[_Key]] = {}
 _CHAIN: Final = ContextVar[frozenset[object]]("_CHAIN", default=frozenset())
 
 
 def _begin_child() -> None:
-    """Forget what the parent holds: record locks are not inherited."""
+    """Forget what the parent holds and waits for: record locks are not inherited."""
     _mine.clear()
+    _waits.clear()
     _table.release()
 
 
@@ -60,32 +63,18 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
     Waits for another holder to finish, as long as that takes (its call is paid for), and says so in
     the log every `LOG_INTERVAL` seconds; yields False where `stop` is set before that.
 
-    StoreError: the holder is waiting for this itself: its callable asks for what it is to make.
+    StoreError: the holder waits for this in turn: its callable asks for what it is to make, or
+        callables ask for each other's.
     """
     path = leases(root) / stage / task
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
-    since = logged = time.monotonic()
-    if descriptor is None and not stop.is_set() and _holds.get(_key(path)) in _CHAIN.get():
-        problem = Problem(
-            where=f"{stage} {task.removeprefix('.')}",
-            message="it is being made by the callable that asks for it, which would never end",
-            remedy="ask for other generations alone from within a callable",
-        )
-        raise StoreError("a generation asks for itself", [problem])
-    while descriptor is None:
-        if (now := time.monotonic()) - logged >= LOG_INTERVAL:
-            logged = now
-            _LOG.warning(
-                "waiting for %s %s, which another run is making, for %.0f s; interrupting is safe",
-                stage,
-                task,
-                now - since,
-            )
-        if stop.wait(_POLL):
-            yield False
-            return
-        descriptor = _take(path)
+    if descriptor is None and not stop.is_set():
+        with _waiting(_key(path), f"{stage} {task.removeprefix('.')}"):
+            descriptor = _wait(path, f"{stage} {task}", stop)
+    if descriptor is None:
+        yield False
+        return
     key, hold = _mine[descriptor], object()
     _holds[key] = hold
     chain = _CHAIN.set(_CHAIN.get() | {hold})
@@ -97,6 +86,62 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
         _give_up(descriptor)
+
+
+def _wait(path: Path, what: str, stop: threading.Event) -> int | None:
+    """Return a locked descriptor once the lease is free; None: `stop` is set."""
+    since = logged = time.monotonic()
+    while not stop.wait(_POLL):
+        descriptor = _take(path)
+        if descriptor is not None:
+            return descriptor
+        if (now := time.monotonic()) - logged >= LOG_INTERVAL:
+            logged = now
+            waited = now - since
+            text = "waiting for %s, which another run is making, for %.0f s; interrupting is safe"
+            _LOG.warning(text, what, waited)
+    return None
+
+
+@contextlib.contextmanager
+def _waiting(key: _Key, what: str) -> Iterator[None]:
+    """Let the others know what the calls from which a lease is asked for wait for.
+
+    StoreError: its holder waits for one of these calls, itself or through others of this process.
+    """
+    chain = _CHAIN.get()
+    with _table:
+        for hold in chain:
+            _waits.setdefault(hold, []).append(key)
+        endless = _leads_to(key, chain)
+    try:
+        if endless:
+            problem = Problem(
+                where=what,
+                message="its callable waits for what asks for it, which would never end",
+                remedy="ask for other generations alone from within a callable",
+            )
+            raise StoreError("a generation asks for itself", [problem])
+        yield
+    finally:
+        with _table:
+            for hold in chain:
+                _waits[hold].remove(key)
+                if not _waits[hold]:
+                    del _waits[hold]
+
+
+def _leads_to(key: _Key, chain: frozenset[object]) -> bool:
+    """Say whether a lease is held for one of some calls, or for one that waits for such a lease."""
+    todo, seen = [key], set()
+    for one in todo:
+        hold = _holds.get(one)
+        if hold in chain:
+            return True
+        if hold is not None and hold not in seen:
+            seen.add(hold)
+            todo += _waits.get(hold, ())
+    return False
 
 
 def leases(root: DataRoot) -> Path:

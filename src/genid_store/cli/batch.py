@@ -16,6 +16,7 @@ from genid_store.generation import Executor, Generator
 from genid_store.generation.batch import BatchHost, Batching
 from genid_store.generation.batches import kept_aside
 from genid_store.generation.load import load_host
+from genid_store.generation.records import nobody
 
 
 class HostType(click.ParamType[Any]):
@@ -86,8 +87,3 @@ def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
     else:
         click.echo(f"batch {key} is being cancelled; the next run collects what it has done")
     return 0
-
-
-def nobody(request: object) -> str:
-    """Stand for a callable where none is called."""
-    raise AssertionError("nothing is to be called")

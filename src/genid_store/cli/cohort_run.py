@@ -29,7 +29,7 @@ from genid_store.cli._unmade import (
     print_failures,
     print_remedies,
 )
-from genid_store.cli.batch import HostType, nobody
+from genid_store.cli.batch import HostType
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
@@ -37,7 +37,7 @@ from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.batch import BatchHost
-from genid_store.generation.records import Asked
+from genid_store.generation.records import Asked, nobody
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (

@@ -79,6 +79,12 @@ class Asked:
 #: def` one runs on one event loop) and may raise anything.
 Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Generated]]
 
+
+def nobody(request: Request) -> str:
+    """Stand for a callable where none is to be called."""
+    raise AssertionError("nothing is to be called")
+
+
 #: made: the callable was called. copied: the draft's text. reused: content was there.
 #: adopted: the task's text was there under another id. failed: the callable refused, or what it
 #: gave could not be stored. unparsed: text is there, its parsed form is not. unreachable: text is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -25,7 +25,7 @@ from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Asked, Generator, Outcome, Request
+from genid_store.generation.records import Asked, Generator, Outcome, nobody
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
 from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
@@ -37,16 +37,35 @@ _LISTED: Final = 20  # members that a refusal names
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
-@frozen(kw_only=True)
 class Progress:
-    """How far a run is: calls done of those to do, calls in flight, members that failed in it and
-    rows that are in batches."""
+    """How far a run is: of the `calls` to do those `done` and those `in_flight`, members that
+    `failed` in it and rows that are `in_batches`. It says so itself, in one thread at a time."""
 
-    done: int
-    calls: int
-    in_flight: int
-    failed: int
-    in_batches: int = 0
+    def __init__(self, members: Iterable[Member], say: Callable[[Progress], None]) -> None:
+        self.outcomes: list[Outcome] = []
+        self.calls = self.done = self.in_flight = self.failed = self.in_batches = 0
+        self._members, self._say, self._lock = frozenset(members), say, threading.Lock()
+
+    def called(self, change: int) -> None:
+        """Note that a call began (1) or ended (-1)."""
+        with self._lock:
+            self.in_flight += change
+            self.done += change < 0
+            self._say(self)
+
+    def looked(self, in_batches: int) -> None:
+        """Note how many rows are in batches."""
+        with self._lock:
+            self.in_batches = in_batches
+            self._say(self)
+
+    def report(self, outcome: Outcome) -> None:
+        """Note what became of a generation; a batch may hold others than the members."""
+        with self._lock:
+            if (outcome.stage, outcome.gen_id) in self._members:
+                self.outcomes.append(outcome)
+                self.failed += not outcome.complete and outcome.kind != "waiting"
+            self._say(self)
 
 
 @frozen(kw_only=True)
@@ -102,10 +121,10 @@ def run_cohort(
         recover(root)
         members = read_membership(root, cohort_id)
     stop, interrupted = threading.Event(), threading.Event()
-    counting = _Counting(frozenset(members), progress)
+    counting = Progress(members, progress)
     executor = Executor(
         root=root,
-        generator=generator if callable(generator) else _not_called,
+        generator=generator if callable(generator) else nobody,
         provider_models=provider_models or {},
         asked=asked,
         stop=stop,
@@ -153,10 +172,6 @@ def obtain_work(
         obtain_all(executor, stage, ready, report, concurrency=concurrency)
 
 
-def _not_called(request: Request) -> str:
-    raise AssertionError("a batch object is not called")
-
-
 def refuse_paid(work: Workload) -> None:
     """StoreError: members would be paid for although the store has their task; names them."""
     waiting = [one for one, why in work.waiting.items() if why == "paid under another id"]
@@ -169,46 +184,6 @@ def refuse_paid(work: Workload) -> None:
         where = f"{member.stage} {member.gen_id}"
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
     raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
-
-
-class _Counting:
-    """Counts the calls and outcomes of one run and says so."""
-
-    def __init__(self, members: frozenset[Member], progress: Callable[[Progress], None]) -> None:
-        self.outcomes: list[Outcome] = []
-        self.calls = 0
-        self._lock = threading.Lock()
-        self._members, self._progress = members, progress
-        self._began = self._in_flight = self._failed = self._in_batches = 0
-
-    def called(self, change: int) -> None:
-        with self._lock:
-            self._in_flight += change
-            self._began += change > 0
-            self._say()
-
-    def looked(self, in_batches: int) -> None:
-        with self._lock:
-            self._in_batches = in_batches
-            self._say()
-
-    def report(self, outcome: Outcome) -> None:
-        with self._lock:
-            if (outcome.stage, outcome.gen_id) in self._members:  # a batch may hold others
-                self.outcomes.append(outcome)
-                self._failed += not outcome.complete and outcome.kind != "waiting"
-            self._say()
-
-    def _say(self) -> None:
-        self._progress(
-            Progress(
-                done=self._began - self._in_flight,
-                calls=self.calls,
-                in_flight=self._in_flight,
-                failed=self._failed,
-                in_batches=self._in_batches,
-            )
-        )
 
 
 def _ready(root: DataRoot, stage: str, work: Workload) -> Sequence[str]:

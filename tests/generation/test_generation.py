@@ -318,10 +318,10 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     monkeypatch.setattr(rescue, "USUAL", (str(elsewhere),))
     real = write_new
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **options: bool) -> None:
         if not Path(path).is_relative_to(elsewhere):
             raise OSError(28, "No space left on device")
-        real(path, data)
+        real(path, data, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(staging, "write_new", full)

@@ -25,10 +25,11 @@ from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, failures, once, run
+from genid_store.generation import Executor, failures, once, reuse
 from genid_store.generation.calling import is_unpaid
 from genid_store.generation.records import Asked, Generator
 from genid_store.generation.reuse import plan_reuse
+from genid_store.generation.run import run_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.migration.run import migrate
 from genid_store.stages import Member
@@ -95,13 +96,13 @@ def test_a_text_made_while_the_index_was_read_is_seen(
     calls = Calls()
 
     def planned(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(run, "plan_reuse", plan_reuse)
+        monkeypatch.setattr(reuse, "plan_reuse", plan_reuse)
         plan = plan_reuse(*arguments, **options)
-        run.run_cohort(root, "d", calls, Asked())
+        run_cohort(root, "d", calls, Asked())
         return plan
 
-    monkeypatch.setattr(run, "plan_reuse", planned)
-    run.run_cohort(root, "c", calls, Asked())
+    monkeypatch.setattr(reuse, "plan_reuse", planned)
+    run_cohort(root, "c", calls, Asked())
     assert len(calls.asked) == len({_task(root, name) for name in calls.asked})
 
 
@@ -133,8 +134,8 @@ def test_a_call_in_flight_while_another_run_plans_is_waited_for(
         planned.set()
         return plan
 
-    monkeypatch.setattr(run, "plan_reuse", planning)
-    run.run_cohort(root, "d", slow, Asked())
+    monkeypatch.setattr(reuse, "plan_reuse", planning)
+    run_cohort(root, "d", slow, Asked())
     first.join()
     assert len(calls.asked) == len({_task(root, name) for name in calls.asked})
 
@@ -151,7 +152,7 @@ def test_a_store_sees_what_a_run_has_made_since_it_was_opened(root: DataRoot) ->
     calls = Calls()
     store = Store.open(root.path)
     store.once(MINE, calls)
-    run.run_cohort(root, "c", calls, Asked())
+    run_cohort(root, "c", calls, Asked())
     before = len(calls.asked)
     assert (root.generation(*member) / "parsed.txt").read_text() == store.once(draft, calls)
     assert before == len(calls.asked)
@@ -191,7 +192,7 @@ def test_an_answer_under_another_id_that_was_written_aside_is_found(
     for name in ("parsed.txt", "raw.txt"):
         (aside / name).write_text("paid")
     calls = Calls()
-    run.run_cohort(root, "d", calls, Asked())
+    run_cohort(root, "d", calls, Asked())
     assert "paid" == (root.generation(*mine) / "parsed.txt").read_text()
     other = read_membership(root, "d")[0]
     assert "paid" == (root.generation(*other) / "parsed.txt").read_text()
@@ -505,7 +506,7 @@ def test_who_began_before_a_failure_does_not_try_it_again(root: DataRoot, year: 
 def test_an_essay_over_an_id_from_before_a_migration_is_told_the_new_one(root: DataRoot) -> None:
     """Its draft's text is there, under another id now."""
     member = build(root, "c", Rollout.OFF)
-    run.run_cohort(root, "c", Calls(), Asked(max_calls=1))
+    run_cohort(root, "c", Calls(), Asked(max_calls=1))
     new = str(gen_id(draft_of(root, member)))
     migrate(root)
     essay = Essay(parent_gen_id=DraftId(member.gen_id), template_id="t", replicate=1)

@@ -84,7 +84,7 @@ def prepared(
     StoreError: the disk is full (unless the text is there already: not `room`), or the data root
     cannot be written; found out before the generator is called.
     """
-    path = _aside(root, stage, gen_id)
+    path, target = _aside(root, stage, gen_id), root.generation(stage, gen_id)
     try:
         path.mkdir(parents=True)
         store = name_store(root)
@@ -94,7 +94,8 @@ def prepared(
         if room:
             _check_room(path)
             reserve(path / _RESERVE, _RESERVED)
-        _check_writable(root.generation(stage, gen_id))
+        if not os.access(target, os.W_OK | os.X_OK):
+            raise _unwritable(target, PermissionError(errno.EACCES, "cannot be written"))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -260,11 +261,6 @@ def _check_room(path: Path) -> None:
                 )
             ],
         )
-
-
-def _check_writable(folder: Path) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _unwritable(folder, PermissionError(errno.EACCES, "cannot be written"))
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:

@@ -16,6 +16,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -126,7 +127,7 @@ def plan_reuse(
     tasks = planning.decide()
     return Plan(
         tasks=tasks,
-        refused=tuple(one for one, task in tasks.items() if planning.is_refused(one, task)),
+        refused=tuple(planning.refused),
         hidden=planning.hidden,
         ledger=ledger or Ledger(index.root),
     )
@@ -185,9 +186,10 @@ class _Planning:
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
         self.same: dict[Member, list[Indexed]] = {}
-        self.digests: dict[tuple[str, str], str | None] = {}
+        self.digest = cache(partial(usable_version, index.root))
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
         self.hidden: dict[Member, str] = {}
+        self.refused: list[Member] = []
         self.without_task: dict[Member, bool] = {}
         self.unknown = _Unknown(index)
 
@@ -197,7 +199,7 @@ class _Planning:
         self.children[None if found is None else found.parent].append(member)
         missing = found is not None and not found.has_content
         same = same_task(self.index, found) if missing and found is not None else []
-        self.candidates[member] = [one for one in same if self.digest_of(one)]
+        self.candidates[member] = [one for one in same if self.digest(one.stage, one.gen_id)]
         self.same[member] = same
 
     def decide(self) -> dict[Member, Task]:
@@ -207,11 +209,12 @@ class _Planning:
         for member in sorted(self.known, key=lambda one: stage_names().index(one.stage)):
             found = self.known[member]
             expected = None if found is None else found.expected["v1"]
-            above = None if found is None else self.parent_text(found, texts)
+            parent = None if found is None else found.parent
+            above = None if parent is None else texts.get(parent) or self.digest(*parent)
             there = {one.gen_id: None for one in self.candidates[member] if self.fits(one, above)}
             source = self.best(member, above)[1]
             if source is not None:
-                texts[member] = self.digest_of(source)
+                texts[member] = self.digest(source.stage, source.gen_id)
             else:
                 texts[member] = above if self.is_copy(member) else self.digest(*member)
             tasks[member] = Task(
@@ -219,8 +222,17 @@ class _Planning:
                 source=None if source is None else source.gen_id,
                 elsewhere=tuple(there),
                 others=tuple(one.gen_id for one in self.same[member] if one.gen_id not in there),
-                held_up=() if source else tuple(self.held_up(member, above)),
+                held_up=tuple(
+                    one.gen_id
+                    for one in self.same[member]
+                    if source is None
+                    and self.fits(one, above)
+                    and held_up(self.index.root, one.stage, one.gen_id)
+                ),
             )
+            # over a deterministic parent the flag is on, and the text is given
+            if there and is_legacy(member.gen_id) and (not parent or is_legacy(parent.gen_id)):
+                self.refused.append(member)
             if found is not None and found.content is None and source is None:
                 hidden = next(self.hiding(found, above), None)
                 self.hidden |= {} if hidden is None else {member: hidden}
@@ -230,10 +242,8 @@ class _Planning:
         """Yield the ids that leave open whether a member's task is paid for: its parent's and its
         own, where its task is unknown (a read error of a moment is enough), and those under which
         its text may be."""
-        key = found.parent
-        above = [] if key is None else [Member(*key)]
-        for member in (*above, Member(found.stage, found.gen_id)):
-            if self.lacks_task(member):
+        for member in (found.parent, Member(found.stage, found.gen_id)):
+            if member is not None and self.lacks_task(member):
                 yield member.gen_id
         for one in self.unknown.like(found):
             named = one.gen_id in found.expected.values()
@@ -247,24 +257,15 @@ class _Planning:
             self.without_task[member] = not known
         return self.without_task[member]
 
-    def held_up(self, member: Member, above: str | None) -> Iterator[str]:
-        for one in self.same[member]:
-            if self.fits(one, above) and held_up(self.index.root, one.stage, one.gen_id):
-                yield one.gen_id
-
-    def parent_text(self, found: Indexed, texts: Mapping[Member, str | None]) -> str | None:
-        parent = found.parent
-        if parent is None:
-            return None
-        return texts.get(Member(*parent)) or self.digest(*parent)
-
     def best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can have a text where the parent's is
         `above`, and whose text this one takes for that."""
         key = (member, above)
         if key not in self.choices:
             fitting = [one for one in self.candidates[member] if self.fits(one, above)]
-            counted = [(self.below(member, self.digest_of(one)), one) for one in fitting]
+            counted = [
+                (self.below(member, self.digest(one.stage, one.gen_id)), one) for one in fitting
+            ]
             self.choices[key] = max(
                 counted,
                 key=lambda choice: (
@@ -293,24 +294,6 @@ class _Planning:
     def fits(self, candidate: Indexed, above: str | None) -> bool:
         parent = candidate.parent
         return parent is None or (above is not None and self.digest(*parent) == above)
-
-    def digest_of(self, found: Indexed) -> str | None:
-        return self.digest(found.stage, found.gen_id)
-
-    def digest(self, stage: str, gen_id: str) -> str | None:
-        """Return the digest of a text that can be used; None: there is none."""
-        key = (stage, gen_id)
-        if key not in self.digests:
-            self.digests[key] = usable_version(self.index.root, stage, gen_id)
-        return self.digests[key]
-
-    def is_refused(self, member: Member, task: Task) -> bool:
-        """Say whether a member is legacy throughout and its task is there: nobody has decided yet
-        whether it is to be paid for again. Over a deterministic parent the flag is on."""
-        found = self.known[member]
-        parent = None if found is None else found.parent_gen_id
-        legacy = is_legacy(member.gen_id) and (parent is None or is_legacy(parent))
-        return legacy and bool(task.elsewhere)
 
 
 class _Unknown:

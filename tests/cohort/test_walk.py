@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
 
 
 def calls_of(arguments: list[str]) -> Counter[tuple[str, str]]:
-    """Run a command; return how often each function of ours was entered, by file and name."""
+    """Run a command; return how often each function of ours was entered in any thread, by file and
+    name."""
     found: Counter[tuple[str, str]] = Counter()
 
     def watch(frame: FrameType, event: str, value: object) -> None:
@@ -37,11 +39,13 @@ def calls_of(arguments: list[str]) -> Counter[tuple[str, str]]:
         if event == "call" and code.co_filename.startswith(OURS) and "<" not in code.co_name:
             found[code.co_filename, code.co_qualname] += 1
 
+    threading.setprofile(watch)
     sys.setprofile(watch)
     try:
         status = run(arguments)
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
     assert status == 0
     return found
 
@@ -58,6 +62,25 @@ def test_a_first_build_reads_plans_refreshes_and_locks_once(root: DataRoot) -> N
     assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
     assert len(list(root.raw.glob("*.csv"))) == times["read_csv"]
     assert len(found) <= 200, sorted(found)
+
+
+def test_a_run_reads_plans_and_refreshes_once(root: DataRoot) -> None:
+    """And enters at most 308 of our functions in all its threads, 22 generations and the answers of
+    a host among them."""
+    host = ["--generate", f"{EXAMPLE.parent / 'host.py'}:offline"]
+    for folder in (root.path.with_name("other"), root.path):
+        if folder != root.path:
+            shutil.copytree(EXAMPLE, folder)
+        arguments = ["--data-root", str(folder), "--cohort-id", "c"]
+        calls_of(["cohort", "build", *arguments])
+        found = calls_of(["cohort", "run", *arguments, *host])
+    times = Counter[str]()
+    for (_, name), count in found.items():
+        times[name] += count
+    names = ("read_membership", "plan_reuse", "plan_work", "refresh", "provider_models")
+    assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
+    assert times["Executor.obtain"] == times["_Planning.add"] == times["_Working.add"] == 22
+    assert len(found) <= 308, sorted(found)
 
 
 def test_no_command_of_a_cohort_needs_dagster(root: DataRoot) -> None:

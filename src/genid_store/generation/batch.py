@@ -119,15 +119,12 @@ class Batching:
             names = {name for one in waiting for name in (one.gen_id, self._task(one))}
             self._await(stage, names, wait=wait)
             left = [one for one in waiting if state_of(self.root, stage, one.gen_id) == "missing"]
-            held = [one for one in left if self._is_held(one)]
-            left = [one for one in left if one not in held]
+            over = not wait or self.executor.stop.is_set()
+            held = [one for one in left if over or self._is_held(one)]
             for one in held:
                 self.report(one)
-            if not wait or self.executor.stop.is_set():
-                for one in left:
-                    self.report(one)
-                return
-            todo = [one.gen_id for one in left]  # their task was asked for under another id
+            # the task of the others was asked for under another id
+            todo = [one.gen_id for one in left if one not in held]
 
     def take_up(self, *, wait: bool = True) -> None:
         """Submit what was only intended, and collect what has come of every open batch."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,9 +194,13 @@ class Store:
             outcomes[Member(one.stage, one.gen_id)] = one
 
         for members in _waves(ordered, todo):
-            wave, orphans = self._with_parents(members, todo)
-            for one in orphans:
-                report(one)
+            wave: list[Member] = []
+            for one in members:  # of those whose parent has no text nothing is written
+                why = self._why_not_over(_parent(todo[one]))
+                if why is None:
+                    wave.append(one)
+                else:
+                    report(Outcome(stage=one.stage, gen_id=one.gen_id, kind="blocked", reason=why))
             seeds = {one: dump_object(self._metadata(one, todo[one])) for one in wave}
             plan = self._plan(seeds)
             executor = evolve(first, plan=plan, seeds=seeds)
@@ -204,22 +208,6 @@ class Store:
                 ids = [member.gen_id for member in wave if member.stage == stage]
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)
         return [one for one in outcomes.values() if not one.complete]
-
-    def _with_parents(
-        self, wave: list[Member], todo: Mapping[Member, Signature[Any]]
-    ) -> tuple[list[Member], list[Outcome]]:
-        """Return the members whose parent has a text, and an outcome for each other one, of which
-        nothing is written."""
-        ready, orphans = [], []
-        for member in wave:
-            reason = self._why_not_over(_parent(todo[member]))
-            if reason is None:
-                ready.append(member)
-            else:
-                orphans.append(
-                    Outcome(stage=member.stage, gen_id=member.gen_id, kind="blocked", reason=reason)
-                )
-        return ready, orphans
 
     def _why_not_over(self, parent: Member | None) -> str | None:
         """Return why nothing can be made over a parent; None: it can, or there is none."""
@@ -291,17 +279,11 @@ def _inode(folder: Path) -> int:
 
 def _waves(
     members: Iterable[Member], wanted: Mapping[Member, Signature[Any]]
-) -> list[list[Member]]:
-    """Return the members in steps: each after the parent of its own that is among them."""
-    depths: dict[Member, int] = {}
-
-    def depth(member: Member) -> int:
-        if member not in depths:
-            key = _parent(wanted[member])
-            depths[member] = 1 + depth(key) if key in wanted and key is not None else 0
-        return depths[member]
-
-    waves: dict[int, list[Member]] = {}
-    for member in members:
-        waves.setdefault(depth(member), []).append(member)
-    return [waves[number] for number in sorted(waves)]
+) -> Iterator[list[Member]]:
+    """Yield the members in steps: each after the parent of its own that is among them."""
+    left = dict.fromkeys(members)
+    while left:
+        wave = [one for one in left if _parent(wanted[one]) not in left]
+        yield wave
+        for one in wave:
+            del left[one]

@@ -44,7 +44,6 @@ from genid_store.generation.publish import (
     is_complete,
     prepared,
     publish,
-    roll_forward,
     seed,
     take_up,
     unpublished,
@@ -186,7 +185,6 @@ class Executor:
         if member in self.seeds:
             seed(self.root, *member, self.seeds[member])
         take_up(self.root, *member)
-        roll_forward(self.root, *member)
         if has_content(self.root, *member):
             failures.forget(self.root, *member)
             return End("reused")
@@ -422,8 +420,7 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         if not held or blocked(root) is not None:
             return False
         check_inside(root, root.generation(stage, gen_id), root.own / "staging" / stage)
-        take_up(root, stage, gen_id)
-        found = roll_forward(root, stage, gen_id)
+        found = take_up(root, stage, gen_id)
         if found and has_content(root, stage, gen_id):
             failures.forget(root, stage, gen_id)
         return found

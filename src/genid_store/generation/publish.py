@@ -154,15 +154,16 @@ def _complete(folder: StagedFolder) -> None:
     sync_folder(complete.parent)
 
 
-def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
-    """Complete what a killed run wrote aside for one generation, and remove what it only began.
+def take_up(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Publish what a killed run wrote aside for one generation, and remove what it only began;
+    return whether something was published.
 
     The caller holds the generation's lease, so nobody else is writing there.
     """
     _fetch_rescued(root, stage, gen_id)
     folder = staging(root, stage)
     if not is_folder(folder):
-        return
+        return False
     for entry in list(os.scandir(folder)):
         found = _ASIDE.fullmatch(entry.name)
         if found is None or found["gen_id"] != gen_id or entry.is_symlink():
@@ -177,6 +178,7 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> None:
         if whole:  # another text of it is complete already
             _keep(root, path / RAW, root.generation(stage, gen_id))
         shutil.rmtree(path)
+    return roll_forward(root, stage, gen_id)
 
 
 def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:

@@ -22,6 +22,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.metadata import read_generation
 from genid_store.catalog.reused import Reused
+from genid_store.cli import run as command
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.files import read_with_status
 from genid_store.fs.layout import DataRoot
@@ -193,9 +194,12 @@ def test_one_task_over_two_texts_is_two_calls_in_the_plan_too(root: DataRoot) ->
     assert work.total_calls == len(ledger.calls) - before > 0
 
 
-def test_a_flag_that_was_forgotten_pays_nothing(root: DataRoot) -> None:
+def test_a_flag_that_was_forgotten_pays_nothing(
+    root: DataRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Made with the flag on, asked for without it: refused before the first call, with what is
-    there and three ways on; `reuse` and `pay_again` are two of them."""
+    there and three ways on; `reuse` and `pay_again` are two of them, which the command calls by its
+    own names."""
     ledger = Ledger()
     build(root, "c", ON)
     run(root, "c", ledger)
@@ -205,6 +209,10 @@ def test_a_flag_that_was_forgotten_pays_nothing(root: DataRoot) -> None:
         run(root, "d", ledger)
     assert before == len(ledger.calls)
     assert "(reuse=True, pay_again=True)" in str(caught.value)
+    arguments = ["--data-root", str(root.path), "--cohort-id", "d", "--reuse-only"]
+    assert 1 == command(["cohort", "run", *arguments])
+    said = capsys.readouterr().err
+    assert ("(--reuse, --pay-again)" in said, "=True" in said) == (True, False)
     run(root, "d", ledger, reuse=True)
     assert before == len(ledger.calls)
     build(root, "e", OFF)

@@ -1,4 +1,4 @@
-"""Look at a text before somebody pays for what is made from it."""
+"""Look at a generation's metadata and at its parent's text before somebody pays for it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Final
 
 from blake3 import blake3
 
+from genid_store.catalog import findings
+from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import PARSED, PARSED_METADATA, DataRoot
+from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot
 
+_IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 #: What stands in for a text that was not fetched: Git LFS's pointer file, git-annex's.
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 
@@ -129,3 +132,32 @@ def recorded_digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if isinstance(found, str) else None
+
+
+def check_metadata(root: DataRoot, generation: Generation) -> None:
+    """StoreError: the metadata does not say what is to be made, or a v1 id is not that of its
+    fields, by the audit's rule, so that the text would be another task's; nothing is paid for."""
+    wrong = [one for one in generation.problems if not one.field or one.field in _IDENTIFYING]
+    if wrong:
+        raise StoreError("its metadata cannot be used", wrong)
+    if generation.mode == "copy" and generation.stage != "essay":
+        problem = Problem(
+            where=f"{generation.stage} {generation.gen_id}",
+            message=f"mode copy copies an essay's draft; a {generation.stage} cannot be copied",
+            remedy="give its template the generator llm, and build its cohort again",
+        )
+        raise StoreError("there is nothing to copy", [problem])
+    above = None if generation.parent is None else read_generation(root, *generation.parent)
+    parent = as_parent(above, None, None) if above is not None and above.raw else None
+    found = derive_expected(generation, parent).problems
+    wrong = [one for one in found if one.code == findings.ID_NOT_RECOMPUTED]
+    if not wrong:
+        return
+    fields = {name: value for name, value in generation.signature_fields().items() if value}
+    problem = Problem(
+        where=root.relative(root.generation(generation.stage, generation.gen_id) / METADATA),
+        message=f"describes another generation, whose id is {wrong[0].value}",
+        value=fields,
+        remedy=wrong[0].remedy,
+    )
+    raise StoreError("the metadata contradicts the id", [problem])

@@ -31,13 +31,13 @@ from genid_store.generation.batches import open_batches
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
+    check_metadata,
     content_version,
     model_of,
     parent_version,
     text_to_build_upon,
     usable_version,
 )
-from genid_store.generation.described import check_metadata
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (

@@ -358,7 +358,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def full_after_calls() -> Iterator[None]:
     """Let no file of a generation be written below the data root."""
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **options: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with mock.patch.object(publish, "write_new", full):

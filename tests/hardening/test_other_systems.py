@@ -15,7 +15,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.cli import run
 from genid_store.errors import StoreError
 from genid_store.fs import trees
-from genid_store.generation.asked import Asked
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from genid_store.stages import PIPELINE
 from hardening_kit import attempt, folding, tree, without_own

@@ -83,8 +83,10 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
     finally:
         _CHAIN.reset(chain)
         _holds.pop(key, None)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # before the lock is given up, so that nobody locks a nameless file
+        # before the lock is given up, so that nobody locks a nameless file; one that stays holds
+        # nobody off, and no error may keep the lock
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         _give_up(descriptor)
 
 

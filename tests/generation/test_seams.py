@@ -1,6 +1,7 @@
 """The seams between two runs: what one has just done, the other sees before it pays."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -346,6 +347,25 @@ def test_a_root_under_two_names_has_one_lease(root: DataRoot) -> None:
         leases.lease(DataRoot(link), "draft", "task", stop) as theirs,
     ):
         assert (True, False) == (mine, theirs)
+
+
+def test_a_lease_is_given_up_whatever_is_refused_about_its_file(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file stays and holds nobody off."""
+
+    def refused(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    at_once = threading.Event()
+    at_once.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refused)
+        with leases.lease(root, "draft", "task", at_once) as held:
+            assert held
+    assert ["task"] == os.listdir(leases.leases(root) / "draft")
+    with leases.lease(root, "draft", "task", at_once) as held:
+        assert held
 
 
 def test_a_forked_child_can_take_leases_whatever_its_parent_was_doing(root: DataRoot) -> None:

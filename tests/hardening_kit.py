@@ -300,6 +300,11 @@ def remount(folder: Path, *, read_only: bool) -> None:
     _call("mount", None, folder, None, _REMOUNT | (_READ_ONLY if read_only else 0), None)
 
 
+def remount_with(folder: Path, options: str) -> None:
+    """Give the file system at `folder`, mounted by `on_a_disk`, other options."""
+    _call("mount", None, folder, None, _REMOUNT, options)
+
+
 def fill(disk: Path) -> Path:
     """Take every free block of a file system; return the file to remove for having them back."""
     ballast = disk / "ballast"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
 #: What spreadsheets also separate cells by, as messages name it.
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+#: What a cell is quoted for; some csv modules leave a lone carriage return bare, which ends a line.
+_SPECIAL: Final = frozenset('",\r\n')
 #: How the bytes of a text in another Unicode encoding begin, with a byte order mark or without.
 _OTHER_UNICODE: Final = re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]")
 
@@ -153,10 +155,7 @@ def safe_cell(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote where needed; some csv modules leave a lone carriage return bare, which ends a line."""
-    if any(character in text for character in '",\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
+    return text if _SPECIAL.isdisjoint(text) else '"' + text.replace('"', '""') + '"'
 
 
 def _lines(

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -24,42 +24,58 @@ class Entry(NamedTuple):
     """One file or link below a folder: its path from there, with `/`, and what it is.
 
     The fingerprint is `<size in bytes>:<BLAKE3 in hex>` of a file, `->` and the target of a link,
-    `?` of anything else. `inode` is (device, inode) of a file with several names, else None; `data`
-    are the bytes of a file that was asked for, else None.
+    `?` of anything else. `status` is a file's when it was read, None of anything else; `data` are
+    the bytes of a file that was asked for, else None.
     """
 
     path: str
     fingerprint: str
-    inode: tuple[int, int] | None = None
+    status: os.stat_result | None = None
     data: bytes | None = None
+
+    @property
+    def stamp(self) -> int:
+        """The file's `stamp`, 0 of anything else."""
+        return 0 if self.status is None else stamp(self.status)
+
+
+def stamp(status: os.stat_result) -> int:
+    """Return a number that a file keeps, under whatever names, until somebody writes to it; of use
+    in one process alone."""
+    return hash((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 def entries(path: str, wanted: Container[str] = ()) -> list[Entry]:
     """Return every file and link below a folder, sorted by path; links are not followed.
 
-    Where `path` is not a folder, it is the one entry, with the path "". `wanted` are the names of
-    files whose bytes are wanted too (top level only). OSError: something cannot be read.
+    Where `path` is not a folder, it is the one entry, with the path "". `wanted` are the paths of
+    files whose bytes are wanted too. OSError: something cannot be read.
     """
     try:
         is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
         return []
-    return _below(path, wanted, "") if is_folder else [Entry("", fingerprint(path))]
-
-
-def _below(folder: str, wanted: Container[str], inner: str) -> list[Entry]:
-    found: list[Entry] = []
-    with os.scandir(folder) as scan:
-        for entry in scan:
-            name = inner + entry.name
-            if entry.is_file(follow_symlinks=False):
-                found.append(_file(name, entry.path, keep=entry.name in wanted))
-            elif entry.is_dir(follow_symlinks=False):
-                found.extend(_below(entry.path, (), f"{name}/"))
-            else:
-                found.append(Entry(name, _special(entry.path)))
+    if not is_folder:
+        return [Entry("", fingerprint(path))]
+    found = [
+        _file(name, entry.path, keep=name in wanted)
+        if entry.is_file(follow_symlinks=False)
+        else Entry(name, _special(entry.path))
+        for name, entry in below(path)
+    ]
     found.sort(key=_path)
     return found
+
+
+def below(folder: str, inner: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield every file and link below a folder, with its path from there, in the system's order.
+    OSError: a folder cannot be read."""
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            if entry.is_dir(follow_symlinks=False):
+                yield from below(entry.path, f"{inner}{entry.name}/")
+            else:
+                yield inner + entry.name, entry
 
 
 def fingerprint(path: str) -> str:
@@ -90,13 +106,12 @@ def _file(name: str, path: str, *, keep: bool) -> Entry:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
-        inode = (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
         if status.st_size > _CHUNK and not keep:
-            return Entry(name, _large(descriptor), inode)
+            return Entry(name, _large(descriptor), status)
         data = read_open(descriptor, status.st_size, sys.maxsize - 1)
     finally:
         os.close(descriptor)
-    return Entry(name, digest(data), inode, data if keep else None)
+    return Entry(name, digest(data), status, data if keep else None)
 
 
 def _large(descriptor: int) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
+from attrs import field, frozen
+
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, is_folder, is_link, read_with_status
@@ -54,11 +56,13 @@ def build(plan: Plan, advance: Advance) -> list[str]:
     stages = plan.work.stages
     for stage in stages:
         os.makedirs(plan.aside(f"gens/{stage}"))
-    for entry in plan.entries():
-        if entry.stage in stages and not entry.merged:
-            live, aside = plan.live(f"gens/{entry.stage}"), plan.aside(f"gens/{entry.stage}")
-            _mirror(plan, entry, f"{live}/{entry.old}", f"{aside}/{entry.new}")
-        advance()
+    for batch in plan.batches():
+        step = _Step(plan)
+        for entry in batch:
+            if entry.stage in stages and not entry.merged:
+                step.mirror(entry, *_places(plan, entry))
+            advance()
+        step.finish()
     for stage in stages:
         trees.finish_folder(plan.aside(f"gens/{stage}"), plan.live(f"gens/{stage}"))
     for planned in plan.files("file"):
@@ -133,41 +137,71 @@ def _refuse_places(plan: Plan, places: list[str]) -> None:
         raise StoreError("the store cannot be exchanged for a migrated one", problems)
 
 
-def _mirror(plan: Plan, entry: Planned, source: str, target: str, inner: str = "") -> None:
-    """Make a generation's new folder, or what lies in it below `inner`."""
-    if "" in entry.files:  # it is not a folder
-        trees.link_or_copy(source, target)
-        return
-    os.mkdir(target)
-    with os.scandir(source) as scan:
-        for child in scan:
-            path, name, made = child.path, inner + child.name, f"{target}/{child.name}"
-            if child.is_dir(follow_symlinks=False):
-                _mirror(plan, entry, path, made, f"{name}/")
-            elif name in entry.rewrite:
-                is_link = child.is_symlink()
-                data, like = (trees.contents(path), None) if is_link else read_with_status(path)
-                is_now = LINK + os.fsdecode(data) if is_link else digest(data)
-                _refuse_change(path, is_now, entry.files[name])
-                new = migrated(plan, entry, name, data, is_link=is_link)
-                trees.write_like(made, new, path, like)
-            elif name in entry.copies:
-                trees.copy(path, made)
-            else:
-                trees.link_or_copy(path, made)
-    trees.finish_folder(target, source)
+def _places(plan: Plan, entry: Planned) -> tuple[str, str]:
+    return plan.live(f"gens/{entry.stage}/{entry.old}"), plan.aside(
+        f"gens/{entry.stage}/{entry.new}"
+    )
+
+
+@frozen
+class _Step:
+    """The building of some entries: what is left to be done once their folders and links are made,
+    `rewrites` (entry, name, file, path aside), then `folders` (path aside, path)."""
+
+    plan: Plan
+    rewrites: list[tuple[Planned, str, os.DirEntry[str], str]] = field(factory=list)
+    folders: list[tuple[str, str]] = field(factory=list)
+
+    def mirror(self, entry: Planned, source: str, target: str, inner: str = "") -> None:
+        """Make an entry's new folder, or what lies in it below `inner`, but for what changes."""
+        if "" in entry.files:  # it is not a folder
+            trees.link_or_copy(source, target)
+            return
+        os.mkdir(target)
+        with os.scandir(source) as scan:
+            for child in scan:
+                name, made = inner + child.name, f"{target}/{child.name}"
+                if child.is_dir(follow_symlinks=False):
+                    self.mirror(entry, child.path, made, f"{name}/")
+                elif name not in entry.files:
+                    raise _changed(child.path, "it appeared since the plan was made")
+                elif name in entry.rewrite:
+                    self.rewrites.append((entry, name, child, made))
+                else:
+                    (trees.copy if name in entry.copies else trees.link_or_copy)(child.path, made)
+        self.folders.append((target, source))
+
+    def finish(self) -> None:
+        """Write what changes, then give every folder its times."""
+        read = [_read(file) for _, _, file, _ in self.rewrites]
+        made = []
+        for (entry, name, file, _), (data, _) in zip(self.rewrites, read, strict=True):
+            is_link = file.is_symlink()
+            is_now = LINK + os.fsdecode(data) if is_link else digest(data)
+            _refuse_change(file.path, is_now, entry.files[name])
+            made.append(migrated(self.plan, entry, name, data, is_link=is_link))
+        for (_, _, file, target), data, (_, like) in zip(self.rewrites, made, read, strict=True):
+            trees.write_like(target, data, file.path, like)
+        for folder, like_folder in self.folders:
+            trees.finish_folder(folder, like_folder)
+
+
+def _read(file: os.DirEntry[str]) -> tuple[bytes, os.stat_result | None]:
+    if file.is_symlink():
+        return os.fsencode(os.readlink(file.path)), None
+    return read_with_status(file.path)
 
 
 def _refuse_change(path: str, found: str, planned: str) -> None:
     """Raise StoreError where a file is not what it was when the plan was made."""
     if found != planned:
-        problem = Problem(
-            where=path,
-            message="it was changed since the plan was made",
-            value=found,
-            remedy="stop what writes to the store and try again; nothing was changed",
-        )
-        raise StoreError("something else writes to the store", [problem])
+        raise _changed(path, "it was changed since the plan was made")
+
+
+def _changed(path: str, message: str) -> StoreError:
+    remedy = "stop what writes to the store and try again; nothing was changed"
+    problem = Problem(where=path, message=message, remedy=remedy)
+    return StoreError("something else writes to the store", [problem])
 
 
 # -- our own records of single generations ---------------------------------------------------------

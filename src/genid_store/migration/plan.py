@@ -6,6 +6,7 @@ Writes below `.genid/migrations/` alone. The plan's folder holds `plan.jsonl` (f
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -98,7 +99,7 @@ def make_plan(
     trees.remove_tree(str(building))  # left by a planning that was killed
     building.mkdir()
     try:
-        plan = Plan(root, write_plan(building, planning.records()))
+        plan = Plan(root, write_plan(building, planning.records()), planning.stamps)
         write_lines(building / "mapping.csv", planning.mapping_lines())
         lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
         write_lines(building / SUMMARY, (line.encode(errors="backslashreplace") for line in lines))
@@ -122,6 +123,7 @@ class _Planning:
     mapping: Mappings
     totals: Counter[str] = field(factory=Counter)
     others: list[Record] = field(factory=list)
+    stamps: array[int] = field(factory=lambda: array("q"))  # of every file, as they come
     _holder: dict[tuple[int, int], str] = field(factory=dict)  # who has a file of many names
 
     def decisions(self) -> Iterator[Decision]:
@@ -157,6 +159,7 @@ class _Planning:
         copies: list[str] = []
         for entry in self._entries(place):
             files[entry.path] = entry.fingerprint
+            self.stamps.append(entry.stamp)
             size = entry.fingerprint.partition(":")[0]
             # the bytes that it takes on the disk
             taken = -(-(_GROWTH + (int(size) if size.isdecimal() else 0)) // _BLOCK) * _BLOCK
@@ -167,7 +170,8 @@ class _Planning:
                     rewrite.append(entry.path)
                     self.totals["rewritten"] += 1
                     self.totals["need"] += taken
-                if entry.inode and (holder := self._holder.setdefault(entry.inode, place)) != place:
+                holder = self._first_holder(entry, place)
+                if holder != place:
                     copies.append(entry.path)
                     self.others.append(note("shared-file", f"{place}/{entry.path}", holder))
         if isinstance(planned, Decision):
@@ -176,6 +180,12 @@ class _Planning:
         found = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
         more = {"rewrite": rewrite, "copies": copies, "files": files}
         return found | {name: value for name, value in more.items() if value}
+
+    def _first_holder(self, entry: Entry, place: str) -> str:
+        status = entry.status
+        if status is None or status.st_nlink == 1:
+            return place
+        return self._holder.setdefault((status.st_dev, status.st_ino), place)
 
     def _entries(self, place: str) -> list[Entry]:
         try:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
@@ -35,6 +37,7 @@ PLAN_FILE: Final = "plan.jsonl"
 #: Begins the name of a folder aside that lies on another file system than `.genid/`.
 ASIDE: Final = ".genid-"
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
+_BATCH: Final = 256  # entries; few enough that all of their metadata is small
 _LAST: Final = 4096  # bytes; the last record is shorter
 #: Names with `/` between them, none of them `.` or `..`.
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
@@ -83,10 +86,15 @@ class Work:
 
 @frozen(slots=False)
 class Plan:
-    """A plan that is on disk: its id and the data root that it is for."""
+    """A plan that is on disk: its id and the data root that it is for.
+
+    `stamps` are the `fs.fingerprints.stamp` of each file of its entries, in the plan's order, as
+    they were when the digests were taken; none where this process did not make the plan.
+    """
 
     root: DataRoot
     plan_id: str
+    stamps: array[int] = field(factory=lambda: array("q"), eq=False, repr=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -116,9 +124,20 @@ class Plan:
         """
         return self._read(Planned, "generation", "stray")
 
+    def batches(self) -> Iterator[list[Planned]]:
+        """Yield all entries, some at a time: one step after another for many files takes half the
+        time that all steps take for one file after another. StoreError: as `entries`."""
+        entries = self.entries()
+        while batch := list(islice(entries, _BATCH)):
+            yield batch
+
     def files(self, *kinds: str) -> Iterator[PlannedFile]:
         """Yield the files outside `gens/` of these kinds (`file`, `seen`). StoreError: as above."""
-        return self._read(PlannedFile, *kinds)
+        return (one for one in self._files if one.kind in kinds)
+
+    @cached_property
+    def _files(self) -> list[PlannedFile]:
+        return list(self._read(PlannedFile, "file", "seen"))
 
     def totals(self) -> Record:
         """Return the plan's last record."""

@@ -18,7 +18,7 @@ from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import Generation, parse_metadata
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.files import read_bytes
-from genid_store.fs.fingerprints import digest, entries
+from genid_store.fs.fingerprints import digest, fingerprint, stamp
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import Advance
 from genid_store.migration.number import Planned
@@ -42,47 +42,65 @@ class Verifying:
         cannot be read."""
         plan = self.plan
         names: dict[str, set[str]] = {stage: set() for stage in plan.work.stages}
-        built = {stage: plan.aside(f"gens/{stage}") for stage in names}
-        for entry in plan.entries():  # a parent comes before its children
-            advance()
-            if entry.merged:
-                continue
-            if entry.kind == "generation":
-                self.known[entry.stage].add(entry.new)
-            if entry.stage in names:
-                names[entry.stage].add(entry.new)
-                yield from self._entry(entry, f"{built[entry.stage]}/{entry.new}")
-            elif METADATA in entry.files and not entry.reason:
-                place = plan.live(f"gens/{entry.stage}/{entry.old}/{METADATA}")
-                self._parsed(entry, read_bytes(place))
+        stamps = iter(plan.stamps)
+        for batch in plan.batches():  # a parent comes before its children
+            metadata: list[tuple[Planned, str]] = []
+            for entry in batch:
+                advance()
+                known = dict(zip(entry.files, stamps, strict=False))
+                if entry.merged:
+                    continue
+                if entry.kind == "generation":
+                    self.known[entry.stage].add(entry.new)
+                place = plan.live(f"gens/{entry.stage}/{entry.old}")
+                if entry.stage in names:
+                    names[entry.stage].add(entry.new)
+                    built = plan.aside(f"gens/{entry.stage}/{entry.new}")
+                    wrong = list(self._entry(entry, place, built, known))
+                    yield from wrong
+                    if wrong:
+                        continue
+                    place = built
+                if METADATA in entry.files and not entry.reason:
+                    metadata.append((entry, f"{place}/{METADATA}"))
+            data = [read_bytes(path) for _, path in metadata]
+            found = [
+                parse_metadata(entry.stage, entry.new, one, METADATA)
+                for (entry, _), one in zip(metadata, data, strict=True)
+            ]
+            for (entry, _), one in zip(metadata, found, strict=True):
+                yield from self._derived(entry, one)
         for stage, expected in names.items():
-            for name in sorted(expected ^ set(os.listdir(built[stage]))):
+            for name in sorted(expected ^ set(os.listdir(plan.aside(f"gens/{stage}")))):
                 yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
         for planned in plan.files("file"):
             if planned.what == "membership":
                 yield from self._members(planned)
 
-    def _entry(self, entry: Planned, built: str) -> Iterator[Problem]:
+    def _entry(
+        self, entry: Planned, live: str, built: str, stamps: dict[str, int]
+    ) -> Iterator[Problem]:
         place = f"gens/{entry.stage}/{entry.new}"
-        missing = dict(entry.files)
-        for name, fingerprint, _, data in entries(built, (METADATA,)):
-            planned = missing.pop(name, None)
-            if planned is None:
-                yield _problem(f"{place}/{name}", "it appeared since the plan was made", _CHANGED)
-            elif fingerprint != planned and name not in entry.rewrite:
-                yield _problem(
-                    f"{place}/{name}", "it was changed since the plan was made", _CHANGED
-                )
-            if name == METADATA and data is not None and not entry.reason:
-                yield from self._metadata(entry, data, f"{place}/{METADATA}")
-        for name in missing:
-            yield _problem(f"{place}/{name}", "it has gone since the plan was made", _CHANGED)
+        for name, planned in entry.files.items():
+            path, wrong = f"{built}/{name}" if name else built, ""
+            try:
+                if name in entry.rewrite:
+                    os.lstat(path)
+                    path = f"{live}/{name}"
+                if not _is_unchanged(path, stamps.get(name), planned):
+                    wrong = "it was changed since the plan was made"
+            except FileNotFoundError:
+                wrong = "it has gone since the plan was made"
+            if wrong:
+                yield _problem(f"{place}/{name}", wrong, _CHANGED)
 
-    def _metadata(self, entry: Planned, data: bytes, place: str) -> Iterator[Problem]:
+    def _derived(self, entry: Planned, found: Generation) -> Iterator[Problem]:
         """Derive an id from what was written, and look for the parent."""
-        found = self._parsed(entry, data)
+        place = f"gens/{entry.stage}/{entry.new}/{METADATA}"
         above, parent = parent_stage(entry.stage), found.parent_gen_id
-        if above is not None and parent not in self.known[above]:
+        if above is None:
+            self._models[entry.new] = found.llm_model_id
+        elif parent not in self.known[above]:
             yield _problem(place, f"its {above} is not there", value=parent)
         try:
             model = self._models.get(parent or "")
@@ -92,13 +110,6 @@ class Verifying:
             return
         if derived != entry.new or (entry.moves and found.declared_gen_id != entry.new):
             yield _problem(place, "it is the metadata of another id", value=derived)
-
-    def _parsed(self, entry: Planned, data: bytes) -> Generation:
-        """Return what metadata says; a draft's model is remembered for what is made of it."""
-        found = parse_metadata(entry.stage, entry.new, data, METADATA)
-        if parent_stage(entry.stage) is None:
-            self._models[entry.new] = found.llm_model_id
-        return found
 
     def _members(self, planned: PlannedFile) -> Iterator[Problem]:
         """Yield the members that were there and are not afterwards."""
@@ -116,6 +127,12 @@ class Verifying:
         for stage, gen_id in sorted(after - before):
             if gen_id not in self.known[stage]:
                 yield _problem(planned.path, f"its {stage} {gen_id} is not there")
+
+
+def _is_unchanged(path: str, known: int | None, planned: str) -> bool:
+    """Say whether a file is still the one that was digested and nobody has written to it since, or
+    has the same bytes."""
+    return stamp(os.lstat(path)) == known or fingerprint(path) == planned
 
 
 def _problem(where: str, message: str, remedy: str = _REMEDY, value: object = NO_VALUE) -> Problem:

@@ -698,6 +698,29 @@ def test_what_is_changed_again_after_a_rollback_was_stopped_goes_along(
         assert before[place][2] == (kept / place).read_bytes()
 
 
+def test_changed_metadata_whose_former_version_is_lost_is_led_back_all_the_same(
+    root: DataRoot,
+) -> None:
+    """Its references name the ids from before, and what somebody has written into it stays; nothing
+    is made up for the version that is gone."""
+    plan = run.migrate(root)
+    new = _new(plan)
+    essay = next(
+        e for e in plan.entries() if e.stage == "essay" and e.moves and e.parent in new.values()
+    )
+    path = root.generation("essay", essay.new) / "metadata.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "host": "was here"}))
+    os.unlink(plan.aside(f"gens/essay/{essay.old}/metadata.json"))
+    _, carried = run.rollback(root)
+    assert [(f"gens/essay/{essay.old}/metadata.json", CHANGED)] == carried
+    parent = next(old for old, moved in new.items() if moved == essay.parent)
+    assert {**document, "host": "was here", "gen_id": essay.old, "parent_gen_id": parent} == (
+        json.loads((root.generation("essay", essay.old) / "metadata.json").read_text())
+    )
+    assert not (plan.folder / "kept").exists()
+
+
 def test_what_was_removed_since_is_there_again(root: DataRoot) -> None:
     """Rolling back loses no text, whoever removed it."""
     before = tree(root.path)

@@ -34,6 +34,11 @@ class Entry(NamedTuple):
     data: bytes | None = None
 
     @property
+    def size(self) -> int:
+        """How many bytes a file has, 0 of anything else."""
+        return 0 if self.status is None else self.status.st_size
+
+    @property
     def stamp(self) -> int:
         """The file's `stamp`, 0 of anything else."""
         return 0 if self.status is None else stamp(self.status)

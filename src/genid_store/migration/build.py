@@ -26,7 +26,7 @@ from genid_store.fs.files import check_inside, is_folder, is_link, read_with_sta
 from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
-from genid_store.migration.planfile import ASIDE, Plan, plans_folder
+from genid_store.migration.planfile import ASIDE, Plan, batched, plans_folder
 from genid_store.migration.references import (
     Mappings,
     References,
@@ -56,7 +56,7 @@ def build(plan: Plan, advance: Advance) -> list[str]:
     stages = plan.work.stages
     for stage in stages:
         os.makedirs(plan.aside(f"gens/{stage}"))
-    for batch in plan.batches():
+    for batch in batched(plan.entries()):
         step = _Step(plan)
         for entry in batch:
             if entry.stage in stages and not entry.merged:
@@ -86,7 +86,7 @@ def clear(root: DataRoot, keep: str | None = None) -> None:
 def missing_room(plan: Plan) -> Problem | None:
     """Return what is wrong where the disk has not the room that a plan takes, else None."""
     totals, links = plan.totals(), trees.can_link(str(plan.path))
-    need = totals["need" if links else "size"] + os.path.getsize(plan.path)
+    need = totals["need" if links else "size"]
     names = totals["generations"] + totals["rewritten" if links else "names"] + _SPARE
     for folder in filter(os.path.isdir, (plan.root.gens, plan.folder)):
         free = os.statvfs(folder)
@@ -146,7 +146,7 @@ def _places(plan: Plan, entry: Planned) -> tuple[str, str]:
 @frozen
 class _Step:
     """The building of some entries: what is left to be done once their folders and links are made,
-    `rewrites` (entry, name, file, path aside), then `folders` (path aside, path)."""
+    `rewrites` (entry, name, child, path aside), then `folders` (path aside, path)."""
 
     plan: Plan
     rewrites: list[tuple[Planned, str, os.DirEntry[str], str]] = field(factory=list)
@@ -173,23 +173,23 @@ class _Step:
 
     def finish(self) -> None:
         """Write what changes, then give every folder its times."""
-        read = [_read(file) for _, _, file, _ in self.rewrites]
+        read = [_read(child) for _, _, child, _ in self.rewrites]
         made = []
-        for (entry, name, file, _), (data, _) in zip(self.rewrites, read, strict=True):
-            is_link = file.is_symlink()
+        for (entry, name, child, _), (data, _) in zip(self.rewrites, read, strict=True):
+            is_link = child.is_symlink()
             is_now = LINK + os.fsdecode(data) if is_link else digest(data)
-            _refuse_change(file.path, is_now, entry.files[name])
+            _refuse_change(child.path, is_now, entry.files[name])
             made.append(migrated(self.plan, entry, name, data, is_link=is_link))
-        for (_, _, file, target), data, (_, like) in zip(self.rewrites, made, read, strict=True):
-            trees.write_like(target, data, file.path, like)
+        for (_, _, child, target), data, (_, like) in zip(self.rewrites, made, read, strict=True):
+            trees.write_like(target, data, child.path, like)
         for folder, like_folder in self.folders:
             trees.finish_folder(folder, like_folder)
 
 
-def _read(file: os.DirEntry[str]) -> tuple[bytes, os.stat_result | None]:
-    if file.is_symlink():
-        return os.fsencode(os.readlink(file.path)), None
-    return read_with_status(file.path)
+def _read(child: os.DirEntry[str]) -> tuple[bytes, os.stat_result | None]:
+    if child.is_symlink():
+        return os.fsencode(os.readlink(child.path)), None
+    return read_with_status(child.path)
 
 
 def _refuse_change(path: str, found: str, planned: str) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from typing import Final
 
-import attrs
 from attrs import define, field
 
 from genid import STAGES as SIGNATURES
@@ -26,6 +26,7 @@ from genid_store.migration.planfile import (
     Plan,
     Record,
     Work,
+    batched,
     blocker,
     is_a_hosts,
     note,
@@ -43,9 +44,18 @@ _TOTALS: Final = (
     "generations", "strays", "moves", "keeps", "stays", "merged", "references", "files", "blockers",
     "rewritten", "need", "size", "names",
 )  # fmt: skip
-_WRITTEN: Final = tuple(one.name for one in attrs.fields(Planned))
-_BLOCK: Final = 4096  # bytes that a file takes at least
-_GROWTH: Final = 512  # bytes by which metadata grows at most, or nearly
+_WRITTEN: Final = (
+    "kind",
+    "stage",
+    "old",
+    "new",
+    "replicate",
+    "parent",
+    "reason",
+    "detail",
+    "same_as",
+)
+_BLOCK: Final = 4096  # bytes that a file may take beside its own, by filling whole blocks
 _COLUMNS: Final = (
     "stage", "previous_gen_id", "gen_id", "previous_replicate", "replicate", "what", "reason",
 )  # fmt: skip
@@ -138,48 +148,50 @@ class _Planning:
         yield {"kind": "end", **{name: self.totals[name] for name in _TOTALS}}
 
     def _all(self) -> Iterator[Record]:
-        total = sum(len(found.decisions) for found in self.numbered.values())
-        for done, decision in enumerate(self.decisions(), start=1):
-            yield self._entry(decision)
-            self.progress(done, total)
-        for stage, found in self.numbered.items():
-            for name in found.strays:
-                yield self._entry(Planned(kind="stray", stage=stage, old=name, new=name))
+        total = sum(len(found.decisions) + len(found.strays) for found in self.numbered.values())
+        strays = (
+            Planned(kind="stray", stage=stage, old=name, new=name)
+            for stage, found in self.numbered.items()
+            for name in found.strays
+        )
+        done = count(1)
+        for batch in batched(chain(self.decisions(), strays)):
+            read = [self._entries(f"gens/{one.stage}/{one.old}") for one in batch]
+            for planned, files in zip(batch, read, strict=True):
+                yield self._entry(planned, files)
+                self.progress(next(done), total)
         self.others += self._beside_generations()
         self.others += self._not_followed()
         known = {stage: found.decisions for stage, found in self.numbered.items()}
         self.others += scan_files(self.root, self.mapping, known, self.tables)
         yield from self.others
 
-    def _entry(self, planned: Planned) -> Record:
+    def _entry(self, planned: Planned, found: list[Entry]) -> Record:
         """Return what becomes of an entry of a stage's folder, with every file of it."""
         place = f"gens/{planned.stage}/{planned.old}"
-        files: dict[str, str] = {}
-        rewrite: list[str] = []
+        rewrite: list[Entry] = []
         copies: list[str] = []
-        for entry in self._entries(place):
-            files[entry.path] = entry.fingerprint
-            self.stamps.append(entry.stamp)
-            size = entry.fingerprint.partition(":")[0]
-            # the bytes that it takes on the disk
-            taken = -(-(_GROWTH + (int(size) if size.isdecimal() else 0)) // _BLOCK) * _BLOCK
-            self.totals["names"] += 1
-            self.totals["size"] += taken
-            if isinstance(planned, Decision):
-                if not planned.merged and self._changes(planned, place, entry):
-                    rewrite.append(entry.path)
-                    self.totals["rewritten"] += 1
-                    self.totals["need"] += taken
-                holder = self._first_holder(entry, place)
-                if holder != place:
-                    copies.append(entry.path)
-                    self.others.append(note("shared-file", f"{place}/{entry.path}", holder))
         if isinstance(planned, Decision):
+            rewrite = [one for one in found if self._changes(planned, place, one)]
+            for one in found:
+                if (holder := self._first_holder(one, place)) != place:
+                    copies.append(one.path)
+                    self.others.append(note("shared-file", f"{place}/{one.path}", holder))
             self.totals[planned.what] += 1
             self.totals["references"] += bool(rewrite) and not planned.moves
-        found = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
-        more = {"rewrite": rewrite, "copies": copies, "files": files}
-        return found | {name: value for name, value in more.items() if value}
+        self.stamps.extend(one.stamp for one in found)
+        for files, room in ((found, "size"), (rewrite, "need")):
+            self.totals[room] += sum(_BLOCK + one.size for one in files)
+        self.totals["rewritten"] += len(rewrite)
+        self.totals["names"] += len(found)
+        record = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
+        if rewrite:
+            record["rewrite"] = [one.path for one in rewrite]
+        if copies:
+            record["copies"] = copies
+        if found:
+            record["files"] = {one.path: one.fingerprint for one in found}
+        return record
 
     def _first_holder(self, entry: Entry, place: str) -> str:
         status = entry.status
@@ -199,6 +211,8 @@ class _Planning:
 
     def _changes(self, decision: Decision, place: str, entry: Entry) -> bool:
         """Say whether a file must change: it names an id that changes."""
+        if decision.merged:
+            return False
         if entry.fingerprint.startswith(LINK):
             return self._link_changes(decision, f"{place}/{entry.path}".rstrip("/"), entry)
         if entry.data is None:

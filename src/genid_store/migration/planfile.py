@@ -43,6 +43,7 @@ _LAST: Final = 4096  # bytes; the last record is shorter
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 Record = dict[str, Any]
+Item = TypeVar("Item")
 Read = TypeVar("Read", "Planned", "PlannedFile")
 
 
@@ -124,13 +125,6 @@ class Plan:
         """
         return self._read(Planned, "generation", "stray")
 
-    def batches(self) -> Iterator[list[Planned]]:
-        """Yield all entries, some at a time: one step after another for many files takes half the
-        time that all steps take for one file after another. StoreError: as `entries`."""
-        entries = self.entries()
-        while batch := list(islice(entries, _BATCH)):
-            yield batch
-
     def files(self, *kinds: str) -> Iterator[PlannedFile]:
         """Yield the files outside `gens/` of these kinds (`file`, `seen`). StoreError: as above."""
         return (one for one in self._files if one.kind in kinds)
@@ -208,6 +202,14 @@ def _is_safe(read: Planned | PlannedFile) -> bool:
         and is_inner(f"{read.old}/{read.new}")
         and all(map(_is_place, read.files))
     )
+
+
+def batched(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield some items at a time: one step after another for many files takes half the time that
+    all steps take for one file after another."""
+    left = iter(items)
+    while batch := list(islice(left, _BATCH)):
+        yield batch
 
 
 def is_inner(path: object) -> bool:

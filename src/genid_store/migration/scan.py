@@ -29,7 +29,7 @@ from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
 from genid_store.migration.number import Numbered, Source, number_stage
-from genid_store.migration.planfile import Record, blocker, note
+from genid_store.migration.planfile import Record, batched, blocker, note
 from genid_store.migration.references import Mappings, retarget, rewrite_file
 from genid_store.stages import parent_stage, stage_names
 
@@ -67,26 +67,37 @@ def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Number
     generations = [entry for entry in found if is_segment(entry.name) and entry.is_dir()]
     names = {entry.name for entry in generations}
     reused = {one.gen_id: one.source for one in find_all(root) if one.stage == stage}
-    sources = [_source(root, stage, entry, reused.get(entry.name)) for entry in generations]
+    sources: list[Source] = []
+    for batch in batched(generations):
+        read = [_read(stage, entry) for entry in batch]
+        sources += (
+            _source(root, entry, one, reused.get(one.gen_id))
+            for entry, one in zip(batch, read, strict=True)
+        )
     above = parent_stage(stage)
     parents = {} if above is None else before[above].decisions
     return number_stage(sources, parents, [e.name for e in found if e.name not in names])
 
 
-def _source(root: DataRoot, stage: str, entry: os.DirEntry[str], reused: str | None) -> Source:
+def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
     where = f"gens/{stage}/{entry.name}/{METADATA}"
     try:
-        found = parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
+        return parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
     except OSError as error:
         if error.errno not in NO_FILE | _ABSENT:
             raise  # it may be readable a moment later: nothing follows from it
-        found = unreadable(stage, entry.name, where, error)
+        return unreadable(stage, entry.name, where, error)
+
+
+def _source(
+    root: DataRoot, entry: os.DirEntry[str], found: Generation, reused: str | None
+) -> Source:
     reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
     has_content = _is_text(f"{entry.path}/{PARSED}")
     is_empty = not (has_content or reason) and _is_empty(entry.path)
-    failure = f"{root.path}/{FAILURES}/{stage}/{entry.name}.json"
+    failure = f"{root.path}/{FAILURES}/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
     return Source(
         **{name: getattr(found, name) for name in _DESCRIBED},

@@ -1,8 +1,9 @@
 """Look at what was built before it takes the live tree's place: a finding stops the migration.
 
-Every content file of the plan must be there once, with its digest; every id must be derived again
-from the metadata that was written, by the catalog's functions and not by the numbering's; every
-parent and every member must be there.
+Every file of the plan must be there as it was when the plan was made: one that has the device,
+inode, size and time of change under which it was digested is; any other (a copy) is digested again.
+Every id must be derived again from the metadata that was written, by the catalog's functions and
+not by the numbering's; every parent and every member must be there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from genid_store.fs.fingerprints import digest, fingerprint, stamp
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import Advance
 from genid_store.migration.number import Planned
-from genid_store.migration.planfile import Plan, PlannedFile
+from genid_store.migration.planfile import Plan, PlannedFile, batched
 from genid_store.stages import parent_stage, stage_names
 
 _REMEDY = "the store is as it was; report this, with the plan's folder"
@@ -43,7 +44,7 @@ class Verifying:
         plan = self.plan
         names: dict[str, set[str]] = {stage: set() for stage in plan.work.stages}
         stamps = iter(plan.stamps)
-        for batch in plan.batches():  # a parent comes before its children
+        for batch in batched(plan.entries()):  # a parent comes before its children
             metadata: list[tuple[Planned, str]] = []
             for entry in batch:
                 advance()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from genid_store.cli import run
+from hardening_kit import _device, _pipe, _unix_socket
 from report_kit import hostile_store, hostile_tables
 from storekit import Store, make_store
 
@@ -144,6 +145,19 @@ def test_a_page_that_cannot_be_written_is_named(
     Path("file").write_text("")
     assert 1 == report(mixed.path, "--out", "file/page.html")
     assert "file: File exists; something else has that name" in capsys.readouterr().err
+
+
+def test_a_page_takes_the_place_of_no_pipe_or_socket(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page is put in place by renaming, which would end what is no file: it is refused first."""
+    (tmp_path / "data" / "gens").mkdir(parents=True)
+    for put in (_pipe, _unix_socket, _device):
+        put(path := tmp_path / put.__name__)
+        mode = os.lstat(path).st_mode
+        assert 2 == report(tmp_path / "data", "--out", str(path))
+        assert "is not a file; name one" in capsys.readouterr().err
+        assert mode == os.lstat(path).st_mode
 
 
 def test_a_dagster_home_that_is_none_is_told_in_the_page(

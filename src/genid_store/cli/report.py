@@ -11,18 +11,21 @@ import click
 
 from genid_store.cli import _output as output
 from genid_store.cli._options import partition_option
-from genid_store.fs.files import is_there, write_atomic
+from genid_store.fs.files import exists, is_dangling, is_file, is_there, write_atomic
 from genid_store.fs.layout import DataRoot
 
 _PAGE = "report.html"
 
 
 def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
-    """Return the page, before anything is done for it. UsageError: its folder is not there."""
+    """Return the page, before anything is done for it. UsageError: its folder is not there, or it
+    is a device or a pipe, whose place a file would take."""
     if page is not None and not is_there(page.parent):
         raise click.BadParameter(
             f"the folder {page.parent} is not there; make it, or name another", context, option
         )
+    if page is not None and exists(page) and not (is_file(page) or is_dangling(page)):
+        raise click.BadParameter(f"{page} is not a file; name one", context, option)
     return page
 
 

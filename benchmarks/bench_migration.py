@@ -63,7 +63,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         before=reset,
         better="cost",
         goal=2.0,
-        bound=4.0,
+        bound=2.6,
         items=GENERATIONS[size],
         rounds=ROUNDS[size],
     )
@@ -75,7 +75,7 @@ def _ratios(folder: Path, size: Size) -> Iterator[Case]:
         before=reset,
         better="cost",
         goal=2.0,
-        bound=3.1,
+        bound=2.8,
         items=GENERATIONS[size],
         rounds=ROUNDS[size],
     )

@@ -60,7 +60,8 @@ def build(plan: Plan, advance: Advance) -> list[str]:
         step = _Step(plan)
         for entry in batch:
             if entry.stage in stages and not entry.merged:
-                step.mirror(entry, *_places(plan, entry))
+                live, aside = plan.live(f"gens/{entry.stage}"), plan.aside(f"gens/{entry.stage}")
+                step.mirror(entry, f"{live}/{entry.old}", f"{aside}/{entry.new}")
             advance()
         step.finish()
     for stage in stages:
@@ -135,12 +136,6 @@ def _refuse_places(plan: Plan, places: list[str]) -> None:
         problems.append(Problem(where=folder, message=message, remedy=remedy))
     if problems:
         raise StoreError("the store cannot be exchanged for a migrated one", problems)
-
-
-def _places(plan: Plan, entry: Planned) -> tuple[str, str]:
-    return plan.live(f"gens/{entry.stage}/{entry.old}"), plan.aside(
-        f"gens/{entry.stage}/{entry.new}"
-    )
 
 
 @frozen

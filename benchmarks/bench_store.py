@@ -76,7 +76,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         before=forget,
         better="cost",
         goal=2.0,
-        bound=2.1,
+        bound=2.2,
         items=count,
         rounds=ROUNDS[size],
     )
@@ -99,7 +99,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         peer=first,
         better="cost",
         goal=1.0,
-        bound=1.25,
+        bound=1.5,
         items=count,
         rounds=ROUNDS[size],
     )

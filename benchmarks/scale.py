@@ -2,11 +2,13 @@
 
     python -m benchmarks.scale 1000000
 
-Makes a store of metadata without texts on a tmpfs, every other tree under legacy ids, and takes
-each step in its own process. Prints CPU time a generation, and the most memory of any step.
+Makes a store of metadata without texts, every other tree under legacy ids, on a tmpfs where that
+has room for two names a generation, else on the disk. Takes each step in its own process; prints
+CPU time a generation, and the most memory of any step.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -104,8 +106,11 @@ def main(arguments: list[str]) -> None:
     if len(arguments) == 2:
         print(json.dumps(measure(arguments[0], DataRoot.open(arguments[1]))))
         return
-    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
-        make_store(DataRoot(Path(folder)), int(arguments[0]))
+    generations, place = int(arguments[0]), memory_folder()
+    if place is not None and os.statvfs(place).f_favail < 3 * generations:
+        place = None
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        make_store(DataRoot(Path(folder)), generations)
         count, costs, most = 0, [], 0
         for step in STEPS:
             command = [sys.executable, "-m", "benchmarks.scale", step, folder]

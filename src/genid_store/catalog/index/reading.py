@@ -20,7 +20,7 @@ from genid_store.catalog.expected import (
     derive_expected,
     parent_ids,
 )
-from genid_store.catalog.index.rows import UNREADABLE_SIZE, plain_row, row_of
+from genid_store.catalog.index.rows import plain_row, row_of
 from genid_store.catalog.metadata import (
     parse_metadata,
     plain_texts,
@@ -39,7 +39,7 @@ Made = tuple[tuple[Any, ...], ParentIds, tuple[str, ...]]
 #: The stamp of a file that is not there.
 ABSENT: Final[Stamp] = (0, 0, 0)
 #: The stamp of a file that could not be read; no file has it, so it is read again the next time.
-UNREADABLE: Final[Stamp] = (0, UNREADABLE_SIZE, 0)
+UNREADABLE: Final[Stamp] = (0, -2, 0)
 #: A file that changed this shortly before it was read may change again under the same stamp (a
 #: file system's clock ticks in milliseconds): it is read again the next time.
 TICK_NS: Final = 50_000_000

@@ -22,11 +22,10 @@ from attrs import define, field, frozen
 
 from genid_store.catalog.expected import ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.database import INDEXES
-from genid_store.catalog.index.reading import ABSENT, INODE, UNREADABLE, Reader
+from genid_store.catalog.index.reading import ABSENT, INODE, Reader
 from genid_store.catalog.index.rows import (
     EXPECTED,
     SELECT,
-    UNREADABLE_SIZE,
     expected_values,
     indexed_of,
 )
@@ -144,28 +143,30 @@ def _walk(
     """Note the generations in an open folder whose stamp is not the known one, and the known ones
     that are gone. Both come in the order of ids, so that nothing but the names is held."""
     changed, removed = changes.changed[stage], changes.removed[stage]
-    before = next(known, None)
+    before, stat = next(known, None), os.stat
     for name in () if folder is None else _folders(folder, stage, changes):
-        while before is not None and before[0] < name:
-            removed.append(before[0])
-            before = next(known, None)
         if before is None or before[0] != name:
-            if is_segment(name):
-                changed.append(name)
-            else:
-                _note_stray(stage, name, changes)
-            continue
+            while before is not None and before[0] < name:
+                removed.append(before[0])
+                before = next(known, None)
+            if before is None or before[0] != name:
+                if is_segment(name):
+                    changed.append(name)
+                else:
+                    _note_stray(stage, name, changes)
+                continue
+        now = None  # what cannot be looked at is as nothing that is known
         try:
-            state = os.stat(f"{name}/{METADATA}", dir_fd=folder)
+            state = stat(f"{name}/{METADATA}", dir_fd=folder)
             now = (name, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
         except (FileNotFoundError, NotADirectoryError):
             now = (name, *ABSENT)
         except OSError:
-            now = (name, *UNREADABLE)
-        if before == now and now[2] != UNREADABLE_SIZE:
-            changes.total += 1
-        else:
+            pass
+        if before != now:
             changed.append(name)
+        else:
+            changes.total += 1
         before = next(known, None)
     if before is not None:
         removed += [before[0], *(name for name, *_ in known)]

@@ -31,8 +31,6 @@ EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
 _PLAIN: Final = FIELDS[:11]
 _plain_values: Final = attrgetter(*_PLAIN)
-#: The size in the stamp of a file that could not be read.
-UNREADABLE_SIZE: Final = -2
 _SHOWN: Final = 200  # characters of a wrong value that the index keeps
 
 

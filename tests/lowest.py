@@ -1,6 +1,10 @@
 """Install every dependency at its lower bound and run the tests: what `make test-lowest` does.
 
     python tests/lowest.py [pytest arguments]
+    python tests/lowest.py --dagster
+
+The second form takes a minute: the lowest Dagster alone, over what is installed here, and the tests
+of what the adapter rests on.
 
 The environment lies in `build/lowest` and is kept while `pyproject.toml` does not change. A bound
 that does not work fails here; the remedy is to raise it in `pyproject.toml`.
@@ -8,6 +12,7 @@ that does not work fails here; the remedy is to raise it in `pyproject.toml`.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +35,11 @@ TESTS = (
     "tests/genid", "tests/property", "tests/ids", "tests/cohort", "tests/catalog", "tests/dagster",
     "tests/migration", "tests/hardening", "tests/report",
 )  # fmt: skip
+#: What `--dagster` runs: the assets, the sensor, the jobs, loading, and the private interfaces.
+DAGSTER = [
+    f"tests/dagster/test_{name}.py"
+    for name in ("stage_assets", "missing_job", "knobs", "loading", "private_interfaces")
+]
 
 
 def lower_bounds(project: dict[str, Any]) -> Iterator[str]:
@@ -50,9 +60,24 @@ def lower_bounds(project: dict[str, Any]) -> Iterator[str]:
         yield f"{found[1]}=={found[2]}"
 
 
+def with_lowest_dagster(bounds: list[str]) -> int:
+    """Run DAGSTER with the lowest Dagster, which lies in a folder of its own."""
+    version = next(one for one in bounds if one.startswith("dagster==")).removeprefix("dagster==")
+    folder = PROJECT / "build" / f"dagster-{version}"
+    if not (folder / "dagster").is_dir():
+        packages = [f"{name}=={version}" for name in ("dagster-pipes", "dagster-shared", "dagster")]
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--target", str(folder), *packages], check=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *DAGSTER]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
     text = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     bounds = sorted(set(lower_bounds(tomllib.loads(text)["project"])))
+    if arguments == ["--dagster"]:
+        return with_lowest_dagster(bounds)
     stamp = HOME / "bounds.txt"
     if not stamp.is_file() or stamp.read_text(encoding="utf-8").split() != bounds:
         print(f"installing {len(bounds)} packages at their lower bounds into build/lowest …")  # noqa: T201 - a script

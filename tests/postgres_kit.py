@@ -36,18 +36,18 @@ class Postgres:
         """Stop it as a crash does: whoever is connected is cut off."""
         self._run("pg_ctl", "-m", "immediate", "-w", "stop")
 
-    def home(self, path: Path) -> Path:
+    def home(self, path: Path, driver: str = "psycopg2") -> Path:
         """Make a Dagster home whose instance is kept here, on loopback; return it."""
-        return self._home(path, f"127.0.0.1:{self.port}/postgres")
+        return self._home(path, f"127.0.0.1:{self.port}/postgres", driver)
 
     def home_by_socket(self, path: Path) -> Path:
         """Make a home of the same instance, reached without a network; return it."""
         return self._home(path, f"/postgres?host={self.folder}&port={self.port}")
 
-    def _home(self, path: Path, where: str) -> Path:
+    def _home(self, path: Path, where: str, driver: str = "psycopg2") -> Path:
         home = new_home(path)
         with (home / "dagster.yaml").open("a") as config:
-            url = f"postgresql+psycopg2://postgres@{where}"
+            url = f"postgresql+{driver}://postgres@{where}"
             config.write(f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n")
         return home
 

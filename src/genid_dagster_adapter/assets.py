@@ -1,8 +1,5 @@
-"""The assets that build a cohort: its combos, its id, its members, their partitions.
-
-One step makes all four: it calls `build_cohort`, as the command does, so that everything is read
-and planned once, and a refused build writes nothing. The rules are `genid_store.cohort`'s.
-"""
+"""The assets that build a cohort: its combos, its id, its members, their partitions. One step makes
+all four by `build_cohort`, as the command does, and a refused build writes nothing."""
 
 import os
 from collections.abc import Iterator
@@ -10,18 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.display import membership_metadata, stage_table, table
+from genid_dagster_adapter.display import membership_metadata
 from genid_dagster_adapter.loading import COHORT_TAG, CohortId
 from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
-from genid_dagster_adapter.recording import cohort_materialization
+from genid_dagster_adapter.recording import chosen, cohort_materialization, registration
 from genid_dagster_adapter.setup import Setup
-from genid_dagster_adapter.translator import (
-    COHORT_ID,
-    COMBOS,
-    MEMBERSHIP,
-    REGISTRATION,
-    UNVERSIONED,
-)
+from genid_dagster_adapter.translator import COHORT_ID, COMBOS, MEMBERSHIP, REGISTRATION
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.manifest import given_cohort_id
@@ -53,15 +44,11 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
     """Return the assets. `rollout` is the state in which members get their ids."""
 
     combo_defaults = {"k_max": config.k_max, "description_level": config.description_level}
-    key, prefix = setup.key, setup.translator.prefix
+    prefix = setup.translator.prefix
 
-    def spec(name: str, text: str, *deps: str, **more: Any) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            **setup.described(name),
-            deps=[key(one) for one in deps],
-            description=text,
-            **more,
-        )
+    def spec(name: str, text: str, **more: Any) -> dg.AssetSpec:
+        described = setup.described(name)
+        return dg.AssetSpec(**described, deps=setup.deps(name), description=text, **more)
 
     manager = setup.identifier("cohort_id_io_manager")
 
@@ -70,16 +57,15 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         specs=[
             spec(COMBOS, "The combos of cartesian cohorts, or the operator's own.", kinds={"csv"}),
             spec(
-                COHORT_ID, "The cohort's id: given, else computed from the tables.", COMBOS
+                COHORT_ID, "The cohort's id: given, else computed from the tables."
             ).with_io_manager_key(manager),
             spec(
                 MEMBERSHIP,
                 "The cohort's members, each with metadata; a partition is a cohort.",
-                COMBOS,
                 kinds={"csv"},
                 partitions_def=partitions_def(COHORTS, prefix),
             ),
-            spec(REGISTRATION, "The members as partitions of the stage assets.", MEMBERSHIP),
+            spec(REGISTRATION, "The members as partitions of the stage assets."),
         ],
         resource_defs={manager: CohortId()},
     )
@@ -93,36 +79,20 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         value = built.plan.cohort_id
         register(instance, COHORTS, [value], prefix=prefix)
         instance.add_run_tags(context.run.run_id, {COHORT_TAG: value})
-        combos = [
-            (one.combo_id, ", ".join(sorted(one.concept_ids)))
-            for one in built.prepared.inputs.combos
-        ]
-        shown_combos = table({"combo_id": "string", "concepts": "string"}, combos)
-        yield dg.MaterializeResult(
-            asset_key=key(COMBOS),
-            metadata={"combos": shown_combos},
-            data_version=dg.DataVersion(UNVERSIONED),
-        )
-        yield dg.MaterializeResult(
-            asset_key=key(COHORT_ID),
-            metadata={COHORT_ID: value},
-            data_version=dg.DataVersion(value),
-        )
+        for one in chosen(root, setup.translator, value):
+            yield _result(one)
         event = cohort_materialization(root, value, setup.translator, **membership_metadata(built))
         if not context.has_partition_key:
             context.log_event(event)
-        yield dg.MaterializeResult(
-            asset_key=event.asset_key, metadata=event.metadata, tags=event.tags
-        )
+        yield _result(event)
         members, added = register_members(instance, root, value, prefix=prefix)
-        yield dg.MaterializeResult(
-            asset_key=key(REGISTRATION),
-            metadata={COHORT_ID: value, "partitions": stage_table(members=members, added=added)},
-            data_version=dg.DataVersion(UNVERSIONED),
-            tags=setup.translator.settled(REGISTRATION, [event.asset_key]),
-        )
+        yield _result(registration(setup.translator, [value], members, added=added))
 
     return build
+
+
+def _result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(asset_key=event.asset_key, metadata=event.metadata, tags=event.tags)
 
 
 def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | None:
@@ -130,12 +100,8 @@ def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | No
     what DD_COHORT says; None: the tables say. StoreError: the first two differ."""
     key = context.partition_key if context.has_partition_key else None
     if key is not None and given not in (None, key):
-        problem = Problem(
-            where=COHORT_ID,
-            value=given,
-            message=f"is not the partition {key} that the run was launched for",
-            remedy="give one of them",
-        )
+        message, remedy = f"is not the partition {key} that it was launched for", "give one of them"
+        problem = Problem(where=COHORT_ID, value=given, message=message, remedy=remedy)
         raise StoreError("the run was asked for two cohorts", [problem])
     return given_cohort_id(key or given, os.environ)
 
@@ -143,10 +109,9 @@ def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | No
 def register_members(
     instance: dg.DagsterInstance, root: DataRoot, cohort_id: str, *, prefix: str = ""
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Register a cohort's members as partitions; return members and added keys by stage.
-
-    Holds the data root's lock meanwhile: of two builds at once only one counts a key as added, and
-    no id that a migration is changing is registered.
+    """Register a cohort's members as partitions; return members and added keys by stage. Under the
+    data root's lock: of two builds at once only one counts a key as added, and no id that a
+    migration is changing is registered.
 
     StoreError: the membership cannot be read, an id cannot be a partition's key, or the data root
     is in use.

@@ -1,10 +1,9 @@
 """When Dagster may start a generation by itself.
 
 Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
-no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. A
-legacy member whose task is there under another id is not asked for, a key that no cohort names any
-more (a rebuild dropped it) never, and nothing is while a migration has the data root. Asset
-dependencies gate nothing here: an essay does not wait for the drafts of others.
+no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. Not a
+legacy member whose task is there under another id, nor a key that no cohort names any more, and
+nothing while a migration has the data root. An essay does not wait for the drafts of others.
 """
 
 import dataclasses

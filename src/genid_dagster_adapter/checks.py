@@ -1,8 +1,5 @@
-"""The asset checks of a cohort: one step, each check by itself in the UI, none of them blocking.
-
-Most of them are the audit, restricted to the cohort's members. An ERROR says that ids and store
-contradict each other, a WARN that an operator should know.
-"""
+"""The asset checks of a cohort, one step, none blocking: most are the audit of its members. An
+ERROR says that ids and store contradict each other, a WARN that an operator should know."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -100,8 +97,7 @@ def _calls(
 def _partition_findings(
     instance: dg.DagsterInstance, root: DataRoot, members: Sequence[Member], prefix: str
 ) -> list[str]:
-    keys = {stage: registered(instance, stage, prefix=prefix) for stage in PIPELINE}
-    there = {stage: set(found) for stage, found in keys.items()}
+    there = {stage: dict.fromkeys(registered(instance, stage, prefix=prefix)) for stage in PIPELINE}
     missing = [
         f"{stage} {gen_id} is not a partition: `genid dagster sync` registers it"
         for stage, gen_id in members
@@ -112,7 +108,7 @@ def _partition_findings(
     named = elsewhere.union(memberships.cohorts_of())
     unowned = [
         f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes it"
-        for stage, found in keys.items()
+        for stage, found in there.items()
         for key in found
         if (stage, key) not in named
     ]

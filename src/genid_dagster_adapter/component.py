@@ -1,8 +1,5 @@
-"""The adapter as a Dagster Component: `defs.yaml` alone sets it up.
-
-Paths are relative to the project's root. Whatever is left out has the default that
-`build_definitions` gives it.
-"""
+"""The adapter as a Dagster Component: `defs.yaml` alone sets it up, with paths relative to the
+project's root and the defaults of `build_definitions`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,9 +1,8 @@
 """The adapter's Dagster definitions: one call that returns a fresh object, all of it overridable.
 
-The environment is read here and nowhere below: GENID_DATA_ROOT, DD_DETERMINISTIC_GEN_IDS and
-DD_GEN_ID_SCHEME, where the arguments do not say otherwise. The result merges into any project. Its
-one resource is the data root, named after the partition sets: Dagster itself so refuses a location
-in which two data roots have the same sets.
+The environment is read here and nowhere below, where the arguments do not say otherwise. The one
+resource is the data root, named after the partition sets: so Dagster itself refuses a location in
+which two data roots have the same sets.
 """
 
 import os
@@ -48,12 +47,10 @@ def build_definitions(
     stage assets, their sensor and the job that makes what is missing too.
 
     `generate` is the host's callable, or a `ConfigurableResource` with `__call__`; `concurrency` is
-    how many of its calls run at once in a run. `translator` names and describes the assets, and
-    keeps them apart from a project's others. `automation` is the state in which the sensor starts,
-    `automation_interval` how many seconds lie between its ticks: generations are paid for, so it is
-    "stopped" unless the host says otherwise. `executor` is for definitions that are a project by
-    themselves; without it the project that they are merged into has its own. `knobs` are further
-    fields of `Setup`: `pool`, `op_tags`, `retry_policy`, `backfill_policy`.
+    how many of its calls a run makes at once. `automation` is the state in which the sensor starts,
+    `automation_interval` the seconds between its ticks. `executor` is for definitions that are a
+    project by themselves. `knobs` are further fields of `Setup`: `pool`, `op_tags`,
+    `retry_policy`, `backfill_policy`.
 
     StoreError: no data root is given, a variable of the rollout is not understood, or an argument
     cannot be used.

@@ -52,33 +52,24 @@ def cohort_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
 
 def membership_metadata(built: Built) -> dict[str, Any]:
     """Return what `cohort_membership` shows of a build beside what the cohort's files say."""
-    plan, fill_up, changes = built.plan, built.plan.fill_up, built.changes
+    plan, changes, dropped = built.plan, built.changes, built.prepared.dropped
     metadata: dict[str, Any] = {
         "mode": str(plan.mode),
-        "rollout": plan.rollout.label,
-        "scheme": plan.rollout.scheme,
         "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
         "repeated_work": len(built.repeats),
     }
     if built.repeats:
         lines = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
         metadata["repeated_members"] = listing("the store has this work under another id", lines)
-    if fill_up is not None:
+    if plan.fill_up is not None and plan.fill_up.missing:
         lines = [
-            f"`{one.essay_gen_id}` by {one.template_id}, {one.llm_model_id}: {one.others} of "
-            f"others, {one.own} own, {one.added} added"
-            for one in fill_up.missing
+            f"`{one.essay_gen_id}` by {one.template_id}, {one.llm_model_id}: {one.added} added"
+            for one in plan.fill_up.missing
         ]
-        summary = (
-            f"added {fill_up.added} evaluation(s), {len(fill_up.missing)} cell(s) lacked some, "
-            f"{len(fill_up.covered_essays)} essay(s) lacked none"
-        )
-        metadata["fill_up"] = listing(summary, lines)
+        metadata["fill_up"] = listing(f"added {plan.fill_up.added} evaluation(s)", lines)
     if changes is not None:
-        lines = [f"{stage}: {count} id(s) differ" for stage, count in changes.changed().items()]
-        title = f"built as {changes.before.label} before, as {changes.after.label} now"
-        metadata["rollout_changes"] = listing(title, lines)
-    if built.prepared.dropped:
-        lines = [f"{one.stage} `{one.gen_id}`" for one in built.prepared.dropped]
+        metadata["rollout_changes"] = stage_table(ids_changed=changes.changed())
+    if dropped:
+        lines = [f"{one.stage} `{one.gen_id}`" for one in dropped]
         metadata["dropped"] = listing(f"no longer members; kept: `{built.kept}`", lines)
     return metadata

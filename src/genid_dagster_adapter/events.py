@@ -1,9 +1,8 @@
 """Events that no step of a run logs: many materializations at once, carried to other keys, and the
 plan to materialize.
 
-The one module that imports private modules of Dagster, because the public one does not do it: its
-`report_runless_asset_event` takes one event, and 12 ms on SQLite, 23 ms on PostgreSQL for each; and
-only a backfill can say which partitions it is going to make.
+The one module that imports private modules of Dagster: the public `report_runless_asset_event`
+takes 12 ms on SQLite and 23 ms on PostgreSQL for each event, and only a backfill can plan.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ def report(instance: dg.DagsterInstance, events: Iterable[dg.AssetMaterializatio
 
 
 def _store(instance: dg.DagsterInstance, entries: list[dg.EventLogEntry]) -> None:
-    """Store one asset's events in one batch. SQLite's storage has none of its own: it opens its
-    databases several times for each event, so what PostgreSQL's does is done with it here."""
+    """Store one asset's events in one batch, with SQLite as PostgreSQL's storage does by itself:
+    SQLite's own would open its databases several times for each event."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):
         storage.store_event_batch(entries)
@@ -91,10 +90,8 @@ def carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.Ass
     old, new = str(record.partition_key), str(fresh.partition)
     if found is None:  # a filter for materializations returns nothing else
         return fresh
-    origin: dict[str, Any] = {
-        ORIGINAL_RUN: record.run_id,
-        ORIGINAL_TIME: dg.MetadataValue.timestamp(record.timestamp),
-    }
+    when = dg.MetadataValue.timestamp(record.timestamp)
+    origin: dict[str, Any] = {ORIGINAL_RUN: record.run_id, ORIGINAL_TIME: when}
     kept = {key: _renamed(value, old, new) for key, value in found.metadata.items()}
     return dg.AssetMaterialization(
         fresh.asset_key,

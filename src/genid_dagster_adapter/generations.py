@@ -1,10 +1,8 @@
 """The assets that make generations: one a stage, the pipeline's and a user's from one factory, and
 one of all that a cohort lacks.
 
-A partition is a generation, or a cohort. Many generations share one run, each recorded as it
-finishes, so that a failure or a kill costs only what it hits. What is made already, what failed and
-what could not be parsed is decided by the disk; content that is there is recorded as reused, and
-the host's callable is not called for it. Paths, parents, leases and writing are `generation`'s.
+Many generations share one run, each recorded as it finishes, so that a failure or a kill costs only
+what it hits. What is made, failed or unparsed is decided by the disk alone.
 """
 
 from collections.abc import Iterator
@@ -16,11 +14,10 @@ from pydantic import Field
 from genid import Signature
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.automation import Wanted
-from genid_dagster_adapter.display import stage_table
 from genid_dagster_adapter.events import plan
 from genid_dagster_adapter.loading import Texts
 from genid_dagster_adapter.partitions import COHORTS, partitions_def
-from genid_dagster_adapter.recording import Recorder
+from genid_dagster_adapter.recording import Recorder, all_made
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, stage_asset_name
 from genid_store.catalog.memberships import read_membership
@@ -32,7 +29,7 @@ from genid_store.generation.records import Asked
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid
 from genid_store.generation.status import states_of
-from genid_store.generation.workload import count_states, unfinished
+from genid_store.generation.workload import unfinished
 from genid_store.stages import Member, parent_stage, stage_names
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
@@ -41,9 +38,8 @@ _REMEDY = "`retry_failed: true` tries again what failed, `retry_unparsed: true` 
 
 
 class GenerationConfig(dg.Config):
-    """What one run is asked for: how many calls at once, whether to ask again for a text that could
-    not be parsed, and, for legacy members whose task is there under another id, whether to give
-    them that text or to pay for another."""
+    """How many calls run at once, whether to ask again for a text that could not be parsed, and
+    whether legacy members whose task is there under another id get that text or are paid for."""
 
     concurrency: int | None = Field(default=None, ge=1)
     retry_unparsed: bool = False
@@ -60,9 +56,8 @@ def generated_asset(
 ) -> dg.AssetsDefinition:
     """Return the asset of one stage, `<stage>_generation`: any stage that is declared.
 
-    `options` are those of `Setup`; `data_root` and `generate` (the host's callable, or a
-    `ConfigurableResource` with `__call__`) are needed. A child's asset depends on its parent's, all
-    partitions on all: who is whose parent is in the metadata on disk.
+    `options` are those of `Setup`; `data_root` and `generate` are needed. A child's asset depends
+    on its parent's, all partitions on all: who is whose parent is in the metadata on disk.
     """
     setup = setup or Setup(**options)
     stage = signature if isinstance(signature, str) else signature.stage
@@ -70,10 +65,7 @@ def generated_asset(
 
     @setup.paying(
         stage_asset_name(stage),
-        deps=[
-            dg.AssetDep(dep, partition_mapping=dg.AllPartitionMapping() if of else None)
-            for dep, of in setup.translator.upstream(stage).items()
-        ],
+        deps=setup.deps(stage_asset_name(stage)),
         partitions_def=partitions_def(stage, setup.translator.prefix),
         backfill_policy=setup.backfill_policy,
         automation_condition=Wanted(
@@ -115,13 +107,17 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
     no content afterwards; what `max_generations` left leaves the cohort unmaterialized alone."""
 
     prefix = setup.translator.prefix
-    upstream = [setup.key(MEMBERSHIP), *map(setup.translator.of_stage, setup.stages)]
 
     @setup.paying(
         GENERATIONS,
         deps=[
-            upstream[0],
-            *(dg.AssetDep(one, partition_mapping=dg.AllPartitionMapping()) for one in upstream[1:]),
+            setup.key(MEMBERSHIP),
+            *(
+                dg.AssetDep(
+                    setup.translator.of_stage(one), partition_mapping=dg.AllPartitionMapping()
+                )
+                for one in setup.stages
+            ),
         ],
         partitions_def=partitions_def(COHORTS, prefix),
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -153,12 +149,8 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
         states = states_of(root, members)
         recorder.incomplete += unfinished(root, states, work, recorder.incomplete)
-        found = count_states(states)
-        columns = {
-            name: {stage: one[name] for stage, one in found.items()}
-            for name in ("members", "made", "missing", "failed", "unparsed")
-        }
-        figures = {"members": stage_table(**columns)}
+        event = all_made(setup.translator, cohort_id, states)
+        figures = event.metadata
         recorder.raise_for_failures(_REMEDY, **figures)
         if "in a batch" in work.waiting.values():
             context.log.warning("; ".join(map(str, open_batches(root))))
@@ -167,7 +159,6 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
                 dg.AssetObservation(context.asset_key, partition=cohort_id, metadata=figures)
             )
         else:
-            tags = setup.translator.settled(GENERATIONS, upstream)
-            yield dg.MaterializeResult(metadata=figures, tags=tags)
+            yield dg.MaterializeResult(metadata=figures, tags=event.tags)
 
     return make_missing

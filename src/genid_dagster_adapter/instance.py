@@ -1,8 +1,7 @@
 """Which Dagster instance is used: DAGSTER_HOME's where it is set, else one in `.genid/dagster`.
 
-The embedded instance sends no telemetry and shows no welcome dialog. Nothing else is configured
-here, and no other instance is ever created. An instance can be broken in any way (settings, missing
-modules, a damaged or unreachable database): all of it becomes one error.
+The embedded one sends no telemetry and shows no welcome dialog; no other is ever created. However
+an instance is broken (settings, missing modules, a damaged database), it becomes one error.
 """
 
 from __future__ import annotations
@@ -69,8 +68,7 @@ def open_instance(
 
 
 def _make_embedded(root: DataRoot) -> None:
-    """Make the embedded instance, whole or not at all: its databases are made in a folder beside
-    it, which then gets its name."""
+    """Make the embedded instance whole or not at all: in a folder that then gets its name."""
     home = embedded_home(root)
     check_inside(root, home)
     root.own.mkdir(exist_ok=True)
@@ -97,8 +95,7 @@ def _opened(folder: Path) -> dg.DagsterInstance:
 
 @contextmanager
 def _without_retries() -> Iterator[None]:
-    """Keep Dagster from logging, for a block, each of its tries to reach PostgreSQL: the error at
-    the end says it once."""
+    """Keep Dagster from logging each of its tries to reach PostgreSQL: the error says it once."""
 
     def is_shown(record: logging.LogRecord) -> bool:
         return not record.funcName.startswith("retry_pg_")

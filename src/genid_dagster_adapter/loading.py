@@ -1,7 +1,5 @@
-"""Hand generations and the cohort's id on to a host's own assets that take them as arguments.
-
-They are read from the store. Nothing is written here: the stage assets publish texts themselves.
-"""
+"""Hand generations and the cohort's id on to a host's own assets that take them as arguments, as
+the store has them; nothing is written here."""
 
 from collections.abc import Mapping
 from pathlib import Path

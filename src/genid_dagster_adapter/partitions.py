@@ -1,9 +1,8 @@
 """The dynamic partition sets, one of each stage and one of cohorts: their keys, and whose they are.
 
-Dagster accepts anything as a dynamic key, also what later breaks a page, a path or a range; and two
-processes that add the same key at once make one of them fail. Both are seen to here. Names of sets
-are global to an instance, so several data roots may share them: one more set, our own record, has a
-key for each, its identity, which lies in it and moves with it, and its path. Before a key of no
+Dagster accepts anything as a dynamic key, and of two processes that add one at once one fails. Both
+are seen to here. Several data roots may share sets, whose names are global: one more set, our own
+record, has a key for each, its identity, which moves with it, and its path. Before a key of no
 cohort is deleted, the cohorts of every data root of the record are asked.
 """
 
@@ -33,8 +32,6 @@ CHUNK: Final = 10_000
 _ATTEMPTS: Final = 30
 #: What SQLite and PostgreSQL say of another process that holds what this one needs.
 _HELD: Final = ("database is locked", "deadlock")
-
-
 #: What the partition set of cohorts is asked for by; no stage is named so.
 COHORTS: Final = ".cohorts"
 _ROOTS: Final = ".data roots"
@@ -55,9 +52,8 @@ def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefiniti
 def register(
     instance: dg.DagsterInstance, stage: str, keys: Sequence[str], *, prefix: str = ""
 ) -> int:
-    """Add the keys that a stage's partition set (or COHORTS') lacks; return how many it lacked.
-
-    Two processes may add the same key at once: both count it, and it is there once.
+    """Add the keys that a stage's partition set (or COHORTS') lacks; return how many it lacked. Of
+    two processes that add the same key at once both count it, and it is there once.
 
     StoreError: keys that cannot be partitions', all of them (`...` is how Dagster writes a range);
     nothing is added then.

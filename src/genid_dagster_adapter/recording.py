@@ -1,26 +1,34 @@
-"""Record in Dagster what became of each generation, as it finishes, and fail the run for the rest.
-
-Used by the stage assets and by the asset that makes what is missing, so that both record alike.
-"""
+"""What Dagster records of generations and cohorts: the same by runs and by the sync."""
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.display import cohort_metadata
+from genid_dagster_adapter.display import cohort_metadata, stage_table
 from genid_dagster_adapter.setup import Setup
-from genid_dagster_adapter.translator import COMBOS, MEMBERSHIP, Translator, stage_asset_name
+from genid_dagster_adapter.translator import (
+    COHORT_ID,
+    COMBOS,
+    GENERATIONS,
+    MEMBERSHIP,
+    REGISTRATION,
+    Translator,
+    stage_asset_name,
+)
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import read_generation
+from genid_store.cohort.inputs.combos import selected_path
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW_METADATA, DataRoot
 from genid_store.generation import Outcome, content_version
 from genid_store.generation.content import digest
-from genid_store.stages import parent_key
+from genid_store.generation.status import State
+from genid_store.generation.workload import count_states
+from genid_store.stages import Member, parent_key
 
 _SHOWN = 20  # generations that one error lists
 _PREVIEW = 500  # characters
@@ -54,11 +62,8 @@ class Recorder:
             )
 
     def raise_for_failures(self, remedy: str = "", **metadata: Any) -> None:
-        """Raise dg.Failure: some generation of this run has no content; lists them.
-
-        Neither a policy of the step's nor one of the run's tries again: what failed waits for a
-        human. A run that is killed is tried again where the project says so.
-        """
+        """Raise dg.Failure: some generation of this run has no content; lists them. No policy of
+        Dagster's tries again then, other than after a kill: what failed waits for a human."""
         if not self.incomplete:
             return
         self.context.instance.add_run_tags(self.context.run.run_id, {"dagster/max_retries": "0"})
@@ -82,27 +87,47 @@ def materialization(
     **metadata: Any,
 ) -> dg.AssetMaterialization:
     """Return the event that records a generation whose content is on disk."""
-    shown = {**_shown(root, stage, gen_id, translator), "cohorts": ", ".join(cohorts)}
-    tags = translator.settled(stage_asset_name(stage), translator.upstream(stage))
-    return dg.AssetMaterialization(
-        translator.of_stage(stage),
-        partition=gen_id,
-        metadata={**shown, **metadata},
-        tags={"dagster/data_version": content_version(root, stage, gen_id) or "", **tags},
-    )
+    shown = {**_shown(root, stage, gen_id, translator), "cohorts": ", ".join(cohorts), **metadata}
+    version = content_version(root, stage, gen_id) or ""
+    return translator.event(stage_asset_name(stage), shown, partition=gen_id, version=version)
 
 
 def cohort_materialization(
     root: DataRoot, cohort_id: str, translator: Translator, **metadata: Any
 ) -> dg.AssetMaterialization:
     """Return the event that records a cohort; its data version is the digest of its members."""
-    tags = translator.settled(MEMBERSHIP, [translator.get_asset_key(COMBOS)])
-    return dg.AssetMaterialization(
-        translator.get_asset_key(MEMBERSHIP),
-        partition=cohort_id,
-        metadata={**cohort_metadata(root, cohort_id), **metadata},
-        tags={"dagster/data_version": digest(read_bytes(root.membership(cohort_id))), **tags},
-    )
+    shown = {**cohort_metadata(root, cohort_id), **metadata}
+    version = digest(read_bytes(root.membership(cohort_id)))
+    return translator.event(MEMBERSHIP, shown, partition=cohort_id, version=version)
+
+
+def chosen(root: DataRoot, translator: Translator, cohort_id: str) -> list[dg.AssetMaterialization]:
+    """Return the events that record which cohort was built last, and the combos of that day."""
+    combos: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # a cohort of evaluations alone has none
+        rows = len(read_bytes(selected_path(root)).splitlines()) - 1
+        uri = selected_path(root).absolute().as_uri()
+        combos = {"dagster/uri": uri, "dagster/row_count": rows}
+    built = translator.event(COHORT_ID, {COHORT_ID: cohort_id}, version=cohort_id)
+    return [translator.event(COMBOS, combos), built]
+
+
+def registration(
+    translator: Translator, cohorts: Iterable[str], members: Mapping[str, int], **added: Any
+) -> dg.AssetMaterialization:
+    """Return the event that records that cohorts' members are partitions, and which were new."""
+    shown = {"cohorts": ", ".join(cohorts), "partitions": stage_table(members=members, **added)}
+    return translator.event(REGISTRATION, shown)
+
+
+def all_made(
+    translator: Translator, cohort_id: str, states: Mapping[Member, State]
+) -> dg.AssetMaterialization:
+    """Return the event that records that a cohort's members are made."""
+    counts = count_states(states).items()
+    rows = [dg.TableRecord(dict[str, Any](stage=stage, **one)) for stage, one in counts]
+    shown = {"members": dg.MetadataValue.table(rows)}
+    return translator.event(GENERATIONS, shown, partition=cohort_id)
 
 
 def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> dict[str, Any]:

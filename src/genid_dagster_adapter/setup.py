@@ -1,5 +1,4 @@
-"""What the assets over one data root share: where it is, what they are called, what makes its
-texts, what Dagster runs them with."""
+"""What the assets over one data root share: its place, their names, what makes its texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 import dagster as dg
 from attrs import field, frozen
 
-from genid_dagster_adapter.translator import Translator
+from genid_dagster_adapter.translator import COHORT_ASSETS, Translator
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -58,6 +57,14 @@ class Setup:
     def identifier(self, name: str) -> str:
         """Return a name for Dagster that two mounted data roots do not share."""
         return self.key(name).to_python_identifier()
+
+    def deps(self, name: str) -> list[dg.AssetDep]:
+        """Return what an asset depends on: on a stage's all partitions on all."""
+        all_on_all = dg.AllPartitionMapping()
+        return [
+            dg.AssetDep(key, partition_mapping=None if one in COHORT_ASSETS else all_on_all)
+            for one, key in self.translator.upstream(name).items()
+        ]
 
     def described(self, name: str) -> dict[str, Any]:
         """Return what an asset is called and described by, as arguments of Dagster's."""

@@ -1,16 +1,15 @@
 """Bring an instance level with the disk; registered as the entry point `follow` of `genid.sync`.
 
-Level-triggered: it compares what the cohorts name and what is made with what the instance has, and
-reports the difference, whatever came before (a build, a run without Dagster, a migration, a
-rollback, a kill of its own). Nothing of the store is changed here.
+Level-triggered: it reports what the cohorts name and what is made beyond what the instance has,
+whatever came before (a build, a migration, a kill of its own), and changes nothing of the store.
 
 In each stage, parents first: events for what is made and unrecorded, then the keys, then, only when
-asked, away with the keys that no cohort names. Automation can thus never take made work for
-missing. Events stay in the log for good, so a key that is added again is materialized again.
+asked, away with the keys that no cohort names: automation never takes made work for missing.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby
@@ -31,8 +30,14 @@ from genid_dagster_adapter.partitions import (
     register,
     registered,
 )
-from genid_dagster_adapter.recording import cohort_materialization, materialization
-from genid_dagster_adapter.translator import MEMBERSHIP, Translator
+from genid_dagster_adapter.recording import (
+    all_made,
+    chosen,
+    cohort_materialization,
+    materialization,
+    registration,
+)
+from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, Translator
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
 from genid_store.errors import Problem, StoreError
@@ -40,6 +45,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation import has_content
 from genid_store.generation.load import load_module
+from genid_store.generation.status import states_of
 from genid_store.stages import stage_names
 
 Progress = Callable[[int, int], None]
@@ -52,9 +58,8 @@ _PAGE: Final = 200  # events that are reported, and whose predecessors are asked
 
 @frozen(kw_only=True)
 class Synced:
-    """What was done, or with `dry_run` would be: events and keys by stage. `unowned` are the keys
-    that no cohort names and that stay; of these `held` have records of assets that nobody named,
-    which is why not even pruning deletes them."""
+    """What was done, or with `dry_run` would be: events and keys by stage. `unowned` are keys of no
+    cohort that stay; pruning leaves those `held` by records of assets that nobody named."""
 
     events: dict[str, int]
     registered: dict[str, int] = field(factory=dict)
@@ -171,7 +176,7 @@ class _Sync:
                     progress(done, total)
             self._keys(stage, previous[stage], prune, synced)
         if not self.dry_run:
-            report(self.instance, list(self._cohorts(memberships)))
+            report(self.instance, [*self._cohorts(memberships, synced)])
         return synced
 
     # -- events -------------------------------------------------------------------------------
@@ -212,17 +217,31 @@ class _Sync:
             newest = max(records, key=attrgetter("storage_id"), default=None)
             yield fresh if newest is None else carried(newest, fresh)
 
-    def _cohorts(self, memberships: Memberships) -> Iterator[dg.AssetMaterialization]:
-        """Register the cohorts as partitions, and yield an event for each whose members are not
-        those on record."""
-        prefix, ids = self.translator.prefix, list(memberships.members)
-        register(self.instance, COHORTS, ids, prefix=prefix)
-        last = self._last(self.translator.get_asset_key(MEMBERSHIP), ids)
-        for event in (cohort_materialization(self.root, one, self.translator) for one in ids):
+    def _cohorts(
+        self, memberships: Memberships, synced: Synced
+    ) -> Iterator[dg.AssetMaterialization]:
+        """Register the cohorts as partitions, and yield what runs would have recorded of them."""
+        translator, ids = self.translator, list(memberships.members)
+        register(self.instance, COHORTS, ids, prefix=translator.prefix)
+        last = self._last(translator.get_asset_key(MEMBERSHIP), ids)
+        changed = []
+        for event in (cohort_materialization(self.root, one, translator) for one in ids):
             record = last.get(str(event.partition))
             made = record and record.asset_materialization
             if made is None or (made.tags or {}).get(_VERSION) != (event.tags or {})[_VERSION]:
+                changed.append(str(event.partition))
                 yield event
+        complete = self.instance.get_materialized_partitions(translator.get_asset_key(GENERATIONS))
+        for cohort_id, members in memberships.members.items():
+            is_known = cohort_id in complete and cohort_id not in changed
+            if not is_known and all(has_content(self.root, *one) for one in members):
+                yield all_made(translator, cohort_id, states_of(self.root, members))
+        if changed:
+            newest = max(changed, key=lambda one: os.stat(self.root.membership(one)).st_mtime_ns)
+            yield from chosen(self.root, translator, newest)
+        if changed or any(synced.registered.values()):
+            counts = {stage: len(found) for stage, found in memberships.by_stage().items()}
+            yield registration(translator, ids, counts, added=synced.registered)
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
         """Return the newest event of each of the keys that has one."""
@@ -241,11 +260,8 @@ class _Sync:
 
     # -- keys ---------------------------------------------------------------------------------
     def _keys(self, stage: str, previous: Previous, prune: bool, synced: Synced) -> None:
-        """Register a stage's members and delete what no cohort names, if asked.
-
-        Under the data root's lock, unless it is a dry run: no key becomes or ceases to be a
-        member's meanwhile.
-        """
+        """Register a stage's members and delete what no cohort names, if asked; under the data
+        root's lock, so that no key becomes or ceases to be a member's meanwhile."""
         with nullcontext() if self.dry_run else root_lock(self.root, BUILD):
             prefix = self.translator.prefix
             there = dict.fromkeys(registered(self.instance, stage, prefix=prefix))

@@ -1,13 +1,13 @@
 """What Dagster calls the assets, their groups and the partition sets: a host subclasses it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
 from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
-from genid_store.stages import PIPELINE, parent_stage
+from genid_store.stages import PIPELINE, parent_stage, stage_names
 
 #: The assets of a cohort: its combos, its id, its members, their registration as partitions, and
 #: that all of them are made.
@@ -16,6 +16,14 @@ COHORT_ID: Final = "cohort_id"
 MEMBERSHIP: Final = "cohort_membership"
 REGISTRATION: Final = "register_cohort_partitions"
 GENERATIONS: Final = "cohort_generations"
+#: What is made of a cohort before its generations, each with what it depends on.
+COHORT_ASSETS: Final = {
+    COMBOS: [],
+    COHORT_ID: [COMBOS],
+    MEMBERSHIP: [COMBOS],
+    REGISTRATION: [MEMBERSHIP],
+}
+_GENERATION: Final = "_generation"
 #: The data version of what no record hangs on by its content.
 UNVERSIONED: Final = "INITIAL"
 _LAST_EVENT: Final = str(2**62)
@@ -23,7 +31,7 @@ _LAST_EVENT: Final = str(2**62)
 
 def stage_asset_name(stage: str) -> str:
     """Return the name of a stage's asset."""
-    return f"{stage}_generation"
+    return f"{stage}{_GENERATION}"
 
 
 @frozen(kw_only=True)
@@ -32,8 +40,8 @@ class Translator:
     group, metadata and code version are: `key_prefix` and the name, `group_name`, none, and "1",
     unless a subclass says otherwise.
 
-    `partition_prefix` begins the names of the partition sets, which are global to an instance; it
-    is given with `key_prefix` ("" for none). StoreError: it is not, or `key_prefix` is one text.
+    `partition_prefix`, which begins the names of the partition sets, is given with `key_prefix` (""
+    for none). StoreError: it is not, or `key_prefix` is one text.
     """
 
     key_prefix: Sequence[str] = ()
@@ -69,30 +77,43 @@ class Translator:
         """Return an asset's code version; another one makes what is recorded stale."""
         return "1"
 
-    def settled(self, name: str, upstream: Iterable[dg.AssetKey]) -> dict[str, str]:
-        """Return the tags by which an asset's record is stale for its code version alone. A member
-        hangs on its own parent only, which its id names, and a cohort on the tables of its day: a
-        further record upstream, where all partitions hang on all, makes neither stale."""
-        tags = {"dagster/code_version": self.get_code_version(name)}
-        for key in upstream:
+    def event(
+        self,
+        name: str,
+        metadata: Mapping[str, Any],
+        *,
+        partition: str | None = None,
+        version: str = UNVERSIONED,
+    ) -> dg.AssetMaterialization:
+        """Return the event that records an asset, which is stale for its code version alone. A
+        member hangs on its own parent only, which its id names, and a cohort on the tables of its
+        day: a further record upstream, where all partitions hang on all, makes neither stale."""
+        tags = {
+            "dagster/data_version": version,
+            "dagster/code_version": self.get_code_version(name),
+        }
+        for key in self.upstream(name).values():
             tags[f"dagster/input_data_version/{key.to_user_string()}"] = UNVERSIONED
             tags[f"dagster/input_event_pointer/{key.to_user_string()}"] = _LAST_EVENT
-        return tags
+        return dg.AssetMaterialization(
+            self.get_asset_key(name), partition=partition, metadata=metadata, tags=tags
+        )
 
     def of_stage(self, stage: str) -> dg.AssetKey:
         """Return the key of a stage's asset."""
         return self.get_asset_key(stage_asset_name(stage))
 
-    def upstream(self, stage: str) -> dict[dg.AssetKey, str | None]:
-        """Return what a stage's asset depends on, each with the stage that it is the asset of: the
-        parent's, and for the pipeline's stages what registers their partitions."""
-        found: dict[dg.AssetKey, str | None] = {}
-        if stage in PIPELINE:
-            found[self.get_asset_key(REGISTRATION)] = None
-        above = parent_stage(stage)
-        if above is not None and above != stage:
-            found[self.of_stage(above)] = above
-        return found
+    def upstream(self, name: str) -> dict[str, dg.AssetKey]:
+        """Return the assets that one depends on: a stage's on its parent's, and one of the
+        pipeline's on what registers their partitions."""
+        stage, names = name.removesuffix(_GENERATION), COHORT_ASSETS.get(name)
+        if name == GENERATIONS:
+            names = [MEMBERSHIP, *map(stage_asset_name, stage_names())]
+        elif names is None:
+            above = parent_stage(stage)
+            names = [REGISTRATION] if stage in PIPELINE else []
+            names += [] if above in (None, stage) else [stage_asset_name(str(above))]
+        return {one: self.get_asset_key(one) for one in names}
 
     @property
     def prefix(self) -> str:

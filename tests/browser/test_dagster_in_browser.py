@@ -29,6 +29,7 @@ ASSETS = (
     "draft_generation",
     "essay_generation",
     "evaluation_generation",
+    "cohort_generations",
 )
 _DEFINITIONS = """
 from genid_dagster_adapter.definitions import build_definitions
@@ -124,7 +125,7 @@ def _shows(browser: Browser, address: str, *texts: str) -> None:
 
 
 def test_every_asset_is_there(browser: Browser, server: str) -> None:
-    """The graph shows the four cohort assets and the three stage assets."""
+    """The graph shows the cohort assets and the stage assets."""
     _shows(browser, f"{server}/asset-groups", *ASSETS)
 
 
@@ -152,6 +153,7 @@ def test_lineage_a_partition_and_a_cohort_are_shown(
     draft, essay = (next(one for of, one in rows if of == stage) for stage in ("draft", "essay"))
     pages = {
         "lineage": ("essay_generation?view=lineage", ["draft_generation", "evaluation_generation"]),
+        "combos": ("selected_combo_mappings?view=lineage", ["cohort_id", "cohort_membership"]),
         "partition": (
             f"essay_generation?view=partitions&partition={essay}",
             [essay, "template_id", "preview", draft[:2]],
@@ -164,7 +166,9 @@ def test_lineage_a_partition_and_a_cohort_are_shown(
     for name, (page, texts) in pages.items():
         _shows(browser, f"{server}/assets/{page}", *texts)
         assert browser.driver.save_screenshot(str(tmp_path / f"{name}.png"))
-        assert "Unsynced" not in browser.script("return document.body.innerText")
+        text = browser.script("return document.body.innerText")
+        assert "Unsynced" not in text
+        assert "Never materialized" not in text  # the command made it all, and the sync said so
 
 
 def test_both_jobs_are_there(browser: Browser, server: str) -> None:

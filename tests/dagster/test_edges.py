@@ -34,6 +34,7 @@ from genid_store.generation.run import run_cohort
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")
 STAGES = ("draft", "essay", "evaluation")
+UNPARTITIONED = ("selected_combo_mappings", "cohort_id", "register_cohort_partitions")
 IN_THIS_PROCESS = {
     "telemetry": {"enabled": False},
     "run_launcher": {
@@ -292,3 +293,46 @@ def test_a_cohort_and_its_members_are_fresh_whoever_recorded_them(
     event, *_ = recorded(instance, "c")
     assert (event.tags or {})["dagster/data_version"] != before
     assert event.metadata["dagster/row_count"].value == 20
+
+
+def test_a_cohort_that_the_command_made_is_green_in_the_catalog(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """A sync records each asset of it as runs would, once, and the cohort itself as soon as nothing
+    of it is missing."""
+    generations = dg.AssetKey("cohort_generations")
+    run_cohort(root, "c", Counting(), Asked(max_calls=2))
+    with dg.DagsterInstance.ephemeral() as other:
+        sync(other, root)
+        assert other.get_materialized_partitions(generations) == set()
+        run_cohort(root, "c", Counting(), Asked())
+        sync(other, root)
+        assert other.get_materialized_partitions(generations) == {"c"}
+        definitions = defs(root, Counting())
+        records: list[tuple[dg.AssetKey, str | None]] = [
+            (MEMBERSHIP, "c"),
+            (generations, "c"),
+            *((dg.AssetKey(one), None) for one in UNPARTITIONED),
+        ]
+        assert status(definitions, other, *records) == {"FRESH"}
+        names = ("cohort_membership", "cohort_generations", *UNPARTITIONED)
+        synced = {one: told(other, one) for one in names[1:]}
+        sync(other, root)
+        times = [other.fetch_materializations(dg.AssetKey(one), limit=9).records for one in names]
+        assert [len(found) for found in times] == [1] * 5
+    job = definitions.resolve_job_def("genid_cohort")
+    ops = {"build_cohort": {"config": {"cohort_id": "c"}}}
+    assert job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops}).success
+    assert make_missing(definitions, instance).success
+    assert synced == {one: told(instance, one) for one in synced}
+
+
+def told(instance: dg.DagsterInstance, asset: str) -> dict[str, Any]:
+    """Return what the latest record of an asset says, but for how many keys were new."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(asset))
+    assert event is not None
+    assert event.asset_materialization is not None
+    found: dict[str, Any] = dict(event.asset_materialization.metadata)
+    if "partitions" in found:
+        found["partitions"] = [one.data["members"] for one in found["partitions"].records]
+    return found

@@ -1,6 +1,7 @@
 """What a project can set: its own executor, resources, pools, tags, and who is woken by what."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,31 +65,54 @@ def test_the_generator_can_be_a_resource_and_the_data_root_a_variable(
         build_definitions(data_root=dg.EnvVar("HERE"), rollout=Rollout.OFF)
 
 
-def test_a_project_sets_pool_tags_retries_owners_and_kinds(tmp_path: Path) -> None:
-    """What is about running as arguments, what describes an asset by Dagster's own mapping; the
-    project's executor is the one that holds."""
-    ours = build_definitions(
-        data_root=tmp_path,
-        generate=nobody,
-        rollout=ON,
-        pool="llm",
-        op_tags={"team": "texts"},
-        retry_policy=dg.RetryPolicy(max_retries=2),
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=500),
-    ).map_asset_specs(
-        func=lambda spec: spec.replace_attributes(owners=["team:texts"], group_name="mine")
-    )
+RETRIES = dg.RetryPolicy(max_retries=2)
+MANY_RUNS = dg.BackfillPolicy.multi_run(max_partitions_per_run=500)
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "found"),
+    [
+        ("pool", "llm", lambda asset: asset.op.pool),
+        ("op_tags", {"team": "texts"}, lambda asset: dict(asset.op.tags)),
+        ("retry_policy", RETRIES, lambda asset: asset.op.retry_policy),
+        ("backfill_policy", MANY_RUNS, lambda asset: asset.backfill_policy),
+    ],
+)
+def test_a_project_says_how_its_runs_are_run(
+    tmp_path: Path, knob: str, value: Any, found: Callable[[Any], Any]
+) -> None:
+    """Each is an argument, and the assets that pay have it."""
+    ours = build_definitions(data_root=tmp_path, generate=nobody, rollout=ON, **{knob: value})
+    assert found(ours.resolve_assets_def(DRAFT)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("owners", ["team:texts"]),
+        ("tags", {"cost": "high"}),
+        ("kinds", {"llm"}),
+        ("group_name", "mine"),
+    ],
+)
+def test_a_project_describes_the_assets_by_dagsters_own_mapping(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    """All of them, the cohort's as the stages'."""
+    ours = build_definitions(data_root=tmp_path, generate=nobody, rollout=ON)
+    mapped = ours.map_asset_specs(func=lambda spec: spec.replace_attributes(**{name: value}))
+    for key in (DRAFT, dg.AssetKey("cohort_membership")):
+        spec = mapped.resolve_assets_def(key).specs_by_key[key]
+        found = getattr(spec, name)
+        assert found == value or set(value.items()) <= set(found.items())
+
+
+def test_the_projects_executor_is_the_one_that_holds(tmp_path: Path) -> None:
+    """The definitions merge into a project that has one, and all jobs run by it."""
+    ours = build_definitions(data_root=tmp_path, generate=nobody, rollout=ON)
     merged = dg.Definitions.merge(ours, dg.Definitions(executor=dg.multiprocess_executor))
-    asset = merged.resolve_assets_def(DRAFT)
-    assert asset.op.pool == "llm"
-    assert asset.op.tags["team"] == "texts"
-    assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2)
-    assert asset.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=500)
-    (spec,) = asset.specs
-    assert (spec.owners, spec.group_name) == (["team:texts"], "mine")
-    assert "dagster/kind/text" in spec.tags
-    job = merged.resolve_job_def("genid_cohort")
-    assert job.executor_def is dg.multiprocess_executor
+    for name in ("genid_cohort", "genid_make_missing"):
+        assert merged.resolve_job_def(name).executor_def is dg.multiprocess_executor
 
 
 class Outspoken(Translator):

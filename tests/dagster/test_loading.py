@@ -1,6 +1,5 @@
 """A host's own assets take the cohort's id and the texts as their arguments."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def aggregated_scores(cohort_id: str) -> None:
 
 
 @dg.asset
-def report(evaluation_generation: Mapping[str, str]) -> None:
+def report(evaluation_generation: dict[str, str]) -> None:
     seen.append(evaluation_generation)
 
 
@@ -33,7 +32,7 @@ def shortened(draft_generation: str) -> None:
 
 
 @dg.asset(partitions_def=partitions_def("draft"), backfill_policy=dg.BackfillPolicy.single_run())
-def compared(draft_generation: Mapping[str, str]) -> None:
+def compared(draft_generation: dict[str, str]) -> None:
     seen.append(draft_generation)
 
 

@@ -212,6 +212,28 @@ def test_a_database_that_goes_down_is_one_error_and_made_up_for_later(
         assert one.get_materialized_partitions(key) == set(made) <= {*registered(one, "evaluation")}
 
 
+@needs_postgres
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_a_driver_of_postgresql_stores_the_events_of_a_run_or_none(
+    server: postgres_kit.Postgres, root: DataRoot, tmp_path: Path, driver: str
+) -> None:
+    """psycopg2 does; with psycopg 3 SQLAlchemy takes dagster-postgres' statement for another one,
+    as docs/dagster.md says. Where that fails one day the page can say better things."""
+    pytest.importorskip(driver)
+
+    @dg.asset
+    def one() -> None:
+        """Anything."""
+
+    with dg.DagsterInstance.from_config(str(server.home(tmp_path / "home", driver))) as instance:
+        if driver == "psycopg2":
+            sync(instance, root)
+            assert dg.materialize([one], instance=instance).success
+        else:
+            with pytest.raises(Exception, match="NOTIFY run_events"):
+                dg.materialize([one], instance=instance)
+
+
 _OPENING = """
 import os
 import sys

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -318,7 +319,7 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
     monkeypatch.setattr(rescue, "USUAL", (str(elsewhere),))
     real = write_new
 
-    def full(path: Path, data: bytes, **options: bool) -> None:
+    def full(path: Path, data: bytes, **options: Any) -> None:
         if not Path(path).is_relative_to(elsewhere):
             raise OSError(28, "No space left on device")
         real(path, data, **options)

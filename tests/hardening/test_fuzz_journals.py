@@ -55,9 +55,9 @@ def mutated(data: st.DataObject, record: dict[str, Any]) -> bytes:
     renamed or given twice."""
     found: dict[str, Any] = json.loads(json.dumps(record))
     spot: Any = found
-    while (inner := [one for one in _values(spot) if isinstance(one, dict | list) and one]) and (
-        data.draw(st.booleans())
-    ):
+    while inner := [one for one in _values(spot) if isinstance(one, dict | list) and one]:
+        if data.draw(st.booleans()):
+            break
         spot = data.draw(st.sampled_from(inner))
     keys = list(spot) if isinstance(spot, dict) else list(range(len(spot)))
     key = data.draw(st.sampled_from(keys))

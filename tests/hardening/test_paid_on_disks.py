@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from genid_store.generation.asked import Asked
 
 from cohort_kit import COHORT, ON, built
 from genid_store import Request
@@ -14,6 +13,7 @@ from genid_store.errors import StoreError
 from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
+from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from genid_store.migration import run as migration
 from genid_store.stages import PIPELINE

@@ -29,7 +29,7 @@ from genid_store.fs import trees
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, MIGRATION, root_lock
 from genid_store.migration import build as building
-from genid_store.migration import run
+from genid_store.migration import run, swap
 from genid_store.migration.planfile import Plan, open_plan
 from genid_store.migration.rollback import AGAIN, CHANGED, IN_PLACE, REMOVED
 from genid_store.migration.swap import read_swap
@@ -592,6 +592,31 @@ def test_after_finishing_nothing_is_rolled_back(root: DataRoot) -> None:
     assert {"plan.jsonl", "mapping.csv", "swap.json"} <= set(os.listdir(plan.folder))
     assert 0 == run.migrate(root).totals()["moves"]
     assert [] == differences(after, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize("place", ["chained/parsed.txt", "made-late/parsed.txt"])
+def test_a_text_that_only_the_former_store_has_keeps_it_from_being_deleted(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A host that replaces or makes a file by a rename, once it was verified, writes it there."""
+    real = swap.begin
+
+    def begin(*args: Any, **kwargs: Any) -> Any:
+        late = root.stage("draft") / place
+        late.parent.mkdir(exist_ok=True)
+        (root.path / "late").write_text("a better text")
+        (root.path / "late").rename(late)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(swap, "begin", begin)
+    plan = run.migrate(root)
+    former = Path(plan.aside(f"gens/draft/{place}"))
+    with pytest.raises(StoreError, match="nothing else has") as refused:
+        run.finish(root)
+    assert [root.relative(former)] == [one.where for one in refused.value.problems]
+    former.rename(root.path / "rescued")
+    run.finish(root)
+    assert "a better text" == (root.path / "rescued").read_text()
 
 
 # -- what was made since --------------------------------------------------------------------------

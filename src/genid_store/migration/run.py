@@ -28,7 +28,7 @@ from genid_store.migration.plan import Progress, make_plan
 from genid_store.migration.planfile import Plan, plans_folder
 from genid_store.migration.rollback import Carried, CarryingBack
 from genid_store.migration.swap import REMEDY, Swap, folder_times, open_migration, read_swap
-from genid_store.migration.verify import Verifying
+from genid_store.migration.verify import Verifying, only_in_former
 
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 _POLL: Final = 0.2  # seconds between two looks at a task that is being made
@@ -122,11 +122,14 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
 def finish(root: DataRoot) -> Plan:
     """Give up rolling back: delete the former tree, but neither the plan nor the renamed ids.
 
-    StoreError: no migration is open, or it is not carried out.
+    StoreError: no migration is open, it is not carried out, or the former tree has files that were
+    written there after they were planned.
     """
     with _locked(root) as found:
         swap = _open(found)
         _refuse_unfinished(found)
+        if problems := list(only_in_former(swap.plan)):
+            raise StoreError("the former store has files that nothing else has", problems)
         evolve(swap, state="finished", places=()).write()
         clear(root)
         return swap.plan

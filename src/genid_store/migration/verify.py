@@ -9,7 +9,8 @@ not by the numbering's; every parent and every member must be there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from attrs import field, frozen
 
@@ -19,7 +20,7 @@ from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import Generation, parse_metadata
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.files import read_bytes
-from genid_store.fs.fingerprints import digest, fingerprint, stamp
+from genid_store.fs.fingerprints import below, digest, fingerprint, stamp
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import Advance
 from genid_store.migration.number import Planned
@@ -128,6 +129,23 @@ class Verifying:
         for stage, gen_id in sorted(after - before):
             if gen_id not in self.known[stage]:
                 yield _problem(planned.path, f"its {stage} {gen_id} is not there")
+
+
+def only_in_former(plan: Plan) -> Iterator[Problem]:
+    """Yield every file of the former tree that somebody wrote there since the plan was made and
+    that is no second name of one in the live tree. OSError: something cannot be read."""
+    planned: dict[str, dict[str, Mapping[str, str]]] = {stage: {} for stage in plan.work.stages}
+    for entry in plan.entries():
+        if entry.stage in planned:
+            planned[entry.stage][entry.old] = entry.files
+    for stage, generations in planned.items():
+        for name, one in below(plan.aside(f"gens/{stage}")):
+            gen_id, _, inner = name.partition("/")
+            known = generations.get(gen_id, {}).get(inner)
+            if os.lstat(one.path).st_nlink == 1 and known != fingerprint(one.path):
+                message = "it was written while the migration was carried out; the store lacks it"
+                remedy = "move it from there to where it belongs"
+                yield _problem(plan.root.relative(Path(one.path)), message, remedy)
 
 
 def _is_unchanged(path: str, known: int | None, planned: str) -> bool:

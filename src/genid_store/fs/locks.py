@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
+    exists,
     guarded,
     is_there,
     sweep_temporaries,
@@ -125,7 +126,7 @@ def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bo
 
 def unblock(root: DataRoot) -> None:
     """Take the block away, on disk too when this returns; does nothing where there is none."""
-    if is_there(root.barrier):
+    if exists(root.barrier):
         root.barrier.unlink()
         sync_folder(root.own)
 

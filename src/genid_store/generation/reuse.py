@@ -239,16 +239,16 @@ class _Planning:
         return tasks
 
     def hiding(self, found: Indexed, text: str | None) -> Iterator[str]:
-        """Yield the ids that leave open whether a member's task is paid for: its parent's and its
-        own, where its task is unknown (a read error of a moment is enough), and those under which
-        its text may be."""
+        """Yield the ids, each with what is wrong with its metadata, that leave open whether a
+        member's task is paid for: its parent's and its own, where its task is unknown (a read error
+        of a moment is enough), and those under which its text may be."""
         for member in (found.parent, Member(found.stage, found.gen_id)):
             if member is not None and self.lacks_task(member):
-                yield member.gen_id
+                yield _with_flaw(self.known.get(member) or self.index.get(*member), member.gen_id)
         for one in self.unknown.like(found):
             named = one.gen_id in found.expected.values()
             if named or one.parent_gen_id is None or self.fits(one, text):
-                yield one.gen_id
+                yield _with_flaw(one, one.gen_id)
 
     def lacks_task(self, member: Member) -> bool:
         if member not in self.without_task:
@@ -333,6 +333,10 @@ def _is_perhaps_paid(one: Indexed) -> bool:
 def _is_unfit(one: Indexed) -> bool:
     """Say whether a field is one that no v1 id can have: the task is known, and has no such id."""
     return any(problem.code == findings.FIELD_UNFIT for problem in one.problems)
+
+
+def _with_flaw(one: Indexed | None, gen_id: str) -> str:
+    return f"{gen_id} ({one.problems[0].text})" if one is not None and one.problems else gen_id
 
 
 def _says_nothing(one: Indexed) -> bool:

@@ -26,6 +26,8 @@ WRITING = set("wax+")
 
 #: Looks that take "it cannot be told" for "no": of `os.path`, and on some Pythons of a path.
 LOOKS = {"exists", "lexists", "isfile", "isdir", "islink", "is_file", "is_dir", "is_symlink"}
+#: Lists that take "it cannot be listed" for "it is empty"; `listed` says that it cannot.
+LISTS = {"glob", "rglob"}
 #: Whose looks are answered by the folder that was listed.
 ENTRIES = {"entry", "child"}
 
@@ -41,6 +43,7 @@ ALLOWED = {
     "__main__.py": {"open(w)"},  # standard error that is closed
     "cohort/inputs/combos.py": {"csv.reader"},  # what was just written, read back
     "migration/references.py": {"csv.reader", "csv.writer"},  # every other cell stays as it is
+    "migration/build.py": {"glob"},  # what is left over: the next one finds it
     # what was paid for: whole in a folder of its own on disk, then visible by one rename
     "generation/publish.py": {"os.rename"},
 }
@@ -58,7 +61,7 @@ def direct_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
             continue
         owner = function.value.id if isinstance(function.value, ast.Name) else ""
         name = function.attr
-        if name in LOOKS and owner not in ENTRIES:
+        if (name in LOOKS and owner not in ENTRIES) or name in LISTS:
             yield node.lineno, name
         if (owner == "os" and name in OF_OS) or name in OF_MODULES.get(owner, ()):
             yield node.lineno, f"{owner}.{name}"
@@ -112,6 +115,7 @@ def test_files_are_read_and_written_in_fs_alone() -> None:
         ("path.replace(other)", "replace"),
         ("os.path.lexists(path)", "lexists"),
         ("(root / 'x').is_file()", "is_file"),
+        ("folder.glob('*.json')", "glob"),
     ],
 )
 def test_a_direct_call_is_found(source: str, name: str) -> None:

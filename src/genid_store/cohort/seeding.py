@@ -25,6 +25,7 @@ from genid_store.fs.files import (
     create_in_folder,
     is_folder,
     is_there,
+    listed,
     staging,
     sweep_staging,
     sweep_temporaries,
@@ -142,7 +143,7 @@ def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
     """Keep a cohort's former membership.csv in `.genid/`, numbered; return where it is."""
     folder = kept_memberships(root, cohort_id)
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.stem) for path in folder.glob("*.csv") if path.stem.isdecimal()]
+    numbers = [int(path.stem) for path in listed(folder, ".csv") if path.stem.isdecimal()]
     path = folder / f"{max(numbers, default=0) + 1:04d}.csv"
     sweep_temporaries(root, [path])
     write_atomic(path, data)

@@ -161,6 +161,18 @@ def _mode(path: str | Path, *, follow: bool = True) -> int | None:
         return None
 
 
+def listed(folder: Path, suffix: str = "") -> list[Path]:
+    """Return what a folder holds under names that end so, sorted; nothing where there is no folder.
+
+    OSError: it cannot be listed, which is not the same as empty (`Path.glob` takes it for that).
+    """
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if name.endswith(suffix)]
+
+
 def read_bytes(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes:
     """Return a regular file's bytes, at once.
 
@@ -433,8 +445,9 @@ def staging(root: DataRoot, prefix: str) -> Iterator[str]:
 
 def sweep_staging(root: DataRoot, prefix: str) -> None:
     """Remove what killed processes left of `staging`; the caller's lock says that none lives."""
-    for leftover in root.temporary.glob(f"{prefix}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in listed(root.temporary):
+        if leftover.name.startswith(prefix):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:

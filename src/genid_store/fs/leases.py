@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import is_file, is_there
+from genid_store.fs.files import is_file, is_there, listed
 from genid_store.fs.layout import DataRoot
 
 _POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
@@ -155,7 +155,7 @@ def held(root: DataRoot) -> list[tuple[str, str]]:
     """Return the (stage, task) of every lease that somebody holds now, sorted; a file that a
     killed process left is passed over, and so is what is not a file. The caller sees to it that
     none is given meanwhile."""
-    files = (path for path in leases(root).glob("*/*") if is_file(path))
+    files = (path for stage in listed(leases(root)) for path in listed(stage) if is_file(path))
     found = ((path.parent.name, path.name) for path in files)
     return sorted(one for one in found if is_held(root, *one))
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from genid_store.fs.files import is_there, read_bytes
+from genid_store.fs.files import is_there, listed, read_bytes
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.fs.rescue import rescued
 
@@ -35,19 +35,13 @@ def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
     if is_there(root.own / "failures" / stage / f"{gen_id}.json"):
         return "a failure is on record"
     waiting = any(
-        name == gen_id or name.startswith(f".{gen_id}.") for name in _names(staging(root, stage))
+        path.name == gen_id or path.name.startswith(f".{gen_id}.")
+        for path in listed(staging(root, stage))
     )
     if waiting or any((one.stage, one.gen_id) == (stage, gen_id) for one in rescued(root)):
         return "a text of it waits to be published"
-    for path in (root.own / "batches").glob("*.json"):
+    for path in listed(root.own / "batches", ".json"):
         with contextlib.suppress(FileNotFoundError):  # it is over meanwhile
             if gen_id.encode() in read_bytes(path):
                 return "it is in a batch"
     return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []

@@ -20,7 +20,13 @@ from attrs import Factory, field, frozen
 from blake3 import blake3
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import create_exclusive, is_there, read_with_status, write_atomic
+from genid_store.fs.files import (
+    create_exclusive,
+    is_there,
+    listed,
+    read_with_status,
+    write_atomic,
+)
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.leases import is_held
@@ -113,12 +119,8 @@ def open_batches(root: DataRoot) -> list[Batch]:
     prepared counts while its process lives. OSError: the folder cannot be read."""
     found: list[Batch | None] = [None]
     while None in found:  # one that went may have left its members to one that came
-        try:
-            names = sorted(entry.name for entry in os.scandir(folder(root)))
-        except FileNotFoundError:
-            return []
-        records = (name for name in names if name.endswith(".json") and name[0] != ".")
-        found = [_read(folder(root) / name) for name in records]
+        records = (path for path in listed(folder(root), ".json") if path.name[0] != ".")
+        found = [_read(path) for path in records]
     return [one for one in found if one and (one.state != "preparing" or is_held(root, *LEASE))]
 
 
@@ -157,7 +159,7 @@ def keep_aside(root: DataRoot, key: str, custom_id: str, text: str, why: str) ->
 
 def kept_aside(root: DataRoot) -> list[Path]:
     """Return the answers that were kept aside, sorted."""
-    return sorted((folder(root) / "aside").glob("*/*.json"))
+    return [path for key in listed(folder(root) / "aside") for path in listed(key, ".json")]
 
 
 def refuse_unreadable(root: DataRoot) -> None:

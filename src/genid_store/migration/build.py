@@ -77,6 +77,7 @@ def build(plan: Plan, advance: Advance) -> list[str]:
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
     """Remove what builds and swaps left aside, but for the plan `keep`. OSError: it stays."""
+    # what cannot be listed is left to the next one
     for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{ASIDE}*")):
         kept = keep in (path.parent.name, path.name.removeprefix(ASIDE))
         if not kept and (path.name == "aside" or not is_link(path.parent)):

@@ -17,7 +17,7 @@ from attrs import define, field
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, is_file, is_link, write_lines
+from genid_store.fs.files import check_inside, is_file, is_link, listed, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
@@ -262,9 +262,10 @@ class _Planning:
 
     def _not_followed(self) -> Iterator[Record]:
         """Yield what would go on naming ids that change: undeclared stages, further references."""
-        folders = sorted(self.root.gens.glob("[!.]*")) if any(self.mapping.values()) else []
-        for folder in folders:
-            if folder.name not in self.numbered and any(folder.glob(f"*/{METADATA}")):
+        for folder in listed(self.root.gens) if any(self.mapping.values()) else ():
+            if folder.name.startswith(".") or folder.name in self.numbered:
+                continue
+            if any(is_file(one / METADATA) for one in listed(folder)):
                 message = (
                     "generations are there, of no declared stage: what they name would be gone"
                 )

@@ -210,10 +210,10 @@ def _look_at_members(
 def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterator[Record]:
     """Yield a note for each other file that mentions ids which change, or leads to one.
 
-    A folder that cannot be read holds no report that could be made from it.
+    OSError: a file or folder cannot be read for another reason than that this user may not.
     """
     old, home = {gen_id.encode() for moved in mapping.values() for gen_id in moved}, str(root.path)
-    for folder, names, files in os.walk(home):
+    for folder, names, files in os.walk(home, onerror=_unless_closed):
         inner = folder[len(home) + 1 :]
         if not inner:
             names[:] = {*names} - {"gens", ".genid"}
@@ -230,10 +230,16 @@ def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterato
                 yield note("report", place, f"{mentions} ids")
 
 
+def _unless_closed(error: OSError) -> None:
+    """Raise an error, but for that of a folder that this user may not look into."""
+    if not isinstance(error, PermissionError):
+        raise error
+
+
 def _mentions(path: str, place: str, old: set[bytes]) -> int:
     """Return how many different old ids a file's name or text mentions."""
     found, tail = _ids_in(os.fsencode(place), old), b""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
+    with contextlib.suppress(PermissionError), open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             found |= _ids_in(tail + chunk, old)
             tail = chunk[-_LONGEST:]

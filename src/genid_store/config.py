@@ -48,8 +48,9 @@ def read_config(root: DataRoot) -> Config:
         StoreError: the file cannot be read, is not TOML, or has a key or value that is not known.
     """
     path = root.path / NAME
-    if not is_there(path):
-        return Config()
+    with guarded(root):
+        if not is_there(path):
+            return Config()
     problems: list[Problem] = []
     document: dict[str, Any] = {}
     try:

@@ -63,7 +63,7 @@ class Store:
                 )
                 raise StoreError("there is no store", [problem])
             folder.mkdir(parents=True, exist_ok=True)
-        return cls(DataRoot.open(folder))
+            return cls(DataRoot.open(folder))
 
     def get(self, signature: Signature[Any]) -> str | None:
         """Return the text of a generation; None: it is not there. Never calls anybody.

@@ -119,36 +119,38 @@ def _place(root: DataRoot, error: OSError) -> str:
 # -- reading ---------------------------------------------------------------------------------------
 def is_there(path: str | Path) -> bool:
     """Say whether a name is taken, by whatever: also by a link whose target is not there, or below
-    a folder that cannot be reached. Reading it then says why it cannot be read."""
+    what is not a folder. Reading it then says why it cannot be read.
+
+    OSError: the system does not say whether, which is not the same as no.
+    """
     try:
         os.lstat(path)
     except FileNotFoundError:
         return _dangling(path) is not None
-    except OSError:
-        return True
+    except OSError as error:
+        if error.errno not in _NO_WAY:
+            raise
     return True
 
 
 def exists(path: str | Path) -> bool:
-    """Say whether a name is there in fact, be it a link that leads nowhere.
-
-    OSError: the system does not say whether, which is not the same as no.
-    """
+    """Say whether a name is there in fact, be it a link that leads nowhere. OSError as for
+    `is_there`."""
     return _mode(path, follow=False) is not None
 
 
 def is_file(path: str | Path) -> bool:
-    """Say whether a regular file, or a link to one, has a name. OSError as for `exists`."""
+    """Say whether a regular file, or a link to one, has a name. OSError as for `is_there`."""
     return stat.S_ISREG(_mode(path) or 0)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Say whether a folder, or a link to one, has a name. OSError as for `exists`."""
+    """Say whether a folder, or a link to one, has a name. OSError as for `is_there`."""
     return stat.S_ISDIR(_mode(path) or 0)
 
 
 def is_link(path: str | Path) -> bool:
-    """Say whether a symbolic link has a name. OSError as for `exists`."""
+    """Say whether a symbolic link has a name. OSError as for `is_there`."""
     return stat.S_ISLNK(_mode(path, follow=False) or 0)
 
 
@@ -445,9 +447,8 @@ def staging(root: DataRoot, prefix: str) -> Iterator[str]:
 
 def sweep_staging(root: DataRoot, prefix: str) -> None:
     """Remove what killed processes left of `staging`; the caller's lock says that none lives."""
-    for leftover in listed(root.temporary):
-        if leftover.name.startswith(prefix):
-            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in root.temporary.glob(f"{prefix}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:

@@ -25,7 +25,6 @@ from filelock import FileLock, Timeout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     check_inside,
-    exists,
     guarded,
     is_there,
     sweep_temporaries,
@@ -97,8 +96,8 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     lock = FileLock(root.own / "lock", timeout=0)
     _acquire(lock, root, wait)
     try:
-        _refuse_block(root, purpose)
         with guarded(root):
+            _refuse_block(root, purpose)
             sweep_temporaries(root, [root.lock_note, root.barrier])
             write_atomic(root.lock_note, _dump(_myself(purpose)), durable=False)
         yield
@@ -126,7 +125,7 @@ def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bo
 
 def unblock(root: DataRoot) -> None:
     """Take the block away, on disk too when this returns; does nothing where there is none."""
-    if exists(root.barrier):
+    if is_there(root.barrier):
         root.barrier.unlink()
         sync_folder(root.own)
 

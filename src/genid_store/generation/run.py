@@ -120,16 +120,16 @@ def run_cohort(
     with guarded(root):
         recover(root)
         members = read_membership(root, cohort_id)
-    stop, interrupted = threading.Event(), threading.Event()
-    counting = Progress(members, progress)
-    executor = Executor(
-        root=root,
-        generator=generator if callable(generator) else nobody,
-        provider_models=provider_models or {},
-        asked=asked,
-        stop=stop,
-        on_call=counting.called,
-    )
+        stop, interrupted = threading.Event(), threading.Event()
+        counting = Progress(members, progress)
+        executor = Executor(
+            root=root,
+            generator=generator if callable(generator) else nobody,
+            provider_models=provider_models or {},
+            asked=asked,
+            stop=stop,
+            on_call=counting.called,
+        )
     batching = None
     if is_batch(generator):
         batching = Batching(
@@ -139,7 +139,8 @@ def run_cohort(
             concurrency=concurrency,
             looked=counting.looked,
         )
-        _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
+        with guarded(root):
+            _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
     work = plan_run(root, cohort_id, members, asked, awaited=batching is not None and wait)
     refuse_paid(work)
     counting.calls = work.total_calls

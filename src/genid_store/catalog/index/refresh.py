@@ -29,7 +29,7 @@ from genid_store.catalog.index.rows import (
     expected_values,
     indexed_of,
 )
-from genid_store.fs.files import guarded
+from genid_store.fs.files import guarded, is_there
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_stage, stage_names
 
@@ -132,11 +132,9 @@ def _open(root: DataRoot, stage: str) -> int | None:
     try:
         return os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        try:
-            os.lstat(root.stage(stage))
-        except FileNotFoundError:
-            return None
-        raise  # the target of a link is not there, which is not the same as no stage
+        if is_there(root.stage(stage)):  # its target is not there: not the same as no stage
+            raise
+        return None
 
 
 def _walk(

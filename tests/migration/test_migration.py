@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
@@ -55,7 +56,9 @@ def root(tmp_path: Path) -> DataRoot:
 
 def _records(plan: Plan, kind: str = "generation", note: str | None = None) -> list[dict[str, Any]]:
     if kind == "generation":
-        return [vars(entry) for entry in plan.entries() if entry.kind == kind]
+        return [
+            attrs.asdict(entry, recurse=False) for entry in plan.entries() if entry.kind == kind
+        ]
     return [r for r in plan.records(kind) if note is None or r["note"] == note]
 
 

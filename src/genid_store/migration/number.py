@@ -15,7 +15,8 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
+from blake3 import blake3
 
 from genid import GenIdError, Signature, canonical_bytes, gen_id
 from genid_store.catalog import findings
@@ -28,6 +29,7 @@ from genid_store.stages import parent_stage
 PARENT_STAYS: Final = "parent-stays"
 ADOPTED: Final = "adopted"
 EMPTY_SLOT: Final = "empty-slot"
+_TASK_BYTES: Final = 16  # of the digest that names a task
 #: The fields that describe a group of duplicates to people.
 _TASK: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id")
 
@@ -48,7 +50,7 @@ class Source(Generation):
     detail: str = ""
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class Planned:
     """What becomes of one generation, or of another entry of a stage's folder (`kind` is `stray`).
 
@@ -92,7 +94,7 @@ class Planned:
         return "moves" if self.moves else "keeps"
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True)
 class Decision(Planned):
     """What was decided about a generation that planning found."""
 
@@ -124,12 +126,12 @@ class Numbered:
 class _Candidate:
     """One generation that asks for a number: `number`, None for whichever is left.
 
-    `new_id` is the id of its signature, which for None has the replicate 1; `parent` is what
-    becomes of its parent.
+    `task` is what names its task. `new_id` is the id of its signature, which for None has the
+    replicate 1; `parent` is what becomes of its parent.
     """
 
     source: Source
-    signature: Signature[Any]
+    task: bytes
     number: int | None
     new_id: str
     parent: Decision | None
@@ -137,8 +139,7 @@ class _Candidate:
     def id_with(self, replicate: int) -> str:
         if replicate == (self.number or ABSENT_REPLICATE):
             return self.new_id
-        fields: dict[str, Any] = {**self.signature.fields(), "replicate": replicate}
-        new_id: str = gen_id(type(self.signature)(**fields))
+        new_id: str = gen_id(_signed(evolve(self.source, replicate=replicate), self.parent))
         return new_id
 
 
@@ -155,12 +156,13 @@ def number_stage(
     tasks: dict[bytes, list[_Candidate]] = {}
     for old, candidate in candidates.items():
         if old not in blocked:
-            tasks.setdefault(_task(candidate), []).append(candidate)
+            tasks.setdefault(candidate.task, []).append(candidate)
     duplicates: list[Duplicate] = []
-    for _, asking in sorted(tasks.items()):
+    for asking in tasks.values():
         given, groups = _settle(asking, blocked)
         decisions.update({one.source.gen_id: one for one in given})
         duplicates += groups
+    duplicates.sort(key=lambda group: (group.task, group.replicate))
     return Numbered(dict(sorted(decisions.items())), tuple(duplicates), tuple(strays))
 
 
@@ -256,24 +258,27 @@ def _candidate(source: Source, parents: Mapping[str, Decision]) -> _Candidate | 
         elif parent.reason:
             return _stay(source, PARENT_STAYS, f"its {above} {named} stays: {parent.reason}")
     try:
-        signed = signature(
-            source,
-            parent_gen_id=None if parent is None else parent.new,
-            parent_model=None if parent is None else parent.source.llm_model_id,
-        )
+        signed = _signed(source, parent)
     except GenIdError as error:
         return _stay(source, findings.FIELD_UNFIT, str(error))
     number = source.replicate
     if number is None and source.stage != "evaluation":
         number = ABSENT_REPLICATE
-    return _Candidate(source, signed, number, str(gen_id(signed)), parent)
+    # What names the task are the canonical bytes without the replicate (SPEC 2; no component can
+    # hold a quotation mark, so its place is unmistakable). Their digest takes a fifth of the room.
+    asked = b'"replicate":%d' % (number or ABSENT_REPLICATE)
+    task = blake3(canonical_bytes(signed).replace(asked, b"", 1)).digest(_TASK_BYTES)
+    return _Candidate(source, task, number, str(gen_id(signed)), parent)
 
 
-def _task(candidate: _Candidate) -> bytes:
-    """Return what names the task: the canonical bytes without the replicate (SPEC 2; no component
-    can hold a quotation mark, so its place is unmistakable)."""
-    number = candidate.number or ABSENT_REPLICATE
-    return canonical_bytes(candidate.signature).replace(b'"replicate":%d' % number, b"", 1)
+def _signed(source: Source, parent: Decision | None) -> Signature[Any]:
+    """Return the signature over its parent's new id. SignatureError: a field cannot be part of
+    one."""
+    return signature(
+        source,
+        parent_gen_id=None if parent is None else parent.new,
+        parent_model=None if parent is None else parent.source.llm_model_id,
+    )
 
 
 def _rank(candidate: _Candidate) -> tuple[bool, bool, Preference]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from itertools import chain, count
+from itertools import chain, count, groupby
 from typing import Final
 
 from attrs import define, field
@@ -249,10 +249,8 @@ class _Planning:
                 given = ", ".join(f"`{old}` becomes {number}" for old, number in group.renumbered)
                 detail = f"replicate {group.replicate} of {group.task}: {kept}; {given}"
                 yield note("duplicates", place, detail)
-            folded = defaultdict(list)
-            for name in sorted([*found.decisions, *found.strays]):
-                folded[name.casefold()].append(name)
-            for _, (first, *others) in sorted(folded.items()):
+            names = sorted(sorted([*found.decisions, *found.strays]), key=str.casefold)
+            for _, (first, *others) in groupby(names, key=str.casefold):
                 if others:
                     yield note("case-collision", f"{place}/{first}", ", ".join(others))
             for folder in (place, "gens"):

@@ -12,8 +12,9 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -61,6 +62,13 @@ def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Number
     OSError: the folder, or the one it lies in, cannot be read. StoreError: a record of a reused
     text cannot be.
     """
+    above = parent_stage(stage)
+    sources, strays = _sources(root, stage)
+    return number_stage(sources, {} if above is None else before[above].decisions, strays)
+
+
+def _sources(root: DataRoot, stage: str) -> tuple[list[Source], list[str]]:
+    """Return the generations of a stage, and the names in its folder that are none."""
     found: list[os.DirEntry[str]] = []
     with contextlib.suppress(FileNotFoundError), os.scandir(root.stage(stage)) as scan:
         found = sorted(scan, key=lambda entry: entry.name)
@@ -74,9 +82,7 @@ def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Number
             _source(root, entry, one, reused.get(one.gen_id))
             for entry, one in zip(batch, read, strict=True)
         )
-    above = parent_stage(stage)
-    parents = {} if above is None else before[above].decisions
-    return number_stage(sources, parents, [e.name for e in found if e.name not in names])
+    return sources, [entry.name for entry in found if entry.name not in names]
 
 
 def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
@@ -100,7 +106,7 @@ def _source(
     failure = f"{root.path}/{FAILURES}/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
     return Source(
-        **{name: getattr(found, name) for name in _DESCRIBED},
+        **{name: _shared(getattr(found, name)) for name in _DESCRIBED},
         has_content=has_content,
         is_empty=is_empty,
         is_failed=is_empty and exists(failure),
@@ -108,6 +114,11 @@ def _source(
         reason=reason,
         detail=detail,
     )
+
+
+def _shared(value: Any) -> Any:
+    """Return a value, a text as the one object that all generations have of it."""
+    return sys.intern(value) if type(value) is str else value
 
 
 def _is_text(path: str) -> bool:

@@ -180,7 +180,7 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     StoreError: `gen_id` is not a safe path segment.
     """
     folder = root.generation(stage, gen_id)
-    where = f"{root.gens.name}/{stage}/{gen_id}/{METADATA}"
+    where = f"gens/{stage}/{gen_id}/{METADATA}"
     try:
         data = read_bytes(f"{folder}/{METADATA}")
     except (FileNotFoundError, NotADirectoryError):

@@ -31,7 +31,7 @@ NO_LINKS: Final = {
 }
 #: What reading says of a folder, a pipe or a huge file: a lasting fact, which other errors are not.
 NO_FILE: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
-#: What is said of a name below what is not a folder, or below a link that leads to itself.
+#: The errors of a path through something that is not a folder, or through a link to itself.
 _NO_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 #: What renaming a folder says where something has its name already, or on another file system.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV})
@@ -134,7 +134,7 @@ def is_there(path: str | Path) -> bool:
 
 
 def exists(path: str | Path) -> bool:
-    """Say whether a name is there in fact, be it a link that leads nowhere. OSError as for
+    """Say whether something has this name; a link that leads nowhere counts. OSError as for
     `is_there`."""
     return _mode(path, follow=False) is not None
 

@@ -120,7 +120,7 @@ def _waiting(key: _Key, what: str) -> Iterator[None]:
         if endless:
             problem = Problem(
                 where=what,
-                message="its callable waits for what asks for it, which would never end",
+                message="its callable waits for this generation itself, perhaps through others",
                 remedy="ask for other generations alone from within a callable",
             )
             raise StoreError("a generation asks for itself", [problem])

@@ -1,9 +1,9 @@
 """Look at what was built before it takes the live tree's place: a finding stops the migration.
 
 Every file of the plan must be there as it was when the plan was made: one that has the device,
-inode, size and time of change under which it was digested is; any other (a copy) is digested again.
-Every id must be derived again from the metadata that was written, by the catalog's functions and
-not by the numbering's; every parent and every member must be there.
+inode, size and modification time under which it was digested is; any other (a copy) is digested
+again. Every id must be derived again from the metadata that was written, by the catalog's functions
+and not by the numbering's; every parent and every member must be there.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def only_in_former(plan: Plan) -> Iterator[Problem]:
             gen_id, _, inner = name.partition("/")
             known = generations.get(gen_id, {}).get(inner)
             if os.lstat(one.path).st_nlink == 1 and known != fingerprint(one.path):
-                message = "it was written while the migration was carried out; the store lacks it"
+                message = "it was written after it was planned, and the live store does not have it"
                 remedy = "move it from there to where it belongs"
                 yield _problem(plan.root.relative(Path(one.path)), message, remedy)
 

@@ -20,13 +20,15 @@ from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, write_table
 from genid import Draft, Essay, gen_id
 from genid_store import Collected, Request, Store
 from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import read_membership
 from genid_store.errors import StoreError
 from genid_store.fs import rescue
-from genid_store.fs.layout import DataRoot
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.fs.locks import blocked
-from genid_store.generation import batch
+from genid_store.generation import Executor, batch, content
 from genid_store.generation.records import Asked
-from genid_store.generation.reuse import take_back
+from genid_store.generation.reuse import plan_reuse_of, take_back
 from genid_store.generation.run import run_cohort
 from genid_store.migration import run as migration
 from genid_store.migration.swap import open_migration
@@ -268,6 +270,45 @@ def test_a_call_that_fails_while_texts_are_reused(
         work(root)
         assert texts(whole) == texts(root), (at, os.strerror(code), seen[at - 1], error)
         shutil.rmtree(root.path)
+
+
+@pytest.mark.parametrize("lost", [(), ("evaluation",), ("draft", "essay", "evaluation")])
+def test_a_text_that_cannot_be_read_for_a_moment_makes_nobody_pay_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+) -> None:
+    """Also where what was paid for could not be parsed, which holds its task up under every id."""
+    start = a_cohort_to_reuse(tmp_path / "start")
+    for stage in lost:
+        for one in start.stage(stage).glob(f"*/{PARSED}"):
+            one.unlink()
+    real = read_bytes
+    looks = at = 1
+    while looks >= at:
+        root = DataRoot.open(shutil.copytree(start.path, tmp_path / str(at)))
+        looks, paid = 0, Paid()
+
+        def read(path: str | Path) -> bytes:
+            nonlocal looks
+            looks += Path(path).name == PARSED
+            if looks == at and Path(path).name == PARSED:  # noqa: B023
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return real(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(content, "read_bytes", read)
+            attempt(StoreError, lambda: obtain_each(root, paid))  # noqa: B023
+        assert [] == paid.calls, at
+        shutil.rmtree(root.path)
+        at += 1
+    assert at > 5
+
+
+def obtain_each(root: DataRoot, paid: Paid) -> None:
+    """Obtain every member of the cohort, as assets do: whatever a run would leave out."""
+    members = read_membership(root, COHORT)
+    executor = Executor(root=root, generator=paid, plan=plan_reuse_of(root, members))
+    for member in members:
+        executor.obtain(*member)
 
 
 def texts(root: DataRoot) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Final
@@ -12,11 +13,13 @@ from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import read_bytes
+from genid_store.fs.files import NO_FILE, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
+#: What reading says where there is no text of ours; any other error may be over in a moment.
+NO_TEXT: Final = NO_FILE | {errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP}
 #: What stands in for a text that was not fetched: Git LFS's pointer file, git-annex's.
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 
@@ -47,17 +50,29 @@ def model_of(root: DataRoot, generation: Generation) -> str | None:
 
 
 def parent_version(root: DataRoot, generation: Generation) -> str | None:
-    """Return the fingerprint of the parent's content; None: there is none, or no parent."""
-    return None if generation.parent is None else content_version(root, *generation.parent)
+    """Return the fingerprint of the parent's content; None: there is none, or no parent. OSError:
+    it cannot be read now."""
+    data = None if generation.parent is None else _data(root, *generation.parent)
+    return None if data is None else digest(data)
 
 
-def usable_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return the fingerprint of a text that can be built upon; None: there is none."""
+def usable_version(
+    root: DataRoot, stage: str, gen_id: str, *, unread_is_none: bool = False
+) -> str | None:
+    """Return the fingerprint of a text that can be built upon; None: there is none. OSError: it
+    cannot be read now, unless that is to count as none."""
+    data = _data(root, stage, gen_id, unread_is_none=unread_is_none)
+    usable = data is not None and fault_of_text(root, stage, gen_id, data) is None
+    return digest(data) if data is not None and usable else None
+
+
+def _data(root: DataRoot, stage: str, gen_id: str, *, unread_is_none: bool = False) -> bytes | None:
     try:
-        data = read_bytes(root.generation(stage, gen_id) / PARSED)
-    except OSError:
+        return read_bytes(root.generation(stage, gen_id) / PARSED)
+    except OSError as error:
+        if error.errno not in NO_TEXT and not unread_is_none:
+            raise
         return None
-    return digest(data) if fault_of_text(root, stage, gen_id, data) is None else None
 
 
 def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:

@@ -235,7 +235,12 @@ class Executor:
         return None
 
     def _can_give(self, gen_id: str, generation: Generation) -> bool:
-        usable = usable_version(self.root, generation.stage, gen_id) is not None
+        try:
+            usable = usable_version(self.root, generation.stage, gen_id) is not None
+        except OSError:
+            if self.asked.pay_again:  # also for a text that is out of reach
+                return False
+            raise
         return usable and self._has_same_parent(gen_id, generation)
 
     def _other_ids(self, member: Member, task: Task) -> list[str]:

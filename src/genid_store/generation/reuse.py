@@ -10,7 +10,6 @@ equals the one from which the store has most, then the cohort's own, then the on
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import threading
@@ -48,17 +47,12 @@ from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import digest, fault_of_text, usable_version
+from genid_store.generation.content import NO_TEXT, digest, fault_of_text, usable_version
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import State
 from genid_store.ids.components import folded
 from genid_store.stages import Member, parent_key, stage_names
 
-#: What reading says where no file of ours is any more; any other error says nothing of that.
-_GONE: Final = {
-    *(errno.ENOENT, errno.ENOTDIR, errno.ENOLINK),
-    *(errno.EISDIR, errno.ENXIO, errno.ELOOP, errno.EFBIG),
-}
 #: What can be done about a member whose task is there under another id.
 REMEDY: Final = "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text, or pay for another"
 REMEDY_WAYS: Final = ("reuse", "pay_again")
@@ -186,7 +180,8 @@ class _Planning:
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
         self.same: dict[Member, list[Indexed]] = {}
-        self.digest = cache(partial(usable_version, index.root))
+        # a run looks again before it pays
+        self.digest = cache(partial(usable_version, index.root, unread_is_none=True))
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
         self.hidden: dict[Member, str] = {}
         self.refused: list[Member] = []
@@ -492,7 +487,7 @@ def _is_a_copy(root: DataRoot, one: Reused) -> bool:
             for name, copied in one.files.items()
         )
     except OSError as error:
-        if error.errno not in _GONE:
+        if error.errno not in NO_TEXT:
             raise
         return False
 

@@ -87,7 +87,7 @@ def _calls(
     again = [
         f"{stage} {gen_id}: the store has its task; {REMEDY} ({ways})"
         for (stage, gen_id), why in work.waiting.items()
-        if why == "paid under another id"
+        if why.label == "paid under another id"
     ]
     rows = [(*cell, count) for cell, count in work.calls.items()]
     calls = table({"stage": "string", "model": "string", "calls": "int"}, rows)

@@ -145,16 +145,17 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         for stage, gen_id in work.made:
             if gen_id not in on_record[stage]:
                 recorder(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
-        executor = setup.executor(context, root, work.reuse, asked)
+        executor = setup.executor(context, root, work.decider.plan, asked)
         obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
         states = states_of(root, members)
         recorder.incomplete += unfinished(root, states, work, recorder.incomplete)
         event = all_made(setup.translator, cohort_id, states)
         figures = event.metadata
         recorder.raise_for_failures(_REMEDY, **figures)
-        if "in a batch" in work.waiting.values():
+        left = {one.label for one in work.waiting.values()}
+        if "in a batch" in left:
             context.log.warning("; ".join(map(str, open_batches(root))))
-        if {"over the limit", "in a batch"} & set(work.waiting.values()):
+        if {"over the limit", "in a batch"} & left:
             context.log_event(
                 dg.AssetObservation(context.asset_key, partition=cohort_id, metadata=figures)
             )

@@ -79,7 +79,8 @@ def test_a_run_reads_plans_and_refreshes_once(root: DataRoot) -> None:
         times[name] += count
     names = ("read_membership", "plan_reuse", "plan_work", "refresh", "provider_models")
     assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
-    assert times["Executor.obtain"] == times["_Planning.add"] == times["_Working.add"] == 22
+    assert times["Executor.obtain"] == times["_Planning.add"] == 22
+    assert 44 == times["Decider.decide"]  # once for the plan, once under the lease
     assert len(found) <= 320, sorted(found)
 
 

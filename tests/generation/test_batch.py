@@ -187,7 +187,7 @@ def test_everyone_respects_a_batch(root: DataRoot) -> None:
     run(root, Provider(), wait=False)
     with never() as call:
         done = run(root, call)
-        assert done.workload.waiting[members[0]] == "in a batch"
+        assert done.workload.waiting[members[0]].label == "in a batch"
         with StoreIndex.fresh(root) as index:
             row = index.get(*members[0])
         assert row is not None

@@ -269,7 +269,7 @@ def test_texts_whose_metadata_is_gone_are_not_paid_for_again(
     (missing, *_) = (one for one in read_membership(root, "d") if one.stage == "draft")
     done = run_cohort(root, "d", answer, Asked(pay_again=True))
     assert calls == len(ledger.calls())
-    assert "perhaps paid for" == done.workload.waiting[missing]
+    assert "perhaps paid for" == done.workload.waiting[missing].label
     assert {1} == {sum(one.gen_id == missing.gen_id for one in blocked(root, done))}
     if damage is None:
         build(root, "c", OFF)
@@ -301,7 +301,7 @@ def test_texts_without_metadata_are_safe_where_no_membership_can_be_read(
 
 def blocked(root: DataRoot, done: Done) -> list[Outcome]:
     """Return what a run says it could not begin, each for want of that metadata."""
-    found = blocked_members(root, done.workload)
+    found = blocked_members(done.workload)
     assert "does not say which task that is" in found[0].reason
     return found
 

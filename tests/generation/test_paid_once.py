@@ -141,7 +141,7 @@ def test_a_planned_text_is_looked_at_again_before_it_is_given(root: DataRoot) ->
     run(root, "b", ledger, pay_again=True)
     draft, essay = chain_of(root)
     build(root, "c", ON)
-    plan = plan_run(root, "c", read_membership(root, "c"), Asked()).reuse
+    plan = plan_run(root, "c", read_membership(root, "c"), Asked()).decider.plan
     late = Executor(root=root, generator=ledger, plan=plan)
     other = read_membership(root, "a")[0].gen_id
     give_text(root, Member("draft", str(gen_id(draft))), other, "t")
@@ -427,8 +427,8 @@ def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: s
         path.write_text(text)
     done = run(root, "c", ledger)
     assert before == len(ledger.calls)
-    assert {"blocked"} == set(done.workload.waiting.values())
-    reasons = {one.reason for one in blocked_members(root, done.workload)}
+    assert {"blocked"} == {one.label for one in done.workload.waiting.values()}
+    reasons = {one.reason for one in blocked_members(done.workload)}
     assert all("parsed.txt" in one or "has no content" in one for one in reasons)
 
 
@@ -483,7 +483,7 @@ def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
     build(root, "d", STATES[second])
     done = run(root, "d", ledger, reuse=True)
     assert before == len(ledger.calls)
-    reasons = [one.reason for one in blocked_members(root, done.workload)]
+    reasons = [one.reason for one in blocked_members(done.workload)]
     assert any(gen_id in reason for reason in reasons), reasons
     kept[0][0].write_bytes(kept[0][1])
     done = run(root, "d", ledger, reuse=True)

@@ -199,7 +199,7 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
             {"stage": one.stage, "gen_id": one.gen_id, "adopted_from": source}
             for one, source in work.adopted.items()
         ],
-        "left": dict(sorted(Counter(work.waiting.values()).items())),
+        "left": dict(sorted(Counter(one.label for one in work.waiting.values()).items())),
     }
 
 
@@ -246,7 +246,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         if one.kind == "refused"
     ]
     out = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
-    blocked = [] if done.interrupted else blocked_members(root, done.workload, out)
+    blocked = [] if done.interrupted else blocked_members(done.workload, out)
     shown = {one["gen_id"] for one in refused}
     return {
         "cohort_id": cohort_id,
@@ -268,7 +268,9 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             if one.gen_id not in shown
         ],
         "batches": batch_records(root, done.workload.members),
-        "left_by_limit": sum(why == "over the limit" for why in done.workload.waiting.values()),
+        "left_by_limit": sum(
+            why.label == "over the limit" for why in done.workload.waiting.values()
+        ),
     }
 
 

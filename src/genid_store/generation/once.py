@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
@@ -33,13 +33,14 @@ from genid_store.generation.content import (
     ParentMissing,
     check_metadata,
     content_version,
+    digest,
     model_of,
     parent_version,
     text_to_build_upon,
     usable_version,
 )
+from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.documents import copied_files, generated_files, why_unparsed
-from genid_store.generation.ledger import Ledger
 from genid_store.generation.publish import (
     is_complete,
     prepared,
@@ -50,61 +51,31 @@ from genid_store.generation.publish import (
 )
 from genid_store.generation.records import (
     COMPLETE,
-    WAYS,
     WRONG_TYPE,
-    Asked,
     Generator,
     Kind,
     Outcome,
     Request,
     as_generated,
 )
-from genid_store.generation.reuse import (
-    REMEDY,
-    REMEDY_WAYS,
-    Plan,
-    Task,
-    give_text,
-    held_up,
-    may_pay_again,
-    say_held_up,
-)
-from genid_store.generation.status import has_content, state_of
+from genid_store.generation.reuse import Task, give_text
+from genid_store.generation.status import UNPARSED, has_content
 from genid_store.stages import PIPELINE, Member
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
-@frozen
-class End:
-    """What becomes of one generation, why, and the options by which another run would go on."""
-
-    kind: Kind
-    reason: str = ""
-    ways: tuple[str, ...] = field(
-        default=Factory(lambda one: tuple(filter(None, [WAYS.get(one.kind)])), takes_self=True)
-    )
-
-
 @frozen(kw_only=True)
-class Executor:
+class Executor(Decider):
     """Obtains generations of one data root with one callable; used from several threads at once.
-
-    `failed_before` are the failures on record when it was made: what fails later is not tried again
-    by it, whoever tried.
 
     `preparing`: the callable only takes note of what is to go into a batch, whose record is there
     and says so. `paid`: it gives an answer that is paid for, so that nothing is asked before it.
-    `plan` says what the store has of each task (`reuse.plan_reuse`), `asked` what is wanted beyond
-    the missing, `seeds` the metadata of those that have none yet. `provider_models` maps model ids
-    to the provider's names. `templates` requires the text of every template of the pipeline's
-    stages.
+    `seeds` is the metadata of those that have none yet. `provider_models` maps model ids to the
+    provider's names. `templates` requires the text of every template of the pipeline's stages.
     """
 
-    root: DataRoot
     generator: Generator
-    plan: Plan = field(default=Factory(lambda one: Plan(ledger=Ledger(one.root)), takes_self=True))
-    asked: Asked = field(factory=Asked)
     seeds: Mapping[Member, bytes] = field(factory=dict)
     provider_models: Mapping[str, str] = field(factory=dict)
     templates: bool = True
@@ -112,12 +83,6 @@ class Executor:
     paid: bool = False
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
-    failed_before: Mapping[tuple[str, str], failures.Failure] = field()
-
-    @failed_before.default
-    def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
-        again = self.asked.retry_failed or self.asked.retry_unparsed
-        return failures.read_all(self.root) if again else {}
 
     def obtain(self, stage: str, gen_id: str) -> Outcome:
         """Return what became of one generation; every failure is an outcome.
@@ -147,101 +112,105 @@ class Executor:
         template = self._template(generation)
         return self._request(generation, template, self._parent_text(generation))
 
-    def _of_ours(self, error: Exception) -> End:
+    def _of_ours(self, error: Exception) -> Decision:
         """Sort an error of our own: nothing was paid for."""
         if isinstance(error, OSError):
             return self._of_system(error)
         kind: Kind = "refused" if is_unpaid(error) else "failed"
         if isinstance(error, InBatch | ParentMissing):
             kind = "waiting" if isinstance(error, InBatch) else "blocked"
-        return End(kind, reason_of(error))
+        return Decision(kind, reason_of(error))
 
-    def _of_system(self, error: OSError, *, paid: bool = False) -> End:
+    def _of_system(self, error: OSError, *, paid: bool = False) -> Decision:
         """Sort what the system refuses to us; a full disk ends the run."""
         if error.errno in _FULL:
             self.stop.set()
-        return End("failed" if paid else "refused", reason_of(error))
+        return Decision("failed" if paid else "refused", reason_of(error))
 
-    def _obtain(self, member: Member) -> End:
+    def _obtain(self, member: Member) -> Decision:
         stage, gen_id = member
         task = self.plan.task_of(member)
         ours = (self.root.own / name / stage for name in ("leases", "staging"))
         check_inside(self.root, self.root.generation(stage, gen_id), *ours)
         if has_content(self.root, stage, gen_id):
-            return End("reused")
+            return Decision("reused")
         with (
             lease(self.root, stage, task.name, self.stop) as held,
             lease(self.root, stage, folder_lease(gen_id), self.stop) as alone,
         ):
             if not (held and alone):
-                return End("stopped", "another run holds it")
+                return Decision("stopped", "another run holds it")
             barred = blocked(self.root)  # under the lease: a migration waits for leases
             if barred is not None:
-                return End("stopped", f"{barred.reason}; {barred.remedy}")
+                return Decision("stopped", f"{barred.reason}; {barred.remedy}")
             return self._under_lease(member, task)
 
-    def _under_lease(self, member: Member, task: Task) -> End:
+    def _under_lease(self, member: Member, task: Task) -> Decision:
         """Return what became of it, once what killed runs left is taken up."""
         if member in self.seeds:
             seed(self.root, *member, self.seeds[member])
         take_up(self.root, *member)
         if has_content(self.root, *member):
             failures.forget(self.root, *member)
-            return End("reused")
+            return Decision("reused")
         end = self._of_task(member, task)
         if end.kind in COMPLETE:
             failures.forget(self.root, *member)
         return end
 
-    def _of_task(self, member: Member, task: Task) -> End:
+    def _of_task(self, member: Member, task: Task) -> Decision:
         """Go on where this id has no content. What is about to be done goes into the ledger first:
         a kill after that hides nothing from a run that has planned already."""
-        if state_of(self.root, *member) == "unreachable":
-            reason = "its text is there and cannot be reached; nothing was overwritten"
-            return End("refused", reason)
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent_text = self._parent_text(generation)
-        if self.paid:
-            self.plan.ledger.add(member.stage, task.name, member.gen_id)
-            return self._pay_on_record(generation, parent_text)
-        source = self._source(member, task, generation)
-        copies = generation.mode == "copy" and parent_text is not None
-        if source is None and not copies:
-            kept = self._why_not_paid(member, task, generation)
-            if kept is not None:
-                return kept
+        decision = Decision("missing")  # the answer of a batch is paid for
+        if not self.paid:
+            text = None if parent_text is None else digest(parent_text.encode())
+            decision = self.decide(
+                generation,
+                text=text,
+                source=self._source(member, task, text),
+                others=self._other_ids(member, task),
+                batches=[
+                    one
+                    for one in open_batches(self.root)
+                    if not (self.preparing and one.state == "preparing")
+                ],
+            )
+        if decision.kind not in ("adopted", "copied", "missing"):
+            return decision
         self.plan.ledger.add(member.stage, task.name, member.gen_id)
-        if source is not None:
-            give_text(self.root, member, source, task.name)
-            return End("adopted", source)
-        if copies:
+        if decision.source is not None:
+            give_text(self.root, member, decision.source, task.name)
+        elif decision.kind == "copied":
             with prepared(self.root, *member) as folder:
                 publish(folder, copied_files(parent_text or ""), parent_text)
-            return End("copied")
-        return self._pay_on_record(generation, parent_text)
+        else:
+            return self._pay_on_record(generation, parent_text)
+        return decision
 
-    def _source(self, member: Member, task: Task, generation: Generation) -> str | None:
+    def _source(self, member: Member, task: Task, text: str | None) -> str | None:
         """Return the id whose text is to be given: the plan's, or one that another run has made of
         this task meanwhile over the same parent's text."""
-        if member in self.plan.refused and not self.asked.reuse:
+        if task.refused and not self.asked.reuse:
             return None
-        if task.source is not None and self._can_give(task.source, generation):
+        if task.source is not None and self._can_give(Member(member.stage, task.source), text):
             return task.source
         for gen_id in self._other_ids(member, task):
             _publish_waiting(self.root, member.stage, gen_id, self.stop)  # the task is leased
-            if self._can_give(gen_id, generation):
+            if self._can_give(Member(member.stage, gen_id), text):
                 return gen_id
         return None
 
-    def _can_give(self, gen_id: str, generation: Generation) -> bool:
+    def _can_give(self, other: Member, text: str | None) -> bool:
         try:
-            usable = usable_version(self.root, generation.stage, gen_id) is not None
+            usable = usable_version(self.root, *other) is not None
         except OSError:
             if self.asked.pay_again:  # also for a text that is out of reach
                 return False
             raise
-        return usable and self._has_same_parent(gen_id, generation)
+        return usable and parent_version(self.root, read_generation(self.root, *other)) == text
 
     def _other_ids(self, member: Member, task: Task) -> list[str]:
         """Return every other id under which the task may have a text by now: those of the plan,
@@ -250,54 +219,7 @@ class Executor:
         ids = dict.fromkeys((*task.elsewhere, *task.others, *made))
         return [one for one in ids if one != member.gen_id]
 
-    def _has_same_parent(self, gen_id: str, generation: Generation) -> bool:
-        """Say whether another id of a generation's task is made from the same parent's text."""
-        other = read_generation(self.root, generation.stage, gen_id)
-        return parent_version(self.root, other) == parent_version(self.root, generation)
-
-    def _why_not_paid(self, member: Member, task: Task, generation: Generation) -> End | None:
-        """Return the outcome of a generation that is not to be paid for now; None: it is."""
-        for batch in open_batches(self.root):
-            ours = self.preparing and batch.state == "preparing"
-            if batch.holds(member.stage, (task.name, member.gen_id)) and not ours:
-                return End("refused" if batch.state == "unreadable" else "waiting", str(batch))
-        if self.asked.reuse_only:
-            return End("refused", "the store has no text of this task that it can be given")
-        why = self.plan.why_hidden(member)
-        ways: tuple[str, ...] = ()
-        if member in self.plan.refused and not self.asked.pay_again:
-            why = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
-            ways = REMEDY_WAYS
-        if why is not None:
-            return End("blocked", why, ways)
-        if is_there(self.root.generation(*member) / RAW) and not self.asked.retry_unparsed:
-            return End("unparsed", _UNPARSED)
-        failure = failures.read(self.root, *member)
-        if failure is not None and not self._is_asked_again(member):
-            return End("failed", failure.reason)
-        return self._held_up(member, task, generation)
-
-    def _is_asked_again(self, member: Member) -> bool:
-        """Say whether what has come of a generation is to be tried again, which this run has not
-        done yet."""
-        unparsed = is_there(self.root.generation(*member) / RAW)
-        asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
-        return asked and failures.read(self.root, *member) == self.failed_before.get(member)
-
-    def _held_up(self, member: Member, task: Task, generation: Generation) -> End | None:
-        """Return the outcome where the task was asked for under another id, over the same text, and
-        has no text there that can be given."""
-        for other in (Member(member.stage, one) for one in self._other_ids(member, task)):
-            found = held_up(self.root, *other)
-            if found is None or (self.asked.pay_again and may_pay_again(member.gen_id, found[0])):
-                continue
-            if found[0] != "unreachable" and self._is_asked_again(other):
-                continue
-            if self._has_same_parent(other.gen_id, generation):
-                return End("blocked", say_held_up(*found, other.gen_id), (WAYS[found[0]],))
-        return None
-
-    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> End:
+    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> Decision:
         """Pay; where no text has come of it that is on record before the lease is given up: whoever
         gets that next looks."""
         try:
@@ -310,7 +232,7 @@ class Executor:
                 failures.record(self.root, *member, end.reason)
         return end
 
-    def _pay(self, generation: Generation, parent_text: str | None) -> End:
+    def _pay(self, generation: Generation, parent_text: str | None) -> Decision:
         stage, gen_id = generation.stage, generation.gen_id
         template = self._template(generation)
         request = self._request(generation, template, parent_text)
@@ -318,7 +240,7 @@ class Executor:
             self.generator(request)
         with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
             if self.stop.is_set():
-                return End("stopped", "interrupted before it began")
+                return Decision("stopped", "interrupted before it began")
             name = getattr(self.generator, "__name__", "the callable")
             self.on_call(1)
             try:
@@ -333,11 +255,11 @@ class Executor:
             except OSError as error:
                 return self._of_system(error, paid=not self.paid)  # a batch has its answer still
         if PARSED in files:
-            return End("made")
+            return Decision("made")
         reason = why_unparsed(generated) or ""
         if WRONG_TYPE in reason and not self.paid:  # so would every further answer be
             self.stop.set()
-        return End("unparsed", f"{reason}; {_UNPARSED}")
+        return Decision("unparsed", f"{reason}; {UNPARSED}")
 
     def _request(
         self, generation: Generation, template: bytes | None, parent_text: str | None
@@ -362,10 +284,11 @@ class Executor:
         """Return a text of the task that was paid for and could not be parsed, under this id or
         another one; None: there is none."""
         member = Member(generation.stage, generation.gen_id)
+        text = parent_version(self.root, generation)
         for gen_id in (member.gen_id, *self._other_ids(member, self.plan.task_of(member))):
             path = self.root.generation(member.stage, gen_id) / RAW
-            ours = gen_id == member.gen_id or self._has_same_parent(gen_id, generation)
-            if is_there(path) and ours:
+            other = read_generation(self.root, member.stage, gen_id)
+            if is_there(path) and parent_version(self.root, other) == text:
                 return read_bytes(path).decode("utf-8", "surrogatepass")
         return None
 
@@ -399,11 +322,6 @@ class InBatch(StoreError):  # noqa: N818 - it says where it is
     """The task goes into a batch, or is in one."""
 
 
-_UNPARSED: Final = (
-    "it was paid for and has no parsed.txt: write that file by hand, or have it made again"
-)
-
-
 def recover(root: DataRoot) -> int:
     """Publish every generation that an earlier run completed and could not publish any more, and
     return how many; what it only began goes. One that another run holds is left to it."""
@@ -431,8 +349,8 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
         return found
 
 
-def _of_call(error: Exception) -> End:
+def _of_call(error: Exception) -> Decision:
     """Sort what the host's callable raised: it may have been paid for, and a StoreError of its own
     dealings with a store too."""
     unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
-    return End("refused" if unpaid else "failed", reason_of(error))
+    return Decision("refused" if unpaid else "failed", reason_of(error))

@@ -89,8 +89,8 @@ def nobody(request: Request) -> str:
 #: adopted: the task's text was there under another id. failed: the callable refused, or what it
 #: gave could not be stored. unparsed: text is there, its parsed form is not. unreachable: text is
 #: there and cannot be reached. refused: nothing was called, and nothing is on record. blocked: the
-#: parent has no content yet. waiting: the task is in a batch at the provider. stopped: interrupted
-#: before it began.
+#: parent has no content, or the task is perhaps paid for. waiting: the task is in a batch at the
+#: provider. stopped: interrupted before it began. missing: it is to be paid for.
 Kind: TypeAlias = Literal[
     "made",
     "copied",
@@ -103,6 +103,7 @@ Kind: TypeAlias = Literal[
     "blocked",
     "waiting",
     "stopped",
+    "missing",
 ]
 
 #: The fields of an answer that may be absent; each is a text.

@@ -43,13 +43,11 @@ from genid_store.fs.files import (
     write_atomic,
 )
 from genid_store.fs.jsonfile import dump_object, load_object
-from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot
+from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.fs.leases import lease
-from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import NO_TEXT, digest, fault_of_text, usable_version
+from genid_store.generation.content import NO_TEXT, digest, usable_version
 from genid_store.generation.ledger import Ledger
-from genid_store.generation.status import State
 from genid_store.ids.components import folded
 from genid_store.stages import Member, parent_key, stage_names
 
@@ -66,41 +64,33 @@ _NO_METADATA: Final = {
 @frozen
 class Task:
     """One member's task: its lease's name, the id whose text it is to be given (None: nobody's),
-    the ids under which the store has the task's text over the same parent's, the `others` that it
-    has, whose text may be under way, and those of them under which it was asked for, over the same
-    parent's text, without one that can be used (`held_up`)."""
+    the ids under which the store has the task's text over the same parent's, and the `others` that
+    it has, whose text may be under way.
+
+    `above` is the digest of the text that its parent has, or will be given. `refused`: the member
+    is legacy, and its task is there already. `hidden` says why its text may be there under an id of
+    which no metadata tells the task.
+    """
 
     name: str
     source: str | None = None
     elsewhere: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    held_up: tuple[str, ...] = ()
+    above: str | None = None
+    refused: bool = False
+    hidden: str | None = None
 
 
 @frozen(kw_only=True)
 class Plan:
-    """The tasks of a run's members; `refused` are legacy members whose task is there already, and
-    `hidden` says under which id a member's text may be, of which no metadata tells the task.
-    `ledger` tells what was made since."""
+    """The tasks of a run's members; `ledger` tells what was made since."""
 
     ledger: Ledger
     tasks: Mapping[Member, Task] = field(factory=dict)
-    refused: tuple[Member, ...] = ()
-    hidden: Mapping[Member, str] = field(factory=dict)
 
     def task_of(self, member: Member) -> Task:
         """Return the member's task; one that nothing is known of is its own."""
         return self.tasks.get(member) or Task(member.gen_id)
-
-    def why_hidden(self, member: Member) -> str | None:
-        """Return why a member is not paid for now; None: nothing hides its text."""
-        if member not in self.hidden:
-            return None
-        return (
-            f"it may be paid for already: the metadata of {self.hidden[member]} does not say which "
-            "task that is; put it right (building its cohort again writes what is gone), or move "
-            "its folder out of gens/"
-        )
 
 
 def plan_reuse(
@@ -118,13 +108,7 @@ def plan_reuse(
     planning = _Planning(index, cohort_id, with_expected(index, (planned or {}).values()))
     for member in members:
         planning.add(member)
-    tasks = planning.decide()
-    return Plan(
-        tasks=tasks,
-        refused=tuple(planning.refused),
-        hidden=planning.hidden,
-        ledger=ledger or Ledger(index.root),
-    )
+    return Plan(tasks=planning.decide(), ledger=ledger or Ledger(index.root))
 
 
 def plan_reuse_of(
@@ -163,7 +147,7 @@ def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
         for one in older
         if any(batch.holds(stage, [tasks.get(one) or one]) for batch in batches)
     }
-    return waiting | {one.gen_id for one in plan.refused}
+    return waiting | {one.gen_id for one, task in plan.tasks.items() if task.refused}
 
 
 class _Planning:
@@ -183,8 +167,6 @@ class _Planning:
         # a run looks again before it pays
         self.digest = cache(partial(usable_version, index.root, unread_is_none=True))
         self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
-        self.hidden: dict[Member, str] = {}
-        self.refused: list[Member] = []
         self.without_task: dict[Member, bool] = {}
         self.unknown = _Unknown(index)
 
@@ -212,38 +194,31 @@ class _Planning:
                 texts[member] = self.digest(source.stage, source.gen_id)
             else:
                 texts[member] = above if self.is_copy(member) else self.digest(*member)
+            # over a deterministic parent the flag is on, and the text is given
+            older = is_legacy(member.gen_id) and (not parent or is_legacy(parent.gen_id))
+            missing = found is not None and found.content is None and source is None
             tasks[member] = Task(
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
                 elsewhere=tuple(there),
                 others=tuple(one.gen_id for one in self.same[member] if one.gen_id not in there),
-                held_up=tuple(
-                    one.gen_id
-                    for one in self.same[member]
-                    if source is None
-                    and self.fits(one, above)
-                    and held_up(self.index.root, one.stage, one.gen_id)
-                ),
+                above=above,
+                refused=bool(there) and older,
+                hidden=next(self.hiding(found, above), None) if found and missing else None,
             )
-            # over a deterministic parent the flag is on, and the text is given
-            if there and is_legacy(member.gen_id) and (not parent or is_legacy(parent.gen_id)):
-                self.refused.append(member)
-            if found is not None and found.content is None and source is None:
-                hidden = next(self.hiding(found, above), None)
-                self.hidden |= {} if hidden is None else {member: hidden}
         return tasks
 
     def hiding(self, found: Indexed, text: str | None) -> Iterator[str]:
-        """Yield the ids, each with what is wrong with its metadata, that leave open whether a
-        member's task is paid for: its parent's and its own, where its task is unknown (a read error
-        of a moment is enough), and those under which its text may be."""
+        """Yield why it is open whether a member's task is paid for: by its parent and itself, where
+        its task is unknown (a read error of a moment is enough), and by the ids under which its
+        text may be."""
         for member in (found.parent, Member(found.stage, found.gen_id)):
             if member is not None and self.lacks_task(member):
-                yield _with_flaw(self.known.get(member) or self.index.get(*member), member.gen_id)
+                yield _why_hidden(self.known.get(member) or self.index.get(*member), member.gen_id)
         for one in self.unknown.like(found):
             named = one.gen_id in found.expected.values()
             if named or one.parent_gen_id is None or self.fits(one, text):
-                yield _with_flaw(one, one.gen_id)
+                yield _why_hidden(one, one.gen_id)
 
     def lacks_task(self, member: Member) -> bool:
         if member not in self.without_task:
@@ -330,8 +305,13 @@ def _is_unfit(one: Indexed) -> bool:
     return any(problem.code == findings.FIELD_UNFIT for problem in one.problems)
 
 
-def _with_flaw(one: Indexed | None, gen_id: str) -> str:
-    return f"{gen_id} ({one.problems[0].text})" if one is not None and one.problems else gen_id
+def _why_hidden(one: Indexed | None, gen_id: str) -> str:
+    flaw = f" ({one.problems[0].text})" if one is not None and one.problems else ""
+    return (
+        f"it may be paid for already: the metadata of {gen_id}{flaw} does not say which task that "
+        "is; put it right (building its cohort again writes what is gone), or move its folder out "
+        "of gens/"
+    )
 
 
 def _says_nothing(one: Indexed) -> bool:
@@ -353,33 +333,6 @@ def _folded(value: Any) -> Any:
 def is_legacy(gen_id: str) -> bool:
     """Say whether an id is of no deterministic family."""
     return parse_id(gen_id).family not in SCHEMES
-
-
-def may_pay_again(gen_id: str, state: State) -> bool:
-    """Say whether `pay_again` is about an id whose task is in a state under another one: for a
-    deterministic id what failed or was not parsed is asked for again in its own way."""
-    return state == "unreachable" or is_legacy(gen_id)
-
-
-def say_held_up(state: State, reason: str, gen_id: str) -> str:
-    """Return a sentence: under which other id a task is stuck, and why."""
-    return f"the same task is {state} as {gen_id}: {reason}"
-
-
-def held_up(root: DataRoot, stage: str, gen_id: str) -> tuple[State, str] | None:
-    """Return where a task stands that was asked for under an id and has no usable text there, with
-    the reason; None: nobody asked for it under that id, or its text is there."""
-    folder = root.generation(stage, gen_id)
-    try:
-        fault = fault_of_text(root, stage, gen_id, read_bytes(folder / PARSED))
-    except FileNotFoundError:
-        if is_there(folder / RAW):
-            return "unparsed", "raw.txt is there and parsed.txt is not"
-        failure = failures.read(root, stage, gen_id)
-        return None if failure is None else ("failed", failure.reason)
-    except OSError as error:
-        fault = f"its parsed.txt cannot be read: {error.strerror}"
-    return None if fault is None else ("unreachable", fault)
 
 
 # -- giving and taking back ------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
+from genid_store.generation.decision import Decider
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome, nobody
@@ -94,7 +95,8 @@ def plan_run(
     with guarded(root):
         refuse_unreadable(root)
         reuse = plan_reuse_of(root, members, cohort_id=cohort_id, planned=planned)
-        return plan_work(root, members, asked, reuse=reuse, planned=planned, awaited=awaited)
+        decider = Decider(root=root, plan=reuse, asked=asked)
+        return plan_work(decider, members, planned=planned, awaited=awaited)
 
 
 def run_cohort(
@@ -144,7 +146,7 @@ def run_cohort(
     work = plan_run(root, cohort_id, members, asked, awaited=batching is not None and wait)
     refuse_paid(work)
     counting.calls = work.total_calls
-    executor = evolve(executor, plan=work.reuse)
+    executor = evolve(executor, plan=work.decider.plan)
 
     def obtain() -> None:
         with guarded(root):
@@ -175,12 +177,12 @@ def obtain_work(
 
 def refuse_paid(work: Workload) -> None:
     """StoreError: members would be paid for although the store has their task; names them."""
-    waiting = [one for one, why in work.waiting.items() if why == "paid under another id"]
+    waiting = [one for one, why in work.waiting.items() if why.label == "paid under another id"]
     if not waiting:
         return
     problems = []
     for member in waiting[:_LISTED]:
-        there = ", ".join(work.reuse.task_of(member).elsewhere[:3])
+        there = ", ".join(work.decider.plan.task_of(member).elsewhere[:3])
         message = f"the store has this task as {there}"
         where = f"{member.stage} {member.gen_id}"
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))

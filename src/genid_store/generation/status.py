@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import read_generation
@@ -25,6 +25,11 @@ from genid_store.generation.batches import open_batches
 from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
+
+#: What is said of a text that could not be parsed.
+UNPARSED: Final = (
+    "it was paid for and has no parsed.txt: write that file by hand, or have it made again"
+)
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -51,6 +56,14 @@ def state_of(
     if failed is None:
         return "missing" if failures.read(root, stage, gen_id) is None else "failed"
     return "failed" if gen_id in failed else "missing"
+
+
+def why_left(root: DataRoot, member: Member, state: State) -> str:
+    """Return why a generation is left in a state; empty where nothing keeps it."""
+    if state == "unreachable":
+        return "its text is there and cannot be reached (a link whose target is not there)"
+    failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
+    return failure.reason if failure else UNPARSED if state == "unparsed" else ""
 
 
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:

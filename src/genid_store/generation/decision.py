@@ -1,0 +1,153 @@
+"""Decide what becomes of a task now: one rule for a plan, for a run under the task's lease, and for
+what is said of the members that a run left. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from attrs import Factory, field, frozen
+
+from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.fs.files import read_bytes
+from genid_store.fs.layout import PARSED, DataRoot
+from genid_store.generation import failures
+from genid_store.generation.batches import Batch
+from genid_store.generation.content import fault_of_text, parent_version
+from genid_store.generation.ledger import Ledger
+from genid_store.generation.records import WAYS, Asked, Kind
+from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan, is_legacy
+from genid_store.generation.status import State, state_of, why_left
+from genid_store.stages import Member
+
+
+@frozen
+class Decision:
+    """What becomes of one generation, why, and the options by which another run would go on.
+    `label` is its kind, or says more than that; `source` is the id whose text it is given."""
+
+    kind: Kind
+    reason: str = ""
+    ways: tuple[str, ...] = field(
+        default=Factory(lambda one: tuple(filter(None, [WAYS.get(one.kind)])), takes_self=True)
+    )
+    label: str = field(default=Factory(lambda one: one.kind, takes_self=True))
+    source: str | None = None
+
+
+@frozen(kw_only=True)
+class Decider:
+    """Decides by what the store has of each task (`plan`, see `reuse.plan_reuse`) and by what is
+    `asked` beyond the missing.
+
+    `failed_before` are the failures on record when it was made: what fails later is not tried again
+    by it, whoever tried.
+    """
+
+    root: DataRoot
+    plan: Plan = field(default=Factory(lambda one: Plan(ledger=Ledger(one.root)), takes_self=True))
+    asked: Asked = field(factory=Asked)
+    failed_before: Mapping[tuple[str, str], failures.Failure] = field()
+
+    @failed_before.default
+    def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
+        again = self.asked.retry_failed or self.asked.retry_unparsed
+        return failures.read_all(self.root) if again else {}
+
+    def decide(
+        self,
+        generation: Generation,
+        *,
+        text: str | None,
+        source: str | None = None,
+        others: Iterable[str] | None = None,
+        batches: Iterable[Batch] = (),
+        fault: str | None = None,
+    ) -> Decision:
+        """Return what becomes of a generation over a parent's text of the digest `text`.
+
+        `source` is the id whose text it can be given, `others` are those under which its task was
+        perhaps asked for (None: the plan's), `fault` says why nothing can be made over the parent.
+        OSError: what it follows from cannot be read now.
+        """
+        member, asked = Member(generation.stage, generation.gen_id), self.asked
+        task, state = self.plan.task_of(member), state_of(self.root, *member)
+        if state == "made":
+            return Decision("reused")
+        if state == "unreachable":
+            return Decision("unreachable", why_left(self.root, member, state))
+        if fault is not None:
+            return Decision("blocked", fault)
+        if source is not None and (asked.reuse or not task.refused):
+            return Decision("adopted", source, source=source)
+        if generation.mode == "copy" and generation.parent is not None:
+            return Decision("copied")
+        ids = (*task.elsewhere, *task.others) if others is None else others
+        found = [Member(member.stage, one) for one in ids]
+        return next(self._obstacles(generation, state, text, found, batches), Decision("missing"))
+
+    def _obstacles(
+        self,
+        generation: Generation,
+        state: State,
+        text: str | None,
+        others: Iterable[Member],
+        batches: Iterable[Batch],
+    ) -> Iterator[Decision]:
+        """Yield what a generation becomes instead of being paid for; what comes first counts."""
+        member, asked = Member(generation.stage, generation.gen_id), self.asked
+        task = self.plan.task_of(member)
+        for batch in batches:
+            if batch.holds(member.stage, (task.name, member.gen_id)):
+                kind: Kind = "refused" if batch.state == "unreadable" else "waiting"
+                yield Decision(kind, str(batch), label="in a batch")
+        if state in WAYS and not self._is_asked_again(member, state):
+            yield Decision(state, why_left(self.root, member, state))
+        for other in others:
+            yield from self._held_up(generation, other, text)
+        if task.refused and not asked.pay_again:
+            reason = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
+            yield Decision("blocked", reason, REMEDY_WAYS, label="paid under another id")
+        if task.hidden is not None:
+            yield Decision("blocked", task.hidden, label="perhaps paid for")
+        if asked.reuse_only:
+            reason = "the store has no text of this task that it can be given"
+            yield Decision("refused", reason, label="over the limit")
+
+    def _is_asked_again(self, member: Member, state: State) -> bool:
+        """Say whether what has come of a generation is to be tried again, which this run has not
+        done yet."""
+        unparsed = state == "unparsed"
+        asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
+        return asked and failures.read(self.root, *member) == self.failed_before.get(member)
+
+    def _held_up(
+        self, generation: Generation, other: Member, text: str | None
+    ) -> Iterator[Decision]:
+        """Yield the decision where the task was asked for under another id, over the same text, has
+        no usable text there, and is not to be asked for again.
+
+        `pay_again` is about legacy ids and what is out of reach: what failed or was not parsed is
+        asked for again in its own way under a deterministic id.
+        """
+        state = state_of(self.root, *other)
+        reason = why_left(self.root, other, state)
+        if state == "made":
+            reason = _why_unusable(self.root, other) or ""
+            state = "unreachable"
+        lost = state == "unreachable"
+        again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
+        if not reason or again or (not lost and self._is_asked_again(other, state)):
+            return
+        above = parent_version(self.root, read_generation(self.root, *other))
+        if above == text and (text is not None or generation.parent is None):
+            reason = f"the same task is {state} as {other.gen_id}: {reason}"
+            yield Decision("blocked", reason, (WAYS[state],), label=state)
+
+
+def _why_unusable(root: DataRoot, member: Member) -> str | None:
+    """Return why a text that is there cannot be built upon; None: it can."""
+    try:
+        return fault_of_text(root, *member, read_bytes(root.generation(*member) / PARSED))
+    except OSError as error:
+        return f"its parsed.txt cannot be read: {error.strerror}"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Family = Literal["v1", "phase-1", "legacy", "foreign"]
 
+# Character 10 of the suffix has the four bits of version 8 and one more, character 13 one bit, the
+# two of variant 10 and two more (SPEC 4.1).
+_V1 = re.compile(f"[a-z]_[0-7][{ALPHABET}]{{9}}[gh][{ALPHABET}]{{2}}[89abrstv][{ALPHABET}]{{12}}")
 _V1_LENGTH = 2 + SUFFIX_LENGTH  # a letter, an underscore, the suffix
 _not_in_alphabet = re.compile(f"[^{ALPHABET}]").search
 _PHASE_1 = re.compile(r"[dev]_[0-9a-z]{1,16}")  # SPEC 7.3
@@ -84,7 +87,7 @@ def family_of(text: object) -> Family | None:
 
 def is_gen_id(text: object) -> TypeGuard[str]:
     """Return whether `text` is a v1 id (SPEC 5.3); never raises."""
-    return next(_v1_faults(text), None) is None
+    return type(text) is str and bool(_V1.fullmatch(text)) and text[0] in known_prefixes()
 
 
 def _parsed_v1(text: str) -> ParsedId:

@@ -54,22 +54,23 @@ def phase_1_id(signature: Signature[Any], parent: str | None = None) -> str:
     """
     canonical_bytes(signature)  # refuses what is not a signature
     values: Mapping[str, Any] = signature.__dict__
-    parts, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
+    parts, bars, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
     if parent is not None:
         values = {**values, "parent_gen_id": parent}
     joined = parts % values
-    if joined.count("|") != parts.count("|") or not parts or any(map(values.get, others)):
+    if joined.count("|") != bars or (others and any(map(values.get, others))):
         raise SchemeError(*_phase_1_problems(signature))
     digest = _blake2b()(joined.lower().encode(), digest_size=10).digest()  # a parent is not folded
     return f"{signature.prefix}_{base_36(int.from_bytes(digest, 'big'))}"
 
 
 @cache
-def _phase_1_parts(cls: type[Signature[Any]]) -> tuple[str, tuple[str, ...]]:
-    """Return the parts of a stage that are joined (SPEC 8.1), none for a user's stage, and the
-    names of its other fields."""
+def _phase_1_parts(cls: type[Signature[Any]]) -> tuple[str, int, tuple[str, ...]]:
+    """Return the parts of a stage that are joined (SPEC 8.1), how many bars join them (which no
+    text has of a user's stage), and the names of its other fields."""
     parts = _PHASE_1_PARTS.get(cls.stage, "")
-    return parts, tuple(name for name in cls.__genid_rules__ if f"%({name})s" not in parts)
+    others = tuple(name for name in cls.__genid_rules__ if f"%({name})s" not in parts)
+    return parts, parts.count("|") or -1, others
 
 
 @cache
@@ -81,7 +82,7 @@ def _blake2b() -> Any:
 
 def _phase_1_problems(signature: Signature[Any]) -> Iterator[Problem]:
     """Yield what this scheme cannot express: its fields are frozen, and joined by `|`."""
-    _, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
+    *_, others = _phase_1_parts(type(signature))  # type: ignore[arg-type]  # is hashable
     for name, value in signature.fields().items():
         if name in others:
             reason = "has no place in the scheme phase-1"
@@ -96,8 +97,8 @@ def base_36(number: int) -> str:
     """Return a number in base 36, digits then a-z, without padding (SPEC 8.3)."""
     digits = ""
     while number:
-        number, pair = divmod(number, 36 * 36)
-        digits = _PAIRS[pair] + digits
+        number, four = divmod(number, 36**4)  # small numbers are divided at once
+        digits = f"{_PAIRS[four // 1296]}{_PAIRS[four % 1296]}{digits}"
     return digits.lstrip("0") or "0"
 
 

@@ -287,7 +287,7 @@ def test_rows_that_were_overwritten_under_a_fitting_seal_are_read_again(small: S
     root = DataRoot.open(small.path)
     with StoreIndex.fresh(root) as index:
         right = _all(index)
-        index.sql("UPDATE generation SET coerced = '[' WHERE stage = 'draft'")
+        index.sql("UPDATE generation SET unusual = '[' WHERE stage = 'draft'")
         made = small.of(stage="draft")[0]
         assert right[made.stage, made.gen_id] == index.get(made.stage, made.gen_id)
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from genid import V1, Draft
 from genid.schemes import phase_1_id
-from genid_store.catalog.expected import ParentIds
+from genid_store.catalog.expected import ParentIds, derive, derive_expected, facts_of
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.reading import Reader
+from genid_store.catalog.metadata import parse_metadata
 from genid_store.fs.layout import DataRoot
 from genid_store.ids import legacy
 from storekit import Store
@@ -51,22 +52,39 @@ _PARENTS = st.sampled_from(
 )
 
 
-@given(
-    stage=st.sampled_from(["draft", "essay", "evaluation"]),
-    name=st.sampled_from(_NAMES),
-    changes=st.dictionaries(
-        st.sampled_from([*_PLAIN, "previous_gen_id", "model_id", "more"]), _VALUES, max_size=2
-    ),
-    parent=_PARENTS,
+_CHANGES = st.dictionaries(
+    st.sampled_from([*_PLAIN, "previous_gen_id", "model_id", "more"]), _VALUES, max_size=2
 )
-def test_a_plain_row_is_that_of_the_record(
-    stage: str, name: str, changes: dict[str, Any], parent: ParentIds | None
+_STAGES = st.sampled_from(["draft", "essay", "evaluation"])
+
+
+@given(stage=_STAGES, name=st.sampled_from(_NAMES), changes=_CHANGES)
+def test_a_plain_document_says_what_its_record_does(
+    stage: str, name: str, changes: dict[str, Any]
 ) -> None:
-    """Whatever id, fields and parent: the same columns, the same for its children, or no row."""
-    reader = Reader("root", stage, lambda gen_id: parent if stage != "draft" else None)
+    """Whatever id and fields: the same facts, the same for the signature, or a record is made."""
+    reader = Reader("root", stage, lambda _: None)
     data = json.dumps({**_PLAIN, "stage": stage, "gen_id": name, **changes}).encode()
-    plain = reader._plain(name, data, (1, 2, 3))
-    assert plain in (None, reader._recorded(name, data, (1, 2, 3)))
+    assert reader._plain(name, data) in (None, reader._recorded(name, data))
+
+
+@given(
+    stage=_STAGES,
+    every=st.lists(st.tuples(st.sampled_from(_NAMES), _CHANGES, _PARENTS), min_size=1, max_size=5),
+)
+def test_many_have_the_ids_that_each_has_alone(
+    stage: str, every: list[tuple[str, dict[str, Any], ParentIds | None]]
+) -> None:
+    """Whatever ids, fields and parents stand beside one another."""
+    found, alone = [], []
+    for name, changes, parent in every:
+        data = json.dumps({**_PLAIN, "stage": stage, "gen_id": name, **changes}).encode()
+        one = parse_metadata(stage, name, data, "metadata.json")
+        above = None if stage == "draft" else parent
+        found.append((facts_of(one), one.signature_fields(), above))
+        alone.append(derive_expected(one, above))
+    facts, values, parents = zip(*found, strict=True)
+    assert alone == derive(facts, values, parents)
 
 
 @pytest.mark.usefixtures("settled")

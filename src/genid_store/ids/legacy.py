@@ -8,6 +8,7 @@ here; stages that came later have no legacy ids and no line here.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Final
@@ -38,8 +39,7 @@ def is_reserved(
     wanted, places = int(start, 36), _LENGTH - len(start)
     for salt in salts:
         number = _number(stage, task_id, cohort_id, salt)
-        cut = sum(number >= limit for limit in _LIMITS)
-        if number // 36 ** (cut + places) == wanted:
+        if number // 36 ** (bisect_right(_LIMITS, number) + places) == wanted:
             return True
     return False
 

@@ -6,7 +6,6 @@ Legacy ids, ids that cannot be verified and coerced fields are states: counted, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -182,8 +181,8 @@ def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
 def _coerced(index: StoreIndex) -> dict[str, int]:
     """Return how often each field was coerced; values are left out, names are not."""
     counts: dict[str, int] = {}
-    for (packed,) in index.stream("SELECT coerced FROM generation WHERE coerced NOTNULL"):
-        for text in json.loads(packed):
+    for *_, coerced in index.unusual("coerced"):
+        for text in coerced:
             kind = "replicate read from another type" if text.startswith("replicate r") else text
             counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
@@ -193,11 +192,10 @@ def _metadata(
     index: StoreIndex, only: Iterable[tuple[str, str]] | None = None
 ) -> Iterator[Problem]:
     """Yield what is wrong with single generations' metadata and ids, as the index has it."""
-    query = (
-        "SELECT stage, gen_id FROM generation"
-        " WHERE metadata_problems NOTNULL OR id_problems NOTNULL"
-    )
-    for stage, gen_id in index.sql(query) if only is None else only:
+    if only is None:
+        found = (*index.unusual("problems"), *index.unusual("id_problems"))
+        only = sorted({(stage, gen_id) for stage, gen_id, _ in found})
+    for stage, gen_id in only:
         generation = index.get(stage, gen_id)
         for one in () if generation is None else generation.problems:
             yield evolve(one, ids=((stage, gen_id),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from itertools import groupby
 from operator import itemgetter
@@ -49,15 +50,15 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
 def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
     """Return, for each (stage, id) whose text was copied or is a copied one, the id that names
     that text: the same for all generations that have it."""
-    found: dict[tuple[str, str], str] = {}
-    for stage in stage_names():
-        query = (
-            "SELECT gen_id, adopted_from FROM generation WHERE stage = ? AND adopted_from NOTNULL"
-        )
-        folder = f"{index.root.gens}/{stage}"
-        pairs = [pair for pair in index.sql(query, stage) if is_copy(folder, *pair)]
-        found.update({(stage, gen_id): text for gen_id, text in one_text(pairs).items()})
-    return found
+    pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for stage, gen_id, source in index.unusual("adopted_from"):
+        if is_copy(f"{index.root.gens}/{stage}", gen_id, source):
+            pairs[stage].append((gen_id, source))
+    return {
+        (stage, gen_id): text
+        for stage, copied in pairs.items()
+        for gen_id, text in one_text(copied).items()
+    }
 
 
 def duplicates(

@@ -26,7 +26,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
 #: Changes with the tables and with the rules for expected ids: older files are rebuilt.
-FORMAT: Final = 6
+FORMAT: Final = 7
 #: Seconds that a writer waits for another one: a first index of a very large store.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
@@ -37,10 +37,9 @@ _NO_WAL: Final = b"\x01\x01"
 
 _TABLES: Final = """
 CREATE TABLE generation (
-    stage TEXT NOT NULL, gen_id TEXT NOT NULL, declared_gen_id TEXT, parent_gen_id TEXT,
-    combo_id TEXT, template_id TEXT, llm_model_id TEXT, replicate INTEGER, origin_cohort_id TEXT,
-    mode TEXT, adopted_from TEXT, others TEXT, coerced TEXT, metadata_problems TEXT, previous TEXT,
-    family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, id_problems TEXT,
+    stage TEXT NOT NULL, gen_id TEXT NOT NULL, parent_gen_id TEXT, combo_id TEXT, template_id TEXT,
+    llm_model_id TEXT, replicate INTEGER, origin_cohort_id TEXT, mode TEXT,
+    family TEXT NOT NULL, recomputes INTEGER NOT NULL, v1 TEXT, phase_1 TEXT, unusual TEXT,
     changed_ns INTEGER NOT NULL, size INTEGER NOT NULL, inode INTEGER NOT NULL
 );
 CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);

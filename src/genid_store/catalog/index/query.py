@@ -8,12 +8,13 @@ content comes and goes without a metadata file changing.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from genid import SchemeName
 from genid_store.catalog.copies import is_copy, one_text
@@ -29,6 +30,7 @@ from genid_store.stages import stage_names
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
 #: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_T = TypeVar("_T")
 _LAST: Final = "\U0010ffff"
 
 
@@ -99,9 +101,8 @@ class StoreIndex:
     @cached_property
     def _copies(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
         """By (stage, id) the pairs (copy, copied from), in all, that may lead to its text."""
-        query = "SELECT stage, gen_id, adopted_from FROM generation WHERE adopted_from NOTNULL"
         pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for stage, gen_id, source in self._all(query):
+        for stage, gen_id, source in self.unusual("adopted_from"):
             pairs[stage].append((gen_id, source))
         for one in find_all(self.root):
             pairs[one.stage].append((one.gen_id, one.source))
@@ -205,6 +206,17 @@ class StoreIndex:
                 return
             last = rows[-1][1]
 
+    def unusual(self, name: str) -> list[tuple[str, str, Any]]:
+        """Return (stage, id, value) of every generation that has what nearly all lack: a name of
+        `rows.unusual_of`, or "id_problems"."""
+        query = "SELECT stage, gen_id, unusual FROM generation WHERE unusual LIKE ?"
+
+        def parsed(row: tuple[Any, ...]) -> tuple[str, str, Any]:
+            return row[0], row[1], json.loads(row[2]).get(name)
+
+        found = self._parsed(parsed, query, f'%"{name}"%')
+        return [one for one in found if one[2] is not None]
+
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query over the index's own tables (see index_file), for reports
         and audits; the tables are not a stable interface."""
@@ -236,18 +248,19 @@ class StoreIndex:
         self._file = self._file.discard(self.root)
         refresh(self.root, self._file.connection)
 
+    def _parsed(self, parse: Callable[[Any], _T], query: str, *values: object) -> list[_T]:
+        """Return what the rows of a query say."""
+        try:
+            return [parse(row) for row in self._all(query, *values)]
+        except (ValueError, TypeError, KeyError):  # bytes that were overwritten
+            self._rebuild()
+        return [parse(row) for row in self._all(query, *values)]
+
     def _select(self, condition: str, *values: object) -> list[Indexed]:
         order = {stage: place for place, stage in enumerate(stage_names())}
-        for again in (True, False):
-            rows = self._all(f"{SELECT} {condition}", *values)
-            try:
-                found = [self._record(row) for row in rows if row[0] in order]
-                return sorted(found, key=lambda one: (order[one.stage], one.gen_id))
-            except (ValueError, TypeError, KeyError):  # bytes that were overwritten
-                if not again:
-                    raise
-            self._rebuild()
-        return []
+        found = self._parsed(self._record, f"{SELECT} {condition}", *values)
+        known = (one for one in found if one.stage in order)
+        return sorted(known, key=lambda one: (order[one.stage], one.gen_id))
 
     def _keys(self, query: str, prefix: str) -> list[tuple[str, str]]:
         return self._all(f"{query} BETWEEN ? AND ?", prefix, prefix + _LAST)

@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from genid_store.catalog.expected import (
-    Facts,
-    ParentIds,
-    as_parent,
-    derive,
-    derive_expected,
-    parent_ids,
-)
-from genid_store.catalog.index.rows import plain_row, row_of
+from genid_store.catalog.expected import Facts, ParentIds, derive, facts_of, parent_ids
+from genid_store.catalog.index.rows import expected_values, unusual_of
 from genid_store.catalog.metadata import (
     parse_metadata,
     plain_texts,
@@ -33,6 +26,8 @@ from genid_store.fs.layout import METADATA
 
 #: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
 Stamp = tuple[int, int, int]
+#: What metadata says: its facts, the values of the signature's fields, what a row has as JSON.
+Said = tuple[Facts, dict[str, Any], dict[str, Any]]
 #: A row, what its children need to know, and the ids that it had before migrations.
 Made = tuple[tuple[Any, ...], ParentIds, tuple[str, ...]]
 
@@ -59,15 +54,26 @@ class Reader:
         self.root, self.stage, self.find = root, stage, find
         self.fields = stage_fields(stage)
 
-    def rows(self, names: Sequence[str]) -> Iterator[Made]:
-        """Yield what the files of some generations come to, whatever is in them.
+    def rows(self, names: Sequence[str]) -> list[Made]:
+        """Return what the files of some generations come to, whatever is in them.
 
         All of them are read first: system calls in between would take the processor's caches from
         what is done with them.
         """
-        for name, (found, stamp) in zip(names, [self._read(name) for name in names], strict=True):
-            made = self._plain(name, found, stamp) if isinstance(found, bytes) else None
-            yield made or self._recorded(name, found, stamp)
+        found = [self._read(name) for name in names]
+        said = [self._said(name, data) for name, (data, _) in zip(names, found, strict=True)]
+        facts, values, unusual = zip(*said, strict=True)
+        parents = [self.find(one.parent_gen_id) for one in facts]
+        return [
+            (
+                (*of, *expected_values(expected, more), *stamp),
+                parent_ids(of, expected.v1, expected.phase_1),
+                more.get("previous_gen_ids", ()),
+            )
+            for of, expected, more, (_, stamp) in zip(
+                facts, derive(facts, values, parents), unusual, found, strict=True
+            )
+        ]
 
     def _read(self, name: str) -> tuple[bytes | OSError, Stamp]:
         path = f"{self.root}/gens/{self.stage}/{name}/{METADATA}"
@@ -79,10 +85,15 @@ class Reader:
             return error, _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
         return data, _stamp(state)
 
-    def _plain(self, name: str, data: bytes, stamp: Stamp) -> Made | None:
-        """Return what a plain document comes to, None for another one."""
+    def _said(self, name: str, found: bytes | OSError) -> Said:
+        return self._plain(name, found) or self._recorded(name, found)
+
+    def _plain(self, name: str, found: bytes | OSError) -> Said | None:
+        """Return what a plain document says, None for another one."""
+        if isinstance(found, OSError):
+            return None
         try:
-            raw = load_object(data, allow_nan=True)
+            raw = load_object(found, allow_nan=True)
         except ValueError:
             return None
         texts = plain_texts(self.stage, name, raw)
@@ -90,22 +101,17 @@ class Reader:
             return None
         above, combo_id, cohort, mode, template_id, model, before = texts
         number = raw["replicate"]
-        facts = Facts(self.stage, name, above, combo_id, template_id, model, number, cohort)
+        facts = Facts(self.stage, name, above, combo_id, template_id, model, number, cohort, mode)
         values = {field: raw.get(field) for field in self.fields.every}
-        expected = derive(facts, values, self.find(above))
-        previous = () if before is None else (before,)
-        row = plain_row(facts, mode, previous, expected, stamp)
-        return row, parent_ids(facts, expected.v1, expected.phase_1), previous
+        return facts, values, {} if before is None else {"previous_gen_ids": (before,)}
 
-    def _recorded(self, name: str, found: bytes | OSError, stamp: Stamp) -> Made:
+    def _recorded(self, name: str, found: bytes | OSError) -> Said:
         where = f"gens/{self.stage}/{name}/{METADATA}"
         if isinstance(found, bytes):
             generation = parse_metadata(self.stage, name, found, where)
         else:
             generation = unreadable(self.stage, name, where, found)
-        expected = derive_expected(generation, self.find(generation.parent_gen_id))
-        ids = as_parent(generation, expected.v1, expected.phase_1)
-        return row_of(generation, expected, stamp), ids, generation.previous_gen_ids
+        return facts_of(generation), generation.signature_fields(), unusual_of(generation)
 
 
 def _stamp(state: os.stat_result) -> Stamp:

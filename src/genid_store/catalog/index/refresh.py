@@ -28,6 +28,7 @@ from genid_store.catalog.index.rows import (
     SELECT,
     expected_values,
     indexed_of,
+    unusual_in,
 )
 from genid_store.fs.files import guarded, is_there
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
@@ -270,7 +271,7 @@ class _Update:
         expected = derive_expected(generation, parent)
         if stage in self.parents:
             self.parents[stage][name] = as_parent(generation, expected.v1, expected.phase_1)
-        values = expected_values(expected)
+        values = expected_values(expected, unusual_in(row))
         columns = ", ".join(f"{column} = ?" for column in EXPECTED)
         self.connection.execute(
             f"UPDATE generation SET {columns} WHERE gen_id = ? AND stage = ?",  # noqa: S608

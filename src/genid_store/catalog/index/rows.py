@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -21,16 +20,11 @@ from genid_store.fs.layout import METADATA
 Content = Literal["parsed", "raw"]
 
 #: The columns that hold a generation's own fields, in the table's order.
-FIELDS: Final = (
-    "stage", "gen_id", "declared_gen_id", "parent_gen_id", "combo_id", "template_id",
-    "llm_model_id", "replicate", "origin_cohort_id", "mode", "adopted_from", "others", "coerced",
-    "metadata_problems", "previous",
-)  # fmt: skip
-#: The columns that hold what follows from them.
-EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "id_problems")
+FIELDS: Final = Facts._fields
+#: The columns that hold what follows from them; and, as JSON, what few generations have.
+EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "unusual")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
-_PLAIN: Final = FIELDS[:11]
-_plain_values: Final = attrgetter(*_PLAIN)
+_UNUSUAL: Final = ("adopted_from", "coerced", "previous_gen_ids")
 _SHOWN: Final = 200  # characters of a wrong value that the index keeps
 
 
@@ -67,39 +61,30 @@ class Indexed(Generation):
         return self.has_content if self.looked else None
 
 
-def row_of(
-    generation: Generation, expected: ExpectedIds, stamp: tuple[int, int, int]
-) -> tuple[Any, ...]:
-    """Return the row of the table `generation` for a generation, its expected ids, and the stamp
-    of its file (time of change in ns, size in bytes, inode)."""
-    return (
-        *_plain_values(generation),
-        json.dumps(dict(generation.others)) if generation.others else None,
-        _packed(generation.coerced),
-        _packed(generation.problems and [_problem_row(one) for one in generation.problems]),
-        _packed(generation.previous_gen_ids),
-        *expected_values(expected),
-        *stamp,
-    )
+def unusual_of(generation: Generation) -> dict[str, Any]:
+    """Return what a row keeps as JSON: empty for nearly all generations."""
+    found = {name: value for name in _UNUSUAL if (value := getattr(generation, name))}
+    if generation.declared_gen_id != generation.gen_id:
+        found["declared_gen_id"] = generation.declared_gen_id
+    if generation.others:
+        found["others"] = dict(generation.others)
+    if generation.problems:
+        found["problems"] = _problem_rows(generation.problems)
+    return found
 
 
-def plain_row(
-    facts: Facts,
-    mode: str | None,
-    previous: tuple[str, ...],
-    expected: ExpectedIds,
-    stamp: tuple[int, int, int],
-) -> tuple[Any, ...]:
-    """Return the row of a generation that has nothing else in its metadata, and nothing wrong."""
-    stage, gen_id, *others = facts
-    rare = (None, None, None, None, _packed(previous))
-    return (stage, gen_id, gen_id, *others, mode, *rare, *expected_values(expected), *stamp)
-
-
-def expected_values(expected: ExpectedIds) -> tuple[Any, ...]:
+def expected_values(expected: ExpectedIds, unusual: dict[str, Any]) -> tuple[Any, ...]:
     """Return the values of the columns `EXPECTED`."""
     *plain, problems = expected
-    return (*plain, _packed(problems and [_problem_row(one) for one in problems]))
+    if problems:
+        unusual = {**unusual, "id_problems": _problem_rows(problems)}
+    return (*plain, json.dumps(unusual, default=repr) if unusual else None)
+
+
+def unusual_in(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return what `unusual_of` gave of the generation of a row, whatever its ids."""
+    found = {} if row[-1] is None else json.loads(row[-1])
+    return {name: found[name] for name in found if name != "id_problems"}
 
 
 def indexed_of(
@@ -109,16 +94,17 @@ def indexed_of(
     looked: bool = True,
 ) -> Indexed:
     """Return the whole record of a row, with the state of the content that was found on disk."""
-    others, coerced, problems, previous = row[len(_PLAIN) : len(FIELDS)]
-    family, recomputes, v1, phase_1, id_problems = row[len(FIELDS) :]
-    fields: dict[str, Any] = dict(zip(_PLAIN, row, strict=False))
-    if others is not None:
-        fields["others"] = json.loads(others)
+    family, recomputes, v1, phase_1, unusual = row[len(FIELDS) :]
+    fields: dict[str, Any] = {"declared_gen_id": row[1], **dict(zip(FIELDS, row, strict=False))}
+    problems: list[Any] = []
+    if unusual is not None:
+        fields |= json.loads(unusual)
+        problems = [*fields.pop("problems", ()), *fields.pop("id_problems", ())]
+        for name in ("coerced", "previous_gen_ids"):
+            fields[name] = tuple(fields.get(name, ()))
     return Indexed(
         **fields,
-        coerced=tuple(_unpacked(coerced)),
-        problems=(*_problems(row, problems), *_problems(row, id_problems)),
-        previous_gen_ids=tuple(_unpacked(previous)),
+        problems=_problems(row, problems) if problems else (),
         family=family,
         recomputes=bool(recomputes),
         expected=MappingProxyType({"v1": v1, "phase-1": phase_1}),
@@ -128,13 +114,8 @@ def indexed_of(
     )
 
 
-def _packed(values: Any) -> str | None:
-    """Return a list as JSON, None for an empty one, which nearly all of them are."""
-    return json.dumps(list(values), default=repr) if values else None
-
-
-def _unpacked(text: str | None) -> list[Any]:
-    return [] if text is None else list(json.loads(text))
+def _problem_rows(problems: Iterable[Problem]) -> list[Any]:
+    return [_problem_row(one) for one in problems]
 
 
 def _problem_row(found: Problem) -> list[Any]:
@@ -146,11 +127,9 @@ def _problem_row(found: Problem) -> list[Any]:
     return [found.code, found.field, found.message, value]
 
 
-def _problems(row: tuple[Any, ...], text: str | None) -> tuple[Problem, ...]:
-    if text is None:
-        return ()
+def _problems(row: tuple[Any, ...], problems: Iterable[Any]) -> tuple[Problem, ...]:
     where = f"gens/{row[0]}/{row[1]}/{METADATA}"
     return tuple(
         finding(code, where, field=field, message=message, value=value[0] if value else NO_VALUE)
-        for code, field, message, *value in _unpacked(text)
+        for code, field, message, *value in problems
     )

@@ -75,7 +75,7 @@ class Decider:
         if state == "made":
             return Decision("reused")
         if state == "unreachable":
-            return Decision("unreachable", why_left(self.root, member, state))
+            return Decision("refused", why_left(self.root, member, state), label=state)
         if fault is not None:
             return Decision("blocked", fault)
         if source is not None and (asked.reuse or not task.refused):

@@ -18,7 +18,7 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import MAX_ROWS
 from genid_store.config import Config
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.ids.rollout import Rollout
@@ -101,8 +101,8 @@ def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | No
     key = context.partition_key if context.has_partition_key else None
     if key is not None and given not in (None, key):
         message, remedy = f"is not the partition {key} that it was launched for", "give one of them"
-        problem = Problem(where=COHORT_ID, value=given, message=message, remedy=remedy)
-        raise StoreError("the run was asked for two cohorts", [problem])
+        summary = "the run was asked for two cohorts"
+        raise StoreError.of(summary, COHORT_ID, message, remedy, value=given)
     return given_cohort_id(key or given, os.environ)
 
 
@@ -133,6 +133,5 @@ def cohort_of(context: dg.AssetCheckExecutionContext) -> str:
     found = run.tags.get("dagster/partition") or run.tags.get(COHORT_TAG)
     if found is None:
         remedy = "launch it for a partition (a cohort), or together with the build"
-        problem = Problem(where="run", message="names no cohort", remedy=remedy)
-        raise StoreError("no cohort is known", [problem])
+        raise StoreError.of("no cohort is known", "run", "names no cohort", remedy)
     return found

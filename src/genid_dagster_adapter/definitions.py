@@ -22,7 +22,7 @@ from genid_dagster_adapter.generations import NO_RETRIES, generated_asset, missi
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import MEMBERSHIP, Translator
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator
 from genid_store.generation.load import load_stages
@@ -57,10 +57,11 @@ def build_definitions(
     """
     if automation not in ("stopped", "running"):
         message, remedy = "is not a state of the sensor", 'give "stopped" or "running"'
-        problem = Problem(where="automation", value=automation, message=message, remedy=remedy)
-        raise StoreError("the definitions cannot be built", [problem])
+        summary = "the definitions cannot be built"
+        raise StoreError.of(summary, "automation", message, remedy, value=automation)
     root = _data_root(data_root, environ)
-    config, further = read_config(DataRoot(root)), load_stages(DataRoot(root))
+    config = read_config(DataRoot(root))
+    further = load_stages(DataRoot(root), config)
     setup = Setup(
         data_root=root,
         generate=generate,
@@ -128,5 +129,4 @@ def _data_root(
     if value:
         return Path(value).resolve()
     remedy = "set it to the pipeline's data folder, or pass data_root="
-    problem = Problem(where=name, message="no data root is given", remedy=remedy)
-    raise StoreError("the definitions need a data root", [problem])
+    raise StoreError.of("the definitions need a data root", name, "no data root is given", remedy)

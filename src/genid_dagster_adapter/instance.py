@@ -19,7 +19,7 @@ import dagster as dg
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import check_inside, guarded, is_folder
 from genid_store.fs.layout import DataRoot
 
@@ -123,5 +123,4 @@ def _broken(where: str, error: Exception | str) -> StoreError:
     said = " ".join((str(ours) or type(ours).__name__).split())
     message = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
     remedy = "repair the instance, or set DAGSTER_HOME to another one"
-    problem = Problem(where=where, message=message, remedy=remedy)
-    return StoreError("Dagster's instance does not answer", [problem])
+    return StoreError.of("Dagster's instance does not answer", where, message, remedy)

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from genid_dagster_adapter.translator import COHORT_ID
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.content import read_text
 
@@ -35,9 +35,8 @@ class Texts(_Loading):
         if not context.has_partition_key or len(keys) != 1:
             return texts
         if not texts:
-            where = f"{self.stage} {keys[0]}"
-            problem = Problem(where=where, message="has no text", remedy="make it first")
-            raise StoreError("a text cannot be loaded", [problem])
+            where, summary = f"{self.stage} {keys[0]}", "a text cannot be loaded"
+            raise StoreError.of(summary, where, "has no text", "make it first")
         return texts[keys[0]]
 
 
@@ -53,6 +52,5 @@ class CohortId(_Loading):
         latest = context.instance.get_latest_materialization_event(context.asset_key)
         if latest is None or latest.asset_materialization is None:
             where = context.asset_key.to_user_string()
-            problem = Problem(where=where, message="is not there yet", remedy="build a cohort")
-            raise StoreError("no cohort is known", [problem])
+            raise StoreError.of("no cohort is known", where, "is not there yet", "build a cohort")
         return str(latest.asset_materialization.metadata[COHORT_ID].value)

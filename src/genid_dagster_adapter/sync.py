@@ -40,7 +40,7 @@ from genid_dagster_adapter.recording import (
 from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, Translator
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation import has_content
@@ -105,8 +105,8 @@ def _load(name: str) -> type[Translator]:
     if isinstance(found, type) and issubclass(found, Translator):
         return found
     message, remedy = f"{place} has no such translator", "name a subclass of Translator"
-    problem = Problem(where="--translator", value=name, message=message, remedy=remedy)
-    raise StoreError("the assets cannot be named", [problem])
+    summary = "the assets cannot be named"
+    raise StoreError.of(summary, "--translator", message, remedy, value=name)
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:

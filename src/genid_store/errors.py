@@ -7,7 +7,7 @@ a file, they are collected here as problems with their place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attrs import field, frozen
 
@@ -71,6 +71,13 @@ class StoreError(Exception):
         if len(self.problems) > _LISTED:
             lines.append(f"  and {len(self.problems) - _LISTED} more (`problems` has them all)")
         super().__init__("\n".join([summary, *lines]))
+
+    @classmethod
+    def of(
+        cls, summary: str, where: str, message: str, remedy: str, *, value: object = NO_VALUE
+    ) -> Self:
+        """Return the error of one problem."""
+        return cls(summary, [Problem(where=where, message=message, remedy=remedy, value=value)])
 
 
 def _shorten(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from browser_kit import Browser
-from genid_store.report.document import html
+from genid_store.report.page import html
 from report_kit import hostile_store, hostile_tables, report_on
 from storekit import FAULTS, make_store
 

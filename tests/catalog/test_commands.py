@@ -163,15 +163,16 @@ def test_explain_with_a_store_says_the_rest(
     made = small.of(stage=stage, family=family)[0]
     ran = genid("explain", made.gen_id, "--data-root", small.path, "--json")
     [found] = ran.json["generations"]
-    assert (0, made.v1, made.phase_1) == (ran.status, *found["expected"].values())
-    assert made.v1 == found["expected_derivation"]["gen_id"]
-    assert (family != "foreign") == found["recomputes"]
-    assert made.task["template_id"] == found["template_id"]
+    of = found["generation"]
+    assert (0, made.v1, made.phase_1) == (ran.status, *of["expected"].values())
+    assert made.v1 == found["fresh"]["gen_id"]
+    assert (family != "foreign") == of["recomputes"]
+    assert made.task["template_id"] == of["template_id"]
     assert (0 if stage == "draft" else 2) == len(found["ancestors"])
     assert (stage == "draft") == bool(found["children"])
     words = genid("explain", made.gen_id, "--data-root", small.path).out
     assert made.v1 is not None
-    for part in (made.v1, made.task["template_id"], found["expected_derivation"]["canonical"]):
+    for part in (made.v1, made.task["template_id"], found["fresh"]["canonical"]):
         assert part in words
 
 
@@ -229,9 +230,11 @@ def test_an_id_is_found_by_any_of_its_names(genid: Any, small: Store) -> None:
         for text, by in ((made.gen_id, "id"), (made.v1, "id" if family == "v1" else "v1")):
             ran = genid("explain", "--data-root", small.path, text, "--json")
             assert 0 == ran.status
-            found = [(one["by"], one["gen_id"]) for one in ran.json["generations"]]
+            found = [(one["by"], one["generation"]["gen_id"]) for one in ran.json["generations"]]
             assert (by, made.gen_id) in found or by == "v1"
-            assert {made.v1} == {one["expected"]["v1"] for one in ran.json["generations"]}
+            assert {made.v1} == {
+                one["generation"]["expected"]["v1"] for one in ran.json["generations"]
+            }
     legacy = small.of(family="legacy")[0].gen_id
     assert legacy in genid("explain", "--data-root", small.path, legacy[:8]).out
 
@@ -305,7 +308,7 @@ def test_audit_looks_at_the_partitions_of_an_instance(
     ran = genid("store", "audit", "--data-root", store.path, "--json")
     assert {"partition-without-membership": 1} == ran.json["counts"]
     [finding] = ran.json["findings"]
-    assert [{"stage": "draft", "gen_id": "left-over"}] == finding["ids"]
+    assert [["draft", "left-over"]] == finding["ids"]
 
 
 def test_the_data_root_may_come_from_the_environment(

@@ -102,11 +102,12 @@ def test_the_text_of_an_id_shows_the_stage_where_it_is_declared(
 def test_a_chain_is_explained_from_its_metadata(chain: tuple[Path, dict[str, str]]) -> None:
     """Fields, expected id, parents and children, by full id and by prefix."""
     folder, ids = chain
-    [grade] = _stages(folder, "explain", ids["grade"][:12], "--data-root", folder)["generations"]
+    [found] = _stages(folder, "explain", ids["grade"][:12], "--data-root", folder)["generations"]
+    grade = found["generation"]
     assert ("grade", ids["grade"], True) == (grade["stage"], grade["gen_id"], grade["recomputes"])
     assert {"v1": ids["grade"], "phase-1": None} == grade["expected"]
-    assert (ids["answer"], "Depth") == (grade["parent_gen_id"], grade["rubric"])
-    assert ["answer", "question"] == [one["stage"] for one in grade["ancestors"]]
+    assert (ids["answer"], "Depth") == (grade["parent_gen_id"], grade["others"]["rubric"])
+    assert ["answer", "question"] == [one["stage"] for one in found["ancestors"]]
     [question] = _stages(folder, "explain", ids["question"], "--data-root", folder)["generations"]
     assert [ids["answer"]] == [one["gen_id"] for one in question["children"]]
 

@@ -148,7 +148,8 @@ def test_a_terminal_without_the_variable_builds_what_the_file_says(
     record = json.loads(capsys.readouterr().out)
     assert "all" == record["rollout"]
     assert [("2", "paragraph", 2)] == [
-        (one["k_max"], one["description_level"], len(one["concepts"])) for one in record["combos"]
+        (one["k_max"], one["description_level"], len(one["concept_ids"]))
+        for one in record["combos"]
     ]
     assert 0 == run(["cohort", "build", "--cohort-id", "c"])
     assert "k_max 2, level paragraph" in capsys.readouterr().out

@@ -77,7 +77,8 @@ def test_any_prefixes_are_resolved_or_refused(root: DataRoot, text: str) -> None
     assert status in (0, 1), (out, err)
     document = json.loads(out)
     for match in document.get("generations", ()):
-        ids = [match["gen_id"], *match["expected"].values(), *match["previous"]]
+        found = match["generation"]
+        ids = [found["gen_id"], *found["expected"].values(), *found["previous_gen_ids"]]
         assert any((one or "").startswith(document["asked"]) for one in ids)
 
 

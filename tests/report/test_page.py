@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genid_store.cli._values import values
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batches
 from genid_store.report import page as page_module
 from genid_store.report.collect import FAMILIES, Report
-from genid_store.report.document import document, html
-from genid_store.report.page import visible
+from genid_store.report.page import html, visible
 from report_kit import HOSTILE, hostile_store, hostile_tables, report_on
 from storekit import Store
 
@@ -202,6 +202,16 @@ def test_a_number_leads_to_the_ids_behind_it(mixed_report: Report) -> None:
     assert legacy.first[:50] == re.findall(r'<span class="id">(.*?)</span>', shown)
 
 
+def test_a_bar_shows_how_the_essays_of_a_column_stand(mixed_report: Report) -> None:
+    """Complete, begun and without any, as the numbers beside it."""
+    rows = html(mixed_report).partition("Essays per evaluation template and model")[2]
+    columns = [one for one in mixed_report.coverage.columns if one.wanted]
+    for column, row in zip(columns, rows.split("</svg>")[: len(columns)], strict=True):
+        groups = {"full": column.full, "partial": column.partial, "none": column.none}
+        shown = [(name, f"{len(ids)}") for name, ids in groups.items() if ids]
+        assert shown == re.findall(r"<title>(\w+): (\d+)</title>", row)
+
+
 def test_what_is_in_a_batch_is_said_with_how_to_go_on(tmp_path: Path) -> None:
     """Since when, and how much is done; on the page, in the verdict and in the JSON."""
     (tmp_path / "gens").mkdir()
@@ -213,7 +223,8 @@ def test_what_is_in_a_batch_is_said_with_how_to_go_on(tmp_path: Path) -> None:
     batches.write(root, batch)
     report = report_on(root.path)
     assert "draft: in a batch since 2026-01-02T03:04:05+00:00, 2 of 3 done (b_1)" in html(report)
-    assert [batch.record()] == document(report)["batches"]
+    [shown] = values(report)["batches"]
+    assert ("b_1", 3, 2) == (shown["key"], len(shown["members"]), shown["done"])
     sentence, command = report.verdict
     assert "3 members are in a batch" in sentence
     assert command.startswith("genid batch list")

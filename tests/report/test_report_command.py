@@ -63,7 +63,7 @@ def test_out_names_the_page_and_json_prints_the_numbers(
         sum(stage["made"]["count"] + stage["waiting"]["count"] for stage in numbers["stages"]) > 300
     )
     assert {"stages", "staying"} == set(numbers["moves"])
-    assert numbers["coverage"]["missing_evaluations"]
+    assert numbers["coverage"]["missing"]["first"]
     assert numbers["coverage"]["columns"][0]["partial"]["first"]
 
 

@@ -10,8 +10,9 @@ from genid import Difference, Explanation, GenIdError, explain
 from genid_store.catalog.expected import is_complete, signature
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import chain, children, duplicates
+from genid_store.catalog.lookup import chain, children, duplicates, resolve
 from genid_store.catalog.metadata import stage_fields
+from genid_store.errors import StoreError
 from genid_store.ids.components import folded
 from genid_store.stages import parent_stage, stage_names
 
@@ -92,6 +93,20 @@ def explain_stored(index: StoreIndex, generation: Indexed) -> StoreExplanation:
         children=tuple(children(index, generation)),
         duplicates=tuple(duplicates(index, generation)),
     )
+
+
+def named(index: StoreIndex, text: str, other: str) -> Indexed:
+    """Return the one generation that a text names; where it names several, the only one of the
+    stage of what `other` names. StoreError: as `lookup.resolve`, or several are left."""
+    found = [match.generation for match in resolve(index, text)]
+    if len(found) > 1:
+        stages = {match.generation.stage for match in resolve(index, other)}
+        found = [one for one in found if one.stage in stages] or found
+    if len(found) == 1:
+        return found[0]
+    message = f"names several: {', '.join(f'{one.stage} {one.gen_id}' for one in found)}"
+    summary, remedy = "two generations are compared, not more", "give one of these ids"
+    raise StoreError.of(summary, "id", message, remedy, value=text)
 
 
 def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:

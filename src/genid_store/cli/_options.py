@@ -12,7 +12,7 @@ from attrs import fields_dict
 from genid_store.cli._output import progress_bar
 from genid_store.cohort.manifest import given_cohort_id
 from genid_store.cohort.prepare import Options
-from genid_store.config import effective_rollout, read_config
+from genid_store.config import Config, effective_rollout
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import after_change
 
@@ -108,15 +108,19 @@ instance_options: Final = _all_of(
 )
 
 
-def wanted_build(
-    root: DataRoot, cohort_id: str | None, options: Mapping[str, Any] | None = None
-) -> Options:
+def config_of_root() -> Config:
+    """Return what the genid.toml of a command's data root says, read when the option was."""
+    config: Config = click.get_current_context().obj
+    return config
+
+
+def wanted_build(cohort_id: str | None, options: Mapping[str, Any] | None = None) -> Options:
     """Return what a build is asked: by those of `options` that are about it, else by the
     environment, else by genid.toml.
 
-    StoreError: genid.toml or a variable is not understood, or the two contradict each other.
+    StoreError: a variable is not understood, or contradicts genid.toml.
     """
-    config = read_config(root)
+    config = config_of_root()
     given = {name: (options or {}).get(name) for name in fields_dict(Options)}
     values = {name: value for name, value in given.items() if value is not None}
     combos = {"k_max": config.k_max, "description_level": config.description_level}

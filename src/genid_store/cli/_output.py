@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
-from genid_store.cli._screen import (
-    document_stream,
-    json_safe,
-    plain,
-    written_out_line,
-)
+from genid_store.cli._screen import document_stream, json_safe, plain, written_out_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -43,6 +38,8 @@ SHOWN: Final = 10
 
 
 class _DataRootType(click.ParamType["DataRoot"]):
+    """A data root; what its genid.toml says becomes the context's object."""
+
     name = "directory"
 
     def convert(
@@ -58,12 +55,12 @@ class _DataRootType(click.ParamType["DataRoot"]):
             root = DataRoot.open(value)
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
-        if ctx is not None and ctx.resilient_parsing:
-            return root
-        if read_config(root.check()).stages_module is not None:
-            from genid_store.generation.load import load_stages
+        if ctx is not None and not ctx.resilient_parsing:
+            ctx.obj = config = read_config(root.check())
+            if config.stages_module is not None:
+                from genid_store.generation.load import load_stages
 
-            load_stages(root)
+                load_stages(root, config)
         return root
 
     def shell_complete(
@@ -100,17 +97,17 @@ def store_options(command: Command) -> Command:
     return data_root_option(json_option(command))
 
 
-def print_json(document: object, *, indent: int | None = 2) -> None:
-    """Print one JSON document, keys in the order given; without `indent` on one line.
+def print_json(record: object, *, indent: int | None = 2) -> None:
+    """Print a record as one JSON document, keys in their order; without `indent` on one line.
 
     What the encoding of standard output lacks, what could drive a terminal and half a surrogate
-    pair are escaped; the NaN and the infinities of a host's metadata are texts.
+    pair are escaped.
     """
     import json
 
-    from genid_store.fs.jsonfile import finite
+    from genid_store.cli._values import values
 
-    stream, document = document_stream(), finite(document)
+    stream, document = document_stream(), values(record)
     text = json_safe(json.dumps(document, ensure_ascii=False, indent=indent, allow_nan=False))
     try:
         text.encode(stream.encoding or "utf-8")

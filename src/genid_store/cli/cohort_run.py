@@ -102,7 +102,7 @@ def run(
     not be begun, 130 interrupted.
     """
     asked = Asked(**{name: options.pop(name) for name in fields_dict(Asked)})
-    wanted = wanted_build(root, cohort_id, options)
+    wanted = wanted_build(cohort_id, options)
     if dry_run:
         return _dry_run(root, wanted, asked, as_json=as_json)
     if generate is None and not asked.reuse_only:

@@ -14,7 +14,7 @@ from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id
 from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_store.cli import _output as output
-from genid_store.cli._errors import error_record
+from genid_store.cli._values import values
 from genid_store.errors import Problem, StoreError
 
 _NUMBER: Final = "replicate"
@@ -95,18 +95,16 @@ def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, An
         raise StoreError(f"no {stage} id can be derived", problems)
     signature = STAGES[stage](**fields)
     derived: str = gen_id(signature, find_scheme(scheme))
-    steps = explain_signature(signature) if scheme == "v1" else None
-    return {
+    record: dict[str, Any] = {
         "stage": stage,
         "scheme": scheme,
         "gen_id": derived,
         "fields": signature.fields(),
-        **({} if steps is None else _steps(steps)),
     }
-
-
-def _steps(steps: Any) -> dict[str, str]:
-    return {"canonical": steps.canonical, "blake3": steps.blake3, "uuid": str(steps.uuid)}
+    if scheme == "v1":
+        steps = explain_signature(signature)
+        record |= {"canonical": steps.canonical, "blake3": steps.blake3, "uuid": steps.uuid}
+    return record
 
 
 def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
@@ -116,10 +114,12 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     for number, line in enumerate(sys.stdin.buffer, start=1):
         if not line.strip():
             continue
-        derived, words = _derive_line(stage, scheme, number, line)
-        if words is not None:
+        try:
+            derived = _derived(stage, scheme, _fields_of(stage, number, line))
+        except (StoreError, GenIdError) as error:
             refused += 1
-            click.echo(f"genid: line {number}: {words}", err=True)
+            click.echo(f"genid: line {number}: {error}", err=True)
+            derived = {"line": number, **values(error)}
         if as_json:
             output.print_json(derived, indent=None)
         else:
@@ -129,35 +129,26 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     return 1 if refused else 0
 
 
-def _derive_line(
-    stage: str, scheme: str, number: int, line: bytes
-) -> tuple[dict[str, Any], str | None]:
-    """Return what a line comes to as JSON values, and in words why it is refused, if it is."""
+def _fields_of(stage: str, number: int, line: bytes) -> dict[str, Any]:
+    """Return the fields that a line gives. StoreError: it is not a JSON object."""
     from genid_store.fs.jsonfile import load_object
 
     try:
-        try:
-            fields = load_object(line)
-            if fields.get("stage") == stage:
-                del fields["stage"]
-            return _derived(stage, scheme, fields), None
-        except (StoreError, GenIdError) as error:
-            return {"line": number, **error_record(error)}, str(error)
+        fields = load_object(line)
     except ValueError as error:
-        unread = _unread(number, error)
-        return {"line": number, **error_record(unread)}, str(unread)
-
-
-def _unread(number: int, error: ValueError) -> StoreError:
-    """Return why a line cannot be read, as one problem."""
-    if isinstance(error, UnicodeDecodeError):
-        message = f"has the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
-    elif isinstance(error, json.JSONDecodeError):
-        message = f"is not JSON at column {error.colno}: {error.msg}"
-    elif str(error).startswith("Exceeds the limit"):  # Python's protection against long numbers
-        message = "has a number of thousands of digits"
-    else:
-        message = f"cannot be read: {error}"
-    remedy = "write one JSON object in the line, each field once: a text, or a small whole number"
-    problem = Problem(where=f"line {number}", message=message, remedy=remedy)
-    return StoreError("the line is not a JSON object of a signature's fields", [problem])
+        if isinstance(error, UnicodeDecodeError):
+            message = f"has the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
+        elif isinstance(error, json.JSONDecodeError):
+            message = f"is not JSON at column {error.colno}: {error.msg}"
+        elif str(error).startswith("Exceeds the limit"):  # Python's own, against long numbers
+            message = "has a number of thousands of digits"
+        else:
+            message = f"cannot be read: {error}"
+        summary = "the line is not a JSON object of a signature's fields"
+        remedy = (
+            "write one JSON object in the line, each field once: a text, or a small whole number"
+        )
+        raise StoreError.of(summary, f"line {number}", message, remedy) from error
+    if fields.get("stage") == stage:
+        del fields["stage"]
+    return fields

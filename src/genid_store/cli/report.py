@@ -44,7 +44,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: st
     Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
     """
     from genid_store.report.collect import gather
-    from genid_store.report.document import document, html
+    from genid_store.report.page import html
 
     made = gather(
         root,
@@ -58,7 +58,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: st
     if page is not None:
         write_atomic(page.absolute(), html(made).encode("utf-8"), durable=False)
     if as_json:
-        output.print_json({"page": None if page is None else str(page), "report": document(made)})
+        output.print_json({"page": None if page is None else str(page), "report": made})
     else:
         for name, number in made.facts:
             click.echo(f"{name:41}{number}")

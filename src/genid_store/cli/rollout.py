@@ -10,7 +10,8 @@ import click
 from genid import SCHEMES, parse_id
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cli import _output as output
-from genid_store.config import NAME, effective_rollout, read_config, write_rollout
+from genid_store.cli._options import config_of_root
+from genid_store.config import NAME, effective_rollout, write_rollout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.status import has_content
@@ -31,7 +32,7 @@ def finish(root: DataRoot, as_json: bool) -> int:
 
     Refused while a cohort has a member with a legacy id that is still to be made.
     """
-    state = effective_rollout(read_config(root), os.environ)
+    state = effective_rollout(config_of_root(), os.environ)
     _check_finished(root, state)
     write_rollout(root, state)
     if as_json:
@@ -45,10 +46,8 @@ def _check_finished(root: DataRoot, state: Rollout) -> None:
     """StoreError: the rollout covers no stage, a membership cannot be read, or members of covered
     stages with legacy ids have no content yet."""
     if not state.stages:
-        problem = Problem(
-            where=FLAG, message="is off", remedy="set it to the stages that the rollout covers"
-        )
-        raise StoreError("there is no rollout to finish", [problem])
+        remedy = "set it to the stages that the rollout covers"
+        raise StoreError.of("there is no rollout to finish", FLAG, "is off", remedy)
     left = [
         (stage, gen_id)
         for stage, gen_id in sorted(read_memberships(root).every())

@@ -41,10 +41,13 @@ def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
 
     Exit status 0: sound. 1: findings, or a data root that cannot be read.
     """
-    from genid_store.catalog.audit.audit import document
-
     result = _audit(root, partition_prefix)
-    output.print_json(document(result)) if as_json else _print_audit(result)
+    if as_json:
+        counts = {code: len(found) for code, found in result.by_code().items()}
+        document = {"sound": result.sound, "counts": counts, **asdict(result, recurse=False)}
+        output.print_json(document)
+    else:
+        _print_audit(result)
     return 0 if result.sound else 1
 
 
@@ -88,9 +91,7 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
 
     taken, kept = take_back(root, dry_run=dry_run)
     if as_json:
-        lists = {"taken_back": taken, "kept": kept}
-        pairs = {name: [[one.stage, one.gen_id] for one in found] for name, found in lists.items()}
-        output.print_json({"dry_run": dry_run, **pairs})
+        output.print_json({"dry_run": dry_run, "taken_back": taken, "kept": kept})
         return 0
     click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
     if kept:

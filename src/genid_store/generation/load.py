@@ -15,7 +15,7 @@ from types import ModuleType
 from blake3 import blake3
 
 import genid
-from genid_store.config import read_config
+from genid_store.config import Config
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_file
 from genid_store.fs.layout import DataRoot
@@ -87,12 +87,12 @@ def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[N
         raise StoreError(summary, [problem]) from error
 
 
-def load_stages(root: DataRoot) -> tuple[str, ...]:
+def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:
     """Import what genid.toml names as `[stages] module`, and return the stages that it declares.
 
-    A `FILE.py` lies in the data root. StoreError: as `read_config`, or there is no such module.
+    A `FILE.py` lies in the data root. StoreError: there is no such module.
     """
-    name = read_config(root).stages_module
+    name = config.stages_module
     if name is None:
         return ()
     place = str(root.path / name) if name.endswith(".py") else name

@@ -27,7 +27,6 @@ from genid_store.generation.batches import Batch, open_batches
 from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage, cover
-from genid_store.report.drawing import Segment, bar
 from genid_store.report.listed import Listed
 from genid_store.report.moves import Moves, preview
 from genid_store.report.steps import CohortSteps, Walk, walk_cohorts
@@ -70,14 +69,15 @@ class StageCounts:
         return len(self.made) + len(self.waiting)
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The bar of the families."""
-        return bar([(family, len(ids)) for family, ids in self.families.items()])
+    def shares(self) -> list[tuple[str, int]]:
+        """How many there are of each family."""
+        return [(family, len(ids)) for family, ids in self.families.items()]
 
 
 @frozen(kw_only=True)
 class Report:
-    """One data root at one moment. A part that could not be made is None, and its error says why.
+    """One data root at one moment. A part that could not be made is empty, and `errors` has why,
+    by its name: flag, tables, cohorts, dagster, batches.
 
     `made_at` is a text and the only thing that differs between two reports on one state.
     `to_pay`, `to_copy` and `reused` are the members of all cohorts as they are now, each counted
@@ -89,21 +89,17 @@ class Report:
     version: str
     made_at: str
     flag: Rollout | None
-    flag_error: StoreError | None
     stages: tuple[StageCounts, ...]
     cohorts: tuple[CohortSteps, ...]
     to_pay: int
     to_copy: int
     reused: int
-    cohorts_error: StoreError | None
-    tables_error: StoreError | None
     audit: Audit = field(repr=False)
     partitions_seen: bool
-    dagster_error: StoreError | None
     coverage: Coverage = field(repr=False)
     moves: Moves = field(repr=False)
     batches: tuple[Batch, ...] = ()
-    batches_error: StoreError | None = None
+    errors: Mapping[str, StoreError] = field(factory=dict)
 
     def of_family(self, family: str) -> int:
         """How many generations have an id of this family."""
@@ -196,40 +192,45 @@ def gather(
     Raises:
         StoreError: the generations cannot be listed or audited.
     """
-    flag, flag_error = _tried(root, lambda: effective_rollout(read_config(root), environ))
-    keys, dagster_error = _tried(root, lambda: partition_keys(root, partition_prefix))
+    errors: dict[str, StoreError] = {}
+
+    def tried(name: str, part: Callable[[], Part]) -> Part | None:
+        try:
+            with guarded(root):
+                return part()
+        except StoreError as error:
+            errors[name] = error
+        return None
+
+    flag = tried("flag", lambda: effective_rollout(read_config(root), environ))
+    keys = tried("dagster", lambda: partition_keys(root, partition_prefix))
     with guarded(root), _refreshed(root, watch) as index:
         stages = [_counts(index, stage) for stage in stage_names()]
         with watch("auditing") as advance:
             found = audit(index, partitions=keys, progress=advance)
-        tables, tables_error = _tried(root, lambda: read_tables(root))
+        tables = tried("tables", lambda: read_tables(root))
         scheme = flag.scheme if flag else "v1"
         with watch("planning each step of the rollout") as advance:
-            walk, cohorts_error = _tried(root, lambda: walk_cohorts(index, tables, scheme, advance))
+            walk = tried("cohorts", lambda: walk_cohorts(index, tables, scheme, advance)) or Walk()
         coverage = _coverage(index, tables)
         moves = preview(index)
-    walk = walk or Walk()
-    batches, batches_error = _tried(root, lambda: tuple(open_batches(root)))
+    asked = Counter(walk.now.values())
     return Report(
         root=str(root.path),
         version=version,
         made_at=made_at,
         flag=flag,
-        flag_error=flag_error,
         stages=tuple(one for one in stages if one.total or one.stage in PIPELINE),
         cohorts=tuple(walk.cohorts),
-        to_pay=len(walk.to_pay),
-        to_copy=len(walk.copied),
-        reused=len(walk.reused),
-        cohorts_error=cohorts_error,
-        tables_error=tables_error,
+        to_pay=asked["to_pay"],
+        to_copy=asked["copied"],
+        reused=asked["reused"],
         audit=found,
         partitions_seen=keys is not None,
-        dagster_error=dagster_error,
         coverage=coverage,
         moves=moves,
-        batches=batches or (),
-        batches_error=batches_error,
+        batches=tried("batches", lambda: tuple(open_batches(root))) or (),
+        errors=errors,
     )
 
 
@@ -243,15 +244,6 @@ def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
             except StoreError:
                 index = opened.enter_context(StoreIndex.fresh(root, advance, persist=False))
         yield index
-
-
-def _tried(root: DataRoot, part: Callable[[], Part]) -> tuple[Part | None, StoreError | None]:
-    """Return a part of the report, or why there is none."""
-    try:
-        with guarded(root):
-            return part(), None
-    except StoreError as error:
-        return None, error
 
 
 def _counts(index: StoreIndex, stage: str) -> StageCounts:

@@ -16,13 +16,11 @@ from attrs import define, field, frozen
 from genid_store.catalog.index.rows import Indexed
 from genid_store.cohort.planning.fill_up import numbered
 from genid_store.fs.csvfile import dump_safe_csv
-from genid_store.report.drawing import Segment, bar
 from genid_store.report.listed import Listed
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
-MADE: Final = "●"
-WAITING: Final = "◐"
-MISSING: Final = "○"
+#: How each state of a replicate is marked, in the order in which they are told.
+MARKS: Final = {"made": "●", "waiting": "◐", "missing": "○"}
 _MARKS: Final = 8  # replicates that a cell shows one by one; more are counted
 _UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
 _ROWS: Final = 50  # essays that a page shows
@@ -41,12 +39,6 @@ class Column:
     partial: Listed = field(factory=Listed)
     none: Listed = field(factory=Listed)
 
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The bar of the essays."""
-        groups = {"full": self.full, "partial": self.partial, "none": self.none}
-        return bar([(name, len(ids)) for name, ids in groups.items()], 200)
-
     def add(self, gen_id: str, kind: Kind) -> None:
         """Count an essay whose cell in this column is of a kind."""
         groups = {"full": self.full, "extra": self.full, "partial": self.partial}
@@ -55,11 +47,9 @@ class Column:
 
 @frozen(kw_only=True)
 class Cell:
-    """The replicate numbers of one cell: made, waiting for their text, and missing altogether."""
+    """The replicate numbers of one cell in order, each made, waiting for its text or missing."""
 
-    made: tuple[int, ...] = ()
-    waiting: tuple[int, ...] = ()
-    missing: tuple[int, ...] = ()
+    states: Mapping[int, str] = field(factory=dict)
     repeated: int = 0  # evaluations beyond the first of one number
     wanted: bool = True
     ids: tuple[tuple[int, str], ...] = ()  # (number, id) of each evaluation
@@ -67,30 +57,29 @@ class Cell:
     @property
     def kind(self) -> Kind:
         """How the cell is coloured."""
+        found = set(self.states.values())
         if not self.wanted:
-            return "extra" if self.made or self.waiting else "blank"
-        if not self.missing and not self.waiting:
+            return "extra" if found else "blank"
+        if found <= {"made"}:
             return "full"
-        return "partial" if self.made else "none"
+        return "partial" if "made" in found else "none"
 
     @property
     def marks(self) -> str:
         """One mark a number, in order; counts where there are many."""
-        marks = {
-            **dict.fromkeys(self.missing, MISSING),
-            **dict.fromkeys(self.waiting, WAITING),
-            **dict.fromkeys(self.made, MADE),
-        }
+        found = list(self.states.values())
         more = f"+{self.repeated}" if self.repeated else ""
-        if len(marks) > _MARKS:
-            return f"{len(self.made)}/{len(marks)}{more}"
-        return "".join(marks[number] for number in sorted(marks)) + more or "·"
+        if len(found) > _MARKS:
+            return f"{found.count('made')}/{len(found)}{more}"
+        return "".join(MARKS[state] for state in found) + more or "·"
 
     @property
     def words(self) -> str:
         """The same for those who do not see the marks."""
-        named = (("made", self.made), ("waiting", self.waiting), ("missing", self.missing))
-        parts = [f"{name} {', '.join(map(str, numbers))}" for name, numbers in named if numbers]
+        named = {
+            name: [str(n) for n, state in self.states.items() if state == name] for name in MARKS
+        }
+        parts = [f"{name} {', '.join(numbers)}" for name, numbers in named.items() if numbers]
         if self.repeated:
             parts.append(f"{self.repeated} more of the same number")
         return ", ".join(parts) or "nothing"
@@ -148,8 +137,8 @@ class Coverage:
         gen_id = row.essay.gen_id
         for column, cell in zip(self.columns, row.cells, strict=True):
             column.add(gen_id, cell.kind)
-            self.waiting += len(cell.waiting)
-            for number in cell.missing:
+            self.waiting += list(cell.states.values()).count("waiting")
+            for number in (n for n, state in cell.states.items() if state == "missing"):
                 missing = (gen_id, column.template_id, column.llm_model_id, number)
                 self.missing.add(missing, _LINES)
         (self.complete if row.complete else self.incomplete).add(row, _ROWS)
@@ -211,13 +200,13 @@ def _cell(evaluations: Sequence[Indexed], replicates: int, wanted: bool) -> Cell
         return _BLANK
     ordered = sorted(evaluations, key=lambda one: one.gen_id)
     numbers = list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
-    made = {number for number, one in numbers if one.has_content}
-    stored = {number for number, _ in numbers}
+    states = dict.fromkeys(range(1, replicates + 1) if wanted else (), "missing")
+    for number, one in numbers:
+        if states.get(number) != "made":
+            states[number] = "made" if one.has_content else "waiting"
     return Cell(
-        made=tuple(sorted(made)),
-        waiting=tuple(sorted(stored - made)),
-        missing=tuple(n for n in range(1, replicates + 1) if n not in stored) if wanted else (),
-        repeated=len(numbers) - len(stored),
+        states=dict(sorted(states.items())),
+        repeated=len(numbers) - len({number for number, _ in numbers}),
         wanted=wanted,
         ids=tuple(sorted((number, one.gen_id) for number, one in numbers)),
     )

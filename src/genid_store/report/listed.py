@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -18,14 +17,6 @@ class Listed:
 
     count: int = 0
     first: list[Any] = field(factory=list)
-
-    @classmethod
-    def of(cls, entries: Iterable[Any], kept: int = IDS) -> Self:
-        """Return the list of these entries."""
-        listed = cls()
-        for one in entries:
-            listed.add(one, kept)
-        return listed
 
     def __len__(self) -> int:
         return self.count

@@ -16,7 +16,6 @@ from genid_store.catalog import findings
 from genid_store.catalog.findings import KINDS
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
-from genid_store.report.drawing import Segment, bar
 from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import PIPELINE, parent_stage
 
@@ -37,12 +36,6 @@ class StageMoves:
     keeps: Listed = field(factory=Listed)
     moves: Listed = field(factory=Listed)
     stays: Listed = field(factory=Listed)
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The bar of the three."""
-        shares = {"existing": self.keeps, "make": self.moves, "repeated": self.stays}
-        return bar([(name, len(ids)) for name, ids in shares.items()])
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Pages: a template of this package and a view model in, one self-contained HTML document out.
+"""The report as a page: its record and a template in, one self-contained HTML document out.
 
 Every value is escaped, and characters that do not show or that turn the direction of text are
 written as escapes. The page may load and run nothing (its own Content-Security-Policy says so); its
@@ -17,9 +17,37 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
+from genid_store.catalog.findings import KINDS
+from genid_store.report.collect import FAMILIES, Report
+from genid_store.report.drawing import bar
+from genid_store.report.listed import Listed
+
 _HERE: Final = "genid_store.report"
 #: What no reader sees or what misleads one: control, format, surrogate, private, line separators.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+class IdLists:
+    """The ids behind the numbers of a page: `link` gives a number's link to its list, and the page
+    writes the lists that were asked for at its end."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, Listed]] = []
+
+    def link(self, title: str, ids: Listed) -> Markup | str:
+        """Return how many ids there are as a link to them; 0 is none. An id is a text, or a pair
+        (stage, id)."""
+        if not ids:
+            return "0"
+        self.found.append((title, ids))
+        link = Markup('<a href="#ids-{}" aria-label="{}: {}">{}</a>')  # format escapes the rest
+        count = grouped(len(ids))
+        return link.format(len(self.found), count, visible(title), count)
+
+
+def html(report: Report) -> str:
+    """Return the report as one self-contained HTML page."""
+    return render("report.html.j2", report=report, families=FAMILIES, kinds=KINDS, lists=IdLists())
 
 
 def render(template: str, **context: object) -> str:
@@ -62,6 +90,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["bar"] = bar
     environment.filters["count"] = grouped
     environment.filters["code"] = _code
     environment.filters["data_url"] = _data_url

@@ -8,7 +8,6 @@ index expects of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import partial
 from itertools import chain
 from typing import Final, Literal
 
@@ -22,15 +21,15 @@ from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.cohort.manifest import make_manifest
 from genid_store.cohort.prepare import Options, prepare
+from genid_store.cohort.regeneration import Repeat
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.jsonfile import load_json, read_json
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
-from genid_store.report.drawing import Segment, bar
 from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import PIPELINE, Member, parent_key
 
-Key = tuple[str, str]  # stage, id
+Kind = Literal["to_pay", "reused", "copied", "there"]
 COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing
 
 
@@ -38,24 +37,10 @@ COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing
 class Slot:
     """One member in one state: its id there, its task's v1 id (None: not known), and its mode."""
 
-    stage: str
-    gen_id: str
+    member: Member
     task: str | None = None
     mode: str | None = None
     known: bool = True  # whether an id can be derived in this state
-
-    @property
-    def key(self) -> Key:
-        return self.stage, self.gen_id
-
-
-@frozen
-class Reuse:
-    """A member without a text whose task has one under the ids in `held`."""
-
-    stage: str
-    gen_id: str
-    held: tuple[str, ...]
 
 
 @frozen(kw_only=True)
@@ -73,18 +58,11 @@ class Step:
     there: Listed = field(factory=Listed)
     changed: Listed = field(factory=Listed)
     unknown: Listed = field(factory=Listed)
-    reuses: Listed = field(factory=Listed)  # of `Reuse`
+    reuses: Listed = field(factory=Listed)  # of `Repeat`
 
     @property
     def members(self) -> int:
         return sum(map(len, (self.to_pay, self.reused, self.copied, self.there)))
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """The bar of what is there, what costs nothing, and what is paid for."""
-        free = len(self.reused) + len(self.copied)
-        shares = [("kept", len(self.there)), ("existing", free), ("make", len(self.to_pay))]
-        return bar(shares, 200)
 
 
 @frozen(kw_only=True)
@@ -109,19 +87,11 @@ class CohortSteps:
 
 @define
 class Walk:
-    """Every cohort's steps, and the members of all as they are now, each once as (stage, id), that
-    a run would do something about."""
+    """Every cohort's steps, and what a run would do about the members of all as they are now, but
+    for those that are there."""
 
     cohorts: list[CohortSteps] = field(factory=list)
-    to_pay: set[Key] = field(factory=set)
-    copied: set[Key] = field(factory=set)
-    reused: set[Key] = field(factory=set)
-
-    def take(self, kind: str, key: Key) -> None:
-        """Count a member, of which a run would do what `_kind` says."""
-        counted = {"pay": self.to_pay, "copied": self.copied, "reused": self.reused}
-        if kind in counted:
-            counted[kind].add(key)
+    now: dict[Member, Kind] = field(factory=dict)
 
 
 def walk_cohorts(
@@ -134,17 +104,15 @@ def walk_cohorts(
 
     StoreError: there is none, and the tables do not make one.
     """
-    target = Rollout(scheme="phase-1" if scheme == "phase-1" else "v1")
+    walker = _Walker(index, tables, Rollout(scheme="phase-1" if scheme == "phase-1" else "v1"))
     recorded = read_memberships(index.root).members
-    walk = Walk()
     if not recorded:
-        walk.cohorts.append(_unbuilt(index, target, walk))
+        walker.unbuilt()
     for done, (cohort_id, members) in enumerate(sorted(recorded.items())):
         advance(done, len(recorded))
         unique = sorted(dict.fromkeys(members), key=lambda one: PIPELINE.index(one[0]))
-        steps = _recorded(index, tables, target, cohort_id, unique, walk=walk)
-        walk.cohorts.append(steps)
-    return walk
+        walker.recorded(cohort_id, unique)
+    return walker.walk
 
 
 def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
@@ -156,41 +124,78 @@ def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
     )
 
 
-def _unbuilt(index: StoreIndex, target: Rollout, walk: Walk) -> CohortSteps:
-    states = states_from(Rollout.OFF, target)
-    cohort_id, first = _planned(index, None, states[0])
-    later = (_planned(index, None, state)[1] for state in states[1:])
-    steps = _steps(index, states, chain([first], later), walk)
-    return CohortSteps(cohort_id=cohort_id, recorded=None, basis="tables", steps=steps)
+@frozen
+class _Walker:
+    index: StoreIndex
+    tables: RawTables | None
+    target: Rollout
+    walk: Walk = field(factory=Walk)
 
+    def unbuilt(self) -> None:
+        """Add the steps of the cohort that the tables would make."""
+        states = states_from(Rollout.OFF, self.target)
+        cohort_id, first = _planned(self.index, None, states[0])
+        self._add(cohort_id, None, states, first)
 
-def _recorded(
-    index: StoreIndex,
-    tables: RawTables | None,
-    target: Rollout,
-    cohort_id: str,
-    members: Sequence[Member],
-    *,
-    walk: Walk,
-) -> CohortSteps:
-    recorded = read_recorded(index.root, cohort_id)
-    rollout = None if recorded is None else recorded.rollout
-    states = states_from(rollout or Rollout.OFF, target)
-    label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
-    make = partial(CohortSteps, cohort_id=cohort_id, recorded=label)
-    problems: tuple[Problem, ...] = ()
-    try:
-        if _same_tables(index, tables, cohort_id):
-            first = _planned(index, cohort_id, states[0])[1]
-            if {one.key for one in first} == set(members):
-                later = (_planned(index, cohort_id, state)[1] for state in states[1:])
-                steps = _steps(index, states, chain([first], later), walk)
-                return make(basis="tables", steps=steps)
-    except StoreError as error:
-        problems = error.problems
-    asked = (Rollout.OFF, *states[1:])  # whatever the first state is, its ids are the recorded ones
-    again = (_asked_again(index, members, state, cohort_id) for state in asked)
-    return make(basis="membership", steps=_steps(index, states, again, walk), problems=problems)
+    def recorded(self, cohort_id: str, members: Sequence[Member]) -> None:
+        """Add the steps of a cohort that was built; `members` are unique, parents first."""
+        recorded = read_recorded(self.index.root, cohort_id)
+        rollout = None if recorded is None else recorded.rollout
+        states = states_from(rollout or Rollout.OFF, self.target)
+        label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
+        problems: tuple[Problem, ...] = ()
+        try:
+            if _same_tables(self.index, self.tables, cohort_id):
+                first = _planned(self.index, cohort_id, states[0])[1]
+                if {slot.member for slot in first} == set(members):
+                    self._add(cohort_id, label, states, first)
+                    return
+        except StoreError as error:
+            problems = error.problems
+        # whatever the first state is, its ids are the recorded ones
+        again = (
+            _asked_again(self.index, members, state, cohort_id)
+            for state in (Rollout.OFF, *states[1:])
+        )
+        steps = self._steps(states, again)
+        found = CohortSteps(
+            cohort_id=cohort_id, recorded=label, basis="membership", steps=steps, problems=problems
+        )
+        self.walk.cohorts.append(found)
+
+    def _add(
+        self, cohort_id: str, label: str | None, states: Sequence[Rollout], first: list[Slot]
+    ) -> None:
+        """Add a cohort as the tables plan it in every state, in the first as `first`."""
+        named = None if label is None else cohort_id
+        later = (_planned(self.index, named, state)[1] for state in states[1:])
+        steps = self._steps(states, chain([first], later))
+        found = CohortSteps(cohort_id=cohort_id, recorded=label, basis="tables", steps=steps)
+        self.walk.cohorts.append(found)
+
+    def _steps(
+        self, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]]
+    ) -> tuple[Step, ...]:
+        """Return the steps of one cohort; its first state is compared with itself, and counts."""
+        found: list[Step] = []
+        before: Set[Member] = frozenset()
+        for state, planned in zip(states, slots, strict=True):
+            members = {slot.member: slot for slot in planned}
+            step = Step(label=state.label)
+            for member, slot in members.items():
+                kind, held = _kind(self.index, slot)
+                getattr(step, kind).add(member)
+                if not found and kind != "there":
+                    self.walk.now[member] = kind
+                if held:
+                    step.reuses.add(Repeat(**member._asdict(), held=held), ROWS)
+                if found and member not in before:
+                    step.changed.add(member)
+                if not slot.known:
+                    step.unknown.add(member)
+            found.append(step)
+            before = members.keys()
+        return tuple(found)
 
 
 def _same_tables(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
@@ -211,7 +216,7 @@ def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tupl
     plan = prepare(index.root, options, resolve=resolver(index)).plan
     planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
     return plan.cohort_id, [
-        Slot(one.stage, one.gen_id, one.expected["v1"], str(one.mode)) for one in planned
+        Slot(Member(one.stage, one.gen_id), one.expected["v1"], str(one.mode)) for one in planned
     ]
 
 
@@ -219,22 +224,22 @@ def _asked_again(
     index: StoreIndex, members: Iterable[Member], rollout: Rollout, cohort_id: str
 ) -> list[Slot]:
     """Return recorded members, parents first, as they would be in a state."""
-    new: dict[tuple[str, str] | None, str] = {}
+    new: dict[Member | None, str] = {}
     found = []
     for member in members:
         one = index.get(*member)
         if one is None:
-            found.append(Slot(*member, known=False))
+            found.append(Slot(member, known=False))
             continue
         gen_id = _id_in(one, rollout, cohort_id, new)
         new[member] = gen_id or one.gen_id
-        known = gen_id is not None
-        found.append(Slot(one.stage, new[member], one.expected["v1"], one.mode, known))
+        renamed = Member(one.stage, new[member])
+        found.append(Slot(renamed, one.expected["v1"], one.mode, gen_id is not None))
     return found
 
 
 def _id_in(
-    one: Indexed, rollout: Rollout, cohort_id: str, new: Mapping[tuple[str, str] | None, str]
+    one: Indexed, rollout: Rollout, cohort_id: str, new: Mapping[Member | None, str]
 ) -> str | None:
     """Return a member's id in a state, None where none can be derived. `new` has its parent's."""
     if rollout.covers(one.stage):
@@ -249,46 +254,13 @@ def _id_in(
     return legacy.reserve_gen_id(one.stage, task_id, cohort_id, legacy.evaluation_salt(number))
 
 
-def _steps(
-    index: StoreIndex, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]], walk: Walk
-) -> tuple[Step, ...]:
-    """Return the steps of one cohort; its first state is compared with itself, and is counted."""
-    found: list[Step] = []
-    before: Set[Key] = frozenset()
-    for state, members in zip(states, slots, strict=True):
-        unique = {slot.key: slot for slot in members}
-        counted = Walk() if found else walk
-        found.append(_step(index, state, unique, before if found else unique.keys(), counted))
-        before = unique.keys()
-    return tuple(found)
-
-
-def _step(
-    index: StoreIndex, state: Rollout, slots: Mapping[Key, Slot], before: Set[Key], walk: Walk
-) -> Step:
-    step = Step(label=state.label)
-    kinds = {
-        "pay": step.to_pay, "reused": step.reused, "copied": step.copied, "there": step.there,
-    }  # fmt: skip
-    for key, slot in slots.items():
-        kind, held = _kind(index, slot)
-        kinds[kind].add(key)
-        walk.take(kind, key)
-        if held:
-            step.reuses.add(Reuse(slot.stage, slot.gen_id, held), ROWS)
-        if key not in before:
-            step.changed.add(key)
-        if not slot.known:
-            step.unknown.add(key)
-    return step
-
-
-def _kind(index: StoreIndex, slot: Slot) -> tuple[str, tuple[str, ...]]:
+def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
     """Return what a run would do about a member, and the ids under which its task has a text."""
-    if content_of(f"{index.root.gens}/{slot.stage}/{slot.gen_id}")[0] is not None:
+    stage, gen_id = slot.member
+    if content_of(f"{index.root.gens}/{stage}/{gen_id}")[0] is not None:
         return "there", ()
     same = [] if slot.task is None else index.by_expected("v1", slot.task)
-    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != slot.gen_id)
+    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != gen_id)
     if held:
         return "reused", held
-    return ("copied" if slot.mode == COPY else "pay"), ()
+    return ("copied" if slot.mode == COPY else "to_pay"), ()

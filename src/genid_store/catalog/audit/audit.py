@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import groupby
-from typing import Any
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.audit.content import CONTENT_CODES, content_findings
@@ -21,7 +20,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
 from genid_store.catalog.recorded import read_recorded
-from genid_store.errors import NO_VALUE, Problem
+from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
@@ -112,20 +111,6 @@ def audit_members(
     return _ordered(one for one in found if one.code in codes)
 
 
-def document(audit: Audit) -> dict[str, Any]:
-    """Return the audit as JSON values; every id of every finding is in it."""
-    return {
-        "root": audit.root,
-        "sound": audit.sound,
-        "families": [asdict(count) for count in audit.families],
-        "content": dict(audit.content),
-        "coerced": dict(audit.coerced),
-        "cohorts": dict(audit.cohorts),
-        "counts": {code: len(found) for code, found in audit.by_code().items()},
-        "findings": [_record(one) for one in audit.findings],
-    }
-
-
 def unowned(
     memberships: Memberships, partitions: Mapping[str, Collection[str]]
 ) -> Iterator[Problem]:
@@ -150,21 +135,6 @@ def _ordered(found: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(
         sorted(found, key=lambda one: (order[str(one.code)], one.where, one.message, one.ids))
     )
-
-
-def _record(one: Problem) -> dict[str, Any]:
-    value = one.value
-    details = dict(one.details)
-    if value is not NO_VALUE and isinstance(value, str | int | float | bool | None | list | dict):
-        details["value"] = value
-    return {
-        "code": one.code,
-        "where": one.where,
-        "message": one.message,
-        "remedy": one.remedy,
-        "ids": [{"stage": stage, "gen_id": gen_id} for stage, gen_id in one.ids],
-        "details": details,
-    }
 
 
 def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:

@@ -7,10 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.display import membership_metadata
 from genid_dagster_adapter.loading import COHORT_TAG, CohortId
 from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
-from genid_dagster_adapter.recording import chosen, cohort_materialization, registration
+from genid_dagster_adapter.recording import (
+    chosen,
+    cohort_materialization,
+    membership_metadata,
+    registration,
+)
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import COHORT_ID, COMBOS, MEMBERSHIP, REGISTRATION
 from genid_store.catalog.memberships import read_membership

@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 
 from genid_dagster_adapter.assets import cohort_of
-from genid_dagster_adapter.display import listing, table
 from genid_dagster_adapter.partitions import COHORTS, members_elsewhere, partitions_def, registered
+from genid_dagster_adapter.recording import listing, table
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import MEMBERSHIP, REGISTRATION
 from genid_store.catalog.index.query import StoreIndex

@@ -1,13 +1,13 @@
-"""What Dagster records of generations and cohorts: the same by runs and by the sync."""
+"""What Dagster records and shows of generations and cohorts: the same by runs and by the sync."""
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from genid_dagster_adapter.display import cohort_metadata, stage_table
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import (
     COHORT_ID,
@@ -18,8 +18,10 @@ from genid_dagster_adapter.translator import (
     Translator,
     stage_asset_name,
 )
-from genid_store.catalog.memberships import read_memberships
+from genid_store.catalog.memberships import read_membership, read_memberships
 from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.recorded import read_recorded
+from genid_store.cohort.build import Built
 from genid_store.cohort.inputs.combos import selected_path
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
@@ -31,6 +33,7 @@ from genid_store.generation.workload import count_states
 from genid_store.stages import Member, parent_key
 
 _SHOWN = 20  # generations that one error lists
+_LINES = 50  # lines of a list
 _PREVIEW = 500  # characters
 
 
@@ -124,9 +127,10 @@ def all_made(
     translator: Translator, cohort_id: str, states: Mapping[Member, State]
 ) -> dg.AssetMaterialization:
     """Return the event that records that a cohort's members are made."""
-    counts = count_states(states).items()
-    rows = [dg.TableRecord(dict[str, Any](stage=stage, **one)) for stage, one in counts]
-    shown = {"members": dg.MetadataValue.table(rows)}
+    counts = count_states(states)
+    names = next(iter(counts.values()))
+    columns = {name: {stage: one[name] for stage, one in counts.items()} for name in names}
+    shown = {"members": stage_table(**columns)}
     return translator.event(GENERATIONS, shown, partition=cohort_id)
 
 
@@ -155,3 +159,64 @@ def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> d
         if math.isfinite(score := float(text)):
             shown["score"] = score
     return shown
+
+
+def table(kinds_of: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    """Return a table; `kinds_of` has its columns, each with its type ("string", "int")."""
+    records = [dg.TableRecord(dict(zip(kinds_of, row, strict=True))) for row in rows]
+    columns = [dg.TableColumn(name, kind) for name, kind in kinds_of.items()]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
+
+
+def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return a table with one row a stage and one column for each mapping of stage to count."""
+    stages = next(iter(columns.values()))
+    rows = [(stage, *(count[stage] for count in columns.values())) for stage in stages]
+    return table({"stage": "string", **dict.fromkeys(columns, "int")}, rows)
+
+
+def listing(title: str, lines: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """Return the first of some lines as a list, and how many more there are."""
+    shown = [f"- {line}" for line in lines[:_LINES]]
+    more = [f"- and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    return dg.MetadataValue.md("\n".join([title, "", *shown, *more]))
+
+
+def cohort_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
+    """Return what a cohort's files say of it: how it was built, where its membership.csv is and how
+    many rows that has."""
+    recorded, members = read_recorded(root, cohort_id), read_membership(root, cohort_id)
+    rollout = recorded.rollout if recorded is not None and recorded.stated else None
+    return {
+        "cohort_id": cohort_id,
+        "rollout": "not recorded" if rollout is None else rollout.label,
+        "scheme": "not recorded" if rollout is None else rollout.scheme,
+        "rows": stage_table(rows=Counter(stage for stage, _ in members)),
+        "dagster/uri": root.membership(cohort_id).as_uri(),
+        "dagster/row_count": len(members),
+    }
+
+
+def membership_metadata(built: Built) -> dict[str, Any]:
+    """Return what `cohort_membership` shows of a build beside what the cohort's files say."""
+    plan, changes, dropped = built.plan, built.changes, built.prepared.dropped
+    metadata: dict[str, Any] = {
+        "mode": str(plan.mode),
+        "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
+        "repeated_work": len(built.repeats),
+    }
+    if built.repeats:
+        lines = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
+        metadata["repeated_members"] = listing("the store has this work under another id", lines)
+    if plan.fill_up is not None and plan.fill_up.missing:
+        lines = [
+            f"`{one.essay_gen_id}` by {one.template_id}, {one.llm_model_id}: {one.added} added"
+            for one in plan.fill_up.missing
+        ]
+        metadata["fill_up"] = listing(f"added {plan.fill_up.added} evaluation(s)", lines)
+    if changes is not None:
+        metadata["rollout_changes"] = stage_table(ids_changed=changes.changed())
+    if dropped:
+        lines = [f"{one.stage} `{one.gen_id}`" for one in dropped]
+        metadata["dropped"] = listing(f"no longer members; kept: `{built.kept}`", lines)
+    return metadata

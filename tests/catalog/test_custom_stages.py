@@ -148,7 +148,7 @@ def test_another_process_without_the_stages_rebuilds_the_index_and_back(
     _stages(folder, "explain", ids["grade"], "--data-root", folder)
     _run(folder, "explain", ids["grade"], "--data-root", folder, code=1)
     [grade] = _stages(folder, "explain", ids["grade"], "--data-root", folder)["generations"]
-    assert ids["grade"] == grade["gen_id"]
+    assert ids["grade"] == grade["generation"]["gen_id"]
 
 
 def test_a_module_that_is_not_there_is_refused(tmp_path: Path) -> None:

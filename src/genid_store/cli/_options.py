@@ -108,19 +108,13 @@ instance_options: Final = _all_of(
 )
 
 
-def config_of_root() -> Config:
-    """Return what the genid.toml of a command's data root says, read when the option was."""
-    config: Config = click.get_current_context().obj
-    return config
-
-
 def wanted_build(cohort_id: str | None, options: Mapping[str, Any] | None = None) -> Options:
     """Return what a build is asked: by those of `options` that are about it, else by the
     environment, else by genid.toml.
 
     StoreError: a variable is not understood, or contradicts genid.toml.
     """
-    config = config_of_root()
+    config: Config = click.get_current_context().obj
     given = {name: (options or {}).get(name) for name in fields_dict(Options)}
     values = {name: value for name, value in given.items() if value is not None}
     combos = {"k_max": config.k_max, "description_level": config.description_level}

@@ -9,9 +9,10 @@ import click
 from attrs import asdict, evolve
 
 from genid_store.cli import _output as output
-from genid_store.cli._options import cohort_option, config_of_root, wanted_build
+from genid_store.cli._options import cohort_option, wanted_build
 from genid_store.cohort.build import compare_with
 from genid_store.cohort.compare import Change, Comparison
+from genid_store.cohort.planning.records import Row
 from genid_store.cohort.prepare import known_cohort_id
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, Rollout
@@ -50,14 +51,19 @@ def compare(
     if options.cohort_id is not None:
         known_cohort_id(root, options)
     here = options.rollout
-    if after is not None or (config_of_root().rollout is None and not os.environ.get(FLAG)):
+    is_stated = os.environ.get(FLAG) or click.get_current_context().obj.rollout is not None
+    if after is not None or not is_stated:
         here = _state(after or "on", here)
     earlier = None if before is None else _state(before, here)
     with output.progress_bar("comparing") as progress:
         found = compare_with(root, evolve(options, rollout=here), earlier, progress=progress)
     stages = {stage: _counts(found, stage) for stage in PIPELINE}
     if as_json:
-        output.print_json({"stages": stages, **asdict(found, recurse=False)})
+        changes = [
+            asdict(one, recurse=False) | {"old": _id(one.old), "new": _id(one.new)}
+            for one in found.changes
+        ]
+        output.print_json({"stages": stages, **asdict(found, recurse=False), "changes": changes})
         return 0
     click.echo(f"before: {found.before.label}, after: {found.after.label}")
     output.print_stages(stages)
@@ -84,10 +90,14 @@ def _counts(found: Comparison, stage: str) -> dict[str, int]:
     }
 
 
+def _id(row: Row | None) -> str | None:
+    return None if row is None else row.gen_id
+
+
 def _line(one: Change) -> str:
     """Return a member with each of its ids on a line of its own, so that no terminal breaks one."""
     if not one.changed:
-        return f"{one.stage} {one.new and one.new.gen_id}: stays"
+        return f"{one.stage} {_id(one.new)}: stays"
     there = {True: "is there", False: "is not there"}
     return "\n".join(
         f"{name} {row.gen_id}: {there[exists]}" if row else f"{name} none"

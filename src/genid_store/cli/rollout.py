@@ -10,7 +10,6 @@ import click
 from genid import SCHEMES, parse_id
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cli import _output as output
-from genid_store.cli._options import config_of_root
 from genid_store.config import NAME, effective_rollout, write_rollout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
@@ -32,7 +31,7 @@ def finish(root: DataRoot, as_json: bool) -> int:
 
     Refused while a cohort has a member with a legacy id that is still to be made.
     """
-    state = effective_rollout(config_of_root(), os.environ)
+    state = effective_rollout(click.get_current_context().obj, os.environ)
     _check_finished(root, state)
     write_rollout(root, state)
     if as_json:

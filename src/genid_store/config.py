@@ -60,7 +60,7 @@ def read_config(root: DataRoot) -> Config:
         problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
     problems += _problems(document)
     if problems:
-        raise _unusable(problems)
+        raise StoreError(f"{NAME} cannot be used", problems)
     combos, rollout = document.get("combos", {}), document.get("rollout", {})
     return Config(
         rollout=_rollout(rollout) if "stages" in rollout else None,
@@ -102,13 +102,13 @@ def write_rollout(root: DataRoot, rollout: Rollout) -> None:
     if config.rollout == rollout:
         return
     if config.rollout is not None:
-        problem = Problem(
-            where=f"{NAME}:rollout",
+        raise StoreError.of(
+            "the data root remembers another rollout",
+            f"{NAME}:rollout",
+            f"says another rollout than {rollout.label} ({rollout.scheme})",
+            "correct the section by hand",
             value=config.rollout.label,
-            message=f"says another rollout than {rollout.label} ({rollout.scheme})",
-            remedy="correct the section by hand",
         )
-        raise StoreError("the data root remembers another rollout", [problem])
     path = root.path / NAME
     before = read_bytes(path) if is_there(path) else b""
     between = b"\n" if before and not before.endswith(b"\n\n") else b""
@@ -170,7 +170,3 @@ def _contradiction(variable: str, value: str, file: str) -> Problem:
         message=f"contradicts {NAME}, which says {file}",
         remedy=f"unset the variable, or change {NAME}: the data root remembers its rollout",
     )
-
-
-def _unusable(problems: list[Problem]) -> StoreError:
-    return StoreError(f"{NAME} cannot be used", problems)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 
@@ -82,15 +82,13 @@ def _load(name: str) -> Callable[..., Any]:
     """Return what is registered under a name. StoreError: it cannot be loaded."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - a twentieth of a build
 
-    problem = Problem(
-        where=f"entry point {name} of {GROUP}",
-        message="Dagster, or what connects it with a store, is not installed",
-        remedy="install that extra: pip install '.[dagster]' in a checkout of generation-ids",
-    )
-    for point in entry_points(group=GROUP, name=name):
-        try:
-            found: Callable[..., Any] = point.load()
-        except ImportError as error:
-            raise StoreError("Dagster cannot be asked", [problem]) from error
-        return found
-    raise StoreError("Dagster cannot be asked", [problem])
+    try:
+        found: Callable[..., Any] = next(iter(entry_points(group=GROUP, name=name))).load()
+    except (StopIteration, ImportError) as error:
+        raise StoreError.of(
+            "Dagster cannot be asked",
+            f"entry point {name} of {GROUP}",
+            "Dagster, or what connects it with a store, is not installed",
+            "install that extra: pip install '.[dagster]' in a checkout of generation-ids",
+        ) from error
+    return found

@@ -13,7 +13,7 @@ import click
 from genid import GenIdError
 from genid_store.cli import _output as output
 from genid_store.cli._values import remedy
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -56,12 +56,9 @@ def _of_system(error: OSError) -> StoreError:
     """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
     from genid_store.fs.files import remedy_of
 
-    problem = Problem(
-        where=str(error.filename or "the system"),
-        message=error.strerror or str(error) or type(error).__name__,
-        remedy=remedy_of(error),
-    )
-    return StoreError("the system refused a file operation", [problem])
+    where, message = str(error.filename or "the system"), error.strerror or str(error)
+    summary = "the system refused a file operation"
+    return StoreError.of(summary, where, message or type(error).__name__, remedy_of(error))
 
 
 def _brief(error: Exception) -> str:

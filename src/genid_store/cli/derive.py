@@ -14,7 +14,6 @@ from genid import REPLICATE_MAX, SCHEMES, STAGES, GenIdError, Signature, gen_id
 from genid import explain as explain_signature
 from genid import scheme as find_scheme
 from genid_store.cli import _output as output
-from genid_store.cli._values import values
 from genid_store.errors import Problem, StoreError
 
 _NUMBER: Final = "replicate"
@@ -110,6 +109,8 @@ def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, An
 def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
     """Derive an id for each JSON object on standard input, in order; a line that is refused gives
     an empty line (or an object with `error`), so that output and input stay side by side."""
+    from genid_store.cli._values import values
+
     refused = 0
     for number, line in enumerate(sys.stdin.buffer, start=1):
         if not line.strip():

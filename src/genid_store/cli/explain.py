@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from attrs import asdict
 
 from genid import parse_id
-from genid_store.catalog import lookup
-from genid_store.catalog.explain import (
-    StoreDifference,
-    StoreExplanation,
-    diff_stored,
-    explain_stored,
-    named,
-)
-from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.metadata import stage_fields
 from genid_store.cli import _output as output
 from genid_store.cli._screen import written_out_line
-from genid_store.fs.layout import DataRoot
+
+if TYPE_CHECKING:
+    from genid_store.catalog.explain import StoreDifference, StoreExplanation
+    from genid_store.catalog.index.rows import Indexed
+    from genid_store.catalog.lookup import How
+    from genid_store.fs.layout import DataRoot
 
 _CONTENT: Final = {True: "yes", False: "no", None: "unknown"}
 _FIELDS: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "replicate")
@@ -49,13 +44,16 @@ def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> int:
         shown = {"id": id_.text, "family": id_.family, "stage": id_.stage, "uuid": id_.uuid}
         output.print_json(shown) if as_json else _print_shape(shown)
         return 0
+    from genid_store.catalog.explain import diff_stored, explain_stored, named
+    from genid_store.catalog.lookup import resolve
+
     with output.fresh_index(root) as index:
         if len(ids) == 2:
             a, b = (named(index, one, other) for one, other in (ids, ids[::-1]))
             found = diff_stored(index, a, b)
             output.print_json(_difference(found)) if as_json else _print_difference(found)
             return 0
-        matches = lookup.resolve(index, ids[0])
+        matches = resolve(index, ids[0])
         explained = [(match.by, explain_stored(index, match.generation)) for match in matches]
     if as_json:
         records = [{"by": by, **asdict(one, recurse=False)} for by, one in explained]
@@ -80,7 +78,9 @@ def _print_pairs(pairs: list[tuple[str, object]]) -> None:
         click.echo(f"{name:{width}}  {written_out_line(value)}")
 
 
-def _print_explanation(by: lookup.How, found: StoreExplanation) -> None:
+def _print_explanation(by: How, found: StoreExplanation) -> None:
+    from genid_store.catalog.metadata import stage_fields
+
     one, derived = found.generation, found.fresh
     recomputes = "yes" if one.recomputes else "no"
     further = {**asdict(one, recurse=False), **one.others}

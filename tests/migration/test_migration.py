@@ -168,7 +168,7 @@ def test_new_ids_are_one_each(tmp_path: Path) -> None:
     "change",
     [
         {"new": "../../../outside"}, {"old": ".."}, {"stage": "../x"}, {"files": {"../x": "1:"}},
-        {"files": {"/etc/passwd": "1:"}}, {"files": 1}, {"rewrite": None}, {"copies": None},
+        {"files": {"/etc/passwd": "1:"}}, {"files": 1}, {"rewrite": None}, {"none": None},
     ],
 )  # fmt: skip
 def test_a_crafted_plan_is_refused_where_it_is_used(root: DataRoot, change: dict[str, Any]) -> None:

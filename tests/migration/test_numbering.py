@@ -69,7 +69,6 @@ def test_a_text_beats_an_empty_slot_that_has_the_right_id() -> None:
         assert (target(1), "") == (found.decisions["paid"].new, found.decisions["paid"].reason)
         merged = found.decisions[target(1)]
         assert (target(1), EMPTY_SLOT, "paid") == (merged.new, merged.reason, merged.same_as)
-        assert () == found.duplicates
         essay = Source(stage="essay", gen_id="e", parent_gen_id=target(1), template_id="t")
         (child,) = number_stage([essay], found.decisions).decisions.values()
         assert target(1) == child.parent
@@ -123,16 +122,14 @@ def test_the_others_take_the_lowest_free_numbers() -> None:
     assert {"a": 1, "b": 3, "c": 2, "d": 5, "e": 4} == numbers(number_stage(sources, {}))
 
 
-def test_a_duplicate_group_is_reported_with_who_keeps_what() -> None:
-    """Once for each number that several claim."""
-    (group,) = number_stage([draft("a"), draft("b"), draft("c", 2)], {}).duplicates
-    assert ("draft", 1, "a", (("b", 3),)) == (
-        group.stage,
-        group.replicate,
-        group.kept,
-        group.renumbered,
-    )
-    assert "combo_id=c" in group.task
+def test_who_is_renumbered_is_told_who_keeps_the_number() -> None:
+    """And the others have nothing to be told."""
+    found = number_stage([draft("a"), draft("b"), draft("c", 2)], {}).decisions
+    assert {"a": "", "b": "a keeps replicate 1", "c": ""} == {
+        old: one.detail for old, one in found.items()
+    }
+    (alone,) = number_stage([draft("b")], {}, [target(1)]).decisions.values()
+    assert "a folder that stays keeps replicate 1" == alone.detail
 
 
 def test_a_name_that_stays_is_no_ones_new_id() -> None:
@@ -158,7 +155,7 @@ def test_children_follow_their_parents_new_ids_and_numbers() -> None:
     for number, parent in ((1, "a"), (2, "b")):
         task = {"parent_gen_id": target(number), "template_id": "et", "replicate": 1}
         assert v1_id("essay", task) == found.decisions[f"e-{parent}"].new
-    assert () == found.duplicates
+    assert not any(one.detail for one in found.decisions.values())
 
 
 @pytest.mark.parametrize(
@@ -245,8 +242,7 @@ def test_many_claimants_of_one_number_are_served_in_turn() -> None:
             asked.append(1)
             return super().__contains__(name)
 
-    asking = [numbering._candidate(draft(f"d{at}"), {}) for at in range(300)]
-    candidates = [one for one in asking if isinstance(one, numbering._Candidate)]
-    decisions, _ = numbering._settle(candidates, Names())
+    asking = [numbering._asked(draft(f"d{at}"), {})[0] for at in range(300)]
+    decisions = numbering._settle(asking, Names())
     assert set(range(1, 301)) == {one.replicate for one in decisions}
     assert len(asked) < 1_000

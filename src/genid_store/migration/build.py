@@ -56,8 +56,9 @@ def build(plan: Plan, advance: Advance) -> list[str]:
     stages = plan.work.stages
     for stage in stages:
         os.makedirs(plan.aside(f"gens/{stage}"))
+    shared = plan.shared()
     for batch in batched(plan.entries()):
-        step = _Step(plan)
+        step = _Step(plan, shared)
         for entry in batch:
             if entry.stage in stages and not entry.merged:
                 live, aside = plan.live(f"gens/{entry.stage}"), plan.aside(f"gens/{entry.stage}")
@@ -145,6 +146,7 @@ class _Step:
     `rewrites` (entry, name, child, path aside), then `folders` (path aside, path)."""
 
     plan: Plan
+    shared: frozenset[str]  # files that are copied
     rewrites: list[tuple[Planned, str, os.DirEntry[str], str]] = field(factory=list)
     folders: list[tuple[str, str]] = field(factory=list)
 
@@ -164,7 +166,8 @@ class _Step:
                 elif name in entry.rewrite:
                     self.rewrites.append((entry, name, child, made))
                 else:
-                    (trees.copy if name in entry.copies else trees.link_or_copy)(child.path, made)
+                    make = trees.copy if child.path in self.shared else trees.link_or_copy
+                    make(child.path, made)
         self.folders.append((target, source))
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, count, groupby
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, fields
 
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
@@ -23,6 +23,7 @@ from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataR
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
 from genid_store.migration.planfile import (
     FORMAT,
+    SHARED,
     Plan,
     Record,
     Work,
@@ -44,17 +45,7 @@ _TOTALS: Final = (
     "generations", "strays", "moves", "keeps", "stays", "merged", "references", "files", "blockers",
     "rewritten", "need", "size", "names",
 )  # fmt: skip
-_WRITTEN: Final = (
-    "kind",
-    "stage",
-    "old",
-    "new",
-    "replicate",
-    "parent",
-    "reason",
-    "detail",
-    "same_as",
-)
+_WRITTEN: Final = tuple(attribute.name for attribute in fields(Planned))
 _BLOCK: Final = 4096  # bytes that a file may take beside its own, by filling whole blocks
 _COLUMNS: Final = (
     "stage", "previous_gen_id", "gen_id", "previous_replicate", "replicate", "what", "reason",
@@ -66,11 +57,11 @@ _HEADINGS: Final = {
     "stays": "What stays, and why",
     ADOPTED: "One text under several ids: these stay beside the one that stands for them",
     EMPTY_SLOT: "Empty slots of a task that is there: they become one with it",
-    "duplicates": "Duplicates, which become further replicates",
+    "duplicate": "Duplicates, which become further replicates",
     "file": "Other files that change",
     "report": "Reports to be made again: they mention ids that change",
     "symlink": "Symbolic links",
-    "shared-file": "Files that two generations share: each gets its own",
+    SHARED: "Files that two generations share: each gets its own",
     "case-collision": "Names that differ in case only",
     "stray-entry": "Entries that are not a generation's folder",
     "member-without-generation": "Members without a generation",
@@ -132,6 +123,8 @@ class _Planning:
     progress: Progress
     mapping: Mappings
     totals: Counter[str] = field(factory=Counter)
+    counts: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
+    reasons: dict[tuple[str, str], list[str]] = field(factory=lambda: defaultdict(list))
     others: list[Record] = field(factory=list)
     stamps: array[int] = field(factory=lambda: array("q"))  # of every file, as they come
     _holder: dict[tuple[int, int], str] = field(factory=dict)  # who has a file of many names
@@ -170,14 +163,9 @@ class _Planning:
         """Return what becomes of an entry of a stage's folder, with every file of it."""
         place = f"gens/{planned.stage}/{planned.old}"
         rewrite: list[Entry] = []
-        copies: list[str] = []
         if isinstance(planned, Decision):
             rewrite = [one for one in found if self._changes(planned, place, one)]
-            for one in found:
-                if (holder := self._first_holder(one, place)) != place:
-                    copies.append(one.path)
-                    self.others.append(note("shared-file", f"{place}/{one.path}", holder))
-            self.totals[planned.what] += 1
+            self._note(planned, place, found)
             self.totals["references"] += bool(rewrite) and not planned.moves
         self.stamps.extend(one.stamp for one in found)
         for files, room in ((found, "size"), (rewrite, "need")):
@@ -187,11 +175,22 @@ class _Planning:
         record = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
         if rewrite:
             record["rewrite"] = [one.path for one in rewrite]
-        if copies:
-            record["copies"] = copies
         if found:
             record["files"] = {one.path: one.fingerprint for one in found}
         return record
+
+    def _note(self, decision: Decision, place: str, found: list[Entry]) -> None:
+        """Count a generation, and note what is to be seen of it."""
+        self.counts[decision.stage][decision.what] += 1
+        self.totals[decision.what] += 1
+        if decision.reason:
+            self.reasons[decision.stage, decision.reason].append(decision.old)
+        elif decision.detail:
+            detail = f"{decision.detail}, it becomes {decision.replicate}"
+            self.others.append(note("duplicate", place, detail))
+        for one in found:
+            if (holder := self._first_holder(one, place)) != place:
+                self.others.append(note(SHARED, f"{place}/{one.path}", holder))
 
     def _first_holder(self, entry: Entry, place: str) -> str:
         status = entry.status
@@ -244,11 +243,6 @@ class _Planning:
         for stage, found in self.numbered.items():
             place = f"gens/{stage}"
             yield from (note("stray-entry", f"{place}/{name}", "") for name in found.strays)
-            for group in found.duplicates:
-                kept = f"`{group.kept}` keeps it" if group.kept else "a folder that stays has it"
-                given = ", ".join(f"`{old}` becomes {number}" for old, number in group.renumbered)
-                detail = f"replicate {group.replicate} of {group.task}: {kept}; {given}"
-                yield note("duplicates", place, detail)
             names = sorted(sorted([*found.decisions, *found.strays]), key=str.casefold)
             for _, (first, *others) in groupby(names, key=str.casefold):
                 if others:
@@ -295,18 +289,12 @@ class _Planning:
 
     def summary(self, plan_id: str) -> Iterator[str]:
         """Yield the lines of a summary, as Markdown, to read before anything is done."""
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
         sections: dict[str, list[str]] = defaultdict(list)
-        reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for one in self.decisions():
-            counts[one.stage][one.what] += 1
-            if one.reason:
-                reasons[one.stage, one.reason].append(one.old)
         for record in self.others:
             texts = [record[name] for name in ("detail", "message", "remedy") if record.get(name)]
             line = ": ".join(filter(None, (f"`{record['path']}`", "; ".join(texts))))
             sections[record["note" if "note" in record else "kind"]].append(line)
-        for (stage, reason), ids in reasons.items():
+        for (stage, reason), ids in self.reasons.items():
             shown = ", ".join(f"`{gen_id}`" for gen_id in ids[:3])
             more = "" if len(ids) <= 3 else f" and {len(ids) - 3} more"
             section = reason if reason in _HEADINGS else "stays"
@@ -314,7 +302,7 @@ class _Planning:
         yield from (f"# Migration plan {plan_id}", "")
         yield "| stage | generations | move to a new id | right already | stay | merged |"
         yield "|---|---:|---:|---:|---:|---:|"
-        for stage, row in counts.items():
+        for stage, row in self.counts.items():
             cells = (row[what] for what in ("moves", "keeps", "stays", "merged"))
             yield f"| {stage} | {row.total()} | {' | '.join(map(str, cells))} |"
         need, size = (_size(self.totals[name]) for name in ("need", "size"))

@@ -32,7 +32,8 @@ from genid_store.migration.number import Planned
 from genid_store.migration.references import Mappings
 from genid_store.stages import stage_names
 
-FORMAT: Final = 5
+FORMAT: Final = 6
+SHARED: Final = "shared-file"  # the note of a file that another generation has, too
 PLAN_FILE: Final = "plan.jsonl"
 #: Begins the name of a folder aside that lies on another file system than `.genid/`.
 ASIDE: Final = ".genid-"
@@ -133,6 +134,11 @@ class Plan:
     def _files(self) -> list[PlannedFile]:
         return list(self._read(PlannedFile, "file", "seen"))
 
+    def shared(self) -> frozenset[str]:
+        """Return the full paths of the files that share an inode with another generation's."""
+        notes = (one for one in self.records("note") if one["note"] == SHARED)
+        return frozenset(self.live(one["path"]) for one in notes)
+
     def totals(self) -> Record:
         """Return the plan's last record."""
         with self.path.open("rb") as file:
@@ -196,7 +202,6 @@ def _is_safe(read: Planned | PlannedFile) -> bool:
     return (
         read.stage in stage_names()
         and type(read.rewrite) in (list, tuple)
-        and type(read.copies) in (list, tuple)
         and type(read.old) is type(read.new) is str
         and "/" not in read.old + read.new
         and is_inner(f"{read.old}/{read.new}")

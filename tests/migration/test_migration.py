@@ -584,6 +584,24 @@ def test_a_failure_that_is_over_is_over_after_rolling_back(root: DataRoot) -> No
     )
 
 
+def test_the_first_failure_of_a_store_follows_back_too(root: DataRoot) -> None:
+    """Where the migration found no folder of such records; an undeclared stage's stay."""
+    shutil.rmtree(root.own / "failures")
+    plan = run.migrate(root)
+    new = {record["old"]: record["new"] for record in _records(plan)}
+    for stage in ("draft", "summary"):
+        (root.own / "failures" / stage).mkdir(parents=True)
+        record = root.own / "failures" / stage / f"{new['chained']}.json"
+        record.write_text(json.dumps({"stage": stage, "gen_id": new["chained"]}))
+    run.rollback(root)
+    assert {
+        "draft/chained.json": '{"stage": "draft", "gen_id": "chained"}',
+        f"summary/{new['chained']}.json": json.dumps(
+            {"stage": "summary", "gen_id": new["chained"]}
+        ),
+    } == failures(root.path)
+
+
 def test_after_finishing_nothing_is_rolled_back(root: DataRoot) -> None:
     """The former tree is gone, the mapping is not, and a next migration may begin."""
     plan = run.migrate(root)

@@ -22,13 +22,12 @@ from attrs import field, frozen
 
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, is_folder, is_link, read_with_status
+from genid_store.fs.files import check_inside, exists, is_folder, is_link, read_with_status
 from genid_store.fs.fingerprints import LINK, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
 from genid_store.migration.planfile import ASIDE, Plan, batched, plans_folder
 from genid_store.migration.references import (
-    Mappings,
     References,
     retarget,
     rewrite_file,
@@ -73,7 +72,7 @@ def build(plan: Plan, advance: Advance) -> list[str]:
         data = trees.contents(live)
         _refuse_change(planned.path, digest(data), planned.digest)
         trees.write_like(aside, rewrite_file(data, planned.what, plan.work.mapping), live)
-    return [*places, *_state_folders(plan)]
+    return [*places, *carry_records(plan, back=False)]
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
@@ -204,33 +203,41 @@ def _changed(path: str, message: str) -> StoreError:
 
 
 # -- our own records of single generations ---------------------------------------------------------
-def _state_folders(plan: Plan) -> Iterator[str]:
-    """Build our own records of single generations under the new ids; yield those that there are."""
-    for folder in STATE_FOLDERS:
+def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
+    """Make our own records of single generations aside as they are live, under the ids from after
+    the migration, or from before; yield the folders that there are.
+
+    A record aside that comes to the live one stays as it is. Those of merged slots are left out,
+    and when going back those that lie aside stay: what an empty slot could not be made of says
+    nothing of the other one. StoreError: a symbolic link leads out of the data root.
+    """
+    work = plan.work
+    mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)
+    for folder in (one for one in STATE_FOLDERS if is_folder(plan.live(one))):
         live, aside = plan.live(folder), plan.aside(folder)
-        if is_folder(live):
-            os.makedirs(aside)
-            # What an empty slot could not be made of says nothing of the other one.
-            for stage, gen_id in records(plan.root, live) - plan.work.merged:
-                new = plan.work.mapping.get(stage, {}).get(gen_id, gen_id)
-                copy_record(live, aside, (stage, gen_id, new), plan.work.mapping)
-            trees.finish_folder(aside, live)
-            yield folder
+        os.makedirs(aside, exist_ok=True)
+        there = {
+            (stage, mapping.get(stage, {}).get(gen_id, gen_id)): f"{live}/{stage}/{gen_id}.json"
+            for stage, gen_id in _records(plan.root, live) - (set() if back else work.merged)
+        }
+        for stage, name in _records(plan.root, aside) - there.keys() - work.merged:
+            os.unlink(f"{aside}/{stage}/{name}.json")
+        for (stage, name), path in there.items():
+            made, data = f"{aside}/{stage}/{name}.json", trees.contents(path)
+            if (
+                exists(made)
+                and rewrite_json(trees.contents(made), References(other, stage)) == data
+            ):
+                continue
+            os.makedirs(f"{aside}/{stage}", exist_ok=True)
+            trees.remove_tree(made)
+            trees.write_like(made, rewrite_json(data, References(mapping, stage)), path)
+        trees.finish_folder(aside, live)
+        yield folder
 
 
-def copy_record(source: str, target: str, names: tuple[str, str, str], mapping: Mappings) -> None:
-    """Make a record (stage, id there, id here) of another state folder, its references replaced."""
-    stage, there, here = names
-    os.makedirs(f"{target}/{stage}", exist_ok=True)
-    path, made = f"{source}/{stage}/{there}.json", f"{target}/{stage}/{here}.json"
-    data = rewrite_json(trees.contents(path), References(mapping, stage))
-    trees.remove_tree(made)
-    trees.write_like(made, data, path)
-
-
-def records(root: DataRoot, folder: str) -> set[tuple[str, str]]:
-    """Return (stage, id) of every record of a state folder. StoreError: a symbolic link leads it,
-    or a stage's folder in it, out of the data root."""
+def _records(root: DataRoot, folder: str) -> set[tuple[str, str]]:
+    """Return (stage, id) of every record of a folder."""
     stages = [path for path in Path(folder).iterdir() if is_folder(path)]
     check_inside(root, Path(folder), *stages)
     return {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, count, groupby
 from typing import Final
 
-from attrs import define, field, fields
+from attrs import define, evolve, field, fields
 
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
@@ -92,15 +92,19 @@ def make_plan(
     for stage in stage_names():
         numbered[stage] = decide(root, stage, numbered)
     decisions = (one for found in numbered.values() for one in found.decisions.values())
-    mapping = Work.of(decisions).mapping
-    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), mapping)
+    work = Work.of(decisions)
+    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work.mapping)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / ".new"
     trees.remove_tree(str(building))  # left by a planning that was killed
     building.mkdir()
     try:
-        plan = Plan(root, write_plan(building, planning.records()), planning.stamps)
+        plan_id = write_plan(building, planning.records())
+        stages = tuple(
+            one for one in stage_names() if one in work.stages or one in planning.following
+        )
+        plan = Plan(root, plan_id, planning.stamps, evolve(work, stages=stages))
         write_lines(building / "mapping.csv", planning.mapping_lines())
         lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
         write_lines(building / SUMMARY, (line.encode(errors="backslashreplace") for line in lines))
@@ -124,6 +128,7 @@ class _Planning:
     mapping: Mappings
     totals: Counter[str] = field(factory=Counter)
     counts: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
+    following: set[str] = field(factory=set)  # stages where something that stays names new ids
     reasons: dict[tuple[str, str], list[str]] = field(factory=lambda: defaultdict(list))
     others: list[Record] = field(factory=list)
     stamps: array[int] = field(factory=lambda: array("q"))  # of every file, as they come
@@ -166,7 +171,9 @@ class _Planning:
         if isinstance(planned, Decision):
             rewrite = [one for one in found if self._changes(planned, place, one)]
             self._note(planned, place, found)
-            self.totals["references"] += bool(rewrite) and not planned.moves
+        if rewrite and not planned.moves:
+            self.following.add(planned.stage)
+            self.totals["references"] += 1
         self.stamps.extend(one.stamp for one in found)
         for files, room in ((found, "size"), (rewrite, "need")):
             self.totals[room] += sum(_BLOCK + one.size for one in files)
@@ -189,14 +196,10 @@ class _Planning:
             detail = f"{decision.detail}, it becomes {decision.replicate}"
             self.others.append(note("duplicate", place, detail))
         for one in found:
-            if (holder := self._first_holder(one, place)) != place:
-                self.others.append(note(SHARED, f"{place}/{one.path}", holder))
-
-    def _first_holder(self, entry: Entry, place: str) -> str:
-        status = entry.status
-        if status is None or status.st_nlink == 1:
-            return place
-        return self._holder.setdefault((status.st_dev, status.st_ino), place)
+            if one.status is not None and one.status.st_nlink > 1:
+                file = one.status.st_dev, one.status.st_ino
+                if (holder := self._holder.setdefault(file, place)) != place:
+                    self.others.append(note(SHARED, f"{place}/{one.path}", holder))
 
     def _entries(self, place: str) -> list[Entry]:
         try:

@@ -91,12 +91,14 @@ class Plan:
     """A plan that is on disk: its id and the data root that it is for.
 
     `stamps` are the `fs.fingerprints.stamp` of each file of its entries, in the plan's order, as
-    they were when the digests were taken; none where this process did not make the plan.
+    they were when the digests were taken; `decided` is its `work`. Both are there only in the
+    process that made the plan.
     """
 
     root: DataRoot
     plan_id: str
     stamps: array[int] = field(factory=lambda: array("q"), eq=False, repr=False)
+    decided: Work | None = field(default=None, eq=False, repr=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -109,7 +111,7 @@ class Plan:
     @cached_property
     def work(self) -> Work:
         """What it comes to. StoreError: as `entries`."""
-        return Work.of(self.entries())
+        return self.decided or Work.of(self.entries())
 
     def records(self, *kinds: str) -> Iterator[Record]:
         """Yield the plan's records of these kinds, in order, as they are written."""

@@ -72,7 +72,7 @@ class References:
             return self.new_parent(value)
         stage = self.stage if key in _OWN else _BY_KEY.get(key or "")
         if stage is not None:
-            return self.mapping[stage].get(value, value)
+            return self.mapping.get(stage, {}).get(value, value)
         if "gens/" in value:
             is_prose = len(value) > _PATH_LENGTH or "\n" in value
             return value if is_prose else self.with_new_paths(value)

@@ -20,7 +20,7 @@ from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_file, is_folder, is_link
 from genid_store.fs.fingerprints import digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
-from genid_store.migration.build import STATE_FOLDERS, Advance, copy_record, migrated, records
+from genid_store.migration.build import Advance, carry_records, migrated
 from genid_store.migration.number import Planned
 from genid_store.migration.plan import DOCUMENTS
 from genid_store.migration.planfile import Plan
@@ -65,10 +65,7 @@ class CarryingBack:
         for stage, names in new.items():
             for name in sorted(names):
                 self._made(Planned(stage=stage, old=name, new=name))
-        for folder in STATE_FOLDERS:
-            if is_folder(plan.live(folder)) and is_folder(plan.aside(folder)):
-                self._records(plan.live(folder), plan.aside(folder))
-        return list(self._files())
+        return [*carry_records(plan, back=True), *self._files()]
 
     def _planned(self, entry: Planned) -> None:
         """Take along what was added to a generation of the plan, or changed in it."""
@@ -199,22 +196,3 @@ class CarryingBack:
             if new != data and not changes:
                 self.carried.append((path, MADE))
                 yield path
-
-    def _records(self, live: str, former: str) -> None:
-        """Lead our own records back; one that was removed since (its generation was made) stays
-        removed."""
-        work, root = self.plan.work, self.plan.root
-        there = {
-            (stage, work.back.get(stage, {}).get(gen_id, gen_id)): gen_id
-            for stage, gen_id in records(root, live)
-        }
-        then = records(root, former)
-        for (stage, old), gen_id in there.items():
-            before = f"{former}/{stage}/{old}.json"
-            expected = exists(before) and rewrite_json(
-                trees.contents(before), References(work.mapping, stage)
-            )
-            if expected != trees.contents(f"{live}/{stage}/{gen_id}.json"):
-                copy_record(live, former, (stage, gen_id, old), work.back)
-        for stage, old in then - there.keys() - work.merged:
-            os.unlink(f"{former}/{stage}/{old}.json")

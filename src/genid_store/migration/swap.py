@@ -84,16 +84,6 @@ class Swap:
             sync_folder(folder)
         return evolve(self, state="migrated" if self.state == "swapping" else "rolled-back")
 
-    def begun(self) -> Swap:
-        """Return the journal of the places that are exchanged, wholly or half."""
-        asides = ((place, self.plan.aside(place.path)) for place in self.places)
-        begun = (
-            place
-            for place, aside in asides
-            if trees.inode(aside) != place.new or exists(aside + trees.OUT)
-        )
-        return evolve(self, places=tuple(begun))
-
     def restore_times(self) -> None:
         """Give the folders of the places the times they had; not essential, so never an error."""
         for folder, times in self.times.items():
@@ -153,27 +143,27 @@ def read_swap(plan: Plan) -> Swap:
 
     StoreError: it is damaged, or names a path that is not of this migration.
     """
-    path, wrong = plan.folder / JOURNAL, ""
+    path = plan.folder / JOURNAL
     try:
         document = read_json(path)
+        state, times = document["state"], document["times"].items()
         places = tuple(Place(name, int(new), int(old)) for name, new, old in document["places"])
-        times = {name: (int(one), int(two)) for name, (one, two) in document["times"].items()}
-        swap = Swap(plan, document["state"], places, times)
-        names = [place.path for place in places if place.path not in STATE_FOLDERS]
+        folders = {name: (int(one), int(two)) for name, (one, two) in times}
+        names = [one.path for one in places if one.path not in STATE_FOLDERS]
         strange = [one for one in names if not is_inner(one) or one.partition("/")[0] == ".genid"]
-        strange += [folder for folder in times if folder and not is_inner(folder)]
-        if swap.state not in get_args(State):
-            wrong = f"there is no state {swap.state!r}"
-        elif strange:
-            wrong = f"{strange[0]!r} is not a place of this migration"
+        strange += [folder for folder in folders if folder and not is_inner(folder)]
+        if strange or state not in get_args(State):
+            what = "place" if strange else "state"
+            raise ValueError(f"{(strange or [state])[0]!r} is not a {what} of this migration")
     except FileNotFoundError:
         return Swap(plan)
-    except OSError as error:
-        wrong = f"it cannot be read: {error.strerror}"
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        wrong = f"it cannot be made out: {error}"
-    if wrong:
-        remedy = "restore the file from a backup; without it nobody can tell what was exchanged"
-        problem = Problem(where=str(path), message=wrong, remedy=remedy)
-        raise StoreError("the migration's journal was changed by something else", [problem])
-    return swap
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = Problem(
+            where=str(path),
+            message=f"it cannot be made out: {error}",
+            remedy="restore the file from a backup; without it nobody can tell what was exchanged",
+        )
+        raise StoreError(
+            "the migration's journal was changed by something else", [problem]
+        ) from error
+    return Swap(plan, state, places, folders)

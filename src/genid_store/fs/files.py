@@ -242,7 +242,10 @@ def _not_regular(path: str | Path, mode: int) -> OSError:
 
 def _dangling(path: str | Path) -> str | None:
     """Return the link, at `path` or above it, whose missing target makes `path` unreachable."""
-    place = os.path.abspath(path)
+    place = os.fspath(path)
+    if os.path.isdir(os.path.dirname(place)):  # as nearly always
+        return place if is_dangling(place) else None
+    place = os.path.abspath(place)
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     return place if is_dangling(place) else None

@@ -42,11 +42,12 @@ def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
     if text.startswith("\ufeff"):
         raise ValueError("the document begins with a byte order mark; save it as plain UTF-8")
     scan, every = _WITH_NAN if allow_nan else _STRICT
-    if text.count("{") == 1 and "[" not in text:  # twice as fast, and most are one flat object
+    objects = text.count("{")
+    if objects <= DEPTH_LIMIT and "[" not in text:  # twice as fast, and so are most documents
         try:
             value, end = scan(text, 0)
             # each member has a colon: no more colons than keys, so none is given twice
-            if type(value) is dict and text.count(":") == len(value) and end == len(text):
+            if type(value) is dict and end == len(text) and text.count(":") == _keys(value):
                 return value
         except (StopIteration, ValueError):  # which the other decoder words
             pass
@@ -54,7 +55,7 @@ def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
         value = every.decode(text)
     except RecursionError:
         raise ValueError(_DEEP) from None
-    if text.count("[") + text.count("{") > DEPTH_LIMIT:
+    if text.count("[") + objects > DEPTH_LIMIT:
         _check_depth(value)
     return value
 
@@ -107,6 +108,12 @@ def _check_depth(value: object) -> None:
         level = [inner for outer in level for inner in _inner(outer)]
     if any(isinstance(one, list | dict) for one in level):
         raise ValueError(_DEEP)
+
+
+def _keys(value: dict[str, Any]) -> int:
+    """Return how many keys an object and those within it have."""
+    within = [one for one in value.values() if type(one) is dict]
+    return len(value) + sum(map(_keys, within)) if within else len(value)
 
 
 def _inner(value: object) -> list[Any]:

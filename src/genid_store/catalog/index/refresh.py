@@ -144,34 +144,38 @@ def _walk(
     """Note the generations in an open folder whose stamp is not the known one, and the known ones
     that are gone. Both come in the order of ids, so that nothing but the names is held."""
     changed, removed = changes.changed[stage], changes.removed[stage]
-    before, stat = next(known, None), os.stat
-    for name in () if folder is None else _folders(folder, stage, changes):
-        if before is None or before[0] != name:
-            while before is not None and before[0] < name:
-                removed.append(before[0])
-                before = next(known, None)
-            if before is None or before[0] != name:
-                if is_segment(name):
-                    changed.append(name)
-                else:
-                    _note_stray(stage, name, changes)
-                continue
-        now = None  # what cannot be looked at is as nothing that is known
+    names = [] if folder is None else _folders(folder, stage, changes)
+    at, stat = 0, os.stat
+    for gen_id, *stamp in known:
+        while at < len(names) and names[at] < gen_id:
+            _note_new(stage, names[at], changes)
+            at += 1
+        if at == len(names) or names[at] != gen_id:
+            removed.append(gen_id)
+            continue
+        at += 1
         try:
-            state = stat(f"{name}/{METADATA}", dir_fd=folder)
-            now = (name, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
+            state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
+            now = [state.st_ctime_ns, state.st_size, state.st_ino & INODE]
         except (FileNotFoundError, NotADirectoryError):
-            now = (name, *ABSENT)
+            now = [*ABSENT]
         except OSError:
-            pass
-        if before != now:
-            changed.append(name)
+            now = []  # what cannot be looked at is as nothing that is known
+        if now != stamp:
+            changed.append(gen_id)
         else:
             changes.total += 1
-        before = next(known, None)
-    if before is not None:
-        removed += [before[0], *(name for name, *_ in known)]
+    for name in names[at:]:
+        _note_new(stage, name, changes)
     changes.total += len(changed)
+
+
+def _note_new(stage: str, name: str, changes: _Changes) -> None:
+    """Note what is not known yet: a generation, if it can be one."""
+    if is_segment(name):
+        changes.changed[stage].append(name)
+    else:
+        _note_stray(stage, name, changes)
 
 
 def _folders(stage_folder: int, stage: str, changes: _Changes) -> list[str]:

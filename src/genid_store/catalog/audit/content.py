@@ -13,7 +13,7 @@ from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
 from genid_store.errors import Problem
-from genid_store.fs.files import is_dangling, read_bytes
+from genid_store.fs.files import exists, is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
 
@@ -136,10 +136,9 @@ def _recorded(
     folder: str, place: str, name: str, key: tuple[str, str]
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return our own part of a record beside a text, and what is wrong with the file."""
+    path = f"{folder}/{name}"
     try:
-        return recorded(read_bytes(f"{folder}/{name}")), []
-    except FileNotFoundError:
-        return {}, []
+        return recorded(read_bytes(path)) if exists(path) else {}, []
     except (OSError, ValueError) as error:
         details = {"value": str(error) or type(error).__name__}
         return {}, [

@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 
 from genid_store.catalog.expected import ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.database import INDEXES
-from genid_store.catalog.index.reading import ABSENT, INODE, Reader
+from genid_store.catalog.index.reading import ABSENT, INODE, Reader, Stamp
 from genid_store.catalog.index.rows import (
     EXPECTED,
     SELECT,
@@ -146,7 +146,8 @@ def _walk(
     changed, removed = changes.changed[stage], changes.removed[stage]
     names = [] if folder is None else _folders(folder, stage, changes)
     at, stat = 0, os.stat
-    for gen_id, *stamp in known:
+    now: Stamp | None
+    for gen_id, changed_ns, size, inode in known:
         while at < len(names) and names[at] < gen_id:
             _note_new(stage, names[at], changes)
             at += 1
@@ -156,12 +157,12 @@ def _walk(
         at += 1
         try:
             state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
-            now = [state.st_ctime_ns, state.st_size, state.st_ino & INODE]
+            now = (state.st_ctime_ns, state.st_size, state.st_ino & INODE)
         except (FileNotFoundError, NotADirectoryError):
-            now = [*ABSENT]
+            now = ABSENT
         except OSError:
-            now = []  # what cannot be looked at is as nothing that is known
-        if now != stamp:
+            now = None  # what cannot be looked at is as nothing that is known
+        if now != (changed_ns, size, inode):
             changed.append(gen_id)
         else:
             changes.total += 1

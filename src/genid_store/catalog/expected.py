@@ -92,7 +92,7 @@ def derive(
     parents: Sequence[ParentIds | None],
 ) -> list[ExpectedIds]:
     """Return the same of several generations of one stage: of the facts of each, its values of the
-    fields of the stage's signature, and its parent.
+    fields of the stage's signature, in which it puts the expected parent, and its parent.
 
     Step by step for all of them: the processor keeps what a step needs, which saves a third.
     """
@@ -205,7 +205,8 @@ def _task(
         if fields.parent is None:
             return fields.signature(**values)
         if parent is not None and parent.v1 is not None:
-            return _sign(fields, values, parent.v1)
+            values[fields.parent] = parent.v1
+            return fields.signature(**values)
         _written(facts, fields, values)  # the fields are checked all the same
     except SignatureError as error:
         family, _ = _older(facts, _shape(facts.gen_id), parent)

@@ -217,15 +217,15 @@ def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
     return Generation(stage=stage, gen_id=gen_id, problems=(problem,))
 
 
-def plain_texts(stage: str, gen_id: str, raw: dict[str, Any]) -> list[Any] | None:
+def plain_texts(fields: StageFields, gen_id: str, raw: dict[str, Any]) -> list[Any] | None:
     """Return the texts of a document (`StageFields.texts`, then `previous_gen_id`) that has nothing
     to coerce or to complain about, as nearly all have; None where it takes a closer look
     (`_Reading`), which would say the same."""
-    fields, get = stage_fields(stage), raw.get
+    get = raw.get
     declared, said, replicate, *texts = map(get, fields.keys)
     if (
         declared != gen_id
-        or said != stage
+        or said != fields.signature.stage
         or type(replicate) is not int
         or not 1 <= replicate <= REPLICATE_MAX
         or not raw.keys().isdisjoint(_UNUSUAL)
@@ -246,10 +246,11 @@ def _are_texts(values: list[Any]) -> bool:
 
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
     """Return what a document says that is plain, None for any other."""
-    texts = plain_texts(stage, gen_id, raw)
+    fields = stage_fields(stage)
+    texts = plain_texts(fields, gen_id, raw)
     if texts is None:
         return None
-    fields, (*values, previous) = stage_fields(stage), texts
+    *values, previous = texts
     return Generation(
         stage=stage,
         gen_id=gen_id,

@@ -196,9 +196,7 @@ def read_with_status(path: str | Path, *, limit: int = SIZE_LIMIT) -> tuple[byte
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise _not_regular(path, state.st_mode)
-        data = b""
-        if state.st_size <= limit:
-            data = read_open(descriptor, state.st_size, limit)
+        data = read_open(descriptor, state.st_size, limit) if state.st_size <= limit else b""
         if max(state.st_size, len(data)) > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
         return data, state

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from genid_store.catalog.expected import Facts, ParentIds, derive, facts_of, parent_ids
+from genid_store.catalog.expected import ExpectedIds, Facts, ParentIds, derive, facts_of
 from genid_store.catalog.index.rows import expected_values, unusual_of
 from genid_store.catalog.metadata import (
     parse_metadata,
@@ -28,8 +28,8 @@ from genid_store.fs.layout import METADATA
 Stamp = tuple[int, int, int]
 #: What metadata says: its facts, the values of the signature's fields, what a row has as JSON.
 Said = tuple[Facts, dict[str, Any], dict[str, Any]]
-#: A row, what its children need to know, and the ids that it had before migrations.
-Made = tuple[tuple[Any, ...], ParentIds, tuple[str, ...]]
+#: A row, of what it is made, and the ids that its generation had before migrations.
+Made = tuple[tuple[Any, ...], Facts, ExpectedIds, tuple[str, ...]]
 
 #: The stamp of a file that is not there.
 ABSENT: Final[Stamp] = (0, 0, 0)
@@ -64,15 +64,10 @@ class Reader:
         said = [self._said(name, data) for name, (data, _) in zip(names, found, strict=True)]
         facts, values, unusual = zip(*said, strict=True)
         parents = [self.find(one.parent_gen_id) for one in facts]
+        expected = derive(facts, values, parents)
         return [
-            (
-                (*of, *expected_values(expected, more), *stamp),
-                parent_ids(of, expected.v1, expected.phase_1),
-                more.get("previous_gen_ids", ()),
-            )
-            for of, expected, more, (_, stamp) in zip(
-                facts, derive(facts, values, parents), unusual, found, strict=True
-            )
+            ((*of, *expected_values(ids, more), *stamp), of, ids, more.get("previous_gen_ids", ()))
+            for of, ids, more, (_, stamp) in zip(facts, expected, unusual, found, strict=True)
         ]
 
     def _read(self, name: str) -> tuple[bytes | OSError, Stamp]:
@@ -96,7 +91,7 @@ class Reader:
             raw = load_object(found, allow_nan=True)
         except ValueError:
             return None
-        texts = plain_texts(self.stage, name, raw)
+        texts = plain_texts(self.fields, name, raw)
         if texts is None or self.fields.others:
             return None
         above, combo_id, cohort, mode, template_id, model, before = texts

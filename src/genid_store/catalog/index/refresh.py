@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from genid_store.catalog.expected import ParentIds, as_parent, derive_expected
+from genid_store.catalog.expected import ParentIds, as_parent, derive_expected, parent_ids
 from genid_store.catalog.index.database import INDEXES
 from genid_store.catalog.index.reading import ABSENT, INODE, Reader, Stamp
 from genid_store.catalog.index.rows import (
@@ -258,11 +258,11 @@ class _Update:
         known = self.parents.get(stage)
         reader = Reader(self.root, stage, partial(self._parent, parent_stage(stage)))
         rows, previous = [], []
-        for name, (row, ids, before) in zip(names, reader.rows(names), strict=True):
+        for name, (row, facts, ids, before) in zip(names, reader.rows(names), strict=True):
             rows.append(row)
             previous += [(older, stage, name) for older in before]
             if known is not None:
-                known[name] = ids
+                known[name] = parent_ids(facts, ids.v1, ids.phase_1)
         marks = ",".join("?" * len(rows[0]))
         self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)

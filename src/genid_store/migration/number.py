@@ -16,9 +16,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from blake3 import blake3
 
-from genid import GenIdError, Signature, canonical_bytes, gen_id
+from genid import GenIdError, Signature, gen_id
 from genid_store.catalog import findings
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.expected import signature
@@ -29,7 +28,6 @@ from genid_store.stages import parent_stage
 PARENT_STAYS: Final = "parent-stays"
 ADOPTED: Final = "adopted"
 EMPTY_SLOT: Final = "empty-slot"
-_TASK_BYTES: Final = 16  # of the digest that names a task
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
@@ -125,7 +123,7 @@ def number_stage(
     """Decide about all generations of one stage, whatever their order. `parents` are the decisions
     of the parent's stage; no generation gets one of the names `strays`."""
     decisions: dict[str, Decision] = {}
-    tasks: dict[bytes, list[Decision]] = {}
+    tasks: dict[str, list[Decision]] = {}
     for source in sources:
         one, task = _asked(source, parents)
         decisions[one.old] = one
@@ -139,11 +137,11 @@ def number_stage(
     return Numbered(dict(sorted(decisions.items())), tuple(strays))
 
 
-def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, bytes]:
-    """Return what a generation asks for under its parent's new id, and what names its task; or
-    the decision that it stays, as it has no v1 id, and nothing."""
+def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, str]:
+    """Return what a generation asks for under its parent's new id, and its task's first id, which
+    names the task; or the decision that it stays, as it has no v1 id, and nothing."""
     if source.reason:
-        return _stay(source, source.reason, source.detail), b""
+        return _stay(source, source.reason, source.detail), ""
     parent: Decision | None = None
     above = parent_stage(source.stage)
     if above is not None:
@@ -151,25 +149,22 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, b
         parent = parents.get(named or "")
         if parent is None:
             detail = f"no {above} has the id {named!r} that parent_gen_id names"
-            return _stay(source, findings.ORPHAN, detail), b""
+            return _stay(source, findings.ORPHAN, detail), ""
         if parent.same_as is not None:
             parent = parents[parent.same_as]
         elif parent.reason:
             detail = f"its {above} {named} stays: {parent.reason}"
-            return _stay(source, PARENT_STAYS, detail), b""
+            return _stay(source, PARENT_STAYS, detail), ""
     try:
         signed = _signed(source, parent)
     except GenIdError as error:
-        return _stay(source, findings.FIELD_UNFIT, str(error)), b""
+        return _stay(source, findings.FIELD_UNFIT, str(error)), ""
     number = source.replicate
     if number is None and source.stage != "evaluation":
         number = ABSENT_REPLICATE
-    # What names the task are the canonical bytes without the replicate (SPEC 2; no component can
-    # hold a quotation mark, so its place is unmistakable). Their digest takes a fifth of the room.
-    asked = b'"replicate":%d' % (number or ABSENT_REPLICATE)
-    task = blake3(canonical_bytes(signed).replace(asked, b"", 1)).digest(_TASK_BYTES)
     above_id = None if parent is None else parent.new
-    return _decided(source, str(gen_id(signed)), number, parent=above_id, above=parent), task
+    one = _decided(source, str(gen_id(signed)), number, parent=above_id, above=parent)
+    return one, one.id_with(ABSENT_REPLICATE)
 
 
 def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Decision]:

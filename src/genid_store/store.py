@@ -119,32 +119,21 @@ class Store:
         asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
         texts: dict[Member, str | None] = {}
         todo: dict[Member, Signature[Any]] = {}
-        wanted: list[Member] = []
         problems: list[Problem] = []
-        for signature in signatures:
+        wanted = [(_member(one), one) for one in signatures]
+        for member, signature in wanted:
             try:
-                text = self.get(signature)
+                texts[member] = self.get(signature)
             except StoreError as error:
                 problems += error.problems
                 continue
-            wanted.append(member := _member(signature))
-            texts[member] = text
-            if text is None:
+            if texts[member] is None:
                 todo[member] = signature
         with guarded(self.root):
-            for one in self._obtain(todo, call, concurrency, asked) if todo else []:
-                problems.append(
-                    Problem(
-                        where=f"{one.stage} {one.gen_id}",
-                        message=f"{one.kind}: {one.reason}",
-                        remedy="ask again when the batch is collected"
-                        if one.kind == "waiting"
-                        else "remove the cause and ask again",
-                        ways=tuple(_OFFERED.intersection(one.ways)),
-                    )
-                )
+            if todo:
+                problems += map(_problem, self._obtain(todo, call, concurrency, asked))
             if not problems:
-                return [texts[one] or read_text(self.root, *one) or "" for one in wanted]
+                return [texts[one] or read_text(self.root, *one) or "" for one, _ in wanted]
         raise StoreError(f"{len(problems)} generation(s) have no text", problems)
 
     def declare(self, cohort_id: str, signatures: Iterable[Signature[Any]]) -> list[str]:
@@ -260,6 +249,17 @@ def _member(signature: Signature[Any]) -> Member:
         wanted = "a signature, such as genid.Draft(...)"
         raise TypeError(f"expected {wanted}, got {type(signature).__name__}")
     return Member(signature.stage, str(gen_id(signature)))
+
+
+def _problem(one: Outcome) -> Problem:
+    """Return why a generation has no text."""
+    when = "when the batch is collected" if one.kind == "waiting" else "once the cause is removed"
+    return Problem(
+        where=f"{one.stage} {one.gen_id}",
+        message=f"{one.kind}: {one.reason}",
+        remedy=f"ask again {when}",
+        ways=tuple(_OFFERED.intersection(one.ways)),
+    )
 
 
 def _parent(signature: Signature[Any]) -> Member | None:

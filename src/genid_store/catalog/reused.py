@@ -6,19 +6,19 @@ drops `adopted_from`; this record stays. It also holds all that taking the text 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import check_inside, write_atomic
 from genid_store.fs.jsonfile import load_object, read_json
-from genid_store.fs.layout import DataRoot, check_segment, is_segment
+from genid_store.fs.layout import DataRoot, is_segment
+from genid_store.fs.slots import forget_record, record_path, recorded_ids, write_record
 from genid_store.stages import stage_names
+
+_KIND: Final = "reused"
 
 
 @frozen(kw_only=True)
@@ -37,9 +37,7 @@ class Reused:
 
 def record(root: DataRoot, reused: Reused) -> None:
     """Write the record, on disk when this returns. OSError, StoreError: it cannot be written."""
-    path = _path(root, reused.stage, reused.gen_id)
-    check_inside(root, path)
-    write_atomic(path, json.dumps(asdict(reused), indent=2).encode())
+    write_record(root, _KIND, reused, durable=True)
 
 
 def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
@@ -47,7 +45,7 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
 
     StoreError: it cannot be read, or is not a record of ours.
     """
-    path = _path(root, stage, gen_id)
+    path = record_path(root, _KIND, stage, gen_id)
     try:
         return _checked(path, Reused(**read_json(path)))
     except FileNotFoundError:
@@ -64,18 +62,14 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
 def find_all(root: DataRoot) -> Iterator[Reused]:
     """Yield every record, stage by stage, in order of ids. StoreError: as `find`."""
     for stage in stage_names():
-        names: list[str] = []
-        with contextlib.suppress(FileNotFoundError):
-            names = sorted(os.listdir(root.own / "reused" / stage))
-        for gen_id in (name.removesuffix(".json") for name in names if name.endswith(".json")):
-            if is_segment(gen_id) and (found := find(root, stage, gen_id)) is not None:
+        for gen_id in recorded_ids(root, _KIND, stage):
+            if (found := find(root, stage, gen_id)) is not None:
                 yield found
 
 
 def forget(root: DataRoot, reused: Reused) -> None:
     """Remove a record."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_path(root, reused.stage, reused.gen_id))
+    forget_record(root, _KIND, reused.stage, reused.gen_id)
 
 
 def _checked(path: Path, found: Reused) -> Reused:
@@ -95,8 +89,3 @@ def _checked(path: Path, found: Reused) -> Reused:
     if not sound:
         raise ValueError("it is not the record of this generation")
     return found
-
-
-def _path(root: DataRoot, stage: str, gen_id: str) -> Path:
-    segment = check_segment(gen_id, what="the generation id", where=stage)
-    return root.own / "reused" / stage / f"{segment}.json"

@@ -46,8 +46,8 @@ _REMEDIES: Final = {
     errno.EACCES: "give this user the rights that are missing there",
     errno.EPERM: "give this user the rights that are missing there",
     errno.EROFS: "the file system is read-only: use a data root that can be written",
-    errno.ENOSPC: "make room on the disk and run the command again: it goes on where it stopped",
-    errno.EDQUOT: "make room in the quota and run the command again: it goes on where it stopped",
+    errno.ENOSPC: "make room on the disk and run again: it goes on where it stopped",
+    errno.EDQUOT: "make room in the quota and run again: it goes on where it stopped",
     errno.ENOLCK: "the file system gives no locks: mount it with them, or use a local disk",
     errno.ENOTDIR: "a file stands where a folder belongs: move it away",
     errno.EISDIR: "a folder stands where a file belongs: move it away",
@@ -58,7 +58,7 @@ _REMEDIES: Final = {
     errno.ELOOP: "symbolic links lead in a circle there: remove one of them",
     errno.ENAMETOOLONG: "use a shorter name",
 }
-_OTHERWISE: Final = "look at the disk, then run the command again: it goes on where it stopped"
+_OTHERWISE: Final = "look at the disk, then run again: it goes on where it stopped"
 
 
 # -- refusals --------------------------------------------------------------------------------------
@@ -69,12 +69,20 @@ def guarded(root: DataRoot) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = Problem(
-            where=_place(root, error),
-            message=error.strerror or type(error).__name__,
-            remedy=remedy_of(error),
-        )
-        raise StoreError("the system refused a file operation", [problem]) from error
+        problems = [problem_of(root, error)]
+        raise StoreError("the system refused a file operation", problems) from error
+
+
+def problem_of(root: DataRoot, error: OSError) -> Problem:
+    """Return what the system refused: the path, as it reads from the data root, and a remedy."""
+    named = isinstance(error.filename, str | Path)
+    path = Path(error.filename) if named else root.path
+    inside = named and path.is_relative_to(root.path)
+    return Problem(
+        where=root.relative(path) if inside else str(path),
+        message=error.strerror or type(error).__name__,
+        remedy=remedy_of(error),
+    )
 
 
 def remedy_of(error: OSError) -> str:
@@ -107,13 +115,6 @@ def check_inside(root: DataRoot, *paths: Path) -> None:
     ]
     if problems:
         raise StoreError("nothing is written outside the data root", problems)
-
-
-def _place(root: DataRoot, error: OSError) -> str:
-    if not isinstance(error.filename, str | Path):
-        return str(root.path)
-    path = Path(error.filename)
-    return root.relative(path) if path.is_relative_to(root.path) else str(path)
 
 
 # -- reading ---------------------------------------------------------------------------------------

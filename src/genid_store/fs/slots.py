@@ -1,13 +1,20 @@
-"""What lies under an id beside its metadata, wherever it lies: a text, a failure, an open batch."""
+"""What lies under an id beside its metadata, wherever it lies: a text, a failure, an open batch.
+
+Our own records of single generations are JSON files, `.genid/<kind>/<stage>/<gen_id>.json`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-from genid_store.fs.files import is_there, listed, read_bytes
-from genid_store.fs.layout import METADATA, DataRoot
+from attrs import asdict
+
+from genid_store.fs.files import check_inside, is_there, listed, read_bytes, write_atomic
+from genid_store.fs.layout import METADATA, DataRoot, check_segment, is_segment
 from genid_store.fs.rescue import rescued
 
 
@@ -22,6 +29,37 @@ def folder_lease(gen_id: str) -> str:
     return f".{gen_id}"
 
 
+def record_path(root: DataRoot, kind: str, stage: str, gen_id: str) -> Path:
+    """Return the path of a record. StoreError: `gen_id` is not an id."""
+    segment = check_segment(gen_id, what="the generation id", where=stage)
+    return root.own / kind / stage / f"{segment}.json"
+
+
+def write_record(root: DataRoot, kind: str, record: Any, *, durable: bool) -> None:
+    """Write a record, an attrs object with `stage` and `gen_id`. OSError, StoreError: it cannot be
+    written."""
+    path = record_path(root, kind, record.stage, record.gen_id)
+    check_inside(root, path)
+    text = json.dumps(asdict(record), ensure_ascii=False, indent=2)
+    write_atomic(path, text.encode(errors="replace"), durable=durable)
+
+
+def forget_record(root: DataRoot, kind: str, stage: str, gen_id: str) -> None:
+    """Remove a record, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(record_path(root, kind, stage, gen_id))
+
+
+def recorded_ids(root: DataRoot, kind: str, stage: str) -> list[str]:
+    """Return the ids of one stage that have a record, sorted."""
+    try:
+        names = sorted(os.listdir(root.own / kind / stage))
+    except FileNotFoundError:
+        return []
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return [stem for stem in stems if is_segment(stem)]
+
+
 def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return what shows that something was made, or asked for, under an id; None: its folder holds
     metadata alone (hidden files are nothing), and nobody has begun anything.
@@ -32,7 +70,7 @@ def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
     for name in names:
         if name != METADATA and not name.startswith("."):
             return f"{name} is there"
-    if is_there(root.own / "failures" / stage / f"{gen_id}.json"):
+    if is_there(record_path(root, "failures", stage, gen_id)):
         return "a failure is on record"
     waiting = any(
         path.name == gen_id or path.name.startswith(f".{gen_id}.")

@@ -8,7 +8,7 @@ from genid_store.generation.content import content_version
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Generated, Generator, Kind, Outcome, Request
-from genid_store.generation.status import has_content, is_ready, state_of, wanted_ids
+from genid_store.generation.status import has_content, state_of, wanted_ids
 
 __all__ = [
     "CONCURRENCY",
@@ -21,7 +21,6 @@ __all__ = [
     "Request",
     "content_version",
     "has_content",
-    "is_ready",
     "obtain_all",
     "recover",
     "state_of",

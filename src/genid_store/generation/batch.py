@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import RAW, DataRoot
@@ -142,7 +142,7 @@ class Batching:
                 return False
             batch = batches.read(self.root, key)
             if batch is None or batch.state == "preparing":
-                raise _refused(key, "there is no such batch", "see `genid batch list`")
+                raise _refused(key, "there is no such batch", "list the batches that are out")
             handle = batch.handle or self._handle(key, answer(self.host.find, key))
             if handle is None:
                 for gen_id in batch.members.values():
@@ -252,9 +252,7 @@ class Batching:
                 self._advance(one.key)
             except Exception as error:  # the host may raise anything; the record stays
                 _LOG.warning("batch %s: %s", one.key, reason_of(error))
-                remedy = (
-                    "run again: it is taken up as it stands; or `genid batch cancel` gives it up"
-                )
+                remedy = "run again: it is taken up as it stands; or cancel the batch"
                 errors.append(_refused(one.key, reason_of(error), remedy))
         return errors
 
@@ -279,7 +277,8 @@ class Batching:
         if handle is None:
             for name, gen_id in batch.members.items():
                 made = has_content(self.root, batch.stage, gen_id)
-                if made or self._has_other_parent(batch, name, gen_id):
+                generation = read_generation(self.root, batch.stage, gen_id)
+                if made or self._has_other_parent(batch, name, generation):
                     batches.discard(self.root, batch)
                     return
             tasks = {Member(batch.stage, one): Task(name) for name, one in batch.members.items()}
@@ -365,12 +364,13 @@ class Batching:
                 outcome = self._fail(batch, gen_id, text)
         elif gen_id is None:
             self._keep_aside(batch, custom_id, text, "the batch has no such custom_id")
-        elif self._has(batch.stage, gen_id, text):
-            pass
-        elif self._is_described(batch, gen_id) and self._has_other_parent(batch, custom_id, gen_id):
-            outcome = self._refuse(batch, custom_id, text, "its parent has another text by now")
-        else:
-            outcome = self._publish(batch, custom_id, gen_id, given, kept)
+        elif not self._has(batch.stage, gen_id, text):
+            generation = read_generation(self.root, batch.stage, gen_id)
+            if generation.raw and self._has_other_parent(batch, custom_id, generation):
+                why = "its parent has another text by now"
+                outcome = self._keep_aside(batch, custom_id, text, why)
+            else:
+                outcome = self._publish(batch, custom_id, gen_id, given, kept)
         if custom_id not in self._held.get(batch.key, {}):
             self._settled.add(mark)
         return outcome
@@ -395,13 +395,7 @@ class Batching:
             reason = f"batch {batch.key}: its answer waits there: {outcome.reason}{_HELD}"
             return evolve(outcome, reason=reason)
         why = "another text is there" if outcome.complete else outcome.reason
-        return self._refuse(batch, custom_id, kept.text, why)
-
-    def _refuse(self, batch: Batch, custom_id: str, text: str, why: str) -> Outcome | None:
-        """Keep an answer aside that cannot be its generation's text."""
-        place = self._keep_aside(batch, custom_id, text, why)
-        gen_id = batch.members[custom_id]
-        return self._fail(batch, gen_id, f"its answer is kept in {place}: {why}")
+        return self._keep_aside(batch, custom_id, kept.text, why)
 
     def _is_held(self, outcome: Outcome) -> bool:
         """Say whether a generation's task is in a batch of which only what is held is left."""
@@ -409,13 +403,9 @@ class Batching:
         names = (outcome.gen_id, self._task(outcome))
         return any(one is not None and one.holds(outcome.stage, names) for one in found)
 
-    def _is_described(self, batch: Batch, gen_id: str) -> bool:
-        return bool(read_generation(self.root, batch.stage, gen_id).raw)
-
-    def _has_other_parent(self, batch: Batch, custom_id: str, gen_id: str) -> bool:
+    def _has_other_parent(self, batch: Batch, custom_id: str, generation: Generation) -> bool:
         """Say whether the text that a member was to be made from is another one by now, or gone."""
         planned = batch.parents.get(custom_id)
-        generation = read_generation(self.root, batch.stage, gen_id)
         return planned is not None and parent_version(self.root, generation) != planned
 
     def _finished(self, request: Request, given: object, kept: Generated) -> Generated:
@@ -428,8 +418,7 @@ class Batching:
             return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
         if WRONG_TYPE in (finished.unparsed or ""):
             return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
-        parsed = finished.text if finished.parsed is None else finished.parsed
-        return evolve(finished, text=kept.text, parsed=parsed)
+        return evolve(finished, text=kept.text, parsed=finished.handed_on)
 
     def _has(self, stage: str, gen_id: str, text: str) -> bool:
         """Say whether a generation has this very text."""
@@ -439,12 +428,16 @@ class Batching:
             return False
         return data.decode("utf-8", "surrogatepass") == text
 
-    def _keep_aside(self, batch: Batch, custom_id: str, text: object, why: str) -> str:
-        path = batches.keep_aside(self.root, batch.key, str(custom_id), str(text), why)
-        _LOG.warning(
-            "batch %s: the answer for %s is kept in %s: %s", batch.key, custom_id, path, why
-        )
-        return self.root.relative(path)
+    def _keep_aside(
+        self, batch: Batch, custom_id: object, text: object, why: str
+    ) -> Outcome | None:
+        """Keep an answer that cannot be a generation's text; its member's has none then."""
+        name = str(custom_id)
+        path = batches.keep_aside(self.root, batch.key, name, str(text), why)
+        _LOG.warning("batch %s: the answer for %s is kept in %s: %s", batch.key, name, path, why)
+        reason = f"its answer is kept in {self.root.relative(path)}: {why}"
+        gen_id = batch.members.get(name)
+        return None if gen_id is None else self._fail(batch, gen_id, reason)
 
     def _is_settled(self, batch: Batch, gen_id: str) -> bool:
         found = failures.read(self.root, batch.stage, gen_id)

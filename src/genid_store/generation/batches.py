@@ -172,8 +172,7 @@ def refuse_unreadable(root: DataRoot) -> None:
                 Problem(
                     where=root.relative(folder(root) / f"{one.key}.json"),
                     message="the record of a batch cannot be read",
-                    remedy="put it back from a backup, or give the batch up: `genid batch cancel` "
-                    "keeps its answers aside",
+                    remedy="put it back from a backup, or cancel the batch: its answers are kept",
                 )
                 for one in damaged
             ],
@@ -184,7 +183,7 @@ def refuse_open(root: DataRoot) -> None:
     """StoreError: a batch is out, whose members must keep their ids until it is collected."""
     found = open_batches(root)
     if found:
-        remedy = "collect it with `genid cohort run`, or give it up with `genid batch cancel`"
+        remedy = "collect it by running its cohort, or cancel it"
         raise StoreError(
             "generations are in a batch; nothing was changed",
             [Problem(where=f"batch {one.key}", message=str(one), remedy=remedy) for one in found],

@@ -52,26 +52,51 @@ def model_of(root: DataRoot, generation: Generation) -> str | None:
 def parent_version(root: DataRoot, generation: Generation) -> str | None:
     """Return the fingerprint of the parent's content; None: there is none, or no parent. OSError:
     it cannot be read now."""
-    data = None if generation.parent is None else _data(root, *generation.parent)
-    return None if data is None else digest(data)
-
-
-def usable_version(
-    root: DataRoot, stage: str, gen_id: str, *, unread_is_none: bool = False
-) -> str | None:
-    """Return the fingerprint of a text that can be built upon; None: there is none. OSError: it
-    cannot be read now, unless that is to count as none."""
-    data = _data(root, stage, gen_id, unread_is_none=unread_is_none)
-    usable = data is not None and fault_of_text(root, stage, gen_id, data) is None
-    return digest(data) if data is not None and usable else None
-
-
-def _data(root: DataRoot, stage: str, gen_id: str, *, unread_is_none: bool = False) -> bytes | None:
+    if generation.parent is None:
+        return None
     try:
-        return read_bytes(root.generation(stage, gen_id) / PARSED)
+        return digest(read_bytes(root.generation(*generation.parent) / PARSED))
     except OSError as error:
-        if error.errno not in NO_TEXT and not unread_is_none:
+        if error.errno not in NO_TEXT:
             raise
+        return None
+
+
+def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:
+    """Return the bytes of a text that can be built upon.
+
+    It cannot where it is empty, a pointer to content that is elsewhere, or differs from the digest
+    that was recorded when it was made. A text without a record (the host's, or written by hand) is
+    taken. ParentMissing: there is none. OSError: it cannot be read now.
+    """
+    where = f"{stage} {gen_id}"
+    try:
+        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+    except FileNotFoundError:
+        raise ParentMissing(f"{where} has no content") from None
+    except OSError as error:
+        if error.errno not in NO_TEXT:
+            raise
+        reason = f"{where}: its parsed.txt cannot be read: {error.strerror}"
+        raise ParentMissing(reason) from error
+    recorded = recorded_digest(root, stage, gen_id)
+    fault = fault_of_bytes(data)
+    if fault is None and recorded not in (None, digest(data)):
+        fault = (
+            "its parsed.txt is not the text that was made: its digest differs from the record; put "
+            f"the text back, or remove {PARSED_METADATA} to build upon the text as it is"
+        )
+    if fault is not None:
+        raise ParentMissing(f"{where}: {fault}")
+    return data
+
+
+def usable_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the fingerprint of a text that can be built upon; None: there is none that can be
+    read now."""
+    try:
+        return digest(usable_text(root, stage, gen_id))
+    except (ParentMissing, OSError):
         return None
 
 
@@ -96,38 +121,14 @@ def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
     raise StoreError("a text cannot be read", [problem])
 
 
-def fault_of_text(root: DataRoot, stage: str, gen_id: str, data: bytes) -> str | None:
-    """Return why `data`, a generation's parsed.txt, cannot be built upon; None: it can.
-
-    It is empty, a pointer to content that is elsewhere, or differs from the digest that was
-    recorded when it was made. A text without a record (the host's, or written by hand) is taken.
-    """
-    fault = fault_of_bytes(data)
-    if fault is not None:
-        return fault
-    recorded = recorded_digest(root, stage, gen_id)
-    if recorded is not None and recorded != digest(data):
-        return (
-            "its parsed.txt is not the text that was made: its digest differs from the record; put "
-            f"the text back, or remove {PARSED_METADATA} to build upon the text as it is"
-        )
-    return None
-
-
 def text_to_build_upon(root: DataRoot, stage: str, gen_id: str) -> str:
     """Return a generation's text for what is made from it. ParentMissing: it has none that can be
-    used. OSError: it cannot be read."""
-    where = f"{stage} {gen_id}"
+    used. OSError: it cannot be read now."""
     try:
-        data = read_bytes(root.generation(stage, gen_id) / PARSED)
-        fault, text = fault_of_text(root, stage, gen_id, data), data.decode("utf-8")
-    except FileNotFoundError:
-        raise ParentMissing(f"{where} has no content") from None
+        return usable_text(root, stage, gen_id).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ParentMissing(f"{where}: its parsed.txt is not UTF-8: {error}") from error
-    if fault is not None:
-        raise ParentMissing(f"{where}: {fault}")
-    return text
+        reason = f"{stage} {gen_id}: its parsed.txt is not UTF-8: {error}"
+        raise ParentMissing(reason) from error
 
 
 def fault_of_bytes(data: bytes) -> str | None:

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import Factory, field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.fs.files import read_bytes
-from genid_store.fs.layout import PARSED, DataRoot
+from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.batches import Batch
-from genid_store.generation.content import fault_of_text, parent_version
+from genid_store.generation.content import ParentMissing, parent_version, usable_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.records import WAYS, Asked, Kind
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan, is_legacy
@@ -41,12 +40,13 @@ class Decider:
     `asked` beyond the missing.
 
     `failed_before` are the failures on record when it was made: what fails later is not tried again
-    by it, whoever tried.
+    by it, whoever tried. `paid`: there is an answer, so that nothing is paid for any more.
     """
 
     root: DataRoot
     plan: Plan = field(default=Factory(lambda one: Plan(ledger=Ledger(one.root)), takes_self=True))
     asked: Asked = field(factory=Asked)
+    paid: bool = False
     failed_before: Mapping[tuple[str, str], failures.Failure] = field()
 
     @failed_before.default
@@ -60,7 +60,7 @@ class Decider:
         *,
         text: str | None,
         source: str | None = None,
-        others: Iterable[str] | None = None,
+        others: Iterable[Member] | None = None,
         batches: Iterable[Batch] = (),
         fault: str | None = None,
     ) -> Decision:
@@ -82,9 +82,10 @@ class Decider:
             return Decision("adopted", source, source=source)
         if generation.mode == "copy" and generation.parent is not None:
             return Decision("copied")
-        ids = (*task.elsewhere, *task.others) if others is None else others
-        found = [Member(member.stage, one) for one in ids]
-        return next(self._obstacles(generation, state, text, found, batches), Decision("missing"))
+        if others is None:
+            others = [Member(member.stage, one) for one in (*task.elsewhere, *task.others)]
+        found = self._obstacles(generation, state, text, others, batches)
+        return next(found if not self.paid else iter(()), Decision("missing"))
 
     def _obstacles(
         self,
@@ -133,8 +134,11 @@ class Decider:
         state = state_of(self.root, *other)
         reason = why_left(self.root, other, state)
         if state == "made":
-            reason = _why_unusable(self.root, other) or ""
             state = "unreachable"
+            try:
+                usable_text(self.root, *other)
+            except (ParentMissing, OSError) as error:
+                reason = str(error)
         lost = state == "unreachable"
         again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
         if not reason or again or (not lost and self._is_asked_again(other, state)):
@@ -143,11 +147,3 @@ class Decider:
         if above == text and (text is not None or generation.parent is None):
             reason = f"the same task is {state} as {other.gen_id}: {reason}"
             yield Decision("blocked", reason, (WAYS[state],), label=state)
-
-
-def _why_unusable(root: DataRoot, member: Member) -> str | None:
-    """Return why a text that is there cannot be built upon; None: it can."""
-    try:
-        return fault_of_text(root, *member, read_bytes(root.generation(*member) / PARSED))
-    except OSError as error:
-        return f"its parsed.txt cannot be read: {error.strerror}"

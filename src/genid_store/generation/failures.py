@@ -6,18 +6,17 @@ generation is made. The automation condition, `cohort status` and `cohort run` r
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import json
-import os
-from pathlib import Path
+from typing import Final
 
-from attrs import asdict, frozen
+from attrs import frozen
 
-from genid_store.fs.files import check_inside, write_atomic
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import DataRoot, check_segment, is_segment
+from genid_store.fs.layout import DataRoot
+from genid_store.fs.slots import forget_record, record_path, recorded_ids, write_record
 from genid_store.stages import stage_names
+
+_KIND: Final = "failures"
 
 
 @frozen(kw_only=True)
@@ -38,7 +37,6 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
         OSError: it cannot be written.
         StoreError: `gen_id` is not an id, or a symbolic link leads out of the data root.
     """
-    check_inside(root, _path(root, stage, gen_id))
     before = read(root, stage, gen_id)
     failure = Failure(
         stage=stage,
@@ -47,8 +45,7 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
         at=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         attempts=1 + (before.attempts if before else 0),
     )
-    text = json.dumps(asdict(failure), ensure_ascii=False, indent=2)
-    write_atomic(_path(root, stage, gen_id), text.encode(errors="replace"), durable=False)
+    write_record(root, _KIND, failure, durable=False)
 
 
 def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
@@ -56,7 +53,7 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
 
     A record that cannot be read still says that there was a failure.
     """
-    path = _path(root, stage, gen_id)
+    path = record_path(root, _KIND, stage, gen_id)
     try:
         failure = Failure(**read_json(path))
         if type(failure.attempts) is int and {type(failure.reason), type(failure.at)} == {str}:
@@ -78,27 +75,16 @@ def read_all(root: DataRoot) -> dict[tuple[str, str], Failure]:
     found = (
         (stage, one, read(root, stage, one))
         for stage in stage_names()
-        for one in failed_ids(root, stage)
+        for one in recorded_ids(root, _KIND, stage)
     )
     return {(stage, one): failure for stage, one, failure in found if failure is not None}
 
 
 def forget(root: DataRoot, stage: str, gen_id: str) -> None:
     """Remove the record, if there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_path(root, stage, gen_id))
+    forget_record(root, _KIND, stage, gen_id)
 
 
 def failed_ids(root: DataRoot, stage: str) -> frozenset[str]:
-    """Return the ids of one stage that have a failure on record (one scandir)."""
-    try:
-        names = [entry.name for entry in os.scandir(root.own / "failures" / stage)]
-    except FileNotFoundError:
-        return frozenset()
-    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-    return frozenset(stem for stem in stems if is_segment(stem))
-
-
-def _path(root: DataRoot, stage: str, gen_id: str) -> Path:
-    segment = check_segment(gen_id, what="the generation id", where=stage)
-    return root.own / "failures" / stage / f"{segment}.json"
+    """Return the ids of one stage that have a failure on record (one listing)."""
+    return frozenset(recorded_ids(root, _KIND, stage))

@@ -21,13 +21,13 @@ from attrs import field, frozen
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import decode_text, read_data
-from genid_store.fs.files import check_inside, is_there, read_bytes
+from genid_store.fs.files import check_inside, is_there, problem_of, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
-from genid_store.generation.batches import open_batches
+from genid_store.generation.batches import now, open_batches
 from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
@@ -37,21 +37,23 @@ from genid_store.generation.content import (
     model_of,
     parent_version,
     text_to_build_upon,
-    usable_version,
+    usable_text,
 )
 from genid_store.generation.decision import Decider, Decision
-from genid_store.generation.documents import copied_files, generated_files, why_unparsed
 from genid_store.generation.publish import (
+    files_of,
     is_complete,
     prepared,
     publish,
     seed,
     take_up,
     unpublished,
+    why_unparsed,
 )
 from genid_store.generation.records import (
     COMPLETE,
     WRONG_TYPE,
+    Generated,
     Generator,
     Kind,
     Outcome,
@@ -70,9 +72,9 @@ class Executor(Decider):
     """Obtains generations of one data root with one callable; used from several threads at once.
 
     `preparing`: the callable only takes note of what is to go into a batch, whose record is there
-    and says so. `paid`: it gives an answer that is paid for, so that nothing is asked before it.
-    `seeds` is the metadata of those that have none yet. `provider_models` maps model ids to the
-    provider's names. `templates` requires the text of every template of the pipeline's stages.
+    and says so. `seeds` is the metadata of those that have none yet. `provider_models` maps model
+    ids to the provider's names. `templates` requires the text of every template of the pipeline's
+    stages.
     """
 
     generator: Generator
@@ -80,7 +82,6 @@ class Executor(Decider):
     provider_models: Mapping[str, str] = field(factory=dict)
     templates: bool = True
     preparing: bool = False
-    paid: bool = False
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
 
@@ -107,10 +108,17 @@ class Executor(Decider):
 
     def request(self, stage: str, gen_id: str) -> Request:
         """Return what the callable would be asked. StoreError: it cannot be asked for this."""
-        generation = read_generation(self.root, stage, gen_id)
+        generation, parent_text = self._read(Member(stage, gen_id))
+        others = self._others(generation)
+        return self._request(generation, parent_text, self._template(generation), others)
+
+    def _read(self, member: Member) -> tuple[Generation, str | None]:
+        """Return what is to be made, and its parent's text, None for a root. StoreError: nothing
+        can be made of that."""
+        generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
-        template = self._template(generation)
-        return self._request(generation, template, self._parent_text(generation))
+        parent = generation.parent
+        return generation, None if parent is None else text_to_build_upon(self.root, *parent)
 
     def _of_ours(self, error: Exception) -> Decision:
         """Sort an error of our own: nothing was paid for."""
@@ -125,7 +133,7 @@ class Executor(Decider):
         """Sort what the system refuses to us; a full disk ends the run."""
         if error.errno in _FULL:
             self.stop.set()
-        return Decision("failed" if paid else "refused", reason_of(error))
+        return Decision("failed" if paid else "refused", str(problem_of(self.root, error)))
 
     def _obtain(self, member: Member) -> Decision:
         stage, gen_id = member
@@ -143,87 +151,83 @@ class Executor(Decider):
             barred = blocked(self.root)  # under the lease: a migration waits for leases
             if barred is not None:
                 return Decision("stopped", f"{barred.reason}; {barred.remedy}")
-            return self._under_lease(member, task)
+            if member in self.seeds:
+                seed(self.root, *member, self.seeds[member])
+            take_up(self.root, *member)
+            there = has_content(self.root, *member)
+            decision = Decision("reused") if there else self._go_on(member, task)
+            if decision.kind in COMPLETE:
+                failures.forget(self.root, *member)
+            return decision
 
-    def _under_lease(self, member: Member, task: Task) -> Decision:
-        """Return what became of it, once what killed runs left is taken up."""
-        if member in self.seeds:
-            seed(self.root, *member, self.seeds[member])
-        take_up(self.root, *member)
-        if has_content(self.root, *member):
-            failures.forget(self.root, *member)
-            return Decision("reused")
-        end = self._of_task(member, task)
-        if end.kind in COMPLETE:
-            failures.forget(self.root, *member)
-        return end
-
-    def _of_task(self, member: Member, task: Task) -> Decision:
+    def _go_on(self, member: Member, task: Task) -> Decision:
         """Go on where this id has no content. What is about to be done goes into the ledger first:
         a kill after that hides nothing from a run that has planned already."""
-        generation = read_generation(self.root, *member)
-        check_metadata(self.root, generation)
-        parent_text = self._parent_text(generation)
-        decision = Decision("missing")  # the answer of a batch is paid for
-        if not self.paid:
-            text = None if parent_text is None else digest(parent_text.encode())
-            decision = self.decide(
-                generation,
-                text=text,
-                source=self._source(member, task, text),
-                others=self._other_ids(member, task),
-                batches=[
-                    one
-                    for one in open_batches(self.root)
-                    if not (self.preparing and one.state == "preparing")
-                ],
-            )
+        generation, parent_text = self._read(member)
+        text = None if parent_text is None else digest(parent_text.encode())
+        others = self._others(generation)
+        decision = self.decide(
+            generation,
+            text=text,
+            source=None if self.paid else self._source(task, others, text),
+            others=others,
+            batches=[
+                one
+                for one in open_batches(self.root)
+                if not (self.preparing and one.state == "preparing")
+            ],
+        )
         if decision.kind not in ("adopted", "copied", "missing"):
             return decision
         self.plan.ledger.add(member.stage, task.name, member.gen_id)
+        if decision.kind == "missing":
+            return self._pay_on_record(generation, parent_text, others)
         if decision.source is not None:
             give_text(self.root, member, decision.source, task.name)
-        elif decision.kind == "copied":
-            with prepared(self.root, *member) as folder:
-                publish(folder, copied_files(parent_text or ""), parent_text)
         else:
-            return self._pay_on_record(generation, parent_text)
+            with prepared(self.root, *member) as folder:
+                files = files_of(Generated(text=parent_text or ""), mode="copy")
+                publish(folder, files, parent_text)
         return decision
 
-    def _source(self, member: Member, task: Task, text: str | None) -> str | None:
+    def _others(self, generation: Generation) -> list[Member]:
+        """Return every other id under which the task may have a text by now, the one whose text is
+        to be given first: those of the plan, since a call for one of them was perhaps in flight
+        then, and those that are younger."""
+        stage = generation.stage
+        task = self.plan.task_of(Member(stage, generation.gen_id))
+        made = self.plan.ledger.made(stage, task.name)
+        ids = dict.fromkeys((task.source, *task.elsewhere, *task.others, *made))
+        return [Member(stage, one) for one in ids if one not in (None, generation.gen_id)]
+
+    def _source(self, task: Task, others: list[Member], text: str | None) -> str | None:
         """Return the id whose text is to be given: the plan's, or one that another run has made of
         this task meanwhile over the same parent's text."""
-        if task.refused and not self.asked.reuse:
-            return None
-        if task.source is not None and self._can_give(Member(member.stage, task.source), text):
-            return task.source
-        for gen_id in self._other_ids(member, task):
-            _publish_waiting(self.root, member.stage, gen_id, self.stop)  # the task is leased
-            if self._can_give(Member(member.stage, gen_id), text):
-                return gen_id
+        for other in others if self.asked.reuse or not task.refused else ():
+            if not has_content(self.root, *other):  # the task is leased
+                _publish_waiting(self.root, *other, self.stop)
+            if self._can_give(other, text):
+                return other.gen_id
         return None
 
     def _can_give(self, other: Member, text: str | None) -> bool:
         try:
-            usable = usable_version(self.root, *other) is not None
+            usable_text(self.root, *other)
+        except ParentMissing:
+            return False
         except OSError:
             if self.asked.pay_again:  # also for a text that is out of reach
                 return False
             raise
-        return usable and parent_version(self.root, read_generation(self.root, *other)) == text
+        return parent_version(self.root, read_generation(self.root, *other)) == text
 
-    def _other_ids(self, member: Member, task: Task) -> list[str]:
-        """Return every other id under which the task may have a text by now: those of the plan,
-        since a call for one of them was perhaps in flight then, and those that are younger."""
-        made = self.plan.ledger.made(member.stage, task.name)
-        ids = dict.fromkeys((*task.elsewhere, *task.others, *made))
-        return [one for one in ids if one != member.gen_id]
-
-    def _pay_on_record(self, generation: Generation, parent_text: str | None) -> Decision:
+    def _pay_on_record(
+        self, generation: Generation, parent_text: str | None, others: list[Member]
+    ) -> Decision:
         """Pay; where no text has come of it that is on record before the lease is given up: whoever
         gets that next looks."""
         try:
-            end = self._pay(generation, parent_text)
+            end = self._pay(generation, parent_text, others)
         except Exception as error:  # the host may raise anything: it is an outcome
             end = self._of_ours(error)
         member = generation.stage, generation.gen_id
@@ -232,10 +236,12 @@ class Executor(Decider):
                 failures.record(self.root, *member, end.reason)
         return end
 
-    def _pay(self, generation: Generation, parent_text: str | None) -> Decision:
+    def _pay(
+        self, generation: Generation, parent_text: str | None, others: list[Member]
+    ) -> Decision:
         stage, gen_id = generation.stage, generation.gen_id
         template = self._template(generation)
-        request = self._request(generation, template, parent_text)
+        request = self._request(generation, parent_text, template, others)
         if self.preparing:
             self.generator(request)
         with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
@@ -249,7 +255,12 @@ class Executor(Decider):
                 return _of_call(error)
             finally:
                 self.on_call(-1)
-            files = generated_files(generated, request, template)
+            files = files_of(
+                generated,
+                template_digest=None if template is None else digest(template),
+                provider_model=request.provider_model,
+                generated_at=now(),
+            )
             try:
                 publish(folder, files, parent_text)
             except OSError as error:
@@ -262,11 +273,23 @@ class Executor(Decider):
         return Decision("unparsed", f"{reason}; {UNPARSED}")
 
     def _request(
-        self, generation: Generation, template: bytes | None, parent_text: str | None
+        self,
+        generation: Generation,
+        parent_text: str | None,
+        template: bytes | None,
+        others: list[Member],
     ) -> Request:
-        model = model_of(self.root, generation)
+        member, model = Member(generation.stage, generation.gen_id), model_of(self.root, generation)
         values = {"combo_id": generation.combo_id, "template_id": generation.template_id}
         values |= {**generation.signature_fields(), "llm_model_id": model}
+        above = None if parent_text is None else digest(parent_text.encode())
+        unparsed = (
+            self.root.generation(*one) / RAW
+            for one in (member, *others)
+            if is_there(self.root.generation(*one) / RAW)
+            and above == parent_version(self.root, read_generation(self.root, *one))
+        )
+        raw = next((read_bytes(path) for path in unparsed), None)
         return Request(
             stage=generation.stage,
             gen_id=generation.gen_id,
@@ -275,27 +298,10 @@ class Executor(Decider):
             parent_text=parent_text,
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
-            unparsed_text=self._raw_text(generation),
-            custom_id=self.plan.task_of(Member(generation.stage, generation.gen_id)).name,
+            unparsed_text=None if raw is None else raw.decode("utf-8", "surrogatepass"),
+            custom_id=self.plan.task_of(member).name,
             data_root=self.root.path,
         )
-
-    def _raw_text(self, generation: Generation) -> str | None:
-        """Return a text of the task that was paid for and could not be parsed, under this id or
-        another one; None: there is none."""
-        member = Member(generation.stage, generation.gen_id)
-        text = parent_version(self.root, generation)
-        for gen_id in (member.gen_id, *self._other_ids(member, self.plan.task_of(member))):
-            path = self.root.generation(member.stage, gen_id) / RAW
-            other = read_generation(self.root, member.stage, gen_id)
-            if is_there(path) and parent_version(self.root, other) == text:
-                return read_bytes(path).decode("utf-8", "surrogatepass")
-        return None
-
-    def _parent_text(self, generation: Generation) -> str | None:
-        """Return the parent's text; None for a root. ParentMissing: it has none to build upon."""
-        parent = generation.parent
-        return None if parent is None else text_to_build_upon(self.root, *parent)
 
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None where it is not needed and not there.

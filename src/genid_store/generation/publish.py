@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -22,7 +23,6 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.metadata import read_generation
-from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
     create_in_folder,
     is_file,
@@ -35,6 +35,7 @@ from genid_store.fs.files import (
     sync_folder,
     write_new,
 )
+from genid_store.fs.jsonfile import finite, load_json
 from genid_store.fs.layout import (
     METADATA,
     PARSED,
@@ -48,7 +49,8 @@ from genid_store.fs.layout import (
 from genid_store.fs.rescue import name_store, rescue, rescued
 from genid_store.fs.slots import staging
 from genid_store.fs.trees import remove_tree
-from genid_store.generation.content import digest, parent_version
+from genid_store.generation.content import digest, fault_of_bytes, parent_version
+from genid_store.generation.records import Generated
 from genid_store.stages import stage_names
 
 #: The order in which the files of one generation are published.
@@ -81,21 +83,20 @@ def prepared(
 ) -> Iterator[StagedFolder]:
     """Yield a folder to stage into; it is removed again if nothing was staged.
 
-    StoreError: the disk is full (unless the text is there already: not `room`), or the data root
+    OSError: the disk is full (unless the text is there already: not `room`), or the data root
     cannot be written; found out before the generator is called.
     """
     path, target = _aside(root, stage, gen_id), root.generation(stage, gen_id)
+    path.mkdir(parents=True)
     try:
-        path.mkdir(parents=True)
         store = name_store(root)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
         if room:
-            _check_room(path)
+            if shutil.disk_usage(path).free < _ROOM:
+                message = f"fewer than {_ROOM // 2**20} MiB are free"
+                raise OSError(errno.ENOSPC, message, str(path.parent))
             reserve(path / _RESERVE, _RESERVED)
         if not os.access(target, os.W_OK | os.X_OK):
-            raise _unwritable(target, PermissionError(errno.EACCES, "cannot be written"))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -249,26 +250,47 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
         shutil.rmtree(one.path)
 
 
-def _check_room(path: Path) -> None:
-    free = shutil.disk_usage(path).free
-    if free < _ROOM:
-        raise StoreError(
-            "there is no room for a generation",
-            [
-                Problem(
-                    where=str(path.parent),
-                    message=f"fewer than {_ROOM // 2**20} MiB are free",
-                    value=free,
-                    remedy="free some space; nothing was paid for",
-                )
-            ],
-        )
+# -- the files of one generation; nothing in here may fail: it is paid for ------------------------
+#: What of a record the host gives.
+_HOSTS: Final = ("provider_model", "parameters", "usage")
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    problem = Problem(
-        where=str(path),
-        message=error.strerror or str(error),
-        remedy="make the data root writable; nothing was paid for",
-    )
-    return StoreError("the data root cannot be written", [problem])
+def files_of(generated: Generated, **made_with: object) -> dict[str, bytes]:
+    """Return the files of one answer, with a record of how it was made; `parsed.txt` is among them
+    where it could be parsed."""
+    hosts = {name: getattr(generated, name) for name in _HOSTS}
+    made_with |= {name: value for name, value in hosts.items() if value is not None}
+    files = {RAW_METADATA: _document(made_with)}
+    for name, text in ((RAW, generated.text), (PROMPT, generated.prompt)):
+        if text is not None:
+            files[name] = text.encode("utf-8", "surrogatepass")
+    if why_unparsed(generated) is None:
+        files[PARSED] = generated.handed_on.encode()
+        files[PARSED_METADATA] = _document({"digest": digest(files[PARSED])})
+    return files
+
+
+def why_unparsed(generated: Generated) -> str | None:
+    """Return why an answer gets no `parsed.txt`: the host says so, or nothing could be built upon
+    that file; None: it gets one."""
+    if generated.unparsed is not None:
+        return generated.unparsed or "the callable says so and gives no reason"
+    try:
+        return fault_of_bytes(generated.handed_on.encode())
+    except UnicodeEncodeError:
+        return "its text is not Unicode"
+
+
+def _document(genid: Mapping[str, object]) -> bytes:
+    """Return our part of a record as JSON that our own reader takes; what of the host's cannot be
+    written so (in a circle, deep, large, no Unicode, keys twice as text) is only mentioned."""
+    given = {key: value for key, value in genid.items() if value is not None}
+    try:
+        document = {"genid": finite(given)}
+        text = json.dumps(document, ensure_ascii=False, indent=2, default=repr, skipkeys=True)
+        data = text.encode("utf-8")
+        load_json(data)
+    except Exception:  # the host's values may be anything
+        unwritable = "cannot be written as JSON"
+        return _document({key: unwritable if key in _HOSTS else given[key] for key in given})
+    return data

@@ -59,6 +59,11 @@ class Generated:
     parameters: Mapping[str, object] | None = field(default=None)
     usage: Mapping[str, object] | None = field(default=None)
 
+    @property
+    def handed_on(self) -> str:
+        """The text that the next stage reads."""
+        return self.text if self.parsed is None else self.parsed
+
 
 @frozen(kw_only=True)
 class Asked:

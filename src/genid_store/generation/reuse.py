@@ -164,10 +164,8 @@ class _Planning:
         self.children: dict[Member | None, list[Member]] = defaultdict(list)
         self.candidates: dict[Member, list[Indexed]] = {}
         self.same: dict[Member, list[Indexed]] = {}
-        # a run looks again before it pays
-        self.digest = cache(partial(usable_version, index.root, unread_is_none=True))
-        self.choices: dict[tuple[Member, str | None], tuple[int, Indexed | None]] = {}
-        self.without_task: dict[Member, bool] = {}
+        self.digest = cache(partial(usable_version, index.root))  # a run looks again
+        self.best, self.lacks_task = cache(self._best), cache(self._lacks_task)
         self.unknown = _Unknown(index)
 
     def add(self, member: Member) -> None:
@@ -220,32 +218,23 @@ class _Planning:
             if named or one.parent_gen_id is None or self.fits(one, text):
                 yield _why_hidden(one, one.gen_id)
 
-    def lacks_task(self, member: Member) -> bool:
-        if member not in self.without_task:
-            found = self.known.get(member) or self.index.get(*member)
-            known = found is None or found.expected["v1"] is not None or _is_unfit(found)
-            self.without_task[member] = not known
-        return self.without_task[member]
+    def _lacks_task(self, member: Member) -> bool:
+        found = self.known.get(member) or self.index.get(*member)
+        return not (found is None or found.expected["v1"] is not None or _is_unfit(found))
 
-    def best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
+    def _best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can have a text where the parent's is
         `above`, and whose text this one takes for that."""
-        key = (member, above)
-        if key not in self.choices:
-            fitting = [one for one in self.candidates[member] if self.fits(one, above)]
-            counted = [
-                (self.below(member, self.digest(one.stage, one.gen_id)), one) for one in fitting
-            ]
-            self.choices[key] = max(
-                counted,
-                key=lambda choice: (
-                    choice[0],
-                    self.reach(choice[1]) if len(counted) > 1 else 0,
-                    choice[1].origin_cohort_id == self.cohort_id,
-                ),
-                default=(self.below(member, above) if self.is_copy(member) else 0, None),
-            )
-        return self.choices[key]
+        fitting = [one for one in self.candidates[member] if self.fits(one, above)]
+        return max(
+            ((self.below(member, self.digest(one.stage, one.gen_id)), one) for one in fitting),
+            key=lambda choice: (
+                choice[0],
+                self.reach(choice[1]) if len(fitting) > 1 else 0,
+                choice[1].origin_cohort_id == self.cohort_id,
+            ),
+            default=(self.below(member, above) if self.is_copy(member) else 0, None),
+        )
 
     def reach(self, one: Indexed) -> int:
         """Return how many tasks the store has texts of that were made from this one."""

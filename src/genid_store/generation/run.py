@@ -28,7 +28,6 @@ from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome, nobody
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
-from genid_store.generation.status import is_ready
 from genid_store.generation.workload import Workload, plan_work
 from genid_store.stages import Member, stage_names
 
@@ -155,7 +154,7 @@ def run_cohort(
                 return
             stages = evolve(batching, executor=executor)
             for stage in stage_names():
-                todo = [*_ready(root, stage, work), *work.in_batches(stage)]
+                todo = [*work.ready(stage), *work.in_batches(stage)]
                 stages.obtain(stage, todo, wait=wait)
 
     _until_interrupted(obtain, stop, interrupted)
@@ -171,8 +170,7 @@ def obtain_work(
 ) -> None:
     """Obtain what is to be made, stage by stage, ancestors first; `report` as in `obtain_all`."""
     for stage in stage_names():
-        ready = _ready(executor.root, stage, work)
-        obtain_all(executor, stage, ready, report, concurrency=concurrency)
+        obtain_all(executor, stage, work.ready(stage), report, concurrency=concurrency)
 
 
 def refuse_paid(work: Workload) -> None:
@@ -187,15 +185,6 @@ def refuse_paid(work: Workload) -> None:
         where = f"{member.stage} {member.gen_id}"
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
     raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
-
-
-def _ready(root: DataRoot, stage: str, work: Workload) -> Sequence[str]:
-    """Return the ids of one stage that can be obtained by now."""
-    return [
-        one.gen_id
-        for one in work.todo
-        if one.stage == stage and (one in work.adopted or is_ready(root, *one))
-    ]
 
 
 def _until_interrupted(

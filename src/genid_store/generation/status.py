@@ -72,17 +72,6 @@ def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:
     return {one: state_of(root, *one, failed[one.stage]) for one in members}
 
 
-def is_ready(root: DataRoot, stage: str, gen_id: str) -> bool:
-    """Say whether a run can do something for a generation at once: its own content is there (it is
-    reused), or its metadata is and its parent's content too."""
-    if has_content(root, stage, gen_id):
-        return True
-    if parent_stage(stage) is None:
-        return is_file(root.generation(stage, gen_id) / METADATA)
-    parent = read_generation(root, stage, gen_id).parent
-    return parent is not None and is_segment(parent.gen_id) and has_content(root, *parent)
-
-
 def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]:
     """Return those for which a run should be started although Dagster has no record of them: they
     are ready, have neither failed nor been paid for without a parsed form, and are in no batch.

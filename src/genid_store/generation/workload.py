@@ -34,8 +34,8 @@ _LATER: Final = {"over the limit", "in a batch"}
 
 @frozen(kw_only=True)
 class Workload:
-    """What one run would do with the `members`: `made` needs nothing, `todo` is made in this order
-    (parents first).
+    """What one run would do with the `members`: `made` needs nothing, `todo` is made in this order,
+    parents first, each with its parent.
 
     `calls` counts calls of the generator by (stage, model); copies and members that are given a
     text of their task are in `todo` and in no count. `adopted` maps the latter to whose text it is.
@@ -45,10 +45,18 @@ class Workload:
     members: Sequence[Member] = field(repr=False)
     decider: Decider = field(repr=False)
     made: list[Member] = field(factory=list, repr=False)
-    todo: dict[Member, None] = field(factory=dict, repr=False)
+    todo: dict[Member, Member | None] = field(factory=dict, repr=False)
     adopted: dict[Member, str] = field(factory=dict, repr=False)
     calls: Counter[tuple[str, str]] = field(factory=Counter)
     waiting: dict[Member, Decision] = field(factory=dict, repr=False)
+
+    def ready(self, stage: str) -> list[str]:
+        """Return the ids of one stage that can be made by now."""
+        return [
+            one.gen_id
+            for one, parent in self.todo.items()
+            if one.stage == stage and (parent is None or has_content(self.decider.root, *parent))
+        ]
 
     def in_batches(self, stage: str) -> list[str]:
         """Return the ids of one stage whose task is in a batch."""
@@ -179,7 +187,7 @@ def plan_work(
         if decision.kind not in ("adopted", "copied", "missing"):
             work.waiting[member] = decision
             continue
-        work.todo[member] = None
+        work.todo[member] = parent
         if decision.source is not None:
             work.adopted[member] = decision.source
     return work

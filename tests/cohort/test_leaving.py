@@ -89,7 +89,7 @@ def test_a_very_large_plan_is_confirmed_before_it_is_made(root: DataRoot) -> Non
     set_replicates(root.path, 300_000, 1, 1)
     with pytest.raises(StoreError, match="16,800,000 rows") as caught:
         built(root, ON)
-    assert "--max-rows 16800000" in str(caught.value)
+    assert "(max_rows=16800000)" in str(caught.value)
     assert not root.own.exists()
     set_replicates(root.path, 2, 1, 1)
     with pytest.raises(StoreError, match="112 rows, the limit is 111"):

@@ -137,7 +137,7 @@ def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] 
 
 def flags(ways: Iterable[str]) -> str:
     """Return options, as the library calls them, as those of a command in brackets."""
-    found = ", ".join(f"--{way.replace('_', '-')}" for way in ways)
+    found = ", ".join(f"--{way.replace('_', '-').replace('=', ' ')}" for way in ways)
     return f" ({found})" if found else ""
 
 

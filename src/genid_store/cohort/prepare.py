@@ -320,6 +320,7 @@ def _too_many(count: int, limit: int) -> StoreError:
     problem = Problem(
         where="1_raw/replication_config.csv",
         message=f"the tables come to {count:,} rows, the limit is {limit:,}",
-        remedy=f"lower the counts, or confirm them: --max-rows {count}",
+        remedy="lower the counts, or confirm them",
+        ways=(f"max_rows={count}",),
     )
     return StoreError("the cohort would be very large", [problem])

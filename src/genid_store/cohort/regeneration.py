@@ -65,19 +65,27 @@ def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Re
     return tuple(repeat for repeat in found if repeat is not None)
 
 
+#: What becomes of a deterministic member that repeats work.
+_GIVEN: Final = "a run gives it that text; build without this check"
+
+
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
     """StoreError: there are members that repeat paid work; names them."""
     found = [one for one in repeats if not one.is_copy]
     if not found:
         return
-    problems = [
-        Problem(
-            where=f"{repeat.stage} {repeat.gen_id}",
-            message=f"the store has this work as {', '.join(repeat.held)}",
-            remedy=_remedy(repeat),
+    problems = []
+    for repeat in found[:_LISTED]:
+        older = parse_id(repeat.gen_id).family not in SCHEMES
+        remedy = "build it under a deterministic id, or run it so" if older else _GIVEN
+        problems.append(
+            Problem(
+                where=f"{repeat.stage} {repeat.gen_id}",
+                message=f"the store has this work as {', '.join(repeat.held)}",
+                remedy=remedy,
+                ways=("reuse", "pay_again") if older else (),
+            )
         )
-        for repeat in found[:_LISTED]
-    ]
     raise StoreError(f"{len(found)} member(s) would be paid for a second time", problems)
 
 
@@ -116,20 +124,13 @@ def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
         Problem(
             where=f"{member.stage} {member.gen_id}",
             message="is made, and today's tables and selection do not plan it any more",
-            remedy="put back what named it, or let it leave the cohort (--drop); its text stays in "
-            "the store",
+            remedy="put back what named it, or let it leave; its text stays in the store",
+            ways=("drop",),
         )
         for member in leaving[:_LISTED]
     ]
     count = f"{len(leaving)} text(s) would leave the cohort"
     raise StoreError(f"{count} (adds {added} members, drops {dropped})", problems)
-
-
-def _remedy(repeat: Repeat) -> str:
-    """Say what becomes of the member: a deterministic one is given the text when it is run."""
-    if parse_id(repeat.gen_id).family in SCHEMES:
-        return "`genid cohort run` gives it that text; build without --forbid-regeneration"
-    return "build it under a deterministic id, or run it with --reuse or --pay-again"
 
 
 def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:

@@ -28,7 +28,7 @@ def load_generator(name: str, *, where: str = "the generator") -> Generator:
     found = load_host(name, where=where)
     if callable(found):
         return found
-    message, remedy = "is a batch object", "name a callable; `genid cohort run` takes this one"
+    message, remedy = "is a batch object", "name a callable; a run of a cohort takes this one"
     problem = Problem(where=where, value=name, message=message, remedy=remedy)
     raise StoreError("the generator cannot be used", [problem])
 

@@ -300,12 +300,26 @@ def test_a_missing_template_pays_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_is_found_out_before_paying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With no room for the text nobody is called."""
+    """With no room for the text nobody is called; the reason says where, and what to do."""
     root = lay(tmp_path, "draft", "d1")
     monkeypatch.setattr(staging, "_ROOM", 2**62)
     counting = Counting()
-    assert make(root, "draft", "d1", counting).kind == "refused"
-    assert counting.calls == []
+    outcome = make(root, "draft", "d1", counting)
+    assert (outcome.kind, counting.calls) == ("refused", [])
+    assert outcome.reason.startswith(".genid/staging/draft: fewer than ")
+    assert "make room on the disk" in outcome.reason
+
+
+def test_what_the_system_refuses_is_said_in_words(tmp_path: Path) -> None:
+    """A folder that cannot be written to: its path and a remedy, no number of an error."""
+    root = lay(tmp_path, "draft", "d1")
+    (root.own / "staging").mkdir(parents=True)
+    (root.own / "staging" / "draft").write_text("in the way")
+    counting = Counting()
+    outcome = make(root, "draft", "d1", counting)
+    assert (outcome.kind, counting.calls) == ("refused", [])
+    assert "a file stands where a folder belongs" in outcome.reason
+    assert "Errno" not in outcome.reason
 
 
 def test_a_text_that_cannot_be_staged_is_kept_elsewhere(

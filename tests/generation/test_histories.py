@@ -22,8 +22,8 @@ from cohort_kit import set_replicates
 from genid_store import Store, StoreError
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.giving import take_back
 from genid_store.generation.records import Asked
-from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
 from genid_store.migration import run as migration
 from hardening_kit import killed

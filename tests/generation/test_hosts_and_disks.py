@@ -23,9 +23,9 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, publish
+from genid_store.generation.giving import take_back
 from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked, Outcome
-from genid_store.generation.reuse import take_back
 from genid_store.generation.run import Done, plan_run, run_cohort
 from genid_store.generation.workload import blocked_members
 from genid_store.migration import run as migration

@@ -16,8 +16,8 @@ from genid_store.config import read_config
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import batches
+from genid_store.generation.giving import take_back
 from genid_store.generation.records import Asked
-from genid_store.generation.reuse import take_back
 from genid_store.generation.run import run_cohort
 from hardening_kit import attempt, fuzzed, json_damaged, json_values, tree, without_own
 from paid_kit import small_root

@@ -87,7 +87,7 @@ def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
     The generations' folders are then as they were, byte for byte. A text from which something was
     made since, which was replaced, or whose source is gone, stays.
     """
-    from genid_store.generation.reuse import take_back
+    from genid_store.generation.giving import take_back
 
     taken, kept = take_back(root, dry_run=dry_run)
     if as_json:

@@ -179,9 +179,10 @@ def _take(path: Path, *, create: bool = True) -> int | None:
             descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:
             return None
-        with contextlib.suppress(BlockingIOError, PermissionError):  # POSIX: EAGAIN or EACCES
+        # POSIX says EAGAIN or EACCES where somebody has it; the name may have gone meanwhile
+        with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _bears_name(descriptor, path):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 _mine[descriptor] = key
                 return descriptor
         os.close(descriptor)
@@ -197,10 +198,3 @@ def _give_up(descriptor: int) -> None:
 def _key(path: Path) -> _Key:
     folder = os.stat(path.parent)
     return folder.st_dev, folder.st_ino, path.name
-
-
-def _bears_name(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False

@@ -94,12 +94,16 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
         check_inside(root, root.own, root.own / "lock")
         root.own.mkdir(exist_ok=True)
     lock = FileLock(root.own / "lock", timeout=0)
-    _acquire(lock, root, wait)
+    with guarded(root):
+        _acquire(lock, root, wait)
     try:
         with guarded(root):
             _refuse_block(root, purpose)
             sweep_temporaries(root, [root.lock_note, root.barrier])
-            write_atomic(root.lock_note, _dump(_myself(purpose)), durable=False)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            host = socket.gethostname()
+            note = Holder(purpose=purpose, pid=os.getpid(), host=host, since=now)
+            write_atomic(root.lock_note, _dump(note), durable=False)
         yield
     finally:
         with contextlib.suppress(OSError):  # a note that stays is stale, which is harmless
@@ -145,20 +149,13 @@ def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
             lock.acquire(timeout=min(_STEP, max(left, 0.0)), poll_interval=_STEP)
         except Timeout:
             left -= _STEP
-            if left <= 0 or not _is_build(holder(root)):
+            found = holder(root)  # None: it has not noted itself yet
+            if left <= 0 or (found is not None and found.purpose != BUILD):
                 raise _busy(root) from None
-        except OSError as error:
-            with guarded(root):
-                raise error
         except NotImplementedError as error:  # how filelock before 4 says that there is no flock
-            with guarded(root):
-                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), lock.lock_file) from error
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), lock.lock_file) from error
         else:
             return
-
-
-def _is_build(found: Holder | None) -> bool:
-    return found is None or found.purpose == BUILD  # None: it has not noted itself yet
 
 
 def _busy(root: DataRoot) -> StoreError:
@@ -198,11 +195,6 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
         where = root.relative(root.barrier)
         problem = Problem(where=where, message=found.reason, remedy=found.remedy)
         raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])
-
-
-def _myself(purpose: str) -> Holder:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(purpose=purpose, pid=os.getpid(), host=socket.gethostname(), since=now)
 
 
 def _dump(record: Holder | Block) -> bytes:

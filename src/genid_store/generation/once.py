@@ -40,6 +40,7 @@ from genid_store.generation.content import (
     usable_text,
 )
 from genid_store.generation.decision import Decider, Decision
+from genid_store.generation.giving import give_text
 from genid_store.generation.publish import (
     files_of,
     is_complete,
@@ -60,7 +61,7 @@ from genid_store.generation.records import (
     Request,
     as_generated,
 )
-from genid_store.generation.reuse import Task, give_text
+from genid_store.generation.reuse import Task
 from genid_store.generation.status import UNPARSED, has_content
 from genid_store.stages import PIPELINE, Member
 

@@ -120,7 +120,8 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
             left.add(member)
             continue
         fault = None if generation.parent is None else fault_of(root, generation.parent)
-        now = work.decider.decide(generation, text=parent_version(root, generation), fault=fault)
+        text = None if fault else parent_version(root, generation)
+        now = work.decider.decide(generation, text=text, fault=fault)
         why = [str(problem) for problem in generation.problems]
         why += [now.reason] if now.kind == "blocked" else []
         reason = "; ".join(why) or "it was not begun; run again"

@@ -266,7 +266,7 @@ def test_audit_with_findings(genid: Any, mixed: Store) -> None:
     words = genid("store", "audit", "--data-root", mixed.path).out
     for code, count in ran.json["counts"].items():
         assert f"{code}: {count}." in words
-    assert f"{len(ran.json['findings'])} findings" in words
+    assert f"{len(ran.json['findings'])} finding" in words
 
 
 @pytest.mark.parametrize("what", ["missing", "a file", "another folder"])

@@ -58,7 +58,7 @@ def test_a_first_build_reads_plans_refreshes_and_locks_once(root: DataRoot) -> N
     times = Counter[str]()
     for (_, name), count in found.items():
         times[name] += count
-    names = ("read_tables", "read_selection", "plan_cohort", "refresh", "_acquire")
+    names = ("read_config", "read_tables", "read_selection", "plan_cohort", "refresh", "_acquire")
     assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
     assert len(list(root.raw.glob("*.csv"))) == times["read_csv"]
     assert len(found) <= 200, sorted(found)
@@ -77,7 +77,14 @@ def test_a_run_reads_plans_and_refreshes_once(root: DataRoot) -> None:
     times = Counter[str]()
     for (_, name), count in found.items():
         times[name] += count
-    names = ("read_membership", "plan_reuse", "plan_work", "refresh", "provider_models")
+    names = (
+        "read_config",
+        "read_membership",
+        "plan_reuse",
+        "plan_work",
+        "refresh",
+        "provider_models",
+    )
     assert dict.fromkeys(names, 1) == {name: times[name] for name in names}
     assert times["Executor.obtain"] == times["_Planning.add"] == 22
     assert 44 == times["Decider.decide"]  # once for the plan, once under the lease

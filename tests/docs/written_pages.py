@@ -104,7 +104,7 @@ def pages() -> dict[Path, str]:
     entries = (f"{_entry(path)}\n\n" for path in verbs(genid) if path not in ALIKE)
     rows = (f"| `{one.code}` | {one.meaning} | {one.remedy} |\n" for one in KINDS.values())
     return {
-        DOCS / "commands.md": "".join([_COMMANDS, *entries]).rstrip() + "\n",
+        DOCS / "commands.md": "".join([_COMMANDS, "\n", *entries]).rstrip() + "\n",
         DOCS / "finding-codes.md": "".join([_FINDINGS, *rows, _NOTES]),
     }
 

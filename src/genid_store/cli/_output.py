@@ -17,8 +17,6 @@ import click
 from genid_store.cli._screen import document_stream, json_safe, plain, written_out_line
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from genid_store.catalog.index.query import StoreIndex
     from genid_store.fs.layout import DataRoot
 
@@ -37,14 +35,10 @@ _ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call ca
 SHOWN: Final = 10
 
 
-class _DataRootType(click.ParamType["DataRoot"]):
-    """A data root; what its genid.toml says becomes the context's object."""
+class _DataRootType(click.Path):
+    """A data root, completed as a folder; what its genid.toml says becomes the context's object."""
 
-    name = "directory"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> DataRoot:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from genid_store.config import read_config
         from genid_store.errors import StoreError
         from genid_store.fs.layout import DataRoot
@@ -63,13 +57,6 @@ class _DataRootType(click.ParamType["DataRoot"]):
                 load_stages(root, config)
         return root
 
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(incomplete, type="dir")]
-
 
 def data_root_option(command: Command, *, required: bool = True) -> Command:
     """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
@@ -78,7 +65,7 @@ def data_root_option(command: Command, *, required: bool = True) -> Command:
     return click.option(
         "--data-root",
         "root",
-        type=_DataRootType(),
+        type=_DataRootType(file_okay=False),
         envvar="GENID_DATA_ROOT",
         required=required,
         show_envvar=True,

@@ -7,14 +7,12 @@ from typing import Final
 
 import click
 
-from genid import SCHEMES, parse_id
-from genid_store.catalog.memberships import read_memberships
 from genid_store.cli import _output as output
 from genid_store.config import NAME, effective_rollout, write_rollout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.status import has_content
-from genid_store.ids.rollout import FLAG, Rollout
+from genid_store.generation.status import legacy_left
+from genid_store.ids.rollout import FLAG
 
 _LISTED: Final = 100  # members that a refusal names
 
@@ -32,35 +30,20 @@ def finish(root: DataRoot, as_json: bool) -> int:
     Refused while a cohort has a member with a legacy id that is still to be made.
     """
     state = effective_rollout(click.get_current_context().obj, os.environ)
-    _check_finished(root, state)
+    if not state.stages:
+        remedy = "set it to the stages that the rollout covers"
+        raise StoreError.of("there is no rollout to finish", FLAG, "is off", remedy)
+    if left := legacy_left(root, state):
+        message = "is a member with a legacy id and is still to be made"
+        remedy = "build its cohort again under the flag, or migrate the store"
+        problems = [
+            Problem(where=f"{stage} {gen_id}", message=message, remedy=remedy)
+            for stage, gen_id in left[:_LISTED]
+        ]
+        raise StoreError(f"{len(left)} member(s) would still be made under legacy ids", problems)
     write_rollout(root, state)
     if as_json:
         output.print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
     else:
         click.echo(f"{NAME} says rollout {state.label} ({state.scheme}); {FLAG} can be unset")
     return 0
-
-
-def _check_finished(root: DataRoot, state: Rollout) -> None:
-    """StoreError: the rollout covers no stage, a membership cannot be read, or members of covered
-    stages with legacy ids have no content yet."""
-    if not state.stages:
-        remedy = "set it to the stages that the rollout covers"
-        raise StoreError.of("there is no rollout to finish", FLAG, "is off", remedy)
-    left = [
-        (stage, gen_id)
-        for stage, gen_id in sorted(read_memberships(root).every())
-        if state.covers(stage)
-        and parse_id(gen_id).family not in SCHEMES
-        and not has_content(root, stage, gen_id)
-    ]
-    if left:
-        problems = [
-            Problem(
-                where=f"{stage} {gen_id}",
-                message="is a member with a legacy id and is still to be made",
-                remedy="build its cohort again under the flag, or migrate the store",
-            )
-            for stage, gen_id in left[:_LISTED]
-        ]
-        raise StoreError(f"{len(left)} member(s) would still be made under legacy ids", problems)

@@ -75,7 +75,8 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"\n{code}: {len(found)}. {KINDS[code].meaning}")
         click.echo(f"  remedy: {KINDS[code].remedy}")
         output.print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
-    click.echo(f"\n{len(result.findings)} findings")
+    count = len(result.findings)
+    click.echo(f"\n{count} finding{'s' if count > 1 else ''}")
 
 
 @store.command(short_help="Take back the texts that members were given.")

@@ -16,12 +16,15 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Final, Literal, TypeAlias
 
+from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import exists, is_file, is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
+from genid_store.ids.rollout import Rollout
 from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
@@ -120,3 +123,17 @@ def _parents_on_record(
     with StoreIndex.open(root) as index:
         rows = index.sql(query, stage, json.dumps([*gen_ids]))
     return {(gen_id, changed): parent for gen_id, changed, parent in rows}
+
+
+def legacy_left(root: DataRoot, rollout: Rollout) -> list[tuple[str, str]]:
+    """Return the members of covered stages that have legacy ids and are not made yet, in order.
+
+    StoreError: a membership cannot be read.
+    """
+    return [
+        (stage, gen_id)
+        for stage, gen_id in sorted(read_memberships(root).every())
+        if rollout.covers(stage)
+        and parse_id(gen_id).family not in SCHEMES
+        and not has_content(root, stage, gen_id)
+    ]

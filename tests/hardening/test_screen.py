@@ -4,6 +4,7 @@ Texts from outside are ids, metadata, error messages, a generator's prints.
 """
 
 import json
+import math
 import os
 import pty
 import subprocess
@@ -20,6 +21,7 @@ from genid_store.cli._output import print_json, print_table
 from genid_store.cli._screen import OutputError, Screen, json_safe, written_out
 from genid_store.errors import Problem, StoreError
 from genid_store.generation.load import load_generator
+from genid_store.ids.rollout import Rollout
 from hardening_kit import HANGS, arguments_of, command, environment, fuzzed, refused
 
 #: A colour, a title by OSC 52 and BEL, an 8-bit CSI, overrides and isolates of direction.
@@ -254,3 +256,21 @@ def test_the_hosts_folder_shadows_nothing(tmp_path: Path) -> None:
         )  # fmt: skip
         assert "shadowed" not in done.stdout + done.stderr
         assert 0 == done.returncode, done.stderr
+
+
+def test_any_record_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records by their fields, problems in their one shape, sets in order, and as a text whatever
+    JSON has no word for."""
+    found = Problem(where="w", message="m", remedy="r", ways=("pay_again",), value=float("nan"))
+    coded = Problem(where="w", message="m", remedy="r", code="orphan", ids=(("draft", "d1"),))
+    print_json([StoreError("x", [found]), coded, {"b", "a"}, Path("p"), math.inf, Rollout.OFF])
+    shape = {"where": "w", "message": "m", "remedy": "r"}
+    ways = {"remedy": "r (--pay-again)", "value": "nan"}
+    assert [
+        {"error": "x", "problems": [shape | ways]},
+        {**shape, "code": "orphan", "ids": [["draft", "d1"]], "details": {}},
+        ["a", "b"],
+        "p",
+        "inf",
+        {"stages": [], "scheme": "v1"},
+    ] == json.loads(capsys.readouterr().out)

@@ -51,9 +51,9 @@ def with_daft(pattern: str) -> list[str]:
 
 def with_daft_on_ray(pattern: str) -> list[str]:
     """The same, on the worker processes of a Ray cluster."""
-    # recipe daft-ray
     import daft
 
+    # recipe daft-ray
     daft.set_runner_ray()
     # end
     return with_daft(pattern)

@@ -17,7 +17,7 @@ from datafusion import functions as sql
 
 from genid._text import ALPHABET, SUFFIX_LENGTH, digest
 
-ROWS = 32_768  # worked on at once by one thread: what bounds the memory
+ROWS = 65_536  # worked on at once by one thread: what bounds the memory
 _FEW = 4096  # a query costs one or two milliseconds, in which a loop hashes this many
 
 _PAIRS = np.frombuffer(

@@ -1042,6 +1042,28 @@ def test_an_unfinished_exchange_keeps_builds_out(
         pass
 
 
+@pytest.mark.parametrize("place", ["gens/essay", "cohorts/one/membership.csv"])
+def test_an_exchange_that_is_refused_for_ever_is_rolled_back(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """As that of a file that may not be renamed: there is no way on, and there is one back."""
+    real = os.rename
+
+    def refuse(source: Any, target: Any) -> None:
+        if str(root.path / place) in (str(source), str(target)):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source))
+        real(source, target)
+
+    before = tree(root.path, inodes=True)
+    monkeypatch.setattr(trees, "exchange", lambda first, second: False)
+    monkeypatch.setattr(os, "rename", refuse)
+    for verb in (run.migrate, run.resume):
+        with pytest.raises(StoreError, match="not permitted"):
+            verb(root)
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+
+
 def _die(*args: Any, **kwargs: Any) -> None:
     raise KeyboardInterrupt
 

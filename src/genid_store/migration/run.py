@@ -103,16 +103,18 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
 
     StoreError: no migration is open; or a place is not as it was left.
     """
-    with _locked(root) as found:
-        if found is not None and found.state == "swapping":
-            _finish_swap(found)  # there is one way back, from a store that is migrated
     with _locked(root, closed=True) as found:
         swap = _open(found)
         carried: list[Carried] = []
-        if not swap.unfinished:
-            advance = _advance(swap.plan, progress, times=1)
-            more = CarryingBack(swap.plan, carried).run(advance)
-            paths = dict.fromkeys([*(place.path for place in swap.places), *more])
+        if swap.state != "swapping-back":
+            more: list[str] = []
+            begun = swap.begun()
+            if swap.state == "migrated":
+                advance = _advance(swap.plan, progress, times=1)
+                more = CarryingBack(swap.plan, carried).run(advance)
+            else:
+                begun.roll_forward()  # of those alone: the others may be refused for ever
+            paths = dict.fromkeys([*(place.path for place in begun.places), *more])
             swap = swapping.begin(swap.plan, paths, swap.times, back=True)
         _finish_swap(swap)
         return swap.plan, carried

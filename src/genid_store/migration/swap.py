@@ -84,6 +84,16 @@ class Swap:
             sync_folder(folder)
         return evolve(self, state="migrated" if self.state == "swapping" else "rolled-back")
 
+    def begun(self) -> Swap:
+        """Return the journal of the places that are exchanged, wholly or half."""
+        asides = [(place, self.plan.aside(place.path)) for place in self.places]
+        begun = (
+            place
+            for place, aside in asides
+            if trees.inode(aside) != place.new or exists(aside + trees.OUT)
+        )
+        return evolve(self, places=tuple(begun))
+
     def restore_times(self) -> None:
         """Give the folders of the places the times they had; not essential, so never an error."""
         for folder, times in self.times.items():

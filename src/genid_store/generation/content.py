@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import NO_FILE, read_bytes
+from genid_store.fs.files import NO_FILE, problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot
+from genid_store.stages import Member
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 #: What reading says where there is no text of ours; any other error may be over in a moment.
@@ -129,6 +131,19 @@ def text_to_build_upon(root: DataRoot, stage: str, gen_id: str) -> str:
     except UnicodeDecodeError as error:
         reason = f"{stage} {gen_id}: its parsed.txt is not UTF-8: {error}"
         raise ParentMissing(reason) from error
+
+
+def fault_of(
+    read: Callable[[DataRoot, str, str], object], root: DataRoot, member: Member
+) -> str | None:
+    """Return why `read` (`usable_text`, `text_to_build_upon`) cannot give a text; None: it can."""
+    try:
+        read(root, *member)
+    except ParentMissing as error:
+        return str(error)
+    except OSError as error:
+        return str(problem_of(root, error))
+    return None
 
 
 def fault_of_bytes(data: bytes) -> str | None:

@@ -12,7 +12,7 @@ from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.batches import Batch
-from genid_store.generation.content import ParentMissing, parent_version, usable_text
+from genid_store.generation.content import fault_of, parent_version, usable_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.records import WAYS, Asked, Kind
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan, is_legacy
@@ -104,11 +104,11 @@ class Decider:
                 yield Decision(kind, str(batch), label="in a batch")
         if state in WAYS and not self._is_asked_again(member, state):
             yield Decision(state, why_left(self.root, member, state))
-        for other in others:
-            yield from self._held_up(generation, other, text)
         if task.refused and not asked.pay_again:
             reason = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
             yield Decision("blocked", reason, REMEDY_WAYS, label="paid under another id")
+        for other in others:
+            yield from self._held_up(generation, other, text)
         if task.hidden is not None:
             yield Decision("blocked", task.hidden, label="perhaps paid for")
         if asked.reuse_only:
@@ -134,11 +134,7 @@ class Decider:
         state = state_of(self.root, *other)
         reason = why_left(self.root, other, state)
         if state == "made":
-            state = "unreachable"
-            try:
-                usable_text(self.root, *other)
-            except (ParentMissing, OSError) as error:
-                reason = str(error)
+            state, reason = "unreachable", fault_of(usable_text, self.root, other) or ""
         lost = state == "unreachable"
         again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
         if not reason or again or (not lost and self._is_asked_again(other, state)):

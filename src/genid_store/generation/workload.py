@@ -17,8 +17,8 @@ from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import (
-    ParentMissing,
     content_version,
+    fault_of,
     model_of,
     parent_version,
     text_to_build_upon,
@@ -119,7 +119,11 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         if generation.parent in left:
             left.add(member)
             continue
-        fault = None if generation.parent is None else fault_of(root, generation.parent)
+        fault = (
+            None
+            if generation.parent is None
+            else fault_of(text_to_build_upon, root, generation.parent)
+        )
         text = None if fault else parent_version(root, generation)
         now = work.decider.decide(generation, text=text, fault=fault)
         why = [str(problem) for problem in generation.problems]
@@ -159,7 +163,7 @@ def plan_work(
     root, limit = decider.root, decider.asked.max_calls
     work = Workload(members=members, decider=decider)
     batches, found = open_batches(root), planned or {}
-    fault_above = cache(partial(fault_of, root))
+    fault_above = cache(partial(fault_of, text_to_build_upon, root))
     payers: dict[tuple[str, str, str | None], Member] = {}
     for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
         if has_content(root, *member):
@@ -192,12 +196,3 @@ def plan_work(
         if decision.source is not None:
             work.adopted[member] = decision.source
     return work
-
-
-def fault_of(root: DataRoot, parent: Member) -> str | None:
-    """Return why nothing can be made from a text; None: it can."""
-    try:
-        text_to_build_upon(root, *parent)
-    except (ParentMissing, OSError) as error:
-        return str(error)
-    return None

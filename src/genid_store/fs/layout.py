@@ -84,17 +84,12 @@ class DataRoot:
         root = Path(path)
         if root.is_dir():
             return cls(root.resolve())
-        state = "is not a folder" if root.exists() else "does not exist"
-        raise StoreError(
-            f"no data root at {root}",
-            [
-                Problem(
-                    where=str(root),
-                    message=state,
-                    remedy="give --data-root the pipeline's data folder",
-                )
-            ],
+        problem = Problem(
+            where=str(root),
+            message="is not a folder" if root.exists() else "does not exist",
+            remedy="give the pipeline's data folder",
         )
+        raise StoreError(f"no data root at {root}", [problem])
 
     def check(self) -> DataRoot:
         """Return this data root. StoreError: its folder has nothing of one."""

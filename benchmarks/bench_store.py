@@ -75,8 +75,8 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         peer=lambda: derive_all(root),
         before=forget,
         better="cost",
-        goal=2.0,
-        bound=2.2,
+        goal=1.5,
+        bound=1.7,
         items=count,
         rounds=ROUNDS[size],
     )

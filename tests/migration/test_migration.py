@@ -602,6 +602,61 @@ def test_the_first_failure_of_a_store_follows_back_too(root: DataRoot) -> None:
     } == failures(root.path)
 
 
+_NOTES = ("README", "draft/note by hand.txt", "draft/-bad name.json", "draft/older/d.json")
+
+
+def _write_notes(folder: Path, text: str) -> dict[str, str]:
+    for path in (folder / name for name in _NOTES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+    return dict.fromkeys(_NOTES, text)
+
+
+def _read_notes(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in _NOTES if (folder / name).exists()}
+
+
+@pytest.mark.parametrize("place", ["failures", "reused"])
+def test_what_lies_beside_the_first_records_is_there_after_rolling_back(
+    root: DataRoot, place: str
+) -> None:
+    """Where the migration found no such folder: files that are no records of ours are kept too."""
+    folder = root.own / place
+    shutil.rmtree(folder, ignore_errors=True)
+    run.migrate(root)
+    written = _write_notes(folder, "by hand")
+    run.rollback(root)
+    assert written == _read_notes(folder)
+
+
+def test_what_lies_beside_the_records_goes_there_and_back(root: DataRoot) -> None:
+    """It is live after migrating; what replaces it then is there after rolling back; a link to the
+    folder of a stage's records is not in the way."""
+    folder = root.own / "failures"
+    written = _write_notes(folder, "by hand")
+    (root.own / "drafts").mkdir()
+    (folder / "summary").symlink_to(root.own / "drafts")
+    (root.own / "drafts/one.json").write_text("{}")
+    before = tree(root.path, inodes=True)
+    run.migrate(root)
+    assert written == _read_notes(folder)
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path, inodes=True))
+    run.migrate(root)
+    replaced = _write_notes(folder, "replaced")
+    run.rollback(root)
+    assert replaced == _read_notes(folder)
+
+
+def test_what_lies_beside_the_records_is_there_after_finishing(root: DataRoot) -> None:
+    """Giving up the former tree takes nothing from the live one."""
+    written = _write_notes(root.own / "failures", "by hand")
+    run.migrate(root)
+    run.finish(root)
+    assert written == _read_notes(root.own / "failures")
+
+
 def test_after_finishing_nothing_is_rolled_back(root: DataRoot) -> None:
     """The former tree is gone, the mapping is not, and a next migration may begin."""
     plan = run.migrate(root)

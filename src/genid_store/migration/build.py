@@ -14,7 +14,7 @@ because afterwards both of its names are live (it may have been given to one of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -23,7 +23,7 @@ from attrs import field, frozen
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_folder, is_link, read_with_status
-from genid_store.fs.fingerprints import LINK, digest
+from genid_store.fs.fingerprints import LINK, below, digest, fingerprint
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
 from genid_store.migration.planfile import ASIDE, Plan, batched, plans_folder
@@ -205,7 +205,8 @@ def _changed(path: str, message: str) -> StoreError:
 # -- our own records of single generations ---------------------------------------------------------
 def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     """Make our own records of single generations aside as they are live, under the ids from after
-    the migration, or from before; yield the folders that there are.
+    the migration, or from before, and what else lies beside them unchanged; yield the folders that
+    there are.
 
     A record aside that comes to the live one stays as it is. Those of merged slots are left out,
     and when going back those that lie aside stay: what an empty slot could not be made of says
@@ -216,9 +217,10 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     for folder in (one for one in STATE_FOLDERS if is_folder(plan.live(one))):
         live, aside = plan.live(folder), plan.aside(folder)
         os.makedirs(aside, exist_ok=True)
+        records = _records(plan.root, live)
         there = {
             (stage, mapping.get(stage, {}).get(gen_id, gen_id)): f"{live}/{stage}/{gen_id}.json"
-            for stage, gen_id in _records(plan.root, live) - (set() if back else work.merged)
+            for stage, gen_id in records - (set() if back else work.merged)
         }
         for stage, name in _records(plan.root, aside) - there.keys() - work.merged:
             os.unlink(f"{aside}/{stage}/{name}.json")
@@ -232,8 +234,23 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
             os.makedirs(f"{aside}/{stage}", exist_ok=True)
             trees.remove_tree(made)
             trees.write_like(made, rewrite_json(data, References(mapping, stage)), path)
+        _carry_others(plan.root, live, aside, {f"{stage}/{name}.json" for stage, name in records})
         trees.finish_folder(aside, live)
         yield folder
+
+
+def _carry_others(root: DataRoot, live: str, aside: str, records: Container[str]) -> None:
+    """Give a folder aside what the live one has besides our own records."""
+    for name, entry in below(live):
+        made = f"{aside}/{name}"
+        if name in records or (entry.is_dir() and is_folder(made)):  # a link to a stage's records
+            continue
+        if exists(made) and fingerprint(made) == fingerprint(entry.path):
+            continue
+        check_inside(root, Path(made).parent)
+        os.makedirs(os.path.dirname(made), exist_ok=True)
+        trees.remove_tree(made)
+        trees.link_or_copy(entry.path, made)
 
 
 def _records(root: DataRoot, folder: str) -> set[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Expected ids, families and recomputing, against ids that the test-suite derives anew."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import parent_stage
-from storekit import Made, Store, legacy_id
+from storekit import Made, Store, legacy_id, v1_id
 
 
 def _judged(store: Store) -> list[tuple[Made, Generation, ExpectedIds]]:
@@ -70,6 +71,27 @@ def test_a_v1_id_of_other_fields_is_a_problem_with_the_right_id(mixed: Store) ->
     ]
     assert ["id-not-recomputed"] == [flaw.code for flaw in verdict.problems]
     assert made.gen_id != verdict.problems[0].value
+
+
+@pytest.mark.parametrize("model", ["mü", "inner space"])
+def test_an_essay_that_repeats_a_model_that_no_id_can_have_is_judged(
+    tmp_path: Path, model: str
+) -> None:
+    """Its draft's own field is at fault; the essay's id is of other fields, no more than that."""
+    fields = {"template_id": "t", "llm_model_id": model, "replicate": 1}
+    essay = v1_id("essay", {"parent_gen_id": "d_other", "template_id": "t", "replicate": 9})
+    for stage, gen_id, above in (
+        ("draft", "hand-made", {"combo_id": "c"}),
+        ("essay", essay, {"parent_gen_id": "hand-made"}),
+    ):
+        path = tmp_path / "gens" / stage / gen_id / "metadata.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"stage": stage, "gen_id": gen_id, **above, **fields}))
+    with StoreIndex.fresh(DataRoot.open(tmp_path), persist=False) as index:
+        found = [one.problems for stage in ("draft", "essay") for one in index.iter(stage)]
+    assert [["field-unfit"], ["id-not-recomputed"]] == [
+        [problem.code for problem in problems] for problems in found
+    ]
 
 
 def test_an_essay_by_a_model_of_its_own_has_it_in_its_id() -> None:

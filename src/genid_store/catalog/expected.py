@@ -8,6 +8,7 @@ written goes in.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -260,8 +261,9 @@ def _problems_of_v1(
         return ()
     if derived is not None and facts.stage == "essay":
         alone = {**values, "llm_model_id": facts.llm_model_id}
-        if V1.gen_id(_sign(fields, alone, facts.parent_gen_id)) == facts.gen_id:
-            return ()
+        with contextlib.suppress(SignatureError):  # its draft's model, which no caller can sign
+            if V1.gen_id(_sign(fields, alone, facts.parent_gen_id)) == facts.gen_id:
+                return ()
     return (_problem(facts, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE),)
 
 

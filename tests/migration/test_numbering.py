@@ -180,6 +180,10 @@ def test_an_evaluation_without_a_number_takes_the_lowest_that_is_left() -> None:
     sources = [evaluation("a", None), evaluation("b", 1), evaluation("c", 3)]
     assert {"a": 2, "b": 1, "c": 3} == numbers(number_stage(sources, parents))
     assert {"a": 1} == numbers(number_stage([evaluation("a", None)], parents))
+    both = number_stage([evaluation("a", None), evaluation("b", None)], parents)
+    assert {"a": "", "b": "a keeps replicate 1"} == {
+        old: one.detail for old, one in both.decisions.items()
+    }
 
 
 @pytest.mark.parametrize(

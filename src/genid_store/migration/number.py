@@ -188,7 +188,8 @@ def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Dec
         wanted, number = one.replicate or ABSENT_REPLICATE, next(free)
         kept = holders[wanted].old if wanted in holders else "a folder that stays"
         detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
-        yield evolve(one, new=one.id_with(number), replicate=number, detail=detail)
+        holders[number] = evolve(one, new=one.id_with(number), replicate=number, detail=detail)
+        yield holders[number]
 
 
 def _decided(source: Source, new: str, replicate: int | None, **more: Any) -> Decision:

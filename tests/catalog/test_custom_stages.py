@@ -192,3 +192,67 @@ def test_a_second_reference_to_what_moves_is_refused_before_a_migration(tmp_path
         _write(tmp_path, "pair", _derived(tmp_path, "pair", pair), pair)
         found = _stages(tmp_path, "store", "migrate", "--data-root", ".", code=blocked)
         assert blocked == found["blockers"], found
+
+
+REVISING = """
+from typing import NewType
+from genid import Signature
+
+RevisionId = NewType("RevisionId", str)
+
+class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+    before: RevisionId | None = None
+    combo_id: str
+    replicate: int
+"""
+LOOKING = """
+import json, sys
+from chain import Revision
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.fs.layout import DataRoot
+
+with StoreIndex.fresh(DataRoot.open("."), persist="persist" in sys.argv) as index:
+    print(json.dumps({one.gen_id: one.expected["v1"] for one in index.iter("revision")}))
+"""
+
+
+def _revise(folder: Path, gen_id: str, before: str | None) -> None:
+    """Write a revision as one that is a while old: it is not read again for being new."""
+    path = folder / "gens/revision" / gen_id / "metadata.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"stage": "revision", "gen_id": gen_id, "combo_id": "c", "replicate": 1}
+    path.write_text(json.dumps(fields if before is None else {**fields, "before": before}))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def _expected(folder: Path, *words: str) -> Any:
+    command = [sys.executable, "-c", LOOKING, *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_stage_that_is_its_own_parent_has_expected_ids(tmp_path: Path) -> None:
+    """Those of the task, from the first of a chain on, which has no parent."""
+    (tmp_path / "chain.py").write_text(REVISING)
+    first = _derived(tmp_path, "revision", {"combo_id": "c", "replicate": 1})
+    second = _derived(tmp_path, "revision", {"before": first, "combo_id": "c", "replicate": 1})
+    for gen_id, before in (("b-first", None), ("a-second", "b-first"), ("orphan", "nobody")):
+        _revise(tmp_path, gen_id, before)
+    assert {"b-first": first, "a-second": second, "orphan": None} == _expected(tmp_path)
+    for made, stored in ((first, "b-first"), (second, "a-second")):
+        [found] = _stages(tmp_path, "explain", made, "--data-root", ".")["generations"]
+        assert stored == found["generation"]["gen_id"]
+        assert made == found["fresh"]["gen_id"]
+
+
+def test_expected_ids_of_a_long_chain_and_of_a_circle(tmp_path: Path) -> None:
+    """However long; and one that has become a circle has none, with an index from before too."""
+    (tmp_path / "chain.py").write_text(REVISING)
+    names = [f"n{number:04}" for number in range(1_100, 0, -1)]
+    for gen_id, before in zip(names, [None, *names], strict=False):
+        _revise(tmp_path, gen_id, before)
+    ids = _expected(tmp_path, "persist")
+    assert len(names) == len(set(ids.values()) - {None})
+    _revise(tmp_path, names[0], names[2])
+    assert dict.fromkeys(ids) == _expected(tmp_path, "persist")

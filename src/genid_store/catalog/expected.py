@@ -203,7 +203,9 @@ def _task(
     try:
         if facts.stage == "essay":
             _set_model(values, None if parent is None else parent.llm_model_id)
-        if fields.parent is None:
+        if fields.parent is None or (
+            facts.parent_gen_id is None and fields.parent not in fields.required
+        ):
             return fields.signature(**values)
         if parent is not None and parent.v1 is not None:
             values[fields.parent] = parent.v1

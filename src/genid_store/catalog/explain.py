@@ -134,7 +134,7 @@ def _derivation(
     """Return the derivation of a v1 id over this parent's id; None where there is none."""
     if not is_complete(generation):
         return None
-    if parent_stage(generation.stage) is not None and parent_gen_id is None:
+    if parent_stage(generation.stage) and generation.parent_gen_id and parent_gen_id is None:
         return None
     try:
         model = None if parent is None else parent.llm_model_id

@@ -36,7 +36,6 @@ from genid_store.stages import parent_stage, stage_names
 
 Progress = Callable[[int, int], None]
 
-_DEEPEST: Final = 1_000  # levels of a stage that is its own parent
 _BATCH: Final = 100  # rows a step: bounds memory and is what progress counts in
 
 
@@ -267,9 +266,8 @@ class _Update:
         self.connection.executemany(f"INSERT INTO generation VALUES ({marks})", rows)  # noqa: S608
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)
 
-    def _derive_again(self, stage: str, name: str) -> bool:
-        """Derive again, from the index's own row, the ids of a generation whose parent changed;
-        return whether they are others now."""
+    def _derive_again(self, stage: str, name: str) -> None:
+        """Derive again, from the index's own row, the ids of a generation whose parent changed."""
         row = self._row(stage, name)
         generation = indexed_of(row)
         parent = self._parent(parent_stage(stage), generation.parent_gen_id)
@@ -282,20 +280,25 @@ class _Update:
             f"UPDATE generation SET {columns} WHERE gen_id = ? AND stage = ?",  # noqa: S608
             (*values, name, stage),
         )
-        return bool(values != row[-len(EXPECTED) :])
 
     def _descend(self, stage: str, moved: list[str]) -> None:
         """Derive the ids of a stage that is its own parent level by level: within one, reading
-        takes no parent before its child."""
+        takes no parent before its child. What is below itself is below no first, and has none."""
         self._create_indexes()
-        for _ in range(_DEEPEST):
-            moved = [
-                name
-                for name in self._children(stage, {stage: moved}, set())
-                if self._derive_again(stage, name)
-            ]
-            if not moved:
-                return
+        below: set[str] = set()
+        level = moved
+        while level:
+            level = self._children(stage, {stage: level}, below)
+            below.update(level)
+        self.parents[stage].update(dict.fromkeys(below))
+        level = [name for name in moved if name not in below]
+        while level:
+            level = self._children(stage, {stage: level}, set())
+            below.difference_update(level)
+            for name in level:
+                self._derive_again(stage, name)
+        for name in sorted(below):
+            self._derive_again(stage, name)
 
     def _create_indexes(self) -> None:
         for statement in INDEXES.split(";"):  # executescript would commit

@@ -256,3 +256,5 @@ def test_expected_ids_of_a_long_chain_and_of_a_circle(tmp_path: Path) -> None:
     assert len(names) == len(set(ids.values()) - {None})
     _revise(tmp_path, names[0], names[2])
     assert dict.fromkeys(ids) == _expected(tmp_path, "persist")
+    found = _stages(tmp_path, "explain", names[0], "--data-root", ".")["generations"][0]
+    assert [names[2], names[1]] == [above["gen_id"] for above in found["ancestors"]]

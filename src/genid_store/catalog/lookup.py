@@ -173,13 +173,14 @@ def _expected(index: StoreIndex, generation: Indexed, number: int) -> str | None
 
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
     """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
-    parent is not in the store."""
-    found = [generation]
-    while (parent := found[-1].parent) is not None:
+    parent is not in the store, or is one of them already."""
+    found, seen = [generation], {(generation.stage, generation.gen_id)}
+    while (parent := found[-1].parent) is not None and parent not in seen:
         above = index.get(*parent)
         if above is None:
             break
         found.append(above)
+        seen.add(parent)
     return tuple(found)
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.fs.files import problem_of
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.batches import Batch
@@ -51,7 +52,8 @@ class Decider:
 
     @failed_before.default
     def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
-        again = self.asked.retry_failed or self.asked.retry_unparsed
+        asked = self.asked
+        again = asked.retry_failed or asked.retry_unparsed or asked.pay_again
         return failures.read_all(self.root) if again else {}
 
     def decide(
@@ -68,59 +70,79 @@ class Decider:
 
         `source` is the id whose text it can be given, `others` are those under which its task was
         perhaps asked for (None: the plan's), `fault` says why nothing can be made over the parent.
-        OSError: what it follows from cannot be read now.
+        What keeps it from being paid for is named together. Where something cannot be read now that
+        it follows from, it is left alone.
         """
-        member, asked = Member(generation.stage, generation.gen_id), self.asked
-        task, state = self.plan.task_of(member), state_of(self.root, *member)
-        if state == "made":
-            return Decision("reused")
-        if state == "unreachable":
-            return Decision("refused", why_left(self.root, member, state), label=state)
-        if fault is not None:
-            return Decision("blocked", fault)
-        if source is not None and (asked.reuse or not task.refused):
-            return Decision("adopted", source, source=source)
-        if generation.mode == "copy" and generation.parent is not None:
-            return Decision("copied")
-        if others is None:
-            others = [Member(member.stage, one) for one in (*task.elsewhere, *task.others)]
-        found = self._obstacles(generation, state, text, others, batches)
-        return next(found if not self.paid else iter(()), Decision("missing"))
+        own = self._without_paying(generation, source, batches, fault)
+        try:
+            return next(own, None) or self._paying(generation, text, others)
+        except OSError as error:
+            return Decision("refused", str(problem_of(self.root, error)), label="unreadable")
 
-    def _obstacles(
+    def _without_paying(
         self,
         generation: Generation,
-        state: State,
-        text: str | None,
-        others: Iterable[Member],
+        source: str | None,
         batches: Iterable[Batch],
+        fault: str | None,
     ) -> Iterator[Decision]:
-        """Yield what a generation becomes instead of being paid for; what comes first counts."""
-        member, asked = Member(generation.stage, generation.gen_id), self.asked
-        task = self.plan.task_of(member)
+        """Yield what becomes of a generation by its own state, its batch, its parent and the texts
+        that are there; what comes first counts."""
+        member = Member(generation.stage, generation.gen_id)
+        task, state = self.plan.task_of(member), state_of(self.root, *member)
+        if state == "made":
+            yield Decision("reused")
+        if state == "unreachable":
+            yield Decision("refused", why_left(self.root, member, state), label=state)
+        if self.paid:
+            yield Decision("missing")
+        if fault is None and source is not None and (self.asked.reuse or not task.refused):
+            yield Decision("adopted", source, source=source)
         for batch in batches:
             if batch.holds(member.stage, (task.name, member.gen_id)):
                 kind: Kind = "refused" if batch.state == "unreadable" else "waiting"
                 yield Decision(kind, str(batch), label="in a batch")
         if state in WAYS and not self._is_asked_again(member, state):
             yield Decision(state, why_left(self.root, member, state))
-        if task.refused and not asked.pay_again:
+        if fault is not None:
+            yield Decision("blocked", fault)
+        if generation.mode == "copy" and generation.parent is not None:
+            yield Decision("copied")
+
+    def _paying(
+        self, generation: Generation, text: str | None, others: Iterable[Member] | None
+    ) -> Decision:
+        """Return whether a generation is to be paid for, or all that keeps it from that."""
+        task = self.plan.task_of(Member(generation.stage, generation.gen_id))
+        if others is None:
+            others = [Member(generation.stage, one) for one in (*task.elsewhere, *task.others)]
+        found: list[Decision] = []
+        if task.refused and not self.asked.pay_again:
             reason = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
-            yield Decision("blocked", reason, REMEDY_WAYS, label="paid under another id")
+            label = "paid under another id"
+            found.append(Decision("blocked", reason, REMEDY_WAYS, label=label))
         for other in others:
-            yield from self._held_up(generation, other, text)
+            found += self._held_up(generation, other, text)
         if task.hidden is not None:
-            yield Decision("blocked", task.hidden, label="perhaps paid for")
-        if asked.reuse_only:
+            found.append(Decision("blocked", task.hidden, label="perhaps paid for"))
+        if found:
+            reason = "; ".join(one.reason for one in found)
+            ways = tuple(sorted({way for one in found for way in one.ways}))
+            return evolve(found[0], reason=reason, ways=ways)
+        if self.asked.reuse_only:
             reason = "the store has no text of this task that it can be given"
-            yield Decision("refused", reason, label="over the limit")
+            return Decision("refused", reason, label="over the limit")
+        return Decision("missing")
 
     def _is_asked_again(self, member: Member, state: State) -> bool:
         """Say whether what has come of a generation is to be tried again, which this run has not
         done yet."""
         unparsed = state == "unparsed"
         asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
-        return asked and failures.read(self.root, *member) == self.failed_before.get(member)
+        return asked and self._is_as_before(member)
+
+    def _is_as_before(self, member: Member) -> bool:
+        return failures.read(self.root, *member) == self.failed_before.get(member)
 
     def _held_up(
         self, generation: Generation, other: Member, text: str | None
@@ -132,12 +154,15 @@ class Decider:
         asked for again in its own way under a deterministic id.
         """
         state = state_of(self.root, *other)
-        reason = why_left(self.root, other, state)
+        reason: str | None = why_left(self.root, other, state)
         if state == "made":
-            state, reason = "unreachable", fault_of(usable_text, self.root, other) or ""
+            state, reason = "unreachable", fault_of(usable_text, self.root, other)
+        elif state == "missing":
+            return
         lost = state == "unreachable"
         again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
-        if not reason or again or (not lost and self._is_asked_again(other, state)):
+        again = again and self._is_as_before(other)
+        if reason is None or again or (not lost and self._is_asked_again(other, state)):
             return
         above = parent_version(self.root, read_generation(self.root, *other))
         if above == text and (text is not None or generation.parent is None):

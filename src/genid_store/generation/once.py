@@ -21,7 +21,7 @@ from attrs import field, frozen
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import decode_text, read_data
-from genid_store.fs.files import check_inside, is_there, problem_of, read_bytes
+from genid_store.fs.files import check_inside, is_file, is_there, problem_of, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.fs.locks import blocked
@@ -131,9 +131,7 @@ class Executor(Decider):
         return Decision(kind, reason_of(error))
 
     def _of_system(self, error: OSError, *, paid: bool = False) -> Decision:
-        """Sort what the system refuses to us; a full disk ends the run."""
-        if error.errno in _FULL:
-            self.stop.set()
+        """Sort what the system refuses to us."""
         return Decision("failed" if paid else "refused", str(problem_of(self.root, error)))
 
     def _obtain(self, member: Member) -> Decision:
@@ -265,6 +263,8 @@ class Executor(Decider):
             try:
                 publish(folder, files, parent_text)
             except OSError as error:
+                if error.errno in _FULL:  # what is paid for next would have no place either
+                    self.stop.set()
                 return self._of_system(error, paid=not self.paid)  # a batch has its answer still
         if PARSED in files:
             return Decision("made")
@@ -287,7 +287,7 @@ class Executor(Decider):
         unparsed = (
             self.root.generation(*one) / RAW
             for one in (member, *others)
-            if is_there(self.root.generation(*one) / RAW)
+            if is_file(self.root.generation(*one) / RAW)
             and above == parent_version(self.root, read_generation(self.root, *one))
         )
         raw = next((read_bytes(path) for path in unparsed), None)

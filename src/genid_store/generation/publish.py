@@ -92,7 +92,7 @@ def prepared(
         store = name_store(root)
         if room:
             if shutil.disk_usage(path).free < _ROOM:
-                message = f"fewer than {_ROOM // 2**20} MiB are free"
+                message = f"fewer than {_ROOM // 2**20} MiB are free, and nothing was paid for"
                 raise OSError(errno.ENOSPC, message, str(path.parent))
             reserve(path / _RESERVE, _RESERVED)
         if not os.access(target, os.W_OK | os.X_OK):
@@ -255,12 +255,14 @@ def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
 _HOSTS: Final = ("provider_model", "parameters", "usage")
 
 
-def files_of(generated: Generated, **made_with: object) -> dict[str, bytes]:
+def files_of(
+    generated: Generated, *, generated_at: str | None = None, **made_with: object
+) -> dict[str, bytes]:
     """Return the files of one answer, with a record of how it was made; `parsed.txt` is among them
     where it could be parsed."""
     hosts = {name: getattr(generated, name) for name in _HOSTS}
     made_with |= {name: value for name, value in hosts.items() if value is not None}
-    files = {RAW_METADATA: _document(made_with)}
+    files = {RAW_METADATA: _document({**made_with, "generated_at": generated_at})}
     for name, text in ((RAW, generated.text), (PROMPT, generated.prompt)):
         if text is not None:
             files[name] = text.encode("utf-8", "surrogatepass")

@@ -2,7 +2,7 @@
 
 `made`      parsed.txt is there: never generated again.
 `unreachable`  parsed.txt or raw.txt is there and cannot be reached (a link whose target is not
-            there): neither read nor made again.
+            there, a folder): neither read nor made again.
 `unparsed`  raw.txt is there and parsed.txt is not: paid for; only made again when asked.
 `failed`    a failure is on record: only tried again when asked.
 `missing`   none of these.
@@ -64,7 +64,7 @@ def state_of(
 def why_left(root: DataRoot, member: Member, state: State) -> str:
     """Return why a generation is left in a state; empty where nothing keeps it."""
     if state == "unreachable":
-        return "its text is there and cannot be reached (a link whose target is not there)"
+        return "its text is there and cannot be reached: a link without a target, or no file"
     failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
     return failure.reason if failure else UNPARSED if state == "unparsed" else ""
 

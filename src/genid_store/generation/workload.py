@@ -20,7 +20,6 @@ from genid_store.generation.content import (
     content_version,
     fault_of,
     model_of,
-    parent_version,
     text_to_build_upon,
 )
 from genid_store.generation.decision import Decider, Decision
@@ -116,19 +115,15 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         if member in left or state_of(root, *member) != "missing":
             continue
         generation = read_generation(root, *member)
-        if generation.parent in left:
+        parent = generation.parent
+        if parent in left:
             left.add(member)
             continue
-        fault = (
-            None
-            if generation.parent is None
-            else fault_of(text_to_build_upon, root, generation.parent)
-        )
-        text = None if fault else parent_version(root, generation)
+        fault = None if parent is None else fault_of(text_to_build_upon, root, parent)
+        text = None if parent is None else content_version(root, *parent)
         now = work.decider.decide(generation, text=text, fault=fault)
-        why = [str(problem) for problem in generation.problems]
-        why += [now.reason] if now.kind == "blocked" else []
-        reason = "; ".join(why) or "it was not begun; run again"
+        why = [*map(str, generation.problems), now.reason]
+        reason = "; ".join(filter(None, why)) or "it was not begun; run again"
         found.append(_outcome(member, "blocked", reason, now.ways))
     return found
 
@@ -180,9 +175,11 @@ def plan_work(
             generation, text=task.above, source=task.source, batches=batches, fault=fault
         )
         if decision.kind == "missing":
-            # the first member of the same task, over the same text, pays
+            # the first member of the same task, over the same text, pays; one that may not have a
+            # text of its task pays for itself
             key = (member.stage, task.name, parent and work.text_of(parent))
-            if (payer := payers.get(key)) is not None:
+            payer = payers.get(key)
+            if payer is not None and (decider.asked.reuse or not task.refused):
                 decision = Decision("adopted", source=payer.gen_id)
             elif limit is not None and work.total_calls >= limit:
                 decision = Decision("refused", label="over the limit")

@@ -66,7 +66,7 @@ def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Re
 
 
 #: What becomes of a deterministic member that repeats work.
-_GIVEN: Final = "a run gives it that text; build without this check"
+_GIVEN: Final = "a run gives it that text; build without forbidding regeneration"
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:

@@ -123,7 +123,7 @@ def test_the_others_take_the_lowest_free_numbers() -> None:
 
 
 def test_who_is_renumbered_is_told_who_keeps_the_number() -> None:
-    """And the others have nothing to be told."""
+    """And the others keep theirs without a word."""
     found = number_stage([draft("a"), draft("b"), draft("c", 2)], {}).decisions
     assert {"a": "", "b": "a keeps replicate 1", "c": ""} == {
         old: one.detail for old, one in found.items()

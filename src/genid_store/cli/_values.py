@@ -34,7 +34,7 @@ def values(record: Any) -> Any:
 
 
 def _fields(record: Any) -> dict[str, Any] | None:
-    """Return what a record holds by name; None: it is no record."""
+    """Return what a record holds by name; None: it is not a record."""
     if isinstance(record, StoreError):
         return {"error": record.summary, "problems": record.problems}
     if isinstance(record, GenIdError):

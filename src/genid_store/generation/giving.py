@@ -119,7 +119,7 @@ def _last_first(records: list[Reused]) -> list[Reused]:
 def _is_a_copy(root: DataRoot, one: Reused) -> bool:
     """Say whether every copied file is still what it was copied from, which is still there; or was
     not copied yet. Only what is read at its path counts: a link count says nothing, and a
-    symbolic link from one to the other is no second text."""
+    symbolic link from one to the other is not a second text."""
     target, origin = (root.generation(one.stage, name) for name in (one.gen_id, one.source))
     try:
         if not is_there(target / PARSED):

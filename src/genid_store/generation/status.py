@@ -64,7 +64,7 @@ def state_of(
 def why_left(root: DataRoot, member: Member, state: State) -> str:
     """Return why a generation is left in a state; empty where nothing keeps it."""
     if state == "unreachable":
-        return "its text is there and cannot be reached: a link without a target, or no file"
+        return "its text is there and cannot be reached: a link without a target, or not a file"
     failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
     return failure.reason if failure else UNPARSED if state == "unparsed" else ""
 

@@ -168,9 +168,10 @@ def read_swap(plan: Plan) -> Swap:
     except FileNotFoundError:
         return Swap(plan)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         problem = Problem(
             where=str(path),
-            message=f"it cannot be made out: {error}",
+            message=f"it cannot be made out: {reason}",
             remedy="restore the file from a backup; without it nobody can tell what was exchanged",
         )
         raise StoreError(

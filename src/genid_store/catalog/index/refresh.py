@@ -160,7 +160,7 @@ def _walk(
         except (FileNotFoundError, NotADirectoryError):
             now = ABSENT
         except OSError:
-            now = None  # what cannot be looked at is as nothing that is known
+            now = None  # what cannot be looked at counts as changed
         if now != (changed_ns, size, inode):
             changed.append(gen_id)
         else:

@@ -52,6 +52,20 @@ def test_what_is_no_v1_id(text: Any, reason: str) -> None:
     assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value)))
 
 
+@pytest.mark.parametrize("character", "0123456789abcdefghijklmnopqrstuvwxyzGV_-\u0661\n")
+def test_the_quick_answer_is_that_of_the_strict_parser(character: str) -> None:
+    """Of an id with any one character replaced: its prefix, version, variant and alphabet count."""
+    right = gen_id(A_DRAFT)
+    for place in range(len(right)):
+        text = right[:place] + character + right[place + 1 :]
+        try:
+            parse_v1(text)
+        except ParseError:
+            assert not is_gen_id(text), text
+        else:
+            assert is_gen_id(text), text
+
+
 @pytest.mark.parametrize(
     ("text", "family", "stage"),
     [

@@ -1,10 +1,10 @@
 """Obtain one generation: the one function through which anything is paid for.
 
-The unit of payment is the task. Under its lease the store is asked, in this order: content under
-this id; a text that a killed run wrote aside; the same task's text under another id; a batch that
-the task is in; a failure on record. Only when all say no is the host's callable called, and what it
-is asked for follows from the data root alone: metadata, the template's text, the parent's
-`parsed.txt`.
+The unit of payment is the task. Under the task's lease, `Executor` looks for content under this
+id, a text that a killed run left in staging, the same task's text under another id, a batch that
+holds the task, and a failure on record, in this order. Only when it finds none of them does it call
+the host's callable. The request is built from the data root alone: the metadata, the template's
+text and the parent's `parsed.txt`.
 """
 
 from __future__ import annotations
@@ -69,13 +69,28 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 @frozen(kw_only=True)
-class Executor(Decider):
-    """Obtains generations of one data root with one callable; used from several threads at once.
+class _Inputs:
+    """What one generation is made from.
 
-    `preparing`: the callable only takes note of what is to go into a batch, whose record is there
-    and says so. `seeds` is the metadata of those that have none yet. `provider_models` maps model
-    ids to the provider's names. `templates` requires the text of every template of the pipeline's
-    stages.
+    `parent_text` and its digest are None for a root. `others` are the other ids under which the
+    task may have a text, the preferred one first.
+    """
+
+    generation: Generation
+    member: Member
+    parent_text: str | None
+    parent_digest: str | None
+    others: list[Member]
+
+
+@frozen(kw_only=True)
+class Executor(Decider):
+    """Obtain generations of one data root with one callable; safe to use from several threads.
+
+    `seeds` has the metadata of generations that do not exist yet. `provider_models` maps model ids
+    to the provider's names. With `templates`, every template of the pipeline's stages must have a
+    text. With `preparing`, the callable only notes what goes into the next batch, whose draft
+    record does not block it. `on_call` is called with 1 and -1 around each call.
     """
 
     generator: Generator
@@ -87,171 +102,174 @@ class Executor(Decider):
     on_call: Callable[[int], None] = field(default=lambda change: None)
 
     def obtain(self, stage: str, gen_id: str) -> Outcome:
-        """Return what became of one generation; every failure is an outcome.
+        """Return the outcome for one generation; every failure is an outcome, never an exception.
 
-        On record is what was, or may have been, paid for; what failed before that is tried again
-        by the next run.
+        A failure is recorded if the call was, or may have been, paid for. The next run retries any
+        other failure without being asked.
         """
         started = time.monotonic()
         try:
-            end = self._obtain(Member(stage, gen_id))
+            decision = self._obtain(Member(stage, gen_id))
         except Exception as error:
-            end = self._of_ours(error)
+            decision = self._of_internal_error(error)
+        complete = decision.kind in COMPLETE
         return Outcome(
             stage=stage,
             gen_id=gen_id,
-            kind=end.kind,
-            reason=end.reason,
-            ways=end.ways,
-            version=content_version(self.root, stage, gen_id) if end.kind in COMPLETE else None,
+            kind=decision.kind,
+            reason=decision.reason,
+            ways=decision.ways,
+            version=content_version(self.root, stage, gen_id) if complete else None,
             seconds=time.monotonic() - started,
         )
 
     def request(self, stage: str, gen_id: str) -> Request:
-        """Return what the callable would be asked. StoreError: it cannot be asked for this."""
-        generation, parent_text = self._read(Member(stage, gen_id))
-        others = self._others(generation)
-        return self._request(generation, parent_text, self._template(generation), others)
+        """Return the request for a generation without calling anyone.
 
-    def _read(self, member: Member) -> tuple[Generation, str | None]:
-        """Return what is to be made, and its parent's text, None for a root. StoreError: nothing
-        can be made of that."""
+        StoreError: the metadata, the parent's text or the template cannot be used.
+        """
+        inputs = self._read(Member(stage, gen_id))
+        return self._request(inputs, self._template(inputs.generation))
+
+    def _read(self, member: Member) -> _Inputs:
+        """Read and check what a generation is made from.
+
+        StoreError: the metadata or the parent's text cannot be used.
+        """
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent = generation.parent
-        return generation, None if parent is None else text_to_build_upon(self.root, *parent)
+        text = None if parent is None else text_to_build_upon(self.root, *parent)
+        task = self.plan.task_of(member)
+        # The plan's ids come too: a call for one of them may have been in flight at planning time.
+        made = self.plan.ledger.made(member.stage, task.name)
+        ids = dict.fromkeys((task.source, *task.elsewhere, *task.others, *made))
+        return _Inputs(
+            generation=generation,
+            member=member,
+            parent_text=text,
+            parent_digest=None if text is None else digest(text.encode()),
+            others=[Member(member.stage, one) for one in ids if one not in (None, member.gen_id)],
+        )
 
-    def _of_ours(self, error: Exception) -> Decision:
-        """Sort an error of our own: nothing was paid for."""
+    def _of_internal_error(self, error: Exception) -> Decision:
+        """Return the decision for an error of genid's own, before or without a call."""
         if isinstance(error, OSError):
-            return self._of_system(error)
+            return Decision("refused", str(problem_of(self.root, error)))
         kind: Kind = "refused" if is_unpaid(error) else "failed"
         if isinstance(error, InBatch | ParentMissing):
             kind = "waiting" if isinstance(error, InBatch) else "blocked"
         return Decision(kind, reason_of(error))
 
-    def _of_system(self, error: OSError, *, paid: bool = False) -> Decision:
-        """Sort what the system refuses to us."""
-        return Decision("failed" if paid else "refused", str(problem_of(self.root, error)))
-
     def _obtain(self, member: Member) -> Decision:
         stage, gen_id = member
         task = self.plan.task_of(member)
-        ours = (self.root.own / name / stage for name in ("leases", "staging"))
-        check_inside(self.root, self.root.generation(stage, gen_id), *ours)
+        state_folders = (self.root.own / name / stage for name in ("leases", "staging"))
+        check_inside(self.root, self.root.generation(stage, gen_id), *state_folders)
         if has_content(self.root, stage, gen_id):
             return Decision("reused")
         with (
-            lease(self.root, stage, task.name, self.stop) as held,
-            lease(self.root, stage, folder_lease(gen_id), self.stop) as alone,
+            lease(self.root, stage, task.name, self.stop) as has_task,
+            lease(self.root, stage, folder_lease(gen_id), self.stop) as has_folder,
         ):
-            if not (held and alone):
+            if not (has_task and has_folder):
                 return Decision("stopped", "another run holds it")
-            barred = blocked(self.root)  # under the lease: a migration waits for leases
-            if barred is not None:
-                return Decision("stopped", f"{barred.reason}; {barred.remedy}")
+            # Checked under the lease: a migration first announces itself, then waits for leases.
+            block = blocked(self.root)
+            if block is not None:
+                return Decision("stopped", f"{block.reason}; {block.remedy}")
             if member in self.seeds:
                 seed(self.root, *member, self.seeds[member])
             take_up(self.root, *member)
-            there = has_content(self.root, *member)
-            decision = Decision("reused") if there else self._go_on(member, task)
+            exists = has_content(self.root, *member)
+            decision = Decision("reused") if exists else self._complete(member, task)
             if decision.kind in COMPLETE:
                 failures.forget(self.root, *member)
             return decision
 
-    def _go_on(self, member: Member, task: Task) -> Decision:
-        """Go on where this id has no content. What is about to be done goes into the ledger first:
-        a kill after that hides nothing from a run that has planned already."""
-        generation, parent_text = self._read(member)
-        text = None if parent_text is None else digest(parent_text.encode())
-        others = self._others(generation)
+    def _complete(self, member: Member, task: Task) -> Decision:
+        """Decide about a generation without content, and carry the decision out."""
+        inputs = self._read(member)
         decision = self.decide(
-            generation,
-            text=text,
-            source=None if self.paid else self._source(task, others, text),
-            others=others,
+            inputs.generation,
+            text=inputs.parent_digest,
+            source=None if self.paid else self._source(task, inputs),
+            others=inputs.others,
             batches=[
-                one
-                for one in open_batches(self.root)
-                if not (self.preparing and one.state == "preparing")
+                batch
+                for batch in open_batches(self.root)
+                if not (self.preparing and batch.state == "preparing")
             ],
         )
         if decision.kind not in ("adopted", "copied", "missing"):
             return decision
+        # Written before anything is made: after a kill, a run that has already planned still learns
+        # that this id may have a text.
         self.plan.ledger.add(member.stage, task.name, member.gen_id)
         if decision.kind == "missing":
-            return self._pay_on_record(generation, parent_text, others)
+            return self._pay_and_record(inputs)
         if decision.source is not None:
             give_text(self.root, member, decision.source, task.name)
         else:
             with prepared(self.root, *member) as folder:
-                files = files_of(Generated(text=parent_text or ""), mode="copy")
-                publish(folder, files, parent_text)
+                files = files_of(Generated(text=inputs.parent_text or ""), mode="copy")
+                publish(folder, files, inputs.parent_text)
         return decision
 
-    def _others(self, generation: Generation) -> list[Member]:
-        """Return every other id under which the task may have a text by now, the one whose text is
-        to be given first: those of the plan, since a call for one of them was perhaps in flight
-        then, and those that are younger."""
-        stage = generation.stage
-        task = self.plan.task_of(Member(stage, generation.gen_id))
-        made = self.plan.ledger.made(stage, task.name)
-        ids = dict.fromkeys((task.source, *task.elsewhere, *task.others, *made))
-        return [Member(stage, one) for one in ids if one not in (None, generation.gen_id)]
-
-    def _source(self, task: Task, others: list[Member], text: str | None) -> str | None:
-        """Return the id whose text is to be given: the plan's, or one that another run has made of
-        this task meanwhile over the same parent's text."""
-        for other in others if self.asked.reuse or not task.refused else ():
-            if not has_content(self.root, *other):  # the task is leased
+    def _source(self, task: Task, inputs: _Inputs) -> str | None:
+        """Return the id whose text can be reused: the plan's, or one that another run has made
+        since planning, over the same parent's text."""
+        if task.refused and not self.asked.reuse:
+            return None
+        for other in inputs.others:
+            # Nothing else can be writing there, since this thread holds the task's lease.
+            if not has_content(self.root, *other):
                 _publish_waiting(self.root, *other, self.stop)
-            if self._can_give(other, text):
+            if self._can_give(other, inputs.parent_digest):
                 return other.gen_id
         return None
 
-    def _can_give(self, other: Member, text: str | None) -> bool:
+    def _can_give(self, other: Member, parent_digest: str | None) -> bool:
         try:
             usable_text(self.root, *other)
         except ParentMissing:
             return False
         except OSError:
-            if self.asked.pay_again:  # also for a text that is out of reach
+            if self.asked.pay_again:  # the option covers a text that is out of reach, too
                 return False
             raise
-        return parent_version(self.root, read_generation(self.root, *other)) == text
+        return parent_version(self.root, read_generation(self.root, *other)) == parent_digest
 
-    def _pay_on_record(
-        self, generation: Generation, parent_text: str | None, others: list[Member]
-    ) -> Decision:
-        """Pay; where no text has come of it that is on record before the lease is given up: whoever
-        gets that next looks."""
+    def _pay_and_record(self, inputs: _Inputs) -> Decision:
+        """Pay, and record a call that gave no usable text.
+
+        The record is written before the lease is released, because the next holder looks for it.
+        """
         try:
-            end = self._pay(generation, parent_text, others)
-        except Exception as error:  # the host may raise anything: it is an outcome
-            end = self._of_ours(error)
-        member = generation.stage, generation.gen_id
-        if end.kind in {"failed", "unparsed"} and not is_complete(self.root, *member):
-            with contextlib.suppress(OSError, StoreError):  # the outcome says what the disk lacks
-                failures.record(self.root, *member, end.reason)
-        return end
+            decision = self._pay(inputs)
+        except Exception as error:
+            decision = self._of_internal_error(error)
+        has_no_text = decision.kind in {"failed", "unparsed"}
+        if has_no_text and not is_complete(self.root, *inputs.member):
+            # If the disk refuses the record as well, the outcome still gives the reason.
+            with contextlib.suppress(OSError, StoreError):
+                failures.record(self.root, *inputs.member, decision.reason)
+        return decision
 
-    def _pay(
-        self, generation: Generation, parent_text: str | None, others: list[Member]
-    ) -> Decision:
-        stage, gen_id = generation.stage, generation.gen_id
-        template = self._template(generation)
-        request = self._request(generation, parent_text, template, others)
+    def _pay(self, inputs: _Inputs) -> Decision:
+        template = self._template(inputs.generation)
+        request = self._request(inputs, template)
         if self.preparing:
             self.generator(request)
-        with prepared(self.root, stage, gen_id, room=not self.paid) as folder:
+        with prepared(self.root, *inputs.member, room=not self.paid) as folder:
             if self.stop.is_set():
                 return Decision("stopped", "interrupted before it began")
             name = getattr(self.generator, "__name__", "the callable")
             self.on_call(1)
             try:
                 generated = as_generated(answer(self.generator, request), name)
-            except Exception as error:  # the host may raise anything: it is an outcome
-                return _of_call(error)
+            except Exception as error:  # the host may raise anything
+                return _of_host_error(error)
             finally:
                 self.on_call(-1)
             files = files_of(
@@ -261,42 +279,39 @@ class Executor(Decider):
                 generated_at=now(),
             )
             try:
-                publish(folder, files, parent_text)
+                publish(folder, files, inputs.parent_text)
             except OSError as error:
-                if error.errno in _FULL:  # what is paid for next would have no place either
+                if error.errno in _FULL:  # there would be no room for the next answer either
                     self.stop.set()
-                return self._of_system(error, paid=not self.paid)  # a batch has its answer still
+                # A batch keeps its answer, so that publishing it can be tried again.
+                return Decision(
+                    "refused" if self.paid else "failed", str(problem_of(self.root, error))
+                )
         if PARSED in files:
             return Decision("made")
         reason = why_unparsed(generated) or ""
-        if WRONG_TYPE in reason and not self.paid:  # so would every further answer be
+        if WRONG_TYPE in reason and not self.paid:  # every further answer would be wrong, too
             self.stop.set()
         return Decision("unparsed", f"{reason}; {UNPARSED}")
 
-    def _request(
-        self,
-        generation: Generation,
-        parent_text: str | None,
-        template: bytes | None,
-        others: list[Member],
-    ) -> Request:
-        member, model = Member(generation.stage, generation.gen_id), model_of(self.root, generation)
+    def _request(self, inputs: _Inputs, template: bytes | None) -> Request:
+        generation, member = inputs.generation, inputs.member
+        model = model_of(self.root, generation)
         values = {"combo_id": generation.combo_id, "template_id": generation.template_id}
         values |= {**generation.signature_fields(), "llm_model_id": model}
-        above = None if parent_text is None else digest(parent_text.encode())
         unparsed = (
             self.root.generation(*one) / RAW
-            for one in (member, *others)
+            for one in (member, *inputs.others)
             if is_file(self.root.generation(*one) / RAW)
-            and above == parent_version(self.root, read_generation(self.root, *one))
+            and parent_version(self.root, read_generation(self.root, *one)) == inputs.parent_digest
         )
         raw = next((read_bytes(path) for path in unparsed), None)
         return Request(
-            stage=generation.stage,
-            gen_id=generation.gen_id,
+            stage=member.stage,
+            gen_id=member.gen_id,
             fields={name: value for name, value in values.items() if value is not None},
             template_text=(template or b"").decode("utf-8-sig"),
-            parent_text=parent_text,
+            parent_text=inputs.parent_text,
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
             unparsed_text=None if raw is None else raw.decode("utf-8", "surrogatepass"),
@@ -305,18 +320,18 @@ class Executor(Decider):
         )
 
     def _template(self, generation: Generation) -> bytes | None:
-        """Return the template's bytes; None where it is not needed and not there.
+        """Return the template's bytes; None if it does not exist and is not required.
 
         StoreError: its file cannot be read, or is not UTF-8.
         """
-        needed = self.templates and generation.stage in PIPELINE
+        required = self.templates and generation.stage in PIPELINE
         try:
             path = self.root.template(generation.stage, generation.template_id or "")
         except StoreError:  # no file can have that name
-            if needed:
+            if required:
                 raise
             return None
-        if not needed and not is_there(path):
+        if not required and not is_there(path):
             return None
         problems: list[Problem] = []
         data = read_data(self.root, path, problems)
@@ -325,39 +340,46 @@ class Executor(Decider):
         return data
 
 
-class InBatch(StoreError):  # noqa: N818 - it says where it is
-    """The task goes into a batch, or is in one."""
+class InBatch(StoreError):  # noqa: N818 - it says where the task is
+    """The task is in a batch, or goes into the next one."""
 
 
 def recover(root: DataRoot) -> int:
-    """Publish every generation that an earlier run completed and could not publish any more, and
-    return how many; what it only began goes. One that another run holds is left to it."""
-    at_once = threading.Event()
-    at_once.set()
-    return sum(_publish_waiting(root, *found, at_once) for found in unpublished(root))
+    """Publish every generation that an earlier run completed but did not publish; return how many.
+
+    Removes what an earlier run only began, and skips generations that another run holds.
+    """
+    no_wait = threading.Event()
+    no_wait.set()
+    return sum(_publish_waiting(root, *member, no_wait) for member in unpublished(root))
 
 
 def declare(root: DataRoot, member: Member, metadata: bytes) -> None:
-    """Make a generation's folder with its metadata, which is left alone where it is there."""
+    """Create a generation's folder with its metadata; existing metadata stays as it is."""
     with lease(root, member.stage, folder_lease(member.gen_id), threading.Event()):
         seed(root, *member, metadata)
 
 
 def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> bool:
-    """Publish a text that a killed run left; return whether there was one. False where `stop` is
-    set before the generation's folder is free."""
-    with lease(root, stage, folder_lease(gen_id), stop) as held:
-        if not held or blocked(root) is not None:
+    """Publish a text that a killed run left; return whether there was one.
+
+    Returns False if `stop` is set before the generation's folder is free.
+    """
+    with lease(root, stage, folder_lease(gen_id), stop) as has_folder:
+        if not has_folder or blocked(root) is not None:
             return False
         check_inside(root, root.generation(stage, gen_id), root.own / "staging" / stage)
-        found = take_up(root, stage, gen_id)
-        if found and has_content(root, stage, gen_id):
+        published = take_up(root, stage, gen_id)
+        if published and has_content(root, stage, gen_id):
             failures.forget(root, stage, gen_id)
-        return found
+        return published
 
 
-def _of_call(error: Exception) -> Decision:
-    """Sort what the host's callable raised: it may have been paid for, and a StoreError of its own
-    dealings with a store too."""
+def _of_host_error(error: Exception) -> Decision:
+    """Return the decision for an exception of the host's callable.
+
+    The call may have been paid for. That holds for a StoreError, too: the callable may use a store
+    of its own after it has paid.
+    """
     unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
     return Decision("refused" if unpaid else "failed", reason_of(error))

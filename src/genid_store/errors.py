@@ -29,7 +29,8 @@ class Problem:
     """One thing that is wrong: where (`file:line:field`), what, the value, and what to do.
 
     `ways` are the options by which a call would do that, as the library calls them
-    (`retry_failed`, `max_rows=7`); whoever calls them otherwise says so in its own way.
+    (`retry_failed`, `max_rows=7`), or functions that do (`migration.run.resume()`); whoever calls
+    them otherwise says so in its own way.
     `code` is the stable name of a kind of problem (see `catalog.findings`), for those that an audit
     reports; then `ids` are the (stage, id) of the generations concerned, and `details` holds more
     for machines, as JSON values.
@@ -57,7 +58,7 @@ class Problem:
         return f"{self.message} (got {_shorten(repr(self.value))})"
 
     def __str__(self) -> str:
-        ways = ", ".join(way if "=" in way else f"{way}=True" for way in self.ways)
+        ways = ", ".join(way if {"=", "("} & {*way} else f"{way}=True" for way in self.ways)
         return f"{self.where}: {self.text}; {self.remedy}" + (f" ({ways})" if ways else "")
 
 

@@ -284,6 +284,20 @@ def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
             open_plan(root, plan.plan_id)
 
 
+def test_a_plan_of_another_format_says_which_version_goes_on(root: DataRoot) -> None:
+    """It is neither damaged nor to be restored."""
+    plan = run.migrate(root)
+    data = plan.path.read_bytes().replace(b'"genid":"', b'"genid":"0.0.', 1)
+    crafted = Plan(
+        root, blake3(data := data.replace(b'"format":6', b'"format":5')).hexdigest()[:16]
+    )
+    plan.folder.rename(crafted.folder)
+    crafted.path.write_bytes(data)
+    for verb in (run.resume, run.rollback, run.finish):
+        with pytest.raises(StoreError, match=r"format 5, .* with version 0\.0\.\S+ of genid"):
+            verb(root)
+
+
 # -- carried out ----------------------------------------------------------------------------------
 def test_every_generation_recomputes_and_names_its_old_id(root: DataRoot) -> None:
     """The new metadata gives the new id; the old id and the plan are in it."""
@@ -905,6 +919,23 @@ def test_what_must_be_put_right_first_is_listed(root: DataRoot, spoil: Any) -> N
     assert "planned" == read_swap(plan).state
 
 
+@pytest.mark.parametrize("parent", ["../x", "", "/", "..", "a b", "x\0", 5, None, ["d"]])
+@pytest.mark.parametrize("stage", ["essay", "evaluation"])
+def test_a_parent_that_is_no_id_keeps_one_generation_where_it_is(
+    root: DataRoot, stage: str, parent: object
+) -> None:
+    """With its reason; all others move, and nothing has to be fixed first."""
+    made = sorted(root.stage(stage).glob("0*"))[0]
+    metadata = made / "metadata.json"
+    document = {**json.loads(metadata.read_text()), "parent_gen_id": parent}
+    metadata.write_text(json.dumps(document))
+    plan = run.migrate(root)
+    (stays,) = (one for one in plan.entries() if one.old == made.name)
+    assert stays.reason in {"orphan", "field-missing", "field-wrong"}
+    assert plan.totals()["moves"] > 5
+    assert document == json.loads(metadata.read_text())
+
+
 @pytest.mark.parametrize("place", ["gens", "gens/draft"])
 @pytest.mark.parametrize("kind", ["file", "dangling"])
 def test_gens_that_is_no_folder_is_refused(
@@ -930,9 +961,11 @@ def test_what_lies_behind_a_symbolic_link_is_refused(
     (root.path / place).rename(target)
     (root.path / place).symlink_to(target)
     before = tree(root.path, inodes=True), tree(target, inodes=True)
+    promised = [record["path"] for record in _records(run.plan(root), "blocker")]
     with pytest.raises(StoreError, match="symbolic link") as refused:
         run.migrate(root)
-    assert any(problem.where.startswith(place) for problem in refused.value.problems)
+    assert promised == [problem.where for problem in refused.value.problems]
+    assert any(one.startswith(place) for one in promised)
     assert before == (tree(root.path, inodes=True), tree(target, inodes=True))
 
 
@@ -946,6 +979,7 @@ def test_a_stage_on_a_file_system_of_its_own_is_refused(
         trees, "file_system_of", lambda path: (-1, "") if path.startswith(mounted) else real(path)
     )
     before = tree(root.path, inodes=True)
+    assert ["gens/essay"] == [one["path"] for one in _records(run.plan(root), "blocker")]
     with pytest.raises(StoreError, match="gens/essay: it is on another file system"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
@@ -1032,6 +1066,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_changes(
     """Each is named; nothing is changed."""
     before = tree(root.path, inodes=True)
     monkeypatch.setattr("os.access", lambda path, mode: "gens/essay" not in str(path))
+    assert ["gens/essay"] == [one["path"] for one in _records(run.plan(root), "blocker")]
     with pytest.raises(StoreError, match=r"gens/essay: the folder cannot be written"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
@@ -1088,8 +1123,9 @@ def test_an_unfinished_exchange_keeps_builds_out(
         patch.setattr(trees, "exchange", _die)
         with pytest.raises(KeyboardInterrupt):
             run.migrate(root)
-    with pytest.raises(StoreError, match=r"--resume.*rollback"), root_lock(root, BUILD):
+    with pytest.raises(StoreError, match="blocked") as refused, root_lock(root, BUILD):
         pass
+    assert ("migration.run.resume()", "migration.run.rollback()") == refused.value.problems[0].ways
     with pytest.raises(StoreError, match="not finished"):
         run.plan(root)
     run.resume(root)

@@ -33,6 +33,13 @@ _PATIENCE: Final = 1.0  # seconds before progress is shown
 _ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call can take minutes
 #: Lines of a list that people are shown.
 SHOWN: Final = 10
+#: The commands that call a function of the library which solves a problem.
+COMMANDS: Final = {
+    "migration.run.migrate()": "genid store migrate --execute",
+    "migration.run.resume()": "genid store migrate --resume",
+    "migration.run.rollback()": "genid store rollback",
+    "migration.run.finish()": "genid store migrate --finish",
+}
 
 
 class _DataRootType(click.Path):
@@ -123,8 +130,11 @@ def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] 
 
 
 def flags(ways: Iterable[str]) -> str:
-    """Return options, as the library calls them, as those of a command in brackets."""
-    found = ", ".join(f"--{way.replace('_', '-').replace('=', ' ')}" for way in ways)
+    """Return options and functions, as the library calls them, as those of commands, in
+    brackets."""
+    found = ", ".join(
+        COMMANDS.get(way) or f"--{way.replace('_', '-').replace('=', ' ')}" for way in ways
+    )
     return f" ({found})" if found else ""
 
 

@@ -99,8 +99,8 @@ class DataRoot:
         problem = Problem(
             where=str(self.path),
             message="has neither gens/, cohorts/, 1_raw/ nor genid.toml",
-            remedy="give the pipeline's data folder (--data-root, GENID_DATA_ROOT), or make one "
-            "(genid init)",
+            remedy="give the pipeline's data folder, or a new one that init makes",
+            ways=("data_root=DIR",),
         )
         raise StoreError("this is not a data root", [problem])
 

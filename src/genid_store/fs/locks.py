@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -69,12 +69,16 @@ class Block:
     reason: str
     remedy: str
     while_locked: bool = False
+    ways: Sequence[str] = ()
 
 
+#: How an unfinished migration is ended, as `errors.Problem.ways`.
+END_IT: Final = ("migration.run.resume()", "migration.run.rollback()")
 _UNREADABLE: Final = Block(
     by=MIGRATION,
     reason="an operation was interrupted, and its record cannot be read",
-    remedy="run `genid store migrate --resume` or `genid store rollback`",
+    remedy="resume the migration, or roll it back",
+    ways=END_IT,
 )
 
 
@@ -117,13 +121,21 @@ def holder(root: DataRoot) -> Holder | None:
     return _load(root.lock_note, Holder)
 
 
-def block(root: DataRoot, *, by: str, reason: str, remedy: str, while_locked: bool = False) -> None:
+def block(
+    root: DataRoot,
+    *,
+    by: str,
+    reason: str,
+    remedy: str,
+    while_locked: bool = False,
+    ways: Sequence[str] = (),
+) -> None:
     """Refuse the lock to every purpose but `by`, also after this process has died, until `unblock`.
 
     With `while_locked` it ends with the process that holds the lock. The block is on disk when this
     returns. To be called by the lock's holder.
     """
-    barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked)
+    barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked, ways=ways)
     write_atomic(root.barrier, _dump(barrier))
 
 
@@ -193,7 +205,9 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
             unblock(root)  # its process is dead: this one holds the lock
     elif found is not None and found.by != purpose:
         where = root.relative(root.barrier)
-        problem = Problem(where=where, message=found.reason, remedy=found.remedy)
+        problem = Problem(
+            where=where, message=found.reason, remedy=found.remedy, ways=tuple(map(str, found.ways))
+        )
         raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
@@ -50,8 +50,6 @@ def build(plan: Plan, advance: Advance) -> list[str]:
     link or on a file system of its own. OSError: the system refused something. Either way the live
     tree is untouched.
     """
-    places = plan.places()
-    _refuse_places(plan, places)
     stages = plan.work.stages
     for stage in stages:
         os.makedirs(plan.aside(f"gens/{stage}"))
@@ -72,7 +70,7 @@ def build(plan: Plan, advance: Advance) -> list[str]:
         data = trees.contents(live)
         _refuse_change(planned.path, digest(data), planned.digest)
         trees.write_like(aside, rewrite_file(data, planned.what, plan.work.mapping), live)
-    return [*places, *carry_records(plan, back=False)]
+    return [*plan.places(), *carry_records(plan, back=False)]
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
@@ -113,30 +111,6 @@ def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: boo
     if name == METADATA and entry.moves:
         return rewrite_metadata(data, references, entry, plan.plan_id)
     return rewrite_json(data, references)
-
-
-def _refuse_places(plan: Plan, places: list[str]) -> None:
-    """Raise StoreError for places that cannot be exchanged."""
-    check_inside(plan.root, *(plan.root.path / place for place in places))
-    folders = {str(one) for place in places for one in (place, *PurePath(place).parents)} - {"."}
-    problems = []
-    for folder in sorted(folders):
-        path, top = plan.live(folder), folder.partition("/")[0]
-        if is_link(path):
-            message, remedy = "it is a symbolic link", "bind-mount what it points to there"
-        elif not is_folder(path):
-            continue
-        elif trees.file_system_of(path) != trees.file_system_of(plan.live(top)):
-            message = f"it is on another file system than {top}/, and cannot be renamed"
-            remedy = f"mount the whole of {top}/ or of the data root"
-        elif not os.access(path, os.W_OK | os.X_OK):
-            message = "the folder cannot be written to"
-            remedy = "give this user the right to write there"
-        else:
-            continue
-        problems.append(Problem(where=folder, message=message, remedy=remedy))
-    if problems:
-        raise StoreError("the store cannot be exchanged for a migrated one", problems)
 
 
 @frozen

@@ -6,10 +6,13 @@ Writes below `.genid/migrations/` alone. The plan's folder holds `plan.jsonl` (f
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from itertools import chain, count, groupby
+from pathlib import PurePath
 from typing import Final
 
 from attrs import define, evolve, field, fields
@@ -17,7 +20,7 @@ from attrs import define, evolve, field, fields
 from genid import STAGES as SIGNATURES
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, is_file, is_link, listed, write_lines
+from genid_store.fs.files import check_inside, is_file, is_folder, is_link, listed, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
@@ -101,9 +104,7 @@ def make_plan(
     building.mkdir()
     try:
         plan_id = write_plan(building, planning.records())
-        stages = tuple(
-            one for one in stage_names() if one in work.stages or one in planning.following
-        )
+        stages = tuple(one for one in stage_names() if one in planning.changing)
         plan = Plan(root, plan_id, planning.stamps, evolve(work, stages=stages))
         write_lines(building / "mapping.csv", planning.mapping_lines())
         lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
@@ -128,7 +129,7 @@ class _Planning:
     mapping: Mappings
     totals: Counter[str] = field(factory=Counter)
     counts: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
-    following: set[str] = field(factory=set)  # stages where something that stays names new ids
+    changing: set[str] = field(factory=set)  # stages
     reasons: dict[tuple[str, str], list[str]] = field(factory=lambda: defaultdict(list))
     others: list[Record] = field(factory=list)
     stamps: array[int] = field(factory=lambda: array("q"))  # of every file, as they come
@@ -139,7 +140,7 @@ class _Planning:
 
     def records(self) -> Iterator[Record]:
         """Yield every record of the plan."""
-        yield {"kind": "plan", "format": FORMAT, "target": "v1"}
+        yield {"kind": "plan", "format": FORMAT, "target": "v1", "genid": version("generation-ids")}
         for record in self._all():
             self.totals[f"{record['kind']}s"] += 1
             yield record
@@ -162,6 +163,7 @@ class _Planning:
         self.others += self._not_followed()
         known = {stage: found.decisions for stage, found in self.numbered.items()}
         self.others += scan_files(self.root, self.mapping, known, self.tables)
+        self.others += [*self._places()]
         yield from self.others
 
     def _entry(self, planned: Planned, found: list[Entry]) -> Record:
@@ -172,8 +174,9 @@ class _Planning:
             rewrite = [one for one in found if self._changes(planned, place, one)]
             self._note(planned, place, found)
         if rewrite and not planned.moves:
-            self.following.add(planned.stage)
             self.totals["references"] += 1
+        if rewrite or planned.moves or planned.merged:
+            self.changing.add(planned.stage)
         self.stamps.extend(one.stamp for one in found)
         for files, room in ((found, "size"), (rewrite, "need")):
             self.totals[room] += sum(_BLOCK + one.size for one in files)
@@ -250,10 +253,26 @@ class _Planning:
             for _, (first, *others) in groupby(names, key=str.casefold):
                 if others:
                     yield note("case-collision", f"{place}/{first}", ", ".join(others))
-            for folder in (place, "gens"):
-                if is_link(f"{self.root.path}/{folder}"):
-                    remedy = "bind-mount what it points to there"
-                    yield blocker(folder, "it is a symbolic link", remedy)
+
+    def _places(self) -> Iterator[Record]:
+        """Yield what cannot be exchanged, or lies where nothing can be."""
+        changing = {f"gens/{stage}" for stage in self.changing}
+        changing |= {one["path"] for one in self.others if one["kind"] == "file"}
+        there = {f"gens/{stage}" for stage in self.numbered}
+        changing |= {str(folder) for one in changing for folder in PurePath(one).parents}
+        for place in sorted((changing | there | {"gens"}) - {"."}):
+            path, top = f"{self.root.path}/{place}", place.partition("/")[0]
+            if is_link(path):
+                remedy = "replace it by what it points to, or bind-mount that there"
+                yield blocker(place, "it is a symbolic link", remedy)
+            elif place not in changing or not is_folder(path):
+                continue
+            elif trees.file_system_of(path) != trees.file_system_of(f"{self.root.path}/{top}"):
+                message = f"it is on another file system than {top}/, and cannot be renamed"
+                yield blocker(place, message, f"mount the whole of {top}/ or of the data root")
+            elif not os.access(path, os.W_OK | os.X_OK):
+                remedy = "give this user the right to write there"
+                yield blocker(place, "the folder cannot be written to", remedy)
 
     def _not_followed(self) -> Iterator[Record]:
         """Yield what would go on naming ids that change: undeclared stages, further references."""
@@ -265,8 +284,8 @@ class _Planning:
                     "generations are there, of no declared stage: what they name would be gone"
                 )
                 remedy = (
-                    "declare the stage (`genid --stages MODULE`, or [stages] in genid.toml), or "
-                    "move the folder out of gens/"
+                    "declare the stage, as [stages] in genid.toml does, or move the folder out of "
+                    "gens/"
                 )
                 yield blocker(f"gens/{folder.name}", message, remedy)
         for stage, found in self.numbered.items():

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 from blake3 import blake3
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import exists, is_file, write_lines
 from genid_store.fs.jsonfile import load_json, load_own
@@ -42,6 +42,7 @@ _BATCH: Final = 256  # entries; few enough that all of their metadata is small
 _LAST: Final = 4096  # bytes; the last record is shorter
 #: Names with `/` between them, none of them `.` or `..`.
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
+_REMEDY: Final = "restore the folder from a backup; a plan that was not begun can be made again"
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 Record = dict[str, Any]
 Item = TypeVar("Item")
@@ -265,6 +266,12 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
         raise _refused(plan.path, "the plan's file is missing")
     if _digest(plan.path) != plan_id:
         raise _refused(plan.path, "the plan's file was changed or cut short")
+    first = next(plan.records("plan"), {})
+    if (form := first.get("format")) != FORMAT:
+        message = f"it has format {form!r}, and this version of genid reads format {FORMAT}"
+        version = f"version {first['genid']}" if "genid" in first else "the version that made it"
+        remedy = f"resume, roll back or finish the migration with {version} of genid"
+        raise _refused(plan.path, message, remedy)
     return plan
 
 
@@ -280,7 +287,5 @@ def _digest(path: Path) -> str:
     return blake3().update_mmap(path).hexdigest()[:_ID_LENGTH]
 
 
-def _refused(path: Path, message: str) -> StoreError:
-    remedy = "restore the folder from a backup; a plan that was not begun can be made again"
-    problem = Problem(where=str(path), message=message, remedy=remedy)
-    return StoreError("the migration's plan cannot be used", [problem])
+def _refused(path: Path, message: str, remedy: str = _REMEDY) -> StoreError:
+    return StoreError.of("the migration's plan cannot be used", str(path), message, remedy)

@@ -19,7 +19,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import held, leases
-from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
+from genid_store.fs.locks import END_IT, MIGRATION, block, root_lock, unblock
 from genid_store.fs.trees import remove_tree
 from genid_store.generation.batches import refuse_open
 from genid_store.migration import swap as swapping
@@ -68,10 +68,11 @@ def migrate(
         made = make_plan(root, tables=tables, progress=progress)
         if expected is not None and made.plan_id != expected:
             remedy = "look at the new plan, then name that one; nothing was changed"
-            raise _refused("the store is not what it was", expected, made.plan_id, remedy)
+            summary = "the store is not what it was"
+            raise StoreError.of(summary, expected, summary, remedy, value=made.plan_id)
         if made.has_work() and found is not None:
-            remedy = "give up its rollback with `genid store migrate --finish`, or roll it back"
-            raise _refused("an earlier migration is open", found.plan.plan_id, "migrated", remedy)
+            remedy, ways = "finish it, or roll it back", ("migration.run.finish()", END_IT[1])
+            raise _refused("an earlier migration is open", found, remedy, ways)
         blockers = [
             Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
             for one in made.records("blocker")
@@ -91,8 +92,7 @@ def resume(root: DataRoot) -> Plan:
     with _locked(root) as found:
         swap = _open(found)
         if swap.state == "swapping-back":
-            remedy = "finish that with `genid store rollback`"
-            raise _refused("rolling back was begun", swap.plan.plan_id, swap.state, remedy)
+            raise _refused("rolling back was begun", swap, "go on with that", END_IT[1:])
         _finish_swap(swap)
         return swap.plan
 
@@ -250,7 +250,8 @@ def _open(found: Swap | None) -> Swap:
         problem = Problem(
             where=".genid/migrations",
             message="none is carried out: none was begun, or it was rolled back or finished",
-            remedy="`genid store migrate` makes a plan, `--execute` carries it out",
+            remedy="plan one and carry it out",
+            ways=("migration.run.migrate()",),
         )
         raise StoreError("there is no open migration", [problem])
     return found
@@ -258,8 +259,10 @@ def _open(found: Swap | None) -> Swap:
 
 def _refuse_unfinished(found: Swap | None) -> None:
     if found is not None and found.unfinished:
-        raise _refused("a migration is not finished", found.plan.plan_id, found.state, REMEDY)
+        raise _refused("a migration is not finished", found, REMEDY, END_IT)
 
 
-def _refused(summary: str, where: str, value: str, remedy: str) -> StoreError:
-    return StoreError(summary, [Problem(where=where, message=summary, value=value, remedy=remedy)])
+def _refused(summary: str, found: Swap, remedy: str, ways: tuple[str, ...]) -> StoreError:
+    where, value = found.plan.plan_id, found.state
+    problem = Problem(where=where, message=summary, value=value, remedy=remedy, ways=ways)
+    return StoreError(summary, [problem])

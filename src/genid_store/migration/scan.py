@@ -51,7 +51,7 @@ _DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described
 _WORDS: Final = (re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]*"), re.compile(rb"[A-Za-z0-9_]+"))
 _CHUNK: Final = 1 << 20  # bytes of a report that are looked at at a time
 _LONGEST: Final = 256  # bytes; an id is shorter
-_PUBLISH: Final = "run `genid cohort run` for its cohort once; nothing is generated again"
+_PUBLISH: Final = "run its cohort once; nothing is generated again"
 
 
 # -- generations -----------------------------------------------------------------------------------
@@ -188,12 +188,8 @@ def scan_files(
         except (OSError, ValueError) as error:
             yield blocker(path, str(error) or type(error).__name__, "repair the file by hand")
         else:
-            if new != data and is_link(f"{root.path}/{path}"):
-                remedy = "replace the link by the file that it points to"
-                yield blocker(path, "it is a symbolic link and would have to change", remedy)
-            else:
-                kind = "seen" if new == data else "file"
-                yield {"kind": kind, "path": path, "what": what, "digest": digest(data)}
+            kind = "seen" if new == data else "file"
+            yield {"kind": kind, "path": path, "what": what, "digest": digest(data)}
     for stage in stage_names():
         folder = root.own / "staging" / stage
         for name in filter(is_segment, sorted(os.listdir(folder)) if is_folder(folder) else ()):

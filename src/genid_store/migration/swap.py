@@ -22,7 +22,7 @@ from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_folder, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import MIGRATION, block
+from genid_store.fs.locks import END_IT, MIGRATION, block
 from genid_store.migration.build import STATE_FOLDERS
 from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
 
@@ -30,7 +30,7 @@ JOURNAL: Final = "swap.json"
 #: `swapping` and `swapping-back` are unfinished; `migrated` can be rolled back until `finished`.
 State = Literal["planned", "swapping", "migrated", "swapping-back", "rolled-back", "finished"]
 UNFINISHED: Final = ("swapping", "swapping-back")
-REMEDY: Final = "resume with `genid store migrate --resume`, or undo with `genid store rollback`"
+REMEDY: Final = "resume it, or roll it back"
 _REASON: Final = "a migration exchanges the store and is not finished"
 #: folder, from the data root -> its times of access and change, in nanoseconds
 Times = Mapping[str, tuple[int, int]]
@@ -115,7 +115,7 @@ def begin(plan: Plan, paths: Iterable[str], times: Times, *, back: bool = False)
     places afterwards. StoreError: a symbolic link leads a place out of the data root. OSError: the
     system refused a step. In both cases nothing has begun.
     """
-    block(plan.root, by=MIGRATION, reason=_REASON, remedy=REMEDY)
+    block(plan.root, by=MIGRATION, reason=_REASON, remedy=REMEDY, ways=END_IT)
     asides = {path: plan.aside(path) for path in paths}
     _folders(plan, asides)
     folders = sorted(map(os.path.dirname, asides.values()))

@@ -269,7 +269,7 @@ def test_texts_whose_metadata_is_gone_are_not_paid_for_again(
     (missing, *_) = (one for one in read_membership(root, "d") if one.stage == "draft")
     done = run_cohort(root, "d", answer, Asked(pay_again=True))
     assert calls == len(ledger.calls())
-    assert "perhaps paid for" == done.workload.waiting[missing].label
+    assert "possibly paid for" == done.workload.waiting[missing].label
     assert {1} == {sum(one.gen_id == missing.gen_id for one in blocked(root, done))}
     if damage is None:
         build(root, "c", OFF)

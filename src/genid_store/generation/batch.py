@@ -28,11 +28,11 @@ from genid_store.generation.content import digest, parent_version
 from genid_store.generation.once import Executor, InBatch
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
 from genid_store.generation.records import (
-    WRONG_TYPE,
     AnswerError,
     Generated,
     Outcome,
     Request,
+    WrongAnswer,
     as_generated,
 )
 from genid_store.generation.reuse import Plan, Task
@@ -416,7 +416,7 @@ class Batching:
             finished = as_generated(answer(self.host.finish, request, given))
         except Exception as error:  # the host may raise anything, or give an empty text
             return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
-        if WRONG_TYPE in (finished.unparsed or ""):
+        if isinstance(finished, WrongAnswer):
             return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
         return evolve(finished, text=kept.text, parsed=finished.handed_on)
 

@@ -1,4 +1,4 @@
-"""Call the host's callable, plain or `async def`, and sort what it raises."""
+"""Call the host's callable, plain or `async def`, and classify what it raises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 from genid_store.errors import StoreError
 from genid_store.generation.records import AnswerError
 
-#: The longest reason that is kept, in characters: providers answer errors with whole pages.
+#: The longest reason that is kept, in characters: some providers answer with whole pages.
 REASON_LIMIT: Final = 2_000
 #: What looks like a secret in an error's text: a bearer token, a key, a password in a URL.
 _SECRET: Final = re.compile(
@@ -22,8 +22,8 @@ _SECRET: Final = re.compile(
     r"[\"']?(?:bearer\s+)?|://[^/\s:@]*:)[^\s\"'&@,}]{4,}|\bsk-[A-Za-z0-9_-]{8,}"
 )
 _HTTP_UNPAID: Final = {401, 403, 404, 407, 429, 503}
-#: What well-known clients raise without a key, or where the provider cannot be reached. What they
-#: raise for any broken connection is not among them: the request may have been sent.
+#: What well-known clients raise if there is no key or the provider cannot be reached. Their errors
+#: for a broken connection are not listed, because the request may have been sent.
 _CLIENTS_UNPAID: Final = {
     "OpenAIError",
     "ConnectError",
@@ -33,7 +33,7 @@ _CLIENTS_UNPAID: Final = {
 }
 #: The name of an environment variable that holds a key.
 _KEY_VARIABLE: Final = re.compile(r"[A-Z0-9_]*(KEY|TOKEN|SECRET)[A-Z0-9_]*")
-_CAUSES: Final = 8  # errors behind an error that are looked at
+_MAX_CAUSES: Final = 8
 
 _starting = threading.Lock()
 os.register_at_fork(
@@ -42,34 +42,36 @@ os.register_at_fork(
 _loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process
 
 
-class NotPaid(Exception):  # noqa: N818 - a host raises it to say so
+class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
     """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
 def answer(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a host's callable gives; what an `async def` one returns runs on one event loop
-    of this process, so that a client of its own serves all calls.
+    """Return the answer of a host's callable.
 
-    RuntimeError: it raised what would end more than this one generation (an exit, a cancellation);
-    an interrupt is passed on.
+    All coroutines of `async def` callables run on one event loop of this process, so that a client
+    the host keeps can serve every call.
+
+    RuntimeError: it raised an exception that would end more than this generation (an exit, a
+    cancellation). An interrupt is passed on.
     """
     try:
-        found = call(*arguments)
-        if inspect.isawaitable(found):
-            return asyncio.run_coroutine_threadsafe(_awaited(found), _running_loop()).result()
-        return found
+        result = call(*arguments)
+        if inspect.isawaitable(result):
+            return asyncio.run_coroutine_threadsafe(_awaited(result), _running_loop()).result()
+        return result
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
         raise _ended(error) from error
 
 
-async def _awaited(found: Any) -> object:
+async def _awaited(result: Any) -> object:
     try:
-        return await found
+        return await result
     except Exception:
         raise
-    except BaseException as error:  # an exit would end the loop, and every later call would wait
+    except BaseException as error:  # an exit would end the loop, and later calls would hang
         raise _ended(error) from error
 
 
@@ -86,22 +88,25 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 def refuse_on_loop() -> None:
-    """NotPaid: this is the thread of the event loop on which callables run, and waiting for
-    generations here would keep those from being made."""
+    """Refuse to wait for generations on the event loop that has to make them.
+
+    NotPaid: the current thread runs the event loop of the callables.
+    """
     try:
-        here = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return
-    if here is _loops.get(os.getpid()):
+    if loop is _loops.get(os.getpid()):
         remedy = "await asyncio.to_thread(store.once, ...)"
         raise NotPaid(f"an `async def` callable waits for a store; there, {remedy}")
 
 
 def is_unpaid(error: Exception) -> bool:
-    """Say whether an error shows that nothing was paid for, so that the next run tries again by
-    itself: a refusal of our own before the call, no key, no connection, a refusing status. A
-    time-out or a connection that broke off shows nothing, and neither does a missing part of an
-    answer.
+    """Return whether an error proves that nothing was paid for; the next run then retries unasked.
+
+    Proof is an error of genid's own before the call, a missing key, a connection that was never
+    made, or a status that refuses the request. A timeout, a broken connection or an incomplete
+    answer proves nothing.
     """
     if isinstance(error, StoreError):
         return not isinstance(error, AnswerError)
@@ -113,26 +118,28 @@ def is_unpaid(error: Exception) -> bool:
     if isinstance(error, KeyError):  # os.environ["..._API_KEY"]
         return _KEY_VARIABLE.fullmatch(str(error.args[0]) if error.args else "") is not None
     return any(
-        isinstance(one, ConnectionRefusedError | socket.gaierror)
-        or type(one).__name__ in _CLIENTS_UNPAID
-        for one in _causes(error)
+        isinstance(cause, ConnectionRefusedError | socket.gaierror)
+        or type(cause).__name__ in _CLIENTS_UNPAID
+        for cause in _causes(error)
     )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it says it came of: its cause, its reason, the error it wraps."""
-    found = [error]
-    for one in found:
-        yield one
-        behind = (one.__cause__, getattr(one, "reason", None), *one.args[:1])
-        found += [other for other in behind if isinstance(other, BaseException)]
-        if len(found) > _CAUSES:
+    """Yield an error and those behind it: its cause, its reason, the error it wraps."""
+    errors = [error]
+    for current in errors:
+        yield current
+        behind = (current.__cause__, getattr(current, "reason", None), *current.args[:1])
+        errors += [cause for cause in behind if isinstance(cause, BaseException)]
+        if len(errors) > _MAX_CAUSES:
             return
 
 
 def reason_of(error: BaseException) -> str:
-    """Return one failure as a line: a StoreError's own, else the exception's type and text, without
-    what looks like a secret and at most REASON_LIMIT characters of it."""
+    """Return a failure as one line: a StoreError's text, or an exception's type and text.
+
+    What looks like a secret is masked, and a long text is cut to REASON_LIMIT characters.
+    """
     if isinstance(error, StoreError):
         text = "; ".join([error.summary, *map(str, error.problems)])
     else:
@@ -141,7 +148,7 @@ def reason_of(error: BaseException) -> str:
         except Exception:  # a host's exception may raise in `__str__`
             message = "(its text cannot be shown)"
         text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    text = _SECRET.sub(lambda found: (found[1] or "") + "[...]", text)
+    text = _SECRET.sub(lambda match: (match[1] or "") + "[...]", text)
     if len(text) <= REASON_LIMIT:
         return text
     return f"{text[:REASON_LIMIT]} ... ({len(text) - REASON_LIMIT} more characters)"

@@ -1,5 +1,7 @@
-"""Decide what becomes of a task now: one rule for a plan, for a run under the task's lease, and for
-what is said of the members that a run left. Nothing here changes anything.
+"""Decide what happens to a task now.
+
+The same rule serves a plan, a run that holds the task's lease, and the report on the members that
+a run left. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -23,29 +25,31 @@ from genid_store.stages import Member
 
 @frozen
 class Decision:
-    """What becomes of one generation, why, and the options by which another run would go on.
-    `label` is its kind, or says more than that; `source` is the id whose text it is given."""
+    """What happens to one generation, why, and the options with which another run would continue.
+
+    `label` is the kind, or a more precise name for it; `source` is the id whose text is reused.
+    """
 
     kind: Kind
     reason: str = ""
     ways: tuple[str, ...] = field(
-        default=Factory(lambda one: tuple(filter(None, [WAYS.get(one.kind)])), takes_self=True)
+        default=Factory(lambda new: tuple(filter(None, [WAYS.get(new.kind)])), takes_self=True)
     )
-    label: str = field(default=Factory(lambda one: one.kind, takes_self=True))
+    label: str = field(default=Factory(lambda new: new.kind, takes_self=True))
     source: str | None = None
 
 
 @frozen(kw_only=True)
 class Decider:
-    """Decides by what the store has of each task (`plan`, see `reuse.plan_reuse`) and by what is
-    `asked` beyond the missing.
+    """Decide by what the store has of each task (`plan`, see `reuse.plan_reuse`) and by the options
+    of the run (`asked`).
 
-    `failed_before` are the failures on record when it was made: what fails later is not tried again
-    by it, whoever tried. `paid`: there is an answer, so that nothing is paid for any more.
+    `failed_before` are the failures on record when the decider was made. A later failure is not
+    retried by it, whoever recorded it. `paid`: the answer exists already, so nothing will be paid.
     """
 
     root: DataRoot
-    plan: Plan = field(default=Factory(lambda one: Plan(ledger=Ledger(one.root)), takes_self=True))
+    plan: Plan = field(default=Factory(lambda new: Plan(ledger=Ledger(new.root)), takes_self=True))
     asked: Asked = field(factory=Asked)
     paid: bool = False
     failed_before: Mapping[tuple[str, str], failures.Failure] = field()
@@ -53,8 +57,8 @@ class Decider:
     @failed_before.default
     def _look_for_failures(self) -> Mapping[tuple[str, str], failures.Failure]:
         asked = self.asked
-        again = asked.retry_failed or asked.retry_unparsed or asked.pay_again
-        return failures.read_all(self.root) if again else {}
+        retries = asked.retry_failed or asked.retry_unparsed or asked.pay_again
+        return failures.read_all(self.root) if retries else {}
 
     def decide(
         self,
@@ -66,16 +70,16 @@ class Decider:
         batches: Iterable[Batch] = (),
         fault: str | None = None,
     ) -> Decision:
-        """Return what becomes of a generation over a parent's text of the digest `text`.
+        """Return the decision for a generation over a parent's text with the digest `text`.
 
-        `source` is the id whose text it can be given, `others` are those under which its task was
-        perhaps asked for (None: the plan's), `fault` says why nothing can be made over the parent.
-        What keeps it from being paid for is named together. Where something cannot be read now that
-        it follows from, it is left alone.
+        `source` is the id whose text it can reuse. `others` are the ids under which its task may
+        have been requested (None: those of the plan). `fault` says why nothing can be made from the
+        parent. If several things keep it from being paid for, the reason names them all. If a file
+        that the decision depends on cannot be read now, the generation is left alone.
         """
-        own = self._without_paying(generation, source, batches, fault)
+        decisions = self._without_paying(generation, source, batches, fault)
         try:
-            return next(own, None) or self._paying(generation, text, others)
+            return next(decisions, None) or self._paying(generation, text, others)
         except OSError as error:
             return Decision("refused", str(problem_of(self.root, error)), label="unreadable")
 
@@ -86,8 +90,8 @@ class Decider:
         batches: Iterable[Batch],
         fault: str | None,
     ) -> Iterator[Decision]:
-        """Yield what becomes of a generation by its own state, its batch, its parent and the texts
-        that are there; what comes first counts."""
+        """Yield every decision that costs nothing; the first one counts, so that their order is the
+        rule."""
         member = Member(generation.stage, generation.gen_id)
         task, state = self.plan.task_of(member), state_of(self.root, *member)
         if state == "made":
@@ -102,7 +106,7 @@ class Decider:
             if batch.holds(member.stage, (task.name, member.gen_id)):
                 kind: Kind = "refused" if batch.state == "unreadable" else "waiting"
                 yield Decision(kind, str(batch), label="in a batch")
-        if state in WAYS and not self._is_asked_again(member, state):
+        if state in WAYS and not self._is_retried(member, state):
             yield Decision(state, why_left(self.root, member, state))
         if fault is not None:
             yield Decision("blocked", fault)
@@ -112,34 +116,33 @@ class Decider:
     def _paying(
         self, generation: Generation, text: str | None, others: Iterable[Member] | None
     ) -> Decision:
-        """Return whether a generation is to be paid for, or all that keeps it from that."""
+        """Return "missing" for a generation to pay for, or else everything that prevents it."""
         task = self.plan.task_of(Member(generation.stage, generation.gen_id))
         if others is None:
             others = [Member(generation.stage, one) for one in (*task.elsewhere, *task.others)]
-        found: list[Decision] = []
+        obstacles: list[Decision] = []
         if task.refused and not self.asked.pay_again:
             reason = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
             label = "paid under another id"
-            found.append(Decision("blocked", reason, REMEDY_WAYS, label=label))
+            obstacles.append(Decision("blocked", reason, REMEDY_WAYS, label=label))
         for other in others:
-            found += self._held_up(generation, other, text)
+            obstacles += self._held_up(generation, other, text)
         if task.hidden is not None:
-            found.append(Decision("blocked", task.hidden, label="perhaps paid for"))
-        if found:
-            reason = "; ".join(one.reason for one in found)
-            ways = tuple(sorted({way for one in found for way in one.ways}))
-            return evolve(found[0], reason=reason, ways=ways)
+            obstacles.append(Decision("blocked", task.hidden, label="possibly paid for"))
+        if obstacles:
+            reason = "; ".join(obstacle.reason for obstacle in obstacles)
+            ways = tuple(sorted({way for obstacle in obstacles for way in obstacle.ways}))
+            return evolve(obstacles[0], reason=reason, ways=ways)
         if self.asked.reuse_only:
             reason = "the store has no text of this task that it can be given"
             return Decision("refused", reason, label="over the limit")
         return Decision("missing")
 
-    def _is_asked_again(self, member: Member, state: State) -> bool:
-        """Say whether what has come of a generation is to be tried again, which this run has not
-        done yet."""
+    def _is_retried(self, member: Member, state: State) -> bool:
+        """Return whether the options ask for another try and nobody has made one since."""
         unparsed = state == "unparsed"
-        asked = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
-        return asked and self._is_as_before(member)
+        retried = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
+        return retried and self._is_as_before(member)
 
     def _is_as_before(self, member: Member) -> bool:
         return failures.read(self.root, *member) == self.failed_before.get(member)
@@ -147,11 +150,11 @@ class Decider:
     def _held_up(
         self, generation: Generation, other: Member, text: str | None
     ) -> Iterator[Decision]:
-        """Yield the decision where the task was asked for under another id, over the same text, has
-        no usable text there, and is not to be asked for again.
+        """Yield a decision if the task was requested under another id, over the same text, has no
+        usable text there, and is not to be retried.
 
-        `pay_again` is about legacy ids and what is out of reach: what failed or was not parsed is
-        asked for again in its own way under a deterministic id.
+        `pay_again` applies to legacy ids and to texts out of reach. Under a deterministic id, what
+        failed or was not parsed has retry options of its own.
         """
         state = state_of(self.root, *other)
         reason: str | None = why_left(self.root, other, state)
@@ -160,11 +163,11 @@ class Decider:
         elif state == "missing":
             return
         lost = state == "unreachable"
-        again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
-        again = again and self._is_as_before(other)
-        if reason is None or again or (not lost and self._is_asked_again(other, state)):
+        paid_again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
+        paid_again = paid_again and self._is_as_before(other)
+        if reason is None or paid_again or (not lost and self._is_retried(other, state)):
             return
-        above = parent_version(self.root, read_generation(self.root, *other))
-        if above == text and (text is not None or generation.parent is None):
+        other_text = parent_version(self.root, read_generation(self.root, *other))
+        if other_text == text and (text is not None or generation.parent is None):
             reason = f"the same task is {state} as {other.gen_id}: {reason}"
             yield Decision("blocked", reason, (WAYS[state],), label=state)

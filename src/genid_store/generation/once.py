@@ -53,12 +53,12 @@ from genid_store.generation.publish import (
 )
 from genid_store.generation.records import (
     COMPLETE,
-    WRONG_TYPE,
     Generated,
     Generator,
     Kind,
     Outcome,
     Request,
+    WrongAnswer,
     as_generated,
 )
 from genid_store.generation.reuse import Task
@@ -174,7 +174,7 @@ class Executor(Decider):
         ):
             if not (has_task and has_folder):
                 return Decision("stopped", "another run holds it")
-            # Checked under the lease: a migration first announces itself, then waits for leases.
+            # Checked under the lease: a migration first closes the store, then waits for leases.
             block = blocked(self.root)
             if block is not None:
                 return Decision("stopped", f"{block.reason}; {block.remedy}")
@@ -289,10 +289,9 @@ class Executor(Decider):
                 )
         if PARSED in files:
             return Decision("made")
-        reason = why_unparsed(generated) or ""
-        if WRONG_TYPE in reason and not self.paid:  # every further answer would be wrong, too
+        if isinstance(generated, WrongAnswer) and not self.paid:  # every answer would be
             self.stop.set()
-        return Decision("unparsed", f"{reason}; {UNPARSED}")
+        return Decision("unparsed", f"{why_unparsed(generated)}; {UNPARSED}")
 
     def _request(self, inputs: _Inputs, template: bytes | None) -> Request:
         generation, member = inputs.generation, inputs.member

@@ -1,6 +1,6 @@
-"""What goes to the host's callable, what comes back, and what became of each generation.
+"""The request to the host's callable, its answer, and the outcome of each generation.
 
-Defines records alone: nothing here reads a file or calls anybody.
+Only records are defined here: nothing reads a file or calls anyone.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 
 
 @frozen(kw_only=True)
 class Request:
     """One generation to make, as the host's callable sees it.
 
-    `fields` are the signature's (`combo_id`, `template_id`, `llm_model_id`, `replicate`,
-    `parent_gen_id`; those that apply). `parent_text` is the parent's `parsed.txt`, None for a
-    root. `template_text` is empty where the store has no such template and needs none.
-    `provider_model` is the model's name in `llm_models.csv`, None where it gives none.
-    `unparsed_text` is a text that was paid for before and could not be parsed: parse it again
-    rather than pay for another. `custom_id` is the task's id, the same in every run: the row of a
-    batch, or an idempotency key. `data_root` is for tables of the host's own; nothing is written
-    there by the host.
+    `fields` are the fields of the signature that apply (`combo_id`, `template_id`, `llm_model_id`,
+    `replicate`, `parent_gen_id`). `parent_text` is the parent's `parsed.txt`, None for a root.
+    `template_text` is empty if the store has no such template and does not require it.
+    `provider_model` is the model's name in `llm_models.csv`, None if that has none.
+    `unparsed_text` is a text that was paid for and could not be parsed: parse it again rather than
+    pay for another. `custom_id` is the task's id, the same in every run; use it as the row of a
+    batch or as an idempotency key. `data_root` is for reading the host's own tables; the host must
+    not write there.
     """
 
     stage: str
@@ -42,13 +42,14 @@ class Request:
 
 @frozen(kw_only=True)
 class Generated:
-    """What the host's callable made.
+    """The answer of the host's callable.
 
-    `text` is the model's answer, `prompt` what was sent, `parsed` the form that the next stage
-    reads (without one it is `text`). `unparsed` says why no parsed form could be made: the text is
-    kept, the generation counts as failed, and it is not paid for again unless asked.
-    `provider_model`, `parameters` and `usage` (JSON values; of `usage`, numbers such as tokens and
-    cost are shown) are recorded beside the text; they are not part of the identity.
+    `text` is the model's answer, `prompt` is what was sent, and `parsed` is the form that the next
+    stage reads (`text` if it is None). `unparsed` says why there is no parsed form: the text is
+    kept, the generation counts as unparsed, and it is only paid for again on request.
+    `provider_model`, `parameters` and `usage` are recorded beside the text and are not part of the
+    identity. The last two hold JSON values; reports show the numbers in `usage`, such as tokens
+    and cost.
     """
 
     text: str
@@ -66,11 +67,19 @@ class Generated:
 
 
 @frozen(kw_only=True)
+class WrongAnswer(Generated):
+    """An answer of a wrong type, kept as text; the callable breaks its contract."""
+
+
+@frozen(kw_only=True)
 class Asked:
-    """What a run is asked for beyond what is missing: to try again what failed, to ask again for
-    what could not be parsed, to pay for legacy members whose task is there and for those whose text
-    is out of reach, or to give legacy members that text; to call nobody (`reuse_only`); at most how
-    many calls (None: any number)."""
+    """The options of a run beyond making what is missing.
+
+    `retry_failed` retries what failed, `retry_unparsed` requests another text for what could not be
+    parsed. `pay_again` pays for legacy members whose task the store has, and where a text is out of
+    reach; `reuse` gives legacy members the existing text instead. `reuse_only` calls no one.
+    `max_calls` limits the calls (None: no limit).
+    """
 
     retry_failed: bool = False
     retry_unparsed: bool = False
@@ -80,22 +89,22 @@ class Asked:
     max_calls: int | None = None
 
 
-#: The host's callable, plain or `async def`. It is called from several threads at once (an `async
-#: def` one runs on one event loop) and may raise anything.
+#: The host's callable, plain or `async def`. It is called from several threads concurrently (an
+#: `async def` one runs on one event loop) and may raise anything.
 Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Generated]]
 
 
 def nobody(request: Request) -> str:
-    """Stand for a callable where none is to be called."""
+    """Take the place of a callable in a run that calls no one."""
     raise AssertionError("nothing is to be called")
 
 
-#: made: the callable was called. copied: the draft's text. reused: content was there.
-#: adopted: the task's text was there under another id. failed: the callable refused, or what it
-#: gave could not be stored. unparsed: text is there, its parsed form is not. unreachable: text is
-#: there and cannot be reached. refused: nothing was called, and nothing is on record. blocked: the
-#: parent has no content, or the task is perhaps paid for. waiting: the task is in a batch at the
-#: provider. stopped: interrupted before it began. missing: it is to be paid for.
+#: made: the callable was called. copied: the draft's text was copied. reused: content existed.
+#: adopted: the task's text existed under another id. failed: the callable raised, or its answer
+#: could not be stored. unparsed: the text exists, its parsed form does not. unreachable: the text
+#: exists and cannot be reached. refused: nothing was paid for, and nothing is recorded. blocked:
+#: the parent has no content, or the task is possibly paid for. waiting: the task is in a batch at
+#: the provider. stopped: interrupted before it began. missing: it has to be paid for.
 Kind: TypeAlias = Literal[
     "made",
     "copied",
@@ -111,10 +120,10 @@ Kind: TypeAlias = Literal[
     "missing",
 ]
 
-#: The fields of an answer that may be absent; each is a text.
+#: The optional texts of an answer.
 _COMPANIONS: Final = ("prompt", "parsed", "unparsed", "provider_model")
 
-#: The option of `Asked` by which what is in a state, or came to an end, is asked for again.
+#: The option of `Asked` that retries a generation in this state, or with this outcome.
 WAYS: Final[Mapping[str, str]] = {
     "failed": "retry_failed",
     "unparsed": "retry_unparsed",
@@ -127,8 +136,8 @@ COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused", "adopt
 
 @frozen(kw_only=True)
 class Outcome:
-    """What became of one generation. `version` fingerprints its content (BLAKE3, hex); `ways` are
-    the options by which another run would go on, as for `Problem`."""
+    """The outcome of one generation. `version` fingerprints its content (BLAKE3, hex); `ways` are
+    the options with which another run would continue, as for `Problem`."""
 
     stage: str
     gen_id: str
@@ -144,16 +153,16 @@ class Outcome:
 
 
 class AnswerError(StoreError):
-    """An answer that is paid for holds no text."""
+    """An answer that was paid for has no text."""
 
 
 def as_generated(answer: object, name: str = "the callable") -> Generated:
     """Return the answer of the callable called `name` as a record.
 
-    What came is paid for, whatever it is: an answer of a wrong type, or a text beside which another
-    field is wrong, comes back as one that could not be parsed.
+    Any answer is paid for, so none is thrown away. One of a wrong type becomes a `WrongAnswer`, and
+    a text with another field of a wrong type is returned as unparsed.
 
-    AnswerError: the answer holds no text (an empty answer is a failure, not content).
+    AnswerError: the answer has no text (an empty answer is a failure, not content).
     """
     generated = Generated(text=answer) if isinstance(answer, str) else answer
     if not isinstance(generated, Generated):
@@ -161,13 +170,13 @@ def as_generated(answer: object, name: str = "the callable") -> Generated:
     if not isinstance(generated.text, str):
         return _of_wrong_type(generated.text, name)
     if not generated.text.strip():
-        problem = Problem(
-            where="the generator's answer",
-            message="there is no text in it",
+        raise AnswerError.of(
+            "the generator's answer cannot be used",
+            "the generator's answer",
+            "there is no text in it",
+            "look at what the provider returned before it is asked again",
             value=generated.text,
-            remedy="look at what the provider returned before it is asked again",
         )
-        raise AnswerError("the generator's answer cannot be used", [problem])
     companions = {name: getattr(generated, name) for name in _COMPANIONS}
     wrong = [name for name, value in companions.items() if not isinstance(value, str | None)]
     if not wrong:
@@ -184,23 +193,16 @@ def as_generated(answer: object, name: str = "the callable") -> Generated:
     )
 
 
-#: What `Generated.unparsed` says where the callable does not keep to its contract.
-WRONG_TYPE: Final = " returned neither a str nor a Generated but "
-
-
-def _of_wrong_type(answer: object, name: str) -> Generated:
+def _of_wrong_type(answer: object, name: str) -> WrongAnswer:
     if isinstance(answer, bytes):
         text = answer.decode("utf-8", "backslashreplace")
     else:
-        text = _shown_whole(answer)
-    given = "None" if answer is None else f"a value of the type {type(answer).__name__}"
-    reason = f"{name}{WRONG_TYPE}{given}; let it return the model's text"
-    return Generated(text=text or "(nothing)", unparsed=reason)
-
-
-def _shown_whole(value: object) -> str:
-    """Return `repr(value)`, or its type where that raises."""
-    try:
-        return repr(value)
-    except Exception:  # the host's object may do anything
-        return f"<{type(value).__name__}>"
+        try:
+            text = repr(answer)
+        except Exception:  # the host's object may do anything
+            text = f"<{type(answer).__name__}>"
+    what = "None" if answer is None else f"a value of the type {type(answer).__name__}"
+    reason = f"{name} returned neither a str nor a Generated but {what}"
+    return WrongAnswer(
+        text=text or "(nothing)", unparsed=f"{reason}; let it return the model's text"
+    )

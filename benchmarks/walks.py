@@ -33,8 +33,8 @@ def derive_all(root: DataRoot) -> int:
                 with open(f"{folder}/{entry.name}/{METADATA}", "rb") as file:
                     found = json.loads(file.read())
                 signature: Any = cls(**{name: found[name] for name in names})
-                V1.gen_id(signature)
-                PHASE_1.gen_id(signature)
+                V1.derive(signature)
+                PHASE_1.derive(signature)
                 done += 1
     return done
 

@@ -1,4 +1,4 @@
-"""Deterministic generation ids: the same task gives the same id, everywhere and for good."""
+"""Deterministic generation ids: the same task gets the same id, everywhere and forever."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -33,15 +33,15 @@ __all__ = [
     "parse_id", "parse_v1", "scheme",
 ]  # fmt: skip
 
-# What deriving an id does not need is loaded when it is first used: a third of what this package
-# adds to importing attrs and blake3.
+# Deriving an id needs none of these. Loading them on first use saves a third of what this package
+# adds to the time of importing attrs and blake3.
 _LOADED_LATER = {
     **dict.fromkeys(("Difference", "Explanation", "diff", "explain"), "genid._explain"),
     **dict.fromkeys(("Family", "ParsedId", "is_gen_id", "parse_id", "parse_v1"), "genid.parse"),
     "Grid": "genid.grid",
 }
 
-if not TYPE_CHECKING:  # to a type checker it would make every name an attribute
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts every name
 
     def __getattr__(name: str) -> object:
         if name not in _LOADED_LATER:

@@ -1,7 +1,7 @@
-"""Many canonical texts to ids at once (SPEC 3 to 5): native hashing, columnar text.
+"""From a column of canonical texts to a column of ids, in native code (SPEC 3 to 5).
 
-Apache DataFusion hashes in bulk in less than half the time of a Python loop around `blake3`, and
-without the GIL; NumPy writes the texts in a tenth. Both belong to the extra `arrow`.
+Apache DataFusion hashes a column in less than half the time of a Python loop around `blake3`, and
+without the GIL; NumPy writes the texts in a tenth of the time. Both come with the extra `arrow`.
 """
 
 import os
@@ -17,8 +17,8 @@ from datafusion import functions as sql
 
 from genid._text import ALPHABET, SUFFIX_LENGTH, digest
 
-ROWS = 65_536  # worked on at once by one thread: what bounds the memory
-_FEW = 4096  # a query costs one or two milliseconds, in which a loop hashes this many
+ROWS = 65_536  # that one thread works on at a time, which bounds the memory
+_FEW = 4096  # rows that a loop hashes in the one or two milliseconds that a query costs
 
 _PAIRS = np.frombuffer(
     "".join(high + low for high in ALPHABET for low in ALPHABET).encode(), dtype=np.uint16
@@ -27,10 +27,10 @@ _VERSION_KEPT, _VERSION = np.uint64(2**64 - 1 - (0xF << 12)), np.uint64(8 << 12)
 _VARIANT_KEPT, _VARIANT = np.uint64(2**62 - 1), np.uint64(0b10 << 62)
 _TEN_BITS = np.uint64(0x3FF)
 
-_numbers = count()  # names for the tables that the engine is given, from whichever thread
+_table_numbers = count()  # threads share the session, so each query's table needs its own name
 
-# The engine's threads do not survive a fork, and a query that needs them waits forever. Somebody
-# else may have started them: every process that is forked from here on hashes by the loop.
+# The engine's threads do not survive a fork, and a query that needs them would wait forever. Other
+# code may have started them, so every process forked after this import hashes by the loop.
 _forks: list[int] = []
 os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))
 
@@ -38,26 +38,26 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def ids(prefix: str, canonical: pa.StringArray) -> pa.StringArray:
-    """Return the ids of a column of canonical texts without nulls, of at most `ROWS` rows."""
+    """Return the ids of a column of canonical texts without nulls, `ROWS` at most (SPEC 3 to 5)."""
     hashed = _by_loop if len(canonical) < _FEW or _forks else _by_engine
     return _texts(prefix, hashed(canonical))
 
 
 def _by_loop(canonical: pa.StringArray) -> Words:
-    """Hash row by row; return two words of 64 bits a row (SPEC 3)."""
+    """Hash row by row; return each digest as two words of 64 bits (SPEC 3)."""
     data = b"".join(map(digest, canonical.cast(pa.binary()).to_pylist()))
     return np.frombuffer(data, dtype=">u8").reshape(len(canonical), 2)
 
 
 def _by_engine(canonical: pa.StringArray) -> Words:
-    """Hash in native code, rows kept in order; return two words of 64 bits a row (SPEC 3)."""
-    session, name = _session(), f"texts_{next(_numbers)}"
+    """Hash in native code; return each digest as two words of 64 bits (SPEC 3)."""
+    session, name = _session(), f"texts_{next(_table_numbers)}"
     try:
         rows = pa.record_batch({"text": canonical})
         frame = session.create_dataframe([[rows]], name=name)
         hashed = frame.select(sql.digest(col("text"), "blake3").alias("digest")).collect()
     finally:
-        session.deregister_table(name)  # which would keep the texts for good
+        session.deregister_table(name)  # else the session would hold the texts forever
     return np.concatenate([_words(batch.column("digest")) for batch in hashed])
 
 
@@ -71,12 +71,12 @@ def _words(digests: pa.BinaryArray) -> Words:
 
 @cache
 def _session() -> SessionContext:
-    """Return the one engine of this process, which runs each query in one piece, in order."""
+    """Return this process's engine. With one partition a query returns its rows in order."""
     return SessionContext(SessionConfig().with_target_partitions(1))
 
 
 def _texts(prefix: str, words: Words) -> pa.StringArray:
-    """Write the ids of digests, two characters of all rows at a time (SPEC 4 and 5)."""
+    """Return the ids of digests, written two characters of every row at a time (SPEC 4, 5)."""
     high = words[:, 0].astype(np.uint64) & _VERSION_KEPT | _VERSION
     low = words[:, 1].astype(np.uint64) & _VARIANT_KEPT | _VARIANT
     rows = len(words)
@@ -90,7 +90,10 @@ def _texts(prefix: str, words: Words) -> pa.StringArray:
 
 
 def _groups(high: Words, low: Words) -> Iterator[Words]:
-    """Yield 128 bits in two words by tens, the most significant first, with other bits above."""
+    """Yield the 13 groups of 10 bits, the most significant first (SPEC 5.2).
+
+    The bits above the lowest 10 of each word are arbitrary.
+    """
     for shift in (56, 46, 36, 26, 16, 6):
         yield high >> np.uint64(shift)
     yield high << np.uint64(4) | low >> np.uint64(60)

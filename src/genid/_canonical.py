@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
-FORMAT = 1  # SPEC 2.2: the number of this format, inside the bytes
+FORMAT = 1  # SPEC 2.2: the format's number, which is part of the bytes
 
 
 class Member(NamedTuple):
-    """One field's place in the canonical text: what surrounds its value.
+    """One field's part of the canonical text: before, lead, value, trail, after.
 
-    `before` and `after` belong to the fixed members and stay where the field is absent.
+    An absent field leaves out `lead`, the value and `trail` (SPEC 2.4). `before` and `after` hold
+    the braces and the fixed members, which are always written (SPEC 2.2).
     """
 
     name: str
@@ -19,18 +20,18 @@ class Member(NamedTuple):
     trail: str
     after: str
 
-    def text(self, written: str) -> str:
-        """Return this part of the canonical text; `written` is empty for an absent field."""
-        member = f"{self.lead}{written}{self.trail}" if written else ""
+    def text(self, value: str) -> str:
+        """Return this part with a value as JSON, or without an absent one (an empty `value`)."""
+        member = f"{self.lead}{value}{self.trail}" if value else ""
         return f"{self.before}{member}{self.after}"
 
 
 @cache
 def layout(stage: str, names: tuple[str, ...]) -> tuple[Member, ...]:
-    """Return the places of a stage's fields, in the order of the bytes (SPEC 2.1 to 2.4).
+    """Return the parts of a stage's canonical text, in the order of the bytes (SPEC 2.1 to 2.4).
 
-    RFC 8785 sorts members by name; all names are ASCII, so sorting them as strings is that. A
-    field has its comma on the side away from `genid`, which is always there.
+    RFC 8785 sorts members by UTF-16 code units, which is string order for names in ASCII. Each
+    field's comma is on the side of `genid`, which is always present, so it goes with the field.
     """
     members: list[Member] = []
     fixed = "{"
@@ -40,17 +41,16 @@ def layout(stage: str, names: tuple[str, ...]) -> tuple[Member, ...]:
         elif name == "stage":
             fixed += f',"stage":"{stage}"'
         else:
-            first = name < "genid"
-            lead, trail = (f'"{name}":', ",") if first else (f',"{name}":', "")
+            lead, trail = (f'"{name}":', ",") if name < "genid" else (f',"{name}":', "")
             members.append(Member(name=name, before=fixed, lead=lead, trail=trail, after=""))
             fixed = ""
     return (*members[:-1], members[-1]._replace(after=fixed + "}"))
 
 
-def written(value: str | int | None) -> str:
-    """Return a normalized value as JSON, nothing for an absent one (SPEC 2.3, 2.4).
+def json_value(value: str | int | None) -> str:
+    """Return a normalized value as JSON, or an empty text for an absent one (SPEC 2.3, 2.4).
 
-    No value can hold a character that JSON escapes (SPEC 1.4).
+    Nothing is escaped, because no value contains a character that needs it (SPEC 1.4).
     """
     if value is None:
         return ""
@@ -60,4 +60,4 @@ def written(value: str | int | None) -> str:
 def canonical_text(stage: str, fields: Mapping[str, str | int]) -> str:
     """Return the canonical text of the normalized fields that are present (SPEC 2)."""
     members = layout(stage, tuple(fields))
-    return "".join([member.text(written(fields[member.name])) for member in members])
+    return "".join([member.text(json_value(fields[member.name])) for member in members])

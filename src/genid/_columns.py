@@ -1,7 +1,7 @@
-"""The rules of SPEC 1 and 2 over Arrow columns: checked, folded and written column by column.
+"""SPEC 1 and 2 for Arrow columns: check, fold and write a column at a time.
 
-A column with nothing to fold or refuse passes at the speed of a copy. A row that looks bad is
-checked again by the very function that checks single signatures, which also words the problem.
+A column with nothing to fold or refuse passes at the speed of a copy. A suspect row is checked
+again by `Rule.normalize`, which checks single signatures, so both refuse the same, in one wording.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,19 +16,18 @@ from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, WHITE_SPACE, 
 from genid.errors import Problem, SignatureError, refusal
 
 _ALLOWED = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
-# As NORMALIZED for what is not folded: capitals too are mapped to themselves.
+# Like NORMALIZED, for values that are not folded: capitals are mapped to themselves too.
 _ALLOWED_TABLE = NORMALIZED[:0x41] + ascii_uppercase.encode() + NORMALIZED[0x5B:]
 _TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view())
 
-
 Problems = dict[int, Problem]
-"""The problem of each bad row by its number; a fault of the column, such as its type, has -1."""
+"""The problem of each bad row by the row's number, and of the column itself by -1."""
 
 
 def checked(place: str, rule: Rule, column: Any, *, first: int) -> tuple[Any, Problems]:
-    """Check the values of one field (SPEC 1) and return them normalized, with what is wrong.
+    """Return the normalized values of one field and their problems (SPEC 1.2 to 1.6).
 
-    `first` is the row of the first.
+    `first` is the number of the column's first row.
     """
     try:
         values = _one_array(column)
@@ -57,29 +56,29 @@ def checked(place: str, rule: Rule, column: Any, *, first: int) -> tuple[Any, Pr
 
 
 def _one_array(column: Any) -> Any:
-    """Return a column as one array, without a dictionary, text in Arrow's plain type of it.
+    """Return a column as one array without a dictionary, and texts as `pyarrow.string`.
 
     Raises:
-        pyarrow.ArrowInvalid: that type does not hold so much text.
+        pyarrow.ArrowInvalid: the column has more text than that type can hold.
     """
     chunks = [_plain(chunk) for chunk in column.chunks or [column.combine_chunks()]]
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 def _plain(values: Any) -> Any:
-    """Return an array without a dictionary (chunks may have several), text in the plain type."""
+    """Return one chunk, which may have its own dictionary, as `_one_array` returns a column."""
     if isinstance(values, pa.DictionaryArray):
         values = _plain(values.dictionary).take(values.indices)
     if values.type not in _TEXT_TYPES:
         return values
     try:
         return values.cast(pa.string())
-    except pa.ArrowInvalid:  # a slice may begin beyond 2 GiB of a large array: copy it to the front
+    except pa.ArrowInvalid:  # a short slice may begin beyond 2 GiB of a large array: copy it out
         return values.take(pa.array(range(len(values)))).cast(pa.string())
 
 
 def _suspect_numbers(values: Any) -> Any:
-    """Return which replicates to check again, None for none: all, if any is out of range."""
+    """Return which replicates to check again: all if any is out of range, else None (SPEC 1.6)."""
     ends = pc.min_max(values).as_py()
     if ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= REPLICATE_MAX):
         return None
@@ -87,14 +86,14 @@ def _suspect_numbers(values: Any) -> Any:
 
 
 def _folded(rule: Rule, texts: Any) -> Any:
-    """Trim and fold components; a parent stays as it is (SPEC 1.3, 1.5)."""
+    """Return components trimmed and folded, and parents unchanged (SPEC 1.3, 1.5)."""
     if rule.parent_prefix is not None or _unchanged_by(NORMALIZED, texts):
         return texts
     return pc.ascii_lower(pc.ascii_trim(texts, characters=WHITE_SPACE))
 
 
 def _suspect_texts(rule: Rule, texts: Any) -> Any:
-    """Return which folded texts break SPEC 1.4 or may show another stage, None for none."""
+    """Return which folded texts break SPEC 1.4 or may break 1.5, or None if none does."""
     suspects = None
     if not _unchanged_by(_ALLOWED_TABLE, texts):
         suspects = pc.invert(pc.match_substring_regex(texts, _ALLOWED))
@@ -108,7 +107,7 @@ def _suspect_texts(rule: Rule, texts: Any) -> Any:
 
 
 def _unchanged_by(table: bytes, texts: Any) -> bool:
-    """Return whether all texts have 1 to 255 characters, each mapped to itself by `table`."""
+    """Return whether all texts have 1 to 255 bytes, each of which `table` maps to itself."""
     lengths = pc.min_max(pc.binary_length(texts)).as_py()
     if lengths["min"] is None:
         return True
@@ -117,26 +116,26 @@ def _unchanged_by(table: bytes, texts: Any) -> bool:
     _validity, offsets, data = texts.buffers()
     ends = memoryview(offsets).cast("i")
     start, end = ends[texts.offset], ends[texts.offset + len(texts)]
-    held = data[start:end].to_pybytes()
-    return held.translate(table) is held
+    content = data[start:end].to_pybytes()
+    return content.translate(table) is content
 
 
 def _refused(
     place: str, rule: Rule, values: Any, suspects: Any, first: int
 ) -> Iterator[tuple[int, Problem]]:
-    """Yield the problem of each suspect row that a single signature refuses as well."""
+    """Yield the problem of each suspect row that a single signature would refuse (SPEC 1)."""
     if suspects is None:
         return
     for row in pc.indices_nonzero(pc.fill_null(suspects, fill_value=False)).to_pylist():
         try:
-            rule.normalize(f"row {first + row}, {place}", _python(values[row]))
+            rule.normalize(f"row {first + row}, {place}", _as_python(values[row]))
         except SignatureError as error:
             (problem,) = error.problems
             yield first + row, problem
 
 
-def _python(value: Any) -> Any:
-    """Return an Arrow value as Python's; bytes that are not UTF-8 become lone surrogates."""
+def _as_python(value: Any) -> Any:
+    """Return an Arrow scalar as a Python value; bytes that are not UTF-8 become lone surrogates."""
     try:
         return value.as_py()
     except UnicodeDecodeError:
@@ -144,12 +143,9 @@ def _python(value: Any) -> Any:
 
 
 def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
-    """Write normalized columns as a column of canonical texts (SPEC 2).
-
-    A null stands for an absent field.
-    """
+    """Return the canonical texts of normalized columns; a null is an absent field (SPEC 2)."""
     parts: list[Any] = []
-    constant = ""  # what lies between two columns is joined as one
+    constant = ""  # the text between two columns, joined as one part
     for member in layout(stage, tuple(columns)):
         values = columns[member.name]
         quote = "" if pa.types.is_integer(values.type) else '"'
@@ -162,7 +158,7 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
         else:
             parts += [constant + member.before + lead, texts]
             constant = trail + member.after
-    # Arrow's own pool would return these megabytes to the system and fetch them zeroed each time,
-    # which takes longer than the hashing; the C library keeps them.
+    # Arrow's own pool returns these megabytes to the system and fetches them zeroed every time,
+    # which takes longer than the hashing. The C library's allocator keeps them.
     pool = pa.system_memory_pool()
     return pc.binary_join_element_wise(*parts, constant, "", memory_pool=pool)

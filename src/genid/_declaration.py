@@ -1,4 +1,4 @@
-"""What a signature class may declare; checked once, when the class is defined (SPEC 1.1, 1.7)."""
+"""What a signature class may declare, checked when the class is defined (SPEC 1.1, 1.7 to 1.11)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,19 +22,19 @@ _TAKEN = frozenset({"genid", "stage", "prefix", "fields", "reference"})
 
 
 def declare(cls: "Stage") -> None:
-    """Read the id type of a stage's attrs class and the rule of each field, and keep them on it.
+    """Check a stage's attrs class, and set its id types and the rule of each field on it.
 
     Raises:
         DeclarationError: with every fault: a stage or prefix that is malformed or taken, no id
-            type of its own, a field with an unknown name, type or default, no `replicate`, or
-            another meaning than an earlier definition of the same class.
+            type of its own, a field with an invalid name, type or default, no `replicate`, or
+            fields that differ from those of an earlier definition of the same class.
     """
-    # A notebook cell that is run twice and `importlib.reload` repeat a definition.
+    # Running a notebook cell twice and `importlib.reload` define a class again (SPEC 1.11).
     earlier = _earlier_definition(cls)
     others = [other for other in STAGES.values() if other is not earlier]
     id_type = _id_type(cls)
-    # The statement that makes the id type is repeated too. What was declared over the type of an
-    # earlier definition, or still imports it, means the same stage.
+    # They also make the id type again, while classes of children may still refer to the earlier
+    # one. Both stand for the same stage.
     cls.__genid_id_types__ = (id_type, *(earlier.__genid_id_types__ if earlier else ()))
     cls.__genid_rules__ = rules = {}
     problems = [*_name_problems(cls, others), *_id_type_problems(cls, id_type, others)]
@@ -59,14 +59,14 @@ def _problem(cls: "Stage", name: str, value: object, reason: str, remedy: str) -
 
 
 def _earlier_definition(cls: "Stage") -> "Stage | None":
-    """Return the class that `cls` defines once more: same stage, module and qualified name."""
+    """Return the class that `cls` defines again, of the same stage, module and qualified name."""
     other = STAGES.get(str(cls.stage))
     names = (cls.__module__, cls.__qualname__)
     return other if other and (other.__module__, other.__qualname__) == names else None
 
 
 def _changes(cls: "Stage", earlier: "Stage") -> Iterator[Problem]:
-    """Refuse a definition that would give other ids than the earlier one of the same class."""
+    """Yield a problem if the same class was defined before and gave other ids (SPEC 1.11)."""
     before, after = earlier.__genid_rules__, cls.__genid_rules__
     changed = [name for name in before | after if before.get(name) != after.get(name)]
     changed += ["prefix"] if earlier.prefix != cls.prefix else []
@@ -77,10 +77,7 @@ def _changes(cls: "Stage", earlier: "Stage") -> Iterator[Problem]:
 
 
 def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]:
-    """Yield what is wrong with the names of a stage (SPEC 1.1, 5.1).
-
-    A stage that is moved or copied keeps its name and its prefix, which are part of its ids.
-    """
+    """Yield what is wrong with a stage's name and prefix, both part of its ids (SPEC 1.7)."""
     stage, prefix = cls.stage, cls.prefix
     if type(stage) is not str or not _is_stage_name(stage):
         reason = "is not a name in lower case"
@@ -97,14 +94,14 @@ def _name_problems(cls: "Stage", others: "Sequence[Stage]") -> Iterator[Problem]
 
 
 def _id_type(cls: type) -> Any:
-    """Return the `X` of `Signature[X]`, or None where the class does not say."""
+    """Return the `X` of a class that derives from `Signature[X]` alone, else None."""
     bases = vars(cls).get("__orig_bases__", ())
     arguments = get_args(bases[0]) if len(bases) == 1 else ()
     return arguments[0] if arguments else None
 
 
 def _id_type_problems(cls: "Stage", id_type: Any, others: "Sequence[Stage]") -> Iterator[Problem]:
-    """Refuse an id type that could not tell this stage's ids from another's."""
+    """Yield a problem if the id type cannot tell this stage's ids from another's."""
     remedy = "derive from Signature[XId] alone, where XId = NewType('XId', str)"
     if isinstance(id_type, TypeVar) or getattr(id_type, "__supertype__", None) is not str:
         yield _problem(cls, "id_type", id_type, "is not a NewType over str", remedy)
@@ -114,14 +111,15 @@ def _id_type_problems(cls: "Stage", id_type: Any, others: "Sequence[Stage]") -> 
 
 
 def _stage_of(id_type: Any, stages: "Sequence[Stage]") -> "Stage | None":
-    """Return the stage whose ids are of this type."""
-    return next(
-        (one for one in stages if any(id_type is known for known in one.__genid_id_types__)), None
-    )
+    """Return the stage whose ids are of this type, or None."""
+    for stage in stages:
+        if any(id_type is known for known in stage.__genid_id_types__):
+            return stage
+    return None
 
 
 def _fields(cls: "Stage") -> "tuple[attrs.Attribute[Any], ...]":
-    """Return the fields of an attrs class, string annotations evaluated."""
+    """Return the fields of an attrs class, with string annotations evaluated."""
     if any(isinstance(field.type, str) for field in attrs.fields(cls)):
         try:
             attrs.resolve_types(cls)
@@ -133,15 +131,15 @@ def _fields(cls: "Stage") -> "tuple[attrs.Attribute[Any], ...]":
 
 
 def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
-    """Return the rule of one field by its type, None for a type without one (SPEC 1.7)."""
-    kinds = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
-    optional = len(kinds) == 2 and type(None) in kinds
-    kind = next(one for one in kinds if one is not type(None)) if optional else hint
-    if kind is str:
+    """Return the rule of one field by its type, or None if no field has that type (SPEC 1.7)."""
+    members = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
+    optional = len(members) == 2 and type(None) in members
+    required = next(member for member in members if member is not type(None)) if optional else hint
+    if required is str:
         return COMPONENT._replace(optional=optional)
-    if kind is int and name == "replicate" and not optional:
+    if required is int and name == "replicate" and not optional:
         return REPLICATE
-    parent = _stage_of(kind, stages)
+    parent = _stage_of(required, stages)
     if parent is None:
         return None
     return Rule(parent_stage=parent.stage, parent_prefix=parent.prefix, optional=optional)
@@ -150,16 +148,16 @@ def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
 def _field_problems(
     cls: "Stage", field: "attrs.Attribute[Any]", rule: Rule | None
 ) -> Iterator[Problem]:
-    """Yield what is wrong with one field: its name, its type, its default (SPEC 1.7)."""
+    """Yield what is wrong with a field's name, type and default (SPEC 1.7, 1.10)."""
     if field.name in _TAKEN or not _is_field_name(field.name):
         yield _problem(cls, field.name, field.name, "is not a field name", "use another_lower_name")
-    if rule is None:
-        remedy = "use str, an id type defined before, either with `| None`, or `replicate: int`"
-        yield _problem(cls, field.name, field.type, "is not the type of a field", remedy)
-    elif rule.optional:
+    if rule is not None and rule.optional:
         if field.default is not None:
             yield _problem(cls, field.name, field.type, "is optional", "give it the default None")
         return
+    if rule is None:
+        remedy = "use str, an id type defined before, either with `| None`, or `replicate: int`"
+        yield _problem(cls, field.name, field.type, "is not the type of a field", remedy)
     elif rule.parent_stage == cls.stage:
         reason = "is required, but the first of a chain has no parent"
         yield _problem(cls, field.name, field.type, reason, "add `| None = None`")

@@ -28,7 +28,7 @@ class Explanation:
 
     @property
     def uuid(self) -> "UUID":
-        """The UUID that the id is the text of (SPEC 4)."""
+        """The UUID that the id encodes (SPEC 4)."""
         return as_uuid(uuid_bits(bytes.fromhex(self.blake3)[:DIGEST_BYTES]))
 
 
@@ -42,7 +42,7 @@ class Difference:
 
 
 def explain(signature: Signature[Any]) -> Explanation:
-    """Return each step from a signature to its v1 id.
+    """Return each step from a signature to its v1 id (SPEC 2 to 5).
 
     Raises:
         SignatureError: `signature` is not one.
@@ -59,9 +59,9 @@ def explain(signature: Signature[Any]) -> Explanation:
 
 
 def diff(a: Signature[Any], b: Signature[Any]) -> tuple[Difference, ...]:
-    """Return where two signatures differ, in the order of declaration; empty for equal ones.
+    """Return where two signatures differ, in order of declaration; empty for equal ones (SPEC 2.5).
 
-    Signatures of two stages differ in `stage` first.
+    The first difference between signatures of two stages is `stage`.
 
     Raises:
         SignatureError: `a` or `b` is not a signature.

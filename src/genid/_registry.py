@@ -1,4 +1,4 @@
-"""The stages that are defined, for every module that must know all of them."""
+"""Every stage defined so far, in a module that the others can import without a cycle."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 registered: "dict[str, type[Signature[Any]]]" = {}
 STAGES: "Mapping[str, type[Signature[Any]]]" = MappingProxyType(registered)
-"""Every stage's class by the stage's name, in the order of their definition."""
+"""Each stage's class by the stage's name, in order of definition."""
 
 
 def known_prefixes() -> dict[str, str]:
-    """Return the name of each stage by its prefix letter."""
+    """Return each stage's name by its prefix letter (SPEC 1.1, 1.7)."""
     return {cls.prefix: stage for stage, cls in registered.items()}

@@ -1,4 +1,4 @@
-"""The base of all signatures: a class is checked once, when it is defined (SPEC 1)."""
+"""The base class of signatures, whose subclasses are checked when they are defined (SPEC 1)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
@@ -26,34 +26,34 @@ class Signature(Generic[IdT]):
             combo_id: str
             replicate: int
 
-    It becomes a frozen, keyword-only attrs class. A field is a component (`str`), the id of a
-    parent (another stage's id type), either of them optional (`| None`, with the default `None`),
-    or the replicate (`int`, always there, no default). A stage may refer to its own ids, by an
-    optional field.
+    It becomes a frozen, keyword-only attrs class. A field is a component (`str`), a parent's id
+    (another stage's id type), either of them optional (`| None`, with the default `None`), or the
+    replicate (`int`, required, without a default). An optional field may refer to the stage's own
+    ids (SPEC 1.10).
 
-    Constructing one trims and folds its components and raises `SignatureError` with every field
-    that breaks a rule of SPEC 1. Equal signatures are equal and hash equal.
+    Constructing a signature trims and folds its components and raises `SignatureError` with every
+    field that breaks a rule. Signatures are equal, and hash equal, if their ids are.
     """
 
     stage: ClassVar[str]
     prefix: ClassVar[str]
     __attrs_attrs__: ClassVar[tuple[Any, ...]]
     __genid_rules__: ClassVar[dict[str, Rule]]
-    __genid_id_types__: ClassVar[tuple[Any, ...]]  # the last definition's, then earlier ones'
+    __genid_id_types__: ClassVar[tuple[Any, ...]]  # the latest definition's first
 
     def __init_subclass__(cls, *, stage: str, prefix: str) -> None:
-        """Check the declaration, lay out the canonical text, and register the stage.
+        """Check the declaration and register the stage (SPEC 1.7).
 
-        The same class defined again, with the same fields, takes the place of the earlier one.
+        The same class defined again with the same fields replaces the earlier one (SPEC 1.11).
 
         Raises:
             DeclarationError: the stage or prefix is malformed or taken, a field has a name, type
-                or default that SPEC 1 does not know, or `replicate` is missing.
+                or default that SPEC 1 does not allow, or `replicate` is missing.
         """
         super().__init_subclass__()
-        try:  # without slots, which would cost a fifth of a construction
+        try:  # slots would make construction slower by a fifth
             attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)(cls)
-        except SyntaxError as error:  # `self`, or a keyword of Python
+        except SyntaxError as error:  # a field named `self` or like a keyword of Python
             names = list(cls.__annotations__)
             reason = "include a name that no field can have"
             raise DeclarationError.of(cls.__qualname__, names, reason, "use another") from error
@@ -62,14 +62,14 @@ class Signature(Generic[IdT]):
         registered[stage] = cls
 
     def __init__(self) -> None:
-        """Refuse: a stage gets an `__init__` with its fields in place of this one."""
+        """Refuse to construct the base; attrs gives each stage an `__init__` of its own."""
         raise TypeError("Signature is a base; construct a Draft, an Essay, an Evaluation")
 
     def __attrs_post_init__(self) -> None:
-        """Check and normalize the fields, and keep the canonical bytes.
+        """Check and normalize the fields and keep the canonical bytes (SPEC 1, 2).
 
-        The first signature of a stage puts the fast path in the place of this method. A stage that
-        checks more defines the method itself and calls this one.
+        A stage's first signature replaces this method with the fast path. A stage with checks of
+        its own overrides the method and calls this one.
         """
         cls, name = type(self), "__attrs_post_init__"
         if name in vars(cls):
@@ -79,7 +79,7 @@ class Signature(Generic[IdT]):
             self.__attrs_post_init__()
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both have the same canonical bytes, and so the same id (SPEC 2.5)."""
+        """Return whether both have the same canonical bytes, hence the same id (SPEC 2.5)."""
         return isinstance(other, Signature) and canonical_bytes(self) == canonical_bytes(other)
 
     def __hash__(self) -> int:
@@ -90,28 +90,27 @@ class Signature(Generic[IdT]):
         return f"{type(self).__qualname__}({', '.join(values)})"
 
     def fields(self) -> dict[str, str | int]:
-        """Return the fields that are present, normalized, in the order of their declaration."""
+        """Return the fields that are present, normalized, in order of declaration."""
         values = self.__dict__
         return {name: values[name] for name in self.__genid_rules__ if values[name] is not None}
 
     @classmethod
     def reference(cls, text: str) -> IdT:
-        """Return the id of an existing generation of this stage, of any family, unchanged.
+        """Return the id of an existing generation of this stage, of any family (SPEC 1.5).
 
-        This is how an id that was read from a file or a table gets the type that a child's
-        `parent_gen_id` asks for. Nothing is dropped or folded (SPEC 1.5).
+        An id read from a file or a table gets the type that a child's `parent_gen_id` requires.
+        Nothing is dropped or folded.
 
         Raises:
-            SignatureError: `text` cannot be a reference, or begins with another stage's prefix.
+            SignatureError: `text` breaks SPEC 1.4 or begins with another stage's prefix.
         """
         rule = Rule(parent_stage=cls.stage, parent_prefix=cls.prefix)
-        checked: Any = rule.normalize(f"{cls.stage} id", text)
-        reference: IdT = checked
-        return reference
+        reference: Any = rule.normalize(f"{cls.stage} id", text)
+        return reference  # type: ignore[no-any-return]  # a NewType over str
 
 
 def _normalize(signature: Signature[Any]) -> None:
-    """Check and normalize field by field, collecting every problem before any is raised."""
+    """Check and normalize field by field, and raise all problems in one error (SPEC 1, 2)."""
     values = signature.__dict__
     problems: list[Problem] = []
     for name, rule in signature.__genid_rules__.items():
@@ -138,22 +137,22 @@ def canonical_bytes(signature: Signature[Any]) -> bytes:
 
 
 def rules_of(cls: type[Signature[Any]]) -> Mapping[str, Rule]:
-    """Return the rule of each field of a stage, in the order of declaration.
+    """Return the rule of each field of a stage, in order of declaration (SPEC 1.1).
 
     Raises:
         SignatureError: `cls` is not a stage's class.
     """
-    given: Any = cls
-    if not isinstance(given, type) or not issubclass(given, Signature) or given is Signature:
+    stage: Any = cls  # a caller without a type checker may pass anything
+    if not isinstance(stage, type) or not issubclass(stage, Signature) or stage is Signature:
         remedy = "pass the class: Draft, Essay, Evaluation"
         raise SignatureError.of("stage", cls, "is not a stage's class", remedy)
     return cls.__genid_rules__
 
 
 def parent_field(cls: type[Signature[Any]]) -> str | None:
-    """Return the name of the field that holds the parent's id, None for a stage without one.
+    """Return the name of the field that holds the parent's id, or None if there is no parent.
 
-    Of several references the first declared is the parent (SPEC 1.10).
+    Of several references, the first one declared is the parent (SPEC 1.10).
 
     Raises:
         SignatureError: `cls` is not a stage's class.
@@ -163,7 +162,7 @@ def parent_field(cls: type[Signature[Any]]) -> str | None:
 
 
 def parent_stage(cls: type[Signature[Any]]) -> str | None:
-    """Return the name of the parent's stage, None for a stage without a parent.
+    """Return the name of the parent's stage, or None if there is no parent (SPEC 1.10).
 
     Raises:
         SignatureError: `cls` is not a stage's class.

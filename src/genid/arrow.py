@@ -1,11 +1,11 @@
 """Ids for whole tables: Arrow columns in, an Arrow column out (the extra `arrow`).
 
 Data is a pyarrow table or record batch, or anything else with the Arrow PyCapsule interface: a
-Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. Columns have the names of
-the signature's fields; others are left alone. Rows are numbered from 0. Every row gets the id that
-`gen_id` gives, and what a single signature refuses is refused here. Each function raises a
+Polars or pandas (2.2 or newer) frame, a DuckDB (1.5 or newer) relation. A column is named after the
+field that it holds; further columns are ignored. Rows are numbered from 0. A row gets the id that
+`gen_id` returns for it, and is refused if a single signature would be. Each function raises a
 `ColumnError` for data that is not a table, and a `SignatureError` for a stage that is not a
-signature's class. All of them work in a process that was forked.
+signature's class. All of them work in a forked process.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ Stage = type[Signature[Any]]
 
 
 def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
-    """Return a column of strings: the v1 id of every row.
+    """Return a column of strings: the v1 id of every row (SPEC 1 to 5).
 
     Raises:
         ColumnError: with every value that is null or refused by SPEC 1, by row and column, and
@@ -42,91 +42,89 @@ def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
     problems: list[Problem] = []
     texts = []
     with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        for found, text in pool.map(partial(_derived, stage), _slabs(_table(data), stage)):
-            problems += found
+        for refused, text in pool.map(partial(_derived, stage), _slabs(_table(data), stage)):
+            problems += refused
             texts.append(text)
     if problems:
-        raise ColumnError(*dict.fromkeys(problems))  # the fault of a column comes with each slab
+        raise ColumnError(*dict.fromkeys(problems))  # every slab repeats a column's own problem
     return pa.chunked_array(texts, type=pa.string())
 
 
 def _derived(stage: Stage, slab: tuple[int, pa.Table]) -> tuple[list[Problem], Any]:
-    """Return what is wrong with some rows, or else their ids."""
-    columns, found = _checked(stage, slab)
-    if found:
-        return [problem for _row, problem in found], None
+    """Return the problems of a slab's rows, and their ids if there are none."""
+    columns, problems = _checked(stage, slab)
+    if problems:
+        return [problem for _row, problem in problems], None
     return [], ids(stage.prefix, canonical(stage.stage, columns))
 
 
 def bad_rows(data: Any, stage: Stage) -> pa.BooleanArray:
-    """Return a column of truth values: which rows `gen_ids` would refuse.
+    """Return a column of truth values: whether `gen_ids` would refuse each row (SPEC 1).
 
     Raises:
         ColumnError: with every column that is missing or of another type.
     """
     table = _table(data)
-    found = [one for slab in _slabs(table, stage) for one in _checked(stage, slab)[1]]
-    faults = [problem for row, problem in found if row < 0]
-    if faults:
-        raise ColumnError(*dict.fromkeys(faults))
-    bad = {row for row, _problem in found}
+    problems: list[tuple[int, Problem]] = []
+    for slab in _slabs(table, stage):
+        problems += _checked(stage, slab)[1]
+    of_columns = [problem for row, problem in problems if row < 0]
+    if of_columns:
+        raise ColumnError(*dict.fromkeys(of_columns))
+    bad = {row for row, _problem in problems}
     return pa.array([row in bad for row in range(len(table))], pa.bool_())
 
 
 def add_gen_id(data: Any, stage: Stage, *, column: str = "gen_id") -> Any:
-    """Return the data with a further column of v1 ids: a record batch for one, else a table.
+    """Return the data with a column of v1 ids added; a record batch stays one (SPEC 1 to 5).
 
-    This is the function to pass to an engine that maps batches.
+    Pass this function to an engine that maps batches.
 
     Raises:
-        ColumnError: as `gen_ids` does, or `column` exists already.
+        ColumnError: as `gen_ids`, or `column` exists already.
     """
-    rows = data if isinstance(data, pa.RecordBatch) else _table(data)
-    check_new_column(column, rows.schema.names)
-    texts = gen_ids(rows, stage)
-    return rows.append_column(
-        column, texts.combine_chunks() if isinstance(rows, pa.RecordBatch) else texts
-    )
+    if isinstance(data, pa.RecordBatch):
+        check_new_column(column, data.schema.names)
+        return data.append_column(column, gen_ids(data, stage).combine_chunks())
+    table = _table(data)
+    check_new_column(column, table.column_names)
+    return table.append_column(column, gen_ids(table, stage))
 
 
 def check_new_column(column: str, names: Sequence[str]) -> None:
-    """Refuse to add a column that exists already.
-
-    Raises:
-        ColumnError: `column` is one of `names`.
-    """
+    """Check that a column can be added. ColumnError: `column` is one of `names`."""
     if column in names:
         remedy = "drop it, or name another column"
         raise ColumnError.of("gen_id column", column, "exists already", remedy)
 
 
 def chain(*steps: tuple[Stage, Any]) -> list[pa.Table]:
-    """Derive the ids of a whole experiment: drafts, then what is made from them, step by step.
+    """Derive the ids of a whole experiment, stage by stage, parents first (SPEC 1 to 5).
 
-    Each step is a stage and its table. A later table names each row's parent by the number of a
-    row of the table before it, in a column `parent_row`; the ids of the parents (an essay's
-    `parent_gen_id`) come from there. The tables are returned with these and `gen_id` added.
+    Each step is a stage and its table. The column `parent_row` of every table but the first holds
+    the number of each row's parent in the table before. Return the tables with the ids of the
+    parents (an essay's `parent_gen_id`) and `gen_id` added.
 
     Raises:
-        ColumnError: as `gen_ids` does, or a `parent_row` is missing, given twice, null, not a
-            whole number or beyond the table before, a stage after the first has no parent, or a
-            table has a column that would be added.
+        ColumnError: as `gen_ids`, or a `parent_row` is missing, given twice, null, not a whole
+            number or beyond the table before, a stage after the first has no parent, or a table
+            already has a column that would be added.
     """
-    done: list[pa.Table] = []
+    tables: list[pa.Table] = []
     for stage, data in steps:
         table = _table(data)
-        if done:
-            field, parents = parent_field(stage), done[-1]["gen_id"].combine_chunks()
+        if tables:
+            field, parents = parent_field(stage), tables[-1]["gen_id"].combine_chunks()
             if field is None:
                 remedy = "begin another chain with it"
                 raise ColumnError.of("stage", stage.stage, "has no parent", remedy)
             table = table.append_column(field, parents.take(_parent_rows(table, field, parents)))
-        done.append(add_gen_id(table, stage))
-    return done
+        tables.append(add_gen_id(table, stage))
+    return tables
 
 
 def _parent_rows(table: pa.Table, field: str, parents: Any) -> Any:
-    """Return the checked column `parent_row`."""
+    """Return the column `parent_row` of a table, each value a row of `parents`."""
     names = table.column_names
     if names.count("parent_row") != 1 or field in names:
         reason = f"are not one parent_row and no {field}"
@@ -144,11 +142,11 @@ def _parent_rows(table: pa.Table, field: str, parents: Any) -> Any:
 
 
 def _table(data: Any) -> pa.Table:
-    """Take whatever has the Arrow PyCapsule interface as a table, without a copy.
+    """Return whatever has the Arrow PyCapsule interface as a table, without a copy.
 
     Raises:
-        ColumnError: `data` has no such interface, or cannot give a table through it: a pandas
-            frame does not where a column has values of several types.
+        ColumnError: `data` has no such interface, or fails to export a table, as a pandas frame
+            does if a column has values of several types.
     """
     if isinstance(data, pa.Table):
         return data
@@ -165,9 +163,9 @@ def _table(data: Any) -> pa.Table:
 
 
 def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
-    """Return the fields' columns of some rows at a time, with the number of the first.
+    """Return slabs of at most `ROWS` rows of the fields' columns, each with its first row's number.
 
-    A table without rows is one slab: its columns are checked too.
+    A table without rows is one slab, so that the types of its columns are checked.
     """
     fields = table.select(fields_among(table.column_names, stage))
     return ((first, fields.slice(first, ROWS)) for first in range(0, len(table) or 1, ROWS))
@@ -176,35 +174,31 @@ def _slabs(table: pa.Table, stage: Stage) -> Iterator[tuple[int, pa.Table]]:
 def _checked(
     stage: Stage, slab: tuple[int, pa.Table]
 ) -> tuple[dict[str, Any], list[tuple[int, Problem]]]:
-    """Return the normalized columns of some rows, and their problems, row by row."""
+    """Return a slab's normalized columns and its problems by row, those of whole columns first."""
     (first, fields), rules = slab, rules_of(stage)
     columns: dict[str, Any] = {}
     problems: list[tuple[int, Problem]] = []
     for name in fields.column_names:
         place = f"{stage.stage}.{name}"
-        columns[name], found = checked(place, rules[name], fields[name], first=first)
-        problems += found.items()
+        columns[name], refused = checked(place, rules[name], fields[name], first=first)
+        problems += refused.items()
     return columns, sorted(problems, key=itemgetter(0))
 
 
 def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
-    """Return which columns are fields of a stage, in the order of their declaration.
+    """Return which columns are fields of a stage, in order of declaration (SPEC 1.1).
 
     Raises:
         ColumnError: with every field whose column is missing or given twice.
     """
     rules = rules_of(stage).items()
     names = [name for name, rule in rules if name in columns or not rule.optional]
-    problems = [
-        refusal(
-            f"column {name}",
-            columns,
-            "is given more than once" if name in columns else "is missing",
-            "give each field one column of its name",
-        )
-        for name in names
-        if columns.count(name) != 1
-    ]
+    problems = []
+    for name in names:
+        if columns.count(name) != 1:
+            reason = "is given more than once" if name in columns else "is missing"
+            remedy = "give each field one column of its name"
+            problems.append(refusal(f"column {name}", columns, reason, remedy))
     if problems:
         raise ColumnError(*problems)
     return names

@@ -1,7 +1,7 @@
 """Ids for a Daft data frame, on one machine or on a Ray cluster (the extra `daft`).
 
-The engine cuts the data into batches and sends them to its workers; each batch goes through
-`genid.arrow`. The same code runs on either runner.
+The engine splits the data into batches and sends them to its workers, which call `genid.arrow` for
+each batch. The same code works with either runner.
 """
 
 from typing import Any
@@ -16,12 +16,13 @@ from genid.arrow import check_new_column, fields_among, gen_ids
 def add_gen_id(
     frame: daft.DataFrame, stage: type[Signature[Any]], *, column: str = "gen_id"
 ) -> daft.DataFrame:
-    """Return the lazy frame with a further column of v1 ids.
+    """Return the lazy frame with a column of v1 ids added (SPEC 1 to 5).
+
+    Computing the frame raises the errors of `genid.arrow.gen_ids`, wrapped by the engine; they
+    number rows within a batch.
 
     Raises:
-        ColumnError: `column` exists already, or a field's column is missing; and when the frame
-            is computed, wrapped by the engine, whatever `genid.arrow.gen_ids` raises. Rows are
-            numbered within a batch.
+        ColumnError: `column` exists already, or a field's column is missing.
     """
     check_new_column(column, frame.column_names)
     names = fields_among(frame.column_names, stage)

@@ -1,4 +1,4 @@
-"""What this package raises: one base, one subclass for each kind of input."""
+"""The errors that this package raises: one base, and a subclass for each kind of input."""
 
 import attrs
 
@@ -7,10 +7,10 @@ _LISTED = 20  # problems that a message lists; `problems` has them all
 
 
 def shown(value: object) -> str:
-    """Return `repr(value)`, cut to a length that suits a message."""
+    """Return `repr(value)`, shortened for a message."""
     try:
         text = repr(value)
-    except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
+    except ValueError:  # Python refuses to print an integer of more than 4,300 digits
         return f"a value of type {type(value).__name__}, too large to show,"
     if len(text) <= _SHOWN:
         return text
@@ -20,7 +20,7 @@ def shown(value: object) -> str:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One refused value: where it is, what it is, why it is refused, what to do."""
+    """One refused value: its place, the value, why it is refused, what to do about it."""
 
     place: str
     value: object
@@ -32,15 +32,12 @@ class Problem:
 
 
 def refusal(place: str, value: object, reason: str, remedy: str) -> Problem:
-    """Return the record of one refused value."""
+    """Return the problem of one refused value."""
     return Problem(place=place, value=value, reason=reason, remedy=remedy)
 
 
 class GenIdError(ValueError):
-    """Base of everything that this package raises.
-
-    `problems` holds one record for each refused value, and at least one.
-    """
+    """Base of this package's errors; `problems` holds one or more, one for each refused value."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
@@ -48,34 +45,34 @@ class GenIdError(ValueError):
 
     @classmethod
     def of(cls, place: str, value: object, reason: str, remedy: str) -> "GenIdError":
-        """Return the error of one refused value."""
+        """Return an error with one problem."""
         return cls(refusal(place, value, reason, remedy))
 
     def __str__(self) -> str:
-        lines = [str(one) for one in self.problems[:_LISTED]]
-        if len(self.problems) == 1:
-            return lines[0]
-        more = len(self.problems) - len(lines)
-        last = [f"  … and {more} more"] if more else []
-        first = f"{len(self.problems)} problems:"
-        return "\n".join([first, *(f"  {line}" for line in lines), *last])
+        count = len(self.problems)
+        if count == 1:
+            return str(self.problems[0])
+        lines = [f"{count} problems:", *(f"  {problem}" for problem in self.problems[:_LISTED])]
+        if count > _LISTED:
+            lines.append(f"  … and {count - _LISTED} more")
+        return "\n".join(lines)
 
 
 class SignatureError(GenIdError):
-    """A field of a signature, or a reference, breaks a rule of SPEC 1."""
+    """A field of a signature or a reference breaks a rule of SPEC 1."""
 
 
 class DeclarationError(GenIdError):
-    """A signature class is declared in a way that could not give reliable ids."""
+    """A signature class is declared in a way that could not give reliable ids (SPEC 1.7)."""
 
 
 class SchemeError(GenIdError):
-    """A scheme is unknown, or cannot express the signature that it was given."""
+    """A scheme is unknown, or cannot express the signature (SPEC 8.2)."""
 
 
 class ColumnError(GenIdError):
-    """Rows of a table are not signatures; every bad value is listed with its row and column."""
+    """A table has rows that are not signatures, or columns that cannot hold them (SPEC 1)."""
 
 
 class ParseError(GenIdError):
-    """A text is not an id of the expected family (SPEC 5 and 7)."""
+    """A text is not an id of the expected family (SPEC 5.3, 7)."""

@@ -1,4 +1,4 @@
-"""Ids of all the cells of an experiment, lazily, each value of an axis checked once."""
+"""The ids of every combination of an experiment's values, derived lazily (SPEC 1 to 5)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from math import prod
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from genid._canonical import layout, written
+from genid._canonical import json_value, layout
 from genid._rules import Rule
 from genid._signature import IdT, Signature, rules_of
 from genid._text import digest, id_text
@@ -29,14 +29,13 @@ class Grid(Generic[IdT]):
         essays = Grid(Essay, parent_gen_id=drafts, template_id=["essay-v2"], replicate=[1])
 
     The order is that of nested loops over the fields as the class declares them: the first varies
-    slowest, the last fastest. An optional field may be left out. Iterating gives the ids; `cells`
-    gives the normalized values in the same order. Both derive as they go, can be repeated, and
-    need memory for the axes alone. An axis is a list or another sequence, which has an order; the
-    first axis can itself be a grid, of the parents.
+    slowest, the last fastest. An optional field may be left out. Iterating yields the ids; `cells`
+    yields the normalized values in the same order. Both are lazy, can be repeated, and need memory
+    for the axes only. An axis is a list or another sequence; the first may be a grid of parents.
 
     Raises:
-        SignatureError: with every value that breaks a rule of SPEC 1 or comes twice in its axis
-            once normalized, and every axis that is missing, unknown or not a sequence.
+        SignatureError: with every value that breaks a rule of SPEC 1 or repeats another of its
+            axis once normalized, and every axis that is missing, unknown or not a sequence.
     """
 
     def __init__(
@@ -50,13 +49,14 @@ class Grid(Generic[IdT]):
         self._stage = stage
         self._axes: list[tuple[Value, ...] | Grid[Any]] = []
         for name, rule in rules.items():
-            given = axes.get(name, (None,) if rule.optional else None)
+            axis = axes.get(name, (None,) if rule.optional else None)
             place = f"{stage.stage}.{name}"
-            if isinstance(given, Grid) and not self._axes:
-                _normalized(place, rule, islice(given, 1), problems)  # of which stage they are
-                self._axes.append(given)
+            if isinstance(axis, Grid) and not self._axes:
+                # The first id shows the stage of all, so the grid is not derived for the check.
+                _normalized(place, rule, islice(axis, 1), problems)
+                self._axes.append(axis)
             else:
-                self._axes.append(_axis(place, rule, given, problems))
+                self._axes.append(_axis(place, rule, axis, problems))
         if problems:
             raise SignatureError(*problems)
 
@@ -67,7 +67,7 @@ class Grid(Generic[IdT]):
         """Yield the id of every cell (SPEC 2 to 5)."""
         names = tuple(rules_of(self._stage))
         members = {member.name: member for member in layout(self._stage.stage, names)}
-        # Each value is written into its part of the canonical bytes once, not once a cell.
+        # Each value is written into its part of the canonical bytes once, not once for each cell.
         pieces = [
             _pieces(members[name].text, axis) for name, axis in zip(names, self._axes, strict=True)
         ]
@@ -78,12 +78,12 @@ class Grid(Generic[IdT]):
             yield text
 
     def cells(self) -> Iterator[tuple[Value, ...]]:
-        """Yield the normalized values of every cell, in the order of their declaration."""
+        """Yield the normalized values of every cell, in order of declaration."""
         return _product(self._axes)
 
 
 def _product(axes: Sequence[Iterable[T]]) -> Iterator[tuple[T, ...]]:
-    """Yield nested loops over the axes, never holding what a lazy first axis gives."""
+    """Yield the cells of the axes, holding one value at a time of a lazy first axis."""
     first, *others = axes
     if isinstance(first, tuple):
         return product(first, *others)
@@ -92,38 +92,40 @@ def _product(axes: Sequence[Iterable[T]]) -> Iterator[tuple[T, ...]]:
 
 
 def _pieces(text: Callable[[str], str], axis: Iterable[Value]) -> Iterable[bytes]:
-    """Write each value of an axis into its part of the canonical bytes (SPEC 2)."""
-    pieces = (text(written(value)).encode() for value in axis)
+    """Return each value of an axis within its part of the canonical bytes (SPEC 2)."""
+    pieces = (text(json_value(value)).encode() for value in axis)
     return tuple(pieces) if isinstance(axis, tuple) else pieces
 
 
 def _axis(
-    place: str, rule: Rule, given: "Sequence[Value] | Grid[Any] | None", problems: list[Problem]
+    place: str, rule: Rule, axis: "Sequence[Value] | Grid[Any] | None", problems: list[Problem]
 ) -> tuple[Value, ...]:
-    """Return an axis with its values normalized; what is wrong with it goes into `problems`."""
-    value: object = given
-    if given is None:
+    """Return the normalized values of an axis; add what is wrong with it to `problems`."""
+    refused: object = axis
+    if axis is None:
         reason = "has no axis"
-    elif isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
+    elif isinstance(axis, str | bytes | bytearray) or not isinstance(axis, Iterable):
         reason = "is one value"
-    # A set has no order that lasts, a generator can be read once, a mapping or a frame has more
-    # than one reading: only a sequence is taken.
-    elif not isinstance(given, Sequence | Grid):
-        value, reason = type(given).__name__, "is the type of the axis, not a sequence"
+    # Only a sequence is accepted: a set's order changes from run to run, a generator can be read
+    # once, and a mapping or a data frame can be read in more than one way.
+    elif not isinstance(axis, Sequence | Grid):
+        refused, reason = type(axis).__name__, "is the type of the axis, not a sequence"
     else:
-        values = _normalized(place, rule, given, problems)
-        repeated = [one for one, count in Counter(values).items() if count > 1]
-        reason, remedy = "comes twice once normalized", "name it once"
-        problems += [refusal(place, one, reason, remedy) for one in repeated]
+        values = _normalized(place, rule, axis, problems)
+        problems += [
+            refusal(place, value, "comes twice once normalized", "name it once")
+            for value, count in Counter(values).items()
+            if count > 1
+        ]
         return values
-    problems.append(refusal(place, value, reason, "give a list of values"))
+    problems.append(refusal(place, refused, reason, "give a list of values"))
     return ()
 
 
 def _normalized(
     place: str, rule: Rule, values: Iterable[Value], problems: list[Problem]
 ) -> tuple[Any, ...]:
-    """Return the values that a rule allows, normalized, and add the problems of the others."""
+    """Return the values that a rule allows, normalized; add the problems of the others (SPEC 1)."""
     allowed = []
     for value in values:
         try:

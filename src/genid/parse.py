@@ -1,7 +1,6 @@
-"""Texts back to ids: strictly for v1, by shape for the older families (SPEC 5, 7)."""
+"""Parsing ids: strictly for v1, by shape for the older families (SPEC 5, 7)."""
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import attrs
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 Family = Literal["v1", "phase-1", "legacy", "foreign"]
 
-# Character 10 of the suffix has the four bits of version 8 and one more, character 13 one bit, the
-# two of variant 10 and two more (SPEC 4.1).
+# Character 10 of the suffix holds the four bits of version 8 and one more; character 13 holds one
+# bit, the two of variant 10 and two more (SPEC 4.1). `_v1_fault` reads the same clause bit by bit.
 _V1 = re.compile(f"[a-z]_[0-7][{ALPHABET}]{{9}}[gh][{ALPHABET}]{{2}}[89abrstv][{ALPHABET}]{{12}}")
 _V1_LENGTH = 2 + SUFFIX_LENGTH  # a letter, an underscore, the suffix
 _not_in_alphabet = re.compile(f"[^{ALPHABET}]").search
@@ -28,7 +27,7 @@ _FOREIGN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")  # SPEC 7.5
 
 @attrs.frozen(kw_only=True)
 class ParsedId:
-    """What a text shows of an id: `stage` is None where the family does not show it."""
+    """The family of an id, and its stage, which is None if the family's shape does not show it."""
 
     text: str
     family: Family
@@ -36,27 +35,28 @@ class ParsedId:
 
     @property
     def uuid(self) -> "UUID | None":
-        """The UUID of a v1 id (SPEC 4), None for the other families."""
+        """The UUID of a v1 id (SPEC 4), or None for another family."""
         return as_uuid(suffix_bits(self.text[2:])) if self.family == "v1" else None
 
 
 def parse_v1(text: str) -> ParsedId:
-    """Return what a v1 id shows; anything else is refused (SPEC 5.3).
+    """Parse a v1 id (SPEC 5.3).
 
     Raises:
         ParseError: `text` is not a v1 id, with the first reason found.
     """
-    for reason in _v1_faults(text):
+    fault = _v1_fault(text)
+    if fault is not None:
         remedy = "pass an id of 28 characters as gen_id returns it"
-        raise ParseError.of("id", text, f"is not a v1 id: {reason}", remedy)
+        raise ParseError.of("id", text, f"is not a v1 id: {fault}", remedy)
     return _parsed_v1(text)
 
 
 def parse_id(text: str) -> ParsedId:
-    """Return the family that a text's shape shows, and the stage where it shows one (SPEC 7).
+    """Parse an id of any family by its shape (SPEC 7).
 
-    A text alone has only its shape: some legacy ids look like phase-1. An id of a stage that is
-    not defined yet is `foreign`; import the module that defines it first.
+    Some legacy ids have the shape of phase-1 (SPEC 7.6). An id of a stage that is not defined yet
+    is `foreign`, so import the module that defines the stage first.
 
     Raises:
         ParseError: `text` has the shape of no family.
@@ -72,7 +72,7 @@ def parse_id(text: str) -> ParsedId:
 
 
 def family_of(text: object) -> Family | None:
-    """Return the family whose shape `text` has, the closest one (SPEC 7.1); None for no family."""
+    """Return the first family whose shape `text` has (SPEC 7.1), or None if it has none's."""
     if type(text) is not str:
         return None
     if text[1:2] == "_":
@@ -94,19 +94,21 @@ def _parsed_v1(text: str) -> ParsedId:
     return ParsedId(text=text, family="v1", stage=known_prefixes()[text[0]])
 
 
-def _v1_faults(text: object) -> Iterator[str]:
-    """Yield how `text` breaks a clause of SPEC 5.3; nothing for a v1 id."""
+def _v1_fault(text: object) -> str | None:
+    """Return how `text` breaks SPEC 5.3, by the first clause it breaks, or None for a v1 id."""
+    fault = None
     if type(text) is not str:
-        yield f"it is of type {type(text).__name__}"
+        fault = f"it is of type {type(text).__name__}"
     elif text[1:2] != "_":
-        yield "it does not begin with a letter and an underscore"
+        fault = "it does not begin with a letter and an underscore"
     elif text[0] not in known_prefixes():
-        yield f"no stage has the prefix {text[0]!r}"
+        fault = f"no stage has the prefix {text[0]!r}"
     elif len(text) != _V1_LENGTH:
-        yield f"it has {len(text)} characters, not {_V1_LENGTH}"
+        fault = f"it has {len(text)} characters, not {_V1_LENGTH}"
     elif (bad := _not_in_alphabet(text, 2)) is not None:
-        yield f"character {bad.start() + 1}, {bad[0]!r}, is not in the alphabet"
+        fault = f"character {bad.start() + 1}, {bad[0]!r}, is not in the alphabet"
     elif text[2] > "7":
-        yield f"the suffix begins with {text[2]!r}, more than 128 bits"
+        fault = f"the suffix begins with {text[2]!r}, more than 128 bits"
     elif not is_version_8(suffix_bits(text[2:])):
-        yield "its bits are not those of a UUID of version 8"
+        fault = "its bits are not those of a UUID of version 8"
+    return fault

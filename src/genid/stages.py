@@ -1,6 +1,6 @@
 """The stages: what identifies a draft, an essay and an evaluation (SPEC 1.1).
 
-A further stage is one class like these, in any module; nothing else has to be edited.
+A further stage is one class like these in any module; nothing else needs to change (SPEC 1.7).
 """
 
 from typing import NewType
@@ -13,7 +13,7 @@ EvaluationId = NewType("EvaluationId", str)
 
 
 class Draft(Signature[DraftId], stage="draft", prefix="d"):
-    """One model's answer to one prompt template over one combination of concepts."""
+    """One model's answer to one prompt template about one combination of concepts."""
 
     combo_id: str
     template_id: str
@@ -22,7 +22,7 @@ class Draft(Signature[DraftId], stage="draft", prefix="d"):
 
 
 class Essay(Signature[EssayId], stage="essay", prefix="e"):
-    """A draft worked into an essay; its model is the draft's, unless one is given (SPEC 1.8)."""
+    """An essay written from a draft, by the draft's model unless another is named (SPEC 1.8)."""
 
     parent_gen_id: DraftId
     template_id: str
@@ -31,7 +31,7 @@ class Essay(Signature[EssayId], stage="essay", prefix="e"):
 
 
 class Evaluation(Signature[EvaluationId], stage="evaluation", prefix="v"):
-    """One model's judgement of one essay by one template."""
+    """One model's judgement of one essay by one prompt template."""
 
     parent_gen_id: EssayId
     template_id: str

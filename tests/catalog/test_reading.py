@@ -29,7 +29,7 @@ _PLAIN = {
 _DRAFT = Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1)
 _TASK = legacy.evaluation_task("p", "t", "m")
 _NAMES = (
-    V1.gen_id(_DRAFT),
+    V1.derive(_DRAFT),
     phase_1_id(_DRAFT),
     legacy.reserve_gen_id("draft", "c__t__m", "cohort-1", None),
     legacy.reserve_gen_id("evaluation", _TASK, "cohort-1", "fill1"),

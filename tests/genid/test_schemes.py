@@ -29,11 +29,11 @@ def test_schemes_have_names() -> None:
 
 def test_a_scheme_is_chosen_by_object_or_name() -> None:
     """v1 is what comes without a choice."""
-    assert gen_id(A_DRAFT) == gen_id(A_DRAFT, V1) == gen_id(A_DRAFT, "v1") == V1.gen_id(A_DRAFT)
+    assert gen_id(A_DRAFT) == gen_id(A_DRAFT, V1) == gen_id(A_DRAFT, "v1") == V1.derive(A_DRAFT)
     assert "d_5ezrffv9uf3lr37d" == gen_id(A_DRAFT, PHASE_1) == gen_id(A_DRAFT, "phase-1")
 
 
-@pytest.mark.parametrize("name", ["V1", "", "v2", "phase_1", None, 1, V1.gen_id])
+@pytest.mark.parametrize("name", ["V1", "", "v2", "phase_1", None, 1, V1.derive])
 def test_an_unknown_scheme_is_refused(name: Any) -> None:
     """The error lists the known ones."""
     with pytest.raises(SchemeError, match="v1, phase-1"):

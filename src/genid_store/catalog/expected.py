@@ -99,7 +99,7 @@ def derive(
     """
     fields = stage_fields(facts[0].stage)
     tasks = [_task(fields, *one) for one in zip(facts, values, parents, strict=True)]
-    v1 = [V1.gen_id(task) if isinstance(task, Signature) else None for task in tasks]
+    v1 = [V1.derive(task) if isinstance(task, Signature) else None for task in tasks]
     phase_1 = [
         _phase_1(task, parent and parent.phase_1)
         if isinstance(task, Signature) and (parent is None or parent.phase_1 is not None)
@@ -258,13 +258,13 @@ def _problems_of_v1(
     where it is not its draft's; one that a caller signed may repeat its draft's, and is not less
     itself for that."""
     written = _written(facts, fields, values)
-    derived = None if written is None else V1.gen_id(written)
+    derived = None if written is None else V1.derive(written)
     if derived == facts.gen_id:
         return ()
     if derived is not None and facts.stage == "essay":
         alone = {**values, "llm_model_id": facts.llm_model_id}
         with contextlib.suppress(SignatureError):  # its draft's model, which no caller can sign
-            if V1.gen_id(_sign(fields, alone, facts.parent_gen_id)) == facts.gen_id:
+            if V1.derive(_sign(fields, alone, facts.parent_gen_id)) == facts.gen_id:
                 return ()
     return (_problem(facts, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE),)
 

@@ -106,7 +106,7 @@ class Verifying:
             yield _problem(place, f"its {above} is not there", value=parent)
         try:
             model = self._models.get(parent or "")
-            derived: str = V1.gen_id(signature(found, parent_gen_id=parent, parent_model=model))
+            derived = V1.derive(signature(found, parent_gen_id=parent, parent_model=model))
         except GenIdError as error:
             yield _problem(place, f"no id can be derived: {error}")
             return

@@ -55,7 +55,7 @@ def read_config(root: DataRoot) -> Config:
     document: dict[str, Any] = {}
     try:
         document = tomllib.loads(read_text(root, path, problems) or "")
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no decode error
         message = f"is not TOML: {error}"
         problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
     problems += _problems(document)
@@ -135,6 +135,10 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         for key, value in section.items():
             yield from _key_problems(f"{NAME}:{name}.{key}", known.get(key), value, known)
     rollout = document.get("rollout", {})
+    if isinstance(rollout, dict) and "scheme" in rollout and "stages" not in rollout:
+        remedy = "write stages, too, or take the line out and set the variable"
+        message = "decides nothing without stages"
+        yield Problem(where=f"{NAME}:rollout.scheme", message=message, remedy=remedy)
     if isinstance(rollout, dict) and isinstance(rollout.get("stages"), str | list):
         try:
             _rollout(rollout)

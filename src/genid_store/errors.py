@@ -6,7 +6,7 @@ a file, they are collected here as problems with their place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Self
 
 from attrs import field, frozen
@@ -79,6 +79,20 @@ class StoreError(Exception):
     ) -> Self:
         """Return the error of one problem."""
         return cls(summary, [Problem(where=where, message=message, remedy=remedy, value=value)])
+
+
+def all_of(*parts: Callable[[], Any]) -> tuple[Any, ...]:
+    """Return what each part gives. StoreError: lists the problems of all that refuse."""
+    found, refused = [], []
+    for part in parts:
+        try:
+            found.append(part())
+        except StoreError as error:
+            refused.append(error)
+    if refused:
+        problems = [problem for error in refused for problem in error.problems]
+        raise StoreError("; ".join(error.summary for error in refused), problems)
+    return tuple(found)
 
 
 def _shorten(text: str) -> str:

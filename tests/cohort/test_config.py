@@ -71,6 +71,8 @@ def test_every_key_is_read(root: DataRoot) -> None:
         "[combos]\nk_max = '2'",
         "combos = 3",
         "[stages]\nmodule = 3",
+        "[rollout]\nscheme = 'phase-1'",
+        pytest.param(f"[combos]\nk_max = {'1' * 5000}", id="5,000 digits"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_every_command(

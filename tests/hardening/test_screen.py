@@ -225,12 +225,19 @@ def test_standard_output_is_whole_again_afterwards(capfd: pytest.CaptureFixture[
         ("# coding: nonsense\n", "host.py"),
         ("x = '\0'\n", "host.py"),
         ("import beside_the_host\n", "beside_the_host.py:1"),
+        ("import sys\nsys.exit(0)\n", "host.py:2: raises SystemExit"),
+        ("class E(Exception):\n    def __str__(self):\n        1 / 0\nraise E\n", "host.py:4: "),
+        (
+            "from genid import Signature\nclass N(Signature[str], stage='n', prefix='e'):\n a: str",
+            "host.py:2:N.prefix: is the prefix of essay already (got 'e')",
+        ),
     ],
 )
 def test_a_host_file_that_is_not_python_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, place: str
 ) -> None:
-    """With file and line; also where a file that it imports is not."""
+    """With file and line; also where a file that it imports is not, where it exits, and where it
+    declares a stage that gives no sound ids."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "host.py").write_text(source)
     (tmp_path / "beside_the_host.py").write_text("def g(:\n")

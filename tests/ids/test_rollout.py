@@ -115,6 +115,12 @@ def test_an_unknown_scheme_is_an_error_even_with_the_flag_off(flag: str, text: s
         Rollout.parse(flag, text)
 
 
+def test_both_variables_that_are_wrong_are_named_at_once() -> None:
+    with pytest.raises(StoreError) as caught:
+        Rollout.parse("essay", "v9")
+    assert [FLAG, SCHEME] == [one.where for one in caught.value.problems]
+
+
 def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument the process's variables count."""
     monkeypatch.setenv(FLAG, "draft")

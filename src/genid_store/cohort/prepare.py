@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, members_of, membership_bytes
 from genid_store.config import DESCRIPTION_LEVEL, K_MAX
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, all_of
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
 from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
@@ -95,8 +96,12 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
     with guarded(root):
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
-        tables, selection = read_tables(root), read_selection(root)
-        combos, combo_writes = _choose_combos(root, options, tables, selection)
+        tables, selection, selected = all_of(
+            partial(read_tables, root),
+            partial(read_selection, root),
+            partial(combo_files.read_selected, root),
+        )
+        combos, combo_writes = _choose_combos(root, options, tables, selection, selected)
         chosen = (combo.combo_id for combo in combos or ())
         manifest = make_manifest(tables, chosen, options.rollout)
         inputs = Inputs(
@@ -181,15 +186,17 @@ def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
 
 
 def _choose_combos(
-    root: DataRoot, options: Options, tables: RawTables, selection: Selection
+    root: DataRoot,
+    options: Options,
+    tables: RawTables,
+    selection: Selection,
+    selected: tuple[Combo, ...] | None,
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
     """Return the selected combos, None where none are selected, and the files to write.
 
     Raises:
-        StoreError: a combo file is not sound, no combo can be made, or one contradicts the
-            catalogue.
+        StoreError: the catalogue is not sound, no combo can be made, or one contradicts it.
     """
-    selected = combo_files.read_selected(root)
     cartesian = selection.mode is CohortMode.CARTESIAN
     if not cartesian and not options.write_combos:
         return selected, {}

@@ -20,6 +20,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_file
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, is_batch
+from genid_store.generation.calling import reason_of
 from genid_store.generation.records import Generator
 
 
@@ -73,18 +74,25 @@ def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[N
             remedy="correct the file",
         )
         raise StoreError(summary, [problem]) from error
-    except (StoreError, genid.GenIdError):
-        raise  # from a module that declares stages: it says where and why itself
-    except Exception as error:  # whatever the host's module raises
-        ours = (__file__, importlib.__file__, "<frozen importlib")
+    except StoreError:
+        raise  # it says where and why itself
+    except (Exception, SystemExit) as error:  # whatever the host's module raises
+        ours = (__file__, importlib.__file__, genid.__path__[0], "<frozen importlib")
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
-        problem = Problem(
-            where=f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place,
-            message=f"raises {type(error).__name__}: {error}",
-            remedy="correct the file, or install what it needs",
-        )
-        raise StoreError(summary, [problem]) from error
+        at = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place
+        if isinstance(error, genid.GenIdError):  # a stage that could not give sound ids
+            raise StoreError(
+                summary,
+                [
+                    Problem(
+                        where=f"{at}:{p.place}", value=p.value, message=p.reason, remedy=p.remedy
+                    )
+                    for p in error.problems
+                ],
+            ) from error
+        message, remedy = f"raises {reason_of(error)}", "correct the file, or install what it needs"
+        raise StoreError.of(summary, at, message, remedy) from error
 
 
 def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ does not know: a typo must never mean "off".
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, all_of
 from genid_store.stages import PIPELINE
 
 FLAG: Final = "DD_DETERMINISTIC_GEN_IDS"
@@ -57,7 +58,10 @@ class Rollout:
             StoreError: a text is none of the accepted ones. The scheme is looked at even where
                 the flag is off.
         """
-        return cls(stages=_parse_stages(flag or ""), scheme=_parse_scheme(scheme or ""))
+        stages, named = all_of(
+            partial(_parse_stages, flag or ""), partial(_parse_scheme, scheme or "")
+        )
+        return cls(stages=stages, scheme=named)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Rollout:

@@ -18,6 +18,7 @@ from genid import Signature
 QuestionId = NewType("QuestionId", str)
 AnswerId = NewType("AnswerId", str)
 GradeId = NewType("GradeId", str)
+RevisionId = NewType("RevisionId", str)
 
 class Question(Signature[QuestionId], stage="question", prefix="q"):
     subject: str
@@ -33,6 +34,11 @@ class Grade(Signature[GradeId], stage="grade", prefix="g"):
     rubric: str
     replicate: int
     llm_model_id: str | None = None
+
+class Revision(Signature[RevisionId], stage="revision", prefix="r"):
+    editor_id: str
+    replicate: int
+    before: RevisionId | None = None
 """
 
 
@@ -138,6 +144,21 @@ def test_a_sound_chain_is_sound_and_faults_are_found(chain: tuple[Path, dict[str
         ("orphan", f"{place}:question_id"),
         ("field-wrong", f"{place}:llm_model_id"),
     } == {(one["code"], one["where"]) for one in found}
+
+
+def test_an_optional_parent_of_a_wrong_type_is_not_an_absent_one(tmp_path: Path) -> None:
+    """Its metadata is named as wrong, and the generation is not taken for the first revision."""
+    (tmp_path / "chain.py").write_text(MODULE)
+    (tmp_path / "cohorts" / "one").mkdir(parents=True)
+    (tmp_path / "cohorts" / "one" / "membership.csv").write_text(
+        "stage,gen_id\nrevision,first\nrevision,odd\n"
+    )
+    fields = {"editor_id": "ed", "replicate": 1}
+    _write(tmp_path, "revision", "first", {**fields, "gen_id": "first"})
+    _write(tmp_path, "revision", "odd", {**fields, "gen_id": "odd", "before": 5})
+    found = _stages(tmp_path, "store", "audit", "--data-root", tmp_path, code=1)["findings"]
+    wrong = ("field-wrong", "gens/revision/odd/metadata.json:before")
+    assert [wrong] == [(one["code"], one["where"]) for one in found]
 
 
 def test_another_process_without_the_stages_rebuilds_the_index_and_back(

@@ -8,7 +8,7 @@ import pytest
 
 from genid_store.catalog.expected import ExpectedIds, ParentIds, as_parent, derive_expected
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.catalog.metadata import Generation, parse_metadata, read_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import parent_stage
 from storekit import Made, Store, legacy_id, v1_id
@@ -109,6 +109,19 @@ def test_an_essay_by_a_model_of_its_own_has_it_in_its_id() -> None:
     assert same == none
     assert same.v1 != other.v1
     assert (True, None) == (same.phase_1 is not None, other.phase_1)
+
+
+def test_an_optional_field_of_a_wrong_type_is_not_an_absent_one() -> None:
+    """No id is derived, and the problem names the field: what it stands for is not known."""
+    fields = {"stage": "essay", "gen_id": "x", "parent_gen_id": "p", "template_id": "t"}
+    parent = ParentIds("d_2pkyzevzpngrcb4vm9d9j2b1mk", None, None, "m", 1)
+    found = []
+    for model in ({}, {"llm_model_id": 5}):
+        data = json.dumps({**fields, "replicate": 1, **model}).encode()
+        generation = parse_metadata("essay", "x", data, "there")
+        problems = [one.where for one in generation.problems]
+        found.append((derive_expected(generation, parent).v1 is None, problems))
+    assert [(False, []), (True, ["there:llm_model_id"])] == found
 
 
 def test_an_orphan_has_no_expected_id(mixed: Store) -> None:

@@ -153,9 +153,13 @@ def signature(
 
 
 def _is_complete(fields: StageFields, values: Mapping[str, Any]) -> bool:
-    if None not in values.values():
-        return True
-    return None not in map(values.get, (*fields.required, "replicate"))
+    """Say whether every field that must be there is, and none has a value of a wrong type: an
+    optional one that has is not the same as an absent one."""
+    if len(values) < len(fields.every):
+        return False
+    return None not in values.values() or None not in map(
+        values.get, (*fields.required, "replicate")
+    )
 
 
 def _set_model(values: dict[str, Any], parent_model: str | None) -> None:
@@ -197,7 +201,7 @@ def _task(
 ) -> Signature[Any] | ExpectedIds | None:
     """Return the signature over the parent's expected id, None where that is not known; of metadata
     that gives none, all that can be said of its ids."""
-    if None in values.values() and not _is_complete(fields, values):
+    if not _is_complete(fields, values):
         shape = _shape(facts.gen_id)
         return ExpectedIds("unverifiable" if shape == "phase-1" else shape)
     try:

@@ -146,7 +146,7 @@ def _derivation(
 def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
     """Return the fields that differ, but for the parent: that is the level above."""
     fields, left, right = stage_fields(a.stage), a.signature_fields(), b.signature_fields()
-    pairs = ((name, _folded(left[name]), _folded(right[name])) for name in fields.every)
+    pairs = ((name, _folded(left.get(name)), _folded(right.get(name))) for name in fields.every)
     return tuple(
         Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y and name != fields.parent
     )

@@ -110,11 +110,15 @@ class Generation(Described):
         return any(problem.code == findings.METADATA_UNREADABLE for problem in self.problems)
 
     def signature_fields(self) -> dict[str, Any]:
-        """Return the value of each field of the stage's signature, as the metadata has it."""
+        """Return the value of each field of the stage's signature, as the metadata has it. A field
+        whose value is of a wrong type is left out: what it stands for is not known."""
         fields = stage_fields(self.stage)
         values = dict(zip(fields.direct, fields.pick(self), strict=False))
         for name in fields.others:
             values[name] = self.others.get(name)
+        for problem in self.problems:
+            if problem.code == findings.FIELD_WRONG:
+                values.pop(problem.field, None)
         return values
 
 

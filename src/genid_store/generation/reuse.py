@@ -297,7 +297,7 @@ def _says_nothing(one: Indexed) -> bool:
 def _may_be(one: Indexed, found: Indexed) -> bool:
     names = {*stage_fields(one.stage).every} - {stage_fields(one.stage).parent}
     theirs, mine = one.signature_fields() | {"replicate": one.replicate}, found.signature_fields()
-    both = ((_folded(theirs[name]), _folded(mine[name])) for name in names)
+    both = ((_folded(theirs.get(name)), _folded(mine.get(name))) for name in names)
     return one.gen_id != found.gen_id and all(None in pair or len({*pair}) == 1 for pair in both)
 
 

@@ -134,7 +134,7 @@ def record_owner(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> N
         add_keys(instance, partition_set(_ROOTS, prefix), [str(mine)])
     for other in there:
         if other.identity == mine.identity and other != mine and other.is_there() is False:
-            forget(instance, [str(other.path)], prefix)
+            forget_roots(instance, [str(other.path)], prefix)
 
 
 def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
@@ -145,7 +145,7 @@ def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
     return [Owner(identity, Path(path)) for identity, _, path in pairs]
 
 
-def forget(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str) -> None:
+def forget_roots(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str) -> None:
     """Take data roots that are gone off the record, so that their keys are nobody's. StoreError:
     none that is gone lay at a path; nothing is taken off then."""
     gone = [one for one in owners(instance, prefix) if not one.is_there()]
@@ -175,8 +175,9 @@ def members_elsewhere(
         other, stopped = DataRoot(one.path), None
         if not one.is_there():
             message = "this data root has keys in the same partition sets, and is not there"
-            remedy = f"mount it, sync it from where it lies now, or --forget {one.path}"
-            problems.append(Problem(where=str(one.path), message=message, remedy=remedy))
+            remedy = "mount it, sync it from where it lies now, or forget it"
+            where, ways = str(one.path), (f"forget={one.path}",)
+            problems.append(Problem(where=where, message=message, remedy=remedy, ways=ways))
         elif stopped := blocked(other):
             where, message = str(one.path), stopped.reason
             problems.append(Problem(where=where, message=message, remedy=stopped.remedy))

@@ -23,7 +23,7 @@ from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
 from genid_dagster_adapter.partitions import (
     COHORTS,
-    forget,
+    forget_roots,
     members_elsewhere,
     partition_set,
     record_owner,
@@ -75,24 +75,24 @@ def follow(
     asset_prefix: Sequence[str] = (),
     partition_prefix: str = "",
     others: Sequence[str] = (),
-    forgotten: Sequence[str] = (),
+    forget: Sequence[str] = (),
     prune: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Do `sync` with the data root's instance; return what it did as JSON values. `translator` is
     the host's, MODULE:CLASS or FILE.py:CLASS; `others` are the asset keys of the host's own that
-    are partitioned by the same sets, `forgotten` the paths of other data roots whose keys are
+    are partitioned by the same sets, `forget` the paths of other data roots whose keys are
     nobody's from now on.
 
     StoreError: the translator cannot be loaded, the instance cannot be opened or does not answer,
-    or as `sync` and `forget`.
+    or as `sync` and `forget_roots`.
     """
     kind = Translator if translator is None else _load(translator)
     named = kind(key_prefix=asset_prefix, partition_prefix=partition_prefix)
     with open_instance(root) as instance:
-        if forgotten and not dry_run:
-            forget(instance, forgotten, partition_prefix)
+        if forget and not dry_run:
+            forget_roots(instance, forget, partition_prefix)
         keys = [dg.AssetKey.from_user_string(one) for one in others]
         how = {"prune": prune, "dry_run": dry_run}
         done = sync(instance, root, named, others=keys, progress=progress, **how)
@@ -101,12 +101,12 @@ def follow(
 
 def _load(name: str) -> type[Translator]:
     place, _, attribute = name.rpartition(":")
-    found = getattr(load_module(place, where="--translator"), attribute, None)
+    found = getattr(load_module(place, where="translator"), attribute, None)
     if isinstance(found, type) and issubclass(found, Translator):
         return found
     message, remedy = f"{place} has no such translator", "name a subclass of Translator"
     summary = "the assets cannot be named"
-    raise StoreError.of(summary, "--translator", message, remedy, value=name)
+    raise StoreError.of(summary, "translator", message, remedy, value=name)
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:

@@ -7,14 +7,14 @@ finished. Refuses, all at once, keys and values that it does not know: a typo mu
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.csvfile import read_text
-from genid_store.fs.files import guarded, is_there, read_bytes, write_atomic
+from genid_store.fs.csvfile import decode_text, read_data
+from genid_store.fs.files import guarded, is_there, write_atomic
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 
@@ -23,22 +23,30 @@ NAME: Final = "genid.toml"
 K_MAX: Final = 6
 DESCRIPTION_LEVEL: Final = "paragraph"
 
-#: Every key, by section, with the type of its value. `stages` may also be a list of names.
-_KEYS: Final[Mapping[str, Mapping[str, type]]] = {
-    "rollout": {"stages": str, "scheme": str},
-    "stages": {"module": str},
-    "combos": {"k_max": int, "description_level": str},
+_TEXT: Final = (lambda value: type(value) is str, "a text")
+_NAMES: Final = (
+    lambda value: all(type(one) is str for one in (value if type(value) is list else [value])),
+    "a text, or a list of names",
+)
+_COUNT: Final = (lambda value: type(value) is int and value >= 1, "a whole number from 1 up")
+#: Every key, by section: which values it takes, and how that is said.
+_KEYS: Final[Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]]] = {
+    "rollout": {"stages": _NAMES, "scheme": _TEXT},
+    "stages": {"module": _TEXT},
+    "combos": {"k_max": _COUNT, "description_level": _TEXT},
 }
 
 
 @frozen(kw_only=True)
 class Config:
-    """What `genid.toml` says. `rollout` is None where it does not say, `stages_module` too."""
+    """What `genid.toml` says. `rollout` is None where it does not say, `stages_module` too; `data`
+    is the file as it was read."""
 
     rollout: Rollout | None = None
     stages_module: str | None = None
     k_max: int = K_MAX
     description_level: str = DESCRIPTION_LEVEL
+    data: bytes = field(default=b"", eq=False, repr=False)
 
 
 def read_config(root: DataRoot) -> Config:
@@ -52,21 +60,22 @@ def read_config(root: DataRoot) -> Config:
         if not is_there(path):
             return Config()
     problems: list[Problem] = []
-    document: dict[str, Any] = {}
+    data = read_data(root, path, problems) or b""
+    values = _values(decode_text(NAME, data, problems) or "", problems)
+    stages, rollout = values.get("rollout.stages", ""), Rollout.OFF
     try:
-        document = tomllib.loads(read_text(root, path, problems) or "")
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no decode error
-        message = f"is not TOML: {error}"
-        problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
-    problems += _problems(document)
+        listed = stages if isinstance(stages, str) else ",".join(stages)
+        rollout = Rollout.parse(listed, values.get("rollout.scheme"))
+    except StoreError as error:
+        problems += (evolve(one, where=f"{NAME}:rollout") for one in error.problems)
     if problems:
         raise StoreError(f"{NAME} cannot be used", problems)
-    combos, rollout = document.get("combos", {}), document.get("rollout", {})
     return Config(
-        rollout=_rollout(rollout) if "stages" in rollout else None,
-        stages_module=document.get("stages", {}).get("module") or None,
-        k_max=combos.get("k_max", K_MAX),
-        description_level=combos.get("description_level", DESCRIPTION_LEVEL),
+        rollout=rollout if "rollout.stages" in values else None,
+        stages_module=values.get("stages.module") or None,
+        k_max=values.get("combos.k_max", K_MAX),
+        description_level=values.get("combos.description_level", DESCRIPTION_LEVEL),
+        data=data,
     )
 
 
@@ -91,14 +100,12 @@ def effective_rollout(config: Config, environ: Mapping[str, str]) -> Rollout:
     return config.rollout
 
 
-def write_rollout(root: DataRoot, rollout: Rollout) -> None:
-    """Make `genid.toml` say this rollout; whatever else it says stays as it is.
+def write_rollout(root: DataRoot, config: Config, rollout: Rollout) -> None:
+    """Make `genid.toml`, which says `config`, say this rollout; what else it says stays as it is.
 
     Raises:
-        StoreError: as `read_config`, the file already has a [rollout] that says otherwise, or it
-            cannot be written.
+        StoreError: it already has a [rollout] that says otherwise, or it cannot be written.
     """
-    config = read_config(root)
     if config.rollout == rollout:
         return
     if config.rollout is not None:
@@ -109,62 +116,44 @@ def write_rollout(root: DataRoot, rollout: Rollout) -> None:
             "correct the section by hand",
             value=config.rollout.label,
         )
-    path = root.path / NAME
-    before = read_bytes(path) if is_there(path) else b""
-    between = b"\n" if before and not before.endswith(b"\n\n") else b""
+    between = b"\n" if config.data and not config.data.endswith(b"\n\n") else b""
     stages = ",".join(rollout.stages)
     section = f'[rollout]\nstages = "{stages}"\nscheme = "{rollout.scheme}"\n'
     with guarded(root):
-        write_atomic(path, before + between + section.encode())
+        write_atomic(root.path / NAME, config.data + between + section.encode())
 
 
-def _rollout(section: Mapping[str, Any]) -> Rollout:
-    stages = section["stages"]
-    return Rollout.parse(
-        ",".join(stages) if isinstance(stages, list) else stages, section.get("scheme")
-    )
-
-
-def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+def _values(text: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return the values of the file by `section.key`; what cannot be used is in `problems`."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no decode error
+        message = f"is not TOML: {error}"
+        problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
+        return {}
+    values: dict[str, Any] = {}
     for name, section in document.items():
         known = _KEYS.get(name)
         if known is None or not isinstance(section, dict):
+            message = "is not a known section"
             remedy = f"use the sections {', '.join(f'[{one}]' for one in _KEYS)}"
-            yield Problem(where=f"{NAME}:{name}", message="is not a known section", remedy=remedy)
+            problems.append(Problem(where=f"{NAME}:{name}", message=message, remedy=remedy))
             continue
         for key, value in section.items():
-            yield from _key_problems(f"{NAME}:{name}.{key}", known.get(key), value, known)
-    rollout = document.get("rollout", {})
-    if isinstance(rollout, dict) and "scheme" in rollout and "stages" not in rollout:
+            where, (takes, wanted) = f"{NAME}:{name}.{key}", known.get(key, (None, ""))
+            if takes is None:
+                message, remedy = "is not a known key", f"use {', '.join(known)}"
+                problems.append(Problem(where=where, message=message, remedy=remedy))
+            elif takes(value):
+                values[f"{name}.{key}"] = value
+            else:
+                message, remedy = "cannot be used", f"write {wanted}"
+                problems.append(Problem(where=where, value=value, message=message, remedy=remedy))
+    if "rollout.scheme" in values and "stages" not in document["rollout"]:
+        where, message = f"{NAME}:rollout.scheme", "decides nothing without stages"
         remedy = "write stages, too, or take the line out and set the variable"
-        message = "decides nothing without stages"
-        yield Problem(where=f"{NAME}:rollout.scheme", message=message, remedy=remedy)
-    if isinstance(rollout, dict) and isinstance(rollout.get("stages"), str | list):
-        try:
-            _rollout(rollout)
-        except (StoreError, TypeError) as error:
-            found = error.problems if isinstance(error, StoreError) else ()
-            for one in found or [_wrong(f"{NAME}:rollout.stages", rollout["stages"], "names")]:
-                yield Problem(
-                    where=f"{NAME}:rollout", value=one.value, message=one.message, remedy=one.remedy
-                )
-
-
-def _key_problems(
-    where: str, kind: type | None, value: object, known: Mapping[str, type]
-) -> Iterator[Problem]:
-    if kind is None:
-        yield Problem(where=where, message="is not a known key", remedy=f"use {', '.join(known)}")
-    elif where.endswith("rollout.stages") and isinstance(value, list):
-        return
-    elif type(value) is not kind:
-        yield _wrong(where, value, "a text" if kind is str else "a whole number")
-    elif kind is int and isinstance(value, int) and value < 1:
-        yield _wrong(where, value, "a whole number from 1 up")
-
-
-def _wrong(where: str, value: object, wanted: str) -> Problem:
-    return Problem(where=where, value=value, message="cannot be used", remedy=f"write {wanted}")
+        problems.append(Problem(where=where, message=message, remedy=remedy))
+    return values
 
 
 def _contradiction(variable: str, value: str, file: str) -> Problem:

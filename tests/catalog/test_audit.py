@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,12 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     ).write_text("stage,gen_id\n"),
     findings.PARTITION_WITHOUT_MEMBERSHIP: lambda store: None,
 }
+
+
+def test_no_remedy_names_a_command() -> None:
+    """The library is used without the command: what to do is said in words."""
+    remedies = [kind.remedy for kind in findings.KINDS.values()]
+    assert [] == [one for one in remedies if re.search(r"genid |--[a-z]", one)]
 
 
 @pytest.mark.parametrize("code", list(findings.KINDS))

@@ -225,7 +225,8 @@ def test_a_selection_of_combos_that_the_concepts_outgrew_is_said(root: DataRoot)
     path = root.path / "1_raw" / "concepts_metadata.csv"
     path.write_text(path.read_text("utf-8").replace("tides", "waves"), encoding="utf-8")
     (notice,) = built(root).plan.notices
-    assert ("2_tasks/selected_combo_mappings.csv:2:combo_id", True) == (
+    assert ("2_tasks/selected_combo_mappings.csv:2:combo_id", True, ("write_combos",)) == (
         notice.where,
         notice.message.endswith("not active: tides"),
+        notice.ways,
     )

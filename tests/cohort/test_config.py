@@ -66,6 +66,7 @@ def test_every_key_is_read(root: DataRoot) -> None:
         "[rollout]\nstages = [1]",
         "[rollout]\nstages = true",
         "[rollout]\nstages = 'on'\nscheme = 'v9'",
+        "[rollout]\nscheme = 'v9'",
         "[combos]\nk_max = 0",
         "[combos]\nk_max = true",
         "[combos]\nk_max = '2'",
@@ -178,9 +179,18 @@ def test_finishing_a_rollout_writes_the_file_once_no_legacy_member_is_to_be_made
     assert 2 == read_config(root).k_max
 
 
+def test_finishing_a_rollout_adds_to_what_was_read(root: DataRoot) -> None:
+    """The file is read once: the section never comes under a text that was not checked."""
+    _say(root, "[combos]\nk_max = 2\n")
+    config = read_config(root)
+    _say(root, "[rollout]\nstages = 'draft'\n")
+    write_rollout(root, config, ON)
+    assert Config(rollout=ON, k_max=2) == read_config(root)
+
+
 def test_a_file_that_says_another_rollout_is_not_rewritten(root: DataRoot) -> None:
     """By hand, where that is meant."""
     _say(root, '[rollout]\nstages = "draft"\n')
     with pytest.raises(StoreError, match="another rollout"):
-        write_rollout(root, ON)
+        write_rollout(root, read_config(root), ON)
     assert Rollout.parse("draft") == read_config(root).rollout

@@ -86,7 +86,7 @@ def test_with_a_selection_file_the_id_must_be_given(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root", drafts=["d1"])
     put_draft(root, "d1")
     before = everything(root.path)
-    with pytest.raises(StoreError, match=r"selected_drafts\.txt.*--cohort-id.*DD_COHORT"):
+    with pytest.raises(StoreError, match=r"selected_drafts\.txt.*DD_COHORT \(cohort_id=ID\)"):
         build_cohort(root, Options(rollout=OFF))
     assert before == everything(root.path)
 

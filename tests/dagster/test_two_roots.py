@@ -12,7 +12,7 @@ import pytest
 from dagster_kit import new_home
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
-from genid_dagster_adapter.partitions import forget, owners, register, registered
+from genid_dagster_adapter.partitions import forget_roots, owners, register, registered
 from genid_dagster_adapter.sync import partition_keys, sync
 from genid_dagster_adapter.translator import Translator
 from genid_store.cli import run
@@ -102,16 +102,16 @@ def test_a_data_root_that_is_gone_holds_its_keys_until_it_is_forgotten(
     sync(instance, here)
     shutil.rmtree(there.path)
     members(there, "d_new")
-    with pytest.raises(StoreError, match="--forget") as caught:
+    with pytest.raises(StoreError, match="or forget it") as caught:
         sync(instance, here, prune=True)
-    assert 1 == len(caught.value.problems)
+    assert [(f"forget={there.path}",)] == [one.ways for one in caught.value.problems]
     assert "d_there" in registered(instance, "draft")
     with pytest.raises(StoreError, match="nothing to forget"):
-        forget(instance, [str(there.path), "/not/on/it"], "")
+        forget_roots(instance, [str(there.path), "/not/on/it"], "")
     sync(instance, there)  # the new one, which stays on the record
-    forget(instance, [str(there.path)], "")
+    forget_roots(instance, [str(there.path)], "")
     with pytest.raises(StoreError, match="nothing to forget"):
-        forget(instance, [str(there.path)], "")
+        forget_roots(instance, [str(there.path)], "")
     assert ["d_there"] == sync(instance, here, prune=True).deleted["draft"]
     assert "d_new" in registered(instance, "draft")
 

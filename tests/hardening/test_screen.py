@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from genid_store.cli import run
 from genid_store.cli._output import print_json, print_table
 from genid_store.cli._screen import OutputError, Screen, json_safe, written_out
+from genid_store.cli._values import told
 from genid_store.errors import Problem, StoreError
 from genid_store.generation.load import load_generator
 from genid_store.ids.rollout import Rollout
@@ -267,10 +268,11 @@ def test_the_hosts_folder_shadows_nothing(tmp_path: Path) -> None:
 
 def test_any_record_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Records by their fields, problems in their one shape, sets in order, and as a text whatever
-    JSON has no word for."""
+    JSON has no word for, keys and bytes too."""
     found = Problem(where="w", message="m", remedy="r", ways=("pay_again",), value=float("nan"))
     coded = Problem(where="w", message="m", remedy="r", code="orphan", ids=(("draft", "d1"),))
-    print_json([StoreError("x", [found]), coded, {"b", "a"}, Path("p"), math.inf, Rollout.OFF])
+    odd = {("draft", "d_1"): b"a\xff", 3: ["x"]}
+    print_json([StoreError("x", [found]), coded, {"b", "a"}, Path("p"), math.inf, Rollout.OFF, odd])
     shape = {"where": "w", "message": "m", "remedy": "r"}
     ways = {"remedy": "r (--pay-again)", "value": "nan"}
     assert [
@@ -280,4 +282,12 @@ def test_any_record_is_json(capsys: pytest.CaptureFixture[str]) -> None:
         "p",
         "inf",
         {"stages": [], "scheme": "v1"},
+        {"draft d_1": "a\\xff", "3": ["x"]},
     ] == json.loads(capsys.readouterr().out)
+
+
+def test_ways_are_told_as_options_of_the_command() -> None:
+    """As the library calls them to those who call it; a value is never changed."""
+    found = Problem(where="w", message="m", remedy="r", ways=("write_combos", "forget=/a_b=c"))
+    assert "w: m; r (write_combos=True, forget=/a_b=c)" == str(found)
+    assert "w: m; r (--write-combos, --forget /a_b=c)" == told(found)

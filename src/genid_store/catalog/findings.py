@@ -37,8 +37,8 @@ def _kind(code: str, meaning: str, remedy: str) -> str:
 METADATA_MISSING: Final = _kind(
     "metadata-missing",
     "a generation's folder holds no metadata.json",
-    "restore the file from a backup, let its cohort's build write it (`genid cohort build`), or "
-    "move the folder out of gens/ if nothing needs it",
+    "restore the file from a backup, build its cohort again, which writes it, or move the folder "
+    "out of gens/ if nothing needs it",
 )
 METADATA_EMPTY: Final = _kind(
     "metadata-empty",
@@ -88,7 +88,7 @@ STAGE_MISMATCH: Final = _kind(
 ID_NOT_RECOMPUTED: Final = _kind(
     "id-not-recomputed",
     "a v1 id is not the id of the fields that its metadata gives",
-    "restore the metadata that the id was made from (`genid explain ID` shows the difference)",
+    "restore the metadata that the id was made from; explaining the id shows the difference",
 )
 ORPHAN: Final = _kind(
     "orphan",
@@ -109,7 +109,7 @@ CYCLE: Final = _kind(
 DUPLICATE: Final = _kind(
     "duplicate",
     "several generations are of one task and one replicate",
-    "nothing is lost by leaving them; `genid store migrate` numbers them as replicates",
+    "nothing is lost by leaving them; a migration numbers them as replicates",
 )
 CASE_COLLISION: Final = _kind(
     "case-collision",
@@ -164,12 +164,12 @@ MEMBERSHIP_MALFORMED: Final = _kind(
 MANIFEST_MALFORMED: Final = _kind(
     "manifest-malformed",
     "a cohort's manifest.json does not say how it was built, or cannot be read",
-    "restore it from a backup, or build the cohort again (`genid cohort build`), which replaces it",
+    "restore it from a backup, or build the cohort again, which replaces it",
 )
 MEMBER_WITHOUT_GENERATION: Final = _kind(
     "member-without-generation",
     "a membership row names a generation that the store does not hold",
-    "rebuild the cohort (`genid cohort build`), or remove the row",
+    "rebuild the cohort, or remove the row",
 )
 GENERATION_WITHOUT_MEMBERSHIP: Final = _kind(
     "generation-without-membership",
@@ -179,7 +179,7 @@ GENERATION_WITHOUT_MEMBERSHIP: Final = _kind(
 PARTITION_WITHOUT_MEMBERSHIP: Final = _kind(
     "partition-without-membership",
     "a partition key is registered in Dagster and is not a member of any cohort",
-    "delete the key with `genid dagster sync --prune`, or rebuild its cohort",
+    "bring Dagster's records level and prune the keys of no cohort, or rebuild its cohort",
 )
 
 

@@ -12,7 +12,7 @@ import click
 
 from genid import GenIdError
 from genid_store.cli import _output as output
-from genid_store.cli._values import remedy
+from genid_store.cli._values import remedy, told
 from genid_store.errors import StoreError
 
 REFUSED: Final = 1
@@ -69,7 +69,7 @@ def _brief(error: Exception) -> str:
     lines, last = [error.summary], ""
     for one in error.problems[: output.SHOWN]:
         words = f"{one.text}; {remedy(one)}"
-        lines.append(f"{one.where}: {'the same' if words == last else words}")
+        lines.append(f"{one.where}: the same" if words == last else told(one))
         last = words
     if len(error.problems) > output.SHOWN:
         lines.append(f"and {len(error.problems) - output.SHOWN} more (--json lists all)")

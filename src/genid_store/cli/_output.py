@@ -129,13 +129,15 @@ def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] 
     click.echo("\n".join(lines))
 
 
-def flags(ways: Iterable[str]) -> str:
+def flags(ways: Sequence[str]) -> str:
     """Return options and functions, as the library calls them, as those of commands, in
     brackets."""
-    found = ", ".join(
-        COMMANDS.get(way) or f"--{way.replace('_', '-').replace('=', ' ')}" for way in ways
-    )
-    return f" ({found})" if found else ""
+    return f" ({', '.join(map(_flag, ways))})" if ways else ""
+
+
+def _flag(way: str) -> str:
+    name, _, value = way.partition("=")
+    return COMMANDS.get(way) or f"--{name.replace('_', '-')} {value}".rstrip()
 
 
 def print_stages(stages: Mapping[str, Mapping[str, object]]) -> None:

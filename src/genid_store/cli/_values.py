@@ -18,12 +18,14 @@ def values(record: Any) -> Any:
 
     That shape is `{"error": …, "problems": [{"where", "message", "remedy"}, …]}`, with a `value`
     where there is one, and the `code`, `ids` and `details` of a finding. What JSON lacks (NaN and
-    the infinities, paths, UUIDs) are texts.
+    the infinities, bytes, paths, UUIDs) are texts.
     """
     if isinstance(record, str | int | None):
         return record
+    if isinstance(record, bytes):
+        return record.decode("utf-8", "backslashreplace")
     if isinstance(record, Mapping):
-        return {key: values(one) for key, one in record.items()}
+        return {_key(key): values(one) for key, one in record.items()}
     if isinstance(record, Iterable):
         found = [values(one) for one in record]
         return sorted(found) if isinstance(record, Set) else found
@@ -31,6 +33,11 @@ def values(record: Any) -> Any:
     if named is not None:
         return values(named)
     return record if isinstance(record, float) and math.isfinite(record) else str(record)
+
+
+def _key(key: Any) -> str:
+    """Return the key of a mapping as text, a tuple's parts with a space between them."""
+    return " ".join(map(_key, key)) if isinstance(key, tuple) else str(values(key))
 
 
 def _fields(record: Any) -> dict[str, Any] | None:
@@ -57,3 +64,8 @@ def _fields(record: Any) -> dict[str, Any] | None:
 def remedy(problem: Problem) -> str:
     """Return what to do about a problem, its options as those of a command."""
     return problem.remedy + flags(problem.ways)
+
+
+def told(problem: Problem) -> str:
+    """Return a problem as one line, as `str` does for those who call the library."""
+    return f"{problem.where}: {problem.text}; {remedy(problem)}"

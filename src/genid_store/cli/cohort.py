@@ -27,6 +27,7 @@ from genid_store.cli._unmade import (
     print_failures,
     print_remedies,
 )
+from genid_store.cli._values import told
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
 from genid_store.errors import Problem
@@ -78,7 +79,7 @@ def build(
 
 def _announce(prepared: Prepared) -> None:
     """Say before a build writes what is odd about it, and how a rebuild changes its members."""
-    output.print_list([f"notice: {problem}" for problem in prepared.plan.notices], err=True)
+    output.print_list([f"notice: {told(problem)}" for problem in prepared.plan.notices], err=True)
     if prepared.previous != () and (prepared.added or prepared.dropped):
         plan = prepared.plan
         click.echo(
@@ -182,7 +183,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     output.print_table(records, columns)
     for problem in found.problems:
-        click.echo(str(problem))
+        click.echo(told(problem))
     return int(bool(found.problems))
 
 

@@ -29,6 +29,7 @@ from genid_store.cli._unmade import (
     print_failures,
     print_remedies,
 )
+from genid_store.cli._values import told
 from genid_store.cli.batch import HostType
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
@@ -147,7 +148,7 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
     lines = [
         f"cohort {known} is not there, and a run builds it; did you mean {one}?" for one in similar
     ]
-    lines += (str(problem) for problem in prepared.plan.notices)
+    lines += map(told, prepared.plan.notices)
     output.print_list([f"notice: {line}" for line in lines], err=True)
 
 

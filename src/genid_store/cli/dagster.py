@@ -31,7 +31,6 @@ def dagster() -> None:
 )
 @click.option(
     "--forget",
-    "forgotten",
     multiple=True,
     metavar="PATH",
     help="A data root that is gone for good: its keys in the same partition sets are nobody's. "
@@ -44,7 +43,7 @@ def sync(
     prune: bool,
     dry_run: bool,
     others: tuple[str, ...],
-    forgotten: tuple[str, ...],
+    forget: tuple[str, ...],
     as_json: bool,
     **mount: Any,
 ) -> int:
@@ -60,7 +59,7 @@ def sync(
             prune=prune,
             dry_run=dry_run,
             others=others,
-            forgotten=forgotten,
+            forget=forget,
             **mount,
         )
     if as_json:

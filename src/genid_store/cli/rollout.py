@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from genid_store.cli import _output as output
-from genid_store.config import NAME, effective_rollout, write_rollout
+from genid_store.config import NAME, Config, effective_rollout, write_rollout
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.status import legacy_left
@@ -29,7 +29,8 @@ def finish(root: DataRoot, as_json: bool) -> int:
 
     Refused while a cohort has a member with a legacy id that is still to be made.
     """
-    state = effective_rollout(click.get_current_context().obj, os.environ)
+    config: Config = click.get_current_context().obj
+    state = effective_rollout(config, os.environ)
     if not state.stages:
         remedy = "set it to the stages that the rollout covers"
         raise StoreError.of("there is no rollout to finish", FLAG, "is off", remedy)
@@ -41,7 +42,7 @@ def finish(root: DataRoot, as_json: bool) -> int:
             for stage, gen_id in left[:_LISTED]
         ]
         raise StoreError(f"{len(left)} member(s) would still be made under legacy ids", problems)
-    write_rollout(root, state)
+    write_rollout(root, config, state)
     if as_json:
         output.print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
     else:

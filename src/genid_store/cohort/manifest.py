@@ -103,6 +103,7 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
     problem = Problem(
         where=selection,
         message="names the members, which a computed cohort id knows nothing of",
-        remedy=f"give the cohort an id (--cohort-id, the asset's config, or {VARIABLE})",
+        remedy=f"give the cohort an id, or set {VARIABLE}",
+        ways=("cohort_id=ID",),
     )
     raise StoreError("the cohort needs an id", [problem])

@@ -173,7 +173,7 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
         message="there is no such cohort",
         remedy=f"did you mean {similar}?"
         if similar
-        else "build it (`genid cohort build`), or look for it (`genid cohort list`)",
+        else "build it, or look for it among those that are there",
     )
     raise StoreError(f"the cohort {cohort_id} was not built", [problem])
 

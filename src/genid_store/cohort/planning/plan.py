@@ -109,5 +109,6 @@ def _outdated(inputs: Inputs) -> Iterator[Problem]:
             yield Problem(
                 where=combo.where,
                 message=f"the combo has concepts that are not active: {', '.join(gone)}",
-                remedy="to have today's, delete the file or build with --write-combos",
+                remedy="to have today's, delete the file, or let a build replace it",
+                ways=("write_combos",),
             )

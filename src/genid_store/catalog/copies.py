@@ -1,4 +1,4 @@
-"""Copies and what they were copied from: one text under several ids is one generation."""
+"""Copies and their sources: one text under several ids counts as one generation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from genid_store.fs.layout import PARSED, is_segment
 
 
 def is_copy(stage: str, gen_id: str, adopted_from: str | None) -> bool:
-    """Say whether a generation still has the text of the one that it was `adopted_from`.
+    """Return whether a generation still has the same text as `adopted_from`, its recorded source.
 
-    `stage` is the path of the stage's folder. False where one of the two has no text (any more).
+    `stage` is the path of the stage's folder. False if either of them has no text.
     """
     if not is_segment(adopted_from) or adopted_from == gen_id:
         return False
@@ -24,18 +24,20 @@ def is_copy(stage: str, gen_id: str, adopted_from: str | None) -> bool:
 
 
 def one_text(copies: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return, for each id in pairs of (copy, copied from), the id that names its text: the same
-    for all that have it, also through others."""
+    """Return, for each id in pairs of (copy, source), one id that stands for its text.
+
+    Ids that are connected by any chain of copies have the same one.
+    """
     source: dict[str, str] = {}
 
-    def first(gen_id: str) -> str:
+    def original(gen_id: str) -> str:
         while gen_id in source:
             gen_id = source[gen_id]
         return gen_id
 
     pairs = sorted(copies)
     for copy, adopted_from in pairs:
-        mine, theirs = first(copy), first(adopted_from)
+        mine, theirs = original(copy), original(adopted_from)
         if mine != theirs:
             source[mine] = theirs
-    return {gen_id: first(gen_id) for pair in pairs for gen_id in pair}
+    return {gen_id: original(gen_id) for pair in pairs for gen_id in pair}

@@ -1,7 +1,7 @@
-"""Which generations the cohorts name: the one reader of membership.csv.
+"""The members of cohorts: the only reader of membership.csv.
 
-Takes what hosts and spreadsheets leave: a byte order mark, either line end, further columns in any
-order, blank lines. Refuses a row whose stage is unknown or whose id cannot be a folder's name.
+Accepts what hosts and spreadsheets write: a byte order mark, either line ending, extra columns in
+any order, blank lines. Refuses a row whose stage is unknown or whose id cannot name a folder.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from genid_store.catalog import findings
+from genid_store.catalog.findings import finding
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
 from genid_store.fs.files import read_bytes
@@ -27,38 +28,41 @@ _REMEDY: Final = "rebuild the cohort, or restore the kept file from .genid/"
 
 @frozen(kw_only=True)
 class Memberships:
-    """The members of every cohort, each once, in the order of the rows, and what is wrong.
+    """The members of every cohort, each once and in file order, and the problems of the files.
 
-    Rows that are wrong are left out; a cohort whose file cannot be read is not in `members`.
+    Invalid rows are left out, and so is a cohort whose file cannot be read.
     """
 
     members: dict[str, tuple[Member, ...]]
     problems: tuple[Problem, ...]
 
     def cohorts_of(self) -> dict[tuple[str, str], list[str]]:
-        """Return the cohorts that name each member, in order of their ids."""
-        found: dict[tuple[str, str], list[str]] = {}
-        for cohort, members in self.members.items():
+        """Return the ids of the cohorts that name each member, sorted."""
+        cohorts: dict[tuple[str, str], list[str]] = {}
+        for cohort_id, members in self.members.items():
             for member in members:
-                found.setdefault(member, []).append(cohort)
-        return found
+                cohorts.setdefault(member, []).append(cohort_id)
+        return cohorts
 
     def by_stage(self) -> dict[str, list[str]]:
         """Return the members of all cohorts by stage, each once."""
-        found: dict[str, list[str]] = {stage: [] for stage in stage_names()}
+        gen_ids: dict[str, list[str]] = {stage: [] for stage in stage_names()}
         for stage, gen_id in dict.fromkeys(chain.from_iterable(self.members.values())):
-            found[stage].append(gen_id)
-        return found
+            gen_ids[stage].append(gen_id)
+        return gen_ids
 
     def every(self) -> set[tuple[str, str]]:
-        """Return the members of all cohorts. StoreError: a file is damaged, so some are unknown."""
+        """Return the members of all cohorts.
+
+        StoreError: a file is damaged, so some members are unknown.
+        """
         if self.problems:
             raise StoreError("the members of all cohorts cannot be listed", self.problems)
         return {member for members in self.members.values() for member in members}
 
 
 def cohort_ids(root: DataRoot) -> list[str]:
-    """Return the names below `cohorts/` that a cohort can have, sorted."""
+    """Return the names in `cohorts/` that are valid cohort ids, sorted."""
     try:
         return sorted(name for name in os.listdir(root.cohorts) if is_segment(name))
     except (FileNotFoundError, NotADirectoryError):
@@ -66,21 +70,22 @@ def cohort_ids(root: DataRoot) -> list[str]:
 
 
 def read_memberships(root: DataRoot) -> Memberships:
-    """Read cohorts/*/membership.csv, cohort ids in order; a cohort without one has no entry."""
+    """Read every cohorts/*/membership.csv, sorted by cohort id; skip cohorts without one."""
     members: dict[str, tuple[Member, ...]] = {}
     problems: list[Problem] = []
     for cohort_id in cohort_ids(root):
-        found = _read(root, cohort_id, problems)
-        if found is not None:
-            members[cohort_id] = found
+        of_cohort = _read(root, cohort_id, problems)
+        if of_cohort is not None:
+            members[cohort_id] = of_cohort
     return Memberships(members=members, problems=tuple(problems))
 
 
 def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
-    """Return the members of a cohort in file order, each once; none where there is no file.
+    """Return the members of a cohort in file order, each once; none if it has no file.
 
     Raises:
-        StoreError: lists what is wrong with the file, or the cohort id is not a path segment.
+        StoreError: the file has problems, all of which are listed, or the cohort id is not a path
+            segment.
     """
     problems: list[Problem] = []
     members = _read(root, cohort_id, problems)
@@ -90,32 +95,34 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
 
 
 def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[Member, ...]:
-    """Return the members that the bytes of a membership.csv name, in order and each once.
+    """Return the members that the bytes of a membership.csv name, in file order and each once.
 
-    `where` is the file's path as messages show it; what is wrong is appended to `problems`.
+    `where` is the file's path as messages show it. Problems are appended to `problems`.
     """
     stages = stage_names()
     plain = _plain(data, stages)
     if plain is not None:
         return plain
-    found: list[Problem] = []
+    malformed: list[Problem] = []
     members: dict[Member, None] = {}
-    for line in parse_csv(where, data, _COLUMNS, found):
+    for line in parse_csv(where, data, _COLUMNS, malformed):
         stage, gen_id = line["stage"], line["gen_id"]
         if stage not in stages:
             remedy = f"use one of {', '.join(stages)}"
-            found.append(_problem(line.where("stage"), "is not a stage", remedy, stage))
+            malformed.append(line.problem("stage", "is not a stage", remedy))
         elif not is_segment(gen_id):
-            found.append(_problem(line.where("gen_id"), "cannot be an id", _REMEDY, gen_id))
+            malformed.append(line.problem("gen_id", "cannot be an id", _REMEDY))
         else:
             members[Member(stage, gen_id)] = None
-    problems += (evolve(problem, code=findings.MEMBERSHIP_MALFORMED) for problem in found)
+    problems += (evolve(problem, code=findings.MEMBERSHIP_MALFORMED) for problem in malformed)
     return tuple(members)
 
 
 def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:
-    """Return what a file names that is as we write it, as nearly all are; None where it takes a
-    closer look, which would say the same."""
+    """Return the members of a file in the exact form that a build writes, else None.
+
+    The CSV parser gives the same members. This is faster, and nearly every file has that form.
+    """
     row = f"(?:{'|'.join(map(re.escape, stages))}),{SEGMENT.pattern}\n"
     if re.fullmatch(f"stage,gen_id\n(?:{row})*".encode(), data) is None:
         return None
@@ -124,7 +131,7 @@ def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:
 
 
 def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Member, ...] | None:
-    """Return a cohort's members, None where there is no file or it cannot be read."""
+    """Return a cohort's members, None if its file does not exist or cannot be read."""
     path = root.membership(cohort_id)
     where = root.relative(path)
     try:
@@ -132,14 +139,7 @@ def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Memb
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or type(error).__name__}"
-        found = _problem(where, reason, "make it readable, or restore it")
-        problems.append(evolve(found, code=findings.MEMBERSHIP_UNREADABLE))
+        message = f"cannot be read: {error.strerror or type(error).__name__}"
+        problems.append(finding(findings.MEMBERSHIP_UNREADABLE, where, message=message))
         return None
     return parse_membership(data, where, problems)
-
-
-def _problem(where: str, message: str, remedy: str, *value: object) -> Problem:
-    if value:
-        return Problem(where=where, message=message, remedy=remedy, value=value[0])
-    return Problem(where=where, message=message, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Which of several generations of one task comes first: one rule for all who have to choose."""
+"""The order of preference among generations of one task, for everything that has to choose."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 from genid import is_gen_id
 
-#: What generations are ordered by; the smallest comes first.
+#: A sort key; the preferred generation has the smallest.
 Preference = tuple[bool, bool, bool, bool, str, str]
 
 
 class Candidate(Protocol):
-    """What the order asks of a generation."""
+    """What the order needs to know of a generation."""
 
     @property
     def gen_id(self) -> str: ...
@@ -21,19 +21,20 @@ class Candidate(Protocol):
     def has_content(self) -> bool: ...
 
 
-def preference(one: Candidate, parent: Candidate | None, *, is_right: bool) -> Preference:
-    """Return the key by which generations of one task are ordered.
+def preference(generation: Candidate, parent: Candidate | None, *, is_right: bool) -> Preference:
+    """Return the sort key of one of several generations of a task.
 
-    A text comes before everything else; then the one whose id is right (`is_right`), then other v1
-    ids, because ids may be in use; then the one that its `parent` shares a cohort with, so that a
-    cohort's own chain stays together; then cohort and id.
+    A generation with a text comes first. Among equals, the one with the expected id (`is_right`)
+    does, then one with another v1 id, because its id may be in use. Then comes a generation from
+    the same cohort as its `parent`, which keeps the chain of a cohort together. Cohort and id
+    decide the rest.
     """
-    cohort = one.origin_cohort_id
+    cohort = generation.origin_cohort_id
     return (
-        not one.has_content,
+        not generation.has_content,
         not is_right,
-        not is_gen_id(one.gen_id),
+        not is_gen_id(generation.gen_id),
         parent is None or cohort is None or parent.origin_cohort_id != cohort,
         cohort or "",
-        one.gen_id,
+        generation.gen_id,
     )

@@ -1,4 +1,4 @@
-"""The store as planning sees it, read from disk: only what is asked for, and nothing kept."""
+"""The store as planning sees it, read from disk on each request, without a cache."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from genid_store.fs.layout import METADATA, DataRoot, is_segment
 
 @frozen
 class DirectReader:
-    """Answers from the files of one data root; it needs no index, and scales with what is asked."""
+    """Reads the files of one data root; needs no index, and costs as much as is asked of it."""
 
     root: DataRoot
 
     def get(self, stage: str, gen_id: str) -> Generation | None:
-        """Return a generation, None where it has no metadata.json."""
-        found = read_generation(self.root, stage, gen_id)
-        missing = any(flaw.code == findings.METADATA_MISSING for flaw in found.problems)
-        return None if missing else found
+        """Return a generation, None if it has no metadata.json."""
+        generation = read_generation(self.root, stage, gen_id)
+        missing = any(flaw.code == findings.METADATA_MISSING for flaw in generation.problems)
+        return None if missing else generation
 
     def has(self, stage: str, gen_id: str) -> bool:
-        """Say whether a generation has a metadata.json."""
+        """Return whether a generation has a metadata.json."""
         return is_there(f"{self.root.gens}/{stage}/{gen_id}/{METADATA}")
 
     def evaluations_of(self, essay_gen_ids: Collection[str]) -> Iterator[Generation]:
-        """Yield the evaluations whose parent is one of the essays, and those whose metadata cannot
-        be read, ordered by id: one walk over gens/evaluation."""
-        for gen_id in self._ids("evaluation"):
-            found = self.get("evaluation", gen_id)
-            if found is not None and (found.parent_gen_id in essay_gen_ids or not found.raw):
-                yield found
+        """Yield the evaluations of these essays, and those whose metadata cannot be read, ordered
+        by id.
 
-    def _ids(self, stage: str) -> list[str]:
+        Walks over all of gens/evaluation.
+        """
         try:
-            return sorted(filter(is_segment, os.listdir(self.root.stage(stage))))
+            names = os.listdir(self.root.stage("evaluation"))
         except FileNotFoundError:
-            return []
+            return
+        for gen_id in sorted(filter(is_segment, names)):
+            evaluation = self.get("evaluation", gen_id)
+            if evaluation is None:
+                continue
+            if evaluation.parent_gen_id in essay_gen_ids or not evaluation.raw:
+                yield evaluation

@@ -1,4 +1,4 @@
-"""What a cohort's manifest records of its last build: the one reader of manifest.json."""
+"""What a cohort's manifest records of its last build: the only reader of manifest.json."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from genid_store.ids.rollout import Rollout
 
 @frozen(kw_only=True)
 class Recorded:
-    """What a manifest says of the last build: its rollout, or None and the `flaw` for which that
-    cannot be made out. `stated`: the manifest says the rollout; where it does not, that means off
-    for what we built, and nothing for a host's."""
+    """The rollout of a cohort's last build, None if the manifest has a `flaw`.
+
+    `stated` is whether the manifest names a rollout. If genid built the cohort and it names none,
+    the rollout was off; in a host's manifest, its absence says nothing.
+    """
 
     rollout: Rollout | None = None
     stated: bool = field(default=False, eq=False)
@@ -23,10 +25,10 @@ class Recorded:
 
 
 def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
-    """Return what a cohort's manifest says of its last build, None where there is no manifest.
+    """Return what a cohort's manifest says of its last build, None if it has no manifest.
 
-    Where it cannot be made out the rollout is None: the build that asks replaces the manifest, and
-    says that it could not compare; the audit reports it.
+    An unusable manifest is not an error here: a build replaces it and reports that it could not
+    compare, and the audit has a finding for it.
     """
     try:
         data = read_bytes(root.manifest(cohort_id))
@@ -38,7 +40,7 @@ def read_recorded(root: DataRoot, cohort_id: str) -> Recorded | None:
 
 
 def parse_recorded(data: bytes) -> Recorded:
-    """Return what the bytes of a manifest say; never raises for them."""
+    """Return what the bytes of a manifest say, whatever they are; never raises."""
     try:
         document = load_object(data)
         rollout = document.get("rollout", {"stages": [], "scheme": "v1"})

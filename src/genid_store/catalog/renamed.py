@@ -1,8 +1,8 @@
-"""Which ids generations had before they were migrated: our own record, kept for good.
+"""genid's own record of the ids that migrations replaced, kept for good.
 
-One `.genid/renamed/<migration id>.csv` (stage, old, new) for each migration that was carried out. A
-host may rewrite `metadata.json`, and with it lose the `previous_gen_id` that a migration writes
-there; this record is not the host's.
+Each migration that was carried out has a `.genid/renamed/<migration id>.csv` (stage, old, new). A
+migration also writes `previous_gen_id` into `metadata.json`, but a host may rewrite that file and
+lose the key; this record survives.
 """
 
 from __future__ import annotations
@@ -25,24 +25,29 @@ _REMEDY: Final = (
     "restore the file from a backup; without one delete it: look-ups of the ids from before that "
     "migration then rest on metadata.json alone"
 )
-#: (stage, id from before) -> the ids of its generation since, oldest first
+#: (stage, old id) -> the ids that its generation has had since, oldest first
 Renamed = dict[tuple[str, str], tuple[str, ...]]
 
 
 def write_renamed(root: DataRoot, migration: str, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Record what a migration has renamed, as (stage, old, new). OSError: it cannot be written."""
+    """Record the ids that a migration replaced, as (stage, old, new).
+
+    OSError: the record cannot be written.
+    """
     write_atomic(_path(root, migration), dump_csv([_COLUMNS, *rows]).encode())
 
 
 def forget_renamed(root: DataRoot, migration: str) -> None:
-    """Remove the record of a migration that is rolled back. OSError: it stays."""
+    """Remove the record of a migration that is rolled back. OSError: it cannot be removed."""
     _path(root, migration).unlink(missing_ok=True)
 
 
 def read_renamed(root: DataRoot) -> Renamed:
-    """Return what every migration has renamed. StoreError: lists the records that are damaged; ids
-    that they may hide are never taken for unknown ones."""
-    folder, problems, found = root.own / "renamed", list[Problem](), Renamed()
+    """Return the ids that all migrations replaced.
+
+    StoreError: lists the records that are damaged, because their ids must not pass for unknown.
+    """
+    folder, problems, renamed = root.own / "renamed", list[Problem](), Renamed()
     names = []
     with guarded(root), contextlib.suppress(FileNotFoundError):
         names = sorted(os.listdir(folder))
@@ -50,11 +55,11 @@ def read_renamed(root: DataRoot) -> Renamed:
         if name.endswith(".csv") and is_segment(name):
             for line in read_csv(root, folder / name, _COLUMNS, problems):
                 stage, old, new = (line[column] for column in _COLUMNS)
-                found[stage, old] = (*found.get((stage, old), ()), new)
+                renamed[stage, old] = (*renamed.get((stage, old), ()), new)
     if problems:
         damaged = [evolve(problem, remedy=_REMEDY) for problem in problems]
         raise StoreError("the record of a migration cannot be read", damaged)
-    return found
+    return renamed
 
 
 def _path(root: DataRoot, migration: str) -> Path:

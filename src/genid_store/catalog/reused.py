@@ -1,7 +1,7 @@
-"""Our own record of the generations that were given the text of another id of their task.
+"""genid's own records of generations that reuse the text of another id of their task.
 
-One JSON file each, `.genid/reused/<stage>/<gen_id>.json`. A host that writes `metadata.json` again
-drops `adopted_from`; this record stays. It also holds all that taking the text back needs.
+Each is one JSON file, `.genid/reused/<stage>/<gen_id>.json`. A host that rewrites `metadata.json`
+loses `adopted_from`; this record survives. It also holds what is needed to take the text back.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ _KIND: Final = "reused"
 
 @frozen(kw_only=True)
 class Reused:
-    """One generation with the text of another: whose, its metadata.json as it was before, its
-    folder's time of change (ns since 1970), and the BLAKE3 digest of each copied file."""
+    """One generation that has the text of `source`, another id of the same task.
+
+    `metadata` is its metadata.json from before, `mtime_ns` its folder's modification time from
+    before (ns since 1970), `files` the BLAKE3 digest of each copied file by its name.
+    """
 
     stage: str
     gen_id: str
@@ -36,14 +39,17 @@ class Reused:
 
 
 def record(root: DataRoot, reused: Reused) -> None:
-    """Write the record, on disk when this returns. OSError, StoreError: it cannot be written."""
+    """Write a record durably: it is flushed to disk when this returns.
+
+    OSError, StoreError: it cannot be written.
+    """
     write_record(root, _KIND, reused, durable=True)
 
 
 def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
-    """Return the record of one generation, or None.
+    """Return the record of one generation, None if it has none.
 
-    StoreError: it cannot be read, or is not a record of ours.
+    StoreError: the record cannot be read, or is not valid.
     """
     path = record_path(root, _KIND, stage, gen_id)
     try:
@@ -60,7 +66,7 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
 
 
 def find_all(root: DataRoot) -> Iterator[Reused]:
-    """Yield every record, stage by stage, in order of ids. StoreError: as `find`."""
+    """Yield every record, ordered by stage and id. StoreError: as `find`."""
     for stage in stage_names():
         for gen_id in recorded_ids(root, _KIND, stage):
             if (found := find(root, stage, gen_id)) is not None:
@@ -72,20 +78,20 @@ def forget(root: DataRoot, reused: Reused) -> None:
     forget_record(root, _KIND, reused.stage, reused.gen_id)
 
 
-def _checked(path: Path, found: Reused) -> Reused:
-    """Return a record that can be used, and whose names cannot lead out of its folders.
+def _checked(path: Path, reused: Reused) -> Reused:
+    """Return the record if it is valid, and its names cannot lead out of their folders.
 
-    ValueError, TypeError, AttributeError: it is none.
+    ValueError, TypeError, AttributeError: it is not valid.
     """
-    names = (found.source, found.task, *found.files)
-    load_object(found.metadata.encode())
-    sound = (
-        (found.stage, f"{found.gen_id}.json") == (path.parent.name, path.name)
+    names = (reused.source, reused.task, *reused.files)
+    load_object(reused.metadata.encode())
+    valid = (
+        (reused.stage, f"{reused.gen_id}.json") == (path.parent.name, path.name)
         and all(map(is_segment, names))
-        and type(found.mtime_ns) is int
-        and 0 <= found.mtime_ns < 2**63
-        and {type(one) for one in found.files.values()} <= {str}
+        and type(reused.mtime_ns) is int
+        and 0 <= reused.mtime_ns < 2**63  # what os.utime takes
+        and {type(digest) for digest in reused.files.values()} <= {str}
     )
-    if not sound:
+    if not valid:
         raise ValueError("it is not the record of this generation")
-    return found
+    return reused

@@ -286,8 +286,9 @@ def test_two_samples_of_one_task_are_one_row_and_are_reported(store: DataRoot) -
 def test_everything_that_keeps_essays_from_being_rebuilt_is_listed(
     tmp_path: Path, rollout: Rollout
 ) -> None:
-    """Missing fields with their files, drafts that are gone with where they were expected."""
-    lines = ["a", "b", "c", "d", "e"]
+    """Ids that name nothing, missing fields with their files, drafts that are gone with where they
+    were expected."""
+    lines = ["a", "b", "c", "d", "e", "nobody"]
     root = make_root(tmp_path / "root", essays=lines)
     put_draft(root, "d1", combo_id=None, template_id=None)
     put_draft(root, "d2", llm_model_id=None)
@@ -298,6 +299,7 @@ def test_everything_that_keeps_essays_from_being_rebuilt_is_listed(
     put(root, "essay", "e", template_id=5)
     error = refusal(root, rollout)
     assert [
+        "2_tasks/selected_essays.txt:6",
         "gens/draft/d1/metadata.json:combo_id",
         "gens/draft/d1/metadata.json:template_id",
         "gens/draft/d2/metadata.json:llm_model_id",

@@ -15,7 +15,7 @@ from genid_store.cohort.planning.evaluations import plan_evaluations
 from genid_store.cohort.planning.records import FillUp, Inputs, Plan, Resolve, StoreView
 from genid_store.cohort.planning.rows import RowCollector
 from genid_store.cohort.planning.sources import Source, find_sources
-from genid_store.errors import Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.ids.parents import check_links
 from genid_store.stages import PIPELINE
 
@@ -27,23 +27,30 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     file names by an id of another family.
 
     Raises:
-        StoreError: the selection, the tables or the store do not give a sound cohort; it lists
-            everything of one kind.
+        StoreError: the selection, the tables or the store do not give a sound cohort.
     """
     rows = RowCollector(inputs.rollout)
+    unusable: list[Problem] = []
     sources: tuple[Source, ...] = ()
     if inputs.selection.chosen:
-        sources = find_sources(inputs.selection, view, resolve)
+        sources = find_sources(inputs.selection, view, resolve, unusable)
     fill_up: FillUp | None = None
-    match inputs.selection.mode:
-        case CohortMode.CARTESIAN:
-            plan_cartesian(inputs, rows)
-        case CohortMode.DRAFTS:
-            plan_drafts(inputs, rows, sources)
-        case CohortMode.ESSAYS:
-            sources += plan_essays(inputs, rows, sources, view, resolve)
-        case CohortMode.EVALUATIONS:
-            fill_up = plan_evaluations(inputs, rows, sources, view)
+    try:
+        match inputs.selection.mode:
+            case CohortMode.CARTESIAN:
+                plan_cartesian(inputs, rows)
+            case CohortMode.DRAFTS:
+                plan_drafts(inputs, rows, sources)
+            case CohortMode.ESSAYS:
+                sources += plan_essays(inputs, rows, sources, view, resolve)
+            case CohortMode.EVALUATIONS:
+                fill_up = plan_evaluations(inputs, rows, sources, view)
+    except StoreError as error:
+        if not unusable:
+            raise
+        unusable += error.problems
+    if unusable:
+        raise StoreError(f"the selected {inputs.selection.stage}s cannot be used", unusable)
     # what is wrong with the sources' metadata although the plan could be made
     flaws = [flaw for source in sources for flaw in source.generation.problems]
     rows.check()

@@ -50,28 +50,22 @@ class Source:
 
 
 def find_sources(
-    selection: Selection, view: StoreView, resolve: Resolve | None = None
+    selection: Selection, view: StoreView, resolve: Resolve | None, problems: list[Problem]
 ) -> tuple[Source, ...]:
-    """Return the generations that a selection names, in its order, each once.
+    """Return the generations that a selection names, in its order, each once; those that are not
+    found, are of another stage, or whose metadata cannot be read are appended to `problems`.
 
     An id that the store does not hold is given to `resolve`, which knows the same generation's
     other ids.
-
-    Raises:
-        StoreError: lists every id that is not found, is of another stage, or whose metadata
-            cannot be read.
     """
-    problems: list[Problem] = []
     found: dict[str, Source] = {}
     for chosen in selection.chosen:
         source = _find(selection.stage, chosen, view, resolve)
-        if isinstance(source, Source):
-            problems.extend(_unreadable(source))
+        flaw = next(_unreadable(source), None) if isinstance(source, Source) else source
+        if flaw is not None:
+            problems.append(flaw)
+        elif isinstance(source, Source):
             found.setdefault(source.gen_id, source)
-        else:
-            problems.append(source)
-    if problems:
-        raise StoreError(f"the selected {selection.stage}s cannot be used", problems)
     return tuple(found.values())
 
 

@@ -149,7 +149,7 @@ def test_a_page_goes_into_a_folder_that_is_there(
 ) -> None:
     """A mistyped path makes no folders; what was asked for is not begun."""
     assert 2 == run(["report", "--out", "nowhere/below/page.html"])
-    assert "the folder nowhere/below is not there; make it" in capsys.readouterr().err
+    assert "the folder nowhere/below does not exist; create it" in capsys.readouterr().err
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "data" / ".genid").exists()
 

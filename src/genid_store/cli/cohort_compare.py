@@ -1,4 +1,4 @@
-"""`genid cohort compare`: what another rollout state would change, without writing anything."""
+"""`genid cohort compare`: show what another rollout state would change; write nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, Rollout
 from genid_store.stages import PIPELINE
 
-#: `on` and `all` are the same: as the variable has it, and as the states are named.
+#: "on" and "all" are the same state: its name in the variable, and in what commands print.
 _STATE: Final = click.Choice(["off", "draft", "draft,essay", "all", "on"])
 
 
@@ -42,7 +42,7 @@ def compare(
     before: str | None,
     after: str | None,
     as_json: bool,
-) -> int:
+) -> None:
     """Say what another rollout state would change, without writing to the data root.
 
     Old id -> new id for each member, counts by stage, and which exist under either.
@@ -50,43 +50,42 @@ def compare(
     options = wanted_build(cohort_id)
     if options.cohort_id is not None:
         known_cohort_id(root, options)
-    here = options.rollout
+    target = options.rollout
     is_stated = os.environ.get(FLAG) or click.get_current_context().obj.rollout is not None
     if after is not None or not is_stated:
-        here = _state(after or "on", here)
-    earlier = None if before is None else _state(before, here)
+        target = _state(after or "on", target)
+    base = None if before is None else _state(before, target)
     with output.progress_bar("comparing") as progress:
-        found = compare_with(root, evolve(options, rollout=here), earlier, progress=progress)
-    stages = {stage: _counts(found, stage) for stage in PIPELINE}
+        result = compare_with(root, evolve(options, rollout=target), base, progress=progress)
+    stages = {stage: _counts(result, stage) for stage in PIPELINE}
     if as_json:
         changes = [
-            asdict(one, recurse=False) | {"old": _id(one.old), "new": _id(one.new)}
-            for one in found.changes
+            asdict(change, recurse=False) | {"old": _id(change.old), "new": _id(change.new)}
+            for change in result.changes
         ]
-        output.print_json({"stages": stages, **asdict(found, recurse=False), "changes": changes})
-        return 0
-    click.echo(f"before: {found.before.label}, after: {found.after.label}")
+        output.print_json({"stages": stages, **asdict(result, recurse=False), "changes": changes})
+        return
+    click.echo(f"before: {result.before.label}, after: {result.after.label}")
     output.print_stages(stages)
-    if found.unplanned:
+    if result.unplanned:
         click.echo(
-            f"{len(found.unplanned)} members of the last build are not planned by today's tables; "
+            f"{len(result.unplanned)} members of the last build are not planned by today's tables; "
             "a build in any state drops them from the cohort (their generations stay)"
         )
-    output.print_list([_line(one) for one in found.changes], shown=output.SHOWN // 2)
-    return 0
+    output.print_list([_line(change) for change in result.changes], shown=output.SHOWN // 2)
 
 
-def _state(name: str, here: Rollout) -> Rollout:
-    return evolve(Rollout.parse("on" if name == "all" else name), scheme=here.scheme)
+def _state(name: str, scheme_of: Rollout) -> Rollout:
+    return evolve(Rollout.parse("on" if name == "all" else name), scheme=scheme_of.scheme)
 
 
-def _counts(found: Comparison, stage: str) -> dict[str, int]:
-    changes = [one for one in found.changes if one.stage == stage]
+def _counts(result: Comparison, stage: str) -> dict[str, int]:
+    changes = [change for change in result.changes if change.stage == stage]
     return {
-        "members": sum(one.new is not None for one in changes),
-        "changed": sum(one.changed for one in changes),
-        "exist_before": sum(one.old_exists for one in changes),
-        "exist_after": sum(one.new_exists for one in changes),
+        "members": sum(change.new is not None for change in changes),
+        "changed": sum(change.changed for change in changes),
+        "exist_before": sum(change.old_exists for change in changes),
+        "exist_after": sum(change.new_exists for change in changes),
     }
 
 
@@ -94,15 +93,14 @@ def _id(row: Row | None) -> str | None:
     return None if row is None else row.gen_id
 
 
-def _line(one: Change) -> str:
-    """Return a member with each of its ids on a line of its own, so that no terminal breaks one."""
-    if not one.changed:
-        return f"{one.stage} {_id(one.new)}: stays"
-    there = {True: "is there", False: "is not there"}
-    return "\n".join(
-        f"{name} {row.gen_id}: {there[exists]}" if row else f"{name} none"
-        for name, row, exists in (
-            (one.stage, one.old, one.old_exists),
-            ("  becomes", one.new, one.new_exists),
-        )
-    )
+def _line(change: Change) -> str:
+    """Return a member, with each of its ids on a line of its own, so that no terminal wraps one."""
+    if not change.changed:
+        return f"{change.stage} {_id(change.new)}: stays"
+    old = _with_status(change.old, exists=change.old_exists)
+    new = _with_status(change.new, exists=change.new_exists)
+    return f"{change.stage} {old}\n  becomes {new}"
+
+
+def _with_status(row: Row | None, *, exists: bool) -> str:
+    return "none" if row is None else f"{row.gen_id}: {'exists' if exists else 'does not exist'}"

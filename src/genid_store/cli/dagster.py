@@ -46,11 +46,11 @@ def sync(
     forget: tuple[str, ...],
     as_json: bool,
     **mount: Any,
-) -> int:
+) -> None:
     """Bring Dagster's records level with the disk; what is level already is left alone.
 
-    The instance is DAGSTER_HOME's, else the one in .genid/, which is made where there is none.
-    Stopped at any time, running it again completes it.
+    The instance is DAGSTER_HOME's, else the one in .genid/, which is created if it does not exist.
+    If the command is interrupted, running it again completes it.
     """
     with output.progress_bar("Dagster's records") as progress:
         done = follow(
@@ -64,10 +64,9 @@ def sync(
         )
     if as_json:
         output.print_json(done)
-        return 0
+        return
     for line in described(done) or ["Dagster's records are level with the disk"]:
         click.echo(f"{line} (dry run)" if dry_run else line)
     for name in ("deleted", "unowned", "held"):
         for stage, keys in done[name].items():
             output.print_list([f"{name}: {stage} {key}" for key in keys], indent="  ")
-    return 0

@@ -27,8 +27,8 @@ def derive() -> None:
 def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
     """Return the command of one stage, with one option for each field of its signature."""
 
-    def run(scheme: str, stdin: bool, as_json: bool, **given: Any) -> int:
-        fields = {name: value for name, value in given.items() if value is not None}
+    def run(scheme: str, stdin: bool, as_json: bool, **options: Any) -> int:
+        fields = {name: value for name, value in options.items() if value is not None}
         if stdin:
             if fields:
                 raise click.UsageError("--stdin takes every field from its lines: give no other")
@@ -36,8 +36,8 @@ def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
         missing = [_option(name) for name in _required(cls) if name not in fields]
         if missing:
             raise click.UsageError(f"missing {', '.join(missing)} (or --stdin)")
-        derived = _derived(stage, scheme, fields)
-        output.print_json(derived) if as_json else click.echo(derived["gen_id"])
+        record = _derive(stage, scheme, fields)
+        output.print_json(record) if as_json else click.echo(record["gen_id"])
         return 0
 
     command = click.command(name=stage, help=f"Compute the id of one {stage}, or of many.")(run)
@@ -64,40 +64,44 @@ def _option(name: str) -> str:
 
 
 def _required(cls: type[Signature[Any]]) -> list[str]:
-    return [one.name for one in attrs.fields(cls) if one.default is attrs.NOTHING]
+    return [attribute.name for attribute in attrs.fields(cls) if attribute.default is attrs.NOTHING]
 
 
 for _stage, _cls in STAGES.items():
     derive.add_command(_derive_command(_stage, _cls))
 
 
-def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the id and how it came about. StoreError: a field is missing or unknown.
-    GenIdError: a value is refused."""
-    known = [attribute.name for attribute in attrs.fields(STAGES[stage])]
-    missing = [name for name in _required(STAGES[stage]) if name not in fields]
-    unknown = [name for name in fields if name not in known]
+def _derive(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an id and the steps of its derivation.
+
+    Raises:
+        StoreError: a field is missing or unknown.
+        GenIdError: a value is refused.
+    """
+    cls = STAGES[stage]
+    known = [attribute.name for attribute in attrs.fields(cls)]
     problems = [
         Problem(where=f"{stage}.{name}", message="is missing", remedy=f"give {name}")
-        for name in missing
+        for name in _required(cls)
+        if name not in fields
     ]
     problems += [
         Problem(
             where=f"{stage}.{name}",
             message="is not a field of this stage's signature",
-            value=fields[name],
+            value=value,
             remedy=f"the fields are {', '.join(known)}",
         )
-        for name in unknown
+        for name, value in fields.items()
+        if name not in known
     ]
     if problems:
         raise StoreError(f"no {stage} id can be derived", problems)
-    signature = STAGES[stage](**fields)
-    derived: str = gen_id(signature, find_scheme(scheme))
-    record: dict[str, Any] = {
+    signature = cls(**fields)
+    record = {
         "stage": stage,
         "scheme": scheme,
-        "gen_id": derived,
+        "gen_id": gen_id(signature, find_scheme(scheme)),
         "fields": signature.fields(),
     }
     if scheme == "v1":
@@ -107,8 +111,11 @@ def _derived(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, An
 
 
 def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
-    """Derive an id for each JSON object on standard input, in order; a line that is refused gives
-    an empty line (or an object with `error`), so that output and input stay side by side."""
+    """Derive an id for each JSON object on standard input, in order.
+
+    A refused line gives an empty line (or an object with `error`), so that output and input can be
+    pasted side by side.
+    """
     from genid_store.cli._values import values
 
     refused = 0
@@ -116,22 +123,22 @@ def _derive_lines(stage: str, scheme: str, as_json: bool) -> int:
         if not line.strip():
             continue
         try:
-            derived = _derived(stage, scheme, _fields_of(stage, number, line))
+            record = _derive(stage, scheme, _parse_line(stage, number, line))
         except (StoreError, GenIdError) as error:
             refused += 1
             click.echo(f"genid: line {number}: {error}", err=True)
-            derived = {"line": number, **values(error)}
+            record = {"line": number, **values(error)}
         if as_json:
-            output.print_json(derived, indent=None)
+            output.print_json(record, indent=None)
         else:
-            click.echo(derived.get("gen_id", ""))
+            click.echo(record.get("gen_id", ""))
     if refused:
         click.echo(f"genid: {refused} lines were refused", err=True)
     return 1 if refused else 0
 
 
-def _fields_of(stage: str, number: int, line: bytes) -> dict[str, Any]:
-    """Return the fields that a line gives. StoreError: it is not a JSON object."""
+def _parse_line(stage: str, number: int, line: bytes) -> dict[str, Any]:
+    """Return the fields in a line. StoreError: it is not a JSON object."""
     from genid_store.fs.jsonfile import load_object
 
     try:

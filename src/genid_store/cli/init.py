@@ -22,10 +22,10 @@ deterministic ids are switched on in its genid.toml; its README.md says what to 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @output.json_option
-def init(folder: Path, as_json: bool) -> int:
+def init(folder: Path, as_json: bool) -> None:
     """Create a data root: tables, one template of each stage, and a generator that costs nothing.
 
-    DIR must not be there yet, or be empty.
+    DIR must not exist yet, or be empty.
     """
     from genid_store.fs.new_folder import create_folder
 
@@ -33,16 +33,15 @@ def init(folder: Path, as_json: bool) -> int:
     create_folder(folder.absolute(), starter)
     if as_json:
         output.print_json({"data_root": str(folder.absolute()), "files": sorted(starter)})
-        return 0
-    click.echo(f"created {folder}: {len(starter)} files")
-    click.echo(_NEXT.format(folder=folder))
-    return 0
+    else:
+        click.echo(f"created {folder}: {len(starter)} files")
+        click.echo(_NEXT.format(folder=folder))
 
 
-def _files(folder: Traversable, above: str = "") -> Iterator[tuple[str, bytes]]:
-    """Yield the path below the starter and the bytes of each of its files."""
+def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield the relative path and the bytes of each file below a folder of the package."""
     for entry in folder.iterdir():
         if entry.is_file():
-            yield above + entry.name, entry.read_bytes()
+            yield prefix + entry.name, entry.read_bytes()
         elif entry.name != "__pycache__":
-            yield from _files(entry, f"{above}{entry.name}/")
+            yield from _files(entry, f"{prefix}{entry.name}/")

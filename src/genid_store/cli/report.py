@@ -1,4 +1,4 @@
-"""`genid report`: where a store and its rollout stand, and what comes next."""
+"""`genid report`: the state of a store and its rollout, and the next command to run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from genid_store.fs.layout import DataRoot
 _PAGE = "report.html"
 
 
-def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
-    """Return the page, before anything is done for it. UsageError: its folder is not there, or it
-    is a device or a pipe, whose place a file would take."""
+def _check_page(context: click.Context, option: click.Parameter, page: Path | None) -> Path | None:
+    """Return the page, checked before the report is computed.
+
+    BadParameter: its folder does not exist, or it is a device or a pipe, which the atomic write
+    would replace with a file.
+    """
     if page is not None and not is_there(page.parent):
-        raise click.BadParameter(
-            f"the folder {page.parent} is not there; make it, or name another", context, option
-        )
+        message = f"the folder {page.parent} does not exist; create it, or name another"
+        raise click.BadParameter(message, context, option)
     if page is not None and exists(page) and not (is_file(page) or is_dangling(page)):
         raise click.BadParameter(f"{page} is not a file; name one", context, option)
     return page
@@ -34,11 +36,11 @@ def _in_a_folder(context: click.Context, option: click.Parameter, page: Path | N
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_in_a_folder,
+    callback=_check_page,
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
 @partition_option
-def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: str) -> int:
+def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: str) -> None:
     """Write one self-contained page about a store: families, steps, findings, coverage, migration.
 
     Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
@@ -64,4 +66,3 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: st
             click.echo(f"{name:41}{number}")
         sentence, command = made.verdict
         click.echo(f"wrote {page}\n{sentence}\nnext: {command}")
-    return 0

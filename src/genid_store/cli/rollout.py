@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 import click
 
@@ -14,8 +13,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation.status import legacy_left
 from genid_store.ids.rollout import FLAG
 
-_LISTED: Final = 100  # members that a refusal names
-
 
 @click.group()
 def rollout() -> None:
@@ -24,7 +21,7 @@ def rollout() -> None:
 
 @rollout.command(short_help="Let the data root remember the rollout.")
 @output.store_options
-def finish(root: DataRoot, as_json: bool) -> int:
+def finish(root: DataRoot, as_json: bool) -> None:
     """Write the rollout of the environment into genid.toml: no terminal needs the variable then.
 
     Refused while a cohort has a member with a legacy id that is still to be made.
@@ -34,17 +31,16 @@ def finish(root: DataRoot, as_json: bool) -> int:
     if not state.stages:
         remedy = "set it to the stages that the rollout covers"
         raise StoreError.of("there is no rollout to finish", FLAG, "is off", remedy)
-    if left := legacy_left(root, state):
+    if members := legacy_left(root, state):
         message = "is a member with a legacy id and is still to be made"
         remedy = "build its cohort again under the flag, or migrate the store"
         problems = [
             Problem(where=f"{stage} {gen_id}", message=message, remedy=remedy)
-            for stage, gen_id in left[:_LISTED]
+            for stage, gen_id in members
         ]
-        raise StoreError(f"{len(left)} member(s) would still be made under legacy ids", problems)
+        raise StoreError(f"{len(members)} member(s) would still be made under legacy ids", problems)
     write_rollout(root, config, state)
     if as_json:
         output.print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})
     else:
         click.echo(f"{NAME} says rollout {state.label} ({state.scheme}); {FLAG} can be unset")
-    return 0

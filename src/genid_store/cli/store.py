@@ -1,6 +1,6 @@
-"""`genid store`: is the store sound, and what changes it.
+"""`genid store`: audit a store, and undo what was reused in it.
 
-The verbs of a migration are loaded from `migrate` when they are called.
+`genid store migrate` and `rollback` are in the module `migrate`, loaded when they are called.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
     """
     result = _audit(root, partition_prefix)
     if as_json:
-        counts = {code: len(found) for code, found in result.by_code().items()}
+        counts = {code: len(findings) for code, findings in result.by_code().items()}
         document = {"sound": result.sound, "counts": counts, **asdict(result, recurse=False)}
         output.print_json(document)
     else:
@@ -58,23 +58,23 @@ def _audit(root: DataRoot, prefix: str) -> Audit:
         partitions = None
         try:
             partitions = partition_keys(root, prefix)
-        except StoreError as error:  # no reason not to look at the store
+        except StoreError as error:  # the store can be audited without its Dagster instance
             click.echo(f"genid: partitions were not looked at: {error}", err=True)
         with output.progress_bar("auditing") as progress:
             return auditing.audit(index, partitions=partitions, progress=progress)
 
 
 def _print_audit(result: Audit) -> None:
-    output.print_table([asdict(one) for one in result.families])
+    output.print_table([asdict(counts) for counts in result.families])
     for what, count in result.coerced.items():
         click.echo(f"coerced: {what} ({count})")
     if result.sound:
         click.echo("sound: no findings")
         return
-    for code, found in result.by_code().items():
-        click.echo(f"\n{code}: {len(found)}. {KINDS[code].meaning}")
+    for code, findings in result.by_code().items():
+        click.echo(f"\n{code}: {len(findings)}. {KINDS[code].meaning}")
         click.echo(f"  remedy: {KINDS[code].remedy}")
-        output.print_list([f"{finding.where}: {finding.text}" for finding in found], indent="  ")
+        output.print_list([f"{finding.where}: {finding.text}" for finding in findings], indent="  ")
     count = len(result.findings)
     click.echo(f"\n{count} finding{'s' if count > 1 else ''}")
 
@@ -82,20 +82,19 @@ def _print_audit(result: Audit) -> None:
 @store.command(short_help="Take back the texts that members were given.")
 @output.store_options
 @click.option("--dry-run", is_flag=True, help="Say what would be taken back; write nothing.")
-def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> int:
+def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> None:
     """Take back the texts that members were given instead of being paid for.
 
-    The generations' folders are then as they were, byte for byte. A text from which something was
-    made since, which was replaced, or whose source is gone, stays.
+    The generations' folders are then as they were, byte for byte. A text stays if something was
+    made from it since, if it was replaced, or if its source no longer exists.
     """
     from genid_store.generation.giving import take_back
 
     taken, kept = take_back(root, dry_run=dry_run)
     if as_json:
         output.print_json({"dry_run": dry_run, "taken_back": taken, "kept": kept})
-        return 0
+        return
     click.echo(f"{'would be taken back' if dry_run else 'taken back'}: {len(taken)}")
     if kept:
         click.echo(f"kept (used since, replaced, or their source is gone): {len(kept)}")
-        output.print_list([f"{one.stage} {one.gen_id}" for one in kept], indent="  ")
-    return 0
+        output.print_list([f"{member.stage} {member.gen_id}" for member in kept], indent="  ")

@@ -663,6 +663,25 @@ def test_what_lies_beside_the_records_goes_there_and_back(root: DataRoot) -> Non
     assert replaced == _read_notes(folder)
 
 
+@pytest.mark.parametrize("target", ["../essays", "{}/.genid/essays"])
+def test_a_link_in_the_place_of_a_stages_records(root: DataRoot, target: str) -> None:
+    """There before, the plan names it; put there since, it is in nobody's way back."""
+    before, folder = failures(root.path), root.own / "failures/essay"
+
+    def link() -> None:
+        folder.rename(root.own / "essays")
+        folder.symlink_to(target.format(root.path))
+
+    link()
+    assert [".genid/failures/essay"] == [r["path"] for r in _records(run.plan(root), "blocker")]
+    folder.unlink()
+    (root.own / "essays").rename(folder)
+    run.migrate(root)
+    link()
+    run.rollback(root)
+    assert before == failures(root.path)
+
+
 def test_what_lies_beside_the_records_is_there_after_finishing(root: DataRoot) -> None:
     """Giving up the former tree takes nothing from the live one."""
     written = _write_notes(root.own / "failures", "by hand")

@@ -14,7 +14,8 @@ because afterwards both of its names are live (it may have been given to one of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from attrs import field, frozen
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_folder, is_link, read_with_status
-from genid_store.fs.fingerprints import LINK, below, digest, fingerprint
+from genid_store.fs.fingerprints import LINK, below, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
 from genid_store.migration.planfile import ASIDE, Plan, batched, plans_folder
@@ -34,10 +35,7 @@ from genid_store.migration.references import (
     rewrite_json,
     rewrite_metadata,
 )
-from genid_store.migration.scan import FAILURES
 
-#: The folders of `.genid/` that hold one file for each generation: <stage>/<gen_id>.json.
-STATE_FOLDERS: Final = (FAILURES, ".genid/reused")
 _SPARE: Final = 64  # names that a migration needs besides those of its tree
 
 Advance = Callable[[], None]
@@ -188,52 +186,40 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     """
     work = plan.work
     mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)
-    for folder in (one for one in STATE_FOLDERS if is_folder(plan.live(one))):
-        live, aside = plan.live(folder), plan.aside(folder)
+    for place, stage in plan.record_folders():
+        live, aside = plan.live(place), plan.aside(place)
+        if not is_folder(live):
+            continue
+        check_inside(plan.root, Path(live), Path(aside))
+        live = os.path.realpath(live)
         os.makedirs(aside, exist_ok=True)
-        records = _records(plan.root, live)
-        there = {
-            (stage, mapping.get(stage, {}).get(gen_id, gen_id)): f"{live}/{stage}/{gen_id}.json"
-            for stage, gen_id in records - (set() if back else work.merged)
-        }
-        for stage, name in _records(plan.root, aside) - there.keys() - work.merged:
-            os.unlink(f"{aside}/{stage}/{name}.json")
-        for (stage, name), path in there.items():
-            made, data = f"{aside}/{stage}/{name}.json", trees.contents(path)
-            if (
-                exists(made)
-                and rewrite_json(trees.contents(made), References(other, stage)) == data
-            ):
+        merged = {f"{gen_id}.json" for one, gen_id in work.merged if one == stage}
+        stale = {name for name, _ in below(aside) if _is_record(name)} - merged
+        for name, entry in sorted(below(live), key=itemgetter(0)):
+            if name in merged and not back:
                 continue
-            os.makedirs(f"{aside}/{stage}", exist_ok=True)
-            trees.remove_tree(made)
-            trees.write_like(made, rewrite_json(data, References(mapping, stage)), path)
-        _carry_others(plan.root, live, aside, {f"{stage}/{name}.json" for stage, name in records})
+            data, new = trees.contents(entry.path), name
+            if _is_record(name):
+                gen_id = name.removesuffix(".json")
+                new = f"{mapping[stage].get(gen_id, gen_id)}.json"
+            stale.discard(new)
+            made = f"{aside}/{new}"
+            if exists(made):
+                if _rewritten(name, trees.contents(made), References(other, stage)) == data:
+                    continue
+                trees.remove_tree(made)
+            os.makedirs(os.path.dirname(made), exist_ok=True)
+            new_data = _rewritten(name, data, References(mapping, stage))
+            trees.write_like(made, new_data, entry.path)
+        for name in stale:
+            os.unlink(f"{aside}/{name}")
         trees.finish_folder(aside, live)
-        yield folder
+        yield place
 
 
-def _carry_others(root: DataRoot, live: str, aside: str, records: Container[str]) -> None:
-    """Give a folder aside what the live one has besides our own records."""
-    for name, entry in below(live):
-        made = f"{aside}/{name}"
-        if name in records or (entry.is_dir() and is_folder(made)):  # a link to a stage's records
-            continue
-        if exists(made) and fingerprint(made) == fingerprint(entry.path):
-            continue
-        check_inside(root, Path(made).parent)
-        os.makedirs(os.path.dirname(made), exist_ok=True)
-        trees.remove_tree(made)
-        trees.link_or_copy(entry.path, made)
+def _is_record(name: str) -> bool:
+    return name.endswith(".json") and is_segment(name)
 
 
-def _records(root: DataRoot, folder: str) -> set[tuple[str, str]]:
-    """Return (stage, id) of every record of a folder."""
-    stages = [path for path in Path(folder).iterdir() if is_folder(path)]
-    check_inside(root, Path(folder), *stages)
-    return {
-        (path.name, name.removesuffix(".json"))
-        for path in stages
-        for name in os.listdir(path)
-        if name.endswith(".json") and is_segment(name)
-    }
+def _rewritten(name: str, data: bytes, references: References) -> bytes:
+    return rewrite_json(data, references) if _is_record(name) else data

@@ -26,6 +26,7 @@ from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataR
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
 from genid_store.migration.planfile import (
     FORMAT,
+    RECORDS,
     SHARED,
     Plan,
     Record,
@@ -257,6 +258,7 @@ class _Planning:
     def _places(self) -> Iterator[Record]:
         """Yield what cannot be exchanged, or lies where nothing can be."""
         changing = {f"gens/{stage}" for stage in self.changing}
+        changing |= {f"{folder}/{stage}" for folder in RECORDS for stage in self.changing}
         changing |= {one["path"] for one in self.others if one["kind"] == "file"}
         there = {f"gens/{stage}" for stage in self.numbered}
         changing |= {str(folder) for one in changing for folder in PurePath(one).parents}

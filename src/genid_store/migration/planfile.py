@@ -37,6 +37,8 @@ SHARED: Final = "shared-file"  # the note of a file that another generation has,
 PLAN_FILE: Final = "plan.jsonl"
 #: Begins the name of a folder aside that lies on another file system than `.genid/`.
 ASIDE: Final = ".genid-"
+#: The folders of `.genid/` that hold our record of one generation each: <stage>/<gen_id>.json.
+RECORDS: Final = (".genid/failures", ".genid/reused")
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
 _BATCH: Final = 256  # entries; few enough that all of their metadata is small
 _LAST: Final = 4096  # bytes; the last record is shorter
@@ -158,6 +160,10 @@ class Plan:
         """Return what changes, but for our own records: paths from the data root."""
         files = [planned.path for planned in self.files("file")]
         return [f"gens/{stage}" for stage in self.work.stages] + files
+
+    def record_folders(self) -> list[tuple[str, str]]:
+        """Return where our own records lie of the stages in which something changes, and these."""
+        return [(f"{folder}/{stage}", stage) for folder in RECORDS for stage in self.work.stages]
 
     def live(self, path: str) -> str:
         """Return the full path of what lies at `path` from the data root."""

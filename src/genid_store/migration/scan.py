@@ -35,7 +35,6 @@ from genid_store.migration.references import Mappings, retarget, rewrite_file
 from genid_store.stages import parent_stage, stage_names
 
 SYMLINK: Final = "symlink"
-FAILURES: Final = ".genid/failures"
 #: The selection files and the stage whose ids each holds.
 SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
 _COHORTS: Final = (("membership.csv", "membership"), ("manifest.json", "manifest"))
@@ -103,7 +102,7 @@ def _source(
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
     has_content = _is_text(f"{entry.path}/{PARSED}")
     is_empty = not (has_content or reason) and _is_empty(entry.path)
-    failure = f"{root.path}/{FAILURES}/{found.stage}/{entry.name}.json"
+    failure = f"{root.own}/failures/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
     return Source(
         **{name: _shared(getattr(found, name)) for name in _DESCRIBED},

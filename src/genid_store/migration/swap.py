@@ -23,8 +23,8 @@ from genid_store.fs.files import check_inside, exists, is_folder, sync_folder, w
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import END_IT, MIGRATION, block
-from genid_store.migration.build import STATE_FOLDERS
-from genid_store.migration.planfile import Plan, is_inner, open_plan, plan_ids
+from genid_store.migration.planfile import RECORDS, Plan, is_inner, open_plan, plan_ids
+from genid_store.stages import stage_names
 
 JOURNAL: Final = "swap.json"
 #: `swapping` and `swapping-back` are unfinished; `migrated` can be rolled back until `finished`.
@@ -159,7 +159,8 @@ def read_swap(plan: Plan) -> Swap:
         state, times = document["state"], document["times"].items()
         places = tuple(Place(name, int(new), int(old)) for name, new, old in document["places"])
         folders = {name: (int(one), int(two)) for name, (one, two) in times}
-        names = [one.path for one in places if one.path not in STATE_FOLDERS]
+        ours = {f"{folder}/{stage}" for folder in RECORDS for stage in stage_names()}
+        names = [one.path for one in places if one.path not in ours]
         strange = [one for one in names if not is_inner(one) or one.partition("/")[0] == ".genid"]
         strange += [folder for folder in folders if folder and not is_inner(folder)]
         if strange or state not in get_args(State):

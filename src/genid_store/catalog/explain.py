@@ -1,4 +1,4 @@
-"""Why a stored generation has the id it has, and why two generations have different ones."""
+"""Explain why a stored generation has its id, and why two generations have different ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genid_store.errors import StoreError
 from genid_store.ids.components import folded
 from genid_store.stages import parent_stage, stage_names
 
-#: What decides an id besides the task, in one family or another.
+#: The attributes besides the task on which an id of some family depends.
 _MINTING: Final = ("family", "origin_cohort_id", "recomputes")
 
 
@@ -24,9 +24,9 @@ _MINTING: Final = ("family", "origin_cohort_id", "recomputes")
 class StoreExplanation:
     """A stored generation, its ancestors and its children.
 
-    `written` derives the v1 id over the parent's id as the metadata has it, `fresh` over the id
-    that the parent should have; None where the metadata does not suffice. `ancestors` run from the
-    parent up to the draft.
+    `written` derives the v1 id over the parent's id that the metadata gives, `fresh` over the
+    parent's expected id. Each is None if the metadata does not suffice. `ancestors` are ordered
+    from the parent up to the draft.
     """
 
     generation: Indexed
@@ -39,8 +39,10 @@ class StoreExplanation:
 
 @frozen(kw_only=True)
 class Level:
-    """One generation of each side at the same stage, and their own fields that differ
-    (the parent is the level above)."""
+    """The generations of one stage on both sides, and the fields in which they differ.
+
+    The parent is not among the fields, since it is the level above.
+    """
 
     stage: str
     a: Indexed
@@ -52,9 +54,8 @@ class Level:
 class StoreDifference:
     """Why two generations have different ids.
 
-    `levels` are those that both have, the draft first. `cause` is the deepest ancestor (or the
-    generation itself) whose own fields differ; None where no field does. `minting` is what differs
-    in how the two ids were made: family, cohort of origin, whether they recompute.
+    `levels` are the stages that both chains of ancestors have, the draft first. `minting` is what
+    differs in how the two ids were made: family, cohort of origin, whether they recompute.
     """
 
     a: Indexed
@@ -64,12 +65,12 @@ class StoreDifference:
 
     @property
     def cause(self) -> Level | None:
-        """The first level, from the draft down, that differs in fields of its own."""
+        """The first level, from the draft down, whose own fields differ; None if none do."""
         return next((level for level in self.levels if level.differences), None)
 
     @property
     def same_task(self) -> bool:
-        """Whether both are the same task and replicate, down from the draft."""
+        """Whether both have the same task and replicate, and so do all their ancestors."""
         root = self.levels[0].stage if self.levels else ""
         return parent_stage(root) is None and self.a.stage == self.b.stage and self.cause is None
 
@@ -82,46 +83,47 @@ class StoreDifference:
 
 
 def explain_stored(index: StoreIndex, generation: Indexed) -> StoreExplanation:
-    """Return how a stored generation's id comes about, its ancestors, children and duplicates."""
-    above = chain(index, generation)[1:]
-    parent = above[0] if above else None
+    """Return the derivation of a stored generation's id, its ancestors, children and duplicates."""
+    ancestors = chain(index, generation)[1:]
+    parent = ancestors[0] if ancestors else None
     return StoreExplanation(
         generation=generation,
         written=_derivation(generation, parent, generation.parent_gen_id),
         fresh=_derivation(generation, parent, parent.expected["v1"] if parent else None),
-        ancestors=above,
+        ancestors=ancestors,
         children=tuple(children(index, generation)),
         duplicates=tuple(duplicates(index, generation)),
     )
 
 
 def named(index: StoreIndex, text: str, other: str) -> Indexed:
-    """Return the one generation that a text names; where it names several, the only one of the
-    stage of what `other` names. StoreError: as `lookup.resolve`, or several are left."""
-    found = [match.generation for match in resolve(index, text)]
-    if len(found) > 1:
+    """Return the one generation that a text names.
+
+    If it names several, prefer those of the stages that `other`, the text of the second
+    generation, names. StoreError: as `lookup.resolve`, or the text is still ambiguous.
+    """
+    candidates = [match.generation for match in resolve(index, text)]
+    if len(candidates) > 1:
         stages = {match.generation.stage for match in resolve(index, other)}
-        found = [one for one in found if one.stage in stages] or found
-    if len(found) == 1:
-        return found[0]
-    message = f"names several: {', '.join(f'{one.stage} {one.gen_id}' for one in found)}"
+        candidates = [one for one in candidates if one.stage in stages] or candidates
+    if len(candidates) == 1:
+        return candidates[0]
+    message = f"names several: {', '.join(f'{one.stage} {one.gen_id}' for one in candidates)}"
     summary, remedy = "two generations are compared, not more", "give one of these ids"
     raise StoreError.of(summary, "id", message, remedy, value=text)
 
 
 def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
-    """Return at which ancestor two stored generations part, and in which fields.
+    """Return at which level two stored generations begin to differ, and in which fields.
 
-    Generations of two stages part in `stage`: their common levels tell how their ancestors compare.
+    Generations of different stages differ in `stage`; their common levels compare the ancestors.
     """
     left = {one.stage: one for one in chain(index, a)}
     right = {one.stage: one for one in chain(index, b)}
     levels = tuple(
-        Level(
-            stage=stage, a=left[stage], b=right[stage], differences=_own(left[stage], right[stage])
-        )
+        Level(stage=stage, a=x, b=y, differences=_own_differences(x, y))
         for stage in stage_names()
-        if stage in left and stage in right
+        if (x := left.get(stage)) is not None and (y := right.get(stage)) is not None
     )
     pairs = [(name, getattr(a, name), getattr(b, name)) for name in _MINTING]
     minting = tuple(Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y)
@@ -131,9 +133,10 @@ def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
 def _derivation(
     generation: Indexed, parent: Indexed | None, parent_gen_id: str | None
 ) -> Explanation | None:
-    """Return the derivation of a v1 id over this parent's id; None where there is none."""
+    """Return the derivation of a v1 id over this parent id; None if none can be derived."""
     if not is_complete(generation):
         return None
+    # A parent that is named but not known is not the same as none, which some stages allow.
     if parent_stage(generation.stage) and generation.parent_gen_id and parent_gen_id is None:
         return None
     try:
@@ -143,8 +146,8 @@ def _derivation(
         return None
 
 
-def _own(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
-    """Return the fields that differ, but for the parent: that is the level above."""
+def _own_differences(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
+    """Return the fields that differ, except the parent."""
     fields, left, right = stage_fields(a.stage), a.signature_fields(), b.signature_fields()
     pairs = ((name, _folded(left.get(name)), _folded(right.get(name))) for name in fields.every)
     return tuple(

@@ -1,8 +1,8 @@
 """The stable codes of everything that can be wrong in a store, each with its meaning and remedy.
 
-A code never changes its meaning and is never used again for another one; a new kind of finding is
-one entry here, one row of `docs/finding-codes.md` and one test that produces it. States that
-are not faults (legacy ids, ids that cannot be verified, coerced fields) have no code.
+A code never changes its meaning and is never reused. A new kind of finding is one entry here, one
+row of `docs/finding-codes.md` and one test that produces it. States that are not faults (legacy
+ids, ids that cannot be verified, coerced fields) have no code.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from genid_store.errors import NO_VALUE, Problem
 
 @frozen
 class FindingKind:
-    """One way in which a store can be unsound: its code, what it means, what to do about it."""
+    """One kind of fault in a store: its code, what it means, and how to fix it."""
 
     code: str
     meaning: str
     remedy: str
 
 
-#: code -> kind, in the order in which the audit reports them
+#: code -> kind, in the order of the audit's report
 KINDS: Final[dict[str, FindingKind]] = {}
 
 
 def _kind(code: str, meaning: str, remedy: str) -> str:
-    """Add one kind and return its code."""
+    """Register a kind and return its code."""
     KINDS[code] = FindingKind(code, meaning, remedy)
     return code
 
@@ -52,7 +52,7 @@ METADATA_MALFORMED: Final = _kind(
 )
 METADATA_UNREADABLE: Final = _kind(
     "metadata-unreadable",
-    "metadata.json is there and cannot be read",
+    "metadata.json exists but cannot be read",
     "give this user the right to read it, and make sure that it is a file",
 )
 FIELD_MISSING: Final = _kind(
@@ -68,7 +68,7 @@ FIELD_WRONG: Final = _kind(
 FIELD_CONFLICT: Final = _kind(
     "field-conflict",
     "metadata.json gives one field under two names with different values",
-    "keep the right one of the two; the documented name is the one that counts meanwhile",
+    "keep the right one of the two; until then the documented name counts",
 )
 FIELD_UNFIT: Final = _kind(
     "field-unfit",
@@ -123,7 +123,7 @@ STRAY_ENTRY: Final = _kind(
 )
 UNPARSED: Final = _kind(
     "unparsed",
-    "raw.txt is there and parsed.txt is not: the answer is paid for and not parsed",
+    "raw.txt exists without parsed.txt: the answer is paid for and not parsed",
     "parse it again from raw.txt, or delete raw.txt to have the generation made again",
 )
 CONTENT_DRIFT: Final = _kind(
@@ -133,7 +133,7 @@ CONTENT_DRIFT: Final = _kind(
 )
 CONTENT_UNREACHABLE: Final = _kind(
     "content-unreachable",
-    "a text is there and cannot be reached: a link without a target, or no right to read it",
+    "a text exists but cannot be reached: a dangling link, or no right to read it",
     "fetch or mount what the link points to, or make the file readable; do not pay again",
 )
 CONTENT_FOREIGN: Final = _kind(
@@ -153,7 +153,7 @@ RECORD_MALFORMED: Final = _kind(
 )
 MEMBERSHIP_UNREADABLE: Final = _kind(
     "membership-unreadable",
-    "a cohort's membership.csv is there and cannot be read",
+    "a cohort's membership.csv exists but cannot be read",
     "make it readable for this user, and make sure that it is a file",
 )
 MEMBERSHIP_MALFORMED: Final = _kind(
@@ -174,7 +174,7 @@ MEMBER_WITHOUT_GENERATION: Final = _kind(
 GENERATION_WITHOUT_MEMBERSHIP: Final = _kind(
     "generation-without-membership",
     "no cohort's membership names the generation",
-    "name it in a cohort, or move it out of gens/ if it is not wanted any more",
+    "name it in a cohort, or move it out of gens/ if it is no longer wanted",
 )
 PARTITION_WITHOUT_MEMBERSHIP: Final = _kind(
     "partition-without-membership",
@@ -193,8 +193,10 @@ def finding(
     ids: tuple[tuple[str, str], ...] = (),
     details: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """Return a problem of the kind that `code` names, with its remedy; `where` is a file's path, to
-    which `field` is added. Its message is the kind's meaning unless one is given."""
+    """Return a problem of the kind that `code` names, with the kind's remedy.
+
+    `where` is a file's path, to which `field` is added. The message defaults to the kind's meaning.
+    """
     kind = KINDS[code]
     return Problem(
         where=f"{where}:{field}" if field else where,

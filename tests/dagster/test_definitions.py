@@ -119,7 +119,7 @@ def test_a_damaged_table_of_models_asks_no_model(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"1_raw/llm_models\.csv"):
         provider_models(root)
     table.write_text("id,model\nm,cheap\nother,x\nm,dear\n")
-    with pytest.raises(StoreError, match=r"llm_models\.csv:4:id: is there already, in line 2"):
+    with pytest.raises(StoreError, match=r"llm_models\.csv:4:id: is already in line 2"):
         provider_models(root)
     table.unlink()
     assert {} == provider_models(root)

@@ -1,8 +1,8 @@
-"""Combos: which combinations of concepts a cohort is about, and the catalogue of all of them.
+"""Combos: the combinations of concepts that a cohort is about, and the catalogue of all of them.
 
-The operator's `2_tasks/selected_combo_mappings.csv` is used unchanged. Where there is none, one
+The operator's `2_tasks/selected_combo_mappings.csv` is used unchanged. If it does not exist, one
 combo is made of the first active concepts. The catalogue `combo_mappings.csv` is append-only: a
-combo id that is there with other concepts or parameters is refused.
+combo id that it has with other concepts or parameters is refused.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ SELECTED_COMBOS: Final = "selected_combo_mappings.csv"
 
 @frozen(kw_only=True)
 class Combo:
-    """One combination of concepts; `k_max` is kept as the file has it. Equal apart from the order
-    of the concepts, the place and the time is equal."""
+    """One combination of concepts, with the text of `k_max` as in the file.
+
+    The order of the concepts, the place in the file and the time do not count for equality.
+    """
 
     combo_id: str
     version: str
@@ -44,7 +46,7 @@ class Combo:
 
 
 def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> str:
-    """Return a combo's id: `combo_v1_` and 12 hex digits of SHA-256 over its parts."""
+    """Return a combo's id: `combo_v1_` and 12 hex digits of SHA-256 of its parts."""
     joined = "|".join([*sorted(concept_ids), description_level, str(k_max)])
     return f"combo_v1_{hashlib.sha256(joined.encode('utf-8')).hexdigest()[:12]}"
 
@@ -52,19 +54,21 @@ def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> 
 def make_combo(
     concepts: Sequence[Concept], *, k_max: int, description_level: str, now: datetime
 ) -> Combo:
-    """Return the combo of the first `k_max` of the active `concepts`, or of all, if they are fewer.
+    """Return the combo of the first `k_max` active `concepts`, or of all if there are fewer.
 
     Raises:
         StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
     problems = []
     if k_max < 1:
-        problems.append(_wrong("k_max", "is below 1", "take 1 concept or more", k_max))
+        remedy = "take 1 concept or more"
+        problems.append(Problem(where="k_max", value=k_max, message="is below 1", remedy=remedy))
     if not description_level.strip():
-        problems.append(_wrong("description_level", "is blank", "name a level, e.g. paragraph", ""))
+        where, remedy = "description_level", "name a level, e.g. paragraph"
+        problems.append(Problem(where=where, value="", message="is blank", remedy=remedy))
     if not concepts:
-        place = "1_raw/concepts_metadata.csv"
-        problems.append(Problem(where=place, message="no concept is active", remedy="activate one"))
+        where = "1_raw/concepts_metadata.csv"
+        problems.append(Problem(where=where, message="no concept is active", remedy="activate one"))
     if problems:
         raise StoreError("no combo can be made", problems)
     chosen = frozenset(concept.concept_id for concept in concepts[:k_max])
@@ -79,20 +83,20 @@ def make_combo(
 
 
 def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
-    """Return the combos of the operator's selection in file order, None where there is no file.
+    """Return the combos of the operator's selection in file order, None if there is no file.
 
     Raises:
-        StoreError: lists what is wrong with the file.
+        StoreError: lists the problems of the file.
     """
     path = selected_path(root)
     return _read(root, path, "the selected combos cannot be used") if is_there(path) else None
 
 
 def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
-    """Return the combos of the catalogue in file order, none where there is no file.
+    """Return the combos of the catalogue in file order, none if there is no file.
 
     Raises:
-        StoreError: lists what is wrong with the file.
+        StoreError: lists the problems of the file.
     """
     if not is_there(root.combo_mappings):
         return ()
@@ -103,7 +107,7 @@ def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, 
     """Return the `combos` that the catalogue lacks.
 
     Raises:
-        StoreError: lists every combo that is there with other concepts or parameters.
+        StoreError: lists every combo that the catalogue has with other concepts or parameters.
     """
     known = {combo.combo_id: combo for combo in catalogue}
     problems = [
@@ -122,18 +126,20 @@ def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, 
 
 
 def selected_path(root: DataRoot) -> Path:
-    """Return where the operator's selection of combos lies."""
+    """Return the path of the operator's selection of combos."""
     return root.tasks / SELECTED_COMBOS
 
 
 def dump(combos: Iterable[Combo]) -> bytes:
-    """Return combos as a CSV file, one row a concept in alphabetical order."""
+    """Return combos as a CSV file, one row for each concept in alphabetical order."""
     return _csv([COLUMNS, *_rows(combos, COLUMNS)])
 
 
 def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
-    """Return the catalogue's bytes with combos after them, in the columns that it has; an empty
-    file gets ours."""
+    """Return the catalogue's bytes with combos appended, in the columns of its header.
+
+    An empty catalogue gets the standard header.
+    """
     if not catalogue:
         return dump(combos)
     header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))
@@ -149,7 +155,7 @@ def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """Return a table's bytes, having read them back."""
+    """Return the bytes of a table, after checking that they parse back to `rows`."""
     rows = [list(row) for row in rows]
     text = dump_csv(rows)
     if list(csv.reader(io.StringIO(text, newline=""), strict=True)) != rows:
@@ -173,7 +179,10 @@ def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...]:
 
 
 def _combo(lines: Sequence[Line], problems: list[Problem]) -> Combo:
-    """Return the combo that the lines of one id describe; they must agree on its parameters."""
+    """Return the combo that the lines of one id describe.
+
+    Lines that disagree about its parameters are appended to `problems`.
+    """
     first = lines[0]
     for line in lines[1:]:
         for column in ("version", "description_level", "k_max"):
@@ -190,7 +199,3 @@ def _combo(lines: Sequence[Line], problems: list[Problem]) -> Combo:
         created_at=first.get("created_at") or "",
         where=first.where("combo_id"),
     )
-
-
-def _wrong(option: str, message: str, remedy: str, value: object) -> Problem:
-    return Problem(where=option, value=value, message=message, remedy=remedy)

@@ -1,8 +1,7 @@
-"""The selection files: which existing essays or drafts a cohort starts from, and in which mode.
+"""The selection files: the existing essays or drafts that a cohort starts from, and its mode.
 
-Refuses two selection files at once, a file that is there and names no id, a mode that does not
-exist, a directive where it has no meaning, and lines that are not a generation id. An id
-named twice counts once.
+Refuses two selection files, a selection file without ids, an unknown mode, a directive where it
+has no meaning, and lines that are not a generation id. An id that is named twice counts once.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from attrs import evolve, frozen
@@ -34,7 +32,7 @@ class CohortMode(StrEnum):
 
 @frozen
 class Chosen:
-    """One generation id of a selection file, with its place, `file:line`."""
+    """One generation id in a selection file, and its place, `file:line`."""
 
     gen_id: str
     where: str
@@ -42,7 +40,7 @@ class Chosen:
 
 @frozen(kw_only=True)
 class Selection:
-    """What the selection files ask for; `file` is the one that is there, `stage` that of its ids.
+    """What the selection file asks for; `file` is its path, None if there is none.
 
     `fill_up` is set in the evaluation-only mode alone.
     """
@@ -60,39 +58,44 @@ class Selection:
 
 _ESSAYS: Final = "selected_essays.txt"
 _DRAFTS: Final = "selected_drafts.txt"
-#: What an operator selects by.
+#: The names of the files by which an operator selects.
 _FILES: Final = (_ESSAYS, _DRAFTS, SELECTED_COMBOS)
 _MODES: Final = {"evaluation-only": CohortMode.EVALUATIONS}
 _FILL_UP: Final = frozenset({"skip-existing-evaluations", "fill-up", "fillup"})
 _MODE: Final = re.compile(r"mode\s*:\s*(.*)", re.ASCII | re.IGNORECASE)
-#: The directives by their letters alone, and how each is written.
+#: The letters of each directive -> its spelling.
 _DIRECTIVES: Final = {
     "modeevaluationonly": "mode: evaluation-only",
     "evaluationonly": "mode: evaluation-only",
     "skipexistingevaluations": "skip-existing-evaluations",
     "fillup": "fill-up",
 }
-_CLOSE: Final = 0.85  # how alike two texts are that a slip of the keyboard tells apart
+_CLOSE: Final = 0.85  # the similarity from which two texts may differ by a typing error
 _WHITE_SPACE: Final = " \t\r\f\v"
 
 
 def read_selection(root: DataRoot) -> Selection:
-    """Return what the selection files of a data root ask for; none of them is cartesian.
+    """Return what the selection file of a data root asks for; without one, a cartesian cohort.
 
     Raises:
-        StoreError: both files are there, or lists what is wrong with the one that is.
+        StoreError: both files exist, a file name resembles theirs, or the one that exists has
+            problems, all of which are listed.
     """
-    _refuse_near_misses(root)
+    _refuse_similar_names(root)
     essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS
-    there = [path for path in (essays, drafts) if is_there(path)]
-    if len(there) > 1:
-        raise _both(root, there)
-    if not there:
+    existing = [path for path in (essays, drafts) if is_there(path)]
+    if not existing:
         return Selection()
     problems: list[Problem] = []
-    text = read_text(root, there[0], problems)
-    file = root.relative(there[0])
-    selection = parse_selection(text or "", file, problems, drafts=there[0] == drafts)
+    if len(existing) > 1:
+        remedy = "keep one of them: a cohort starts from essays or from drafts"
+        for path in existing:
+            where = root.relative(path)
+            problems.append(Problem(where=where, message="one of two selections", remedy=remedy))
+        raise StoreError("two selection files exist", problems)
+    text = read_text(root, existing[0], problems)
+    file = root.relative(existing[0])
+    selection = parse_selection(text or "", file, problems, drafts=existing[0] == drafts)
     if problems:
         raise StoreError("the selection cannot be used", problems)
     return selection
@@ -103,7 +106,7 @@ def parse_selection(
 ) -> Selection:
     """Return the selection that the text of a selection file asks for.
 
-    Whatever is wrong is appended to `problems`; the result is not to be used then.
+    Problems are appended to `problems`; if there are any, the result must not be used.
     """
     mode = CohortMode.DRAFTS if drafts else CohortMode.ESSAYS
     selection = Selection(mode=mode, file=file)
@@ -119,26 +122,29 @@ def parse_selection(
         elif line and is_segment(line):
             chosen.setdefault(line, Chosen(line, where))
         elif line:
-            problems.append(_no_id(line, where))
+            problems.append(_not_an_id(line, where))
     selection = evolve(selection, chosen=tuple(chosen.values()), fill_up=bool(fill_up))
-    if not problems:
-        problems.extend(_nonsense(selection, fill_up))
+    if not problems:  # an invalid line may be what the selection seems to lack
+        problems.extend(_contradictions(selection, fill_up))
     return selection
 
 
 def _near_miss(comment: str, where: str) -> Iterator[Problem]:
-    """Yield a problem for a comment that is nearly a directive: it would be looked past."""
+    """Yield a problem for a comment that resembles a directive, since it would be ignored."""
     if _MODE.fullmatch(comment) or comment.lower() in _FILL_UP:
         return
     close = get_close_matches(_letters(comment), _DIRECTIVES, n=1, cutoff=_CLOSE)
     if close:
         remedy = f"write `# {_DIRECTIVES[close[0]]}`, or word the comment differently"
-        message = "is nearly a directive and would be looked past"
+        message = "is nearly a directive and would be ignored"
         yield Problem(where=where, value=comment, message=message, remedy=remedy)
 
 
-def _refuse_near_misses(root: DataRoot) -> None:
-    """StoreError: a file's name is nearly that of a selection file, which it would not count as."""
+def _refuse_similar_names(root: DataRoot) -> None:
+    """Refuse files whose name resembles that of a selection file, since they would be ignored.
+
+    StoreError: there are such files.
+    """
     try:
         names = sorted(path.name for path in root.tasks.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -146,19 +152,21 @@ def _refuse_near_misses(root: DataRoot) -> None:
     problems = [
         Problem(
             where=root.relative(root.tasks / name),
-            message="is nearly the name of a selection file and would be looked past",
-            remedy=f"call it {near}, or move it out of {root.relative(root.tasks)}/",
+            message="is nearly the name of a selection file and would be ignored",
+            remedy=f"call it {file}, or move it out of {root.relative(root.tasks)}/",
         )
         for name in names
-        if (near := _nearly(name)) is not None
+        if (file := _resembled(name)) is not None
     ]
     if problems:
         raise StoreError("is this the selection?", problems)
 
 
-def _nearly(name: str) -> str | None:
-    """Return the selection file whose name another one resembles, also by its words turned round;
-    endings that editors give to their copies resemble nothing."""
+def _resembled(name: str) -> str | None:
+    """Return the selection file whose name this one resembles, also with its words swapped.
+
+    Backup copies of editors do not count: their extensions are not those of a selection.
+    """
     stem, _, suffix = name.partition(".")
     if name in _FILES or suffix.lower() not in ("", "txt", "txt.txt", "csv", "csv.csv"):
         return None
@@ -178,21 +186,22 @@ def _letters(text: str) -> str:
 def _with_mode(
     selection: Selection, comment: str, where: str, problems: list[Problem]
 ) -> Selection:
-    """Return the selection in the mode that a comment sets, if it sets one."""
+    """Return the selection, in the mode that a comment sets if it is a mode directive."""
     match = _MODE.fullmatch(comment)
     if match is None:
         return selection
     mode = _MODES.get(match[1].lower())
     if mode is None or selection.mode is CohortMode.DRAFTS:
-        possible = "" if selection.mode is CohortMode.DRAFTS else f" or write {', '.join(_MODES)}"
+        modes = "" if selection.mode is CohortMode.DRAFTS else f" or write {', '.join(_MODES)}"
         message = f"is not a mode that {selection.file} can set"
-        remedy = f"remove the line{possible}"
+        remedy = f"remove the line{modes}"
         problems.append(Problem(where=where, value=match[1], message=message, remedy=remedy))
         return selection
     return evolve(selection, mode=mode)
 
 
-def _nonsense(selection: Selection, fill_up: str) -> Iterator[Problem]:
+def _contradictions(selection: Selection, fill_up: str) -> Iterator[Problem]:
+    """Yield what makes no sense as a whole; `fill_up` is the place of that directive, if any."""
     if fill_up and selection.mode is not CohortMode.EVALUATIONS:
         message = "filling up exists in the evaluation-only mode alone"
         remedy = "remove the line, or add `# mode: evaluation-only` to selected_essays.txt"
@@ -203,15 +212,6 @@ def _nonsense(selection: Selection, fill_up: str) -> Iterator[Problem]:
         yield Problem(where=str(selection.file), message=message, remedy=remedy)
 
 
-def _no_id(line: str, where: str) -> Problem:
+def _not_an_id(line: str, where: str) -> Problem:
     remedy = "write one id a line: 1 to 255 of A-Z a-z 0-9 . _ -, not beginning with . or -"
     return Problem(where=where, value=line, message="is not a generation id", remedy=remedy)
-
-
-def _both(root: DataRoot, there: list[Path]) -> StoreError:
-    remedy = "keep one of them: a cohort starts from essays or from drafts"
-    problems = [
-        Problem(where=root.relative(path), message="one of two selections", remedy=remedy)
-        for path in there
-    ]
-    return StoreError("two selection files exist", problems)

@@ -1,9 +1,10 @@
-"""The raw tables of a data root, read and checked: `1_raw/*.csv` -> RawTables.
+"""Read and check the raw tables of a data root: `1_raw/*.csv` -> RawTables.
 
-Refuses, all at once and each as `file:line:column`: a missing file or column, text that is not
+Refuses, in one error and each as `file:line:column`: a missing file or column, text that is not
 UTF-8 or not CSV, a blank or repeated id, a flag that is neither true nor false, a generator that is
-neither llm nor (of essays) copy, a replicate count that is not a whole number from 1 up. Ids keep
-the spelling of the table; what a deterministic id folds is looked at in `cohort.axes`.
+neither llm nor (for essays) copy, and a replicate count that is not a whole number of 1 or more.
+Ids keep the spelling of the table; `planning.axes` checks those that a deterministic id would fold
+together.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 
 @frozen(kw_only=True)
 class Template:
-    """One row of a `*_templates.csv`; `where` is its id's place, `file:line:column`."""
+    """One row of a `*_templates.csv`; `where` is the place of its id, `file:line:column`."""
 
     template_id: str
     generator: Mode
@@ -41,7 +42,7 @@ class Template:
 
 @frozen(kw_only=True)
 class Model:
-    """One row of `llm_models.csv`; `model` is the provider's name, where the table gives one."""
+    """One row of `llm_models.csv`; `model` is the provider's name, None if the table has none."""
 
     llm_model_id: str
     for_generation: bool
@@ -62,7 +63,7 @@ class Concept:
 
 @frozen(kw_only=True)
 class RawTables:
-    """The raw tables, rows in table order; `templates` and `replicates` by stage."""
+    """The raw tables, rows in table order; `templates` and `replicates` are keyed by stage."""
 
     templates: Mapping[str, tuple[Template, ...]]
     models: tuple[Model, ...]
@@ -89,7 +90,7 @@ class RawTables:
         return tuple(concept for concept in self.concepts if concept.active)
 
     def generator(self, stage: str, template_id: str) -> Mode | None:
-        """Return how a template's generations are made, None where no row has that id."""
+        """Return the generator of a template, None if no row has that id."""
         for template in self.templates[stage]:
             if template.template_id == template_id:
                 return template.generator
@@ -100,21 +101,22 @@ def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
     Raises:
-        StoreError: lists everything that is wrong with any of them.
+        StoreError: lists the problems of all tables.
     """
     problems: list[Problem] = []
-    reading = _Reading(root, problems)
+    read = partial(_read, root, problems)
     templates = {
-        stage: reading.rows(
+        stage: read(
             f"{stage}_templates.csv", ("template_id",), partial(_template, copies=stage == "essay")
         )
         for stage in PIPELINE
     }
-    models = reading.rows("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
-    concepts = reading.rows("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
-    known = len(problems)
-    counts = dict(reading.rows("replication_config.csv", ("stage", "replicates"), _count))
-    if len(problems) == known and len(counts) < len(PIPELINE):
+    models = read("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
+    concepts = read("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
+    before = len(problems)
+    counts = dict(read("replication_config.csv", ("stage", "replicates"), _count))
+    # If a row is invalid, its stage may be one of those that seem to be missing.
+    if len(problems) == before and len(counts) < len(PIPELINE):
         problems.extend(_missing_counts(root, counts))
     if problems:
         raise StoreError("the raw tables cannot be used", problems)
@@ -122,41 +124,39 @@ def read_tables(root: DataRoot) -> RawTables:
 
 
 def provider_models(root: DataRoot) -> Mapping[str, str]:
-    """Return model id -> the provider's name, as llm_models.csv has it; empty where there is no
-    such table (a cohort can be run from its membership alone). The other tables are not looked at.
+    """Return the providers' names in llm_models.csv by model id; reads no other table.
 
-    StoreError: the table is there and cannot be read, or an id of it is blank or repeated;
-    nothing is to be paid for then, since it might be asked of another model.
+    Empty if the table does not exist, because a cohort can be run from its membership alone.
+
+    StoreError: the table exists but cannot be read, or has a blank or repeated id. Nothing may be
+        paid for then, since a request could go to the wrong model.
     """
     path = root.raw / "llm_models.csv"
     if not is_there(path):
         return {}
     problems: list[Problem] = []
     lines = read_csv(root, path, ("id",), problems)
-    problems.extend(id_problems(lines, "id"))
+    problems.extend(_id_problems(lines, "id"))
     if problems:
         raise StoreError("the models' names are ambiguous or missing", problems)
     return {line["id"]: model for line in lines if (model := line.get("model"))}
 
 
-@frozen
-class _Reading:
-    """Reads tables one after the other and collects what is wrong with any of them."""
-
-    root: DataRoot
-    problems: list[Problem]
-
-    def rows(
-        self, name: str, columns: Sequence[str], parse: Callable[[Line, list[Problem]], Row]
-    ) -> tuple[Row, ...]:
-        """Return the parsed rows of a table whose first column of `columns` is its id."""
-        lines = read_csv(self.root, self.root.raw / name, columns, self.problems)
-        self.problems.extend(id_problems(lines, columns[0]))
-        return tuple([parse(line, self.problems) for line in lines])
+def _read(
+    root: DataRoot,
+    problems: list[Problem],
+    name: str,
+    columns: Sequence[str],
+    parse: Callable[[Line, list[Problem]], Row],
+) -> tuple[Row, ...]:
+    """Return the parsed rows of one table; the first of `columns` holds its ids."""
+    lines = read_csv(root, root.raw / name, columns, problems)
+    problems.extend(_id_problems(lines, columns[0]))
+    return tuple([parse(line, problems) for line in lines])
 
 
-def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
-    """Yield what is wrong with the ids of a table's lines: blank, or there already."""
+def _id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
+    """Yield a problem for each blank or repeated id."""
     first: dict[str, Line] = {}
     for line in lines:
         text = line[column]
@@ -164,7 +164,7 @@ def id_problems(lines: Sequence[Line], column: str) -> Iterator[Problem]:
             where = line.where(column)
             yield Problem(where=where, message="is blank", remedy="give the row an id")
         elif text in first:
-            message = f"is there already, in line {first[text].number}"
+            message = f"is already in line {first[text].number}"
             yield line.problem(column, message, "remove one of the rows")
         first.setdefault(text, line)
 
@@ -227,14 +227,15 @@ def _flag(line: Line, column: str, problems: list[Problem]) -> bool:
 
 
 def _generator(line: Line, problems: list[Problem], *, copies: bool) -> Mode:
-    """Return a template's generator; only where it `copies` may it be `copy`."""
-    folded = (line.get("generator") or "").strip().lower()  # as the existing pipeline reads it
-    if folded == "copy":
+    """Return a template's generator; `copy` is allowed only if `copies` is set."""
+    # The pipeline ignores case and surrounding white space in this column alone.
+    generator = (line.get("generator") or "").strip().lower()
+    if generator == "copy":
         if not copies:
             message = "copies an essay's draft, and this template is not one for essays"
             problems.append(line.problem("generator", message, "write llm"))
         return "copy"
-    if folded not in ("", "llm"):
+    if generator not in ("", "llm"):
         remedy = "write llm or copy (empty means llm)"
         problems.append(line.problem("generator", "is not a generator", remedy))
     return "llm"

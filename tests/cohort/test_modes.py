@@ -122,7 +122,7 @@ def test_tasks_that_legacy_ids_cannot_tell_apart_fold_and_are_counted(tmp_path: 
     assert len(plan.rows) == len({(row.stage, row.gen_id) for row in plan.rows})
     error = refusal(root, DRAFTS_ON)
     assert 4 == len(error.problems)
-    assert "different tasks come to one id" in str(error)
+    assert "different tasks have the same id" in str(error)
     assert {"draft": 8, "essay": 16, "evaluation": 64} == planned(root, ESSAYS_ON).counts()
 
 

@@ -1,7 +1,7 @@
 """The axes of a cohort: the table ids that go into deterministic ids, checked before any is made.
 
-Refuses ids that a signature cannot hold, and ids of one axis that differ only by what a signature
-folds away: they would have one id.
+Refuses ids that a signature cannot hold, and ids of one axis that differ only in what a signature
+folds, because their generations would have the same id.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import LONGEST_NAME
 
 _LONGEST: Final = LONGEST_NAME - len(".txt")
-
-
 #: The ids of one table with their places, in table order.
 _Ids = list[tuple[str, str]]
 
 
 def check_axes(inputs: Inputs, stages: Iterable[str]) -> None:
-    """Check the table ids that go into the ids of `stages`, of those that the rollout covers.
+    """Check the table ids that go into the ids of those `stages` that the rollout covers.
 
     Raises:
-        StoreError: lists every id that the scheme cannot express and every one that folds to an
-            earlier one of its axis.
+        StoreError: lists every id that the scheme cannot express, and every one that folds to an
+            earlier id of its axis.
     """
     scheme = inputs.rollout.scheme
     covered = filter(inputs.rollout.covers, stages)
@@ -37,7 +35,7 @@ def check_axes(inputs: Inputs, stages: Iterable[str]) -> None:
 
 
 def _axes(inputs: Inputs, stage: str) -> Iterator[tuple[str, _Ids]]:
-    """Yield what a stage's ids are made of beside the parent: an essay has its draft's model."""
+    """Yield the axes of a stage's ids, without the parent. An essay has its draft's model."""
     tables = inputs.tables
     if stage == "draft":
         yield "combo", [(combo.combo_id, combo.where) for combo in inputs.combos]
@@ -61,8 +59,8 @@ def _axis_problems(name: str, ids: _Ids, scheme: SchemeName) -> Iterator[Problem
         try:
             gen_id(Draft(combo_id="c", template_id=text, llm_model_id="m", replicate=1), scheme)
         except GenIdError as error:
-            found = error.problems[0]
-            yield Problem(where=where, value=text, message=found.reason, remedy=found.remedy)
+            reason, remedy = error.problems[0].reason, error.problems[0].remedy
+            yield Problem(where=where, value=text, message=reason, remedy=remedy)
             continue
         earlier, place = first.setdefault(normalize_component(text), (text, where))
         if place != where:
@@ -70,6 +68,6 @@ def _axis_problems(name: str, ids: _Ids, scheme: SchemeName) -> Iterator[Problem
                 where=where,
                 value=text,
                 message=f"is the same {name} as {earlier!r} at {place}: a deterministic id "
-                "knows neither case nor white space at the ends",
+                "ignores case and surrounding white space",
                 remedy="rename or deactivate one of them",
             )

@@ -1,7 +1,7 @@
 """The cartesian cohort: combos x draft templates x models x replicates, then essays of the drafts.
 
-Defines also the essays over given drafts, which cohorts over selected drafts share. Refuses a
-selection of combos that holds none.
+Also defines the essays of given drafts, which cohorts over selected drafts share. Refuses an empty
+selection of combos.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def draft_rows(inputs: Inputs) -> list[Row]:
 
 
 def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
-    """Return the essays of each draft: active templates (table order) x replicates, its model."""
+    """Return the essays of each draft, by its model: active templates (as tabled) x replicates."""
     drafts, cohort_id = list(drafts), inputs.cohort_id
     templates = [
         (row.template_id, row.generator) for row in inputs.tables.active_templates("essay")

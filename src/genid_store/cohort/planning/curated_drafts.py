@@ -1,8 +1,9 @@
-"""The cohort over selected drafts: those drafts, essays of them, evaluations of these.
+"""The cohort over selected drafts: those drafts, their essays, and evaluations of the essays.
 
-A draft keeps the id it has, unless the rollout covers drafts: then it is rebuilt from its own
-fields, model and replicate included. A rebuilt legacy draft, which curated essays have, takes the
-essay's model and replicate 1, as it always did. Essays follow the cartesian rule.
+A draft keeps its id, unless the rollout covers drafts: then it is rebuilt from its own fields,
+including model and replicate. For curated essays a draft is rebuilt in any case. With legacy ids it
+then takes the essay's model and replicate 1, as in the existing pipeline. Essays follow the
+cartesian rule.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) ->
     """Collect the rows of a cohort over selected drafts.
 
     Raises:
-        StoreError: lists the drafts whose metadata lacks a field or cannot be expressed, or
-            `check_axes` refuses.
+        StoreError: lists the drafts whose metadata lacks a field or has one that a deterministic
+            id cannot hold, or `check_axes` refuses.
     """
     check_axes(inputs, ("essay", "evaluation"))
     make = rebuilt_draft if inputs.rollout.covers("draft") else kept_draft
@@ -41,7 +42,7 @@ def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) ->
 
 
 def kept_draft(inputs: Inputs, source: Source) -> Row:
-    """Return the row of a draft that stays as it is."""
+    """Return the row of a draft that keeps its id."""
     draft = source.generation
     fields = map(str, (draft.combo_id, draft.template_id, draft.llm_model_id))
     origin, number = draft.origin_cohort_id or inputs.cohort_id, draft.effective_replicate or 1
@@ -50,9 +51,9 @@ def kept_draft(inputs: Inputs, source: Source) -> Row:
 
 
 def rebuilt_draft(inputs: Inputs, source: Source, model: str | None = None) -> Row:
-    """Return the row of a draft as this cohort's own.
+    """Return the row of a draft under an id of this cohort.
 
-    With legacy ids it has the given model, else its own, and replicate 1.
+    A legacy id is made with replicate 1 and with `model`, or the draft's own model if that is None.
 
     Raises:
         GenIdError: a field cannot be part of a deterministic id.

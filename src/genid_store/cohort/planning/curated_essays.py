@@ -1,15 +1,15 @@
-"""The curated cohort: each selected essay and its draft rebuilt from what the store says of them.
+"""The curated cohort: each selected essay and its draft are rebuilt from their metadata.
 
-Where the rollout covers a stage the rebuilt generation keeps what its source was: the draft its
-model and replicate, the essay its replicate and, if it is not the draft's, its model. With legacy
-ids the draft takes the essay's model and replicate 1, and the essays are numbered from 1, as they
-always were.
+If the rollout covers a stage, the rebuilt generation keeps the properties of its source: the draft
+its model and replicate, the essay its replicate and, if it is not the draft's, its model. With
+legacy ids the draft takes the essay's model and replicate 1, and the essays are numbered from 1, as
+in the existing pipeline.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import islice
 
 from attrs import frozen
@@ -50,7 +50,7 @@ class _Pair:
 
     @property
     def other_model(self) -> str | None:
-        """The essay's model where it is not the draft's (SPEC 1.8)."""
+        """The essay's model if it is not the draft's, else None (SPEC 1.8)."""
         return model_override(self.model, self.row.llm_model_id)
 
 
@@ -63,15 +63,16 @@ def plan_essays(
 ) -> tuple[Source, ...]:
     """Collect the rows of a curated cohort: each essay's draft and essays, then all evaluations.
 
-    Returns the drafts that the essays were made from.
+    Return the drafts of the selected essays.
 
     Raises:
-        StoreError: lists the essays whose draft is gone, the metadata that lacks a field, and
-            what a deterministic id cannot express; or `check_axes` refuses.
+        StoreError: lists the essays whose draft is not in the store, the metadata that lacks a
+            field, and what a deterministic id cannot express; or `check_axes` refuses.
     """
     check_axes(inputs, ("evaluation",))
     refusals = Refusals()
-    pairs = [pair for essay in essays for pair in _pair(inputs, essay, view, resolve, refusals)]
+    candidates = [_pair(inputs, essay, view, resolve, refusals) for essay in essays]
+    pairs = [pair for pair in candidates if pair is not None]
     refusals.check()
     for pair, numbers in zip(pairs, _numbers(inputs, pairs), strict=True):
         rows.add(pair.row, task=_draft_task(pair), source=pair.draft.gen_id)
@@ -80,19 +81,18 @@ def plan_essays(
                 row = _essay_row(inputs, pair, number)
                 rows.add(row, task=(*_essay_task(pair), number), source=pair.essay.gen_id)
     refusals.check()
-    made = [row for row in rows.rows if row.stage == "essay"]
-    rows.extend(evaluation_rows(inputs, made))
+    rows.extend(evaluation_rows(inputs, [row for row in rows.rows if row.stage == "essay"]))
     return tuple(pair.draft for pair in pairs)
 
 
 def essay_numbers(
     sources: Sequence[tuple[Hashable, Hashable, int]], wanted: int
 ) -> list[list[int]]:
-    """Return the replicate numbers of each source's essays, `wanted` for each.
+    """Return `wanted` replicate numbers for the essays of each source.
 
-    A source is (slot, task, its own number). Numbers are unique within a slot, a draft and a
-    template: each source has its own number first, then the lowest that no row of the slot uses.
-    Sources of one task are one: they have the same numbers.
+    A source is (slot, task, its own number); a slot is a draft and a template. A source has its own
+    number first, then the lowest ones that no other source of the slot uses. Sources of one task
+    have the same numbers.
     """
     used: dict[Hashable, set[int]] = defaultdict(set)
     for slot, _, own in sources:
@@ -107,17 +107,17 @@ def essay_numbers(
 
 def _pair(
     inputs: Inputs, essay: Source, view: StoreView, resolve: Resolve | None, refusals: Refusals
-) -> Iterator[_Pair]:
-    """Yield the essay with its draft, or note why it has none."""
+) -> _Pair | None:
+    """Return the essay with its draft; None if the pair cannot be planned, which is noted."""
     essay_fields = ["parent_gen_id", "template_id"]
     if inputs.rollout.covers("essay"):
         essay_fields.append("replicate")
     if refusals.lacks(essay, essay_fields):
-        return
+        return None
     draft = find_parent(essay, "draft", view, resolve)
     if isinstance(draft, Problem):
         refusals.problems.append(draft)
-        return
+        return None
     model = essay.generation.llm_model_id
     draft_fields = ["combo_id", "template_id"]
     if inputs.rollout.covers("draft"):
@@ -125,9 +125,10 @@ def _pair(
     elif model is None:
         draft_fields.append("llm_model_id")
     if refusals.lacks(draft, draft_fields):
-        return
+        return None
     with refusals.of(draft):
-        yield _Pair(essay=essay, draft=draft, row=rebuilt_draft(inputs, draft, model))
+        return _Pair(essay=essay, draft=draft, row=rebuilt_draft(inputs, draft, model))
+    return None
 
 
 def _numbers(inputs: Inputs, pairs: Sequence[_Pair]) -> list[list[int]]:
@@ -158,11 +159,11 @@ def _essay_row(inputs: Inputs, pair: _Pair, number: int) -> Row:
 
 
 def _draft_task(pair: _Pair) -> tuple[Hashable, ...]:
-    """Return what the source draft was: also what a rebuilt legacy id forgets."""
+    """Return the task of the source draft, with the fields that a legacy id ignores."""
     draft = pair.draft.generation
     return (draft.combo_id, draft.template_id, draft.llm_model_id, draft.effective_replicate)
 
 
 def _essay_task(pair: _Pair) -> tuple[Hashable, ...]:
-    """Return what the source essay was: also what a rebuilt legacy id forgets."""
+    """Return the task of the source essay, with the fields that a legacy id ignores."""
     return (*_draft_task(pair), pair.template, pair.model, pair.replicate)

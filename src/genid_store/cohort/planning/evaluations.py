@@ -1,6 +1,6 @@
-"""Evaluations: of a cohort's own essays, and the evaluation-only cohort over essays of the store.
+"""Evaluations of a cohort's own essays, and the evaluation-only cohort over essays of the store.
 
-Filling up (`fill_up`) stands in a module of its own.
+Filling up is in the module `fill_up`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genid_store.ids.minting import GenerationIds
 def plan_evaluations(
     inputs: Inputs, rows: RowCollector, essays: Iterable[Source], view: StoreView
 ) -> FillUp | None:
-    """Collect the rows of an evaluation-only cohort: evaluations over essays, unchanged.
+    """Collect the rows of an evaluation-only cohort: evaluations of the essays, which stay as is.
 
     Raises:
         StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot
@@ -47,13 +47,13 @@ def plan_evaluations(
 
 
 def _with_combo(essay: Source, view: StoreView) -> Source:
-    """Return an essay with its draft's combo where its own metadata does not name one."""
-    found = essay.generation
-    if found.combo_id is not None or not is_segment(found.parent_gen_id):
+    """Return an essay, with its draft's combo if its own metadata does not name one."""
+    generation = essay.generation
+    if generation.combo_id is not None or not is_segment(generation.parent_gen_id):
         return essay
-    draft = view.get("draft", str(found.parent_gen_id))
+    draft = view.get("draft", str(generation.parent_gen_id))
     combo = None if draft is None else draft.combo_id
-    return evolve(essay, generation=evolve(found, combo_id=combo))
+    return evolve(essay, generation=evolve(generation, combo_id=combo))
 
 
 def evaluation_rows(inputs: Inputs, essays: Iterable[Row | Generation]) -> list[Row]:

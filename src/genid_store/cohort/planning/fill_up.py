@@ -1,8 +1,8 @@
-"""Filling up: as many evaluations as each (essay, template, model) lacks, and no more.
+"""Fill up a cohort: exactly as many evaluations as each (essay, template, model) lacks.
 
-Evaluations of other cohorts count as there; the cohort's own are its members and planned again.
-Legacy ids are numbered from the count of existing ones up. Deterministic ones take the lowest free
-numbers, an existing one without a number counting as the lowest that no other has.
+Evaluations of other cohorts count as existing. The cohort's own are members, so they are planned
+again. Legacy ids are numbered on from the count of existing evaluations. Deterministic ids take the
+lowest free numbers; an existing evaluation without a number counts as the lowest that no other has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genid_store.ids.minting import GenerationIds
 
 Fold = Callable[[str], str]
 Key = tuple[str, str, str]
-#: The evaluations of one cell that the store holds, each with its number (see `numbered`).
+#: The stored evaluations of one cell, each with its number (see `numbered`).
 Numbered = Sequence[tuple[int, Generation]]
 
 
@@ -31,13 +31,15 @@ def fill_up(
 ) -> FillUp:
     """Collect, cell by cell, the cohort's own evaluations and those that the cell lacks."""
     fold = folded if inputs.rollout.covers("evaluation") else str
-    existing = _existing(inputs, rows, essays, view, fold)
+    stored = _stored(rows, essays, view, fold)
     wanted = inputs.tables.replicates["evaluation"]
+    templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
+    models = [row.llm_model_id for row in inputs.tables.evaluation_models]
     cells = []
-    for essay, template, model in _grid(inputs, essays):
-        there = existing.get((essay.gen_id, fold(template), fold(model)), ())
-        lacking = max(0, wanted - len(there))
-        cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, there=there)
+    for essay, template, model in product(essays, templates, models):
+        existing = stored.get((essay.gen_id, fold(template), fold(model)), ())
+        lacking = max(0, wanted - len(existing))
+        cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, existing=existing)
         own, added = cell.own(), islice(cell.additions(view), lacking)
         rows.extend(sorted([*own, *added], key=lambda row: (row.replicate, row.gen_id)))
         cells.append(
@@ -45,7 +47,7 @@ def fill_up(
                 essay_gen_id=essay.gen_id,
                 template_id=template,
                 llm_model_id=model,
-                others=len(there) - len(own),
+                others=len(existing) - len(own),
                 own=len(own),
                 added=lacking,
             )
@@ -54,48 +56,50 @@ def fill_up(
 
 
 def numbered(replicates: Sequence[int | None]) -> list[int]:
-    """Return replicate numbers with each None as the lowest number not otherwise taken."""
+    """Return replicate numbers, with each None replaced by the lowest number not yet taken."""
     free = free_numbers({number for number in replicates if number is not None})
     return [next(free) if number is None else number for number in replicates]
 
 
 def free_numbers(taken: Container[int]) -> Iterator[int]:
-    """Yield the replicate numbers that are not in `taken`, from 1 up, without end."""
+    """Yield the replicate numbers from 1 that are not in `taken`, without end."""
     return (number for number in count(1) if number not in taken)
 
 
 @frozen(kw_only=True)
 class _Cell:
-    """One cell on its way to its rows."""
+    """One cell while its rows are planned; `existing` are its stored evaluations."""
 
     inputs: Inputs
     essay: Generation
     template: str
     model: str
-    there: Numbered
+    existing: Numbered
 
     def own(self) -> list[Row]:
-        """Return the cohort's own evaluations, under the ids they have."""
-        cohort_id = self.inputs.cohort_id
-        mine = (pair for pair in self.there if pair[1].origin_cohort_id == cohort_id)
-        return [self._row(one.gen_id, number) for number, one in mine]
+        """Return the rows of the cohort's own existing evaluations, under their ids."""
+        return [
+            self._row(evaluation.gen_id, number)
+            for number, evaluation in self.existing
+            if evaluation.origin_cohort_id == self.inputs.cohort_id
+        ]
 
     def additions(self, view: StoreView) -> Iterator[Row]:
-        """Yield new evaluations, without end."""
+        """Yield the rows of new evaluations, without end."""
         if self.inputs.rollout.covers("evaluation"):
             return self._lowest_free(view)
         return self._counted_up(view)
 
     def _lowest_free(self, view: StoreView) -> Iterator[Row]:
-        """Yield the lowest free numbers; one whose id the store holds already is not free."""
-        for number in free_numbers({number for number, _ in self.there}):
+        """Yield rows with the lowest free numbers, whose ids the store does not have either."""
+        for number in free_numbers({number for number, _ in self.existing}):
             gen_id = self._mint(number, None)
             if not view.has("evaluation", gen_id):
                 yield self._row(gen_id, number)
 
     def _counted_up(self, view: StoreView) -> Iterator[Row]:
-        """Yield numbers from the count of existing ones up, each under the first id not taken."""
-        for number in count(len(self.there) + 1):
+        """Yield rows numbered on from the count of existing ones, each under its first free id."""
+        for number in count(len(self.existing) + 1):
             minted = (self._mint(number, salt) for salt in legacy.fill_up_salts(number))
             free = (gen_id for gen_id in minted if not view.has("evaluation", gen_id))
             yield self._row(next(free), number)
@@ -111,28 +115,22 @@ class _Cell:
         )
 
     def _row(self, gen_id: str, number: int) -> Row:
-        cohort_id, above = self.inputs.cohort_id, (self.essay.gen_id, self.essay.combo_id or "")
+        cohort_id, parent = self.inputs.cohort_id, (self.essay.gen_id, self.essay.combo_id or "")
         own = (self.template, self.model, number, "llm")
-        return new_row(("evaluation", gen_id, cohort_id, *above, *own))
+        return new_row(("evaluation", gen_id, cohort_id, *parent, *own))
 
 
-def _grid(inputs: Inputs, essays: Iterable[Generation]) -> Iterator[tuple[Generation, str, str]]:
-    templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
-    models = [row.llm_model_id for row in inputs.tables.evaluation_models]
-    return product(essays, templates, models)
-
-
-def _existing(
-    inputs: Inputs, rows: RowCollector, essays: Iterable[Generation], view: StoreView, fold: Fold
+def _stored(
+    rows: RowCollector, essays: Iterable[Generation], view: StoreView, fold: Fold
 ) -> dict[Key, Numbered]:
-    """Return the store's evaluations by cell; those that cannot be attributed become notices."""
-    found: dict[Key, list[Generation]] = defaultdict(list)
-    for one in view.evaluations_of({essay.gen_id for essay in essays}):
-        rows.notices.extend(one.problems)
-        if one.parent_gen_id and one.template_id and one.llm_model_id:
-            key = (one.parent_gen_id, fold(one.template_id), fold(one.llm_model_id))
-            found[key].append(one)
+    """Return the stored evaluations by cell; problems of their metadata become notices."""
+    cells: dict[Key, list[Generation]] = defaultdict(list)
+    for found in view.evaluations_of({essay.gen_id for essay in essays}):
+        rows.notices.extend(found.problems)
+        if found.parent_gen_id and found.template_id and found.llm_model_id:
+            key = (found.parent_gen_id, fold(found.template_id), fold(found.llm_model_id))
+            cells[key].append(found)
     return {
-        key: tuple(zip(numbered([one.replicate for one in ones]), ones, strict=True))
-        for key, ones in found.items()
+        key: tuple(zip(numbered([one.replicate for one in cell]), cell, strict=True))
+        for key, cell in cells.items()
     }

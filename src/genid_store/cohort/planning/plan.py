@@ -1,6 +1,6 @@
-"""Planning a cohort: tables, a selection and a view of the store in, rows out. Pure.
+"""Plan a cohort: tables, a selection and a view of the store in, membership rows out. Pure.
 
-A further mode is one planning function here and its line in `selection`.
+A new mode is one planning function, called here, and its entry in `inputs.selection`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from genid_store.stages import PIPELINE
 def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None) -> Plan:
     """Return the plan of a cohort.
 
-    `resolve(stage, gen_id)` may know under which id the store holds a generation that a selection
-    file names by an id of another family.
+    `resolve(stage, gen_id)` returns the id under which the store has a generation that a selection
+    file or a parent names by another of its ids.
 
     Raises:
-        StoreError: the selection, the tables or the store do not give a sound cohort.
+        StoreError: the selection, the tables or the store do not give a valid cohort.
     """
     rows = RowCollector(inputs.rollout)
     unusable: list[Problem] = []
@@ -35,6 +35,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     if inputs.selection.chosen:
         sources = find_sources(inputs.selection, view, resolve, unusable)
     fill_up: FillUp | None = None
+    # Planning continues with the usable sources, so that one error lists all problems.
     try:
         match inputs.selection.mode:
             case CohortMode.CARTESIAN:
@@ -51,9 +52,9 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         unusable += error.problems
     if unusable:
         raise StoreError(f"the selected {inputs.selection.stage}s cannot be used", unusable)
-    # what is wrong with the sources' metadata although the plan could be made
-    flaws = [flaw for source in sources for flaw in source.generation.problems]
     rows.check()
+    # Flaws in the metadata of sources that did not keep the plan from being made.
+    flaws = [flaw for source in sources for flaw in source.generation.problems]
     notices = [*flaws, *rows.notices, *_empty(inputs, rows), *_outdated(inputs)]
     links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
     check_links(links, lambda essay: view.has("essay", essay))
@@ -65,13 +66,16 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         folded=tuple(rows.folded),
         rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,
-        notices=tuple({str(one): one for one in notices}.values()),  # a value can be unhashable
+        # Deduplicated by text, because the value of a problem may not be hashable.
+        notices=tuple({str(notice): notice for notice in notices}.values()),
     )
 
 
 def count_rows(inputs: Inputs) -> int:
-    """Return how many rows `plan_cohort` would make, without making any; folding and filling up can
-    only make them fewer."""
+    """Return an upper bound on the number of rows of a plan, without making any row.
+
+    The plan has exactly that many unless rows fold or cells are filled up.
+    """
     tables, chosen = inputs.tables, len(inputs.selection.chosen)
     templates = {stage: len(tables.active_templates(stage)) for stage in PIPELINE}
     counts = tables.replicates
@@ -88,16 +92,16 @@ def count_rows(inputs: Inputs) -> int:
         case CohortMode.EVALUATIONS:
             drafts = 0
     judged = templates["evaluation"] * len(tables.evaluation_models) * counts["evaluation"]
-    own = 0 if inputs.selection.mode is CohortMode.EVALUATIONS else essays
-    return drafts + own + essays * judged
+    essay_members = 0 if inputs.selection.mode is CohortMode.EVALUATIONS else essays
+    return drafts + essay_members + essays * judged
 
 
 def _empty(inputs: Inputs, rows: RowCollector) -> Iterator[Problem]:
     """Yield a notice for each stage that has no member because no row of a table is active."""
-    made = {row.stage for row in rows.rows}
+    stages = {row.stage for row in rows.rows}
     evaluations_only = inputs.selection.mode is CohortMode.EVALUATIONS
     for stage in ("evaluation",) if evaluations_only else PIPELINE:
-        if stage not in made and not inputs.selection.fill_up:
+        if stage not in stages and not inputs.selection.fill_up:
             yield Problem(
                 where=f"1_raw/{stage}_templates.csv",
                 message=f"the cohort has no {stage}: no template, or no model for it, is active",
@@ -106,16 +110,19 @@ def _empty(inputs: Inputs, rows: RowCollector) -> Iterator[Problem]:
 
 
 def _outdated(inputs: Inputs) -> Iterator[Problem]:
-    """Yield a notice for each selected combo with a concept that is not active: a build uses the
-    selection as it stands, which whoever has changed the concepts may not expect."""
+    """Yield a notice for each selected combo with a concept that is not active.
+
+    A build uses the selection unchanged, which may surprise an operator who has changed the
+    concepts.
+    """
     if inputs.selection.mode is not CohortMode.CARTESIAN:
         return
     active = {concept.concept_id for concept in inputs.tables.active_concepts}
     for combo in inputs.combos:
-        if gone := sorted(combo.concept_ids - active):
+        if inactive := sorted(combo.concept_ids - active):
             yield Problem(
                 where=combo.where,
-                message=f"the combo has concepts that are not active: {', '.join(gone)}",
+                message=f"the combo has concepts that are not active: {', '.join(inactive)}",
                 remedy="to have today's, delete the file, or let a build replace it",
                 ways=("write_combos",),
             )

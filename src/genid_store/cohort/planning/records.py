@@ -1,6 +1,6 @@
-"""What planning a cohort takes and gives: rows, what was folded, fill-up figures, the store's view.
+"""The records that planning takes and returns: inputs, rows, plans, the view of the store.
 
-Records alone; the rules stand in `plan` and the modules of the modes.
+The rules are in `plan` and in the modules of the modes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from genid_store.errors import Problem
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
-#: Finds the id under which the store holds a generation that is named by another family's id.
+#: (stage, id of any family) -> the id under which the store has that generation, or None.
 Resolve = Callable[[str, str], str | None]
 
 
 class Row(NamedTuple):
-    """One member of a cohort. A tuple, because cohorts have 100,000 of them and a frozen attrs
-    record takes five times as long to make."""
+    """One member of a cohort.
+
+    A tuple, because a cohort may have 100,000 of them, and a frozen attrs record takes five times
+    as long to create.
+    """
 
     stage: str
     gen_id: str
@@ -38,17 +41,17 @@ class Row(NamedTuple):
     mode: str  # the template's generator: llm or copy
 
     def as_generation(self) -> Generation:
-        """Return the generation that a build makes of this row."""
+        """Return the generation that a build creates for this row."""
         return Generation(**self._asdict())
 
 
-#: Makes a row of all its values, in order; `Row(...)` takes twice as long.
+#: Creates a row from a tuple of all its values; `Row(...)` takes twice as long.
 new_row: Final[Callable[[tuple[object, ...]], Row]] = partial(tuple.__new__, Row)
 
 
 @frozen(kw_only=True)
 class Fold:
-    """Two sources or tasks that came to one id; the row is that of the first."""
+    """Two sources or tasks with one id: the row is that of `kept`, and `folded` has none."""
 
     stage: str
     gen_id: str
@@ -58,8 +61,10 @@ class Fold:
 
 @frozen(kw_only=True)
 class Cell:
-    """One (essay, template, model) that was filled up: evaluations of other cohorts, this cohort's
-    own from before, and those added now."""
+    """One (essay, template, model) that was filled up, with its numbers of evaluations.
+
+    They are those of other cohorts, this cohort's own from earlier builds, and those added now.
+    """
 
     essay_gen_id: str
     template_id: str
@@ -71,7 +76,7 @@ class Cell:
 
 @frozen(kw_only=True)
 class FillUp:
-    """What filling up came to."""
+    """The cells that were filled up, in the order of the selection and the tables."""
 
     cells: tuple[Cell, ...]
 
@@ -87,7 +92,7 @@ class FillUp:
 
     @property
     def covered_essays(self) -> tuple[str, ...]:
-        """The essays that lacked none, in the order of the selection."""
+        """The essays that lacked no evaluation, in the order of the selection."""
         lacking = {cell.essay_gen_id for cell in self.missing}
         essays = dict.fromkeys(cell.essay_gen_id for cell in self.cells)
         return tuple(essay for essay in essays if essay not in lacking)
@@ -95,7 +100,7 @@ class FillUp:
 
 @frozen(kw_only=True)
 class Inputs:
-    """What a plan is made from, apart from the store."""
+    """Everything that a plan depends on, apart from the store."""
 
     tables: RawTables
     combos: tuple[Combo, ...]
@@ -108,9 +113,9 @@ class Inputs:
 class Plan:
     """A cohort's members in membership order, each id once, with what an operator should know.
 
-    `folded` lists what came to an id that was there already, `notices` what is wrong and did not
-    matter to this plan. `rebuilt` are the (stage, id) that the selection's generations came to,
-    in an order that is the same in every rollout state.
+    `folded` lists the tasks that share the id of an earlier one, `notices` the problems that do not
+    affect this plan. `rebuilt` has the (stage, id) of each selected generation's row, in an order
+    that does not depend on the rollout.
     """
 
     cohort_id: str
@@ -124,21 +129,23 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows by stage."""
-        found = dict.fromkeys(PIPELINE, 0)
+        counts = dict.fromkeys(PIPELINE, 0)
         for row in self.rows:
-            found[row.stage] += 1
-        return found
+            counts[row.stage] += 1
+        return counts
 
 
 class StoreView(Protocol):
-    """What planning asks the store. Every id that is passed is a safe path segment."""
+    """What planning needs to read from the store. Only safe path segments are passed as ids."""
 
     def get(self, stage: str, gen_id: str) -> Generation | None:
-        """Return a generation, None where it has no metadata.json."""
+        """Return a generation, None if it has no metadata.json."""
 
     def has(self, stage: str, gen_id: str) -> bool:
-        """Say whether a generation has a metadata.json."""
+        """Return whether a generation has a metadata.json."""
 
     def evaluations_of(self, essay_gen_ids: Collection[str]) -> Iterable[Generation]:
-        """Return the evaluations whose parent is one of the essays, ordered by id; those whose
-        metadata cannot be read may be among them, with their problems."""
+        """Return the evaluations of these essays, ordered by id.
+
+        Evaluations whose metadata cannot be read may be among them, with their problems.
+        """

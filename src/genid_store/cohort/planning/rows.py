@@ -1,7 +1,7 @@
-"""The same-id rule: rows collected in order, each id once.
+"""Collect the rows of a plan in membership order, each id once.
 
-Two tasks with one id fold into the first's row while the flag is off, as they always did,
-and are counted; where the rollout covers any stage they are an error that lists them.
+With the flag off, two tasks with one id fold into the row of the first, as in the existing
+pipeline, and are counted. If the rollout covers any stage, they are an error that lists them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _REMEDY = "leave one of them out, or give them ids that differ in more than case
 
 
 class RowCollector:
-    """Collects the rows of one plan, in membership order."""
+    """Collects the rows of one plan.
+
+    `rows` are in membership order; `folded`, `rebuilt` and `notices` are those of the plan.
+    """
 
     def __init__(self, rollout: Rollout) -> None:
         self._covered = bool(rollout.stages)
@@ -30,10 +33,11 @@ class RowCollector:
         self._problems: list[Problem] = []
 
     def extend(self, rows: list[Row]) -> list[Row]:
-        """Add rows of one stage, each a task of its own; return those whose id is new."""
+        """Add rows of one stage, each of a different task; return those whose id is new."""
         if not rows:
             return rows
         new, first = {row.gen_id: row for row in rows}, self._first[rows[0].stage]
+        # Nearly always all ids are new, and then no row has to be looked at by itself.
         if len(new) == len(rows) and first.keys().isdisjoint(new):
             first.update(new)
             self.rows += rows
@@ -44,7 +48,7 @@ class RowCollector:
         return self.rows[start:]
 
     def add(self, row: Row, *, task: Hashable, source: str) -> None:
-        """Add the row that stands for the generation `source`; `task` tells tasks apart."""
+        """Add the row that the generation `source` was rebuilt into; `task` identifies its task."""
         self.rebuilt.append((row.stage, row.gen_id))
         self._add(row, task, source)
 
@@ -66,9 +70,9 @@ class RowCollector:
         self.folded.append(Fold(stage=row.stage, gen_id=row.gen_id, kept=names[0], folded=names[1]))
 
     def check(self) -> None:
-        """Raise StoreError with all tasks that came to another's id, where that is an error."""
+        """Raise StoreError if tasks share an id although the rollout covers a stage."""
         if self._problems:
-            raise StoreError("different tasks come to one id", self._problems)
+            raise StoreError("different tasks have the same id", self._problems)
 
 
 def _name(row: Row) -> str:

@@ -5,8 +5,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
+from blake3 import blake3
+
 from genid._signature import IdT, Signature, canonical_bytes
-from genid._text import digest, id_text
+from genid._text import DIGEST_BYTES, id_text
 from genid.errors import Problem, SchemeError, refusal
 
 SchemeName = Literal["v1", "phase-1"]
@@ -35,8 +37,8 @@ class Scheme:
 
 def _v1(signature: Signature[Any]) -> str:
     """Return a v1 id (SPEC 2 to 5)."""
-    data = canonical_bytes(signature)  # before `prefix`: it refuses what is not a signature
-    return id_text(signature.prefix, digest(data))
+    data = blake3(canonical_bytes(signature))  # before `prefix`: it refuses what is no signature
+    return id_text(signature.prefix, data.digest(DIGEST_BYTES))
 
 
 def phase_1_id(signature: Signature[Any], parent: str | None = None) -> str:

@@ -14,13 +14,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
-from genid import (
-    V1,
-    Family,
-    SchemeError,
-    Signature,
-    SignatureError,
-)
+from genid import V1, Family, SchemeError, Signature, SignatureError
 from genid import Problem as SignatureProblem
 from genid.parse import family_of
 from genid.schemes import phase_1_id

@@ -225,27 +225,22 @@ def plain_texts(fields: StageFields, gen_id: str, raw: dict[str, Any]) -> list[A
     """Return the texts of a document (`StageFields.texts`, then `previous_gen_id`) that has nothing
     to coerce or to complain about, as nearly all have; None where it takes a closer look
     (`_Reading`), which would say the same."""
-    get = raw.get
-    declared, said, replicate, *texts = map(get, fields.keys)
+    declared, said, replicate, *texts = map(raw.get, fields.keys)
+    *every, _previous = texts
     if (
         declared != gen_id
         or said != fields.signature.stage
         or type(replicate) is not int
         or not 1 <= replicate <= REPLICATE_MAX
         or not raw.keys().isdisjoint(_UNUSUAL)
-        or None in map(get, fields.required)
+        or (None in every and None in map(raw.get, fields.required))
     ):
         return None
-    return texts if _are_texts(texts) else None
-
-
-def _are_texts(values: list[Any]) -> bool:
-    """Say whether all that are not None are texts of ASCII, none of them empty."""
+    given = [text for text in texts if text is not None]
     try:
-        texts = [*filter(None, values)]
-        return "".join(texts).isascii() and len(texts) + values.count(None) == len(values)
-    except TypeError:
-        return False
+        return texts if "".join(given).isascii() and "" not in given else None
+    except TypeError:  # not a text
+        return None
 
 
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:

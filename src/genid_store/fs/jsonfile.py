@@ -39,18 +39,20 @@ def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
     if len(data) > SIZE_LIMIT:
         raise ValueError(f"the document is longer than {SIZE_LIMIT} bytes")
     text = data.decode("utf-8") if isinstance(data, bytes) else data
-    if text.startswith("\ufeff"):
-        raise ValueError("the document begins with a byte order mark; save it as plain UTF-8")
     scan, every = _WITH_NAN if allow_nan else _STRICT
     objects = text.count("{")
     if objects <= DEPTH_LIMIT and "[" not in text:  # twice as fast, and so are most documents
         try:
             value, end = scan(text, 0)
             # each member has a colon: no more colons than keys, so none is given twice
-            if type(value) is dict and end == len(text) and text.count(":") == _keys(value):
-                return value
+            if type(value) is dict and end == len(text):
+                keys = len(value) if objects == 1 else _keys(value)
+                if text.count(":") == keys:
+                    return value
         except (StopIteration, ValueError):  # which the other decoder words
             pass
+    if text.startswith("\ufeff"):
+        raise ValueError("the document begins with a byte order mark; save it as plain UTF-8")
     try:
         value = every.decode(text)
     except RecursionError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from blake3 import blake3
@@ -13,7 +14,7 @@ from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
 from genid_store.errors import Problem
-from genid_store.fs.files import exists, is_dangling, read_bytes
+from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
 
@@ -34,8 +35,6 @@ _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 #: The longest text that is read whatever is recorded of it: pointers are shorter, in bytes.
 _SHORT: Final = 200
 
-_Digest = Callable[[str, str], str | None]
-
 
 def content_findings(
     index: StoreIndex,
@@ -54,103 +53,104 @@ def content_findings(
     if only is not None:
         one = f"{query} WHERE stage = ? AND gen_id = ?"
         total, rows = len(only), (row for key in only for row in index.sql(one, *key))
-    digest = template_digests(index.root)
+    contents = _Contents(index.root, made)
     for done, (stage, gen_id, template_id) in enumerate(rows, start=1):
-        content = content_of(f"{index.root.gens}/{stage}/{gen_id}")[0]
-        if content == "parsed":
-            made[stage] = made.get(stage, 0) + 1
-        yield from _of_one(index.root, (stage, gen_id), template_id, content, digest)
+        yield from contents.findings((stage, gen_id), template_id)
         if progress is not None and (done % _STEP == 0 or done == total):
             progress(done, total)
 
 
-def template_digests(root: DataRoot) -> _Digest:
-    """Return a function (stage, template id) -> BLAKE3 of the template's text now, in hex; None
-    where there is no such file. Each file is read once."""
-    known: dict[tuple[str, str], str | None] = {}
+class _Contents:
+    """The content of the generations below a data root; a template's text is read once."""
 
-    def digest(stage: str, template_id: str) -> str | None:
-        key = (stage, template_id)
-        if key not in known:
-            known[key] = _template_digest(root, stage, template_id)
-        return known[key]
+    def __init__(self, root: DataRoot, made: dict[str, int]) -> None:
+        self.root, self.made = root, made
+        self.digests: dict[tuple[str, str], str | None] = {}
 
-    return digest
-
-
-def recorded(data: bytes) -> dict[str, Any]:
-    """Return our own part of a raw_metadata.json, empty where it has none.
-
-    ValueError: the file is not a JSON object in UTF-8.
-    """
-    ours = load_object(data, allow_nan=True).get("genid")
-    return ours if type(ours) is dict else {}
-
-
-def _template_digest(root: DataRoot, stage: str, template_id: str) -> str | None:
-    if not is_segment(template_id):
-        return None
-    try:
-        return blake3(read_bytes(root.template(stage, template_id))).hexdigest()
-    except OSError:
-        return None
-
-
-def _of_one(
-    root: DataRoot,
-    key: tuple[str, str],
-    template_id: str | None,
-    content: str | None,
-    digest: _Digest,
-) -> Iterator[Problem]:
-    stage, gen_id = key
-    folder, place = f"{root.gens}/{stage}/{gen_id}", f"gens/{stage}/{gen_id}"
-    if content != "parsed":
-        dangling = [name for name in (PARSED, RAW) if is_dangling(f"{folder}/{name}")]
-        for name in dangling:
-            yield finding(findings.CONTENT_UNREACHABLE, f"{place}/{name}", ids=(key,))
-        if content is None:
+    def findings(self, key: tuple[str, str], template_id: str | None) -> Iterator[Problem]:
+        """Yield what is wrong with the content of one generation, which is of this template."""
+        stage, gen_id = key
+        place = f"gens/{stage}/{gen_id}"
+        folder = f"{self.root.path}/{place}"
+        there = _names(folder)
+        if there.isdisjoint((PARSED, RAW)):
             return
-        if PARSED not in dangling:
-            yield finding(findings.UNPARSED, f"{place}/{RAW}", ids=(key,))
-    made_with, wrong = _recorded(folder, place, RAW_METADATA, key)
-    yield from wrong
-    then, now = made_with.get("template_digest"), digest(stage, template_id or "")
-    if type(then) is str and now is not None and then != now:  # one that is gone says nothing
-        yield finding(
-            findings.CONTENT_DRIFT,
-            f"{place}/{RAW_METADATA}",
-            message=f"was made from another text than {stage} template {template_id} has",
-            ids=(key,),
-            details={"template_id": template_id, "made_from": then, "now": now},
-        )
-    if content == "raw":
-        yield from _text(f"{folder}/{RAW}", f"{place}/{RAW}", None, key)
-        return
-    parsed_with, wrong = _recorded(folder, place, PARSED_METADATA, key)
-    yield from wrong
-    yield from _text(f"{folder}/{PARSED}", f"{place}/{PARSED}", parsed_with.get("digest"), key)
+        content, state, _ = content_of(folder)
+        if content == "parsed":
+            self.made[stage] = self.made.get(stage, 0) + 1
+        else:
+            dangling = [name for name in (PARSED, RAW) if is_dangling(f"{folder}/{name}")]
+            for name in dangling:
+                yield finding(findings.CONTENT_UNREACHABLE, f"{place}/{name}", ids=(key,))
+            if content is None:
+                return
+            if PARSED not in dangling:
+                yield finding(findings.UNPARSED, f"{place}/{RAW}", ids=(key,))
+        made_with, wrong = _recorded(folder, RAW_METADATA, key, there)
+        yield from wrong
+        yield from self._drift(key, template_id, made_with.get("template_digest"))
+        text, digest = RAW, None
+        if content == "parsed":
+            parsed_with, wrong = _recorded(folder, PARSED_METADATA, key, there)
+            yield from wrong
+            text, digest = PARSED, parsed_with.get("digest")
+        if type(digest) is str or state is None or state.st_size <= _SHORT:
+            yield from _text(f"{folder}/{text}", f"{place}/{text}", digest, key)
+
+    def _drift(self, key: tuple[str, str], template_id: str | None, then: Any) -> Iterator[Problem]:
+        """Yield that a template that is there had another digest `then`."""
+        stage, gen_id = key
+        now = self._digest(stage, template_id or "") if type(then) is str else None
+        if now is not None and then != now:
+            yield finding(
+                findings.CONTENT_DRIFT,
+                f"gens/{stage}/{gen_id}/{RAW_METADATA}",
+                message=f"was made from another text than {stage} template {template_id} has",
+                ids=(key,),
+                details={"template_id": template_id, "made_from": then, "now": now},
+            )
+
+    def _digest(self, stage: str, template_id: str) -> str | None:
+        """Return the BLAKE3 of a template's text now, in hex; None where there is no such file."""
+        key = (stage, template_id)
+        if key not in self.digests:
+            self.digests[key] = None
+            if is_segment(template_id):
+                with contextlib.suppress(OSError):
+                    text = read_bytes(self.root.template(stage, template_id))
+                    self.digests[key] = blake3(text).hexdigest()
+        return self.digests[key]
+
+
+def _names(folder: str) -> frozenset[str]:
+    """Return the names in a generation's folder; where the system does not list them, all those
+    that may be there, and opening them shows whether they are."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset((PARSED, RAW, PARSED_METADATA, RAW_METADATA))
 
 
 def _recorded(
-    folder: str, place: str, name: str, key: tuple[str, str]
+    folder: str, name: str, key: tuple[str, str], there: frozenset[str]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return our own part of a record beside a text, and what is wrong with the file."""
-    path = f"{folder}/{name}"
+    """Return our own part of a record, empty where it is not `there`, and what is wrong with it."""
+    if name not in there:
+        return {}, []
     try:
-        return recorded(read_bytes(path)) if exists(path) else {}, []
+        ours = load_object(read_bytes(f"{folder}/{name}"), allow_nan=True).get("genid")
+    except (FileNotFoundError, NotADirectoryError):  # what is there was not listed
+        return {}, []
     except (OSError, ValueError) as error:
+        where = "/".join(("gens", *key, name))
         details = {"value": str(error) or type(error).__name__}
-        return {}, [
-            finding(findings.RECORD_MALFORMED, f"{place}/{name}", ids=(key,), details=details)
-        ]
+        return {}, [finding(findings.RECORD_MALFORMED, where, ids=(key,), details=details)]
+    return ours if type(ours) is dict else {}, []
 
 
 def _text(path: str, where: str, expected: object, key: tuple[str, str]) -> Iterator[Problem]:
     """Yield what is wrong with one text: it is empty, a pointer, or not what was recorded."""
     try:
-        if type(expected) is not str and os.stat(path).st_size > _SHORT:
-            return
         data = read_bytes(path)
     except OSError as error:
         message = f"cannot be read: {error.strerror or type(error).__name__}"

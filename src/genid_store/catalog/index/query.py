@@ -266,16 +266,17 @@ class StoreIndex:
         return self._all(f"{query} BETWEEN ? AND ?", prefix, prefix + _LAST)
 
     def _record(self, row: tuple[Any, ...]) -> Indexed:
-        return indexed_of(row, *content_of(f"{self._gens}/{row[0]}/{row[1]}"))
+        content, state, looked = content_of(f"{self._gens}/{row[0]}/{row[1]}")
+        return indexed_of(row, content, state and state.st_mtime_ns, looked)
 
 
-def content_of(folder: str) -> tuple[Content | None, int | None, bool]:
-    """Return what content a generation's folder holds, when it last changed (ns), and whether that
+def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool]:
+    """Return what content a generation's folder holds, the status of its file, and whether it
     could be looked at."""
     states: tuple[tuple[str, Content], ...] = ((PARSED, "parsed"), (RAW, "raw"))
     for name, content in states:
         try:
-            return content, os.stat(f"{folder}/{name}").st_mtime_ns, True
+            return content, os.stat(f"{folder}/{name}"), True
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:

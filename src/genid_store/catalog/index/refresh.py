@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import sqlite3
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from attrs import define, field, frozen
 
 from genid_store.catalog.expected import ParentIds, as_parent, derive_expected, parent_ids
 from genid_store.catalog.index.database import INDEXES
-from genid_store.catalog.index.reading import ABSENT, INODE, Reader, Stamp
+from genid_store.catalog.index.reading import ABSENT, INODE, Reader
 from genid_store.catalog.index.rows import (
     EXPECTED,
     SELECT,
@@ -144,38 +145,39 @@ def _walk(
     that are gone. Both come in the order of ids, so that nothing but the names is held."""
     changed, removed = changes.changed[stage], changes.removed[stage]
     names = [] if folder is None else _folders(folder, stage, changes)
-    at, stat = 0, os.stat
-    now: Stamp | None
-    for gen_id, changed_ns, size, inode in known:
-        while at < len(names) and names[at] < gen_id:
-            _note_new(stage, names[at], changes)
-            at += 1
-        if at == len(names) or names[at] != gen_id:
+    at, count, unchanged, stat = 0, len(names), 0, os.stat
+    for row in known:
+        gen_id = row[0]
+        if at < count and names[at] != gen_id:
+            before, at = at, bisect_left(names, gen_id, at)
+            _note_new(stage, names[before:at], changes)
+        if at == count or names[at] != gen_id:
             removed.append(gen_id)
             continue
         at += 1
         try:
             state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
-            now = (state.st_ctime_ns, state.st_size, state.st_ino & INODE)
+            now = (gen_id, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
         except (FileNotFoundError, NotADirectoryError):
-            now = ABSENT
+            now = (gen_id, *ABSENT)
         except OSError:
             now = None  # what cannot be looked at counts as changed
-        if now != (changed_ns, size, inode):
-            changed.append(gen_id)
+        if now == row:
+            unchanged += 1
         else:
-            changes.total += 1
-    for name in names[at:]:
-        _note_new(stage, name, changes)
-    changes.total += len(changed)
+            changed.append(gen_id)
+    _note_new(stage, names[at:], changes)
+    changes.total += unchanged + len(changed)
 
 
-def _note_new(stage: str, name: str, changes: _Changes) -> None:
-    """Note what is not known yet: a generation, if it can be one."""
-    if is_segment(name):
-        changes.changed[stage].append(name)
-    else:
-        _note_stray(stage, name, changes)
+def _note_new(stage: str, names: Iterable[str], changes: _Changes) -> None:
+    """Note what is not known yet: the generations, and what cannot be one."""
+    changed = changes.changed[stage]
+    for name in names:
+        if is_segment(name):
+            changed.append(name)
+        else:
+            _note_stray(stage, name, changes)
 
 
 def _folders(stage_folder: int, stage: str, changes: _Changes) -> list[str]:

@@ -75,10 +75,9 @@ def unusual_of(generation: Generation) -> dict[str, Any]:
 
 def expected_values(expected: ExpectedIds, unusual: dict[str, Any]) -> tuple[Any, ...]:
     """Return the values of the columns `EXPECTED`."""
-    *plain, problems = expected
-    if problems:
-        unusual = {**unusual, "id_problems": _problem_rows(problems)}
-    return (*plain, json.dumps(unusual, default=repr) if unusual else None)
+    if expected.problems:
+        unusual = {**unusual, "id_problems": _problem_rows(expected.problems)}
+    return (*expected[:-1], json.dumps(unusual, default=repr) if unusual else None)
 
 
 def unusual_in(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -707,7 +707,7 @@ def test_an_answer_is_no_child_of_a_text_that_it_was_not_made_from(root: DataRoo
     assert over == {
         Member(one.stage, one.gen_id)
         for one in done.outcomes
-        if one.kind == "failed" and "another text by now" in one.reason
+        if one.kind == "failed" and "text has changed since" in one.reason
     }
 
 

@@ -194,7 +194,7 @@ def test_all_that_holds_a_task_up_is_named_at_once(bare: DataRoot) -> None:
     cohort(bare, ("draft", "leg_c"))
     (why,) = plan(bare, Asked()).waiting.values()
     assert "old_a" in why.reason
-    assert "failed as old_b: HTTP 500" in why.reason
+    assert "failed under the id old_b: HTTP 500" in why.reason
     assert {"retry_failed", "pay_again", "reuse"} == set(why.ways)
 
 

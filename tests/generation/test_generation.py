@@ -302,7 +302,7 @@ def test_a_full_disk_is_found_out_before_paying(
 ) -> None:
     """With no room for the text nobody is called; the reason says where, and what to do."""
     root = lay(tmp_path, "draft", "d1")
-    monkeypatch.setattr(staging, "_ROOM", 2**62)
+    monkeypatch.setattr(staging, "_MIN_FREE", 2**62)
     counting = Counting()
     outcome = make(root, "draft", "d1", counting)
     assert (outcome.kind, counting.calls) == ("refused", [])

@@ -63,7 +63,7 @@ def _declare_stages(ctx: click.Context, param: click.Parameter, value: str | Non
         "color": True,  # what could be a colour is written out (`_screen`), never taken away
     },
     lazy={
-        "batch": ("batch:batch", "List and cancel the batches that are out at a provider."),
+        "batch": ("batch:batch", "List and cancel the batches at a provider."),
         "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
         "dagster": ("dagster:dagster", "Bring Dagster's records level with the disk."),
         "derive": ("derive:derive", "Compute the id of a draft, an essay or an evaluation."),

@@ -1,4 +1,4 @@
-"""`genid batch`: the batches that are out at a provider."""
+"""`genid batch`: the batches at a provider."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genid_store.generation.records import nobody
 
 
 class HostType(click.ParamType[Any]):
-    """A host's callable or batch object, by its name."""
+    """The name of a host's callable or batch object, which is imported."""
 
     name = "MODULE:CALLABLE"
 
@@ -28,8 +28,8 @@ class HostType(click.ParamType[Any]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Generator | BatchHost:
         if not isinstance(value, str):
-            found: Generator | BatchHost = value
-            return found
+            host: Generator | BatchHost = value
+            return host
         try:
             return load_host(value, where="--generate")
         except StoreError as error:
@@ -43,17 +43,17 @@ class HostType(click.ParamType[Any]):
 
 @click.group()
 def batch() -> None:
-    """List and cancel the batches that are out at a provider.
+    """List and cancel the batches at a provider.
 
     `genid cohort run` with the host's batch object submits and collects them.
     """
 
 
-@batch.command("list", short_help="List the batches that are out, and what was kept aside.")
+@batch.command("list", short_help="List the batches at a provider, and answers kept aside.")
 @output.store_options
 def list_command(root: DataRoot, as_json: bool) -> int:
-    """List the batches that are out, and the answers that belong to no member, which are kept in
-    `.genid/batches/aside`. The provider is not asked."""
+    """List the batches at a provider, and the answers that belong to no member, which are kept in
+    `.genid/batches/aside`. The provider is not contacted."""
     records = batch_records(root)
     aside = [root.relative(path) for path in kept_aside(root)]
     if as_json:
@@ -65,7 +65,7 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     return 0
 
 
-@batch.command(short_help="Give up a batch; what it has done is kept.")
+@batch.command(short_help="Cancel a batch; its finished rows are kept.")
 @output.data_root_option
 @click.argument("key")
 @click.option(
@@ -75,15 +75,15 @@ def list_command(root: DataRoot, as_json: bool) -> int:
     help="The host's batch object, MODULE:NAME or FILE.py:NAME.",
 )
 def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
-    """Give up the batch KEY at the provider; what it has done is collected, the rest failed.
+    """Cancel the batch KEY at the provider. Its finished rows are collected, the others failed.
 
-    --retry-failed asks again for that. A provider may take its time: until it has ended the batch,
-    its members stay in it, and the next run collects.
+    --retry-failed requests those again. Until the provider has ended the batch, its members stay in
+    it, and the next run collects it.
     """
     executor = Executor(root=root, generator=nobody, provider_models=provider_models(root))
     batching = Batching(executor=executor, host=generate, report=lambda outcome: None)
     if batching.cancel(key):
         click.echo(f"batch {key} is over")
     else:
-        click.echo(f"batch {key} is being cancelled; the next run collects what it has done")
+        click.echo(f"batch {key} is being cancelled; the next run collects its finished rows")
     return 0

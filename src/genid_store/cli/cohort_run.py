@@ -73,14 +73,14 @@ from genid_store.stages import PIPELINE, Member, stage_names
 @click.option(
     "--reuse", is_flag=True, help="Give legacy members the text that their task has already."
 )
-@click.option("--reuse-only", is_flag=True, help="Reuse what is there and call nobody.")
+@click.option("--reuse-only", is_flag=True, help="Reuse existing texts, but call no one.")
 @click.option(
     "--pay-again",
     is_flag=True,
-    help="Pay for legacy members whose task is there already, and where its text is out of reach.",
+    help="Pay for legacy members whose task the store has, and for texts that are out of reach.",
 )
 @click.option("--no-wait", is_flag=True, help="Leave batches to the next run, which collects them.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @build_options
 @instance_options
 def run(
@@ -94,11 +94,11 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Make what a cohort lacks; what is there, under whatever id, is never paid for again.
+    """Make what a cohort lacks; a task that the store has, under any id, is not paid for again.
 
-    A cohort that is there is run as its membership stands; one that is not is built first. A member
-    whose task the store has under another id gets that text. Ctrl-C lets the calls in flight finish
-    and records them, and leaves batches at the provider; the next run continues. Exit status: 0 all
+    An existing cohort is run with its membership as it is; a new one is built first. A member whose
+    task the store has under another id gets that text. Ctrl-C lets the calls in flight finish and
+    records them, and leaves batches at the provider; the next run continues. Exit status: 0 all
     members are made (or were left by --max-generations, or are in a batch), 1 some failed or could
     not be begun, 130 interrupted.
     """
@@ -141,8 +141,10 @@ def _described(state: Progress) -> str:
 
 
 def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
-    """Say of a cohort that is not there what is odd about it, before anything is written or paid
-    for: a mistyped id would be another cohort's."""
+    """Print what is odd about a new cohort, before anything is written or paid for.
+
+    A mistyped id, for one, would make a new cohort instead of running an existing one.
+    """
     known = prepared.plan.cohort_id
     similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
     lines = [
@@ -175,7 +177,7 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
     for (stage, _), count in work.calls.items():
         calls[stage] += count
     groups = (work.made, work.adopted, work.waiting, work.todo)
-    there, reused, left, todo = (Counter(one.stage for one in group) for group in groups)
+    there, reused, left, todo = (Counter(member.stage for member in group) for group in groups)
     return {
         "cohort_id": cohort_id,
         "dry_run": True,
@@ -197,10 +199,10 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
         ],
         "total_calls": work.total_calls,
         "reused": [
-            {"stage": one.stage, "gen_id": one.gen_id, "adopted_from": source}
-            for one, source in work.adopted.items()
+            {"stage": member.stage, "gen_id": member.gen_id, "adopted_from": source}
+            for member, source in work.adopted.items()
         ],
-        "left": dict(sorted(Counter(one.label for one in work.waiting.values()).items())),
+        "left": dict(sorted(Counter(why.label for why in work.waiting.values()).items())),
     }
 
 
@@ -212,43 +214,44 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
     if reused := record["reused"]:
         click.echo("reused, the text that their task has under another id:")
         lines = [
-            f"{one['stage']} {one['gen_id']}\n    from {one['adopted_from']}" for one in reused
+            f"{member['stage']} {member['gen_id']}\n    from {member['adopted_from']}"
+            for member in reused
         ]
         output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
-    for why, count in record["left"].items():
-        click.echo(f"left, {why}: {count}")
+    for label, count in record["left"].items():
+        click.echo(f"left, {label}: {count}")
 
 
 def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
-    """Return what a run came to."""
-    kinds = Counter((one.stage, one.kind) for one in done.outcomes)
+    """Return the result of a run as JSON values."""
+    kinds = Counter((outcome.stage, outcome.kind) for outcome in done.outcomes)
     states = states_of(root, done.workload.members)
     stages = {
         stage: {
-            "members": found["members"],
+            "members": count["members"],
             "made": kinds[stage, "made"],
             "copied": kinds[stage, "copied"],
             "reused": kinds[stage, "adopted"],
-            "there": found["made"] - sum(kinds[stage, kind] for kind in _MADE_NOW),
-            "failed": found["failed"],
-            "unparsed": found["unparsed"],
-            "missing": found["missing"],
+            "there": count["made"] - sum(kinds[stage, kind] for kind in _MADE_NOW),
+            "failed": count["failed"],
+            "unparsed": count["unparsed"],
+            "missing": count["missing"],
         }
-        for stage, found in count_states(states).items()
+        for stage, count in count_states(states).items()
     }
     now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
-        {**one, "former_run": (one["stage"], one["gen_id"]) not in now}
-        for one in failure_records(failed_members(root, states))
+        {**failure, "former_run": (failure["stage"], failure["gen_id"]) not in now}
+        for failure in failure_records(failed_members(root, states))
     ]
     refused = [
-        {"stage": one.stage, "gen_id": one.gen_id, "reason": one.reason}
-        for one in done.outcomes
-        if one.kind == "refused"
+        {"stage": outcome.stage, "gen_id": outcome.gen_id, "reason": outcome.reason}
+        for outcome in done.outcomes
+        if outcome.kind == "refused"
     ]
-    out = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
-    blocked = [] if done.interrupted else blocked_members(done.workload, out)
-    shown = {one["gen_id"] for one in refused}
+    in_batches = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
+    blocked = [] if done.interrupted else blocked_members(done.workload, in_batches)
+    shown = {record["gen_id"] for record in refused}
     return {
         "cohort_id": cohort_id,
         "interrupted": done.interrupted,
@@ -260,17 +263,17 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         "refused": refused,
         "blocked": [
             {
-                "stage": one.stage,
-                "gen_id": one.gen_id,
-                "parent_gen_id": read_generation(root, one.stage, one.gen_id).parent_gen_id,
-                "reason": one.reason + output.flags(one.ways),
+                "stage": outcome.stage,
+                "gen_id": outcome.gen_id,
+                "parent_gen_id": read_generation(root, outcome.stage, outcome.gen_id).parent_gen_id,
+                "reason": outcome.reason + output.flags(outcome.ways),
             }
-            for one in blocked
-            if one.gen_id not in shown
+            for outcome in blocked
+            if outcome.gen_id not in shown
         ],
         "batches": batch_records(root, done.workload.members),
         "left_by_limit": sum(
-            why.label == "over the limit" for why in done.workload.waiting.values()
+            decision.label == "over the limit" for decision in done.workload.waiting.values()
         ),
     }
 
@@ -284,7 +287,7 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
     click.echo(f"cohort {summary['cohort_id']}{new}: {summary['calls']} generator calls")
     output.print_stages(summary["stages"])
     print_failures(summary["failures"])
-    output.print_list([f"not begun: {described(one)}" for one in summary["refused"]])
+    output.print_list([f"not begun: {described(record)}" for record in summary["refused"]])
     _print_blocked(summary)
     print_batches(summary["batches"])
     print_remedies(summary["failures"])
@@ -297,10 +300,11 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
 
 
 def _print_blocked(summary: Mapping[str, Any]) -> None:
-    """Print what is blocked by itself; of what hangs on that, or on a failure, only how many."""
-    shown = {one["gen_id"] for name in ("failures", "blocked", "refused") for one in summary[name]}
-    first = [one for one in summary["blocked"] if one["parent_gen_id"] not in shown]
-    output.print_list([f"blocked: {described(one)}" for one in first])
+    """Print the members with an obstacle of their own; count those behind them or a failure."""
+    names = ("failures", "blocked", "refused")
+    shown = {record["gen_id"] for name in names for record in summary[name]}
+    first = [record for record in summary["blocked"] if record["parent_gen_id"] not in shown]
+    output.print_list([f"blocked: {described(record)}" for record in first])
     behind = len(summary["blocked"]) - len(first)
     if behind:
         click.echo(f"blocked by these: {behind}")

@@ -8,7 +8,6 @@ metadata follows as long as nothing else is there; what was made stays as it was
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem
 from genid_store.fs.files import check_inside, sweep_temporaries, write_atomic
 from genid_store.fs.layout import METADATA, DataRoot
-from genid_store.fs.leases import lease, leases
+from genid_store.fs.leases import NO_WAIT, lease, leases
 from genid_store.fs.slots import folder_lease, trace_of
 
 #: Those that can differ: an evaluation's parent is a part of each of its ids, its mode always llm.
@@ -62,13 +61,11 @@ def rewrite(root: DataRoot, rows: Iterable[Row]) -> tuple[Problem, ...]:
 
     StoreError: a symbolic link leads out of the data root. OSError: what the system says.
     """
-    at_once = threading.Event()
-    at_once.set()
     left = []
     for row in rows:
         path = root.generation(row.stage, row.gen_id) / METADATA
         check_inside(root, path, leases(root) / row.stage)
-        with lease(root, row.stage, folder_lease(row.gen_id), at_once) as held:
+        with lease(root, row.stage, folder_lease(row.gen_id), NO_WAIT) as held:
             why = trace_of(root, row.stage, row.gen_id) if held else "a run is making it"
             if why is not None:
                 left.append(_left(root, row, why))

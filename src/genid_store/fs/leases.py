@@ -28,6 +28,9 @@ from genid_store.fs.layout import DataRoot
 _POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
 #: Seconds between two lines in the log about a lease that is waited for.
 LOG_INTERVAL: Final = 60.0
+#: The `stop` of a caller that does not wait.
+NO_WAIT: Final = threading.Event()
+NO_WAIT.set()
 _LOG: Final = logging.getLogger(__name__)
 
 #: A lease's file, whatever path leads to it: its folder's device and inode, and its name.

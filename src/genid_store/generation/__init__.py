@@ -1,6 +1,7 @@
-"""Make generations with a callable of the host's: reuse, leases, calls and atomic publishing.
+"""Make generations with the host's callable: reuse, leases, calls and atomic publishing.
 
-Knows no LLM and no Dagster. `Request` goes in, text or `Generated` comes out.
+The callable takes a `Request` and returns a text or `Generated`. Nothing here knows an LLM or
+Dagster.
 """
 
 from genid_store.generation.calling import NotPaid

@@ -1,8 +1,9 @@
-"""Obtain generations through a provider's batch endpoint: cheaper, with hours of waiting.
+"""Obtain generations through a provider's batch endpoint: cheaper, but it takes hours.
 
-The id is the idempotency key. What is to go into a batch is written down, and looked at under each
-task's lease as every run looks, before anything is submitted; whoever runs next asks the provider
-for a batch of that key first. One process at a time prepares, submits or collects.
+The members of a batch are decided under their tasks' leases, by the rule of every other run, and
+recorded before anything is submitted. The record's key follows from the tasks and serves as the
+idempotency key: after a kill, the next run first asks the provider for a batch with that key. One
+process at a time prepares, submits or collects.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeGuard
 from attrs import evolve, field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import RAW, DataRoot
 from genid_store.fs.leases import lease
@@ -40,11 +41,11 @@ from genid_store.generation.status import has_content, state_of
 from genid_store.stages import Member
 
 _METHODS: Final = ("find", "submit", "collect")
-_FIRST, _LONGEST = 0.1, 60.0  # seconds between two looks at a batch; each pause is longer
-#: How often in a row a provider may fail to answer before a run gives up waiting.
+_FIRST, _LONGEST = 0.1, 60.0  # seconds between two polls of a batch; each pause is longer
+#: How many polls in a row may fail before a run gives up waiting.
 PATIENCE: Final = 8
-#: What is to be done where an answer cannot be published.
-_HELD: Final = "; put that right (build the cohort again where its metadata is gone), and run again"
+#: What to do if an answer cannot be published.
+_HELD: Final = "; fix that (build the cohort again if its metadata is gone), and run again"
 _LOG: Final = logging.getLogger(__name__)
 #: A custom_id and its answer.
 _Row: TypeAlias = tuple[str, str | Generated | Exception]
@@ -52,10 +53,13 @@ _Row: TypeAlias = tuple[str, str | Generated | Exception]
 
 @frozen(kw_only=True)
 class Collected:
-    """What a provider has of a batch: (custom_id, answer) of all rows that are done, or of those
-    that this object has not given before. An answer is text, `Generated`, or an exception that
-    says why there is none. `ended`: no more will come; `reason` is why, for the rows without an
-    answer. `done` is how many rows are done, for progress."""
+    """The answers of a batch so far.
+
+    `answers` are (custom_id, answer) of all finished rows, or only of those not returned before. An
+    answer is a text, a `Generated`, or an exception that says why there is none. `ended`: no more
+    answers will come, and `reason` is why, for the rows without one. `done` is the number of
+    finished rows, for progress.
+    """
 
     answers: Iterable[_Row]
     ended: bool
@@ -64,33 +68,35 @@ class Collected:
 
 
 class BatchHost(Protocol):
-    """What a host gives for a batch endpoint in place of a callable; plain or `async def` methods.
+    """A host's object for a batch endpoint, in place of a callable; methods may be `async def`.
 
-    And where it likes: `finish(request, answer)`, the answer with its parsed form; `cancel(batch)`;
-    `max_requests` and, with `size(request)`, `max_bytes`: larger batches are split.
+    Optional: `finish(request, answer)` returns the answer with its parsed form; `cancel(batch)`;
+    `max_requests` and, with `size(request)`, `max_bytes` are limits to split larger batches by.
     """
 
     def find(self, key: str) -> Any:
-        """Return the provider's name of the batch that was submitted under a key, or None."""
+        """Return the provider's name of the batch submitted under a key, or None."""
 
     def submit(self, key: str, requests: Iterable[Request]) -> Any:
         """Submit one row for each request, under its `custom_id`; return the batch's name."""
 
     def collect(self, batch: str) -> Any:
-        """Return `Collected`."""
+        """Return a `Collected` with the answers so far."""
 
 
-def is_batch(found: object) -> TypeGuard[BatchHost]:
-    """Say whether a host's object is a `BatchHost` rather than a callable."""
-    return not isinstance(found, type) and all(
-        callable(getattr(found, one, None)) for one in _METHODS
+def is_batch(host: object) -> TypeGuard[BatchHost]:
+    """Return whether a host's object is a `BatchHost` rather than a callable."""
+    return not isinstance(host, type) and all(
+        callable(getattr(host, name, None)) for name in _METHODS
     )
 
 
 @frozen(kw_only=True)
 class Batching:
-    """Obtains generations with a host's batch object, at most `concurrency` at a time; `report` is
-    called as for `obtain_all`, `looked` with the number of rows that are still out."""
+    """Obtain generations with a host's batch object, at most `concurrency` at a time.
+
+    `report` is called as for `obtain_all`, `looked` with the number of rows without an answer.
+    """
 
     executor: Executor
     host: Any
@@ -98,51 +104,53 @@ class Batching:
     concurrency: int = CONCURRENCY
     looked: Callable[[int], None] = field(default=lambda rows: None)
     _settled: set[tuple[str, str, str]] = field(factory=set)  # key, custom_id, digest
-    _out: dict[str, int] = field(factory=dict)  # rows that are out, by key
-    #: Answers that could not be published, by key and custom_id: they wait for what is wrong here.
+    _out: dict[str, int] = field(factory=dict)  # rows without an answer, by key
+    #: Answers that could not be published because of an error here, by key and custom_id.
     _held: dict[str, dict[str, Any]] = field(factory=dict)
-    _ended: set[str] = field(factory=set)  # batches of which nothing but those is left
-    _given_up: set[str] = field(factory=set)  # by key
+    _ended: set[str] = field(factory=set)  # keys of batches with only such answers left
+    _given_up: set[str] = field(factory=set)  # keys
 
     @property
     def root(self) -> DataRoot:
         return self.executor.root
 
     def obtain(self, stage: str, gen_ids: Sequence[str], *, wait: bool = True) -> None:
-        """Obtain generations of one stage; with `wait` return when none is in a batch any more.
+        """Obtain generations of one stage; with `wait`, return once none is in a batch.
 
         StoreError: a provider does not answer, or a record cannot be read.
         """
         todo = gen_ids
         while todo and not self.executor.stop.is_set():
             waiting = self._prepare(stage, todo)
-            names = {name for one in waiting for name in (one.gen_id, self._task(one))}
+            names = {name for outcome in waiting for name in (outcome.gen_id, self._task(outcome))}
             self._await(stage, names, wait=wait)
-            left = [one for one in waiting if state_of(self.root, stage, one.gen_id) == "missing"]
+            missing = [
+                one for one in waiting if state_of(self.root, stage, one.gen_id) == "missing"
+            ]
             over = not wait or self.executor.stop.is_set()
-            held = [one for one in left if over or self._is_held(one)]
-            for one in held:
-                self.report(one)
-            # the task of the others was asked for under another id
-            todo = [one.gen_id for one in left if one not in held]
+            left = [outcome for outcome in missing if over or self._is_held(outcome)]
+            for outcome in left:
+                self.report(outcome)
+            # The batch was of another id of the same task: its text can now be reused.
+            todo = [outcome.gen_id for outcome in missing if outcome not in left]
 
     def take_up(self, *, wait: bool = True) -> None:
-        """Submit what was only intended, and collect what has come of every open batch."""
+        """Submit the batches that were only intended, and collect every open one."""
         errors = self._advance_all(batches.open_batches(self.root))
         if errors and not wait:
             raise errors[0]
 
     def cancel(self, key: str) -> bool:
-        """Give up a batch: what it had done is collected; return whether it is over.
+        """Cancel a batch and collect its finished rows; return whether it is over.
 
         StoreError: there is no such batch, or the host cannot cancel one.
         """
-        with lease(self.root, *LEASE, self.executor.stop) as held:
-            if not held:
+        with lease(self.root, *LEASE, self.executor.stop) as has_lease:
+            if not has_lease:
                 return False
             batch = batches.read(self.root, key)
             if batch is None or batch.state == "preparing":
-                raise _refused(key, "there is no such batch", "list the batches that are out")
+                raise _refused(key, "there is no such batch", "list the open batches")
             handle = batch.handle or self._handle(key, answer(self.host.find, key))
             if handle is None:
                 for gen_id in batch.members.values():
@@ -157,13 +165,9 @@ class Batching:
 
     # -- preparing ---------------------------------------------------------------------------------
     def _prepare(self, stage: str, gen_ids: Sequence[str]) -> list[Outcome]:
-        """Give what is to be given, and write down the batches of what is to be paid for; return
-        the outcomes of those that are, or will be, in one.
-
-        The first record holds all of them, so that from then on nobody else begins one; then each
-        lease is taken once, so that whoever had begun before is waited for.
-        """
-        wanted: dict[str, tuple[str, int]] = {}
+        """Reuse and copy what costs nothing, record the batches of what is to be paid for, and
+        return the outcomes of the members that are in a batch."""
+        wanted: dict[str, tuple[str, int]] = {}  # id and size of the row, by task
         parents: dict[str, str] = {}
         noting = threading.Lock()
 
@@ -180,25 +184,26 @@ class Batching:
         executor = evolve(
             self.executor, generator=note, preparing=True, on_call=lambda change: None
         )
-        with lease(self.root, *LEASE, self.executor.stop) as held:
-            if not held:
+        with lease(self.root, *LEASE, self.executor.stop) as has_lease:
+            if not has_lease:
                 return []
             tasks = {executor.plan.task_of(Member(stage, one)).name: one for one in gen_ids}
+            # The draft holds every task before the first lease is taken, so that no other run
+            # begins one; taking each lease then waits for the runs that had begun before.
             draft = self._batch(stage, tasks, batches.DRAFT)
-            batches.write(self.root, draft)  # in place of what a killed process left
+            batches.write(self.root, draft)
             try:
                 obtain_all(executor, stage, gen_ids, outcomes.append, concurrency=self.concurrency)
                 for chunk in [] if self.executor.stop.is_set() else self._split(wanted):
                     members = {name: wanted[name][0] for name in chunk}
                     key = batches.batch_key(self.root, stage, members)
-                    above = {name: parents[name] for name in chunk if name in parents}
-                    batches.write(self.root, self._batch(stage, members, key, parents=above))
+                    digests = {name: parents[name] for name in chunk if name in parents}
+                    batches.write(self.root, self._batch(stage, members, key, parents=digests))
             finally:
                 batches.discard(self.root, draft)
         for outcome in outcomes:
-            names = self._held.values()
-            held = any(self._task(outcome) in one for one in names)  # it is reported already
-            if outcome.kind != "waiting" and not held:
+            reported = any(self._task(outcome) in held for held in self._held.values())
+            if outcome.kind != "waiting" and not reported:
                 self.report(outcome)
         return [outcome for outcome in outcomes if outcome.kind == "waiting"]
 
@@ -209,18 +214,20 @@ class Batching:
         )
 
     def _split(self, wanted: Mapping[str, tuple[str, int]]) -> Iterator[list[str]]:
-        """Yield the rows of each batch, in the order of their ids: the same work is split alike."""
-        most = getattr(self.host, "max_requests", None)
-        room = getattr(self.host, "max_bytes", None)
+        """Yield the rows of each batch. They are split in the order of their ids, so that the same
+        work gives the same batches."""
+        max_requests = getattr(self.host, "max_requests", None)
+        max_bytes = getattr(self.host, "max_bytes", None)
         chunk: list[str] = []
-        size = 0
+        total = 0
         for name in sorted(wanted):
-            more = wanted[name][1]
-            if chunk and (len(chunk) == most or (room is not None and size + more > room)):
+            size = wanted[name][1]
+            too_large = max_bytes is not None and total + size > max_bytes
+            if chunk and (len(chunk) == max_requests or too_large):
                 yield chunk
-                chunk, size = [], 0
+                chunk, total = [], 0
             chunk.append(name)
-            size += more
+            total += size
         if chunk:
             yield chunk
 
@@ -229,37 +236,40 @@ class Batching:
 
     # -- submitting and collecting -----------------------------------------------------------------
     def _await(self, stage: str, names: set[str], *, wait: bool) -> None:
-        """Submit and collect the batches that have some of these ids, until none has."""
+        """Submit and collect the batches with any of these ids until there are none left."""
         pause, failed = _FIRST, 0
         while not self.executor.stop.is_set():
-            mine = [one for one in batches.open_batches(self.root) if one.holds(stage, names)]
-            mine = [one for one in mine if one.key not in self._ended]
-            due = [one for one in mine if wait or one.state == "intended"]
+            mine = [
+                batch
+                for batch in batches.open_batches(self.root)
+                if batch.holds(stage, names) and batch.key not in self._ended
+            ]
+            due = [batch for batch in mine if wait or batch.state == "intended"]
             errors = self._advance_all(due)
             failed = failed + 1 if errors else 0
             if errors and (not wait or failed > PATIENCE):
                 raise errors[0]
             if not wait or not mine:
                 return
-            if any(batches.read(self.root, one.key) for one in mine):
+            if any(batches.read(self.root, batch.key) for batch in mine):
                 self.executor.stop.wait(_FIRST * 2**failed if failed else pause)
                 pause = min(pause * 1.5, _LONGEST)
 
-    def _advance_all(self, found: Iterable[Batch]) -> list[StoreError]:
+    def _advance_all(self, due: Iterable[Batch]) -> list[StoreError]:
         errors = []
-        for one in found:
+        for batch in due:
             try:
-                self._advance(one.key)
+                self._advance(batch.key)
             except Exception as error:  # the host may raise anything; the record stays
-                _LOG.warning("batch %s: %s", one.key, reason_of(error))
+                _LOG.warning("batch %s: %s", batch.key, reason_of(error))
                 remedy = "run again: it is taken up as it stands; or cancel the batch"
-                errors.append(_refused(one.key, reason_of(error), remedy))
+                errors.append(_refused(batch.key, reason_of(error), remedy))
         return errors
 
     def _advance(self, key: str) -> None:
-        """Submit a batch, or collect what has come of it; somebody else may have done so."""
-        with lease(self.root, *LEASE, self.executor.stop) as held:
-            batch = batches.read(self.root, key) if held else None
+        """Submit or collect a batch, whichever is next; another process may have done so."""
+        with lease(self.root, *LEASE, self.executor.stop) as has_lease:
+            batch = batches.read(self.root, key) if has_lease else None
             if batch is None:
                 return
             if batch.state == "unreadable":
@@ -270,9 +280,11 @@ class Batching:
                 self._collect(batch)
 
     def _submit(self, batch: Batch) -> None:
-        """Submit a batch, unless it was: a kill may have hidden the provider's answer. Where it was
-        not, and a member has its text by now or its parent another one, it is given up: what is
-        still to be made goes into another."""
+        """Submit a batch unless the provider has it: a kill may have hidden its answer.
+
+        If the store has changed since the batch was recorded (a member has its text, or its parent
+        another one), the batch is discarded; what is still missing goes into another one.
+        """
         handle = self._handle(batch.key, answer(self.host.find, batch.key))
         if handle is None:
             for name, gen_id in batch.members.items():
@@ -291,17 +303,17 @@ class Batching:
         self._say_out(batch.key, len(batch.members))
 
     def _plan(self, tasks: Mapping[Member, Task]) -> Plan:
-        """Return a plan that knows of some tasks what a batch says of them, and no more."""
+        """Return a plan with nothing but what a batch's record says of its tasks."""
         return Plan(ledger=self.executor.plan.ledger, tasks=tasks)
 
-    def _handle(self, key: str, found: object) -> str | None:
-        if found is None or (isinstance(found, str) and found):
-            return found
-        message = f"the batch object returned {found!r}, not the name of a batch"
+    def _handle(self, key: str, returned: object) -> str | None:
+        if returned is None or (isinstance(returned, str) and returned):
+            return returned
+        message = f"the batch object returned {returned!r}, not the name of a batch"
         raise _refused(key, message, "return a text")
 
     def _collect(self, batch: Batch) -> bool:
-        """Bring to the store what has come; return whether the batch is over."""
+        """Bring the answers so far to the store; return whether the batch is over."""
         collected = answer(self.host.collect, batch.handle)
         if not isinstance(collected, Collected):
             raise _refused(batch.key, "`collect` did not return Collected", "correct the host")
@@ -311,11 +323,10 @@ class Batching:
         self._say_out(batch.key, len(batch.members) - batch.done)
         answered: set[str] = set()
         repeated: list[_Row] = []
+        retried = self._held.pop(batch.key, {})
 
-        held = self._held.pop(batch.key, {})
-
-        def first() -> Iterator[_Row]:
-            for row in chain(collected.answers, held.items()):
+        def first_answers() -> Iterator[_Row]:
+            for row in chain(collected.answers, retried.items()):
                 if not _is_row(row):
                     self._keep_aside(batch, "", row, "it is not a pair (custom_id, answer)")
                 elif row[0] in answered:
@@ -325,21 +336,22 @@ class Batching:
                     yield row
 
         settle, stop = partial(self._settle, batch), self.executor.stop
-        try_each(settle, first(), self._report, concurrency=self.concurrency, stop=stop)
+        try_each(settle, first_answers(), self._report, concurrency=self.concurrency, stop=stop)
+        # Two answers to one row must not race for its generation.
         try_each(settle, repeated, self._report, concurrency=1, stop=stop)
         if self.executor.stop.is_set():
             return False
-        left = self._held.get(batch.key, {})
+        held = self._held.get(batch.key, {})
         if collected.ended:
             for name, gen_id in batch.members.items():
                 if name not in answered and not self._is_settled(batch, gen_id):
                     self._report(self._fail(batch, gen_id, collected.reason))
-            if left:
+            if held:
                 self._ended.add(batch.key)
             else:
                 batches.close(self.root, batch)
-            self._say_out(batch.key, len(left))
-        return collected.ended and not left
+            self._say_out(batch.key, len(held))
+        return collected.ended and not held
 
     def _say_out(self, key: str, rows: int) -> None:
         self._out[key] = rows
@@ -350,16 +362,18 @@ class Batching:
             self.report(outcome)
 
     def _settle(self, batch: Batch, row: _Row) -> Outcome | None:
-        """Bring one answer to the store, once, however often it is given; return what became of
-        its generation, None where that has not changed."""
-        custom_id, given = row
-        kept = _checked(given)
-        text = kept.text if isinstance(kept, Generated) else reason_of(kept)
+        """Bring one answer to the store, once, however often it is returned.
+
+        Returns the outcome of its generation, None if that has not changed.
+        """
+        custom_id, returned = row
+        checked = _checked(returned)
+        text = checked.text if isinstance(checked, Generated) else reason_of(checked)
         mark = (batch.key, custom_id, digest(text.encode(errors="replace")))
         if mark in self._settled:
             return None
         gen_id, outcome = batch.members.get(custom_id), None
-        if isinstance(kept, Exception):
+        if isinstance(checked, Exception):
             if gen_id is not None:
                 outcome = self._fail(batch, gen_id, text)
         elif gen_id is None:
@@ -367,22 +381,22 @@ class Batching:
         elif not self._has(batch.stage, gen_id, text):
             generation = read_generation(self.root, batch.stage, gen_id)
             if generation.raw and self._has_other_parent(batch, custom_id, generation):
-                why = "its parent has another text by now"
-                outcome = self._keep_aside(batch, custom_id, text, why)
+                reason = "its parent's text has changed since"
+                outcome = self._keep_aside(batch, custom_id, text, reason)
             else:
-                outcome = self._publish(batch, custom_id, gen_id, given, kept)
+                outcome = self._publish(batch, custom_id, gen_id, returned, checked)
         if custom_id not in self._held.get(batch.key, {}):
             self._settled.add(mark)
         return outcome
 
     def _publish(
-        self, batch: Batch, custom_id: str, gen_id: str, given: object, kept: Generated
+        self, batch: Batch, custom_id: str, gen_id: str, returned: object, checked: Generated
     ) -> Outcome | None:
         member = Member(batch.stage, gen_id)
         executor = evolve(
             self.executor,
             plan=self._plan({member: Task(custom_id)}),
-            generator=lambda request: self._finished(request, given, kept),
+            generator=lambda request: self._finished(request, returned, checked),
             paid=True,
         )
         outcome = executor.obtain(*member)
@@ -391,37 +405,37 @@ class Batching:
         if outcome.kind == "stopped":
             raise _refused(batch.key, outcome.reason, "run again")
         if outcome.kind == "refused" and batch.key not in self._given_up:
-            self._held.setdefault(batch.key, {})[custom_id] = given
+            self._held.setdefault(batch.key, {})[custom_id] = returned
             reason = f"batch {batch.key}: its answer waits there: {outcome.reason}{_HELD}"
             return evolve(outcome, reason=reason)
-        why = "another text is there" if outcome.complete else outcome.reason
-        return self._keep_aside(batch, custom_id, kept.text, why)
+        reason = "another text is there" if outcome.complete else outcome.reason
+        return self._keep_aside(batch, custom_id, checked.text, reason)
 
     def _is_held(self, outcome: Outcome) -> bool:
-        """Say whether a generation's task is in a batch of which only what is held is left."""
-        found = (batches.read(self.root, key) for key in self._ended)
+        """Return whether a generation's task is in a batch with only held answers left."""
+        ended = (batches.read(self.root, key) for key in self._ended)
         names = (outcome.gen_id, self._task(outcome))
-        return any(one is not None and one.holds(outcome.stage, names) for one in found)
+        return any(batch is not None and batch.holds(outcome.stage, names) for batch in ended)
 
     def _has_other_parent(self, batch: Batch, custom_id: str, generation: Generation) -> bool:
-        """Say whether the text that a member was to be made from is another one by now, or gone."""
+        """Return whether the parent's text has changed, or is gone, since the batch was made."""
         planned = batch.parents.get(custom_id)
         return planned is not None and parent_version(self.root, generation) != planned
 
-    def _finished(self, request: Request, given: object, kept: Generated) -> Generated:
+    def _finished(self, request: Request, returned: object, checked: Generated) -> Generated:
         """Return the answer with its parsed form; its text is kept whatever `finish` does."""
-        if not hasattr(self.host, "finish") or not isinstance(given, str | Generated):
-            return kept
+        if not hasattr(self.host, "finish") or not isinstance(returned, str | Generated):
+            return checked
         try:
-            finished = as_generated(answer(self.host.finish, request, given))
-        except Exception as error:  # the host may raise anything, or give an empty text
-            return evolve(kept, unparsed=f"`finish`: {reason_of(error)}")
+            finished = as_generated(answer(self.host.finish, request, returned))
+        except Exception as error:  # the host may raise anything, or return an empty text
+            return evolve(checked, unparsed=f"`finish`: {reason_of(error)}")
         if isinstance(finished, WrongAnswer):
-            return evolve(kept, unparsed=f"`finish`: {finished.unparsed}")
-        return evolve(finished, text=kept.text, parsed=finished.handed_on)
+            return evolve(checked, unparsed=f"`finish`: {finished.unparsed}")
+        return evolve(finished, text=checked.text, parsed=finished.handed_on)
 
     def _has(self, stage: str, gen_id: str, text: str) -> bool:
-        """Say whether a generation has this very text."""
+        """Return whether a generation has exactly this text."""
         try:
             data = read_bytes(self.root.generation(stage, gen_id) / RAW)
         except OSError:
@@ -431,7 +445,7 @@ class Batching:
     def _keep_aside(
         self, batch: Batch, custom_id: object, text: object, why: str
     ) -> Outcome | None:
-        """Keep an answer that cannot be a generation's text; its member's has none then."""
+        """Keep an answer that cannot be published; the member it is for, if any, has failed."""
         name = str(custom_id)
         path = batches.keep_aside(self.root, batch.key, name, str(text), why)
         _LOG.warning("batch %s: the answer for %s is kept in %s: %s", batch.key, name, path, why)
@@ -440,13 +454,12 @@ class Batching:
         return None if gen_id is None else self._fail(batch, gen_id, reason)
 
     def _is_settled(self, batch: Batch, gen_id: str) -> bool:
-        found = failures.read(self.root, batch.stage, gen_id)
-        ours = found is not None and found.reason.startswith(f"batch {batch.key}: ")
-        return ours or state_of(self.root, batch.stage, gen_id) in {"made", "unparsed"}
+        failure = failures.read(self.root, batch.stage, gen_id)
+        failed_here = failure is not None and failure.reason.startswith(f"batch {batch.key}: ")
+        return failed_here or state_of(self.root, batch.stage, gen_id) in {"made", "unparsed"}
 
     def _fail(self, batch: Batch, gen_id: str, reason: str) -> Outcome | None:
-        """Record that a row has no answer, once (None: it was, or has content); it is asked again
-        only when asked."""
+        """Record that a row has no answer; None if that is on record, or there is content."""
         reason = f"batch {batch.key}: {reason}"
         before = failures.read(self.root, batch.stage, gen_id)
         recorded = before is not None and before.reason == reason
@@ -457,19 +470,18 @@ class Batching:
 
 
 def _refused(key: str, message: str, remedy: str) -> StoreError:
-    problem = Problem(where=f"batch {key}", message=message, remedy=remedy)
-    return StoreError("the batch cannot be gone on with", [problem])
+    return StoreError.of("the batch cannot be continued", f"batch {key}", message, remedy)
 
 
 def _is_row(row: object) -> bool:
     return isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str)
 
 
-def _checked(given: object) -> Generated | Exception:
-    """Return an answer as a record, whatever its type is, or why there is none."""
-    if isinstance(given, Exception):
-        return given
+def _checked(returned: object) -> Generated | Exception:
+    """Return an answer as a record, or the exception that says why there is none."""
+    if isinstance(returned, Exception):
+        return returned
     try:
-        return as_generated(given)
+        return as_generated(returned)
     except AnswerError as error:
         return error

@@ -122,7 +122,7 @@ class Decider:
             others = [Member(generation.stage, one) for one in (*task.elsewhere, *task.others)]
         obstacles: list[Decision] = []
         if task.refused and not self.asked.pay_again:
-            reason = f"the same task is there as {', '.join(task.elsewhere)}; {REMEDY}"
+            reason = f"the store has the same task as {', '.join(task.elsewhere)}; {REMEDY}"
             label = "paid under another id"
             obstacles.append(Decision("blocked", reason, REMEDY_WAYS, label=label))
         for other in others:
@@ -134,7 +134,7 @@ class Decider:
             ways = tuple(sorted({way for obstacle in obstacles for way in obstacle.ways}))
             return evolve(obstacles[0], reason=reason, ways=ways)
         if self.asked.reuse_only:
-            reason = "the store has no text of this task that it can be given"
+            reason = "the store has no text of this task to reuse"
             return Decision("refused", reason, label="over the limit")
         return Decision("missing")
 
@@ -169,5 +169,5 @@ class Decider:
             return
         other_text = parent_version(self.root, read_generation(self.root, *other))
         if other_text == text and (text is not None or generation.parent is None):
-            reason = f"the same task is {state} as {other.gen_id}: {reason}"
+            reason = f"the same task is {state} under the id {other.gen_id}: {reason}"
             yield Decision("blocked", reason, (WAYS[state],), label=state)

@@ -1,6 +1,6 @@
-"""Remember which generations failed, on disk, so that every way of starting a run agrees.
+"""Records of failed generations, on disk, so that every way of starting a run agrees.
 
-One JSON file a failed generation, `.genid/failures/<stage>/<gen_id>.json`; it is removed when the
+One JSON file per failed generation, `.genid/failures/<stage>/<gen_id>.json`; it is removed when the
 generation is made. The automation condition, `cohort status` and `cohort run` read it here.
 """
 
@@ -31,7 +31,7 @@ class Failure:
 
 
 def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
-    """Remember one more failure of a generation.
+    """Record one more failure of a generation.
 
     Raises:
         OSError: it cannot be written.
@@ -49,42 +49,44 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
 
 
 def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
-    """Return what is remembered of a generation's failure; None: it did not fail.
+    """Return the last failure of a generation; None if it did not fail.
 
-    A record that cannot be read still says that there was a failure.
+    A record that cannot be read counts as a failure, with that as its reason.
     """
     path = record_path(root, _KIND, stage, gen_id)
     try:
         failure = Failure(**read_json(path))
         if type(failure.attempts) is int and {type(failure.reason), type(failure.at)} == {str}:
             return failure
-        why = "genid did not write it"
+        cause = "genid did not write it"
     except FileNotFoundError:
         return None
     except OSError as error:
-        why = error.strerror or str(error)
+        cause = error.strerror or str(error)
     except (ValueError, TypeError) as error:
-        why = str(error)
-    reason = f"the failure's record cannot be read: {root.relative(path)}: {why}"
+        cause = str(error)
+    reason = f"the failure's record cannot be read: {root.relative(path)}: {cause}"
     return Failure(stage=stage, gen_id=gen_id, reason=reason, at="", attempts=1)
 
 
 def read_all(root: DataRoot) -> dict[tuple[str, str], Failure]:
-    """Return every failure on record by (stage, id). One that is written later differs from it in
-    `attempts`, whatever the clocks of the machines say."""
-    found = (
-        (stage, one, read(root, stage, one))
-        for stage in stage_names()
-        for one in recorded_ids(root, _KIND, stage)
-    )
-    return {(stage, one): failure for stage, one, failure in found if failure is not None}
+    """Return every failure on record by (stage, id).
+
+    A later record differs in `attempts`, even if the clocks of the machines disagree.
+    """
+    failures = {}
+    for stage in stage_names():
+        for gen_id in recorded_ids(root, _KIND, stage):
+            if (failure := read(root, stage, gen_id)) is not None:
+                failures[stage, gen_id] = failure
+    return failures
 
 
 def forget(root: DataRoot, stage: str, gen_id: str) -> None:
-    """Remove the record, if there is one."""
+    """Remove the record of a generation, if it has one."""
     forget_record(root, _KIND, stage, gen_id)
 
 
 def failed_ids(root: DataRoot, stage: str) -> frozenset[str]:
-    """Return the ids of one stage that have a failure on record (one listing)."""
+    """Return the ids of one stage with a failure on record, from one listing."""
     return frozenset(recorded_ids(root, _KIND, stage))

@@ -1,9 +1,10 @@
-"""Remember which task was made under which id, so that one run sees what another has just made.
+"""A log of which task was made under which id, which shows a run what others made since it began.
 
-The index is as old as a run's beginning. Whoever is about to make or reuse a generation appends one
-line to `.genid/ledger` under the task's lease; whoever gets the lease next reads what has been
-appended since, and looks whether a text came of it. Lines are appended under a lock, since not
-every network file system appends by itself, and a torn last line (a power cut) is passed over.
+The index only shows the store as of a run's start. Before a process makes or reuses a generation,
+it appends a line to `.genid/ledger` under the task's lease. The next holder of that lease reads the
+lines appended since its own start, and checks each id for a text. A lock serializes the writers,
+because `O_APPEND` is not atomic on every network file system. A torn last line, left by a power
+cut, is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Final
 from genid_store.fs.layout import DataRoot
 
 _FIELDS: Final = 3  # stage, task, id
-#: Of all ledgers of this process: closing the file in one thread gives up the lock of all.
+#: One lock for all ledgers of this process: when a thread closes the file, POSIX releases the
+#: process's record locks on it.
 _LOCK = threading.Lock()
 os.register_at_fork(
     before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release
@@ -27,7 +29,7 @@ os.register_at_fork(
 class Ledger:
     """What has been made since this object was created, by (stage, task).
 
-    It is created before the store is looked at, so that nothing falls between the two.
+    Create it before the index is refreshed: then each generation is in one or the other.
     """
 
     def __init__(self, root: DataRoot) -> None:
@@ -39,7 +41,7 @@ class Ledger:
             self._offset = 0
 
     def made(self, stage: str, task: str) -> tuple[str, ...]:
-        """Return the ids under which a task was to be made since, in order. OSError: unreadable."""
+        """Return the ids under which a task was begun since, in order. OSError: unreadable."""
         with _LOCK:
             with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
                 file.seek(self._offset)
@@ -53,7 +55,7 @@ class Ledger:
             return tuple(dict.fromkeys(self._made.get((stage, task), ())))
 
     def add(self, stage: str, task: str, gen_id: str) -> None:
-        """Append one line; the caller holds the task's lease. OSError: it cannot be written."""
+        """Append a line; the caller holds the task's lease. OSError: it cannot be written."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         with _LOCK:
             descriptor = os.open(self._path, flags, 0o666)

@@ -1,4 +1,4 @@
-"""Find the host's callable by its name: `MODULE:CALLABLE` or `FILE.py:CALLABLE`."""
+"""Import the host's callable by its name, `MODULE:CALLABLE` or `FILE.py:CALLABLE`."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ from genid_store.generation.records import Generator
 
 def load_generator(name: str, *, where: str = "the generator") -> Generator:
     """Return the host's callable. StoreError: as `load_host`, or it is a batch object."""
-    found = load_host(name, where=where)
-    if callable(found):
-        return found
+    host = load_host(name, where=where)
+    if callable(host):
+        return host
     message, remedy = "is a batch object", "name a callable; a run of a cohort takes this one"
-    problem = Problem(where=where, value=name, message=message, remedy=remedy)
-    raise StoreError("the generator cannot be used", [problem])
+    raise StoreError.of("the generator cannot be used", where, message, remedy, value=name)
 
 
 def load_host(name: str, *, where: str = "the generator") -> Generator | BatchHost:
-    """Import the host's module and return its callable, or its batch object.
+    """Import the host's module and return its callable or batch object.
 
-    A module is looked for in the current folder too; a file's own folder is searched for what it
-    imports, after everything that is installed. Two files of one name are two modules.
+    A module is also looked for in the current folder. What a file imports is also looked for in the
+    file's folder, after everything that is installed. Two files with the same name are two modules.
 
-    StoreError: the name has no `:`, the file or module is not there, has no such callable, is not
-    Python or raises when it is imported; `where` says in it who gave the name.
+    StoreError, which names `where` the name was given: it has no `:`, the file or module does not
+    exist, has no such callable, is not Python, or raises on import.
     """
     remedy = "give FILE.py:FUNCTION, which takes a request and returns its text, or a batch object"
     with _host_errors("the generator cannot be used", name, where, remedy):
@@ -49,7 +48,7 @@ def load_host(name: str, *, where: str = "the generator") -> Generator | BatchHo
 
 
 def load_module(name: str, *, where: str) -> ModuleType:
-    """Import a host's module, given as `MODULE` or `FILE.py`; looked for as a generator's is.
+    """Import a host's module, given as `MODULE` or `FILE.py`, as `load_host` does.
 
     StoreError: there is no such module or file, it is not Python, or it raises.
     """
@@ -60,45 +59,37 @@ def load_module(name: str, *, where: str) -> ModuleType:
 
 @contextmanager
 def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[None]:
-    """Say in one StoreError, with file and line, why the host's code cannot be imported."""
+    """Turn an exception of the host's code into a StoreError with its file and line."""
     place = name if name.endswith(".py") else name.rpartition(":")[0] or name
     try:
         yield
     except _RefusedError as refused:
-        problem = Problem(where=where, value=name, message=str(refused), remedy=remedy)
-        raise StoreError(summary, [problem]) from None
+        raise StoreError.of(summary, where, str(refused), remedy, value=name) from None
     except SyntaxError as error:
-        problem = Problem(
-            where=f"{error.filename or place}:{error.lineno or 1}",
-            message=f"is not Python: {error.msg}",
-            remedy="correct the file",
-        )
-        raise StoreError(summary, [problem]) from error
+        line = f"{error.filename or place}:{error.lineno or 1}"
+        message = f"is not Python: {error.msg}"
+        raise StoreError.of(summary, line, message, "correct the file") from error
     except StoreError:
         raise  # it says where and why itself
-    except (Exception, SystemExit) as error:  # whatever the host's module raises
-        ours = (__file__, importlib.__file__, genid.__path__[0], "<frozen importlib")
+    except (Exception, SystemExit) as error:  # the host's module may raise anything
+        own_code = (__file__, importlib.__file__, genid.__path__[0], "<frozen importlib")
         frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
-        at = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place
+        theirs = [frame for frame in frames if not frame.filename.startswith(own_code)]
+        line = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place
         if isinstance(error, genid.GenIdError):  # a stage that could not give sound ids
-            raise StoreError(
-                summary,
-                [
-                    Problem(
-                        where=f"{at}:{p.place}", value=p.value, message=p.reason, remedy=p.remedy
-                    )
-                    for p in error.problems
-                ],
-            ) from error
+            problems = [
+                Problem(where=f"{line}:{p.place}", value=p.value, message=p.reason, remedy=p.remedy)
+                for p in error.problems
+            ]
+            raise StoreError(summary, problems) from error
         message, remedy = f"raises {reason_of(error)}", "correct the file, or install what it needs"
-        raise StoreError.of(summary, at, message, remedy) from error
+        raise StoreError.of(summary, line, message, remedy) from error
 
 
 def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:
-    """Import what genid.toml names as `[stages] module`, and return the stages that it declares.
+    """Import the module that genid.toml names as `[stages] module`; return the stages it declares.
 
-    A `FILE.py` lies in the data root. StoreError: there is no such module.
+    A `FILE.py` is relative to the data root. StoreError: as `load_module`.
     """
     name = config.stages_module
     if name is None:
@@ -109,7 +100,7 @@ def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:
 
 
 class _RefusedError(Exception):
-    """Why a name is not a generator's."""
+    """A name does not lead to a host's object or module; says why."""
 
 
 def _load(name: str) -> Generator | BatchHost:
@@ -117,14 +108,14 @@ def _load(name: str) -> Generator | BatchHost:
     if not (separator and place and attribute):
         raise _RefusedError("is not of the form MODULE:CALLABLE or FILE.py:CALLABLE")
     module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
-    found: object = module
+    host: object = module
     for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if is_batch(found):
-        return found
-    if not callable(found):
+        host = getattr(host, part, None)
+    if is_batch(host):
+        return host
+    if not callable(host):
         raise _RefusedError(f"{place} has no callable {attribute}")
-    generator: Generator = found
+    generator: Generator = host
     return generator
 
 
@@ -148,11 +139,11 @@ def _from_module(place: str) -> ModuleType:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise  # something that the host's module imports
+            raise  # the module exists; something that it imports does not
         raise _RefusedError(f"there is no module {place}") from error
 
 
 def _search(folder: Path) -> None:
-    """Search a folder of the host's last: its `calendar.py` shadows nothing that genid imports."""
+    """Search a host's folder last, so that its `calendar.py` shadows nothing that genid imports."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

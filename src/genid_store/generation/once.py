@@ -23,7 +23,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import decode_text, read_data
 from genid_store.fs.files import check_inside, is_file, is_there, problem_of, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
-from genid_store.fs.leases import lease
+from genid_store.fs.leases import NO_WAIT, lease
 from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
@@ -348,9 +348,7 @@ def recover(root: DataRoot) -> int:
 
     Removes what an earlier run only began, and skips generations that another run holds.
     """
-    no_wait = threading.Event()
-    no_wait.set()
-    return sum(_publish_waiting(root, *member, no_wait) for member in unpublished(root))
+    return sum(_publish_waiting(root, *member, NO_WAIT) for member in unpublished(root))
 
 
 def declare(root: DataRoot, member: Member, metadata: bytes) -> None:

@@ -1,8 +1,8 @@
-"""Obtain many generations at once, a limited number at a time, each reported as it finishes.
+"""Obtain many generations, a limited number at a time, and report each as it finishes.
 
-Interruptible: where the executor's `stop` is set, no other call begins; whatever is raised in the
-calling thread (a run that is terminated) sets it. Either way the calls in flight finish, since they
-are paid for, and are reported; what was raised is raised again.
+Once the executor's `stop` is set, no other call begins. An exception in the calling thread (a run
+that is terminated) sets it, too. Either way the calls in flight, which are paid for, finish and are
+reported before the exception is raised again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genid_store.generation.records import Outcome
 
 T = TypeVar("T")
 R = TypeVar("R")
-#: How many generations are made at once unless the host says otherwise.
+#: How many generations are made concurrently by default.
 CONCURRENCY = 4
 
 
@@ -34,7 +34,7 @@ def obtain_all(
     """Obtain the generations of one stage, at most `concurrency` (1 or more) at a time.
 
     `report` is called in the calling thread, once for each generation that was begun, in the order
-    in which they finish.
+    of completion.
     """
     try_each(
         partial(executor.obtain, stage),
@@ -55,8 +55,11 @@ def try_each(
     stop: threading.Event,
     on_error: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do `work` for each item, as `obtain_all` does, until `stop` is set. What the items, the work
-    or `report` raises is raised once what was begun is finished; `on_error` is called before."""
+    """Call `work` for each item, as `obtain_all` does, until `stop` is set.
+
+    An exception of the items, of `work` or of `report` is raised after the work in flight has
+    finished; `on_error` is called first.
+    """
     todo = iter(items)
     running: set[Future[R]] = set()
     with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="genid") as pool:
@@ -67,7 +70,8 @@ def try_each(
                         item = next(todo)
                     except StopIteration:
                         break
-                    running.add(pool.submit(copy_context().run, work, item))  # see leases.lease
+                    # Leases know by the context which call each is held for.
+                    running.add(pool.submit(copy_context().run, work, item))
                 if not running:
                     return
                 _collect(running, report)

@@ -1,7 +1,7 @@
-"""Make what a cohort lacks, in this process: the cohort is its membership, unchanged.
+"""Make what a cohort lacks, in this process.
 
-What `cohort run`, the job and any program that has a cohort's id call. Nothing is planned from the
-tables here: a cohort that is not there yet is built first by whoever wants it.
+`cohort run`, the Dagster job and library users all come here with a cohort's id. The cohort is its
+membership, unchanged: nothing is planned from the tables, so the caller builds a new cohort first.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from genid_store.stages import Member, stage_names
 
 _LISTED: Final = 20  # members that a refusal names
 
-#: The signals that end a run after the calls in flight, as Ctrl-C does.
+#: The signals that, like Ctrl-C, end a run after the calls in flight.
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Progress:
-    """How far a run is: of the `calls` to do those `done` and those `in_flight`, members that
-    `failed` in it and rows that are `in_batches`. It says so itself, in one thread at a time."""
+    """How far a run is: how many `calls` it plans, how many are `done` and `in_flight`, how many
+    members `failed`, how many rows are `in_batches`.
+
+    It passes itself to `say` at each change, from one thread at a time.
+    """
 
     def __init__(self, members: Iterable[Member], say: Callable[[Progress], None]) -> None:
         self.outcomes: list[Outcome] = []
@@ -60,7 +63,7 @@ class Progress:
             self._say(self)
 
     def report(self, outcome: Outcome) -> None:
-        """Note what became of a generation; a batch may hold others than the members."""
+        """Note the outcome of a generation; an open batch may hold generations of other cohorts."""
         with self._lock:
             if (outcome.stage, outcome.gen_id) in self._members:
                 self.outcomes.append(outcome)
@@ -70,7 +73,7 @@ class Progress:
 
 @frozen(kw_only=True)
 class Done:
-    """What a run did: each outcome in order, the work it set out to do, whether it was stopped."""
+    """The result of a run: its outcomes in order, its plan, and whether it was interrupted."""
 
     outcomes: tuple[Outcome, ...]
     workload: Workload
@@ -86,10 +89,12 @@ def plan_run(
     planned: Mapping[Member, Generation] | None = None,
     awaited: bool = False,
 ) -> Workload:
-    """Return what a run of a cohort's members would do, with `awaited` one that waits for batches;
-    nothing is written. `planned` has those of a cohort that is not written yet.
+    """Return what a run of a cohort's members would do; nothing is written.
 
-    StoreError: the index or the record of a batch cannot be used, or the system refused to read.
+    `planned` has the members of a cohort that is not written yet. `awaited`: the run waits for
+    batches.
+
+    StoreError: the index or the record of a batch cannot be used, or a file cannot be read.
     """
     with guarded(root):
         refuse_unreadable(root)
@@ -111,12 +116,12 @@ def run_cohort(
 ) -> Done:
     """Make what is missing, ancestors first; an interrupt ends it after the calls in flight.
 
-    With a batch object all open batches are collected first. Stage by stage the members go into
-    batches of their own, which are waited for, or with `wait` False left to the next run.
+    With a batch object, all open batches are collected first. The members then go into batches of
+    their own, stage by stage, which are waited for or, with `wait` False, left to the next run.
 
-    StoreError: the membership cannot be read, or legacy members' tasks are there under other ids
-    and nothing was asked about them; no call was made then. Or the system refused a file operation,
-    or a provider does not answer.
+    StoreError: before any call, the membership cannot be read, or the store has tasks of legacy
+    members under other ids and `asked` does not say what to do about them; later, there was an OS
+    error, or a provider does not answer.
     """
     with guarded(root):
         recover(root)
@@ -140,24 +145,22 @@ def run_cohort(
             concurrency=concurrency,
             looked=counting.looked,
         )
-        with guarded(root):
-            _until_interrupted(partial(batching.take_up, wait=wait), stop, interrupted)
+        _until_interrupted(root, partial(batching.take_up, wait=wait), stop, interrupted)
     work = plan_run(root, cohort_id, members, asked, awaited=batching is not None and wait)
     refuse_paid(work)
     counting.calls = work.total_calls
     executor = evolve(executor, plan=work.decider.plan)
 
     def obtain() -> None:
-        with guarded(root):
-            if batching is None:
-                obtain_work(executor, work, counting.report, concurrency=concurrency)
-                return
-            stages = evolve(batching, executor=executor)
-            for stage in stage_names():
-                todo = [*work.ready(stage), *work.in_batches(stage)]
-                stages.obtain(stage, todo, wait=wait)
+        if batching is None:
+            obtain_work(executor, work, counting.report, concurrency=concurrency)
+            return
+        planned = evolve(batching, executor=executor)
+        for stage in stage_names():
+            todo = [*work.ready(stage), *work.in_batches(stage)]
+            planned.obtain(stage, todo, wait=wait)
 
-    _until_interrupted(obtain, stop, interrupted)
+    _until_interrupted(root, obtain, stop, interrupted)
     return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())
 
 
@@ -168,41 +171,45 @@ def obtain_work(
     *,
     concurrency: int = CONCURRENCY,
 ) -> None:
-    """Obtain what is to be made, stage by stage, ancestors first; `report` as in `obtain_all`."""
+    """Obtain the generations of a plan, ancestors first; `report` as in `obtain_all`."""
     for stage in stage_names():
         obtain_all(executor, stage, work.ready(stage), report, concurrency=concurrency)
 
 
 def refuse_paid(work: Workload) -> None:
-    """StoreError: members would be paid for although the store has their task; names them."""
-    waiting = [one for one, why in work.waiting.items() if why.label == "paid under another id"]
-    if not waiting:
-        return
+    """StoreError: members would be paid for although the store has their tasks; names them."""
+    members = [one for one, why in work.waiting.items() if why.label == "paid under another id"]
     problems = []
-    for member in waiting[:_LISTED]:
-        there = ", ".join(work.decider.plan.task_of(member).elsewhere[:3])
-        message = f"the store has this task as {there}"
+    for member in members[:_LISTED]:
+        existing = ", ".join(work.decider.plan.task_of(member).elsewhere[:3])
+        message = f"the store has this task as {existing}"
         where = f"{member.stage} {member.gen_id}"
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
-    raise StoreError(f"{len(waiting)} member(s) would be paid for a second time", problems)
+    if problems:
+        raise StoreError(f"{len(members)} member(s) would be paid for a second time", problems)
 
 
 def _until_interrupted(
-    work: Callable[[], None], stop: threading.Event, interrupted: threading.Event
+    root: DataRoot, work: Callable[[], None], stop: threading.Event, interrupted: threading.Event
 ) -> None:
-    """Do the work in another thread; set `stop` at the first interrupt, SIGTERM or SIGHUP, which
-    lets the calls in flight finish, pass on the second."""
+    """Do the work in another thread, so that the main thread can take signals.
+
+    The first interrupt, SIGTERM or SIGHUP sets `stop`, which lets the calls in flight finish; the
+    second is raised.
+    """
     raised: list[BaseException] = []
 
     def target() -> None:
         try:
-            work()
+            with guarded(root):
+                work()
         except BaseException as error:
             raised.append(error)
         finally:
             ended.set()
 
-    ended = threading.Event()  # an interrupted `join` takes the thread for one that has ended
+    # Not `join`: after an interrupt, it takes a thread that is still running for one that ended.
+    ended = threading.Event()
     thread = threading.Thread(
         target=copy_context().run, args=(target,), name="genid-run", daemon=True
     )
@@ -222,8 +229,10 @@ def _until_interrupted(
 
 @contextmanager
 def _ended_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM (a service manager's stop) and SIGHUP (a terminal that is closed) as Ctrl-C, in
-    the main thread; what is ignored (nohup) stays ignored."""
+    """Treat SIGTERM (a service manager's stop) and SIGHUP (a closed terminal) as Ctrl-C.
+
+    Only in the main thread; an ignored signal (nohup) stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -231,7 +240,7 @@ def _ended_as_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.getsignal(one) for one in _ENDING}
+    before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, interrupt)

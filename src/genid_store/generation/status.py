@@ -1,11 +1,11 @@
-"""The state of a generation, as the disk says: the one rule that every way of starting a run uses.
+"""The state of a generation on disk: the one rule for every way of starting a run.
 
-`made`      parsed.txt is there: never generated again.
-`unreachable`  parsed.txt or raw.txt is there and cannot be reached (a link whose target is not
-            there, a folder): neither read nor made again.
-`unparsed`  raw.txt is there and parsed.txt is not: paid for; only made again when asked.
-`failed`    a failure is on record: only tried again when asked.
-`missing`   none of these.
+`made`         parsed.txt exists: never generated again.
+`unreachable`  parsed.txt or raw.txt exists and is not a readable file (a dangling link, a folder):
+               neither read nor made again.
+`unparsed`     raw.txt exists, parsed.txt does not: paid for, and only made again on request.
+`failed`       a failure is on record: only retried on request.
+`missing`      none of these.
 """
 
 from __future__ import annotations
@@ -29,40 +29,41 @@ from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
 
-#: What is said of a text that could not be parsed.
+#: Why a text that could not be parsed is left alone.
 UNPARSED: Final = (
     "it was paid for and has no parsed.txt: write that file by hand, or have it made again"
 )
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
-    """Say whether a generation is made. A folder whose staged files wait to be published is not
-    made yet; the next start publishes them."""
+    """Return whether a generation is made. Staged files that are not published do not count."""
     return is_file(root.generation(stage, gen_id) / PARSED)
 
 
 def state_of(
     root: DataRoot, stage: str, gen_id: str, failed: Collection[str] | None = None
 ) -> State:
-    """Return the state of one generation; `failed` has the ids of its stage with a failure on
-    record, where many are looked at."""
+    """Return the state of one generation.
+
+    `failed`, for a caller that checks many, has the ids of the stage with a failure on record.
+    """
     if has_content(root, stage, gen_id):
         return "made"
     folder = root.generation(stage, gen_id)
     texts = {PARSED, RAW}
-    # where that fails each is looked at, to tell what is not there from what is out of reach
+    # If the listing fails, each file is checked: it may be absent, or just out of reach.
     with contextlib.suppress(OSError):
         texts.intersection_update(os.listdir(folder))
-    there = [folder / name for name in texts if is_there(folder / name)]
-    if there:
-        return "unparsed" if all(is_file(path) for path in there) else "unreachable"
+    existing = [folder / name for name in texts if is_there(folder / name)]
+    if existing:
+        return "unparsed" if all(is_file(path) for path in existing) else "unreachable"
     if failed is None:
         return "missing" if failures.read(root, stage, gen_id) is None else "failed"
     return "failed" if gen_id in failed else "missing"
 
 
 def why_left(root: DataRoot, member: Member, state: State) -> str:
-    """Return why a generation is left in a state; empty where nothing keeps it."""
+    """Return why a generation in a state is left alone; empty if it is not."""
     if state == "unreachable":
         return "its text is there and cannot be reached: a link without a target, or not a file"
     failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
@@ -70,32 +71,34 @@ def why_left(root: DataRoot, member: Member, state: State) -> str:
 
 
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:
-    """Return the state of each of many generations; what failed is listed once."""
+    """Return the state of each member; the failures are listed once per stage."""
     failed = {stage: failures.failed_ids(root, stage) for stage in stage_names()}
     return {one: state_of(root, *one, failed[one.stage]) for one in members}
 
 
 def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]:
-    """Return those for which a run should be started although Dagster has no record of them: they
-    are ready, have neither failed nor been paid for without a parsed form, and are in no batch.
+    """Return the generations to start a run for, of those that Dagster has no record of.
 
-    A partition key can be any text; one that is not an id is never wanted. A few looks at the disk
-    each. StoreError: the index cannot be used.
+    They have content already, or are ready to be made: their parent has content, they have neither
+    failed nor been paid for, and they are not in a batch. A partition key that is not an id is
+    never wanted. Takes a few file system calls per id.
+
+    StoreError: the index cannot be used.
     """
     failed = failures.failed_ids(root, stage)
     batches = open_batches(root)
     above = parent_stage(stage)
     folders, parents = os.fspath(root.stage(stage)), os.fspath(root.stage(above or ""))
     known = {} if above is None else _parents_on_record(root, stage, gen_ids)
-    ready: dict[str | None, bool] = {None: above is None}
-    found = set()
+    ready: dict[str | None, bool] = {None: above is None}  # by parent
+    wanted = set()
     for gen_id in filter(is_segment, gen_ids):
         folder = f"{folders}/{gen_id}"
         if exists(f"{folder}/{PARSED}") or exists(f"{folder}/{RAW}"):
             if has_content(root, stage, gen_id):
-                found.add(gen_id)
+                wanted.add(gen_id)
             continue
-        if gen_id in failed or any(one.holds(stage, [gen_id]) for one in batches):
+        if gen_id in failed or any(batch.holds(stage, [gen_id]) for batch in batches):
             continue
         try:
             changed = os.stat(f"{folder}/{METADATA}").st_ctime_ns
@@ -105,17 +108,16 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
         if parent is None and above is not None:
             parent = read_generation(root, stage, gen_id).parent_gen_id
         if parent not in ready:
-            there = is_segment(parent) and is_file(f"{parents}/{parent}/{PARSED}")
-            ready[parent] = there
+            ready[parent] = is_segment(parent) and is_file(f"{parents}/{parent}/{PARSED}")
         if ready[parent]:
-            found.add(gen_id)
-    return found
+            wanted.add(gen_id)
+    return wanted
 
 
 def _parents_on_record(
     root: DataRoot, stage: str, gen_ids: Collection[str]
 ) -> dict[tuple[str, int], str | None]:
-    """Return the parents that the index knows, by id and when the metadata was changed (ns)."""
+    """Return the parents that the index knows, by id and change time of the metadata (ns)."""
     query = (
         "SELECT gen_id, changed_ns, parent_gen_id FROM generation "
         "WHERE stage = ? AND gen_id IN (SELECT value FROM json_each(?))"
@@ -126,7 +128,7 @@ def _parents_on_record(
 
 
 def legacy_left(root: DataRoot, rollout: Rollout) -> list[tuple[str, str]]:
-    """Return the members of covered stages that have legacy ids and are not made yet, in order.
+    """Return the members of covered stages with legacy ids and without content, sorted.
 
     StoreError: a membership cannot be read.
     """

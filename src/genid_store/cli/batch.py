@@ -16,7 +16,7 @@ from genid_store.generation import Executor, Generator
 from genid_store.generation.batch import BatchHost, Batching
 from genid_store.generation.batches import kept_aside
 from genid_store.generation.load import load_host
-from genid_store.generation.records import nobody
+from genid_store.generation.records import never_called
 
 
 class HostType(click.ParamType[Any]):
@@ -80,7 +80,7 @@ def cancel(root: DataRoot, key: str, generate: BatchHost) -> int:
     --retry-failed requests those again. Until the provider has ended the batch, its members stay in
     it, and the next run collects it.
     """
-    executor = Executor(root=root, generator=nobody, provider_models=provider_models(root))
+    executor = Executor(root=root, generator=never_called, provider_models=provider_models(root))
     batching = Batching(executor=executor, host=generate, report=lambda outcome: None)
     if batching.cancel(key):
         click.echo(f"batch {key} is over")

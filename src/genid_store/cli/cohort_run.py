@@ -38,7 +38,7 @@ from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.batch import BatchHost
-from genid_store.generation.records import Asked, nobody
+from genid_store.generation.records import Asked, never_called
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
@@ -118,7 +118,7 @@ def run(
         done = run_cohort(
             root,
             known,
-            generate or nobody,
+            generate or never_called,
             asked,
             concurrency=concurrency,
             wait=not no_wait,

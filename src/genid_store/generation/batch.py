@@ -262,7 +262,7 @@ class Batching:
                 self._advance(batch.key)
             except Exception as error:  # the host may raise anything; the record stays
                 _LOG.warning("batch %s: %s", batch.key, reason_of(error))
-                remedy = "run again: it is taken up as it stands; or cancel the batch"
+                remedy = "run again to continue the batch, or cancel it"
                 errors.append(_refused(batch.key, reason_of(error), remedy))
         return errors
 
@@ -406,9 +406,9 @@ class Batching:
             raise _refused(batch.key, outcome.reason, "run again")
         if outcome.kind == "refused" and batch.key not in self._given_up:
             self._held.setdefault(batch.key, {})[custom_id] = returned
-            reason = f"batch {batch.key}: its answer waits there: {outcome.reason}{_HELD}"
+            reason = f"its answer stays in the batch {batch.key}: {outcome.reason}{_HELD}"
             return evolve(outcome, reason=reason)
-        reason = "another text is there" if outcome.complete else outcome.reason
+        reason = "the generation has another text" if outcome.complete else outcome.reason
         return self._keep_aside(batch, custom_id, checked.text, reason)
 
     def _is_held(self, outcome: Outcome) -> bool:

@@ -139,7 +139,7 @@ class Decider:
         return Decision("missing")
 
     def _is_retried(self, member: Member, state: State) -> bool:
-        """Return whether the options ask for another try and nobody has made one since."""
+        """Return whether the options ask for another try and there has been none since."""
         unparsed = state == "unparsed"
         retried = self.asked.retry_unparsed if unparsed else self.asked.retry_failed
         return retried and self._is_as_before(member)

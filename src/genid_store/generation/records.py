@@ -94,9 +94,9 @@ class Asked:
 Generator: TypeAlias = Callable[[Request], str | Generated | Awaitable[str | Generated]]
 
 
-def nobody(request: Request) -> str:
+def never_called(request: Request) -> str:
     """Take the place of a callable in a run that calls no one."""
-    raise AssertionError("nothing is to be called")
+    raise AssertionError("no callable was given")
 
 
 #: made: the callable was called. copied: the draft's text was copied. reused: content existed.

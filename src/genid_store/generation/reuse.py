@@ -53,17 +53,17 @@ class Task:
 
     `name` is the task's id, and its lease's name. `source` is the id whose text the member reuses,
     None if there is none. `elsewhere` are the ids under which the store has the task's text over
-    the same parent's text; `others` are its other ids, where a text may be under way. `above` is
-    the digest of the parent's text, present or planned. `refused`: the member is legacy and the
-    store has its task. `hidden` says why the text may exist under an id whose metadata does not
-    tell the task.
+    the same parent's text; `others` are its other ids, where a text may be under way.
+    `parent_digest` is that of the parent's text, present or planned. `refused`: the member is
+    legacy and the store has its task. `hidden` says why the text may exist under an id whose
+    metadata does not tell the task.
     """
 
     name: str
     source: str | None = None
     elsewhere: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    above: str | None = None
+    parent_digest: str | None = None
     refused: bool = False
     hidden: str | None = None
 
@@ -139,7 +139,8 @@ def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
 
 
 class _Planning:
-    """One plan: the members by their parents, and each text's digest, read once."""
+    """One plan: the members by their parents, and the texts, each read once and known by its
+    digest."""
 
     def __init__(
         self,
@@ -174,13 +175,14 @@ class _Planning:
             known = self.known[member]
             expected = None if known is None else known.expected["v1"]
             parent = None if known is None else known.parent
-            above = None if parent is None else texts.get(parent) or self.digest(*parent)
-            elsewhere = [one.gen_id for one in self.candidates[member] if self.fits(one, above)]
-            source = self.best(member, above)[1]
+            parent_text = None if parent is None else texts.get(parent) or self.digest(*parent)
+            fitting = [one for one in self.candidates[member] if self.fits(one, parent_text)]
+            elsewhere = tuple(one.gen_id for one in fitting)
+            source = self.best(member, parent_text)[1]
             if source is not None:
                 texts[member] = self.digest(source.stage, source.gen_id)
             else:
-                texts[member] = above if self.is_copy(member) else self.digest(*member)
+                texts[member] = parent_text if self.is_copy(member) else self.digest(*member)
             # A deterministic parent shows that the flag is on: its legacy child gets the text.
             older = is_legacy(member.gen_id) and (not parent or is_legacy(parent.gen_id))
             missing = known is not None and known.content is None and source is None
@@ -188,15 +190,15 @@ class _Planning:
             tasks[member] = Task(
                 name=expected or member.gen_id,
                 source=None if source is None else source.gen_id,
-                elsewhere=tuple(elsewhere),
+                elsewhere=elsewhere,
                 others=tuple(others),
-                above=above,
+                parent_digest=parent_text,
                 refused=bool(elsewhere) and older,
-                hidden=next(self.hiding(known, above), None) if known and missing else None,
+                hidden=next(self.hiding(known, parent_text), None) if known and missing else None,
             )
         return tasks
 
-    def hiding(self, known: Indexed, text: str | None) -> Iterator[str]:
+    def hiding(self, known: Indexed, parent_text: str | None) -> Iterator[str]:
         """Yield the reasons why a member's task may already be paid for under an unknown id.
 
         Its own metadata, or its parent's, may not tell its task (a temporary read error is enough),
@@ -207,17 +209,17 @@ class _Planning:
                 yield _why_hidden(self.known.get(member) or self.index.get(*member), member.gen_id)
         for other in self.unknown.like(known):
             named = other.gen_id in known.expected.values()
-            if named or other.parent_gen_id is None or self.fits(other, text):
+            if named or other.parent_gen_id is None or self.fits(other, parent_text):
                 yield _why_hidden(other, other.gen_id)
 
     def _lacks_task(self, member: Member) -> bool:
         known = self.known.get(member) or self.index.get(*member)
         return not (known is None or known.expected["v1"] is not None or _has_no_v1_id(known))
 
-    def _best(self, member: Member, above: str | None) -> tuple[int, Indexed | None]:
-        """Return how many members from this one down can get a text if the parent's is `above`, and
-        whose text this one has to take for that."""
-        fitting = [one for one in self.candidates[member] if self.fits(one, above)]
+    def _best(self, member: Member, parent_text: str | None) -> tuple[int, Indexed | None]:
+        """Return how many members from this one down can get a text over the parent's, and whose
+        text this one has to take for that."""
+        fitting = [one for one in self.candidates[member] if self.fits(one, parent_text)]
         return max(
             ((self.below(member, self.digest(one.stage, one.gen_id)), one) for one in fitting),
             key=lambda choice: (
@@ -225,7 +227,7 @@ class _Planning:
                 self.reach(choice[1]) if len(fitting) > 1 else 0,
                 choice[1].origin_cohort_id == self.cohort_id,
             ),
-            default=(self.below(member, above) if self.is_copy(member) else 0, None),
+            default=(self.below(member, parent_text) if self.is_copy(member) else 0, None),
         )
 
     def reach(self, generation: Indexed) -> int:
@@ -242,9 +244,9 @@ class _Planning:
     def below(self, member: Member, text: str | None) -> int:
         return 1 + sum(self.best(child, text)[0] for child in self.children[member])
 
-    def fits(self, candidate: Indexed, above: str | None) -> bool:
+    def fits(self, candidate: Indexed, parent_text: str | None) -> bool:
         parent = candidate.parent
-        return parent is None or (above is not None and self.digest(*parent) == above)
+        return parent is None or (parent_text is not None and self.digest(*parent) == parent_text)
 
 
 class _TextsWithoutTask:

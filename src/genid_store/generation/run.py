@@ -26,7 +26,7 @@ from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.decision import Decider
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
-from genid_store.generation.records import Asked, Generator, Outcome, nobody
+from genid_store.generation.records import Asked, Generator, Outcome, never_called
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
 from genid_store.generation.workload import Workload, plan_work
 from genid_store.stages import Member, stage_names
@@ -130,7 +130,7 @@ def run_cohort(
         counting = Progress(members, progress)
         executor = Executor(
             root=root,
-            generator=generator if callable(generator) else nobody,
+            generator=generator if callable(generator) else never_called,
             provider_models=provider_models or {},
             asked=asked,
             stop=stop,

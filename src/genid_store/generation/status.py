@@ -65,7 +65,7 @@ def state_of(
 def why_left(root: DataRoot, member: Member, state: State) -> str:
     """Return why a generation in a state is left alone; empty if it is not."""
     if state == "unreachable":
-        return "its text is there and cannot be reached: a link without a target, or not a file"
+        return "its text exists but cannot be read: a link without a target, or not a file"
     failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
     return failure.reason if failure else UNPARSED if state == "unparsed" else ""
 

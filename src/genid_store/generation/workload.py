@@ -174,7 +174,7 @@ def plan_work(
             coming = parent in work.todo or (awaited and in_batch)
             fault = None if coming else parent_fault(parent)
         decision = decider.decide(
-            generation, text=task.above, source=task.source, batches=batches, fault=fault
+            generation, text=task.parent_digest, source=task.source, batches=batches, fault=fault
         )
         if decision.kind == "missing":
             # The first of several members with one task pays, the others reuse its text. A legacy

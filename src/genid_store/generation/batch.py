@@ -362,10 +362,8 @@ class Batching:
             self.report(outcome)
 
     def _settle(self, batch: Batch, row: _Row) -> Outcome | None:
-        """Bring one answer to the store, once, however often it is returned.
-
-        Returns the outcome of its generation, None if that has not changed.
-        """
+        """Bring one answer to the store, once, however often it is returned; return the outcome of
+        its generation, None if that has not changed."""
         custom_id, returned = row
         checked = _checked(returned)
         text = checked.text if isinstance(checked, Generated) else reason_of(checked)

@@ -65,10 +65,8 @@ class Batch:
     )
 
     def holds(self, stage: str, names: Iterable[str | None]) -> bool:
-        """Return whether any of `names`, ids of generations or tasks, is in it.
-
-        A batch whose record is unreadable may hold any of them.
-        """
+        """Return whether any of `names`, ids of generations or tasks, is in it. A batch whose
+        record is unreadable may hold any of them."""
         if self.state == "unreadable":
             return True
         return stage == self.stage and not self._names.isdisjoint(names)

@@ -88,10 +88,8 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 def refuse_on_loop() -> None:
-    """Refuse to wait for generations on the event loop that has to make them.
-
-    NotPaid: the current thread runs the event loop of the callables.
-    """
+    """NotPaid: the current thread runs the event loop of the callables, which would have to make
+    the generations that it waits for."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -136,10 +134,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return a failure as one line: a StoreError's text, or an exception's type and text.
-
-    What looks like a secret is masked, and a long text is cut to REASON_LIMIT characters.
-    """
+    """Return a failure as one line: a StoreError's text, or an exception's type and text. What
+    looks like a secret is masked, and a long text is cut to REASON_LIMIT characters."""
     if isinstance(error, StoreError):
         text = "; ".join([error.summary, *map(str, error.problems)])
     else:

@@ -51,10 +51,8 @@ def model_of(root: DataRoot, generation: Generation) -> str | None:
 
 
 def parent_version(root: DataRoot, generation: Generation) -> str | None:
-    """Return the digest of the parent's text; None if there is no text or no parent.
-
-    OSError: it cannot be read now.
-    """
+    """Return the digest of the parent's text; None if there is no text or no parent. OSError: it
+    cannot be read now."""
     if generation.parent is None:
         return None
     try:
@@ -106,10 +104,8 @@ def usable_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
 
 def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return a generation's text; None if there is none.
-
-    StoreError: the file is empty, a pointer, or not UTF-8. OSError: it cannot be read now.
-    """
+    """Return a generation's text; None if there is none. StoreError: the file is empty, a pointer,
+    or not UTF-8. OSError: it cannot be read now."""
     path = f"{root.gens}/{stage}/{gen_id}/{PARSED}"  # building a Path takes as long as reading
     try:
         data = read_bytes(path)

@@ -49,10 +49,8 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
 
 
 def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
-    """Return the last failure of a generation; None if it did not fail.
-
-    A record that cannot be read counts as a failure, with that as its reason.
-    """
+    """Return the last failure of a generation; None if it did not fail. A record that cannot be
+    read counts as a failure, with that as its reason."""
     path = record_path(root, _KIND, stage, gen_id)
     try:
         failure = Failure(**read_json(path))
@@ -70,10 +68,8 @@ def read(root: DataRoot, stage: str, gen_id: str) -> Failure | None:
 
 
 def read_all(root: DataRoot) -> dict[tuple[str, str], Failure]:
-    """Return every failure on record by (stage, id).
-
-    A later record differs in `attempts`, even if the clocks of the machines disagree.
-    """
+    """Return every failure on record by (stage, id). A later record differs in `attempts`, even if
+    the clocks of the machines disagree."""
     failures = {}
     for stage in stage_names():
         for gen_id in recorded_ids(root, _KIND, stage):

@@ -28,9 +28,7 @@ from genid_store.stages import Member, parent_key, stage_names
 
 def give_text(root: DataRoot, member: Member, source: str, task: str) -> None:
     """Copy another id's text and its companion files to a member; its own files stay as they are.
-
-    The caller holds the task's lease. OSError, StoreError: a file cannot be read or written.
-    """
+    The caller holds the task's lease. OSError, StoreError: a file cannot be read or written."""
     stage, gen_id = member
     target, origin = root.generation(stage, gen_id), root.generation(stage, source)
     record = reused.find(root, stage, gen_id)

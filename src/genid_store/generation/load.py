@@ -88,9 +88,7 @@ def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[N
 
 def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:
     """Import the module that genid.toml names as `[stages] module`; return the stages it declares.
-
-    A `FILE.py` is relative to the data root. StoreError: as `load_module`.
-    """
+    A `FILE.py` is relative to the data root. StoreError: as `load_module`."""
     name = config.stages_module
     if name is None:
         return ()

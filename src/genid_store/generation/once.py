@@ -132,10 +132,8 @@ class Executor(Decider):
         return self._request(inputs, self._template(inputs.generation))
 
     def _read(self, member: Member) -> _Inputs:
-        """Read and check what a generation is made from.
-
-        StoreError: the metadata or the parent's text cannot be used.
-        """
+        """Read and check what a generation is made from. StoreError: the metadata or the parent's
+        text cannot be used."""
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent = generation.parent
@@ -241,10 +239,8 @@ class Executor(Decider):
         return parent_version(self.root, read_generation(self.root, *other)) == parent_digest
 
     def _pay_and_record(self, inputs: _Inputs) -> Decision:
-        """Pay, and record a call that gave no usable text.
-
-        The record is written before the lease is released, because the next holder looks for it.
-        """
+        """Pay, and record a call that gave no usable text. The record is written before the lease
+        is released, because the next holder looks for it."""
         try:
             decision = self._pay(inputs)
         except Exception as error:
@@ -345,9 +341,7 @@ class InBatch(StoreError):  # noqa: N818 - it says where the task is
 
 def recover(root: DataRoot) -> int:
     """Publish every generation that an earlier run completed but did not publish; return how many.
-
-    Removes what an earlier run only began, and skips generations that another run holds.
-    """
+    Removes what an earlier run only began, and skips generations that another run holds."""
     return sum(_publish_waiting(root, *member, NO_WAIT) for member in unpublished(root))
 
 
@@ -358,10 +352,8 @@ def declare(root: DataRoot, member: Member, metadata: bytes) -> None:
 
 
 def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Event) -> bool:
-    """Publish a text that a killed run left; return whether there was one.
-
-    Returns False if `stop` is set before the generation's folder is free.
-    """
+    """Publish a text that a killed run left; return whether there was one, False also if `stop` is
+    set before the generation's folder is free."""
     with lease(root, stage, folder_lease(gen_id), stop) as has_folder:
         if not has_folder or blocked(root) is not None:
             return False
@@ -373,10 +365,7 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
 
 
 def _of_host_error(error: Exception) -> Decision:
-    """Return the decision for an exception of the host's callable.
-
-    The call may have been paid for. That holds for a StoreError, too: the callable may use a store
-    of its own after it has paid.
-    """
+    """Return the decision for an exception of the host's callable. The call may have been paid for.
+    That holds for a StoreError, too: the callable may use a store of its own after it has paid."""
     unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
     return Decision("refused" if unpaid else "failed", reason_of(error))

@@ -106,10 +106,8 @@ def prepared(
 
 
 def seed(root: DataRoot, stage: str, gen_id: str, metadata: bytes) -> None:
-    """Create a generation's folder together with its metadata, unless that exists.
-
-    The caller holds the generation's lease.
-    """
+    """Create a generation's folder together with its metadata, unless that exists. The caller holds
+    the generation's lease."""
     folder = root.generation(stage, gen_id)
     if not is_there(folder / METADATA):
         attempt = _attempt_folder(root, stage, gen_id)
@@ -187,11 +185,8 @@ def take_up(root: DataRoot, stage: str, gen_id: str) -> bool:
 
 
 def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
-    """Publish the complete staged files of a generation; return whether there were any.
-
-    Idempotent, and safe after a crash between any two steps. The caller holds the generation's
-    lease.
-    """
+    """Publish the complete staged files of a generation; return whether there were any. Idempotent,
+    and safe after a crash between any two steps. The caller holds the generation's lease."""
     source = staging(root, stage) / gen_id
     target = root.generation(stage, gen_id)
     if not is_folder(source) or not (is_folder(target) or is_there(source / RAW)):
@@ -244,10 +239,8 @@ def _keep(root: DataRoot, path: Path, folder: Path) -> None:
 
 
 def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
-    """Bring back a text that an earlier run could only write to a temporary folder.
-
-    A text made from another text of the parent than the current one stays there.
-    """
+    """Bring back a text that an earlier run could only write to a temporary folder. A text made
+    from another text of the parent than the current one stays there."""
     for one in rescued(root):
         if (one.stage, one.gen_id) != (stage, gen_id) or is_complete(root, stage, gen_id):
             continue
@@ -268,10 +261,8 @@ _HOST_KEYS: Final = ("provider_model", "parameters", "usage")
 def files_of(
     generated: Generated, *, generated_at: str | None = None, **made_with: object
 ) -> dict[str, bytes]:
-    """Return the files of one answer, with a record of how it was made.
-
-    `parsed.txt` is among them unless the answer could not be parsed.
-    """
+    """Return the files of one answer, with a record of how it was made. `parsed.txt` is among them
+    unless the answer could not be parsed."""
     from_host = {name: getattr(generated, name) for name in _HOST_KEYS}
     made_with |= {name: value for name, value in from_host.items() if value is not None}
     files = {RAW_METADATA: _document({**made_with, "generated_at": generated_at})}
@@ -285,10 +276,8 @@ def files_of(
 
 
 def why_unparsed(generated: Generated) -> str | None:
-    """Return why an answer gets no `parsed.txt`; None if it gets one.
-
-    The host says so, or nothing could be made from that text.
-    """
+    """Return why an answer gets no `parsed.txt`; None if it gets one. The host says so, or nothing
+    could be made from that text."""
     if generated.unparsed is not None:
         return generated.unparsed or "the callable says so and gives no reason"
     try:

@@ -106,10 +106,7 @@ def plan_reuse_of(
     cohort_id: str | None = None,
     planned: Mapping[Member, Generation] | None = None,
 ) -> Plan:
-    """Refresh the index, then plan as `plan_reuse` does.
-
-    StoreError: the index cannot be used.
-    """
+    """Refresh the index, then plan as `plan_reuse` does. StoreError: the index cannot be used."""
     ledger = Ledger(root)
     with StoreIndex.fresh(root, persist=planned is None) as index:
         return plan_reuse(index, members, cohort_id=cohort_id, planned=planned, ledger=ledger)

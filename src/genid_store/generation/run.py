@@ -192,11 +192,8 @@ def refuse_paid(work: Workload) -> None:
 def _until_interrupted(
     root: DataRoot, work: Callable[[], None], stop: threading.Event, interrupted: threading.Event
 ) -> None:
-    """Do the work in another thread, so that the main thread can take signals.
-
-    The first interrupt, SIGTERM or SIGHUP sets `stop`, which lets the calls in flight finish; the
-    second is raised.
-    """
+    """Do the work in another thread, so that the main thread can take signals. The first interrupt,
+    SIGTERM or SIGHUP sets `stop`, which lets the calls in flight finish; the second is raised."""
     raised: list[BaseException] = []
 
     def target() -> None:
@@ -229,10 +226,8 @@ def _until_interrupted(
 
 @contextmanager
 def _ended_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM (a service manager's stop) and SIGHUP (a closed terminal) as Ctrl-C.
-
-    Only in the main thread; an ignored signal (nohup) stays ignored.
-    """
+    """Treat SIGTERM (a service manager's stop) and SIGHUP (a closed terminal) as Ctrl-C. Only in
+    the main thread; an ignored signal (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

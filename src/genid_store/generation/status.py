@@ -43,10 +43,8 @@ def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
 def state_of(
     root: DataRoot, stage: str, gen_id: str, failed: Collection[str] | None = None
 ) -> State:
-    """Return the state of one generation.
-
-    `failed`, for a caller that checks many, has the ids of the stage with a failure on record.
-    """
+    """Return the state of one generation. `failed`, for a caller that checks many, has the ids of
+    the stage with a failure on record."""
     if has_content(root, stage, gen_id):
         return "made"
     folder = root.generation(stage, gen_id)

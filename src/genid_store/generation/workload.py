@@ -103,10 +103,8 @@ def failed_members(root: DataRoot, states: Mapping[Member, State]) -> list[Outco
 
 
 def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[Outcome]:
-    """Return the members that a run of `work` left missing, parents first, and why.
-
-    Omits what the run's limit left, what is in a batch, and the descendants of both.
-    """
+    """Return the members that a run of `work` left missing, parents first, and why. Omits what the
+    run's limit left, what is in a batch, and the descendants of both."""
     later = {member for member, why in work.waiting.items() if why.label in _LATER}
     later.update(in_batches)
     blocked, root = [], work.decider.root
@@ -134,10 +132,8 @@ def _outcome(member: Member, kind: Kind, reason: str, ways: tuple[str, ...]) -> 
 def unfinished(
     root: DataRoot, states: Mapping[Member, State], work: Workload, reported: Iterable[Outcome]
 ) -> list[Outcome]:
-    """Return the members that failed before a run of `work`, or that it could not begin.
-
-    Omits those `reported`, and what is left to the next run.
-    """
+    """Return the members that failed before a run of `work`, or that it could not begin. Omits
+    those `reported`, and what is left to the next run."""
     omitted = {(one.stage, one.gen_id) for one in reported}
     omitted |= {member for member, why in work.waiting.items() if why.label in _LATER}
     outcomes = [*failed_members(root, states), *blocked_members(work)]

@@ -221,6 +221,7 @@ class Store:
         with self._lock:
             folders = tuple(_inode(self.root.stage(stage)) for stage in stage_names())
             if folders not in self._ledger:
+                # Before the refresh, so that what is made during it is in one of the two.
                 ledger = Ledger(self.root)
                 recover(self.root)
                 with StoreIndex.fresh(self.root):

@@ -141,6 +141,7 @@ def write(root: DataRoot, batch: Batch) -> None:
 
 def close(root: DataRoot, batch: Batch) -> None:
     """End a batch: its members can be requested again, under another key."""
+    # The mark first: between the two steps, a kill must not leave the key free for the same tasks.
     create_exclusive(_closed(root, batch.key), f"{now()}\n".encode(), durable=True)
     discard(root, batch)
 

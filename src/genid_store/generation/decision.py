@@ -98,7 +98,7 @@ class Decider:
             yield Decision("reused")
         if state == "unreachable":
             yield Decision("refused", why_left(self.root, member, state), label=state)
-        if self.paid:
+        if self.paid:  # the batch that holds the task, and its failures, are this answer's own
             yield Decision("missing")
         if fault is None and source is not None and (self.asked.reuse or not task.refused):
             yield Decision("adopted", source, source=source)

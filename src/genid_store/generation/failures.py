@@ -45,6 +45,7 @@ def record(root: DataRoot, stage: str, gen_id: str, reason: str) -> None:
         at=datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         attempts=1 + (before.attempts if before else 0),
     )
+    # Not synced: if a power cut loses the record, the generation is retried, which costs one call.
     write_record(root, _KIND, failure, durable=False)
 
 

@@ -46,6 +46,7 @@ class Ledger:
             with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
                 file.seek(self._offset)
                 data = file.read()
+                # A line that is still being written is read the next time.
                 whole = data[: data.rfind(b"\n") + 1]
                 self._offset += len(whole)
                 for line in whole.decode(errors="replace").splitlines():

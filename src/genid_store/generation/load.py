@@ -126,6 +126,7 @@ def _from_file(path: Path) -> ModuleType:
         raise _RefusedError(f"{path} is not a Python file")
     _search(path.resolve().parent)
     module = importlib.util.module_from_spec(spec)
+    # Registered before it runs, as an import does: dataclasses, for one, look their module up.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

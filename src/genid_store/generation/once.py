@@ -166,6 +166,8 @@ class Executor(Decider):
         check_inside(self.root, self.root.generation(stage, gen_id), *state_folders)
         if has_content(self.root, stage, gen_id):
             return Decision("reused")
+        # The task's lease keeps another id of the task from being paid for at the same time, the
+        # folder's lease keeps recovery and a cohort's build out of the folder.
         with (
             lease(self.root, stage, task.name, self.stop) as has_task,
             lease(self.root, stage, folder_lease(gen_id), self.stop) as has_folder,

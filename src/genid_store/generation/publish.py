@@ -98,6 +98,7 @@ def prepared(
                 message = f"fewer than {_MIN_FREE // 2**20} MiB are free, and nothing was paid for"
                 raise OSError(errno.ENOSPC, message, str(path.parent))
             reserve(path / _RESERVE, _RESERVED)
+        # Publishing renames into this folder; find out now whether it can.
         if not os.access(target, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
         yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)

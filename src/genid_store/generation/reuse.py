@@ -107,7 +107,7 @@ def plan_reuse_of(
     planned: Mapping[Member, Generation] | None = None,
 ) -> Plan:
     """Refresh the index, then plan as `plan_reuse` does. StoreError: the index cannot be used."""
-    ledger = Ledger(root)
+    ledger = Ledger(root)  # before the refresh, so that what is made during it is in one of the two
     with StoreIndex.fresh(root, persist=planned is None) as index:
         return plan_reuse(index, members, cohort_id=cohort_id, planned=planned, ledger=ledger)
 

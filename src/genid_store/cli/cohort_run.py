@@ -108,8 +108,8 @@ def run(
         return _dry_run(root, wanted, asked, as_json=as_json)
     if generate is None and not asked.reuse_only:
         raise click.UsageError("give --generate, the host's callable (or --reuse-only)")
-    known = find_cohort_id(root, wanted)
-    new = not is_there(root.membership(known))
+    cohort_id = find_cohort_id(root, wanted)
+    new = not is_there(root.membership(cohort_id))
     if new:
         announce = partial(_announce_new, root, wanted)
         with output.progress_bar("building") as progress:
@@ -117,7 +117,7 @@ def run(
     with output.progress_bar("generating") as bar:
         done = run_cohort(
             root,
-            known,
+            cohort_id,
             generate or never_called,
             asked,
             concurrency=concurrency,
@@ -126,10 +126,11 @@ def run(
             progress=lambda state: bar(state.done, state.calls, _described(state)),
         )
     messages = let_follow(root, options)
-    summary = {"new": new, **_summary(root, known, done)}
-    output.print_json({**summary, "dagster": messages}) if as_json else _print_summary(
-        summary, messages
-    )
+    summary = {"new": new, **_summary(root, cohort_id, done)}
+    if as_json:
+        output.print_json({**summary, "dagster": messages})
+    else:
+        _print_summary(summary, messages)
     if done.interrupted:
         return INTERRUPTED
     return 1 if summary["failed"] or summary["blocked"] or summary["refused"] else 0
@@ -145,10 +146,11 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
 
     A mistyped id, for one, would make a new cohort instead of running an existing one.
     """
-    known = prepared.plan.cohort_id
-    similar = [] if wanted.cohort_id is None else similar_cohorts(root, known)
+    cohort_id = prepared.plan.cohort_id
+    similar = [] if wanted.cohort_id is None else similar_cohorts(root, cohort_id)
     lines = [
-        f"cohort {known} is not there, and a run builds it; did you mean {one}?" for one in similar
+        f"cohort {cohort_id} is not there, and a run builds it; did you mean {name}?"
+        for name in similar
     ]
     lines += map(told, prepared.plan.notices)
     output.print_list([f"notice: {line}" for line in lines], err=True)
@@ -156,8 +158,8 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
 
 def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) -> int:
     with output.progress_bar("planning") as progress:
-        known = find_cohort_id(root, wanted)
-        built = is_there(root.membership(known))
+        cohort_id = find_cohort_id(root, wanted)
+        built = is_there(root.membership(cohort_id))
         planned = None
         if not built:
             prepared = plan_build(root, wanted, progress=progress)
@@ -165,10 +167,13 @@ def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) ->
             planned = {
                 Member(row.stage, row.gen_id): row.as_generation() for row in prepared.plan.rows
             }
-        members = read_membership(root, known) if planned is None else tuple(planned)
-        work = plan_run(root, known, members, asked, planned=planned)
-    record = {"new": not built, **_work_record(known, work)}
-    output.print_json(record) if as_json else _print_dry_run(record)
+        members = read_membership(root, cohort_id) if planned is None else tuple(planned)
+        work = plan_run(root, cohort_id, members, asked, planned=planned)
+    record = {"new": not built, **_work_record(cohort_id, work)}
+    if as_json:
+        output.print_json(record)
+    else:
+        _print_dry_run(record)
     return 0
 
 

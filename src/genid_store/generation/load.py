@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from blake3 import blake3
 
@@ -44,7 +45,15 @@ def load_host(name: str, *, where: str = "the generator") -> Generator | BatchHo
     """
     remedy = "give FILE.py:FUNCTION, which takes a request and returns its text, or a batch object"
     with _host_errors("the generator cannot be used", name, where, remedy):
-        return _load(name)
+        place, separator, attribute = name.rpartition(":")
+        if not (separator and place and attribute):
+            raise _RefusedError("is not of the form MODULE:CALLABLE or FILE.py:CALLABLE")
+        host: Any = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
+        for part in attribute.split("."):
+            host = getattr(host, part, None)
+        if not (is_batch(host) or callable(host)):
+            raise _RefusedError(f"{place} has no callable {attribute}")
+        return cast("Generator | BatchHost", host)
 
 
 def load_module(name: str, *, where: str) -> ModuleType:
@@ -99,22 +108,6 @@ def load_stages(root: DataRoot, config: Config) -> tuple[str, ...]:
 
 class _RefusedError(Exception):
     """A name does not lead to a host's object or module; says why."""
-
-
-def _load(name: str) -> Generator | BatchHost:
-    place, separator, attribute = name.rpartition(":")
-    if not (separator and place and attribute):
-        raise _RefusedError("is not of the form MODULE:CALLABLE or FILE.py:CALLABLE")
-    module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
-    host: object = module
-    for part in attribute.split("."):
-        host = getattr(host, part, None)
-    if is_batch(host):
-        return host
-    if not callable(host):
-        raise _RefusedError(f"{place} has no callable {attribute}")
-    generator: Generator = host
-    return generator
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -12,11 +12,10 @@ import contextlib
 import gc
 import os
 import sqlite3
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -142,19 +141,16 @@ def _walk(
     stage: str, folder: int | None, known: Iterator[tuple[Any, ...]], changes: _Changes
 ) -> None:
     """Note the generations in an open folder whose stamp is not the known one, and the known ones
-    that are gone. Both come in the order of ids, so that nothing but the names is held."""
+    that are gone; of either, nothing but the names is held."""
     changed, removed = changes.changed[stage], changes.removed[stage]
-    names = [] if folder is None else _folders(folder, stage, changes)
-    at, count, unchanged, stat = 0, len(names), 0, os.stat
+    new = set() if folder is None else _folders(folder, stage, changes)
+    unchanged, stat = 0, os.stat
     for row in known:
         gen_id = row[0]
-        if at < count and names[at] != gen_id:
-            before, at = at, bisect_left(names, gen_id, at)
-            _note_new(stage, names[before:at], changes)
-        if at == count or names[at] != gen_id:
+        if gen_id not in new:
             removed.append(gen_id)
             continue
-        at += 1
+        new.remove(gen_id)
         try:
             state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
             now = (gen_id, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
@@ -166,30 +162,21 @@ def _walk(
             unchanged += 1
         else:
             changed.append(gen_id)
-    _note_new(stage, names[at:], changes)
+    changed += sorted(filter(is_segment, new))
+    for name in filterfalse(is_segment, new):
+        _note_stray(stage, name, changes)
     changes.total += unchanged + len(changed)
 
 
-def _note_new(stage: str, names: Iterable[str], changes: _Changes) -> None:
-    """Note what is not known yet: the generations, and what cannot be one."""
-    changed = changes.changed[stage]
-    for name in names:
-        if is_segment(name):
-            changed.append(name)
-        else:
-            _note_stray(stage, name, changes)
-
-
-def _folders(stage_folder: int, stage: str, changes: _Changes) -> list[str]:
-    """Return the names of the folders in a stage's, in order; notes everything else as stray."""
-    found = []
+def _folders(stage_folder: int, stage: str, changes: _Changes) -> set[str]:
+    """Return the names of the folders in a stage's; notes everything else as stray."""
+    found = set()
     with os.scandir(stage_folder) as entries:
         for entry in entries:
             if entry.is_dir():
-                found.append(entry.name)
+                found.add(entry.name)
             else:
                 _note_stray(stage, entry.name, changes)
-    found.sort()
     return found
 
 

@@ -61,7 +61,10 @@ class Reader:
         what is done with them.
         """
         found = [self._read(name) for name in names]
-        said = [self._said(name, data) for name, (data, _) in zip(names, found, strict=True)]
+        said = [
+            self._plain(name, data) or self._recorded(name, data)
+            for name, (data, _) in zip(names, found, strict=True)
+        ]
         facts, values, unusual = zip(*said, strict=True)
         parents = [self.find(one.parent_gen_id) for one in facts]
         expected = derive(facts, values, parents)
@@ -79,9 +82,6 @@ class Reader:
         except OSError as error:
             return error, _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
         return data, _stamp(state)
-
-    def _said(self, name: str, found: bytes | OSError) -> Said:
-        return self._plain(name, found) or self._recorded(name, found)
 
     def _plain(self, name: str, found: bytes | OSError) -> Said | None:
         """Return what a plain document says, None for another one."""

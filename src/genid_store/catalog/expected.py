@@ -1,9 +1,9 @@
-"""The ids that a generation should have, and whether the one it has matches its metadata.
+"""Derive the ids that a generation should have, and check the one it has against its metadata.
 
-Pure: one generation and what is known of its parent in, ids and a family out. Expected ids are
-those of the same task in a fresh deterministic cohort, so the parent's *expected* id goes into a
-child's; whether an id recomputes is asked of the metadata unchanged, so there the parent's id as
-written goes in.
+Pure: a generation and its parent's ids in, expected ids and a family out. Expected ids are those of
+the same task in a new deterministic cohort, so a child's are derived from the parent's *expected*
+ids. Whether an id recomputes is a question about the metadata as it is, so that check uses the
+parent's id as written.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from genid_store.fs.layout import METADATA
 from genid_store.ids import legacy
 from genid_store.ids.components import model_override
 
-#: The families of ids in a store. "unverifiable": the shape of phase-1, and the metadata gives
-#: neither that id nor a legacy one; a state, not a fault.
+#: The families of ids in a store. "unverifiable": the id looks like phase-1, but the metadata gives
+#: neither that id nor a legacy one. That is a state, not a fault.
 StoreFamily = Literal["v1", "phase-1", "legacy", "foreign", "unverifiable"]
 
 _SCHEMES: Final[tuple[StoreFamily, StoreFamily]] = ("v1", "phase-1")
-_FILL_UP_SALTS: Final = 8  # how many of the endless salts of filling up are tried
-_SHORTEST_PREFIXED: Final = 13  # characters of a legacy id behind a stage's prefix
+_FILL_UP_SALTS: Final = 8  # tried of the infinitely many salts of filling up
+_SHORTEST_PREFIXED: Final = 13  # characters of a legacy id after a stage's prefix
 _pick_facts: Final = attrgetter(
     *("stage", "gen_id", "parent_gen_id", "combo_id", "template_id", "llm_model_id"),
     *("replicate", "origin_cohort_id", "mode"),
@@ -40,17 +40,17 @@ _pick_facts: Final = attrgetter(
 
 
 class ParentIds(NamedTuple):
-    """What a child's ids need to know of its parent: its expected ids and its draft fields."""
+    """What a child's ids depend on: its parent's expected ids and draft fields."""
 
     v1: str | None
     phase_1: str | None
-    task_id: str | None  # the legacy draft task id; None parent evaluations
+    task_id: str | None  # the legacy task id of a draft
     llm_model_id: str | None
     replicate: int | None
 
 
 class ExpectedIds(NamedTuple):
-    """What follows from a generation's metadata; ids are None where none can be derived."""
+    """What a generation's metadata determines; an id is None if it cannot be derived."""
 
     family: StoreFamily
     recomputes: bool = False
@@ -60,7 +60,7 @@ class ExpectedIds(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Which generation it is, and what its metadata says, as `Generation` has it."""
+    """The fields of a `Generation` that the index keeps in columns of their own."""
 
     stage: str
     gen_id: str
@@ -76,7 +76,7 @@ class Facts(NamedTuple):
 def derive_expected(generation: Generation, parent: ParentIds | None) -> ExpectedIds:
     """Return a generation's expected ids, its family and whether its id recomputes.
 
-    `parent` is its parent's `ParentIds`; None for a draft and where the parent is not in the store.
+    `parent` is None for a draft and for a parent that is not in the store.
     """
     return derive([facts_of(generation)], [generation.signature_fields()], [parent])[0]
 
@@ -86,10 +86,11 @@ def derive(
     values: Sequence[dict[str, Any]],
     parents: Sequence[ParentIds | None],
 ) -> list[ExpectedIds]:
-    """Return the same of several generations of one stage: of the facts of each, its values of the
-    fields of the stage's signature, in which it puts the expected parent, and its parent.
+    """Return the expected ids of several generations of one stage.
 
-    Step by step for all of them: the processor keeps what a step needs, which saves a third.
+    `values` are the values of the signature's fields, which this function changes. Each step runs
+    over all generations before the next step, because the processor's caches then hold what the
+    step needs. That saves a third of the time.
     """
     fields = stage_fields(facts[0].stage)
     tasks = [_task(fields, *one) for one in zip(facts, values, parents, strict=True)]
@@ -114,12 +115,12 @@ def facts_of(generation: Generation) -> Facts:
 
 
 def as_parent(generation: Generation, v1: str | None, phase_1: str | None) -> ParentIds:
-    """Return what the children of a generation with these expected ids need to know of it."""
+    """Return what the children of a generation with these expected ids depend on."""
     return parent_ids(facts_of(generation), v1, phase_1)
 
 
 def parent_ids(facts: Facts, v1: str | None, phase_1: str | None) -> ParentIds:
-    """Return the same of facts."""
+    """Return the same from facts."""
     stage, _, _, combo_id, template_id, model, number, *_ = facts
     task_id = None
     if stage == "draft" and combo_id is not None and template_id is not None and model is not None:
@@ -128,15 +129,14 @@ def parent_ids(facts: Facts, v1: str | None, phase_1: str | None) -> ParentIds:
 
 
 def is_complete(generation: Generation) -> bool:
-    """Say whether the metadata gives every field that identifies a generation of its stage."""
+    """Return whether the metadata has every field that identifies a generation of its stage."""
     return _is_complete(stage_fields(generation.stage), generation.signature_fields())
 
 
 def signature(
     generation: Generation, *, parent_gen_id: str | None, parent_model: str | None
 ) -> Signature[Any]:
-    """Return the signature of a complete generation over this parent, which has this model: an
-    essay's carries its model only where it is not its draft's.
+    """Return the signature of a complete generation over a parent with this id and model.
 
     SignatureError: a field cannot be part of a signature (SPEC 1).
     """
@@ -147,8 +147,7 @@ def signature(
 
 
 def _is_complete(fields: StageFields, values: Mapping[str, Any]) -> bool:
-    """Say whether every field that must be there is, and none has a value of a wrong type: an
-    optional one that has is not the same as an absent one."""
+    """Return whether every required field has a value, and no field one of a wrong type."""
     if len(values) < len(fields.every):
         return False
     return None not in values.values() or None not in map(
@@ -169,12 +168,12 @@ def _sign(
 
 
 def _shape(gen_id: str) -> Family:
-    """Return the family that a folder's name shows; a name is a safe segment, so there is one."""
+    """Return the family that an id looks like; every folder's name has one."""
     return family_of(gen_id) or "foreign"
 
 
 def _written(facts: Facts, fields: StageFields, values: Mapping[str, Any]) -> Signature[Any] | None:
-    """Return the signature over the parent's id as written; None where that id cannot be one.
+    """Return the signature over the parent's id as written, None if that id is invalid.
 
     SignatureError: another field cannot be part of a signature.
     """
@@ -193,8 +192,8 @@ def _names_parent(stage: str, problem: SignatureProblem) -> bool:
 def _task(
     fields: StageFields, facts: Facts, values: dict[str, Any], parent: ParentIds | None
 ) -> Signature[Any] | ExpectedIds | None:
-    """Return the signature over the parent's expected id, None where that is not known; of metadata
-    that gives none, all that can be said of its ids."""
+    """Return the signature over the parent's expected id, None if that is unknown; for incomplete
+    or invalid metadata, the `ExpectedIds` without ids."""
     if not _is_complete(fields, values):
         shape = _shape(facts.gen_id)
         return ExpectedIds("unverifiable" if shape == "phase-1" else shape)
@@ -208,7 +207,7 @@ def _task(
         if parent is not None and parent.v1 is not None:
             values[fields.parent] = parent.v1
             return fields.signature(**values)
-        _written(facts, fields, values)  # the fields are checked all the same
+        _written(facts, fields, values)  # checks the fields although nothing is derived
     except SignatureError as error:
         family, _ = _older(facts, _shape(facts.gen_id), parent)
         return ExpectedIds(family, problems=_unfit(facts, error))
@@ -222,9 +221,9 @@ def _judged(
     parent: ParentIds | None,
     expected: tuple[str | None, str | None],
 ) -> ExpectedIds:
-    """Return with the expected ids, v1 and phase-1, what the id that it has is.
+    """Return the expected ids, v1 and phase-1, with the family of the generation's id.
 
-    They are compared first: most ids are one of them, and then nothing is derived.
+    Most ids equal an expected one. Comparing them first avoids deriving anything else.
     """
     gen_id = facts.gen_id
     if gen_id in expected:
@@ -242,7 +241,7 @@ def _judged(
 
 
 def _phase_1(task: Signature[Any] | None, parent: str | None = None) -> str | None:
-    """Return a task's phase-1 id, over `parent` if that is given; None where there is none."""
+    """Return a task's phase-1 id, over `parent` if given; None if the scheme has none for it."""
     try:
         return None if task is None else phase_1_id(task, parent)
     except SchemeError:
@@ -252,24 +251,25 @@ def _phase_1(task: Signature[Any] | None, parent: str | None = None) -> str | No
 def _problems_of_v1(
     facts: Facts, fields: StageFields, values: Mapping[str, Any]
 ) -> tuple[Problem, ...]:
-    """Return what is wrong with a v1 id that does not recompute. A cohort's essay carries its model
-    where it is not its draft's; one that a caller signed may repeat its draft's, and is not less
-    itself for that."""
+    """Return the problem of a v1 id that does not recompute.
+
+    A cohort's essay has a model only if it differs from its draft's. An essay that a caller signed
+    may repeat its draft's model, so its id is valid in that form too.
+    """
     written = _written(facts, fields, values)
     derived = None if written is None else V1.derive(written)
     if derived == facts.gen_id:
         return ()
     if derived is not None and facts.stage == "essay":
         alone = {**values, "llm_model_id": facts.llm_model_id}
-        with contextlib.suppress(SignatureError):  # its draft's model, which no caller can sign
+        with contextlib.suppress(SignatureError):  # a model that no caller can sign
             if V1.derive(_sign(fields, alone, facts.parent_gen_id)) == facts.gen_id:
                 return ()
     return (_problem(facts, findings.ID_NOT_RECOMPUTED, value=derived or NO_VALUE),)
 
 
 def _older(facts: Facts, shape: StoreFamily, parent: ParentIds | None) -> tuple[StoreFamily, bool]:
-    """Return the family of an id that is neither v1 nor a phase-1 one that recomputes, and whether
-    it is a legacy one that does."""
+    """Return the family of any other id, and whether it is a legacy id that recomputes."""
     if shape not in ("legacy", "phase-1"):
         return shape, False
     task_id, salts = _legacy_task(facts, parent)
@@ -281,9 +281,11 @@ def _older(facts: Facts, shape: StoreFamily, parent: ParentIds | None) -> tuple[
 
 
 def _legacy_task(facts: Facts, parent: ParentIds | None) -> tuple[str, Iterable[str | None]]:
-    """Return the legacy task id and its possible salts, the likeliest first: which it is depends on
-    the kind of cohort (cartesian, curated, fill-up), which no metadata tells. None for an essay
-    without a draft, of whose task id and replicate they are made."""
+    """Return the legacy task id and its possible salts, the most likely first.
+
+    The salt depends on the kind of cohort (cartesian, curated, fill-up), which metadata does not
+    record. An essay without a draft has no salts, because they are made of the draft's fields.
+    """
     template, model = str(facts.template_id), str(facts.llm_model_id)
     number = facts.replicate or ABSENT_REPLICATE
     if facts.stage == "draft":
@@ -303,7 +305,7 @@ def _legacy_task(facts: Facts, parent: ParentIds | None) -> tuple[str, Iterable[
 
 
 def _unfit(facts: Facts, error: SignatureError) -> tuple[Problem, ...]:
-    """Return a flaw for each field of a signature that SPEC 1 refuses; parents are looked up."""
+    """Return a problem for each field that SPEC 1 refuses, except the parent's id."""
     return tuple(
         _problem(
             facts,

@@ -1,7 +1,7 @@
-"""From any id to generations and back: full ids of every family, prefixes, planned ids.
+"""Look generations up by any id: full ids of every family, prefixes, planned ids.
 
-All of it answers from an open `StoreIndex`; a look-up by a full id takes the same time in a store
-of any size. Refuses, with the candidates, a prefix that fits several generations.
+Everything is answered from an open `StoreIndex`. A look-up by a full id takes the same time in a
+store of any size. An ambiguous prefix is refused with its candidates.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import is_segment
 from genid_store.stages import parent_key, parent_stage, stage_names
 
-#: How a text named a generation: its folder, the id it should have under a scheme, one from before
-#: a migration, or the beginning of one of these.
+#: How a text matched a generation: as its id, its expected id under a scheme, an id from before a
+#: migration, or the prefix of one of these.
 How = Literal["id", "v1", "phase-1", "previous", "prefix"]
 
 SHORTEST_PREFIX: Final = 6  # characters
-_SHOWN: Final = 10  # candidates that an error lists
+_SHOWN: Final = 10  # candidates in an error
 
 
 @frozen(kw_only=True)
 class Match:
-    """A generation that a text names, and by which of its ids."""
+    """A generation that a text matches, and how."""
 
     generation: Indexed
     by: How
 
 
 def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
-    """Return the generations that a full id, or a prefix of at least 6 characters, names.
+    """Return the generations that match a full id or a prefix of at least 6 characters.
 
-    A full id names the folder of that name; else the generations that should have that id (several
-    are duplicates of one task) or had it before a migration. StoreError: no generation is named
-    so, a prefix names several (they are listed), or `text` cannot be an id.
+    A full id matches the generation with that id, else those that had it before a migration, else
+    those with that expected id; several are duplicates of one task. StoreError: nothing matches, a
+    prefix matches several generations (which are listed), or `text` cannot be an id.
     """
     if not is_segment(text):
         raise _unresolved(text, "cannot be an id of any family", "use A-Z a-z 0-9 . _ -")
@@ -63,9 +63,9 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
 
 
 def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
-    """Return a function (stage, id of any family) -> the id under which the store has it, or None.
+    """Return a function from a stage and an id of any family to the id in the store, or None.
 
-    Of several duplicates it is the first by `catalog.preference`.
+    Of several duplicates, it returns the first by `catalog.preference`.
     """
 
     def find(stage: str, gen_id: str) -> str | None:
@@ -77,7 +77,7 @@ def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
 
 
 def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
-    """Return generations of one task in the order of `catalog.preference`."""
+    """Return the generations of one task in the order of `catalog.preference`."""
 
     def key(one: Indexed) -> Preference:
         above = one.parent
@@ -89,7 +89,7 @@ def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Ind
 
 
 def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
-    """Return the other generations of the same task and replicate, the one to prefer first."""
+    """Return the other generations of the same task and replicate, the preferred one first."""
     expected = generation.expected["v1"]
     if expected is None:
         return []
@@ -98,10 +98,10 @@ def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
 
 
 def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
-    """Return the other generations of a generation's task, the one to be preferred first.
+    """Return the other generations of a generation's task, the preferred one first.
 
-    Those without `replicate` take, in that order, the lowest numbers under which the store has no
-    text, as a migration numbers them.
+    Generations without `replicate` take, in that order, the lowest numbers that have no text in the
+    store. A migration numbers them in the same way.
     """
     expected, number = generation.expected["v1"], generation.effective_replicate
     if expected is None or number is None:
@@ -115,25 +115,24 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
 
 
 def is_contradicted(generation: Indexed) -> bool:
-    """Say whether the id is a v1 id of another task than the metadata gives: the id is believed."""
+    """Return whether the id is a v1 id of another task than the metadata's; the id counts then."""
     return generation.family == "v1" and not generation.recomputes
 
 
 def perhaps_same_task(index: StoreIndex, stage: str) -> set[str]:
-    """Return the generations of a stage for which `same_task` may find others, and no other one for
-    which it does: of very many in one go."""
+    """Return a superset of the generations of a stage for which `same_task` finds others, fast."""
     rows = index.sql("SELECT gen_id, v1 FROM generation WHERE stage = ? AND v1 NOT NULL", stage)
     shared = {expected for expected, times in Counter(of for _, of in rows).items() if times > 1}
     numbers = index.sql("SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL")
     loose = index.sql("SELECT gen_id FROM generation WHERE stage = ? AND replicate IS NULL", stage)
     for one in filter(None, (index.get(stage, gen_id) for (gen_id,) in loose)):
-        if one.has_content:  # it may take any number of its cell
+        if one.has_content:  # `same_task` may give it any number
             shared.update(_expected(index, one, number) or "" for (number,) in numbers)
     return {gen_id for gen_id, expected in rows if expected in shared}
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
-    """Return the generation without `replicate` that takes this number, if there is one."""
+    """Return the generation without `replicate` that takes this number, if any."""
     first = _with_number(index, generation, 1)
     loose = _samples(index, [one for one in first if one.replicate is None and one.has_content])
     for below in range(1, number):
@@ -145,8 +144,7 @@ def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Ind
 
 
 def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
-    """Leave out what is not a separate sample: those whose text a numbered generation has, and all
-    but the first of several that share a text."""
+    """Remove generations that share a text with a numbered one or with an earlier one."""
     found: list[Indexed] = []
     seen: set[str] = set()
     for one in by_preference(index, loose):
@@ -160,7 +158,7 @@ def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
 
 
 def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
-    """Return the generations whose task differs in its number alone."""
+    """Return the generations whose task differs in its number only."""
     expected = _expected(index, generation, number)
     return [] if expected is None else index.by_expected("v1", expected)
 
@@ -172,8 +170,8 @@ def _expected(index: StoreIndex, generation: Indexed, number: int) -> str | None
 
 
 def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
-    """Return a generation and its ancestors up to the draft, nearest first; it ends early where a
-    parent is not in the store, or is one of them already."""
+    """Return a generation and its ancestors, nearest first, up to a root, a missing parent or the
+    first one of a cycle."""
     found, seen = [generation], {(generation.stage, generation.gen_id)}
     while (parent := found[-1].parent) is not None and parent not in seen:
         above = index.get(*parent)
@@ -185,7 +183,7 @@ def chain(index: StoreIndex, generation: Indexed) -> tuple[Indexed, ...]:
 
 
 def children(index: StoreIndex, generation: Generation) -> list[Indexed]:
-    """Return the generations whose metadata names this one as their parent."""
+    """Return the generations whose parent is this one."""
     return [
         child
         for stage in stage_names()
@@ -211,10 +209,10 @@ def _by_full_id(index: StoreIndex, text: str) -> tuple[Match, ...]:
 def with_expected(
     index: StoreIndex, generations: Iterable[Generation]
 ) -> dict[tuple[str, str], Indexed]:
-    """Return, for each (stage, id) of generations that are planned, the record that it will have.
+    """Return, by (stage, id), the records that planned generations will have.
 
-    Parents are looked for among the generations before, then in the index, then on disk.
-    `index.by_expected("v1", …)` has the stored generations of the same task.
+    Parents are looked up among the preceding generations, then in the index, then on disk.
+    `index.by_expected("v1", …)` returns the stored generations of the same task.
     """
     found = {}
     known: dict[tuple[str, str], ParentIds | None] = {}
@@ -236,8 +234,10 @@ def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
 
 
 def read_indexed(index: StoreIndex, stage: str, gen_id: str) -> Indexed | None:
-    """Return the record of a generation whose folder is younger than the index, read from there
-    as those of its ancestors are; None: its metadata cannot be used."""
+    """Read the record of a generation that is newer than the index, with its new ancestors.
+
+    Return None if its metadata cannot be used.
+    """
     chain: dict[tuple[str, str], Generation] = {}
     key: tuple[str, str] | None = (stage, gen_id)
     found: Indexed | None = None

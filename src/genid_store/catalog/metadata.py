@@ -1,9 +1,9 @@
-"""One generation's metadata.json, read: the only place that coerces its oddities.
+"""Read a generation's metadata.json; the only module that coerces unusual values.
 
-Coerced, and listed in `Generation.coerced`: `template_id` under its older names, `llm_model_id`
-under `model_id`, `replicate` missing, as a text of digits, or as a whole float. Everything else
-that is not as the contract has it becomes a problem with a stable code; the field it concerns is
-then None, never a guess. Texts are kept exactly as they are, because legacy ids are made of them.
+These are coerced, and listed in `Generation.coerced`: `template_id` under its older names,
+`llm_model_id` under `model_id`, and a `replicate` that is missing, a text of digits, or a whole
+float. Any other deviation from the contract becomes a problem with a stable code, and the field is
+None, never a guess. Texts are kept unchanged, because legacy ids are derived from them.
 
 The fields of a stage are those of its signature class, so a stage that a user declares is read like
 the pipeline's.
@@ -31,35 +31,35 @@ from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import PIPELINE, Member, parent_key
 
-#: Under what a member's metadata says whose content it was given.
+#: The key for the generation whose content a member was given.
 ADOPTED_FROM: Final = "adopted_from"
-#: What an absent replicate is read as where a number is needed: the first of its task.
+#: The number that an absent replicate stands for: the first of its task.
 ABSENT_REPLICATE: Final = 1
-#: The key of the parent's id where a stage's signature names none.
+#: The key of the parent's id for a stage whose signature has no parent.
 _PARENT: Final = "parent_gen_id"
-#: The texts that any generation may have, each in an attribute of its own.
+#: The texts that any generation may have, each in its own attribute.
 _COMMON: Final = ("combo_id", "origin_cohort_id", "mode", "template_id", "llm_model_id")
 _OLDER_MODEL: Final = "model_id"
-#: The keys that say something else than a field of a signature.
+#: The keys that cannot be fields of a signature.
 _OURS: Final = {"stage", "gen_id", "mode", "origin_cohort_id", "previous_gen_id", ADOPTED_FROM}
-#: The keys that only some generations have, or that the pipeline's had in former years.
+#: The keys that only some generations have, or that older versions of the pipeline wrote.
 _UNUSUAL: Final = {
     ADOPTED_FROM,
     _OLDER_MODEL,
     *(f"{stage}_template" for stage in PIPELINE),
 }
-#: A number as it is written down: no sign, no space, no `_`, no leading zero.
+#: A number without sign, space, `_` or leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Described:
-    """Which generation a folder's metadata describes; a field the metadata lacks is None.
+    """What identifies a generation; a field that the metadata lacks is None.
 
-    `gen_id` is the folder's name, by which everything refers to it. `parent_gen_id` is the value
-    of whichever field names the parent; `others` are the components of a user's stage that have no
-    attribute here.
+    `gen_id` is the folder's name, by which everything refers to the generation. `parent_gen_id` is
+    the value of the field for the parent, whatever its name. `others` are the components of a
+    user's stage that have no attribute here.
     """
 
     stage: str
@@ -75,11 +75,11 @@ class Described:
 
 @frozen(kw_only=True, slots=False)
 class Generation(Described):
-    """One generation as its folder and its metadata say.
+    """One generation as its folder and its metadata describe it.
 
-    `declared_gen_id` is the id that the metadata says; `previous_gen_ids` are those that it had
-    before migrations; `adopted_from` is the generation whose content it was given. `raw` is the
-    metadata as it was parsed, empty where it could not be.
+    `declared_gen_id` is the id in the metadata, and `previous_gen_ids` are those before migrations.
+    `adopted_from` is the generation whose content it was given. `raw` is the parsed metadata, empty
+    if it could not be parsed.
     """
 
     declared_gen_id: str | None = None
@@ -92,12 +92,12 @@ class Generation(Described):
 
     @property
     def parent(self) -> Member | None:
-        """The parent; None for a root, and where none is named."""
+        """The parent, None for a root or if the metadata names none."""
         return parent_key(self.stage, self.parent_gen_id)
 
     @property
     def effective_replicate(self) -> int | None:
-        """The replicate, 1 where the metadata gives none, None where it gives a wrong one."""
+        """The replicate, 1 if the metadata has none, None if it has a wrong one."""
         if self.replicate is not None:
             return self.replicate
         wrong = any(problem.field == "replicate" for problem in self.problems)
@@ -105,13 +105,12 @@ class Generation(Described):
 
     @property
     def unreadable(self) -> bool:
-        """Whether the file is there and the system did not let it be read, so that nothing is known
-        of the generation."""
+        """Whether the file exists but an OS error kept it from being read."""
         return any(problem.code == findings.METADATA_UNREADABLE for problem in self.problems)
 
     def signature_fields(self) -> dict[str, Any]:
-        """Return the value of each field of the stage's signature, as the metadata has it. A field
-        whose value is of a wrong type is left out: what it stands for is not known."""
+        """Return the value of each field of the stage's signature; those of a wrong type are left
+        out, because what they stand for is unknown."""
         fields = stage_fields(self.stage)
         values = dict(zip(fields.direct, fields.pick(self), strict=False))
         for name in fields.others:
@@ -124,9 +123,11 @@ class Generation(Described):
 
 @frozen(kw_only=True)
 class StageFields:
-    """What the signature class of a stage says of its metadata: the name of the field that holds
-    the parent's id, all fields, those that must be there (an absent replicate is 1), and those
-    that have no attribute of their own. `pick` gives the values of the others, the `direct` ones.
+    """The fields of a stage's metadata, from its signature class.
+
+    `parent` is the field for the parent's id. `required` excludes the replicate, which is 1 if
+    absent. `others` have no attribute of their own; `pick` returns the values of the `direct` ones,
+    which have. `keys` are looked up in every document.
     """
 
     signature: type[genid.Signature[Any]]
@@ -173,13 +174,13 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
         texts=texts,
         keys=("gen_id", "stage", "replicate", *texts, "previous_gen_id"),
         direct=direct,
-        # one name more makes it a tuple also where one field is direct
+        # "stage" makes the result a tuple even if only one field is direct
         pick=attrgetter(*(attributes.get(one, one) for one in direct), "stage"),
     )
 
 
 def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
-    """Read gens/<stage>/<gen_id>/metadata.json; what is wrong with the file is in `problems`.
+    """Read gens/<stage>/<gen_id>/metadata.json; `problems` has everything wrong with the file.
 
     StoreError: `gen_id` is not a safe path segment.
     """
@@ -195,7 +196,7 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
 
 
 def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generation:
-    """Return the generation whose metadata the system does not let us read."""
+    """Return a generation whose metadata could not be read."""
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
     value = NO_VALUE if missing else error.strerror
@@ -203,7 +204,7 @@ def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generatio
 
 
 def parse_metadata(stage: str, gen_id: str, data: bytes, where: str) -> Generation:
-    """Return the generation that the bytes of a metadata.json describe; never raises for them.
+    """Return the generation that the bytes of a metadata.json describe; invalid bytes never raise.
 
     `where` is the file's path as messages show it.
     """
@@ -222,9 +223,11 @@ def _unread(stage: str, gen_id: str, problem: Problem) -> Generation:
 
 
 def plain_texts(fields: StageFields, gen_id: str, raw: dict[str, Any]) -> list[Any] | None:
-    """Return the texts of a document (`StageFields.texts`, then `previous_gen_id`) that has nothing
-    to coerce or to complain about, as nearly all have; None where it takes a closer look
-    (`_Reading`), which would say the same."""
+    """Return the texts of a plain document (`StageFields.texts`, then `previous_gen_id`).
+
+    Nearly all documents are plain: they have nothing to coerce and no problem. For any other this
+    returns None, and `_Reading` has to read it.
+    """
     declared, said, replicate, *texts = map(raw.get, fields.keys)
     *every, _previous = texts
     if (
@@ -244,7 +247,7 @@ def plain_texts(fields: StageFields, gen_id: str, raw: dict[str, Any]) -> list[A
 
 
 def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
-    """Return what a document says that is plain, None for any other."""
+    """Return the generation that a plain document describes, None for any other document."""
     fields = stage_fields(stage)
     texts = plain_texts(fields, gen_id, raw)
     if texts is None:
@@ -262,7 +265,7 @@ def _plain(stage: str, gen_id: str, raw: dict[str, Any]) -> Generation | None:
 
 
 def _attributes(fields: StageFields, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the texts of a document by the names of `Generation`'s attributes."""
+    """Return a document's texts by the names of `Generation`'s attributes."""
     if fields.parent not in (None, _PARENT):
         values[_PARENT] = values.pop(fields.parent)
     if fields.others:
@@ -272,8 +275,7 @@ def _attributes(fields: StageFields, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Reading:
-    """The reading of one parsed document: collects its fields, what was coerced and what is
-    wrong."""
+    """Read one parsed document, collecting its fields, coercions and problems."""
 
     def __init__(self, stage: str, gen_id: str, raw: dict[str, Any], where: str) -> None:
         self.stage, self.gen_id, self.raw, self.where = stage, gen_id, raw, where
@@ -282,7 +284,7 @@ class _Reading:
         self.problems: list[Problem] = []
 
     def generation(self) -> Generation:
-        """Return what the document says."""
+        """Return the generation that the document describes."""
         raw = self.raw
         declared, stage = self._text("gen_id"), self._text("stage")
         values = {name: self._text(name) for name in self.fields.texts}
@@ -315,7 +317,7 @@ class _Reading:
         self.problems.append(finding(code, self.where, field=name, message=message, value=value))
 
     def _text(self, name: str) -> str | None:
-        """Return a field's text as it is; None where it is absent, null, empty or not a text."""
+        """Return a field's text unchanged, None if it is absent, null, empty or not a text."""
         value = self.raw.get(name)
         if type(value) is str and value and _is_text(value):
             return value
@@ -328,7 +330,7 @@ class _Reading:
         return any(problem.field == name for problem in self.problems)
 
     def _compare(self, name: str, value: str | None, actual: str, mismatch: str) -> None:
-        """Note where the metadata does not say what the folder does."""
+        """Add a problem if the metadata and the folder disagree."""
         if value == actual:
             return
         if value is not None:
@@ -337,7 +339,7 @@ class _Reading:
             self._add(findings.FIELD_MISSING, name, f"{name} is missing")
 
     def _renamed(self, name: str, value: str | None, older: str) -> str | None:
-        """Return a field under its name, else under its older one, which is noted."""
+        """Return a field under its name, else under its older one, which counts as coerced."""
         fallback = self._text(older)
         if value is None and fallback is not None and not self._is_wrong(name):
             self.coerced.append(f"{name} read from {older}")
@@ -373,7 +375,7 @@ class _Reading:
 
 
 def _whole(value: object) -> int | None:
-    """Return the whole number that a text of digits or a float without a fraction shows."""
+    """Return the number in a text of digits or in a float without a fraction, else None."""
     if type(value) is str and _DIGITS.fullmatch(value):
         return int(value)
     if type(value) is float and value.is_integer():
@@ -382,7 +384,7 @@ def _whole(value: object) -> int | None:
 
 
 def _is_text(value: str) -> bool:
-    """Say whether a text can be written down: JSON escapes can make half a surrogate pair."""
+    """Return whether a text can be encoded; JSON escapes can form half a surrogate pair."""
     if value.isascii():
         return True
     try:

@@ -1,7 +1,7 @@
-"""Whether a store, or one cohort of it, is sound: counts by family, and every fault.
+"""Audit a store or one of its cohorts: counts by family, and every fault.
 
-A fault is a `Problem` with one of the codes of `catalog.findings` and the ids that it concerns.
-Legacy ids, ids that cannot be verified and coerced fields are states: counted, not faults.
+A fault is a `Problem` with a code of `catalog.findings` and the ids that it concerns. Legacy ids,
+ids that cannot be verified and coerced fields are states, which are counted, and not faults.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genid_store.stages import stage_names
 
 @frozen(kw_only=True)
 class FamilyCount:
-    """How many generations of a stage have ids of a family, and how many of those recompute."""
+    """The number of generations of a stage and family, and of those whose ids recompute."""
 
     stage: str
     family: str
@@ -37,10 +37,10 @@ class FamilyCount:
 
 @frozen(kw_only=True)
 class Audit:
-    """What an audit found; `findings` are in order of their codes' table, then of place.
+    """The result of an audit, with `findings` in the order of the codes' table, then by place.
 
-    `content` counts, by stage, the generations with a parsed text; `coerced` how often a field was
-    coerced, by what was read from where; `cohorts` the members of each cohort.
+    `content` counts the generations with a parsed text by stage, `coerced` the coerced fields by
+    kind, and `cohorts` the members of each cohort.
     """
 
     root: str
@@ -52,7 +52,7 @@ class Audit:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
     def by_code(self) -> dict[str, list[Problem]]:
@@ -71,8 +71,8 @@ def audit(
 ) -> Audit:
     """Audit the store of a refreshed index.
 
-    `partitions` gives the registered partition keys by stage; None where there is no Dagster
-    instance, so that they are not looked at. `progress` is called as (done, total generations).
+    `partitions` has the registered partition keys by stage. It is None without a Dagster instance,
+    and then no partitions are audited. `progress` is called as (done, total generations).
     """
     memberships = read_memberships(index.root)
     texts = copies(index)
@@ -100,8 +100,7 @@ def audit(
 def audit_members(
     index: StoreIndex, members: AbstractSet[tuple[str, str]], *, codes: AbstractSet[str]
 ) -> tuple[Problem, ...]:
-    """Return the findings with these codes about the `members` of one cohort, in the order of the
-    codes' table. No more of the store is looked at, and no text read that no code asks for."""
+    """Return the findings with these codes about the members of one cohort, examining no others."""
     stored = [(stage, gen_id) for stage, gen_id in sorted(members) if index.get(stage, gen_id)]
     found = [*_metadata(index, stored)]
     if not codes.isdisjoint({findings.ORPHAN, findings.PARENT_STAGE, findings.CYCLE}):
@@ -114,8 +113,7 @@ def audit_members(
 def unowned(
     memberships: Memberships, partitions: Mapping[str, Collection[str]]
 ) -> Iterator[Problem]:
-    """Yield the registered partition keys that no cohort names; none where a membership cannot be
-    read, because then it is unknown."""
+    """Yield registered partition keys that no cohort names, none if a membership is unreadable."""
     if memberships.problems:
         return
     named = memberships.every()
@@ -149,7 +147,7 @@ def _families(index: StoreIndex) -> tuple[FamilyCount, ...]:
 
 
 def _coerced(index: StoreIndex) -> dict[str, int]:
-    """Return how often each field was coerced; values are left out, names are not."""
+    """Return how often each field was coerced, by field name but not by value."""
     counts: dict[str, int] = {}
     for *_, coerced in index.unusual("coerced"):
         for text in coerced:
@@ -161,7 +159,7 @@ def _coerced(index: StoreIndex) -> dict[str, int]:
 def _metadata(
     index: StoreIndex, only: Iterable[tuple[str, str]] | None = None
 ) -> Iterator[Problem]:
-    """Yield what is wrong with single generations' metadata and ids, as the index has it."""
+    """Yield the problems of single generations' metadata and ids, from the index."""
     if only is None:
         found = (*index.unusual("problems"), *index.unusual("id_problems"))
         only = sorted({(stage, gen_id) for stage, gen_id, _ in found})
@@ -172,7 +170,7 @@ def _metadata(
 
 
 def _cohorts(root: DataRoot) -> Iterator[Problem]:
-    """Yield cohort ids that differ in case only, and manifests that say nothing."""
+    """Yield cohort ids that differ only in case, and malformed manifests."""
     ids = cohort_ids(root)
     for _, group in groupby(sorted(ids, key=str.lower), key=str.lower):
         first, *others = group
@@ -195,7 +193,7 @@ def _membership(
         yield evolve(one, message=message, remedy=findings.KINDS[str(one.code)].remedy)
     named = memberships.cohorts_of()
     absent, unnamed = set(named), []
-    # one by one: of a large store only what no cohort names is held in memory
+    # Rows are streamed, so that only the generations without a cohort are held in memory.
     for key in index.stream("SELECT stage, gen_id FROM generation") if memberships.members else ():
         absent.discard(key)
         if key not in named:
@@ -210,11 +208,11 @@ def _membership(
             details={"cohorts": cohorts},
         )
     if memberships.problems or not memberships.members:
-        return  # it may be named in a file that cannot be read, or there are no cohorts
+        return  # an unreadable file may name them, or there are no cohorts at all
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(unnamed):
         if (stage, texts.get((stage, gen_id), "")) in held:
-            continue  # a copy, or what it was copied from, is named in its place
+            continue  # a cohort names its copy or its original instead
         known = index.get(stage, gen_id)
         empty = known is not None and known.looked and known.content is None
         yield finding(

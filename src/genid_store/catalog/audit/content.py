@@ -1,4 +1,4 @@
-"""Findings about content: what cannot be reached, is not parsed, or is not what was recorded."""
+"""Findings about content that is unreachable, not parsed, or different from what was recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
 
-#: What can be found here.
+#: The codes of the findings in this module.
 CONTENT_CODES: Final = frozenset(
     {
         findings.UNPARSED,
@@ -30,9 +30,9 @@ CONTENT_CODES: Final = frozenset(
     }
 )
 _STEP: Final = 1_000  # generations between two reports of progress
-#: How the text begins that Git LFS leaves where the content was not fetched.
+#: The start of the text that Git LFS leaves in place of content that was not fetched.
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
-#: The longest text that is read whatever is recorded of it: pointers are shorter, in bytes.
+#: Texts up to this many bytes are always read; empty texts and pointers are shorter.
 _SHORT: Final = 200
 
 
@@ -43,10 +43,10 @@ def content_findings(
     *,
     only: Sequence[tuple[str, str]] | None = None,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the content of the index's generations, or of those in `only`.
+    """Yield the problems of the content of the index's generations, or of those in `only`.
 
-    Counts in `made`, by stage, those that have a parsed text. Texts are read where our own record
-    has their digest.
+    Generations with a parsed text are counted in `made`, by stage. A long text is read only if
+    genid's own record has its digest.
     """
     query = "SELECT stage, gen_id, template_id FROM generation"
     total, rows = index.count(), index.stream(f"{query} ORDER BY rowid")
@@ -61,14 +61,14 @@ def content_findings(
 
 
 class _Contents:
-    """The content of the generations below a data root; a template's text is read once."""
+    """Check the content of generations, reading the text of each template once."""
 
     def __init__(self, root: DataRoot, made: dict[str, int]) -> None:
         self.root, self.made = root, made
         self.digests: dict[tuple[str, str], str | None] = {}
 
     def findings(self, key: tuple[str, str], template_id: str | None) -> Iterator[Problem]:
-        """Yield what is wrong with the content of one generation, which is of this template."""
+        """Yield the problems of the content of one generation with this template."""
         stage, gen_id = key
         place = f"gens/{stage}/{gen_id}"
         folder = f"{self.root.path}/{place}"
@@ -98,7 +98,7 @@ class _Contents:
             yield from _text(f"{folder}/{text}", f"{place}/{text}", digest, key)
 
     def _drift(self, key: tuple[str, str], template_id: str | None, then: Any) -> Iterator[Problem]:
-        """Yield that a template that is there had another digest `then`."""
+        """Yield a finding if the template exists and its digest is not `then`."""
         stage, gen_id = key
         now = self._digest(stage, template_id or "") if type(then) is str else None
         if now is not None and then != now:
@@ -111,7 +111,7 @@ class _Contents:
             )
 
     def _digest(self, stage: str, template_id: str) -> str | None:
-        """Return the BLAKE3 of a template's text now, in hex; None where there is no such file."""
+        """Return the current BLAKE3 digest of a template in hex, None if it cannot be read."""
         key = (stage, template_id)
         if key not in self.digests:
             self.digests[key] = None
@@ -123,8 +123,7 @@ class _Contents:
 
 
 def _names(folder: str) -> frozenset[str]:
-    """Return the names in a generation's folder; where the system does not list them, all those
-    that may be there, and opening them shows whether they are."""
+    """Return the names in a generation's folder, or all possible ones if it cannot be listed."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:
@@ -134,12 +133,12 @@ def _names(folder: str) -> frozenset[str]:
 def _recorded(
     folder: str, name: str, key: tuple[str, str], there: frozenset[str]
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Return our own part of a record, empty where it is not `there`, and what is wrong with it."""
+    """Return genid's own part of a record, empty if it is absent, and the file's problems."""
     if name not in there:
         return {}, []
     try:
         ours = load_object(read_bytes(f"{folder}/{name}"), allow_nan=True).get("genid")
-    except (FileNotFoundError, NotADirectoryError):  # what is there was not listed
+    except (FileNotFoundError, NotADirectoryError):  # the folder could not be listed
         return {}, []
     except (OSError, ValueError) as error:
         where = "/".join(("gens", *key, name))
@@ -149,7 +148,7 @@ def _recorded(
 
 
 def _text(path: str, where: str, expected: object, key: tuple[str, str]) -> Iterator[Problem]:
-    """Yield what is wrong with one text: it is empty, a pointer, or not what was recorded."""
+    """Yield the problem of a text that is unreadable, empty, a pointer, or not as recorded."""
     try:
         data = read_bytes(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Findings between generations: parents that are gone or wrong, cycles, duplicates, names."""
+"""Findings about relations between generations: parents, cycles, duplicates and names."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _Cycle = tuple[_Key, ...]
 
 
 def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Problem]:
-    """Yield orphans, parents of the wrong stage, and each cycle once; `only` restricts the
-    generations that are looked at.
+    """Yield orphans, parents of the wrong stage, and each cycle once; only for those in `only`.
 
-    A parent is looked for at the stage where it belongs, then at any other, so that a chain that
-    leads back to itself is seen whatever it leads through.
+    A parent is looked up in its proper stage, then in any other, so that cycles through wrong
+    stages are found as well.
     """
     found: dict[_Key, _Cycle] = {}
     for generation in _astray(index):
@@ -48,8 +47,7 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
 
 
 def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
-    """Return, for each (stage, id) whose text was copied or is a copied one, the id that names
-    that text: the same for all generations that have it."""
+    """Return, for each (stage, id) that is a copy or has copies, an id that all of them share."""
     pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for stage, gen_id, source in index.unusual("adopted_from"):
         if is_copy(f"{index.root.gens}/{stage}", gen_id, source):
@@ -64,9 +62,9 @@ def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
 def duplicates(
     index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
 ) -> Iterator[Problem]:
-    """Yield each task that several generations are of, with their cohorts and content.
+    """Yield each task with several generations, with their cohorts and content.
 
-    Those that have one text by copying (`texts`, see `copies`) are one generation.
+    Generations that share a text by copying (`texts`, see `copies`) count as one.
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]
@@ -104,8 +102,8 @@ def _named(one: Indexed) -> str:
 
 
 def names(index: StoreIndex) -> Iterator[Problem]:
-    """Yield ids that differ in case only, and entries that are not a generation's folder."""
-    # of ids that differ in case only, at least one has an upper case letter
+    """Yield ids that differ only in case, and entries that are not a generation's folder."""
+    # Of ids that differ only in case, at least one has an upper case letter.
     query = (
         "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
         " (SELECT stage, lower(gen_id) FROM generation WHERE gen_id <> lower(gen_id))"
@@ -130,22 +128,22 @@ def names(index: StoreIndex) -> Iterator[Problem]:
 
 
 def _astray(index: StoreIndex) -> Iterator[Indexed]:
-    """Yield the generations whose parent is not where it belongs, and drafts that name one."""
+    """Yield the generations whose parent is not in its proper stage, and drafts with a parent."""
     absent = (
         "SELECT gen_id FROM generation AS child WHERE stage = ? AND parent_gen_id NOTNULL"
         " AND NOT EXISTS (SELECT 1 FROM generation AS above"
         " WHERE above.gen_id = child.parent_gen_id AND above.stage = ?) ORDER BY gen_id"
     )
-    for stage in stage_names():  # a root names no stage, so every parent it has is astray
+    for stage in stage_names():  # a root has no parent stage, so any parent of it is astray
         for (gen_id,) in index.sql(absent, stage, parent_stage(stage)):
             if (found := index.get(stage, gen_id)) is not None:
                 yield found
 
 
 def _cycle(index: StoreIndex, start: Indexed, found: dict[_Key, _Cycle]) -> _Cycle:
-    """Return the cycle that a generation stands in, its least member first; () for none.
+    """Return the cycle that contains a generation, its smallest member first; () if there is none.
 
-    `found` keeps the answer for every generation on the way, so that each is walked through once.
+    `found` caches the result for every generation on the path, so that each is visited once.
     """
     way: dict[_Key, None] = {}
     current: Indexed | None = start

@@ -1,9 +1,10 @@
-"""The index's database file: a cache that can be deleted at any time and is never trusted blindly.
+"""The index's database file: a cache that can be deleted at any time.
 
-While a process has the file open it holds a shared lock; the last one to close it writes a seal,
-the file's size, times and inode. Whoever opens it alone and finds no fitting seal (a crash, a torn
-or copied file, one of another format) throws it away and starts from an empty one. Where `.genid/`
-cannot be written, and on request, the database lives in memory and nothing on disk changes.
+A process holds a shared lock while it has the file open. The last process to close it writes a
+seal: the file's size, times and inode. A process that opens the file alone and finds no matching
+seal (after a crash, or for a torn or copied file or another format) deletes it and starts with an
+empty one. If `.genid/` cannot be written, or on request, the database is in memory and nothing on
+disk changes.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from genid_store.fs.jsonfile import load_json
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
-#: Changes with the tables and with the rules for expected ids: older files are rebuilt.
+#: Increase it when the tables or the rules for expected ids change; older files are rebuilt.
 FORMAT: Final = 7
-#: Seconds that a writer waits for another one: a first index of a very large store.
+#: Seconds that a writer waits for another one, as long as a very large store takes to index.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 _LONGEST_SEAL: Final = 65_536  # bytes
-_WAL_VERSION: Final = slice(18, 20)  # bytes of the header; an in-memory copy cannot use WAL
-_LARGEST: Final = 16 * 2**30  # bytes of an index that is copied into memory
+_WAL_VERSION: Final = slice(18, 20)  # header bytes; an in-memory copy cannot use WAL
+_LARGEST: Final = 16 * 2**30  # bytes; a larger index is not copied into memory
 _NO_WAL: Final = b"\x01\x01"
 
 _TABLES: Final = """
@@ -45,10 +46,10 @@ CREATE TABLE generation (
 CREATE TABLE previous (gen_id TEXT NOT NULL, stage TEXT NOT NULL, now TEXT NOT NULL);
 CREATE TABLE stray (stage TEXT NOT NULL, name TEXT NOT NULL);
 """
-#: The condition of the rows whose metadata does not say of which task they are.
+#: The condition for rows whose metadata does not identify their task.
 WITHOUT_TASK: Final = "v1 IS NULL OR (family = 'v1' AND NOT recomputes)"
-#: Made after the first rows are in, which costs a third of keeping them up to date row by row. The
-#: first one holds the stamps too, so that a comparison with the disk reads nothing else.
+#: Created after the first rows are inserted, at a third of the cost of maintaining them per row.
+#: `by_id` contains the stamps so that a comparison with the disk reads this index alone.
 INDEXES: Final = f"""
 CREATE INDEX IF NOT EXISTS by_id ON generation (stage, gen_id, changed_ns, size, inode);
 CREATE INDEX IF NOT EXISTS without_task ON generation (stage, gen_id) WHERE {WITHOUT_TASK};
@@ -67,13 +68,13 @@ class IndexFile:
 
     connection: sqlite3.Connection
     path: Path | None = None
-    _use: int | None = None  # the descriptor whose shared lock says that the file is in use
+    _use: int | None = None  # the descriptor whose shared lock marks the file as in use
 
     @classmethod
     def open(cls, root: DataRoot, *, persist: bool) -> IndexFile:
-        """Open the data root's index, or one in memory that begins as a copy of it.
+        """Open the data root's index, or one in memory that starts as a copy of it.
 
-        StoreError: it would be written, and a symbolic link leads it out of the data root.
+        StoreError: a symbolic link leads the file out of the data root (only with `persist`).
         """
         if persist:
             check_inside(root, root.own, *(root.own / name for name in _FILES))
@@ -85,7 +86,7 @@ class IndexFile:
         return cls(_in_memory(_sealed_bytes(root.own)))
 
     def close(self) -> None:
-        """Close the database; the last process to do so seals the file, if the system lets it."""
+        """Close the database. The last process to do so seals the file if it can."""
         if self.path is None or self._use is None:
             self.connection.close()
             return
@@ -95,7 +96,7 @@ class IndexFile:
             with (
                 contextlib.suppress(OSError),
                 _mutex(folder),
-            ):  # without a seal: made again
+            ):  # an unsealed file is rebuilt
                 self.connection.close()
                 if _try_lock(use, fcntl.LOCK_EX):
                     _write_seal(use, self.path)
@@ -104,8 +105,7 @@ class IndexFile:
             os.close(use)
 
     def discard(self, root: DataRoot) -> IndexFile:
-        """Throw a damaged database away and return an empty one (in memory where others still
-        have the file open)."""
+        """Delete a damaged database and return an empty one, in memory if the file is in use."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
         if self.path is None or self._use is None:
@@ -132,10 +132,11 @@ def _open_on_disk(folder: Path) -> IndexFile:
                 for suffix in ("", "-wal", "-shm"):
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             fcntl.flock(use, fcntl.LOCK_SH)
-            # SQLite makes files that only their owner can write; its journals take after this one
+            # SQLite creates files that only their owner can write. Its journals copy the mode of
+            # this file.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
             connection = _connect(path)
-            os.truncate(use, 0)  # in use: whoever finds it so without a user finds a crash
+            os.truncate(use, 0)  # after a crash, the missing seal makes the next process rebuild
         except BaseException:
             os.close(use)
             raise
@@ -143,7 +144,7 @@ def _open_on_disk(folder: Path) -> IndexFile:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Return a connection with the tables in place. OSError: the system does not let us write."""
+    """Return a connection to a database with the tables. OSError: it cannot be written."""
     try:
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -154,10 +155,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
-    """Tune a connection, and make the tables in an empty database."""
+    """Configure a connection, and create the tables in an empty database."""
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA cache_size=-65536")  # KiB
-    connection.execute("PRAGMA mmap_size=1073741824")  # look-ups without a system call each
+    connection.execute("PRAGMA mmap_size=1073741824")  # saves a system call per look-up
     connection.execute("PRAGMA temp_store=MEMORY")
     if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
@@ -174,7 +175,7 @@ def _in_memory(data: bytes | None) -> sqlite3.Connection:
 
 
 def _sealed_bytes(folder: Path) -> bytes | None:
-    """Return the bytes of a sealed index that nobody has open; None where there is none."""
+    """Return the bytes of a sealed index that no process has open, None if there is none."""
     path = folder / "index.sqlite"
     try:
         with _mutex(folder, create=False):
@@ -190,7 +191,7 @@ def _sealed_bytes(folder: Path) -> bytes | None:
 
 @contextlib.contextmanager
 def _mutex(folder: Path, *, create: bool = True) -> Iterator[None]:
-    """Hold, for the moment that opening or closing takes, the lock that makes it one step."""
+    """Hold the lock that makes opening or closing the file atomic."""
     flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
     descriptor = os.open(folder / "index.lock", flags | os.O_CLOEXEC, 0o666)
     try:
@@ -209,7 +210,7 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _seal_of(path: Path) -> list[Any]:
-    """Return what an untouched file is known by, and the stages that its rows are about."""
+    """Return what identifies an unchanged file, and the stages that its rows belong to."""
     state = os.stat(path)
     stages = [[stage, *stage_fields(stage).every] for stage in stage_names()]
     times = [state.st_mtime_ns, state.st_ctime_ns]
@@ -217,7 +218,7 @@ def _seal_of(path: Path) -> list[Any]:
 
 
 def _is_sealed(use: int, path: Path) -> bool:
-    """Say whether the file is exactly as the last one to close it left it."""
+    """Return whether the file is unchanged since the last process closed it."""
     try:
         seal = load_json(os.pread(use, _LONGEST_SEAL, 0))
         return bool(seal == _seal_of(path)) and not is_there(path.with_name(f"{path.name}-wal"))
@@ -226,6 +227,6 @@ def _is_sealed(use: int, path: Path) -> bool:
 
 
 def _write_seal(use: int, path: Path) -> None:
-    """Seal a closed file; one that has a journal left over stays unsealed, so it is rebuilt."""
+    """Seal a closed file if it can be written; an unsealed one is rebuilt."""
     with contextlib.suppress(OSError):
         os.pwrite(use, json.dumps(_seal_of(path)).encode(), 0)

@@ -1,8 +1,8 @@
-"""The store index: every generation with the ids it should have, found by any of its ids at once.
+"""The store index: every generation with its expected ids, found quickly by any of its ids.
 
-A cache in `.genid/index.sqlite`: deleting it costs one reading of the metadata files. It is as old
-as its last `refresh`; only whether content is there is asked of the disk with every answer, because
-content comes and goes without a metadata file changing.
+The index is a cache in `.genid/index.sqlite`. After it is deleted, the next refresh reads all
+metadata files again. Its rows are as of the last `refresh`. The state of content is read from disk
+with every answer, because content changes without a change to a metadata file.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
 
 _COLUMNS: Final[dict[SchemeName, str]] = {"v1": "v1", "phase-1": "phase_1"}
-#: What SQLite says of a file that is not what it was: torn, overwritten, without our tables.
+#: SQLite's errors for a damaged file: torn, overwritten, or without the tables.
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _T = TypeVar("_T")
 _LAST: Final = "\U0010ffff"
 
 
 class StoreIndex:
-    """An open index of one data root; close it, or use it as a context manager.
+    """An open index of one data root, also a context manager that closes it.
 
-    Any number of processes may read while one refreshes. An instance belongs to one thread.
+    Any number of processes may read while one refreshes. Use an instance in one thread only.
     """
 
     def __init__(self, root: DataRoot, file: IndexFile) -> None:
@@ -47,10 +47,10 @@ class StoreIndex:
 
     @classmethod
     def open(cls, root: DataRoot, persist: bool = True) -> Self:
-        """Open the index of a data root, empty where there is none that can be trusted.
+        """Open the index of a data root, an empty one if there is no valid file.
 
-        With `persist=False`, and where `.genid/` cannot be written, nothing is written below the
-        data root: the index lives in memory and begins as a copy of the file, if any.
+        With `persist=False`, or if `.genid/` cannot be written, nothing below the data root is
+        written: the index is in memory and starts as a copy of the file, if any.
         """
         return cls(root, IndexFile.open(root, persist=persist))
 
@@ -59,18 +59,18 @@ class StoreIndex:
     def fresh(
         cls, root: DataRoot, progress: Progress | None = None, *, persist: bool = True
     ) -> Iterator[Self]:
-        """Open the index of a data root, bring it up to date, and close it again at the end."""
+        """Open and refresh the index of a data root, and close it at the end of the block."""
         with cls.open(root, persist) as index:
             index.refresh(progress)
             yield index
 
     @property
     def persistent(self) -> bool:
-        """Whether refreshing it writes `.genid/index.sqlite`."""
+        """Whether a refresh writes `.genid/index.sqlite`."""
         return self._file.path is not None
 
     def close(self) -> None:
-        """Close the index; it cannot be used afterwards."""
+        """Close the index, which cannot be used afterwards."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -80,10 +80,10 @@ class StoreIndex:
         self.close()
 
     def refresh(self, progress: Progress | None = None) -> Refreshed:
-        """Bring the index up to date with the disk; reads only metadata files that changed.
+        """Bring the index up to date with the disk, reading only metadata files that changed.
 
-        `progress` is called as (read, to read). StoreError: the database cannot be written (full
-        disk), or another process has been refreshing it for ten minutes.
+        `progress` is called as (files read, files to read). StoreError: the database cannot be
+        written (full disk), or another process has been refreshing it for ten minutes.
         """
         self.__dict__.pop("_copies", None)
         try:
@@ -100,7 +100,7 @@ class StoreIndex:
 
     @cached_property
     def _copies(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
-        """By (stage, id) the pairs (copy, copied from), in all, that may lead to its text."""
+        """All pairs (copy, original) that may share a generation's text, by (stage, id)."""
         pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for stage, gen_id, source in self.unusual("adopted_from"):
             pairs[stage].append((gen_id, source))
@@ -116,8 +116,10 @@ class StoreIndex:
         return found
 
     def same_text(self, stage: str, gen_id: str) -> set[str]:
-        """Return the ids, with this one, that share its text by copying, as metadata and our own
-        records say; empty: nobody shares it. StoreError: such a record cannot be read."""
+        """Return the ids, including this one, that share its text by copying; empty if none does.
+
+        StoreError: one of genid's own records of copies cannot be read.
+        """
         folder = str(self.root.stage(stage))
         copies = self._copies.get((stage, gen_id), ())
         texts = one_text(copy for copy in copies if is_copy(folder, *copy))
@@ -125,22 +127,24 @@ class StoreIndex:
 
     # -- one generation -------------------------------------------------------------------------
     def get(self, stage: str, gen_id: str) -> Indexed | None:
-        """Return the generation of a stage whose folder has this name, or None."""
+        """Return the generation of a stage with this id, or None."""
         found = self._select("WHERE stage = ? AND gen_id = ?", stage, gen_id)
         return found[0] if found else None
 
     def find(self, gen_id: str) -> list[Indexed]:
-        """Return the generations of any stage whose folder has this name, in stage order."""
+        """Return the generations of all stages with this id, in stage order."""
         return self._select(f"WHERE {_any_stage()} AND gen_id = ?", gen_id)
 
     def by_expected(self, scheme: SchemeName, gen_id: str) -> list[Indexed]:
-        """Return the generations that should have this id under a scheme: several are duplicates
-        of one task, in order of their ids."""
+        """Return the generations with this expected id, in order of their ids: duplicates."""
         return self._select(f"WHERE {_COLUMNS[scheme]} = ?", gen_id)
 
     def by_previous(self, gen_id: str) -> list[Indexed]:
-        """Return the generations that had this id before a migration: as their metadata says, and
-        as our own record does, which stays where a host writes metadata again."""
+        """Return the generations that had this id before a migration.
+
+        Previous ids are known from metadata and from genid's own record, which persists if the
+        host rewrites metadata.
+        """
         query = "SELECT stage, now FROM previous WHERE gen_id = ?"
         rows = {tuple(row) for row in self._all(query, gen_id)}
         for stage in stage_names():
@@ -154,8 +158,7 @@ class StoreIndex:
         return [one for key in sorted(rows) if (one := self.get(*key)) is not None]
 
     def previous_ids(self) -> dict[str, dict[str, list[str]]]:
-        """Return by stage, for each id of today, those that its generation had before migrations,
-        the latest first; of both records, as `by_previous`."""
+        """Return previous ids by stage and current id, latest first, from the same two records."""
         found: dict[str, dict[str, list[str]]] = {stage: {} for stage in stage_names()}
         named = [tuple(row) for row in self._all("SELECT stage, now, gen_id FROM previous")]
         named += [(of, new, old) for (of, old), news in self._renamed.items() for new in news]
@@ -171,18 +174,22 @@ class StoreIndex:
         return found
 
     def without_task(self) -> list[Indexed]:
-        """Return the generations of which the metadata does not say which task they are of: it is
-        gone, damaged, lacks a field, contradicts the id, or the parent's does; in stage order."""
+        """Return the generations whose metadata does not identify their task, in stage order.
+
+        It is missing, damaged or incomplete, or contradicts the id, or the parent's metadata does.
+        """
         return self._select(f"WHERE {WITHOUT_TASK}")
 
     # -- many -----------------------------------------------------------------------------------
     def children(self, stage: str, parent_gen_id: str) -> list[Indexed]:
-        """Return the generations of `stage` whose metadata names this parent, in order of ids."""
+        """Return the generations of `stage` with this parent, in order of their ids."""
         return self._select("WHERE parent_gen_id = ? AND stage = ?", parent_gen_id, stage)
 
     def with_prefix(self, prefix: str, limit: int) -> list[Indexed]:
-        """Return up to `limit` generations of which some id begins so: the folder's name, an
-        expected id, or one from before a migration; in order of stage and id."""
+        """Return up to `limit` generations with an id that starts with `prefix`, in order.
+
+        Their current, expected and previous ids are searched.
+        """
         keys: set[tuple[str, str]] = set()
         for column in (f"{_any_stage()} AND gen_id", *_COLUMNS.values()):
             query = f"SELECT stage, gen_id FROM generation WHERE {column}"  # noqa: S608
@@ -195,7 +202,7 @@ class StoreIndex:
         return [one for key in ordered[:limit] if (one := self.get(*key)) is not None]
 
     def iter(self, stage: str) -> Iterator[Indexed]:
-        """Yield every generation of a stage in order of ids; memory stays bounded."""
+        """Yield every generation of a stage in order of their ids, in bounded memory."""
         last = ""
         while True:
             rows = self._all(
@@ -207,8 +214,8 @@ class StoreIndex:
             last = rows[-1][1]
 
     def unusual(self, name: str) -> list[tuple[str, str, Any]]:
-        """Return (stage, id, value) of every generation that has what nearly all lack: a name of
-        `rows.unusual_of`, or "id_problems"."""
+        """Return (stage, id, value) for every generation with this key of `rows.unusual_of`, or
+        with "id_problems"."""
         query = "SELECT stage, gen_id, unusual FROM generation WHERE unusual LIKE ?"
 
         def parsed(row: tuple[Any, ...]) -> tuple[str, str, Any]:
@@ -218,19 +225,18 @@ class StoreIndex:
         return [one for one in found if one[2] is not None]
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a query over the index's own tables (see index_file), for reports
-        and audits; the tables are not a stable interface."""
+        """Return the rows of a query for reports and audits; the tables are not a stable API."""
         return self._all(query, *values)
 
     def stream(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of such a query one by one, for those that would fill the memory."""
+        """Yield the rows of a query one by one, in bounded memory."""
         try:
             yield from self._file.connection.execute(query, values)
         except sqlite3.DatabaseError as error:
             raise _unusable(self.root, error) from error
 
     def count(self) -> int:
-        """Return how many generations there are."""
+        """Return the number of generations."""
         return int(self._all("SELECT count(*) FROM generation")[0][0])
 
     # -- below ----------------------------------------------------------------------------------
@@ -244,15 +250,15 @@ class StoreIndex:
         return self._file.connection.execute(query, values).fetchall()
 
     def _rebuild(self) -> None:
-        """Throw a damaged database away and read the store again."""
+        """Delete a damaged database and read the store again."""
         self._file = self._file.discard(self.root)
         refresh(self.root, self._file.connection)
 
     def _parsed(self, parse: Callable[[Any], _T], query: str, *values: object) -> list[_T]:
-        """Return what the rows of a query say."""
+        """Return the parsed rows of a query, rebuilding the index if they cannot be parsed."""
         try:
             return [parse(row) for row in self._all(query, *values)]
-        except (ValueError, TypeError, KeyError):  # bytes that were overwritten
+        except (ValueError, TypeError, KeyError):  # overwritten bytes
             self._rebuild()
         return [parse(row) for row in self._all(query, *values)]
 
@@ -271,8 +277,7 @@ class StoreIndex:
 
 
 def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool]:
-    """Return what content a generation's folder holds, the status of its file, and whether it
-    could be looked at."""
+    """Return a folder's content, the status of its file, and whether it could be looked at."""
     states: tuple[tuple[str, Content], ...] = ((PARSED, "parsed"), (RAW, "raw"))
     for name, content in states:
         try:
@@ -285,8 +290,7 @@ def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool
 
 
 def _any_stage() -> str:
-    """Return the condition that is always true, and lets SQLite use an index that begins with the
-    stage."""
+    """Return a condition that is true for every known stage, so that SQLite can use `by_id`."""
     return f"stage IN ({', '.join(map(repr, stage_names()))})"  # names of a to z and _ alone
 
 

@@ -1,8 +1,8 @@
-"""Metadata files to rows of the index, each with the stamp under which it was read.
+"""Read metadata files into rows of the index, each with the stamp of the file as it was read.
 
-Nearly all generations have nothing unusual about them, and a record of one would cost as much as
-its ids: their rows are made straight from the documents. Any other takes a record, which would come
-to the same row; the tests hold the two against each other.
+Creating a `Generation` costs as much as deriving its ids, and nearly all documents are plain. The
+rows of plain documents are therefore built directly from the JSON. All others are read through a
+`Generation`, which results in the same row; tests compare the two ways.
 """
 
 from __future__ import annotations
@@ -24,29 +24,28 @@ from genid_store.fs.files import NO_FILE, read_with_status
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA
 
-#: When a metadata file last changed (ns since 1970), its size in bytes, and its inode.
+#: A metadata file's change time (ns since 1970), its size in bytes, and its inode.
 Stamp = tuple[int, int, int]
-#: What metadata says: its facts, the values of the signature's fields, what a row has as JSON.
+#: Parsed metadata: its facts, the values of the signature's fields, and a row's unusual values.
 Said = tuple[Facts, dict[str, Any], dict[str, Any]]
-#: A row, of what it is made, and the ids that its generation had before migrations.
+#: A row, the facts and ids in it, and the ids that its generation had before migrations.
 Made = tuple[tuple[Any, ...], Facts, ExpectedIds, tuple[str, ...]]
 
-#: The stamp of a file that is not there.
+#: The stamp of a file that does not exist.
 ABSENT: Final[Stamp] = (0, 0, 0)
-#: The stamp of a file that could not be read; no file has it, so it is read again the next time.
+#: The stamp of a file that could not be read. No file has it, so the next refresh reads it again.
 UNREADABLE: Final[Stamp] = (0, -2, 0)
-#: A file that changed this shortly before it was read may change again under the same stamp (a
-#: file system's clock ticks in milliseconds): it is read again the next time.
+#: File system clocks tick in milliseconds: a file that changed this shortly before it was read may
+#: change again without a new stamp. The next refresh reads it again.
 TICK_NS: Final = 50_000_000
-#: The most that is read of a metadata.json, in bytes: a thousand times what one needs.
+#: The largest metadata.json that is read, in bytes: a thousand times the usual size.
 LIMIT: Final = 1 << 20
 #: The bits of an inode number that SQLite's integers hold.
 INODE: Final = (1 << 63) - 1
 
 
 class Reader:
-    """Reads the metadata files of one stage below a data root; `find` returns what is known of the
-    parent with an id."""
+    """Read the metadata files of one stage; `find` returns the known parent with an id."""
 
     def __init__(
         self, root: str, stage: str, find: Callable[[str | None], ParentIds | None]
@@ -55,10 +54,10 @@ class Reader:
         self.fields = stage_fields(stage)
 
     def rows(self, names: Sequence[str]) -> list[Made]:
-        """Return what the files of some generations come to, whatever is in them.
+        """Return the rows of some generations, whatever their files contain.
 
-        All of them are read first: system calls in between would take the processor's caches from
-        what is done with them.
+        All files are read before any is parsed, because system calls in between would evict the
+        parser and the ids from the processor's caches.
         """
         found = [self._read(name) for name in names]
         said = [
@@ -84,7 +83,7 @@ class Reader:
         return data, _stamp(state)
 
     def _plain(self, name: str, found: bytes | OSError) -> Said | None:
-        """Return what a plain document says, None for another one."""
+        """Return the content of a plain document, None for any other."""
         if isinstance(found, OSError):
             return None
         try:

@@ -1,9 +1,9 @@
-"""Bringing an index up to date: reading what changed on disk, and deriving what follows from it.
+"""Bring an index up to date: read the metadata that changed on disk and derive ids from it.
 
-A metadata file is read again only where its stamp (time of change, size, inode) is not the one it
-was read under. Parents come before children, and a changed parent makes the ids of its children be
-derived again, so that expected ids are always those of the store as it is. What the system did not
-let us read is not taken for a fact: it has no stamp, and is tried again by the next refresh.
+A metadata file is read again only if its stamp (change time, size, inode) differs from the recorded
+one. Parents are processed before their children. A changed parent causes the expected ids of its
+children to be derived again. A file that an OS error kept from being read is recorded without a
+valid stamp, so the next refresh tries it again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from genid_store.stages import parent_stage, stage_names
 
 Progress = Callable[[int, int], None]
 
-_BATCH: Final = 100  # rows a step: bounds memory and is what progress counts in
+_BATCH: Final = 100  # rows per step; bounds memory and sets the granularity of progress
 
 
 @frozen(kw_only=True)
 class Refreshed:
-    """What a refresh did: how many generations there are, were read, and are gone."""
+    """Counts from one refresh: all generations, those read, and those removed."""
 
     total: int
     read: int
@@ -50,7 +50,7 @@ class Refreshed:
 
 @define
 class _Changes:
-    """What differs between disk and index, by stage."""
+    """The differences between disk and index, by stage."""
 
     changed: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
     removed: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
@@ -64,13 +64,13 @@ class _Changes:
 def refresh(
     root: DataRoot, connection: sqlite3.Connection, progress: Progress | None = None
 ) -> Refreshed:
-    """Bring the index up to date with the disk, in one transaction, and return what was done.
+    """Bring the index up to date with the disk in one transaction.
 
-    Readers see the index from before until it is done.
+    Readers see the previous state until it commits.
 
     Raises:
-        sqlite3.Error: the database is damaged, full, or locked by another writer for longer than
-            anyone should wait.
+        sqlite3.Error: the database is damaged or full, or another writer holds its lock for too
+            long.
         StoreError: the folders below gens/ cannot be read.
     """
     with guarded(root):
@@ -94,8 +94,8 @@ def refresh(
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """Leave garbage to reference counts: nothing here makes cycles, and looking for them among so
-    many new records costs a seventh of the time."""
+    """Disable the cyclic garbage collector: nothing here creates cycles, and searching for them
+    takes a seventh of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -106,7 +106,7 @@ def _without_collection() -> Iterator[None]:
 
 
 def _silent(done: int, total: int) -> None:
-    """Report progress to nobody."""
+    """Ignore a progress report."""
 
 
 def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
@@ -116,7 +116,8 @@ def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
     for stage in (*declared, *(stage for stage in indexed if stage not in declared)):
         query = "SELECT gen_id, changed_ns, size, inode FROM generation WHERE stage = ?"
         known = connection.execute(f"{query} ORDER BY gen_id", (stage,))
-        # what another process knew of a stage that is not declared here is not kept up to date
+        # Another process may have indexed a stage that is not declared here. Its rows are removed,
+        # because this process cannot keep them up to date.
         folder = _open(root, stage) if stage in declared else None
         try:
             _walk(stage, folder, known, changes)
@@ -128,11 +129,11 @@ def _compare(root: DataRoot, connection: sqlite3.Connection) -> _Changes:
 
 
 def _open(root: DataRoot, stage: str) -> int | None:
-    """Open gens/<stage>/; None: there is no such folder."""
+    """Open gens/<stage>/; return None if it does not exist."""
     try:
         return os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        if is_there(root.stage(stage)):  # its target is not there: not the same as no stage
+        if is_there(root.stage(stage)):  # a dangling link must not pass for an empty stage
             raise
         return None
 
@@ -140,8 +141,7 @@ def _open(root: DataRoot, stage: str) -> int | None:
 def _walk(
     stage: str, folder: int | None, known: Iterator[tuple[Any, ...]], changes: _Changes
 ) -> None:
-    """Note the generations in an open folder whose stamp is not the known one, and the known ones
-    that are gone; of either, nothing but the names is held."""
+    """Record the new, changed and removed generations of an open folder."""
     changed, removed = changes.changed[stage], changes.removed[stage]
     new = set() if folder is None else _folders(folder, stage, changes)
     unchanged, stat = 0, os.stat
@@ -157,7 +157,7 @@ def _walk(
         except (FileNotFoundError, NotADirectoryError):
             now = (gen_id, *ABSENT)
         except OSError:
-            now = None  # what cannot be looked at counts as changed
+            now = None  # counts as changed, so that reading it records the error
         if now == row:
             unchanged += 1
         else:
@@ -169,7 +169,7 @@ def _walk(
 
 
 def _folders(stage_folder: int, stage: str, changes: _Changes) -> set[str]:
-    """Return the names of the folders in a stage's; notes everything else as stray."""
+    """Return the names of the folders in a stage's folder; record other entries as stray."""
     found = set()
     with os.scandir(stage_folder) as entries:
         for entry in entries:
@@ -181,13 +181,13 @@ def _folders(stage_folder: int, stage: str, changes: _Changes) -> set[str]:
 
 
 def _note_stray(stage: str, name: str, changes: _Changes) -> None:
-    """Note what is not a generation's folder, unless it is hidden."""
+    """Record an entry that is not a generation's folder, unless it is hidden."""
     if not name.startswith("."):
         changes.stray.append((stage, name.encode("utf-8", "backslashreplace").decode()))
 
 
 class _Update:
-    """One transaction: removes, reads, derives and writes, stage by stage, parents first."""
+    """Apply changes inside a transaction, stage by stage, parents before children."""
 
     def __init__(
         self, root: DataRoot, connection: sqlite3.Connection, changes: _Changes, progress: Progress
@@ -197,14 +197,14 @@ class _Update:
         self.done = 0
         self.total = sum(map(len, changes.changed.values()))
         self.first = connection.execute("SELECT 1 FROM generation LIMIT 1").fetchone() is None
-        #: What is known of the parents, by stage and id; a stage without children keeps nothing.
+        #: The known parents by stage and id, only for stages that have child stages.
         self.parents: dict[str, dict[str, ParentIds | None]] = {
             above: {} for stage in stage_names() if (above := parent_stage(stage)) is not None
         }
 
     def apply(self) -> None:
-        """Do all of it."""
-        moved: dict[str, list[str]] = {}  # ids whose expected ids may have changed
+        """Remove, read, derive and write everything."""
+        moved: dict[str, list[str]] = {}  # generations whose expected ids may have changed
         for stage, changed in self.changes.changed.items():
             removed = self.changes.removed[stage]
             self._remove(stage, removed)
@@ -231,7 +231,7 @@ class _Update:
             )
 
     def _children(self, stage: str, moved: dict[str, list[str]], known: set[str]) -> list[str]:
-        """Return the members of a stage, other than the `known`, whose parent has moved."""
+        """Return the generations of a stage, except those in `known`, with a parent in `moved`."""
         query = "SELECT gen_id FROM generation WHERE parent_gen_id = ? AND stage = ?"
         parents = moved.get(parent_stage(stage) or "", ())
         found = {
@@ -240,7 +240,7 @@ class _Update:
         return sorted(found - known)
 
     def _write(self, stage: str, names: Sequence[str]) -> None:
-        """Read generations of one stage, derive their ids, and put them into the tables."""
+        """Read generations of one stage, derive their ids, and insert their rows."""
         if not self.first:
             self._remove(stage, names)
         known = self.parents.get(stage)
@@ -256,7 +256,7 @@ class _Update:
         self.connection.executemany("INSERT INTO previous VALUES (?, ?, ?)", previous)
 
     def _derive_again(self, stage: str, name: str) -> None:
-        """Derive again, from the index's own row, the ids of a generation whose parent changed."""
+        """Derive the ids of a generation again from its row, because its parent changed."""
         row = self._row(stage, name)
         generation = indexed_of(row)
         parent = self._parent(parent_stage(stage), generation.parent_gen_id)
@@ -271,8 +271,11 @@ class _Update:
         )
 
     def _descend(self, stage: str, moved: list[str]) -> None:
-        """Derive the ids of a stage that is its own parent level by level: within one, reading
-        takes no parent before its child. What is below itself is below no first, and has none."""
+        """Derive the ids of a stage that is its own parent, level by level.
+
+        Reading such a stage does not process parents before their children. A generation in or
+        below a cycle is on no level, and gets no expected ids.
+        """
         self._create_indexes()
         below: set[str] = set()
         level = moved
@@ -294,7 +297,7 @@ class _Update:
             self.connection.execute(statement)
 
     def _parent(self, stage: str | None, gen_id: str | None) -> ParentIds | None:
-        """Return what is known of a parent, which is of this stage."""
+        """Return a parent of this stage, None if it is unknown."""
         if stage is None or gen_id is None:
             return None
         known = self.parents[stage]

@@ -1,4 +1,4 @@
-"""Generations and their expected ids as rows of the index, and back."""
+"""Convert generations and their expected ids to rows of the index, and back."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from genid_store.catalog.metadata import Generation
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.layout import METADATA
 
-#: "parsed": parsed.txt is there; "raw": only raw.txt is, so it is paid for and not parsed.
+#: "parsed": parsed.txt exists; "raw": only raw.txt exists, so the text is paid for but not parsed.
 Content = Literal["parsed", "raw"]
 
-#: The columns that hold a generation's own fields, in the table's order.
+#: The columns of a generation's own fields, in the table's order.
 FIELDS: Final = Facts._fields
-#: The columns that hold what follows from them; and, as JSON, what few generations have.
+#: The columns derived from them; `unusual` has, as JSON, the values that few generations have.
 EXPECTED: Final = ("family", "recomputes", "v1", "phase_1", "unusual")
 SELECT: Final = f"SELECT {', '.join((*FIELDS, *EXPECTED))} FROM generation"  # noqa: S608
 _UNUSUAL: Final = ("adopted_from", "coerced", "previous_gen_ids")
-_SHOWN: Final = 200  # characters of a wrong value that the index keeps
+_SHOWN: Final = 200  # characters that the index keeps of a wrong value
 
 
 @frozen(kw_only=True)
 class Indexed(Generation):
-    """A generation with what follows from its metadata and whether its content is there.
+    """A generation with its expected ids, its family and the state of its content.
 
-    `expected` gives, for each scheme, the id of the same task in a fresh deterministic cohort, None
-    where none can be derived. `raw` is empty: the index does not keep whole documents. `problems`
-    are those of the metadata and those of the id. `content_ns` is when the content file last
-    changed, in nanoseconds since 1970, at the moment the record was made. `looked` is False where
-    the system did not let us look, so that no `content` says nothing.
+    `expected` has, for each scheme, the id of the same task in a new deterministic cohort, or None
+    if it cannot be derived. `raw` is empty: the index does not keep whole documents. `problems`
+    are those of the metadata and of the id. `content` and `content_ns`, the change time of the
+    content file in ns since 1970, were read when the record was created. If `looked` is False, an
+    OS error prevented that, and `content` is unknown.
     """
 
     family: StoreFamily
@@ -48,21 +48,21 @@ class Indexed(Generation):
 
     @property
     def has_content(self) -> bool:
-        """Whether there is a parsed text that can be seen."""
+        """Whether a parsed text was found."""
         return self.content == "parsed"
 
     def as_parent(self) -> ParentIds:
-        """Return what its children need to know of it."""
+        """Return what the ids of its children depend on."""
         return as_parent(self, self.expected["v1"], self.expected["phase-1"])
 
     @property
     def known_content(self) -> bool | None:
-        """Whether there is a parsed text; None: that is not known."""
+        """Whether a parsed text exists, None if that is unknown."""
         return self.has_content if self.looked else None
 
 
 def unusual_of(generation: Generation) -> dict[str, Any]:
-    """Return what a row keeps as JSON: empty for nearly all generations."""
+    """Return the values for the column `unusual`, empty for nearly all generations."""
     found = {name: value for name in _UNUSUAL if (value := getattr(generation, name))}
     if generation.declared_gen_id != generation.gen_id:
         found["declared_gen_id"] = generation.declared_gen_id
@@ -81,7 +81,7 @@ def expected_values(expected: ExpectedIds, unusual: dict[str, Any]) -> tuple[Any
 
 
 def unusual_in(row: tuple[Any, ...]) -> dict[str, Any]:
-    """Return what `unusual_of` gave of the generation of a row, whatever its ids."""
+    """Return what `unusual_of` returned for the generation of a row."""
     found = {} if row[-1] is None else json.loads(row[-1])
     return {name: found[name] for name in found if name != "id_problems"}
 
@@ -92,7 +92,7 @@ def indexed_of(
     content_ns: int | None = None,
     looked: bool = True,
 ) -> Indexed:
-    """Return the whole record of a row, with the state of the content that was found on disk."""
+    """Return the record of a row, with the state of its content on disk."""
     family, recomputes, v1, phase_1, unusual = row[len(FIELDS) :]
     fields: dict[str, Any] = {"declared_gen_id": row[1], **dict(zip(FIELDS, row, strict=False))}
     problems: list[Any] = []

@@ -93,7 +93,7 @@ def derive(
     step needs. That saves a third of the time.
     """
     fields = stage_fields(facts[0].stage)
-    tasks = [_task(fields, *one) for one in zip(facts, values, parents, strict=True)]
+    tasks = [_task(fields, *each) for each in zip(facts, values, parents, strict=True)]
     v1 = [V1.derive(task) if isinstance(task, Signature) else None for task in tasks]
     phase_1 = [
         _phase_1(task, parent and parent.phase_1)
@@ -102,8 +102,8 @@ def derive(
         for task, parent in zip(tasks, parents, strict=True)
     ]
     return [
-        task if isinstance(task, ExpectedIds) else _judged(fields, of, given, parent, (new, old))
-        for task, of, given, parent, new, old in zip(
+        task if isinstance(task, ExpectedIds) else _judged(fields, fact, value, parent, (new, old))
+        for task, fact, value, parent, new, old in zip(
             tasks, facts, values, parents, v1, phase_1, strict=True
         )
     ]
@@ -227,10 +227,10 @@ def _judged(
     """
     gen_id = facts.gen_id
     if gen_id in expected:
-        number = expected.index(gen_id)
-        over = None if parent is None else (parent.v1, parent.phase_1)[number]
-        if fields.parent is None or over == facts.parent_gen_id:
-            return ExpectedIds(_SCHEMES[number], True, *expected)
+        scheme = expected.index(gen_id)
+        parent_id = None if parent is None else (parent.v1, parent.phase_1)[scheme]
+        if fields.parent is None or parent_id == facts.parent_gen_id:
+            return ExpectedIds(_SCHEMES[scheme], True, *expected)
     shape = _shape(gen_id)
     if shape == "v1":
         problems = _problems_of_v1(facts, fields, values)

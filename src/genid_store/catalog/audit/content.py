@@ -72,8 +72,8 @@ class _Contents:
         stage, gen_id = key
         place = f"gens/{stage}/{gen_id}"
         folder = f"{self.root.path}/{place}"
-        there = _names(folder)
-        if there.isdisjoint((PARSED, RAW)):
+        names = _names(folder)
+        if names.isdisjoint((PARSED, RAW)):
             return
         content, state, _ = content_of(folder)
         if content == "parsed":
@@ -86,19 +86,19 @@ class _Contents:
                 return
             if PARSED not in dangling:
                 yield finding(findings.UNPARSED, f"{place}/{RAW}", ids=(key,))
-        made_with, wrong = _recorded(folder, RAW_METADATA, key, there)
-        yield from wrong
-        yield from self._drift(key, template_id, made_with.get("template_digest"))
+        record, problems = _recorded(folder, RAW_METADATA, key, names)
+        yield from problems
+        yield from self._drift(key, template_id, record.get("template_digest"))
         text, digest = RAW, None
         if content == "parsed":
-            parsed_with, wrong = _recorded(folder, PARSED_METADATA, key, there)
-            yield from wrong
-            text, digest = PARSED, parsed_with.get("digest")
+            record, problems = _recorded(folder, PARSED_METADATA, key, names)
+            yield from problems
+            text, digest = PARSED, record.get("digest")
         if type(digest) is str or state is None or state.st_size <= _SHORT:
             yield from _text(f"{folder}/{text}", f"{place}/{text}", digest, key)
 
     def _drift(self, key: tuple[str, str], template_id: str | None, then: Any) -> Iterator[Problem]:
-        """Yield a finding if the template exists and its digest is not `then`."""
+        """Yield a finding if the template exists and its digest is no longer `then`."""
         stage, gen_id = key
         now = self._digest(stage, template_id or "") if type(then) is str else None
         if now is not None and then != now:
@@ -131,10 +131,10 @@ def _names(folder: str) -> frozenset[str]:
 
 
 def _recorded(
-    folder: str, name: str, key: tuple[str, str], there: frozenset[str]
+    folder: str, name: str, key: tuple[str, str], names: frozenset[str]
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return genid's own part of a record, empty if it is absent, and the file's problems."""
-    if name not in there:
+    if name not in names:
         return {}, []
     try:
         ours = load_object(read_bytes(f"{folder}/{name}"), allow_nan=True).get("genid")

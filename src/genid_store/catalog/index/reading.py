@@ -27,7 +27,7 @@ from genid_store.fs.layout import METADATA
 #: A metadata file's change time (ns since 1970), its size in bytes, and its inode.
 Stamp = tuple[int, int, int]
 #: Parsed metadata: its facts, the values of the signature's fields, and a row's unusual values.
-Said = tuple[Facts, dict[str, Any], dict[str, Any]]
+Parsed = tuple[Facts, dict[str, Any], dict[str, Any]]
 #: A row, the facts and ids in it, and the ids that its generation had before migrations.
 Made = tuple[tuple[Any, ...], Facts, ExpectedIds, tuple[str, ...]]
 
@@ -40,6 +40,7 @@ UNREADABLE: Final[Stamp] = (0, -2, 0)
 TICK_NS: Final = 50_000_000
 #: The largest metadata.json that is read, in bytes: a thousand times the usual size.
 LIMIT: Final = 1 << 20
+_PREVIOUS: Final = "previous_gen_ids"  # a key of `rows.unusual_of`
 #: The bits of an inode number that SQLite's integers hold.
 INODE: Final = (1 << 63) - 1
 
@@ -59,17 +60,17 @@ class Reader:
         All files are read before any is parsed, because system calls in between would evict the
         parser and the ids from the processor's caches.
         """
-        found = [self._read(name) for name in names]
-        said = [
+        files = [self._read(name) for name in names]
+        parsed = [
             self._plain(name, data) or self._recorded(name, data)
-            for name, (data, _) in zip(names, found, strict=True)
+            for name, (data, _) in zip(names, files, strict=True)
         ]
-        facts, values, unusual = zip(*said, strict=True)
-        parents = [self.find(one.parent_gen_id) for one in facts]
+        facts, values, unusual = zip(*parsed, strict=True)
+        parents = [self.find(fact.parent_gen_id) for fact in facts]
         expected = derive(facts, values, parents)
         return [
-            ((*of, *expected_values(ids, more), *stamp), of, ids, more.get("previous_gen_ids", ()))
-            for of, ids, more, (_, stamp) in zip(facts, expected, unusual, found, strict=True)
+            ((*fact, *expected_values(ids, rare), *stamp), fact, ids, rare.get(_PREVIOUS, ()))
+            for fact, ids, rare, (_, stamp) in zip(facts, expected, unusual, files, strict=True)
         ]
 
     def _read(self, name: str) -> tuple[bytes | OSError, Stamp]:
@@ -82,29 +83,29 @@ class Reader:
             return error, _stamp(os.stat(path)) if error.errno in NO_FILE else UNREADABLE
         return data, _stamp(state)
 
-    def _plain(self, name: str, found: bytes | OSError) -> Said | None:
+    def _plain(self, name: str, data: bytes | OSError) -> Parsed | None:
         """Return the content of a plain document, None for any other."""
-        if isinstance(found, OSError):
+        if isinstance(data, OSError):
             return None
         try:
-            raw = load_object(found, allow_nan=True)
+            raw = load_object(data, allow_nan=True)
         except ValueError:
             return None
         texts = plain_texts(self.fields, name, raw)
         if texts is None or self.fields.others:
             return None
-        above, combo_id, cohort, mode, template_id, model, before = texts
+        parent, combo_id, cohort, mode, template_id, model, previous = texts
         number = raw["replicate"]
-        facts = Facts(self.stage, name, above, combo_id, template_id, model, number, cohort, mode)
+        facts = Facts(self.stage, name, parent, combo_id, template_id, model, number, cohort, mode)
         values = {field: raw.get(field) for field in self.fields.every}
-        return facts, values, {} if before is None else {"previous_gen_ids": (before,)}
+        return facts, values, {} if previous is None else {_PREVIOUS: (previous,)}
 
-    def _recorded(self, name: str, found: bytes | OSError) -> Said:
+    def _recorded(self, name: str, data: bytes | OSError) -> Parsed:
         where = f"gens/{self.stage}/{name}/{METADATA}"
-        if isinstance(found, bytes):
-            generation = parse_metadata(self.stage, name, found, where)
+        if isinstance(data, bytes):
+            generation = parse_metadata(self.stage, name, data, where)
         else:
-            generation = unreadable(self.stage, name, where, found)
+            generation = unreadable(self.stage, name, where, data)
         return facts_of(generation), generation.signature_fields(), unusual_of(generation)
 
 

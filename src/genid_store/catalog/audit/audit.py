@@ -57,10 +57,10 @@ class Audit:
 
     def by_code(self) -> dict[str, list[Problem]]:
         """Return the findings by code, in the order of the codes' table."""
-        found: dict[str, list[Problem]] = {}
-        for one in self.findings:
-            found.setdefault(str(one.code), []).append(one)
-        return found
+        by_code: dict[str, list[Problem]] = {}
+        for problem in self.findings:
+            by_code.setdefault(str(problem.code), []).append(problem)
+        return by_code
 
 
 def audit(
@@ -107,7 +107,7 @@ def audit_members(
         found += references(index, members)
     if not codes.isdisjoint(CONTENT_CODES):
         found += content_findings(index, {}, only=stored)
-    return _ordered(one for one in found if one.code in codes)
+    return _ordered(problem for problem in found if problem.code in codes)
 
 
 def unowned(
@@ -131,7 +131,7 @@ def unowned(
 def _ordered(found: Iterable[Problem]) -> tuple[Problem, ...]:
     order = {code: place for place, code in enumerate(findings.KINDS)}
     return tuple(
-        sorted(found, key=lambda one: (order[str(one.code)], one.where, one.message, one.ids))
+        sorted(found, key=lambda each: (order[str(each.code)], each.where, each.message, each.ids))
     )
 
 
@@ -165,8 +165,8 @@ def _metadata(
         only = sorted({(stage, gen_id) for stage, gen_id, _ in found})
     for stage, gen_id in only:
         generation = index.get(stage, gen_id)
-        for one in () if generation is None else generation.problems:
-            yield evolve(one, ids=((stage, gen_id),))
+        for problem in () if generation is None else generation.problems:
+            yield evolve(problem, ids=((stage, gen_id),))
 
 
 def _cohorts(root: DataRoot) -> Iterator[Problem]:
@@ -188,9 +188,9 @@ def _cohorts(root: DataRoot) -> Iterator[Problem]:
 def _membership(
     index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
 ) -> Iterator[Problem]:
-    for one in memberships.problems:
-        message = f"{one.message}; what no cohort names was not judged"
-        yield evolve(one, message=message, remedy=findings.KINDS[str(one.code)].remedy)
+    for problem in memberships.problems:
+        message = f"{problem.message}; what no cohort names was not judged"
+        yield evolve(problem, message=message, remedy=findings.KINDS[str(problem.code)].remedy)
     named = memberships.cohorts_of()
     absent, unnamed = set(named), []
     # Rows are streamed, so that only the generations without a cohort are held in memory.

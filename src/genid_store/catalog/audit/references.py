@@ -29,13 +29,13 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
     A parent is looked up in its proper stage, then in any other, so that cycles through wrong
     stages are found as well.
     """
-    found: dict[_Key, _Cycle] = {}
+    cycles: dict[_Key, _Cycle] = {}
     for generation in _astray(index):
         if only is not None and (generation.stage, generation.gen_id) not in only:
             continue
-        if not _cycle(index, generation, found):
+        if not _cycle(index, generation, cycles):
             yield _misplaced(index, generation)
-    for cycle in sorted({cycle for cycle in found.values() if cycle}):
+    for cycle in sorted({cycle for cycle in cycles.values() if cycle}):
         stage, gen_id = cycle[0]
         yield finding(
             findings.CYCLE,
@@ -68,10 +68,10 @@ def duplicates(
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]
-    named = memberships.cohorts_of() if groups else {}
+    cohorts = memberships.cohorts_of() if groups else {}
     for group in groups:
         first = group[0]
-        count = len({texts.get((one.stage, one.gen_id), one.gen_id) for one in group})
+        count = len({texts.get((member.stage, member.gen_id), member.gen_id) for member in group})
         if count == 1:
             continue
         yield finding(
@@ -79,26 +79,27 @@ def duplicates(
             f"gens/{first.stage}/{first.gen_id}",
             message=f"{count} generations of the task {first.expected['v1']}: "
             + ", ".join(map(_named, group)),
-            ids=tuple((one.stage, one.gen_id) for one in group),
+            ids=tuple((member.stage, member.gen_id) for member in group),
             details={
                 "task": first.expected["v1"],
                 "generations": [
                     {
-                        "gen_id": one.gen_id,
-                        "family": one.family,
-                        "origin_cohort_id": one.origin_cohort_id,
-                        "cohorts": named.get((one.stage, one.gen_id), []),
-                        "has_content": one.has_content,
-                        "adopted_from": one.adopted_from,
+                        "gen_id": member.gen_id,
+                        "family": member.family,
+                        "origin_cohort_id": member.origin_cohort_id,
+                        "cohorts": cohorts.get((member.stage, member.gen_id), []),
+                        "has_content": member.has_content,
+                        "adopted_from": member.adopted_from,
                     }
-                    for one in group
+                    for member in group
                 ],
             },
         )
 
 
-def _named(one: Indexed) -> str:
-    return one.gen_id if one.adopted_from is None else f"{one.gen_id} (from {one.adopted_from})"
+def _named(member: Indexed) -> str:
+    origin = "" if member.adopted_from is None else f" (from {member.adopted_from})"
+    return f"{member.gen_id}{origin}"
 
 
 def names(index: StoreIndex) -> Iterator[Problem]:
@@ -136,51 +137,51 @@ def _astray(index: StoreIndex) -> Iterator[Indexed]:
     )
     for stage in stage_names():  # a root has no parent stage, so any parent of it is astray
         for (gen_id,) in index.sql(absent, stage, parent_stage(stage)):
-            if (found := index.get(stage, gen_id)) is not None:
-                yield found
+            if (generation := index.get(stage, gen_id)) is not None:
+                yield generation
 
 
-def _cycle(index: StoreIndex, start: Indexed, found: dict[_Key, _Cycle]) -> _Cycle:
+def _cycle(index: StoreIndex, start: Indexed, cycles: dict[_Key, _Cycle]) -> _Cycle:
     """Return the cycle that contains a generation, its smallest member first; () if there is none.
 
-    `found` caches the result for every generation on the path, so that each is visited once.
+    `cycles` caches the result for every generation on the path, so that each is visited once.
     """
-    way: dict[_Key, None] = {}
+    path: dict[_Key, None] = {}
     current: Indexed | None = start
     while current is not None:
         key = (current.stage, current.gen_id)
-        if key in found:
+        if key in cycles:
             break
-        if key in way:
-            cycle = list(way)[list(way).index(key) :]
+        if key in path:
+            cycle = list(path)[list(path).index(key) :]
             least = cycle.index(min(cycle))
-            found.update(dict.fromkeys(cycle, (*cycle[least:], *cycle[:least])))
+            cycles.update(dict.fromkeys(cycle, (*cycle[least:], *cycle[:least])))
             break
-        way[key] = None
+        path[key] = None
         current = _any_parent(index, current)
-    for key in way:
-        found.setdefault(key, ())
-    return found[start.stage, start.gen_id]
+    for key in path:
+        cycles.setdefault(key, ())
+    return cycles[start.stage, start.gen_id]
 
 
 def _any_parent(index: StoreIndex, generation: Indexed) -> Indexed | None:
     if generation.parent_gen_id is None:
         return None
-    found = index.find(generation.parent_gen_id)
-    right = parent_stage(generation.stage)
-    return next((one for one in found if one.stage == right), found[0] if found else None)
+    parents = index.find(generation.parent_gen_id)
+    proper = parent_stage(generation.stage)
+    return next((one for one in parents if one.stage == proper), parents[0] if parents else None)
 
 
 def _misplaced(index: StoreIndex, generation: Indexed) -> Problem:
     parent = generation.parent_gen_id
     elsewhere = _any_parent(index, generation)
     code, message = findings.PARENT_STAGE, f"a {generation.stage} has no parent"
-    right = parent_stage(generation.stage)
-    if right is not None:
+    proper = parent_stage(generation.stage)
+    if proper is not None:
         if elsewhere is None:
-            code, message = findings.ORPHAN, f"there is no {right} {parent}"
+            code, message = findings.ORPHAN, f"there is no {proper} {parent}"
         else:
-            message = f"{parent} is not of the stage {right} but of {elsewhere.stage}"
+            message = f"{parent} is not of the stage {proper} but of {elsewhere.stage}"
     return finding(
         code,
         f"gens/{generation.stage}/{generation.gen_id}/{METADATA}",

@@ -1,7 +1,7 @@
-"""What is checked of a cohort that was built: each check by its name, with its findings as lines.
+"""The named checks of a built cohort, with their findings as lines of text.
 
-Most of them are the audit, restricted to the cohort's members. An ERROR says that ids and store
-contradict each other, a WARN that an operator should know.
+Most of them are parts of the audit, restricted to the cohort's members. An ERROR means that ids and
+store contradict each other, a WARN that an operator should know of something.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genid_store.errors import StoreError
 from genid_store.stages import Member
 
 Severity: TypeAlias = Literal["ERROR", "WARN"]
-#: name -> (severity of a finding, what the check asserts)
+#: name -> (severity of its findings, what the check asserts)
 CHECKS: Final[Mapping[str, tuple[Severity, str]]] = {
     "ids_recompute": ("ERROR", "Every deterministic id matches its metadata."),
     "parents_exist": ("ERROR", "Every member's parent is in the store."),
@@ -38,7 +38,7 @@ CHECKS: Final[Mapping[str, tuple[Severity, str]]] = {
         "No member was made from a template text that has changed since.",
     ),
 }
-#: The checks that are a part of the audit, with the codes of their findings.
+#: The checks that are parts of the audit -> the codes of their findings.
 _AUDITED: Final[Mapping[str, frozenset[str]]] = {
     "ids_recompute": frozenset({kinds.ID_NOT_RECOMPUTED}),
     "parents_exist": frozenset(
@@ -49,8 +49,10 @@ _AUDITED: Final[Mapping[str, frozenset[str]]] = {
 
 
 def findings_of(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
-    """Return a check's findings, or why it could not look: a table that is gone takes no other
-    check along."""
+    """Return a check's findings, or why it could not run: other checks may not need what it lacks.
+
+    ValueError: there is no check of that name.
+    """
     try:
         return _findings(name, index, members)
     except StoreError as error:
@@ -60,19 +62,18 @@ def findings_of(name: str, index: StoreIndex, members: Sequence[Member]) -> list
 def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[str]:
     root = index.root
     if name in _AUDITED:
-        found = audit_members(index, set(members), codes=_AUDITED[name])
-        return [f"{one.ids[0][0]} {one.ids[0][1]}: {one.text}" for one in found]
-    stored = [one for member in members if (one := index.get(*member)) is not None]
+        faults = audit_members(index, set(members), codes=_AUDITED[name])
+        return [f"{fault.ids[0][0]} {fault.ids[0][1]}: {fault.text}" for fault in faults]
+    stored = [found for member in members if (found := index.get(*member)) is not None]
     match name:
         case "replicates_as_configured":
             drafts = read_selection(root).mode is CohortMode.CARTESIAN
             return _over_replicated(stored, read_tables(root).replicates, drafts=drafts)
         case "no_repeated_work":
-            repeats = repeats_among(index, stored)
             return [
-                f"{one.stage} {one.gen_id}: {', '.join(one.held)}"
-                for one in repeats
-                if not one.is_copy
+                f"{repeat.stage} {repeat.gen_id}: {', '.join(repeat.held)}"
+                for repeat in repeats_among(index, stored)
+                if not repeat.is_copy
             ]
     raise ValueError(f"unknown check: {name}")
 
@@ -80,15 +81,18 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
 def _over_replicated(
     generations: Sequence[Indexed], replicates: Mapping[str, int], *, drafts: bool
 ) -> list[str]:
-    """Return the cells that have more members than `replication_config.csv` says. Selected drafts
-    are counted only where `drafts` is set: elsewhere no number of them is configured."""
+    """Return the cells that have more members than `replication_config.csv` says.
+
+    With `drafts`, drafts are counted too; in a cohort over a selection, the table does not say how
+    many there should be.
+    """
     cells = Counter(
-        (one.stage, one.parent_gen_id or one.combo_id, one.template_id, one.llm_model_id)
-        for one in generations
-        if drafts or one.stage != "draft"
+        (found.stage, found.parent_gen_id or found.combo_id, found.template_id, found.llm_model_id)
+        for found in generations
+        if drafts or found.stage != "draft"
     )
     return [
-        f"{stage} {template} by {model} of {above}: {count} of {replicates[stage]}"
-        for (stage, above, template, model), count in cells.items()
+        f"{stage} {template} by {model} of {parent}: {count} of {replicates[stage]}"
+        for (stage, parent, template, model), count in cells.items()
         if count > replicates[stage]
     ]

@@ -1,7 +1,7 @@
-"""What another rollout state would change in a cohort: old id -> new id, member by member.
+"""Compare a cohort in two rollout states: old id -> new id, member by member.
 
-Nothing is written, and nothing but the ids and what is numbered by them can differ: the members of
-both states stand for the same slots.
+Nothing is written. Only ids and numbers can differ, since the members of both states fill the same
+slots.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from genid_store.stages import PIPELINE, Member, parent_key
 
 @frozen(kw_only=True)
 class Change:
-    """One member in both states; None where a state has no member for the slot. `exists` says
-    whether the store holds a generation under that id."""
+    """One slot in both states: its members, None if a state has no member for it.
+
+    `old_exists` and `new_exists` say whether the store has a generation under that id.
+    """
 
     stage: str
     old: Row | None
@@ -35,10 +37,11 @@ class Change:
 
 @frozen(kw_only=True)
 class Comparison:
-    """A cohort in two rollout states, members in the order of the second.
+    """A cohort in two rollout states, in the membership order of the second.
 
-    `unplanned` are the members of its last build in the first state that today's tables do not
-    plan: a build drops them in any state. Empty where that build was in another state.
+    `unplanned` are the members of the cohort's last build that the current tables do not plan even
+    in the first state, so that a build drops them in either. Empty if that build was in another
+    state.
     """
 
     before: Rollout
@@ -47,7 +50,7 @@ class Comparison:
     unplanned: tuple[Member, ...] = ()
 
     def changed(self) -> dict[str, int]:
-        """Return how many members' ids differ, by stage."""
+        """Return the number of members with different ids, by stage."""
         counts = dict.fromkeys(PIPELINE, 0)
         for change in self.changes:
             counts[change.stage] += change.changed
@@ -55,7 +58,7 @@ class Comparison:
 
 
 def compare_plans(old: Plan, new: Plan, view: StoreView) -> Comparison:
-    """Return what differs between two plans of one cohort."""
+    """Return the differences between two plans of one cohort."""
     changes = tuple(_change(view, *pair) for pair in _pairs(old, new))
     return Comparison(before=old.rollout, after=new.rollout, changes=changes)
 
@@ -71,14 +74,17 @@ def _change(view: StoreView, stage: str, old: Row | None, new: Row | None) -> Ch
 
 
 def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]:
-    """Yield the members of both plans that stand for the same slot, in the order of the new one,
-    then those of the old one that have no counterpart."""
+    """Yield the members of both plans that fill the same slot, with its stage.
+
+    They are in the order of the new plan; the members of the old one without a counterpart follow.
+    """
+    # New id -> old id, known for rebuilt rows and completed stage by stage for the children.
     ids = _same_sources(old, new)
     partners: dict[tuple[str, str], Row] = {}
     for stage in PIPELINE:
-        for theirs, ours in _stage_pairs(_of(old, stage), _of(new, stage), ids):
-            partners.setdefault((stage, ours.gen_id), theirs)
-            ids.setdefault((stage, ours.gen_id), theirs.gen_id)
+        for before, after in _stage_pairs(_of(old, stage), _of(new, stage), ids):
+            partners.setdefault((stage, after.gen_id), before)
+            ids.setdefault((stage, after.gen_id), before.gen_id)
     used = set()
     for row in new.rows:
         partner = partners.get((row.stage, row.gen_id))
@@ -88,7 +94,7 @@ def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]
 
 
 def _same_sources(old: Plan, new: Plan) -> dict[tuple[str, str], str]:
-    """Return, for rows that a selected generation was made into, the new id -> the old one."""
+    """Return new id -> old id for the rows that the same selected generation was rebuilt into."""
     ids: dict[tuple[str, str], str] = {}
     for (_, old_id), (stage, new_id) in zip(old.rebuilt, new.rebuilt, strict=True):
         ids.setdefault((stage, new_id), old_id)
@@ -98,31 +104,32 @@ def _same_sources(old: Plan, new: Plan) -> dict[tuple[str, str], str]:
 def _stage_pairs(
     old: Sequence[Row], new: Sequence[Row], ids: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[Row, Row]]:
+    """Yield the pairs of one stage; `ids` has the old ids of the parents."""
     by_id = {row.gen_id: row for row in old}
-    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    old_cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in old:
-        cells[_cell(row, row.parent_gen_id)].append(row)
-    ours: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
+        old_cells[_cell(row, row.parent_gen_id)].append(row)
+    new_cells: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
     for row in new:
-        known = by_id.get(ids.get((row.stage, row.gen_id), ""))
-        if known is not None:
-            yield known, row
+        before = by_id.get(ids.get((row.stage, row.gen_id), ""))
+        if before is not None:
+            yield before, row
         else:
-            above = parent_key(row.stage, row.parent_gen_id)
-            parent = None if above is None else ids.get(above, above[1])
-            ours[row.parent_gen_id, _cell(row, parent)].append(row)
-    for (_, cell), rows in ours.items():
-        yield from _cell_pairs(cells[cell], rows)
+            parent = parent_key(row.stage, row.parent_gen_id)
+            old_parent = None if parent is None else ids.get(parent, parent.gen_id)
+            new_cells[row.parent_gen_id, _cell(row, old_parent)].append(row)
+    for (_, cell), rows in new_cells.items():
+        yield from _cell_pairs(old_cells[cell], rows)
 
 
 def _cell_pairs(old: Iterable[Row], new: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
-    """Pair the rows of one cell: those that kept their id first, the others in order."""
+    """Pair the rows of one cell: those that kept their id first, then the others in order."""
     old, new = list(old), list(new)
     kept = {row.gen_id for row in old} & {row.gen_id for row in new}
     by_id = {row.gen_id: row for row in old}
     yield from ((by_id[row.gen_id], row) for row in new if row.gen_id in kept)
-    left = [row for row in old if row.gen_id not in kept]
-    yield from zip(left, (row for row in new if row.gen_id not in kept), strict=False)
+    renamed = (row for row in old if row.gen_id not in kept)
+    yield from zip(renamed, (row for row in new if row.gen_id not in kept), strict=False)
 
 
 def _cell(row: Row, parent: str | None) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""A cohort's id and its manifest: what its tables held, and under which rollout it was built.
+"""A cohort's id and its manifest, which records its tables and the rollout of its build.
 
-The computed id knows the tables and nothing else: with a selection file the id must be given. The
-rollout is not a part of it, and stands in the manifest only where it covers a stage: absence means
+A computed id depends on the tables alone, so a cohort over a selection file must be given an id.
+The rollout is not part of the id. The manifest has it only if it covers a stage; its absence means
 off.
 """
 
@@ -23,12 +23,12 @@ from genid_store.stages import PIPELINE
 VARIABLE: Final = "DD_COHORT"
 
 _UNSET: Final = frozenset({"", "0", "false", "none", "null"})
-_PIPELINE_VERSION: Final = "2025-09-09"  # part of what the computed id is a digest of
+_PIPELINE_VERSION: Final = "2025-09-09"  # goes into the computed id
 
 
 @frozen(kw_only=True)
 class Manifest:
-    """What `manifest.json` says: ids sorted, templates and models the active ones by stage."""
+    """The content of `manifest.json`: sorted ids of the combos, active templates and models."""
 
     combos: tuple[str, ...]
     templates: Mapping[str, tuple[str, ...]]
@@ -76,11 +76,12 @@ def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout)
 
 
 def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the cohort id that the operator gave, by option else by `DD_COHORT`, else None.
+    """Return the cohort id that the operator gave by option, else by `DD_COHORT`, else None.
+
+    In the variable, "", 0, false, none and null mean unset, in any letter case.
 
     Raises:
-        StoreError: it is not a safe path segment. An empty option is such an id; in the variable
-            "", 0, false, none and null, in any case, mean that it is unset.
+        StoreError: the id is not a safe path segment. That includes an empty option.
     """
     if option is not None:
         return check_segment(option, what="the cohort id", where="cohort id")
@@ -94,7 +95,7 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
     """Return the given cohort id, else the computed one.
 
     Raises:
-        StoreError: none is given although the file `selection` names the cohort's members.
+        StoreError: no id is given, and the file `selection` names the cohort's members.
     """
     if cohort_id is not None:
         return cohort_id
@@ -102,7 +103,7 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
         return manifest.cohort_id()
     problem = Problem(
         where=selection,
-        message="names the members, which a computed cohort id knows nothing of",
+        message="names the members, on which a computed cohort id does not depend",
         remedy=f"give the cohort an id, or set {VARIABLE}",
         ways=("cohort_id=ID",),
     )

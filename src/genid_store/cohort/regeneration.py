@@ -1,7 +1,7 @@
-"""Which members of a cohort would pay again for work that the store holds under another id.
+"""Find members of a cohort that would pay again for a text that the store has under another id.
 
-The same task is recognized by the deterministic id that it should have, ancestors included: a
-legacy, phase-1 or v1 generation of one task all come to the same one.
+A task is recognized by its expected deterministic id, which includes its ancestors: the legacy,
+phase-1 and v1 generations of one task all have the same one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.stages import Member
 
-_LISTED: Final = 100  # members that a refusal names
-#: The generations whose task the store has under more than one id.
+_LISTED: Final = 100  # members that an error lists
+#: The generations whose task is in the store under more than one id.
 _SHARED: Final = """
     SELECT stage, gen_id FROM generation WHERE v1 IN
     (SELECT v1 FROM generation WHERE v1 IS NOT NULL GROUP BY v1 HAVING count(*) > 1)
@@ -30,7 +30,7 @@ _SHARED: Final = """
 
 @frozen(kw_only=True)
 class Repeat:
-    """A member without content whose task has content under the ids in `held` (in their order)."""
+    """A member without content whose task has content under the ids in `held`, sorted."""
 
     stage: str
     gen_id: str
@@ -47,8 +47,9 @@ def find_repeats(
     `unknown` rows are those that it does not describe.
     """
     if not index.sql("SELECT 1 FROM generation LIMIT 1"):
-        return ()  # a first build: an empty store holds no work
-    # what is in the store alone repeats nothing: a rebuild derives no id that the index has
+        return ()  # nothing can be repeated in an empty store
+    # A generation that is the only one of its task in the store repeats nothing, so a rebuild does
+    # not have to derive its expected id again.
     keys = {(stage, gen_id) for stage, gen_id in index.sql(_SHARED)}
     keys.update((row.stage, row.gen_id) for row in unknown)
     planned = [row for row in rows if (row.stage, row.gen_id) in keys] if keys else []
@@ -56,28 +57,28 @@ def find_repeats(
 
 
 def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Repeat, ...]:
-    """Return which generations, planned or stored ones, repeat work, in their order."""
-    found = (
-        _repeat(index, one, expected)
-        for one in generations
-        if (expected := one.expected["v1"]) is not None
+    """Return which of these planned or stored generations repeat work, in their order."""
+    repeats = (
+        _repeat(index, generation, expected)
+        for generation in generations
+        if (expected := generation.expected["v1"]) is not None
     )
-    return tuple(repeat for repeat in found if repeat is not None)
+    return tuple(repeat for repeat in repeats if repeat is not None)
 
 
-#: What becomes of a deterministic member that repeats work.
-_GIVEN: Final = "a run gives it that text; build without forbidding regeneration"
+#: The remedy for a deterministic member that repeats work.
+_REUSED: Final = "a run gives it that text; build without forbidding regeneration"
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
-    """StoreError: there are members that repeat paid work; names them."""
-    found = [one for one in repeats if not one.is_copy]
-    if not found:
+    """Refuse members that repeat paid work. StoreError: there are any; lists them."""
+    paid = [repeat for repeat in repeats if not repeat.is_copy]
+    if not paid:
         return
     problems = []
-    for repeat in found[:_LISTED]:
+    for repeat in paid[:_LISTED]:
         older = parse_id(repeat.gen_id).family not in SCHEMES
-        remedy = "build it under a deterministic id, or run it so" if older else _GIVEN
+        remedy = "build it under a deterministic id, or run it so" if older else _REUSED
         problems.append(
             Problem(
                 where=f"{repeat.stage} {repeat.gen_id}",
@@ -86,15 +87,16 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
                 ways=("reuse", "pay_again") if older else (),
             )
         )
-    raise StoreError(f"{len(found)} member(s) would be paid for a second time", problems)
+    raise StoreError(f"{len(paid)} member(s) would be paid for a second time", problems)
 
 
 def find_leaving(
     index: StoreIndex, dropped: Iterable[Member], rows: Iterable[Row], changes: Comparison | None
 ) -> tuple[Member, ...]:
-    """Return the dropped members whose text would leave the cohort: those that are made, and whose
-    task none of the rows has under another id. `changes` pairs the members of two rollout
-    states, where the state changed.
+    """Return the dropped members whose text would leave the cohort.
+
+    They have a text, and none of the rows is of the same task under another id. `changes` pairs the
+    members of both rollout states if the state has changed.
     """
     made = [
         member
@@ -104,27 +106,29 @@ def find_leaving(
     if not made:
         return ()
     planned = with_expected(index, map(Row.as_generation, rows)).values()
-    tasks = {one.expected["v1"] for one in planned} - {None}
+    tasks = {generation.expected["v1"] for generation in planned} - {None}
     paired = {
-        (one.stage, one.old.gen_id)
-        for one in (changes.changes if changes is not None else ())
-        if one.old is not None and one.new is not None
+        (change.stage, change.old.gen_id)
+        for change in (changes.changes if changes is not None else ())
+        if change.old is not None and change.new is not None
     }
-    found = ((member, index.get(*member)) for member in made if member not in paired)
+    unpaired = ((member, index.get(*member)) for member in made if member not in paired)
     return tuple(
-        member for member, known in found if known is None or known.expected["v1"] not in tasks
+        member
+        for member, stored in unpaired
+        if stored is None or stored.expected["v1"] not in tasks
     )
 
 
 def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
-    """StoreError: there are texts that would leave the cohort; names them."""
+    """Refuse to drop members with a text. StoreError: there are any; lists them."""
     if not leaving:
         return
     problems = [
         Problem(
             where=f"{member.stage} {member.gen_id}",
-            message="is made, and today's tables and selection do not plan it any more",
-            remedy="put back what named it, or let it leave; its text stays in the store",
+            message="has a text, and the current tables and selection no longer plan it",
+            remedy="restore what named it, or let it leave; its text stays in the store",
             ways=("drop",),
         )
         for member in leaving[:_LISTED]

@@ -389,7 +389,7 @@ def test_a_manifest_that_cannot_be_read_is_replaced(root: DataRoot) -> None:
     root.manifest(COHORT).write_bytes(b"{")
     report = built(root)
     assert (True, None) == (report.prepared.rollout_changed, report.changes)
-    assert "the manifest does not tell it" in report.plan.notices[0].message
+    assert "the manifest does not give it" in report.plan.notices[0].message
     assert b"combos" in root.manifest(COHORT).read_bytes()
 
 

@@ -1,7 +1,7 @@
-"""Building a cohort: everything read once, planned once, and written under the data root's lock.
+"""Build a cohort: read everything once, plan once, and write under the data root's lock.
 
-This is what the command and Dagster's assets call. What is there already stays untouched, but for
-metadata that `cohort.stale` finds; a second build writes no file.
+Both the command and Dagster's assets call this. Existing metadata stays unchanged, except what
+`cohort.stale` finds; a second build writes no file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.lookup import resolver
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
@@ -44,23 +45,20 @@ from genid_store.stages import PIPELINE, Member
 
 __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
 
-#: Called as (done, total) while the store is read and while metadata is written.
-Progress = Callable[[int, int], None]
-
-#: The generations of a stage that have a metadata.json which could be read.
+#: The generations of a stage whose metadata.json was readable.
 _DESCRIBED: Final = "SELECT gen_id FROM generation WHERE stage = ? AND changed_ns > 0"
-_REASONS: Final = 3  # problems that a notice repeats
+_REASONS: Final = 3  # problems that a notice quotes
 
 
 @frozen(kw_only=True)
 class Built:
-    """What a build did: members that are new and that had metadata, by stage; of how many of these
-    it was `rewritten`; files by their path from the data root; where the membership that it
-    replaced is kept.
+    """The result of a build.
 
-    `changes` says what differs from the rollout state of the cohort's last build, where that was
-    another one (where it cannot be compared, a notice of the plan says why); `repeats` are the
-    members that would be paid for a second time.
+    `new` and `existing` count, by stage, the members whose metadata was created and those that had
+    it; the metadata of `rewritten` of the latter was updated. `files` are the other files written,
+    and `kept` is the copy of the replaced membership, as paths from the data root. `changes`
+    compares with the rollout state of the cohort's last build, if that was another one; if it
+    cannot, a notice of the plan says why. `repeats` are the members that would be paid for twice.
     """
 
     prepared: Prepared
@@ -83,31 +81,34 @@ def build_cohort(
 ) -> Built:
     """Build a cohort under the data root's lock; a second build changes nothing.
 
-    `progress` is called as (done, total) while the store is read and metadata is written;
-    `announce` with what will be written, right before it is.
+    `progress` is called as (done, total) while the store is read and while metadata is written;
+    `announce` is called with what will be written, immediately before that.
 
     Raises:
-        StoreError: the build is refused and nothing was written; or the system failed half-way,
-            and building again completes it.
+        StoreError: the build is refused and nothing was written; or a file operation failed, and
+            building again completes what was begun.
     """
+    # Without `.genid/`, plan first without the lock: a refused build must leave nothing behind, and
+    # the lock is a file.
     with guarded(root):
-        is_new = not is_there(root.own)  # a refused build leaves nothing behind, not even a lock
-    first = plan_build(root, options, progress=progress) if is_new else None
+        is_new = not is_there(root.own)
+    prepared = plan_build(root, options, progress=progress) if is_new else None
     with root_lock(root, BUILD):
-        # Where `.genid/` holds nothing but the lock, no other build and no migration has changed
-        # the data root since it was looked at without the lock.
+        # If `.genid/` has only the lock, no other build or migration has changed the data root
+        # since it was read without the lock, so the plan still holds.
         with guarded(root):
-            alone = {path.name for path in root.own.iterdir()} <= LOCK_FILES
-        if first is None or not alone:
-            first = plan_build(root, options, progress=progress)
+            is_unchanged = {path.name for path in root.own.iterdir()} <= LOCK_FILES
+        if prepared is None or not is_unchanged:
+            prepared = plan_build(root, options, progress=progress)
         if announce is not None:
-            announce(first)
-        return _write(root, first, progress)
+            announce(prepared)
+        return _write(root, prepared, progress)
 
 
 def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = None) -> Prepared:
-    """Plan a cohort with all that a build says about it; nothing but the index is written, and not
-    even that where the data root has no `.genid/` yet.
+    """Plan a cohort, with everything that a build reports about it.
+
+    Writes nothing but the index, and not even that if the data root has no `.genid/` yet.
 
     Raises:
         StoreError: the build would be refused.
@@ -125,10 +126,9 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
         stale: tuple[Row, ...] = ()
         if any(seeding.existing.values()):
-            stale, others = find_stale(index.opened, rows)
-            notices += others
-        plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *notices))
-        prepared = evolve(prepared, plan=plan, seeding=seeding, stale=stale)
+            stale, unchanged = find_stale(index.opened, rows)
+            notices += unchanged
+        prepared = evolve(_with_notices(prepared, notices), seeding=seeding, stale=stale)
         repeats = find_repeats(index.opened, rows, unknown)
         if options.forbid_regeneration:
             refuse_repeats(repeats)
@@ -136,8 +136,8 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
         if prepared.rollout_changed:
             try:
                 changes = _changes(root, prepared, index.resolve)
-            except StoreError as error:  # what is dropped shows in the membership all the same
-                prepared = _noticed(prepared, [_not_compared(root, prepared, error)])
+            except StoreError as error:  # not a reason to refuse: added and dropped are known
+                prepared = _with_notices(prepared, [_not_compared(root, prepared, error)])
         leaving: tuple[Member, ...] = ()
         if prepared.dropped:
             leaving = find_leaving(index.opened, prepared.dropped, rows, changes)
@@ -153,8 +153,10 @@ def compare_with(
     *,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Plan a cohort under `before` (None: as its last build was, else off) and under
-    `options.rollout`, and return what differs; nothing is written, `.genid/` included.
+    """Plan a cohort under `before` and under `options.rollout`, and return the differences.
+
+    If `before` is None it is the rollout state of the cohort's last build, off if there was none.
+    Writes nothing, not even the index.
 
     Raises:
         StoreError: the cohort cannot be planned in one of the states.
@@ -168,8 +170,10 @@ def compare_with(
 
 
 class _Index(ExitStack):
-    """The store's index, refreshed when it is first needed: what is refused before that leaves even
-    the index as it was."""
+    """The store's index, opened and refreshed when it is first needed.
+
+    A build that is refused before that does not even change the index.
+    """
 
     def __init__(self, root: DataRoot, progress: Progress | None, *, persist: bool) -> None:
         super().__init__()
@@ -181,34 +185,32 @@ class _Index(ExitStack):
         return self.enter_context(fresh)
 
     def resolve(self, stage: str, gen_id: str) -> str | None:
-        """Return the id under which the store holds a generation that another id names."""
+        """Return the id under which the store has a generation that another of its ids names."""
         return resolver(self.opened)(stage, gen_id)
 
 
 def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Built:
-    """Write what was prepared: combos, metadata, membership, manifest.
+    """Write what was prepared: metadata first, then membership and manifest, which refer to it.
 
     Raises:
-        StoreError: the system refuses a file operation, or a symbolic link leads out of the data
-            root.
+        StoreError: a file operation fails, or a symbolic link leads out of the data root.
     """
-    plan = prepared.plan
+    cohort_id = prepared.plan.cohort_id
+    membership, manifest = root.membership(cohort_id), root.manifest(cohort_id)
     kept = None
-    left: tuple[Problem, ...] = ()
+    unchanged: tuple[Problem, ...] = ()
     with guarded(root):
-        stages = dict.fromkeys(row.stage for row in prepared.seeding.missing)
-        kept_there = kept_memberships(root, plan.cohort_id)
-        written = [root.temporary, kept_there, *map(root.stage, stages), *prepared.files]
-        check_inside(root, *written)
-        cohort = [root.membership(plan.cohort_id), root.manifest(plan.cohort_id)]
-        sweep_temporaries(root, [*cohort, root.combo_mappings, selected_path(root)])
+        stages = map(root.stage, dict.fromkeys(row.stage for row in prepared.seeding.missing))
+        former = kept_memberships(root, cohort_id)
+        check_inside(root, root.temporary, former, *stages, *prepared.files)
+        sweep_temporaries(root, [membership, manifest, root.combo_mappings, selected_path(root)])
         seed(root, prepared.seeding.missing, progress)
         if prepared.stale:
-            left = rewrite(root, prepared.stale)
-            prepared = _noticed(prepared, left)
-        membership = root.membership(plan.cohort_id)
+            unchanged = rewrite(root, prepared.stale)
+            prepared = _with_notices(prepared, unchanged)
+        # Kept before it is replaced, if it has members that the new one lacks, or is unreadable.
         if membership in prepared.files and (prepared.dropped or prepared.previous is None):
-            kept = keep_membership(root, plan.cohort_id, read_bytes(membership))
+            kept = keep_membership(root, cohort_id, read_bytes(membership))
         for path, data in prepared.files.items():
             write_atomic(path, data)
     new = dict.fromkeys(PIPELINE, 0)
@@ -219,7 +221,7 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
         plan=prepared.plan,
         new=new,
         existing=prepared.seeding.existing,
-        rewritten=len(prepared.stale) - len(left),
+        rewritten=len(prepared.stale) - len(unchanged),
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),
         changes=prepared.changes,
@@ -228,26 +230,26 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
 
 
 def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison:
-    """Compare with the last build before this one is written: afterwards its members exist.
+    """Compare the plan with the rollout state of the last build.
 
-    StoreError: the manifest does not tell its rollout state, or nothing can be planned in it now.
+    StoreError: the manifest does not give that state, or the cohort cannot be planned in it.
     """
     if prepared.recorded is None or prepared.recorded.rollout is None:
-        raise StoreError("the manifest does not tell it")
+        raise StoreError("the manifest does not give it")
     return compare(root, prepared, prepared.recorded.rollout, resolve)
 
 
-def _noticed(prepared: Prepared, problems: Iterable[Problem]) -> Prepared:
-    """Add notices to a plan."""
+def _with_notices(prepared: Prepared, problems: Iterable[Problem]) -> Prepared:
+    """Return a prepared cohort with further notices of its plan."""
     plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *problems))
     return evolve(prepared, plan=plan)
 
 
 def _not_compared(root: DataRoot, prepared: Prepared, error: StoreError) -> Problem:
-    """Return the notice that a build could not be compared with the one before, and why."""
-    why = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
+    """Return the notice that a build could not be compared with the last one, and why."""
+    reasons = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
     return Problem(
         where=root.relative(root.manifest(prepared.plan.cohort_id)),
-        message="what changes against the rollout state of the last build cannot be shown: " + why,
+        message=f"cannot compare with the rollout state of the last build: {reasons}",
         remedy="look at the members that are dropped and added instead",
     )

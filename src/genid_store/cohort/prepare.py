@@ -1,6 +1,6 @@
-"""A cohort that can be built: tables, selection and store read once, checked and planned once.
+"""Prepare a build: read tables, selection and store once, check them, and plan the cohort.
 
-Refuses everything that is wrong before anything is written, and writes nothing itself.
+Everything that is wrong is refused here, before anything is written. Writes nothing itself.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from genid_store.ids.rollout import Rollout
 from genid_store.stages import Member
 
 MAX_ROWS: Final = 1_000_000
-_SIMILAR: Final = 0.75  # of the letters that two ids of cohorts share: `winter` and `wintre` 0.83
+_SIMILAR: Final = 0.75  # the least similarity of a suggested id; `winter` and `wintre` have 0.83
 
 
 @frozen(kw_only=True)
 class Options:
-    """What an operator says about a build. `cohort_id` is the given one, None to compute it.
+    """The options of a build. `cohort_id` is None to compute the id.
 
-    `write_combos` replaces `selected_combo_mappings.csv` by a combo of the concepts although it is
-    there, or although the mode does not need it. `forbid_regeneration` refuses a
-    member whose task has content under another id; `drop` lets texts leave the cohort. A plan of
-    more than `max_rows` rows is refused before any is made.
+    `write_combos` writes `selected_combo_mappings.csv` from the concepts, even if it exists or the
+    mode does not need it. `forbid_regeneration` refuses a member whose task has content under
+    another id. `drop` lets members with a text leave the cohort. A plan of more than `max_rows`
+    rows is refused before it is made.
     """
 
     rollout: Rollout
@@ -61,14 +61,17 @@ class Options:
 
 @frozen(kw_only=True)
 class Prepared:
-    """A cohort that can be built: its plan, and everything that would be written.
+    """A cohort that can be built: its plan, and everything that the build would write.
 
-    `files` are the files other than metadata, in the order of writing, those that would change
-    alone. `previous` is the membership that was there, None where it cannot be made out; `added`
-    are the members that it lacks, `dropped` those of it that the plan lacks, in their order.
-    `rollout_changed`: the last build was in another rollout state, or in an unknown one. What
-    needs the store's index (`seeding` and all below it; `stale` are the members whose metadata is
-    to be rewritten) is filled in by `build.plan_build`.
+    `files` are the files other than metadata whose content would change, in the order of writing.
+    `previous` is the existing membership, None if it cannot be parsed. `added` are the planned
+    members that it lacks, `dropped` its members that are not planned. `recorded` is what the
+    existing manifest says, and `rollout_changed` whether the last build was in another rollout
+    state, or in an unknown one.
+
+    The fields from `seeding` on need the store's index, so `build.plan_build` fills them in.
+    `stale` are the members whose metadata has to be rewritten, `leaving` the dropped members with
+    a text.
     """
 
     inputs: Inputs = field(repr=False)
@@ -88,10 +91,10 @@ class Prepared:
 
 
 def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None) -> Prepared:
-    """Read, check and plan; write nothing. `resolve` as `plan_cohort` takes it.
+    """Read, check and plan a cohort; `resolve` is passed to `plan_cohort`.
 
     Raises:
-        StoreError: the tables, the selection or the store do not give a sound cohort.
+        StoreError: the tables, the selection or the store do not give a valid cohort.
     """
     with guarded(root):
         if options.cohort_id is not None:
@@ -124,7 +127,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
 def compare(
     root: DataRoot, prepared: Prepared, before: Rollout, resolve: Resolve | None = None
 ) -> Comparison:
-    """Plan a prepared cohort under `before`, too, and return what differs.
+    """Plan a prepared cohort under `before` as well, and return the differences.
 
     Raises:
         StoreError: the cohort cannot be planned in that state.
@@ -133,19 +136,19 @@ def compare(
     with guarded(root):
         old = plan_cohort(evolve(prepared.inputs, rollout=before), view, resolve)
     recorded = prepared.recorded
-    found = compare_plans(old, prepared.plan, view)
+    comparison = compare_plans(old, prepared.plan, view)
     if recorded is not None and recorded.rollout != before:
-        return found
+        return comparison
     planned = set(members_of(old.rows))
-    return evolve(
-        found, unplanned=tuple(one for one in prepared.previous or () if one not in planned)
-    )
+    unplanned = tuple(member for member in prepared.previous or () if member not in planned)
+    return evolve(comparison, unplanned=unplanned)
 
 
 def find_cohort_id(root: DataRoot, options: Options) -> str:
     """Return the cohort's id: the given one, else computed from the tables.
 
-    StoreError: it is not a folder's name, or none is given where a selection names the members.
+    StoreError: the id cannot name a folder, or none is given although a selection names the
+        members.
     """
     if options.cohort_id is not None:
         return check_segment(options.cohort_id, what="the cohort id", where="cohort id")
@@ -155,15 +158,15 @@ def find_cohort_id(root: DataRoot, options: Options) -> str:
 
 
 def known_cohort_id(root: DataRoot, options: Options) -> str:
-    """Return the id of a cohort that is there: the given one, else computed from the tables.
+    """Return the id of an existing cohort: the given one, else computed from the tables.
 
-    StoreError: as `require_cohort` and `find_cohort_id`.
+    StoreError: as `find_cohort_id` and `require_cohort`.
     """
     return require_cohort(root, find_cohort_id(root, options))
 
 
 def require_cohort(root: DataRoot, cohort_id: str) -> str:
-    """Return the id of a cohort that is there. StoreError: there is no such cohort."""
+    """Return the id of a cohort if it has been built. StoreError: it has not."""
     path = root.membership(cohort_id)
     if is_there(path):
         return cohort_id
@@ -179,10 +182,9 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
 
 
 def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
-    """Return the cohorts that are there under an id so close that it may be the one meant, the
-    closest first."""
-    there = [one for one in cohort_ids(root) if is_there(root.membership(one))]
-    return get_close_matches(cohort_id, there, cutoff=_SIMILAR)
+    """Return the existing cohorts whose id resembles this one, the most similar first."""
+    built = [other for other in cohort_ids(root) if is_there(root.membership(other))]
+    return get_close_matches(cohort_id, built, cutoff=_SIMILAR)
 
 
 def _choose_combos(
@@ -192,10 +194,10 @@ def _choose_combos(
     selection: Selection,
     selected: tuple[Combo, ...] | None,
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
-    """Return the selected combos, None where none are selected, and the files to write.
+    """Return the combos of the cohort, None if there is no selection of them, and files to write.
 
     Raises:
-        StoreError: the catalogue is not sound, no combo can be made, or one contradicts it.
+        StoreError: the catalogue has problems, no combo can be made, or one contradicts it.
     """
     cartesian = selection.mode is CohortMode.CARTESIAN
     if not cartesian and not options.write_combos:
@@ -251,9 +253,9 @@ def _prepared(
     added: tuple[Member, ...] = ()
     dropped: tuple[Member, ...] = ()
     if previous != members:
-        there, planned = set(previous or ()), set(members)
-        added = tuple(one for one in members if one not in there)
-        dropped = tuple(one for one in previous or () if one not in planned)
+        former, planned = set(previous or ()), set(members)
+        added = tuple(member for member in members if member not in former)
+        dropped = tuple(member for member in previous or () if member not in planned)
     return Prepared(
         inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
@@ -270,11 +272,13 @@ def _prepared(
 def check_possible(
     root: DataRoot, rows: Sequence[Row], missing: Sequence[Row], combos: Sequence[Combo]
 ) -> list[Problem]:
-    """Return a notice for each template and concept that new members need and whose text is not
-    where this data root keeps such texts; a host may keep all of them elsewhere.
+    """Return a notice for each template and concept that new members need and that has no text.
 
-    StoreError: a member's id is too long for our own files, or a template is there and is not a
-    text.
+    There are no notices about a folder that does not exist, since a host may keep all of its texts
+    elsewhere.
+
+    StoreError: a member's id is too long for genid's own files, or a template cannot be read as
+        text.
     """
     problems = [
         Problem(
@@ -288,15 +292,19 @@ def check_possible(
     ]
     templates = {(row.stage, row.template_id) for row in missing if row.mode == "llm"}
     drafted = {row.combo_id for row in missing if row.stage == "draft"}
-    asked = [combo for combo in combos if combo.combo_id in drafted]
-    concepts = {(one.description_level, concept) for one in asked for concept in one.concept_ids}
+    concepts = {
+        (combo.description_level, concept)
+        for combo in combos
+        if combo.combo_id in drafted
+        for concept in combo.concept_ids
+    }
     notices = []
     for folder, texts in (("templates", templates), ("concepts", concepts)):
         for kind, name in sorted(texts):
             path = root.path / folder / kind / f"{name}.txt"
             if not is_there(path):
                 if is_there(root.path / folder):
-                    notices.append(_absent(root.relative(path)))
+                    notices.append(_missing_text(root.relative(path)))
             elif folder == "templates":
                 read_text(root, path, problems)
     if problems:
@@ -304,21 +312,25 @@ def check_possible(
     return notices
 
 
-def _absent(text: str) -> Problem:
-    message = "is not there, and new members are made from it"
-    return Problem(where=text, message=message, remedy="write it before you run the cohort")
+def _missing_text(file: str) -> Problem:
+    message = "does not exist, and new members are made from it"
+    return Problem(where=file, message=message, remedy="write it before you run the cohort")
 
 
 def _check_cohort_id(root: DataRoot, cohort_id: str) -> None:
-    """StoreError: a cohort is there whose id differs in case only. The two would be one where a
-    file system ignores case, and be mixed up when the data root is copied to one."""
-    same = [one for one in cohort_ids(root) if one.lower() == cohort_id.lower()]
+    """Refuse an id that differs only in case from that of an existing cohort.
+
+    Both would have the same folder on a file system that ignores case.
+
+    StoreError: there is such a cohort.
+    """
+    same = [other for other in cohort_ids(root) if other.lower() == cohort_id.lower()]
     if same and cohort_id not in same:
         problem = Problem(
             where=f"cohorts/{same[0]}",
             value=cohort_id,
             message="differs from the new cohort's id in upper and lower case only",
-            remedy=f"give the id as it is there ({same[0]}), or another one",
+            remedy=f"give the id of the existing one ({same[0]}), or a different one",
         )
         raise StoreError("the cohort id is taken", [problem])
 

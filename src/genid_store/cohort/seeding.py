@@ -1,15 +1,15 @@
-"""The one writer: a cohort's membership and the metadata of its members.
+"""Write the metadata of new members, and keep memberships that a rebuild replaces.
 
-Metadata is created, each file appearing whole in its folder, and not rewritten here; membership is
-replaced atomically, and after all metadata, so that it never names what is not there. What a
-rebuild drops is kept. To be called by the holder of the data root's lock.
+A folder and its metadata.json appear together, and existing metadata is never rewritten here. The
+caller holds the data root's lock, and replaces the membership after all metadata exists, so that it
+never names a generation without metadata.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from json.encoder import encode_basestring
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Final
 
 from attrs import frozen
 
+from genid_store.catalog.index.refresh import Progress
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -34,9 +35,6 @@ from genid_store.fs.files import (
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import PIPELINE, Member
 
-#: Called as (done, total) while metadata is written.
-Progress = Callable[[int, int], None]
-
 _CREATED: Final = (
     "stage", "gen_id", "origin_cohort_id", "mode", "template_id", "combo_id", "parent_gen_id",
     "llm_model_id", "replicate",
@@ -45,13 +43,14 @@ _EVALUATED: Final = (
     "stage", "gen_id", "template_id", "llm_model_id", "parent_gen_id", "combo_id",
     "origin_cohort_id", "mode", "replicate",
 )  # fmt: skip
-#: The keys of a metadata.json by stage, in their order.
+#: The keys of a metadata.json in file order, by stage.
 METADATA_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "draft": tuple(key for key in _CREATED if key != "parent_gen_id"),
     "essay": _CREATED,
     "evaluation": _EVALUATED,
 }
-#: The same as a text to be filled in, replicate last, and what picks the other columns of a row.
+#: By stage, the format string of a metadata.json, and the function that picks the values of a row
+#: for it, without the replicate, which comes last.
 _FORMS: Final = {
     stage: (
         "{\n" + "".join(f'  "{key}": %s,\n' for key in keys[:-1]) + '  "replicate": %d\n}',
@@ -63,22 +62,21 @@ _STAGING: Final = "build-"
 
 
 def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
-    """Return the lines of the membership of a plan's rows, in their order."""
+    """Return the members of a plan's rows, in their order."""
     new = partial(tuple.__new__, Member)  # `Member(...)` takes twice as long
     return tuple(map(new, map(itemgetter(0, 1), rows)))
 
 
 @frozen(kw_only=True)
 class Seeding:
-    """The members without metadata, and how many have it, by stage."""
+    """The rows without metadata, and the number of rows with metadata by stage."""
 
     missing: tuple[Row, ...]
     existing: Mapping[str, int]
 
 
 def metadata_bytes(row: Row) -> bytes:
-    """Return the metadata.json of a member: JSON, indent 2, non-ASCII kept, no newline at the
-    end."""
+    """Return a member's metadata.json: JSON, indent 2, non-ASCII kept, no newline at the end."""
     form, pick = _FORMS[row.stage]
     return (form % (*map(encode_basestring, pick(row)), row.replicate)).encode("utf-8")
 
@@ -90,35 +88,34 @@ def membership_bytes(rows: Iterable[Row]) -> bytes:
 
 
 def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) -> Seeding:
-    """Return which of the rows have no metadata.json yet; those that are not among the `unknown`
-    are known to have one.
+    """Return which of the rows have no metadata.json yet; only the `unknown` ones may lack it.
 
     Raises:
-        StoreError: the folder of one of them is none, or a symbolic link out of the data root.
+        StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
+            root, or its metadata.json is a dangling link.
     """
-    wanted = Counter(map(itemgetter(0), rows))
+    total = Counter(map(itemgetter(0), rows))
     folders = {stage: _folders(root, stage) for stage in {row.stage for row in unknown}}
     gens = os.fspath(root.gens)
-    missing = [  # `access` asks for no more than whether it is there: half the time of `exists`
+    missing = [  # `access` takes half the time of `exists`
         row
         for row in unknown
         if row.gen_id not in folders[row.stage]
         or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
     ]
     absent = Counter(row.stage for row in missing)
-    existing = {stage: wanted[stage] - absent[stage] for stage in PIPELINE}
-    held = [row for row in missing if row.gen_id in folders[row.stage]]
-    if held:
-        _check_folders(root, [root.generation(row.stage, row.gen_id) for row in held])
+    existing = {stage: total[stage] - absent[stage] for stage in PIPELINE}
+    in_folders = [row for row in missing if row.gen_id in folders[row.stage]]
+    if in_folders:
+        _check_folders(root, [root.generation(row.stage, row.gen_id) for row in in_folders])
     return Seeding(missing=tuple(missing), existing=existing)
 
 
 def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) -> None:
-    """Create the metadata.json of each row; one that has appeared meanwhile is left alone. Remove
-    what a killed build left aside.
+    """Create the metadata.json of each row, unless it has appeared since planning.
 
-    Each is written aside and moved into place together with its folder, so that no crash leaves a
-    folder without its metadata.
+    Each is written in staging and moved into place together with its folder, so that no crash
+    leaves a folder without metadata. Removes what a killed build left in staging.
     """
     sweep_staging(root, _STAGING)
     if not rows:
@@ -126,21 +123,21 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
     for stage in dict.fromkeys(row.stage for row in rows):
         root.stage(stage).mkdir(parents=True, exist_ok=True)
     gens = str(root.gens)
-    with staging(root, _STAGING) as aside:
+    with staging(root, _STAGING) as temporary:
         for done, row in enumerate(rows, start=1):
             folder = f"{gens}/{row.stage}/{row.gen_id}"
-            create_in_folder(f"{aside}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
+            create_in_folder(f"{temporary}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
             if progress is not None and (done % 100 == 0 or done == len(rows)):
                 progress(done, len(rows))
 
 
 def kept_memberships(root: DataRoot, cohort_id: str) -> Path:
-    """Return the folder in which a cohort's former memberships are kept."""
+    """Return the folder that keeps a cohort's former memberships."""
     return root.own / "memberships" / cohort_id
 
 
 def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
-    """Keep a cohort's former membership.csv in `.genid/`, numbered; return where it is."""
+    """Keep a cohort's former membership.csv in `.genid/` under the next number; return its path."""
     folder = kept_memberships(root, cohort_id)
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(path.stem) for path in listed(folder, ".csv") if path.stem.isdecimal()]
@@ -151,12 +148,15 @@ def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:
 
 
 def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
-    """Refuse folders of generations, which are there, that metadata cannot be put into."""
+    """Refuse existing paths of generations if metadata cannot be created in them.
+
+    StoreError: a path is not a folder, leads out of the data root, or has a dangling metadata.json.
+    """
     check_inside(root, *folders)
     problems = [
         Problem(
             where=root.relative(folder),
-            message="is not a folder, and a member's metadata belongs into it",
+            message="is not a folder, but a member's metadata belongs in it",
             remedy="move the file away",
         )
         for folder in folders
@@ -165,7 +165,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
     problems += [
         Problem(
             where=root.relative(folder / METADATA),
-            message="is there and cannot be reached: a symbolic link whose target is not there",
+            message="exists but cannot be reached: a dangling symbolic link",
             remedy="mount the disk or fetch the content that it points to",
         )
         for folder in folders

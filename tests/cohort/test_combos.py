@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_without_a_selection_a_cartesian_build_writes_one_and_the_catalogue(
     assert {"2"} == {row["k_max"] for row in found}
     assert found == rows(root.combo_mappings)
     assert {expected} == {row.combo_id for row in report.plan.rows}
-    assert (expected,) == report.prepared.manifest.combos
+    assert [expected] == json.loads(root.manifest(COHORT).read_bytes())["combos"]
     assert {"combo_mappings.csv", "2_tasks/selected_combo_mappings.csv"} <= set(report.files)
 
 
@@ -106,9 +107,9 @@ def test_other_modes_write_no_combos(root: DataRoot) -> None:
         '{"stage": "draft", "gen_id": "d1", "combo_id": "c", "template_id": "t",'
         ' "llm_model_id": "m"}'
     )
-    report = built(root)
+    built(root)
     assert not combos.selected_path(root).exists()
-    assert ("c",) == report.prepared.manifest.combos
+    assert ["c"] == json.loads(root.manifest(COHORT).read_bytes())["combos"]
 
 
 def test_other_modes_do_not_depend_on_the_catalogue(root: DataRoot) -> None:

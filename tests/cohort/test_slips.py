@@ -212,7 +212,7 @@ def test_texts_that_are_not_there_are_said_at_once_before_anything_is_paid(
     )
     assert run_cohort(started, "spring", "--dry-run") == 0
     said = capsys.readouterr().err
-    assert "templates/essay/story-v1.txt: is not there" in said
+    assert "templates/essay/story-v1.txt: does not exist" in said
     assert len([line for line in said.splitlines() if line.startswith("notice: concepts/")]) == 2
     assert not (started / "cohorts" / "spring").exists()
     (started / "concepts" / "paragraph").rmdir()

@@ -41,7 +41,7 @@ from genid_store.fs.files import (
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE, Member
+from genid_store.stages import PIPELINE
 
 __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
 
@@ -138,12 +138,10 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
                 changes = _changes(root, prepared, index.resolve)
             except StoreError as error:  # not a reason to refuse: added and dropped are known
                 prepared = _with_notices(prepared, [_not_compared(root, prepared, error)])
-        leaving: tuple[Member, ...] = ()
-        if prepared.dropped:
+        if prepared.dropped and not options.drop:
             leaving = find_leaving(index.opened, prepared.dropped, rows, changes)
-            if not options.drop:
-                refuse_leaving(leaving, len(prepared.added), len(prepared.dropped))
-    return evolve(prepared, repeats=repeats, changes=changes, leaving=leaving)
+            refuse_leaving(leaving, len(prepared.added), len(prepared.dropped))
+    return evolve(prepared, repeats=repeats, changes=changes)
 
 
 def compare_with(

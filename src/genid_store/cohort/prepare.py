@@ -70,13 +70,11 @@ class Prepared:
     state, or in an unknown one.
 
     The fields from `seeding` on need the store's index, so `build.plan_build` fills them in.
-    `stale` are the members whose metadata has to be rewritten, `leaving` the dropped members with
-    a text.
+    `stale` are the members whose metadata has to be rewritten.
     """
 
     inputs: Inputs = field(repr=False)
     plan: Plan
-    manifest: Manifest
     files: Mapping[Path, bytes] = field(repr=False)
     previous: tuple[Member, ...] | None = field(repr=False)
     added: tuple[Member, ...] = field(repr=False)
@@ -87,7 +85,6 @@ class Prepared:
     stale: tuple[Row, ...] = field(default=(), repr=False)
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
-    leaving: tuple[Member, ...] = ()
 
 
 def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None) -> Prepared:
@@ -259,7 +256,6 @@ def _prepared(
     return Prepared(
         inputs=inputs,
         plan=evolve(plan, notices=(*plan.notices, *problems)),
-        manifest=manifest,
         files={**combo_writes, **changed},
         previous=previous,
         added=added,

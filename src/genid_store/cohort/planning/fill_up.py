@@ -20,7 +20,7 @@ from genid_store.ids import legacy
 from genid_store.ids.components import folded
 from genid_store.ids.minting import GenerationIds
 
-Fold = Callable[[str], str]
+Normalize = Callable[[str], str]
 Key = tuple[str, str, str]
 #: The stored evaluations of one cell, each with its number (see `numbered`).
 Numbered = Sequence[tuple[int, Generation]]
@@ -30,14 +30,14 @@ def fill_up(
     inputs: Inputs, rows: RowCollector, essays: Sequence[Generation], view: StoreView
 ) -> FillUp:
     """Collect, cell by cell, the cohort's own evaluations and those that the cell lacks."""
-    fold = folded if inputs.rollout.covers("evaluation") else str
-    stored = _stored(rows, essays, view, fold)
+    normalize: Normalize = folded if inputs.rollout.covers("evaluation") else str
+    stored = _stored(rows, essays, view, normalize)
     wanted = inputs.tables.replicates["evaluation"]
     templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
     models = [row.llm_model_id for row in inputs.tables.evaluation_models]
     cells = []
     for essay, template, model in product(essays, templates, models):
-        existing = stored.get((essay.gen_id, fold(template), fold(model)), ())
+        existing = stored.get((essay.gen_id, normalize(template), normalize(model)), ())
         lacking = max(0, wanted - len(existing))
         cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, existing=existing)
         own, added = cell.own(), islice(cell.additions(view), lacking)
@@ -121,15 +121,15 @@ class _Cell:
 
 
 def _stored(
-    rows: RowCollector, essays: Iterable[Generation], view: StoreView, fold: Fold
+    rows: RowCollector, essays: Iterable[Generation], view: StoreView, normalize: Normalize
 ) -> dict[Key, Numbered]:
     """Return the stored evaluations by cell; problems of their metadata become notices."""
     cells: dict[Key, list[Generation]] = defaultdict(list)
     for found in view.evaluations_of({essay.gen_id for essay in essays}):
         rows.notices.extend(found.problems)
         if found.parent_gen_id and found.template_id and found.llm_model_id:
-            key = (found.parent_gen_id, fold(found.template_id), fold(found.llm_model_id))
-            cells[key].append(found)
+            names = normalize(found.template_id), normalize(found.llm_model_id)
+            cells[found.parent_gen_id, *names].append(found)
     return {
         key: tuple(zip(numbered([one.replicate for one in cell]), cell, strict=True))
         for key, cell in cells.items()

@@ -6,7 +6,7 @@ selection of combos.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import product
 
 from genid_store.cohort.planning.axes import check_axes
@@ -55,15 +55,20 @@ def draft_rows(inputs: Inputs) -> list[Row]:
     ]
 
 
-def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
+def essay_rows(inputs: Inputs, drafts: Sequence[Row]) -> list[Row]:
     """Return the essays of each draft, by its model: active templates (as tabled) x replicates."""
-    drafts, cohort_id = list(drafts), inputs.cohort_id
-    templates = [
-        (row.template_id, row.generator) for row in inputs.tables.active_templates("essay")
-    ]
-    replicates = inputs.tables.replicates["essay"]
+    tables, cohort_id = inputs.tables, inputs.cohort_id
+    templates = [(row.template_id, row.generator) for row in tables.active_templates("essay")]
+    replicates = tables.replicates["essay"]
     ids = GenerationIds(inputs.rollout, cohort_id).essays(
-        drafts=[_parent(draft) for draft in drafts],
+        drafts=[
+            Parent(
+                draft.gen_id,
+                legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id),
+                draft.replicate,
+            )
+            for draft in drafts
+        ],
         template_ids=[template for template, _ in templates],
         replicates=replicates,
     )
@@ -75,8 +80,3 @@ def essay_rows(inputs: Inputs, drafts: Iterable[Row]) -> list[Row]:
             ids, cells, strict=True
         )
     ]
-
-
-def _parent(draft: Row) -> Parent:
-    task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
-    return Parent(draft.gen_id, task, draft.replicate)

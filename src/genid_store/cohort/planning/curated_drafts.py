@@ -37,7 +37,7 @@ def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) ->
             row = make(inputs, source)
             rows.add(row, task=row, source=source.gen_id)
     refusals.check()
-    essays = rows.extend(essay_rows(inputs, tuple(rows.rows)))
+    essays = rows.extend(essay_rows(inputs, rows.rows))
     rows.extend(evaluation_rows(inputs, essays))
 
 

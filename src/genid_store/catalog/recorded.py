@@ -43,6 +43,7 @@ def parse_recorded(data: bytes) -> Recorded:
     """Return what the bytes of a manifest say, whatever they are; never raises."""
     try:
         document = load_object(data)
+        # A build with the flag off writes none, as the existing pipeline does.
         rollout = document.get("rollout", {"stages": [], "scheme": "v1"})
         return Recorded(
             rollout=Rollout(stages=tuple(rollout["stages"]), scheme=rollout["scheme"]),

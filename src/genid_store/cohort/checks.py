@@ -64,6 +64,7 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
     if name in _AUDITED:
         faults = audit_members(index, set(members), codes=_AUDITED[name])
         return [f"{fault.ids[0][0]} {fault.ids[0][1]}: {fault.text}" for fault in faults]
+    # Members without metadata are findings of the audit, not of these checks.
     stored = [found for member in members if (found := index.get(*member)) is not None]
     match name:
         case "replicates_as_configured":

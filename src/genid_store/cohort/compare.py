@@ -115,6 +115,7 @@ def _stage_pairs(
         if before is not None:
             yield before, row
         else:
+            # The parent may have a new id, too; the old plan has the cell under the old one.
             parent = parent_key(row.stage, row.parent_gen_id)
             old_parent = None if parent is None else ids.get(parent, parent.gen_id)
             new_cells[row.parent_gen_id, _cell(row, old_parent)].append(row)

@@ -48,6 +48,7 @@ class Manifest:
             "prompt_versions": None,
             "pipeline_version": _PIPELINE_VERSION,
         }
+        # The existing pipeline computes the same id, with ASCII escapes in its JSON.
         text = json.dumps(signature, sort_keys=True, separators=(",", ":"))
         return f"cohort-{hashlib.blake2s(text.encode('utf-8'), digest_size=6).hexdigest()}"
 

@@ -96,6 +96,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
     with guarded(root):
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
+        # Read together, so that one error lists the problems of all three inputs.
         tables, selection, selected = all_of(
             partial(read_tables, root),
             partial(read_selection, root),
@@ -112,6 +113,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             cohort_id=required(options.cohort_id, manifest, selection.file),
         )
         _check_cohort_id(root, inputs.cohort_id)
+        # Counted before anything is planned, because a huge plan may not fit into memory.
         if (count := count_rows(inputs)) > options.max_rows:
             raise _too_many(count, options.max_rows)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
@@ -134,6 +136,7 @@ def compare(
         old = plan_cohort(evolve(prepared.inputs, rollout=before), view, resolve)
     recorded = prepared.recorded
     comparison = compare_plans(old, prepared.plan, view)
+    # A membership that was built in another state does not show what `before` would drop.
     if recorded is not None and recorded.rollout != before:
         return comparison
     planned = set(members_of(old.rows))
@@ -197,6 +200,8 @@ def _choose_combos(
         StoreError: the catalogue has problems, no combo can be made, or one contradicts it.
     """
     cartesian = selection.mode is CohortMode.CARTESIAN
+    # The other modes take combos from the selected generations. They do not read the catalogue, so
+    # that a fault in it does not stop them.
     if not cartesian and not options.write_combos:
         return selected, {}
     catalogue = combo_files.read_catalogue(root)
@@ -237,6 +242,7 @@ def _prepared(
     before = {path: read_bytes(path) if is_there(path) else None for path in wanted}
     changed = {path: data for path, data in wanted.items() if before[path] != data}
     members = members_of(plan.rows)
+    # An unchanged membership names the planned members, so only a different one has to be parsed.
     previous: tuple[Member, ...] | None = members
     problems: tuple[Problem, ...] = ()
     if before[root.membership(plan.cohort_id)] is None:

@@ -35,6 +35,7 @@ from genid_store.fs.files import (
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import PIPELINE, Member
 
+# The key order of the existing pipeline, which differs for evaluations.
 _CREATED: Final = (
     "stage", "gen_id", "origin_cohort_id", "mode", "template_id", "combo_id", "parent_gen_id",
     "llm_model_id", "replicate",
@@ -97,7 +98,8 @@ def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) ->
     total = Counter(map(itemgetter(0), rows))
     folders = {stage: _folders(root, stage) for stage in {row.stage for row in unknown}}
     gens = os.fspath(root.gens)
-    missing = [  # `access` takes half the time of `exists`
+    # One listing per stage answers for most rows; `access` takes half the time of `exists`.
+    missing = [
         row
         for row in unknown
         if row.gen_id not in folders[row.stage]
@@ -162,6 +164,7 @@ def _check_folders(root: DataRoot, folders: Sequence[Path]) -> None:
         for folder in folders
         if not is_folder(folder)
     ]
+    # `access` follows links, so a dangling one has been taken for missing.
     problems += [
         Problem(
             where=root.relative(folder / METADATA),

@@ -142,6 +142,7 @@ def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
     """
     if not catalogue:
         return dump(combos)
+    # Hosts add and reorder columns; the new rows follow the header that the file has.
     header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))
     between = b"" if catalogue.endswith(b"\n") else b"\n"
     return catalogue + between + _csv(_rows(combos, header))
@@ -158,6 +159,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
     """Return the bytes of a table, after checking that they parse back to `rows`."""
     rows = [list(row) for row in rows]
     text = dump_csv(rows)
+    # The catalogue is append-only, so a malformed row could never be removed from it.
     if list(csv.reader(io.StringIO(text, newline=""), strict=True)) != rows:
         raise AssertionError("a table does not read back as it was written")
     return text.encode("utf-8")

@@ -171,6 +171,7 @@ def _resembled(name: str) -> str | None:
     if name in _FILES or suffix.lower() not in ("", "txt", "txt.txt", "csv", "csv.csv"):
         return None
     letters = _letters(stem)
+    # Sorted letters are equal if the words are in another order: `essays_selected.txt`.
     for file in _FILES:
         wanted = _letters(file.partition(".")[0])
         close = get_close_matches(letters, [wanted], cutoff=_CLOSE)

@@ -57,6 +57,7 @@ def _axis_problems(name: str, ids: _Ids, scheme: SchemeName) -> Iterator[Problem
             )
             continue
         try:
+            # The other fields are placeholders: this applies the scheme's own rules to one id.
             gen_id(Draft(combo_id="c", template_id=text, llm_model_id="m", replicate=1), scheme)
         except GenIdError as error:
             reason, remedy = error.problems[0].reason, error.problems[0].remedy

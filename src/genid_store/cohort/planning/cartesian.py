@@ -42,6 +42,7 @@ def draft_rows(inputs: Inputs) -> list[Row]:
     templates = [(row.template_id, row.generator) for row in tables.active_templates("draft")]
     models = [row.llm_model_id for row in tables.generation_models]
     replicates = tables.replicates["draft"]
+    # The ids of a whole grid are derived faster than one at a time, here and for essays.
     ids = GenerationIds(inputs.rollout, cohort_id).drafts(
         combo_ids=combos,
         template_ids=[template for template, _ in templates],

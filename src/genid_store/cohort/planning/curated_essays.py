@@ -73,6 +73,7 @@ def plan_essays(
     refusals = Refusals()
     candidates = [_pair(inputs, essay, view, resolve, refusals) for essay in essays]
     pairs = [pair for pair in candidates if pair is not None]
+    # Checked before any row is made, because the numbers of an essay depend on all the others.
     refusals.check()
     for pair, numbers in zip(pairs, _numbers(inputs, pairs), strict=True):
         rows.add(pair.row, task=_draft_task(pair), source=pair.draft.gen_id)
@@ -118,6 +119,7 @@ def _pair(
     if isinstance(draft, Problem):
         refusals.problems.append(draft)
         return None
+    # A legacy draft takes the essay's model, so its own is only needed if the essay has none.
     model = essay.generation.llm_model_id
     draft_fields = ["combo_id", "template_id"]
     if inputs.rollout.covers("draft"):

@@ -35,6 +35,7 @@ def plan_evaluations(
     refusals = Refusals()
     for source in essays:
         refusals.lacks(source, ("combo_id",))
+        # A deterministic evaluation id includes the essay's id, and not every legacy id fits.
         if inputs.rollout.covers("evaluation"):
             with refusals.of(source):
                 Essay.reference(source.gen_id)

@@ -41,6 +41,7 @@ def fill_up(
         lacking = max(0, wanted - len(existing))
         cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, existing=existing)
         own, added = cell.own(), islice(cell.additions(view), lacking)
+        # A rebuild, in which the added ones are the cohort's own, gives the same order.
         rows.extend(sorted([*own, *added], key=lambda row: (row.replicate, row.gen_id)))
         cells.append(
             Cell(
@@ -99,6 +100,7 @@ class _Cell:
 
     def _counted_up(self, view: StoreView) -> Iterator[Row]:
         """Yield rows numbered on from the count of existing ones, each under its first free id."""
+        # As in the existing pipeline, even if lower numbers are free.
         for number in count(len(self.existing) + 1):
             minted = (self._mint(number, salt) for salt in legacy.fill_up_salts(number))
             free = (gen_id for gen_id in minted if not view.has("evaluation", gen_id))

@@ -65,7 +65,7 @@ def find_sources(
             continue
         source = Source(generation, chosen.where)
         flaw = next(_unreadable(source), None)
-        if flaw is None:
+        if flaw is None:  # an id of another family may name the same generation again
             sources.setdefault(source.gen_id, source)
         else:
             problems.append(flaw)

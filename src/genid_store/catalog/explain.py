@@ -118,8 +118,8 @@ def diff_stored(index: StoreIndex, a: Indexed, b: Indexed) -> StoreDifference:
 
     Generations of different stages differ in `stage`; their common levels compare the ancestors.
     """
-    left = {one.stage: one for one in chain(index, a)}
-    right = {one.stage: one for one in chain(index, b)}
+    left = {ancestor.stage: ancestor for ancestor in chain(index, a)}
+    right = {ancestor.stage: ancestor for ancestor in chain(index, b)}
     levels = tuple(
         Level(stage=stage, a=x, b=y, differences=_own_differences(x, y))
         for stage in stage_names()

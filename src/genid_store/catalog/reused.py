@@ -69,8 +69,8 @@ def find_all(root: DataRoot) -> Iterator[Reused]:
     """Yield every record, ordered by stage and id. StoreError: as `find`."""
     for stage in stage_names():
         for gen_id in recorded_ids(root, _KIND, stage):
-            if (found := find(root, stage, gen_id)) is not None:
-                yield found
+            if (reused := find(root, stage, gen_id)) is not None:
+                yield reused
 
 
 def forget(root: DataRoot, reused: Reused) -> None:

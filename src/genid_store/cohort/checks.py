@@ -65,7 +65,8 @@ def _findings(name: str, index: StoreIndex, members: Sequence[Member]) -> list[s
         faults = audit_members(index, set(members), codes=_AUDITED[name])
         return [f"{fault.ids[0][0]} {fault.ids[0][1]}: {fault.text}" for fault in faults]
     # Members without metadata are findings of the audit, not of these checks.
-    stored = [found for member in members if (found := index.get(*member)) is not None]
+    records = (index.get(*member) for member in members)
+    stored = [generation for generation in records if generation is not None]
     match name:
         case "replicates_as_configured":
             drafts = read_selection(root).mode is CohortMode.CARTESIAN
@@ -88,9 +89,14 @@ def _over_replicated(
     many there should be.
     """
     cells = Counter(
-        (found.stage, found.parent_gen_id or found.combo_id, found.template_id, found.llm_model_id)
-        for found in generations
-        if drafts or found.stage != "draft"
+        (
+            member.stage,
+            member.parent_gen_id or member.combo_id,
+            member.template_id,
+            member.llm_model_id,
+        )
+        for member in generations
+        if drafts or member.stage != "draft"
     )
     return [
         f"{stage} {template} by {model} of {parent}: {count} of {replicates[stage]}"

@@ -176,7 +176,7 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
         message="there is no such cohort",
         remedy=f"did you mean {similar}?"
         if similar
-        else "build it, or look for it among those that are there",
+        else "build it, or look for it among the existing ones",
     )
     raise StoreError(f"the cohort {cohort_id} was not built", [problem])
 

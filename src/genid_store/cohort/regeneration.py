@@ -139,7 +139,8 @@ def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
 
 def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:
     same = index.by_expected("v1", expected)
-    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != member.gen_id)
+    others = (other.gen_id for other in same if other.has_content)
+    held = tuple(gen_id for gen_id in others if gen_id != member.gen_id)
     if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
         return None
     is_copy = member.mode == "copy"

@@ -127,12 +127,12 @@ def _stored(
 ) -> dict[Key, Numbered]:
     """Return the stored evaluations by cell; problems of their metadata become notices."""
     cells: dict[Key, list[Generation]] = defaultdict(list)
-    for found in view.evaluations_of({essay.gen_id for essay in essays}):
-        rows.notices.extend(found.problems)
-        if found.parent_gen_id and found.template_id and found.llm_model_id:
-            names = normalize(found.template_id), normalize(found.llm_model_id)
-            cells[found.parent_gen_id, *names].append(found)
+    for evaluation in view.evaluations_of({essay.gen_id for essay in essays}):
+        rows.notices.extend(evaluation.problems)
+        if evaluation.parent_gen_id and evaluation.template_id and evaluation.llm_model_id:
+            names = normalize(evaluation.template_id), normalize(evaluation.llm_model_id)
+            cells[evaluation.parent_gen_id, *names].append(evaluation)
     return {
-        key: tuple(zip(numbered([one.replicate for one in cell]), cell, strict=True))
+        key: tuple(zip(numbered([item.replicate for item in cell]), cell, strict=True))
         for key, cell in cells.items()
     }

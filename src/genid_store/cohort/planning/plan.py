@@ -123,6 +123,6 @@ def _outdated(inputs: Inputs) -> Iterator[Problem]:
             yield Problem(
                 where=combo.where,
                 message=f"the combo has concepts that are not active: {', '.join(inactive)}",
-                remedy="to have today's, delete the file, or let a build replace it",
+                remedy="to use the current ones, delete the file, or let a build replace it",
                 ways=("write_combos",),
             )

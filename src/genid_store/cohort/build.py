@@ -22,7 +22,6 @@ from genid_store.cohort.planning.records import Plan, Resolve, Row
 from genid_store.cohort.prepare import Options, Prepared, check_possible, compare, prepare
 from genid_store.cohort.regeneration import (
     Repeat,
-    find_leaving,
     find_repeats,
     refuse_leaving,
     refuse_repeats,
@@ -139,8 +138,7 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             except StoreError as error:  # not a reason to refuse: added and dropped are known
                 prepared = _with_notices(prepared, [_not_compared(root, prepared, error)])
         if prepared.dropped and not options.drop:
-            leaving = find_leaving(index.opened, prepared.dropped, rows, changes)
-            refuse_leaving(leaving, len(prepared.added), len(prepared.dropped))
+            refuse_leaving(index.opened, rows, prepared.added, prepared.dropped, changes)
     return evolve(prepared, repeats=repeats, changes=changes)
 
 

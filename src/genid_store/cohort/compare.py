@@ -59,18 +59,17 @@ class Comparison:
 
 def compare_plans(old: Plan, new: Plan, view: StoreView) -> Comparison:
     """Return the differences between two plans of one cohort."""
-    changes = tuple(_change(view, *pair) for pair in _pairs(old, new))
-    return Comparison(before=old.rollout, after=new.rollout, changes=changes)
-
-
-def _change(view: StoreView, stage: str, old: Row | None, new: Row | None) -> Change:
-    return Change(
-        stage=stage,
-        old=old,
-        new=new,
-        old_exists=old is not None and view.has(old.stage, old.gen_id),
-        new_exists=new is not None and view.has(new.stage, new.gen_id),
+    changes = tuple(
+        Change(
+            stage=stage,
+            old=before,
+            new=after,
+            old_exists=before is not None and view.has(stage, before.gen_id),
+            new_exists=after is not None and view.has(stage, after.gen_id),
+        )
+        for stage, before, after in _pairs(old, new)
     )
+    return Comparison(before=old.rollout, after=new.rollout, changes=changes)
 
 
 def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]:

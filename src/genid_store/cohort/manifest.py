@@ -12,8 +12,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import frozen
-
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import check_segment
@@ -26,54 +24,36 @@ _UNSET: Final = frozenset({"", "0", "false", "none", "null"})
 _PIPELINE_VERSION: Final = "2025-09-09"  # goes into the computed id
 
 
-@frozen(kw_only=True)
-class Manifest:
-    """The content of `manifest.json`: sorted ids of the combos, active templates and models."""
-
-    combos: tuple[str, ...]
-    templates: Mapping[str, tuple[str, ...]]
-    llms: Mapping[str, tuple[str, ...]]
-    rollout: Rollout = Rollout.OFF
-
-    def dump(self) -> bytes:
-        """Return the file's bytes: keys in this order, indent 2, no newline at the end."""
-        document: dict[str, Any] = self._tables()
-        self.rollout.record_in(document)
-        return json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8")
-
-    def cohort_id(self) -> str:
-        """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s."""
-        signature = {
-            **self._tables(),
-            "prompt_versions": None,
-            "pipeline_version": _PIPELINE_VERSION,
-        }
-        # The existing pipeline computes the same id, with ASCII escapes in its JSON.
-        text = json.dumps(signature, sort_keys=True, separators=(",", ":"))
-        return f"cohort-{hashlib.blake2s(text.encode('utf-8'), digest_size=6).hexdigest()}"
-
-    def _tables(self) -> dict[str, Any]:
-        return {
-            "combos": list(self.combos),
-            "templates": {stage: list(ids) for stage, ids in self.templates.items()},
-            "llms": {use: list(ids) for use, ids in self.llms.items()},
-        }
-
-
-def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> Manifest:
-    """Return the manifest of a cohort over `combo_ids`, built from `tables` under `rollout`."""
-    return Manifest(
-        combos=tuple(sorted(set(combo_ids))),
-        templates={
-            stage: tuple(sorted(row.template_id for row in tables.active_templates(stage)))
+def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout) -> dict[str, Any]:
+    """Return the document of a manifest.json: sorted ids of combos, active templates and models,
+    and the rollout if it covers a stage."""
+    document: dict[str, Any] = {
+        "combos": sorted(set(combo_ids)),
+        "templates": {
+            stage: sorted(row.template_id for row in tables.active_templates(stage))
             for stage in PIPELINE
         },
-        llms={
-            "generation": tuple(sorted(row.llm_model_id for row in tables.generation_models)),
-            "evaluation": tuple(sorted(row.llm_model_id for row in tables.evaluation_models)),
+        "llms": {
+            "generation": sorted(row.llm_model_id for row in tables.generation_models),
+            "evaluation": sorted(row.llm_model_id for row in tables.evaluation_models),
         },
-        rollout=rollout,
-    )
+    }
+    rollout.record_in(document)
+    return document
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """Return a manifest.json: keys in order, indent 2, non-ASCII kept, no newline at the end."""
+    return json.dumps(manifest, ensure_ascii=False, indent=2).encode("utf-8")
+
+
+def computed_cohort_id(manifest: Mapping[str, Any]) -> str:
+    """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s."""
+    signature = {name: manifest[name] for name in ("combos", "templates", "llms")}
+    signature |= {"prompt_versions": None, "pipeline_version": _PIPELINE_VERSION}
+    # The existing pipeline computes the same id, with ASCII escapes in its JSON.
+    text = json.dumps(signature, sort_keys=True, separators=(",", ":"))
+    return f"cohort-{hashlib.blake2s(text.encode('utf-8'), digest_size=6).hexdigest()}"
 
 
 def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | None:
@@ -92,7 +72,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     return check_segment(variable, what="the cohort id", where=VARIABLE)
 
 
-def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -> str:
+def required(cohort_id: str | None, manifest: Mapping[str, Any], selection: str | None) -> str:
     """Return the given cohort id, else the computed one.
 
     Raises:
@@ -101,7 +81,7 @@ def required(cohort_id: str | None, manifest: Manifest, selection: str | None) -
     if cohort_id is not None:
         return cohort_id
     if selection is None:
-        return manifest.cohort_id()
+        return computed_cohort_id(manifest)
     problem = Problem(
         where=selection,
         message="names the members, on which a computed cohort id does not depend",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -22,7 +22,7 @@ from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
-from genid_store.cohort.manifest import Manifest, make_manifest, required
+from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
@@ -118,8 +118,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             raise _too_many(count, options.max_rows)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
-            used = tuple(sorted({row.combo_id for row in plan.rows}))
-            manifest = evolve(manifest, combos=used)
+            manifest["combos"] = sorted({row.combo_id for row in plan.rows})
         return _prepared(root, inputs, plan, manifest, combo_writes)
 
 
@@ -232,12 +231,12 @@ def _prepared(
     root: DataRoot,
     inputs: Inputs,
     plan: Plan,
-    manifest: Manifest,
+    manifest: Mapping[str, Any],
     combo_writes: Mapping[Path, bytes],
 ) -> Prepared:
     wanted = {
         root.membership(plan.cohort_id): membership_bytes(plan.rows),
-        root.manifest(plan.cohort_id): manifest.dump(),
+        root.manifest(plan.cohort_id): manifest_bytes(manifest),
     }
     before = {path: read_bytes(path) if is_there(path) else None for path in wanted}
     changed = {path: data for path, data in wanted.items() if before[path] != data}

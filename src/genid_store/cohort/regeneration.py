@@ -90,13 +90,18 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
     raise StoreError(f"{len(paid)} member(s) would be paid for a second time", problems)
 
 
-def find_leaving(
-    index: StoreIndex, dropped: Iterable[Member], rows: Iterable[Row], changes: Comparison | None
-) -> tuple[Member, ...]:
-    """Return the dropped members whose text would leave the cohort.
+def refuse_leaving(
+    index: StoreIndex,
+    rows: Iterable[Row],
+    added: Sequence[Member],
+    dropped: Sequence[Member],
+    changes: Comparison | None,
+) -> None:
+    """Refuse to drop members with a text, unless one of the rows is of the same task.
 
-    They have a text, and none of the rows is of the same task under another id. `changes` pairs the
-    members of both rollout states if the state has changed.
+    `changes` pairs the members of both rollout states if the state has changed.
+
+    StoreError: there are such members; lists them.
     """
     made = [
         member
@@ -104,7 +109,7 @@ def find_leaving(
         if content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None
     ]
     if not made:
-        return ()
+        return
     planned = with_expected(index, map(Row.as_generation, rows)).values()
     tasks = {generation.expected["v1"] for generation in planned} - {None}
     paired = {
@@ -113,15 +118,11 @@ def find_leaving(
         if change.old is not None and change.new is not None
     }
     unpaired = ((member, index.get(*member)) for member in made if member not in paired)
-    return tuple(
+    leaving = [
         member
         for member, stored in unpaired
         if stored is None or stored.expected["v1"] not in tasks
-    )
-
-
-def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
-    """Refuse to drop members with a text. StoreError: there are any; lists them."""
+    ]
     if not leaving:
         return
     problems = [
@@ -134,7 +135,7 @@ def refuse_leaving(leaving: Sequence[Member], added: int, dropped: int) -> None:
         for member in leaving[:_LISTED]
     ]
     count = f"{len(leaving)} text(s) would leave the cohort"
-    raise StoreError(f"{count} (adds {added} members, drops {dropped})", problems)
+    raise StoreError(f"{count} (adds {len(added)} members, drops {len(dropped)})", problems)
 
 
 def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:

@@ -23,7 +23,7 @@ from genid_store.cohort.manifest import make_manifest
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.cohort.regeneration import Repeat
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.jsonfile import load_json, read_json
+from genid_store.fs.jsonfile import read_json
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.listed import ROWS, Listed
@@ -202,7 +202,7 @@ def _same_tables(index: StoreIndex, tables: RawTables | None, cohort_id: str) ->
     """Say whether the cohort's manifest has the templates and models of today's tables."""
     if tables is None:
         return False
-    today = load_json(make_manifest(tables, (), Rollout.OFF).dump())
+    today = make_manifest(tables, (), Rollout.OFF)
     try:
         recorded = read_json(index.root.manifest(cohort_id))
         return all(recorded[key] == today[key] for key in ("templates", "llms"))

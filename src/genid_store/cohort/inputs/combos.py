@@ -88,8 +88,7 @@ def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
     Raises:
         StoreError: lists the problems of the file.
     """
-    path = selected_path(root)
-    return _read(root, path, "the selected combos cannot be used") if is_there(path) else None
+    return _read(root, selected_path(root), "the selected combos cannot be used")
 
 
 def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
@@ -98,9 +97,7 @@ def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
     Raises:
         StoreError: lists the problems of the file.
     """
-    if not is_there(root.combo_mappings):
-        return ()
-    return _read(root, root.combo_mappings, "the catalogue of combos cannot be used")
+    return _read(root, root.combo_mappings, "the catalogue of combos cannot be used") or ()
 
 
 def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, ...]:
@@ -165,7 +162,9 @@ def _csv(rows: Iterable[Sequence[str]]) -> bytes:
     return text.encode("utf-8")
 
 
-def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...]:
+def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...] | None:
+    if not is_there(path):
+        return None
     problems: list[Problem] = []
     groups: dict[str, list[Line]] = {}
     for line in read_csv(root, path, COLUMNS[:-1], problems):

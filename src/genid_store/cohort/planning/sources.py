@@ -97,10 +97,22 @@ class Refusals:
         self.problems: list[Problem] = []
 
     def lacks(self, source: Source, fields: Sequence[str]) -> bool:
-        """Note which of the `fields` the source's metadata lacks; return whether it lacks any."""
-        problems = list(_missing(source, fields))
-        self.problems.extend(problems)
-        return bool(problems)
+        """Note which `fields` are missing or invalid in the source's metadata; return whether any
+        are. An absent replicate is 1."""
+        generation = source.generation
+        attributes = {"replicate": "effective_replicate"}
+        lacking = [
+            name for name in fields if getattr(generation, attributes.get(name, name)) is None
+        ]
+        for name in lacking:
+            flaws = (flaw.message for flaw in generation.problems if flaw.field == name)
+            problem = Problem(
+                where=f"{source.place}:{name}",
+                message=f"{next(flaws, f'{name} is missing')}, and {source.where} needs it",
+                remedy=f"correct {name} in the file, or take {source.gen_id} out of the selection",
+            )
+            self.problems.append(problem)
+        return bool(lacking)
 
     @contextlib.contextmanager
     def of(self, source: Source) -> Iterator[None]:
@@ -127,19 +139,6 @@ class Refusals:
 def _key(place: str) -> str:
     """Return the key of the metadata at a place that the core names; `gen_id` for a whole id."""
     return place.rpartition(".")[2] if "." in place else "gen_id"
-
-
-def _missing(source: Source, fields: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem for each field that is missing or invalid; an absent replicate is 1."""
-    for name in fields:
-        attribute = "effective_replicate" if name == "replicate" else name
-        if getattr(source.generation, attribute) is None:
-            flaws = (flaw.message for flaw in source.generation.problems if flaw.field == name)
-            yield Problem(
-                where=f"{source.place}:{name}",
-                message=f"{next(flaws, f'{name} is missing')}, and {source.where} needs it",
-                remedy=f"correct {name} in the file, or take {source.gen_id} out of the selection",
-            )
 
 
 def _metadata_path(stage: str, gen_id: str) -> str:

@@ -120,9 +120,8 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             for stage in PIPELINE
         }
         unknown = [row for row in rows if row.gen_id not in described[row.stage]]
-        with guarded(root):
-            seeding = find_missing(root, rows, unknown)
-            notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
+        seeding = find_missing(root, rows, unknown)
+        notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
         stale: tuple[Row, ...] = ()
         if any(seeding.existing.values()):
             stale, unchanged = find_stale(index.opened, rows)
@@ -133,10 +132,8 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             refuse_repeats(repeats)
         changes = None
         if prepared.rollout_changed:
-            try:
-                changes = _changes(root, prepared, index.resolve)
-            except StoreError as error:  # not a reason to refuse: added and dropped are known
-                prepared = _with_notices(prepared, [_not_compared(root, prepared, error)])
+            changes, notices = _changes(root, prepared, index.resolve)
+            prepared = _with_notices(prepared, notices)
         if prepared.dropped and not options.drop:
             refuse_leaving(index.opened, rows, prepared.added, prepared.dropped, changes)
     return evolve(prepared, repeats=repeats, changes=changes)
@@ -225,27 +222,26 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
     )
 
 
-def _changes(root: DataRoot, prepared: Prepared, resolve: Resolve) -> Comparison:
-    """Compare the plan with the rollout state of the last build.
-
-    StoreError: the manifest does not give that state, or the cohort cannot be planned in it.
-    """
-    if prepared.recorded is None or prepared.recorded.rollout is None:
-        raise StoreError("the manifest does not give it")
-    return compare(root, prepared, prepared.recorded.rollout, resolve)
+def _changes(
+    root: DataRoot, prepared: Prepared, resolve: Resolve
+) -> tuple[Comparison | None, list[Problem]]:
+    """Compare the plan with the rollout state of the last build; if that fails, say why in a
+    notice, since the added and dropped members are known all the same."""
+    try:
+        if prepared.recorded is None or prepared.recorded.rollout is None:
+            raise StoreError("the manifest does not give it")
+        return compare(root, prepared, prepared.recorded.rollout, resolve), []
+    except StoreError as error:
+        reasons = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
+    notice = Problem(
+        where=root.relative(root.manifest(prepared.plan.cohort_id)),
+        message=f"cannot compare with the rollout state of the last build: {reasons}",
+        remedy="look at the members that are dropped and added instead",
+    )
+    return None, [notice]
 
 
 def _with_notices(prepared: Prepared, problems: Iterable[Problem]) -> Prepared:
     """Return a prepared cohort with further notices of its plan."""
     plan = evolve(prepared.plan, notices=(*prepared.plan.notices, *problems))
     return evolve(prepared, plan=plan)
-
-
-def _not_compared(root: DataRoot, prepared: Prepared, error: StoreError) -> Problem:
-    """Return the notice that a build could not be compared with the last one, and why."""
-    reasons = "; ".join([error.summary, *map(str, error.problems[:_REASONS])])
-    return Problem(
-        where=root.relative(root.manifest(prepared.plan.cohort_id)),
-        message=f"cannot compare with the rollout state of the last build: {reasons}",
-        remedy="look at the members that are dropped and added instead",
-    )

@@ -53,9 +53,9 @@ def find_sources(
 ) -> tuple[Source, ...]:
     """Return the generations that a selection names, in its order, each once.
 
-    Ids that are not found or are of another stage, and metadata that cannot be read, are appended
-    to `problems`.
-    `resolve` is asked about an id that no folder has, since it knows a generation's other ids.
+    An id that no folder has is passed to `resolve`, which knows the other ids of generations. Ids
+    that are not found or are of another stage, and metadata that cannot be read, are appended to
+    `problems`.
     """
     sources: dict[str, Source] = {}
     for chosen in selection.chosen:
@@ -100,9 +100,10 @@ class Refusals:
         """Note which `fields` are missing or invalid in the source's metadata; return whether any
         are. An absent replicate is 1."""
         generation = source.generation
-        attributes = {"replicate": "effective_replicate"}
         lacking = [
-            name for name in fields if getattr(generation, attributes.get(name, name)) is None
+            name
+            for name in fields
+            if getattr(generation, "effective_replicate" if name == "replicate" else name) is None
         ]
         for name in lacking:
             flaws = (flaw.message for flaw in generation.problems if flaw.field == name)

@@ -48,11 +48,6 @@ class _Pair:
     def replicate(self) -> int:
         return self.essay.generation.effective_replicate or 1
 
-    @property
-    def other_model(self) -> str | None:
-        """The essay's model if it is not the draft's, else None (SPEC 1.8)."""
-        return model_override(self.model, self.row.llm_model_id)
-
 
 def plan_essays(
     inputs: Inputs,
@@ -147,12 +142,14 @@ def _numbers(inputs: Inputs, pairs: Sequence[_Pair]) -> list[list[int]]:
 def _essay_row(inputs: Inputs, pair: _Pair, number: int) -> Row:
     draft = pair.row
     covered = inputs.rollout.covers("essay")
+    # SPEC 1.8: an essay's id has its model only if it is not the draft's.
+    other_model = model_override(pair.model, draft.llm_model_id) if covered else None
     draft_task = legacy.draft_task(draft.combo_id, draft.template_id, draft.llm_model_id)
     gen_id = GenerationIds(inputs.rollout, inputs.cohort_id).essay(
         parent_gen_id=draft.gen_id,
         template_id=pair.template,
         replicate=number,
-        llm_model_id=pair.other_model if covered else None,
+        llm_model_id=other_model,
         task_id=legacy.essay_task(draft_task, pair.template),
         salt=legacy.curated_essay_salt(inputs.tables.replicates["essay"], number),
     )

@@ -66,10 +66,6 @@ def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Re
     return tuple(repeat for repeat in repeats if repeat is not None)
 
 
-#: The remedy for a deterministic member that repeats work.
-_REUSED: Final = "a run gives it that text; build without forbidding regeneration"
-
-
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
     """Refuse members that repeat paid work. StoreError: there are any; lists them."""
     paid = [repeat for repeat in repeats if not repeat.is_copy]
@@ -78,7 +74,9 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
     problems = []
     for repeat in paid[:_LISTED]:
         older = parse_id(repeat.gen_id).family not in SCHEMES
-        remedy = "build it under a deterministic id, or run it so" if older else _REUSED
+        remedy = "a run gives it that text; build without forbidding regeneration"
+        if older:
+            remedy = "build it under a deterministic id, or run it so"
         problems.append(
             Problem(
                 where=f"{repeat.stage} {repeat.gen_id}",

@@ -116,8 +116,16 @@ def read_tables(root: DataRoot) -> RawTables:
     before = len(problems)
     counts = dict(read("replication_config.csv", ("stage", "replicates"), _count))
     # If a row is invalid, its stage may be one of those that seem to be missing.
-    if len(problems) == before and len(counts) < len(PIPELINE):
-        problems.extend(_missing_counts(root, counts))
+    if len(problems) == before:
+        problems += [
+            Problem(
+                where=root.relative(root.raw / "replication_config.csv"),
+                message=f"has no row for the stage {stage}",
+                remedy="give draft, essay and evaluation one row each",
+            )
+            for stage in PIPELINE
+            if stage not in counts
+        ]
     if problems:
         raise StoreError("the raw tables cannot be used", problems)
     return RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
@@ -207,16 +215,6 @@ def _count(line: Line, problems: list[Problem]) -> tuple[str, int]:
     remedy = f"write a whole number from 1 to {REPLICATE_MAX}"
     problems.append(line.problem("replicates", "is not a replicate count", remedy))
     return stage, 1
-
-
-def _missing_counts(root: DataRoot, counts: Mapping[str, int]) -> Iterator[Problem]:
-    for stage in PIPELINE:
-        if stage not in counts:
-            yield Problem(
-                where=root.relative(root.raw / "replication_config.csv"),
-                message=f"has no row for the stage {stage}",
-                remedy="give draft, essay and evaluation one row each",
-            )
 
 
 def _flag(line: Line, column: str, problems: list[Problem]) -> bool:

@@ -93,7 +93,7 @@ def is_batch(host: object) -> TypeGuard[BatchHost]:
 
 @frozen(kw_only=True)
 class Batching:
-    """Obtain generations with a host's batch object, at most `concurrency` at a time.
+    """Obtains generations with a host's batch object, at most `concurrency` at a time.
 
     `report` is called as for `obtain_all`, `looked` with the number of rows without an answer.
     """

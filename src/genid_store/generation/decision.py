@@ -41,8 +41,8 @@ class Decision:
 
 @frozen(kw_only=True)
 class Decider:
-    """Decide by what the store has of each task (`plan`, see `reuse.plan_reuse`) and by the options
-    of the run (`asked`).
+    """Decides by what the store has of each task (`plan`, see `reuse.plan_reuse`) and by what the
+    run is `asked` for.
 
     `failed_before` are the failures on record when the decider was made. A later failure is not
     retried by it, whoever recorded it. `paid`: the answer exists already, so nothing will be paid.

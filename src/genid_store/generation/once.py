@@ -85,7 +85,7 @@ class _Inputs:
 
 @frozen(kw_only=True)
 class Executor(Decider):
-    """Obtain generations of one data root with one callable; safe to use from several threads.
+    """Obtains generations of one data root with one callable; safe to use from several threads.
 
     `seeds` has the metadata of generations that do not exist yet. `provider_models` maps model ids
     to the provider's names. With `templates`, every template of the pipeline's stages must have a

@@ -34,7 +34,7 @@ from genid_store.stages import Member, parent_stage, stage_names
 
 #: Dagster's own retries would make as many calls again as `max_generations` allows.
 NO_RETRIES = {"dagster/max_retries": "0"}
-_REMEDY = "`retry_failed: true` tries again what failed, `retry_unparsed: true` what was not parsed"
+_REMEDY = "`retry_failed: true` retries what failed, `retry_unparsed: true` what was not parsed"
 
 
 class GenerationConfig(dg.Config):

@@ -266,7 +266,7 @@ def _problem(outcome: Outcome) -> Problem:
     return Problem(
         where=f"{outcome.stage} {outcome.gen_id}",
         message=f"{outcome.kind}: {outcome.reason}",
-        remedy=f"ask again {when}",
+        remedy=f"try again {when}",
         ways=tuple(_OFFERED.intersection(outcome.ways)),
     )
 

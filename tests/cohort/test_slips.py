@@ -230,7 +230,7 @@ def test_a_generator_that_returns_nothing_is_named_with_what_to_return(
     assert run(["cohort", "run", *words]) == 1
     said = capsys.readouterr().out
     assert "cohort winter: 1 generator calls" in said
-    assert "ask returned neither a str nor a Generated but None; let it return the model's" in said
+    assert "ask returned neither a str nor a Generated but None; make it return the model's" in said
     assert "it was paid for" in said
-    assert "--retry-unparsed asks again for what was not parsed" in said
+    assert "--retry-unparsed retries what was not parsed" in said
     assert "--retry-failed" not in said

@@ -44,8 +44,8 @@ def failure_records(failed: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 #: The option that retries the members in a state.
 _RETRIES: Final = {
-    "failed": "--retry-failed tries again what failed",
-    "unparsed": "--retry-unparsed asks again for what was not parsed",
+    "failed": "--retry-failed retries what failed",
+    "unparsed": "--retry-unparsed retries what was not parsed",
 }
 
 

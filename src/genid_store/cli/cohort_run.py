@@ -68,8 +68,8 @@ from genid_store.stages import PIPELINE, Member, stage_names
 @click.option(
     "--max-generations", "max_calls", type=click.IntRange(min=0), help="At most this many calls."
 )
-@click.option("--retry-failed", is_flag=True, help="Try again what failed.")
-@click.option("--retry-unparsed", is_flag=True, help="Ask again for texts that were not parsed.")
+@click.option("--retry-failed", is_flag=True, help="Retry what failed.")
+@click.option("--retry-unparsed", is_flag=True, help="Retry what was not parsed.")
 @click.option(
     "--reuse", is_flag=True, help="Give legacy members the text that their task has already."
 )
@@ -149,7 +149,7 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
     cohort_id = prepared.plan.cohort_id
     similar = [] if wanted.cohort_id is None else similar_cohorts(root, cohort_id)
     lines = [
-        f"cohort {cohort_id} is not there, and a run builds it; did you mean {name}?"
+        f"cohort {cohort_id} does not exist, and a run builds it; did you mean {name}?"
         for name in similar
     ]
     lines += map(told, prepared.plan.notices)
@@ -299,7 +299,7 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
     if summary["left_by_limit"]:
         click.echo(f"left by --max-generations: {summary['left_by_limit']}")
     if summary["interrupted"]:
-        click.echo("interrupted; what was being made is recorded: the next run continues")
+        click.echo("interrupted; the calls in flight are recorded: the next run continues")
     for message in messages:
         click.echo(message)
 

@@ -96,7 +96,7 @@ def refuse_on_loop() -> None:
         return
     if loop is _loops.get(os.getpid()):
         remedy = "await asyncio.to_thread(store.once, ...)"
-        raise NotPaid(f"an `async def` callable waits for a store; there, {remedy}")
+        raise NotPaid(f"an `async def` callable must not wait for a store; use {remedy}")
 
 
 def is_unpaid(error: Exception) -> bool:

@@ -117,8 +117,8 @@ def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
     if fault is None:
         return text
     remedy = (
-        "put the text back, or remove the file and have it made again (where raw.txt is there, by "
-        "asking to retry what is unparsed)"
+        "put the text back, or remove the file and make it again (if raw.txt exists, by retrying "
+        "what is unparsed)"
     )
     raise StoreError.of("a text cannot be read", root.relative(Path(path)), fault, remedy)
 

@@ -30,7 +30,7 @@ def load_generator(name: str, *, where: str = "the generator") -> Generator:
     host = load_host(name, where=where)
     if callable(host):
         return host
-    message, remedy = "is a batch object", "name a callable; a run of a cohort takes this one"
+    message, remedy = "is a batch object", "name a callable; only a cohort's run takes a batch"
     raise StoreError.of("the generator cannot be used", where, message, remedy, value=name)
 
 

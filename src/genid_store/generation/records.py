@@ -174,7 +174,7 @@ def as_generated(answer: object, name: str = "the callable") -> Generated:
             "the generator's answer cannot be used",
             "the generator's answer",
             "there is no text in it",
-            "look at what the provider returned before it is asked again",
+            "check what the provider returned before retrying",
             value=generated.text,
         )
     companions = {name: getattr(generated, name) for name in _COMPANIONS}
@@ -204,5 +204,5 @@ def _of_wrong_type(answer: object, name: str) -> WrongAnswer:
     what = "None" if answer is None else f"a value of the type {type(answer).__name__}"
     reason = f"{name} returned neither a str nor a Generated but {what}"
     return WrongAnswer(
-        text=text or "(nothing)", unparsed=f"{reason}; let it return the model's text"
+        text=text or "(nothing)", unparsed=f"{reason}; make it return the model's text"
     )

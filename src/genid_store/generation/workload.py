@@ -163,7 +163,7 @@ def plan_work(
             continue
         generation = planned.get(member) or read_generation(root, *member)
         task, parent = decider.plan.task_of(member), generation.parent
-        fault = None if parent_stage(member.stage) is None else "its parent is not known"
+        fault = None if parent_stage(member.stage) is None else "its parent is unknown"
         if parent is not None:
             left = work.waiting.get(parent)
             in_batch = left is not None and left.label == "in a batch"

@@ -30,8 +30,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
 
 
 def calls_of(arguments: list[str]) -> Counter[tuple[str, str]]:
-    """Run a command; return how often each function of ours was entered in any thread, by file and
-    name."""
+    """Run a command; return how often each function of genid was entered in any thread, by file
+    and name."""
     found: Counter[tuple[str, str]] = Counter()
 
     def watch(frame: FrameType, event: str, value: object) -> None:
@@ -51,7 +51,7 @@ def calls_of(arguments: list[str]) -> Counter[tuple[str, str]]:
 
 
 def test_a_first_build_reads_plans_refreshes_and_locks_once(root: DataRoot) -> None:
-    """And enters at most 200 of our functions, what importing them takes aside."""
+    """And enters at most 200 of genid's functions, what importing them takes aside."""
     shutil.copytree(EXAMPLE, root.path.with_name("other"))
     calls_of(["cohort", "build", "--data-root", str(root.path.with_name("other"))])
     found = calls_of(["cohort", "build", "--data-root", str(root.path), "--cohort-id", "c"])
@@ -65,8 +65,8 @@ def test_a_first_build_reads_plans_refreshes_and_locks_once(root: DataRoot) -> N
 
 
 def test_a_run_reads_plans_and_refreshes_once(root: DataRoot) -> None:
-    """And enters at most 306 of our functions in all its threads, 22 generations and the answers of
-    a host among them."""
+    """And enters at most 306 of genid's functions in all its threads, 22 generations and the
+    answers of a host among them."""
     host = ["--generate", f"{EXAMPLE.parent / 'host.py'}:offline"]
     for folder in (root.path.with_name("other"), root.path):
         if folder != root.path:

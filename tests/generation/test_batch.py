@@ -204,7 +204,7 @@ def test_everyone_respects_a_batch(root: DataRoot) -> None:
 
 
 def test_the_flag_flipped_while_a_batch_is_out(root: DataRoot) -> None:
-    """The same task under its other id waits for the batch, and is given what came of it."""
+    """The same task under its other id waits for the batch, and reuses its text."""
     legacy = build(root, "old", OFF)
     host = Provider(pace=1)
     run(root, host, "old", wait=False)
@@ -221,7 +221,7 @@ def test_the_flag_flipped_while_a_batch_is_out(root: DataRoot) -> None:
 def test_status_shows_the_batch_of_a_task(
     root: DataRoot, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Under whatever id it was asked for; of a cohort without a member in it there is none."""
+    """Under any id; of a cohort without a member in it there is none."""
     build(root, "old", OFF)
     run(root, Provider(), "old", wait=False)
     build(root, "new", ON)
@@ -440,7 +440,7 @@ def test_an_answer_that_waits_is_kept_aside_when_its_batch_is_given_up(root: Dat
 
 
 def test_members_that_left_the_cohort_are_collected(root: DataRoot) -> None:
-    """What is in a batch is brought to the store whoever asked for it."""
+    """What is in a batch is brought to the store, whichever run requested it."""
     members, host = build(root), Provider()
     run(root, host, wait=False)
     path = root.membership("c")
@@ -514,7 +514,7 @@ def test_a_batch_can_be_given_up(root: DataRoot) -> None:
 
 
 def test_what_was_never_submitted_can_be_given_up(root: DataRoot) -> None:
-    """A provider that refuses a batch holds its members for as long as nobody says otherwise."""
+    """A provider that refuses a batch holds its members until it is cancelled."""
     members, host = build(root), Provider()
     host.submit = _raising  # type: ignore[method-assign, assignment]
     with pytest.raises(StoreError, match="400"):
@@ -722,7 +722,7 @@ def _only_drafts(host: Provider) -> Any:
 
 
 def test_the_clock_decides_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record from the future, or from 1970, is taken up like any other."""
+    """A record from the future, or from 1970, is resumed like any other."""
     members, host = build(root), Provider(pace=1)
     monkeypatch.setattr(batches, "now", lambda: "2999-01-01T00:00:00+00:00")
     run(root, host, wait=False)
@@ -733,7 +733,7 @@ def test_the_clock_decides_nothing(root: DataRoot, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_a_killed_process_only_prepared_holds_nobody(root: DataRoot) -> None:
-    """Its lease ended with it; while somebody has that, its tasks are left alone."""
+    """Its lease ended with it; while another process has that, its tasks are left alone."""
     members = build(root)
     draft = batches.Batch(
         key=batches.DRAFT,
@@ -751,7 +751,7 @@ def test_what_a_killed_process_only_prepared_holds_nobody(root: DataRoot) -> Non
 
 
 def test_an_interrupt_leaves_the_batch(root: DataRoot) -> None:
-    """The run ends at once, and the next one goes on with the same batch."""
+    """The run ends immediately, and the next one resumes the same batch."""
     members, host = build(root), Provider(pace=0)
     collect = host.collect
 

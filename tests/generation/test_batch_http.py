@@ -112,7 +112,7 @@ def test_failed_missing_and_repeated_rows(built: Path, tmp_path: Path, provider:
 def test_any_request_may_fail(
     built: Path, tmp_path: Path, provider: Provider, fault: str, some: int | None
 ) -> None:
-    """Before or after it took effect: the run goes on by itself, and nothing is billed twice."""
+    """Before or after it took effect: the run continues by itself, and nothing is billed twice."""
     run(fresh(built, tmp_path, 99))
     count = len(provider.requests)
     numbers = random.Random(fault).sample(range(count), some or count)

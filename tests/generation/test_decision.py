@@ -1,4 +1,4 @@
-"""One rule decides what becomes of a task: in a plan, in a run, and in what is said after it."""
+"""One rule decides what happens to a task: in a plan, in a run, and in the report after it."""
 
 import json
 import os
@@ -144,7 +144,7 @@ def test_what_cannot_be_read_holds_up_its_own_task_alone(beside: tuple[DataRoot,
 
 
 def test_a_copy_is_not_made_over_what_was_paid_for(bare: DataRoot) -> None:
-    """An essay that is to be copied by now and has an unparsed answer keeps that."""
+    """An essay that is now to be copied and has an unparsed answer keeps that."""
     put(bare, "draft", draft(), text="one")
     folder = put(bare, "essay", essay(draft()), parent_gen_id=draft(), mode="copy")
     (folder / "raw.txt").write_text("paid")

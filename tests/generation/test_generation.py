@@ -34,7 +34,7 @@ from genid_store.generation.records import Asked
 
 
 class Counting:
-    """A generator that counts its calls and can be told what to answer."""
+    """A generator that counts its calls and answers as it is set up to."""
 
     def __init__(self, answer: object = None) -> None:
         self.calls: list[Request] = []
@@ -142,7 +142,7 @@ def test_parameters_that_json_cannot_hold_lose_no_text(tmp_path: Path) -> None:
 
 
 def test_content_that_is_there_is_reused(tmp_path: Path) -> None:
-    """The second time nobody is called."""
+    """The second time, no one is called."""
     root = lay(tmp_path, "draft", "d1")
     counting = Counting()
     kinds = [make(root, "draft", "d1", counting).kind for _ in range(2)]
@@ -162,7 +162,7 @@ def test_a_copied_essay_calls_nobody(tmp_path: Path) -> None:
 
 
 def test_a_draft_cannot_be_a_copy(tmp_path: Path) -> None:
-    """There is nothing to copy it from, so nobody is asked for a text either."""
+    """There is nothing to copy it from, so no one is called for a text either."""
     root = lay(tmp_path, "draft", "d1", mode="copy")
     counting = Counting()
     assert make(root, "draft", "d1", counting).kind == "refused"
@@ -267,7 +267,7 @@ def test_a_file_that_is_replaced_is_kept_where_nothing_can_be_linked(
 
 
 def test_a_text_with_half_a_surrogate_is_kept(tmp_path: Path) -> None:
-    """What is no Unicode cannot be parsed.txt, and is not lost either."""
+    """What is not Unicode cannot be parsed.txt, and is not lost either."""
     root = lay(tmp_path, "draft", "d1")
     assert make(root, "draft", "d1", Counting("a\ud800b")).kind == "unparsed"
     raw = (root.generation("draft", "d1") / "raw.txt").read_bytes()
@@ -300,7 +300,7 @@ def test_a_missing_template_pays_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_is_found_out_before_paying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With no room for the text nobody is called; the reason says where, and what to do."""
+    """With no room for the text, no one is called; the reason says where, and what to do."""
     root = lay(tmp_path, "draft", "d1")
     monkeypatch.setattr(staging, "_MIN_FREE", 2**62)
     counting = Counting()
@@ -355,7 +355,7 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
 
 @pytest.mark.parametrize("answer", [b"paid", ("paid", {}), {"text": "paid"}, 7])
 def test_an_answer_of_a_wrong_type_is_kept_and_ends_the_run(tmp_path: Path, answer: object) -> None:
-    """What came is paid for: it stays as an unparsed text, and nothing further is asked for."""
+    """The answer is paid for: it stays as an unparsed text, and no other call is made."""
     root = lay(tmp_path, "draft", "d1")
     lay(tmp_path, "draft", "d2")
     executor = Executor(root=root, generator=Counting(answer))  # type: ignore[arg-type]
@@ -370,7 +370,7 @@ def test_an_answer_of_a_wrong_type_is_kept_and_ends_the_run(tmp_path: Path, answ
 def test_a_crash_while_publishing_is_rolled_forward(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
 ) -> None:
-    """After a crash before any rename, the next start publishes the rest and calls nobody."""
+    """After a crash before any rename, the next run publishes the rest and calls no one."""
     root = lay(tmp_path, "draft", "d1")
     real, moves = staging._move, iter(range(100))
 
@@ -495,7 +495,7 @@ def test_one_failure_costs_only_itself(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_lets_the_calls_in_flight_finish(tmp_path: Path) -> None:
-    """What is being paid for is recorded, nothing else begins, and the interrupt goes on."""
+    """What is being paid for is recorded, nothing else begins, and the interrupt is raised."""
     for number in range(8):
         root = lay(tmp_path, "draft", f"d{number}")
     first, second = threading.Event(), threading.Event()

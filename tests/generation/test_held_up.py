@@ -69,7 +69,7 @@ DAMAGES: list[Callable[[Path], object]] = [
 def test_what_came_of_a_task_counts_under_every_id(
     root: DataRoot, rollout: Rollout, answer: Callable[[Request], str], flag: str
 ) -> None:
-    """A failure or an unparsed text: nobody is called, a dry run says so, asking pays once."""
+    """A failure or an unparsed text: no one is called, a dry run says so, a retry pays once."""
     build(root, "c", PHASE_1 if rollout is ON else ON)
     run_cohort(root, "c", answer, Asked(max_calls=1))  # one draft; nothing was made over it
     failed = next(iter(root.gens.glob("draft/*/raw.txt")), None)
@@ -87,7 +87,7 @@ def test_what_came_of_a_task_counts_under_every_id(
 
 
 def test_an_unparsed_text_is_handed_on_under_another_id(root: DataRoot) -> None:
-    """So that a callable that can parse it by now pays for nothing, whichever cohort asks."""
+    """So that a callable that can parse it now pays for nothing, in any cohort."""
     build(root, "c", PHASE_1)
     run_cohort(root, "c", unparsed, Asked(max_calls=1))
     handed: list[str | None] = []
@@ -107,7 +107,7 @@ def test_an_unparsed_text_is_handed_on_under_another_id(root: DataRoot) -> None:
 def test_paying_again_is_about_legacy_ids(
     root: DataRoot, answer: Callable[[Request], str], way: str
 ) -> None:
-    """What failed or was not parsed under a legacy id is asked for again under a deterministic one
+    """What failed or was not parsed under a legacy id is retried under a deterministic one
     in its own way, which is named beside that id."""
     build(root, "c", OFF)
     run_cohort(root, "c", answer, Asked(max_calls=1))
@@ -125,7 +125,7 @@ def test_paying_again_is_about_legacy_ids(
 def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
     root: DataRoot, damage: Callable[[Path], object], rollout: Rollout
 ) -> None:
-    """A dropped link, a pointer, an empty or another text: looked at first, by whoever wants it."""
+    """A dropped link, a pointer, an empty or another text: checked first, by every reader."""
     drafts = build(root, "c", PHASE_1)
     calls = Calls()
     run_cohort(root, "c", calls, Asked(max_calls=len(drafts)))

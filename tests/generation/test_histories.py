@@ -64,7 +64,7 @@ class Histories(RuleBasedStateMachine):
                 self.caught.add(call.text)
 
     def failed(self, task: str) -> bool:
-        """Say whether a failure of a task is on record."""
+        """Return whether a failure of a task is on record."""
         records = self.root.own.glob("failures/*/*.json")
         return any(task_of(self.root, path.parent.name, path.stem) == task for path in records)
 
@@ -93,7 +93,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(cohort=st.sampled_from("ab"))
     def retry(self, cohort: str) -> None:
-        """What failed is asked for again, which is one call more for each."""
+        """What failed is retried, which is one more call for each."""
         calls = self.ledger.calls()
         failed = {call.task for call in calls} - {call.task for call in calls if call.text}
         self.make(cohort, retry_failed=True)

@@ -425,7 +425,7 @@ def test_a_rescued_text_is_taken_up_under_its_own_id_alone(tmp_path: Path, kept:
 
 
 def test_a_rescued_text_is_no_child_of_another_text(tmp_path: Path, kept: Path) -> None:
-    """A parent that is edited meanwhile: what was made from its former text stays where it is."""
+    """A parent is edited during the run: what was made from its former text stays as it is."""
     root = lay(tmp_path, "draft", "d")
     lay(tmp_path, "essay", "e", parent_gen_id="d")
     parsed = root.generation("draft", "d") / "parsed.txt"
@@ -441,7 +441,7 @@ def test_a_rescued_text_is_no_child_of_another_text(tmp_path: Path, kept: Path) 
 def test_a_text_that_no_disk_takes_is_said_to_be_lost(
     root: DataRoot, ledger: OutsideLedger, kept: Path
 ) -> None:
-    """It was paid for: it is a failure, and is paid for again only when that is asked for."""
+    """It was paid for: it is a failure, and is only paid for again on request."""
     kept.rmdir()
     assert "is lost" in rescued_draft(root, ledger.answering(root))
     run_cohort(root, "c", ledger.answering(root), Asked())

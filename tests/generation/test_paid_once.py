@@ -1,4 +1,4 @@
-"""The same task is never paid for twice, whatever state of the rollout asked for it first."""
+"""The same task is never paid for twice, in whichever state of the rollout it was made first."""
 
 import errno
 import itertools
@@ -95,7 +95,7 @@ def test_the_chain_that_is_whole_is_reused(root: DataRoot) -> None:
 
 
 def chain_of(root: DataRoot) -> tuple[Draft, Essay]:
-    """Return the first draft and its first essay that is no copy, as programs sign them."""
+    """Return the first draft and its first essay that is not a copy, as programs sign them."""
     (draft, *_) = [read_generation(root, *one) for one in read_membership(root, "b")]
     signed = Draft(
         combo_id=str(draft.combo_id),
@@ -115,7 +115,7 @@ def chain_of(root: DataRoot) -> tuple[Draft, Essay]:
 def test_the_text_that_most_was_made_from_is_taken_without_its_cohort_too(
     root: DataRoot, together: bool
 ) -> None:
-    """A draft of its own, then a chain: one by one or all at once, the chain's draft is read."""
+    """A draft of its own, then a chain: one by one or all together, the chain's draft is read."""
     ledger = Ledger()
     build(root, "a", OFF)
     run(root, "a", ledger, max_calls=1)
@@ -308,7 +308,7 @@ def test_empty_evaluations_without_a_number_share_the_text_that_they_were_given(
 
 
 def test_a_cohort_without_a_manifest_is_run_as_it_stands(root: DataRoot) -> None:
-    """Its tables may say something else by now: nothing is planned from them, nothing dropped."""
+    """Its tables may have changed since: nothing is planned from them, nothing dropped."""
     ledger = Ledger()
     build(root, "c", ON)
     members = read_membership(root, "c")
@@ -370,7 +370,7 @@ def test_texts_that_were_given_to_each_other_in_turn_have_an_order() -> None:
 
 
 def test_a_child_is_reused_only_over_the_text_it_was_made_from(root: DataRoot) -> None:
-    """A draft that was made anew has essays of its own."""
+    """A draft that was made again has essays of its own."""
     ledger = Ledger()
     build(root, "c", OFF)
     run(root, "c", ledger)
@@ -495,7 +495,7 @@ def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
 def test_a_member_whose_metadata_could_not_be_read_for_a_moment_is_not_paid_for(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    """The look at the store did not see of which task it is, so nobody is called for it."""
+    """The index did not see which task it belongs to, so no one is called for it."""
     ledger = Ledger()
     build(root, "c", OFF)
     run(root, "c", ledger)
@@ -584,7 +584,7 @@ def test_a_text_is_not_given_to_the_task_that_wrong_metadata_names(tmp_path: Pat
 
 
 def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -> None:
-    """Two runs ask for the same member at once and the answer is empty: one call."""
+    """Two concurrent runs need the same member and the answer is empty: one call."""
     build(root, "c", ON)
     member = read_membership(root, "c")[0]
     asked, go, calls = threading.Event(), threading.Event(), []
@@ -614,7 +614,7 @@ def test_a_failure_of_another_run_is_looked_at_under_the_lease(root: DataRoot) -
 
 
 def test_another_process_text_of_the_task_is_seen_under_the_lease(root: DataRoot) -> None:
-    """A plan that is older than what another run has made meanwhile gives that text."""
+    """A plan reuses a text that another run has made since planning."""
     ledger = Ledger()
     build(root, "c", ON)
     phase = Rollout.from_env({"DD_DETERMINISTIC_GEN_IDS": "on", "DD_GEN_ID_SCHEME": "phase-1"})
@@ -632,7 +632,7 @@ def test_another_process_text_of_the_task_is_seen_under_the_lease(root: DataRoot
 
 
 def test_an_answer_that_was_written_aside_is_found(root: DataRoot) -> None:
-    """Killed between the last file and the rename: the next run publishes it and calls nobody."""
+    """Killed between the last file and the rename: the next run publishes it and calls no one."""
     ledger = Ledger()
     build(root, "c", ON)
     member = read_membership(root, "c")[0]
@@ -708,7 +708,7 @@ def test_an_open_store_looks_again_after_a_rollback(root: DataRoot) -> None:
 
 
 def test_an_async_callable_runs_on_one_loop(tmp_path: Path) -> None:
-    """Several calls are in flight at once, on one event loop."""
+    """Several calls are in flight concurrently, on one event loop."""
     import asyncio
 
     loops: set[int] = set()
@@ -748,7 +748,7 @@ def test_an_async_callable_may_ask_for_another_text_in_a_thread_of_its_own(tmp_p
 
 
 def test_what_was_never_begun_has_no_text_either(tmp_path: Path) -> None:
-    """After an answer of a wrong type nothing else is asked for, in no later step, and all that is
+    """After an answer of a wrong type no other call is made, in no later step, and all that is
     missing is counted."""
     asked: list[str] = []
 
@@ -800,7 +800,7 @@ def test_an_answer_without_a_parsed_form_to_build_upon_is_unparsed(
     "text", [b"", b" \n", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", b"\xff"]
 )
 def test_once_never_answers_with_what_was_not_generated(tmp_path: Path, text: bytes) -> None:
-    """An empty file, a pointer and bytes that are not a text are refused, and nobody is called."""
+    """An empty file, a pointer and bytes that are not a text are refused, and no one is called."""
     ledger, store = Ledger(), Store.open(tmp_path)
     store.once(draft(), ledger)
     (tmp_path / "gens" / "draft" / str(gen_id(draft())) / "parsed.txt").write_bytes(text)

@@ -183,7 +183,7 @@ def test_a_text_of_a_run_that_was_killed_before_it_said_so_is_found(
 def test_an_answer_under_another_id_that_was_written_aside_is_found(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch, complete: bool
 ) -> None:
-    """A run of another cohort publishes it and gives its text: nobody is called."""
+    """A run of another cohort publishes it and reuses its text: no one is called."""
     mine = build(root, "c")
     build(root, "d", PHASE_1)
     aside = (
@@ -352,7 +352,7 @@ def test_a_root_under_two_names_has_one_lease(root: DataRoot) -> None:
 def test_a_lease_is_given_up_whatever_is_refused_about_its_file(
     root: DataRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file stays and holds nobody off."""
+    """The file stays and blocks no one."""
 
     def refused(path: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
@@ -429,7 +429,7 @@ def test_what_a_kill_left_of_a_generation_that_was_begun_is_swept(tmp_path: Path
 
 
 def test_a_store_without_cohorts_is_sound(tmp_path: Path) -> None:
-    """Whoever works with `once` alone is not told that no cohort names what was made."""
+    """A user of `once` alone is not told that no cohort names what was made."""
     store = Store.open(tmp_path)
     store.once(Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=1), Calls())
     with StoreIndex.fresh(store.root) as index:

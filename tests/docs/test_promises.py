@@ -165,7 +165,7 @@ def test_what_the_system_refuses_is_told(
     monkeypatch.setattr(os, "listdir", lost)
     assert 1 == run(["cohort", "list", "--json"])
     out, err = capsys.readouterr()
-    assert "genid: the system refused" in err
+    assert "genid: a file operation failed" in err
     assert "cohorts" == json.loads(out)["problems"][0]["where"]
 
 

@@ -256,7 +256,7 @@ def test_a_file_that_is_replaced_is_kept_where_nothing_can_be_linked(
     root = lay(tmp_path, "draft", "d1")
     write(tmp_path, "draft", "d1", "raw.txt", "unparsed")
 
-    def refuse(source: Path, target: Path) -> None:
+    def refuse(source: Path, target: Path, **options: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "link", refuse)
@@ -307,7 +307,7 @@ def test_a_full_disk_is_found_out_before_paying(
     outcome = make(root, "draft", "d1", counting)
     assert (outcome.kind, counting.calls) == ("refused", [])
     assert outcome.reason.startswith(".genid/staging/draft: fewer than ")
-    assert "make room on the disk" in outcome.reason
+    assert "free space on the disk" in outcome.reason
 
 
 def test_what_the_system_refuses_is_said_in_words(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_what_the_system_refuses_is_said_in_words(tmp_path: Path) -> None:
     counting = Counting()
     outcome = make(root, "draft", "d1", counting)
     assert (outcome.kind, counting.calls) == ("refused", [])
-    assert "a file stands where a folder belongs" in outcome.reason
+    assert "a file is in the place of a folder" in outcome.reason
     assert "Errno" not in outcome.reason
 
 

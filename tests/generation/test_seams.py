@@ -81,8 +81,8 @@ def test_a_failure_is_on_record_before_the_lease_is_given_up(
         seen.append(failures.read(root, *member))
         give_up(descriptor)
 
-    give_up = leases._give_up
-    monkeypatch.setattr(leases, "_give_up", given_up)
+    give_up = leases._release
+    monkeypatch.setattr(leases, "_release", given_up)
     assert "failed" == Executor(root=root, generator=lambda request: "").obtain(*member).kind
     assert seen
     assert all(seen)

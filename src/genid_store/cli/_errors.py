@@ -57,7 +57,7 @@ def _of_system(error: OSError) -> StoreError:
     from genid_store.fs.files import remedy_of
 
     where, message = str(error.filename or "the system"), error.strerror or str(error)
-    summary = "the system refused a file operation"
+    summary = "a file operation failed"
     return StoreError.of(summary, where, message or type(error).__name__, remedy_of(error))
 
 

@@ -1,8 +1,8 @@
-"""The only place that reads and writes files: whole or not at all, and never outside the data root.
+"""Read, write and move the files of a data root.
 
-Reads are of regular files alone, up to a size; a name that is there and cannot be read is an error,
-never "absent". Writes are atomic, keep mode and owner of what they replace, and otherwise follow
-the umask. What the system refuses becomes one StoreError with the path and a remedy (`guarded`).
+Only regular files are read, up to a size limit; a file that exists but cannot be read is an error,
+never "absent". Writes are atomic, preserve the mode and owner of the file that they replace, and
+otherwise follow the umask. `guarded` turns an OSError into a StoreError with the path and a remedy.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from genid_store.fs.layout import DataRoot
 #: The largest file that is read whole, in bytes.
 SIZE_LIMIT: Final = 128 * 2**20
 
-#: What a system says where two names cannot be one file: other file systems, FAT, network mounts.
+#: The errors of `link` where there are no hard links: between file systems, on FAT, on some mounts.
 NO_LINKS: Final = {
     *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK),
     *(errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS),
 }
-#: What reading says of a folder, a pipe or a huge file: a lasting fact, which other errors are not.
+#: The errors of reading a folder, a pipe or a huge file. Unlike others, they last until a change.
 NO_FILE: Final = frozenset({errno.EISDIR, errno.ENXIO, errno.EFBIG})
 #: The errors of a path through something that is not a folder, or through a link to itself.
 _NO_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
-#: What renaming a folder says where something has its name already, or on another file system.
+#: The errors of renaming a folder to a name that is taken, or to another file system.
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EXDEV})
 
-#: What the temporary file of a written file is called: its name, the process, 4 random bytes.
+#: The name of a temporary file: the target's name, the process id, 4 random bytes.
 _TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9]+-[0-9a-f]{8}\.tmp")
-_KEPT: Final = 200  # bytes of a file's name that its temporary file's has; a name has at most 255
-_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # a pipe is not awaited
+_KEPT: Final = 200  # bytes of the target's name in a temporary file's, which has 255 at most
+# Without O_NONBLOCK, opening a pipe waits for its writer; without O_NOCTTY, opening a terminal can
+# make it the controlling one. Neither flag changes how a regular file is read.
+_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CREATING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _REMEDIES: Final = {
-    errno.EACCES: "give this user the rights that are missing there",
-    errno.EPERM: "give this user the rights that are missing there",
-    errno.EROFS: "the file system is read-only: use a data root that can be written",
-    errno.ENOSPC: "make room on the disk and run again: it goes on where it stopped",
-    errno.EDQUOT: "make room in the quota and run again: it goes on where it stopped",
-    errno.ENOLCK: "the file system gives no locks: mount it with them, or use a local disk",
-    errno.ENOTDIR: "a file stands where a folder belongs: move it away",
-    errno.EISDIR: "a folder stands where a file belongs: move it away",
+    errno.EACCES: "give this user the missing permissions on it",
+    errno.EPERM: "give this user the missing permissions on it",
+    errno.EROFS: "the file system is read-only: use a data root on a writable one",
+    errno.ENOSPC: "free space on the disk and run again: it resumes where it stopped",
+    errno.EDQUOT: "free space in the quota and run again: it resumes where it stopped",
+    errno.ENOLCK: "the file system does not support locks: mount it with them, or use a local disk",
+    errno.ENOTDIR: "a file is in the place of a folder: move it away",
+    errno.EISDIR: "a folder is in the place of a file: move it away",
     errno.EEXIST: "something else has that name: move it away, or use another name",
-    errno.ENXIO: "put a regular file in its place",
-    errno.EFBIG: "files of this kind are small: look at what it is, and move it away",
-    errno.ENOLINK: "fetch what the link points to (mount the disk, get the content), or remove it",
-    errno.ELOOP: "symbolic links lead in a circle there: remove one of them",
+    errno.ENXIO: "replace it by a regular file",
+    errno.EFBIG: "files of this kind are small: check what it is, and move it away",
+    errno.ENOLINK: "restore its target (mount the disk, fetch the content), or remove the link",
+    errno.ELOOP: "symbolic links there form a circle: remove one of them",
     errno.ENAMETOOLONG: "use a shorter name",
 }
-_OTHERWISE: Final = "look at the disk, then run again: it goes on where it stopped"
+_OTHERWISE: Final = "check the disk, then run again: it resumes where it stopped"
 
 
-# -- refusals --------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def guarded(root: DataRoot) -> Iterator[None]:
-    """Turn what the system refuses inside the block (OSError) into one StoreError with its path
-    and remedy."""
+    """Turn an OSError raised in the block into a StoreError with its path and a remedy."""
     try:
         yield
     except OSError as error:
-        problems = [problem_of(root, error)]
-        raise StoreError("the system refused a file operation", problems) from error
+        raise StoreError("a file operation failed", [problem_of(root, error)]) from error
 
 
 def problem_of(root: DataRoot, error: OSError) -> Problem:
-    """Return what the system refused: the path, as it reads from the data root, and a remedy."""
+    """Return an OSError as a problem with its path, relative to the data root, and a remedy."""
     named = isinstance(error.filename, str | Path)
     path = Path(error.filename) if named else root.path
     inside = named and path.is_relative_to(root.path)
@@ -86,31 +86,31 @@ def problem_of(root: DataRoot, error: OSError) -> Problem:
 
 
 def remedy_of(error: OSError) -> str:
-    """Return what to do about a refusal of the system."""
+    """Return what the user can do about an OSError."""
     return _REMEDIES.get(error.errno or 0, _OTHERWISE)
 
 
 def blame(error: OSError, path: str | Path, aside: str | Path) -> None:
-    """Let an error about an open file, or about `aside`, what is made first, name `path`."""
+    """Make an error about an open file, or about the temporary `aside`, name its target `path`."""
     if error.filename is None or str(error.filename).startswith(str(aside)):
         error.filename, error.filename2 = str(path), None
 
 
 def check_inside(root: DataRoot, *paths: Path) -> None:
-    """Refuse paths that a symbolic link leads out of the data root; they need not exist.
+    """Check that no symbolic link leads a path out of the data root; paths need not exist.
 
     Raises:
-        StoreError: lists every such path with where it leads.
+        StoreError: lists every path that leaves the data root, and its target.
     """
     home = os.path.realpath(root.path)
-    leads = [(path, os.path.realpath(path)) for path in paths]
+    targets = [(path, os.path.realpath(path)) for path in paths]
     problems = [
         Problem(
             where=root.relative(path),
             message=f"a symbolic link leads out of the data root, to {target}",
             remedy="move the folder into the data root, or bind-mount it there",
         )
-        for path, target in leads
+        for path, target in targets
         if target != home and not target.startswith(f"{home.rstrip('/')}/")
     ]
     if problems:
@@ -119,10 +119,12 @@ def check_inside(root: DataRoot, *paths: Path) -> None:
 
 # -- reading ---------------------------------------------------------------------------------------
 def is_there(path: str | Path) -> bool:
-    """Say whether a name is taken, by whatever: also by a link whose target is not there, or below
-    what is not a folder. Reading it then says why it cannot be read.
+    """Return whether a path leads to anything, even if it cannot be read.
 
-    OSError: the system does not say whether, which is not the same as no.
+    A path is there if it is or passes through a dangling link, or passes through something that is
+    not a folder. Reading it raises the reason, while an absent path raises FileNotFoundError.
+
+    OSError: it cannot be told, which is not the same as no.
     """
     try:
         os.lstat(path)
@@ -135,27 +137,29 @@ def is_there(path: str | Path) -> bool:
 
 
 def exists(path: str | Path) -> bool:
-    """Say whether something has this name; a link that leads nowhere counts. OSError as for
-    `is_there`."""
+    """Return whether an entry has this name, even a dangling link. OSError: as `is_there`."""
     return _mode(path, follow=False) is not None
 
 
 def is_file(path: str | Path) -> bool:
-    """Say whether a regular file, or a link to one, has a name. OSError as for `is_there`."""
+    """Return whether a path is a regular file or a link to one. OSError: as `is_there`."""
     return stat.S_ISREG(_mode(path) or 0)
 
 
 def is_folder(path: str | Path) -> bool:
-    """Say whether a folder, or a link to one, has a name. OSError as for `is_there`."""
+    """Return whether a path is a folder or a link to one. OSError: as `is_there`."""
     return stat.S_ISDIR(_mode(path) or 0)
 
 
 def is_link(path: str | Path) -> bool:
-    """Say whether a symbolic link has a name. OSError as for `is_there`."""
+    """Return whether a path is a symbolic link. OSError: as `is_there`."""
     return stat.S_ISLNK(_mode(path, follow=False) or 0)
 
 
 def _mode(path: str | Path, *, follow: bool = True) -> int | None:
+    """Return the mode of an entry, or None if there is none. OSError: as `is_there`."""
+    # `os.path.isfile` and its like return False for every OSError. A mount that is lost or a
+    # folder without permission would then look like an empty store, and be paid for again.
     try:
         return os.stat(path, follow_symlinks=follow).st_mode
     except OSError as error:
@@ -165,9 +169,9 @@ def _mode(path: str | Path, *, follow: bool = True) -> int | None:
 
 
 def listed(folder: Path, suffix: str = "") -> list[Path]:
-    """Return what a folder holds under names that end so, sorted; nothing where there is no folder.
+    """Return the paths in a folder whose names end with `suffix`, sorted; none if it is absent.
 
-    OSError: it cannot be listed, which is not the same as empty (`Path.glob` takes it for that).
+    OSError: the folder cannot be listed, which `Path.glob` would take for empty.
     """
     try:
         names = os.listdir(folder)
@@ -177,20 +181,21 @@ def listed(folder: Path, suffix: str = "") -> list[Path]:
 
 
 def read_bytes(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes:
-    """Return a regular file's bytes, at once.
+    """Return the bytes of a regular file, without waiting for anything.
 
     Raises:
-        FileNotFoundError: nothing has the name.
-        OSError: EISDIR for a folder, ENXIO for a pipe, socket or device, ENOLINK for a symbolic
-            link whose target is not there, EFBIG above `limit` bytes, or what the system says.
+        FileNotFoundError: the path does not exist.
+        OSError: EISDIR for a folder, ENXIO for a pipe, socket or device, ENOLINK for a dangling
+            symbolic link, EFBIG above `limit` bytes, or another error of the system.
     """
     return read_with_status(path, limit=limit)[0]
 
 
 def read_with_status(path: str | Path, *, limit: int = SIZE_LIMIT) -> tuple[bytes, os.stat_result]:
-    """Return a regular file's bytes and the status under which they were read.
+    """Return the bytes of a regular file and its status when they were read.
 
-    Raises as `read_bytes` does.
+    Raises:
+        OSError: as `read_bytes`.
     """
     descriptor = _open_regular(path)
     try:
@@ -215,17 +220,17 @@ def _open_regular(path: str | Path) -> int:
         message = "a symbolic link whose target is not there"
         raise OSError(errno.ENOLINK, message, link) from None
     except OSError as error:
-        if error.errno != errno.ENXIO:  # what opening a socket says
+        if error.errno != errno.ENXIO:  # the error of opening a socket
             raise
         raise _not_regular(path, stat.S_IFSOCK) from error
 
 
 def read_open(descriptor: int, size: int, limit: int) -> bytes:
-    """Return what an open file of `size` bytes holds; where it changes, or its system gives it in
-    pieces, up to its end or a byte more than `limit`."""
-    data = os.read(descriptor, size + 1)  # one more shows the end
+    """Return the content of an open file of `size` bytes; stop one byte after `limit`."""
+    data = os.read(descriptor, size + 1)  # one more byte shows that the file ends there
     if len(data) == size:
         return data
+    # The file changed since its size was read, or its file system returns less than was requested.
     pieces, size = [data], len(data)
     while size <= limit and (piece := os.read(descriptor, min(1 << 20, limit + 1 - size))):
         pieces.append(piece)
@@ -240,36 +245,37 @@ def _not_regular(path: str | Path, mode: int) -> OSError:
 
 
 def _dangling(path: str | Path) -> str | None:
-    """Return the link, at `path` or above it, whose missing target makes `path` unreachable."""
+    """Return the dangling link, `path` or above it, that makes `path` unreachable, or None."""
     place = os.fspath(path)
-    if os.path.isdir(os.path.dirname(place)):  # as nearly always
-        return place if is_dangling(place) else None
-    place = os.path.abspath(place)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
+    if not os.path.isdir(os.path.dirname(place)):
+        place = os.path.abspath(place)
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
     return place if is_dangling(place) else None
 
 
 def is_dangling(path: str | Path) -> bool:
-    """Say whether a link leads to nothing, or to what the system does not let us see."""
+    """Return whether a path is a link whose target does not exist or cannot be seen."""
     return os.path.islink(path) and not os.path.exists(path)
 
 
 # -- writing ---------------------------------------------------------------------------------------
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Make `path` hold `data`, wholly or not at all; its folder is made if absent.
+    """Replace the content of `path` by `data` atomically; create the file and its folder if absent.
 
-    A file that is replaced leaves its mode and, where the system lets it, its owner to the new one.
-    With `durable` the bytes are on disk before the name is (fsync of file and folder): a power cut
-    leaves the old file or the new one. The temporary file lies beside `path` and begins with `.`.
+    A file that is replaced passes on its mode and, if permitted, its owner. With `durable`, even a
+    power cut leaves either the old file or the new one, and the new one once this returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     like = None
     with contextlib.suppress(OSError):
         like = os.stat(path)
+    # The temporary file is on the same file system, where a rename is atomic. Its bytes are synced
+    # before the rename: else a power cut could leave the new name with an empty file.
     with _temporary_beside(path) as temporary:
         write_new(temporary, data, durable=durable, like=like)
         os.replace(temporary, path)
+    # The rename itself is on disk only once the folder is.
     if durable:
         sync_folder(path.parent)
 
@@ -277,9 +283,9 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 def write_new(
     path: str | Path, data: bytes, *, durable: bool = False, like: os.stat_result | None = None
 ) -> None:
-    """Create a file that is not there, with mode and owner of `like` if given.
+    """Create a file with `data`, and with the mode and owner of `like` if given.
 
-    FileExistsError: it is there. Where writing fails nothing is left.
+    FileExistsError: it exists. A file that cannot be written completely is removed.
     """
     descriptor = os.open(path, _CREATING, 0o666)
     try:
@@ -297,25 +303,25 @@ def write_new(
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, in as many pieces as the system takes."""
+    """Write all of `data`, which the system may take in several pieces."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def reserve(path: str | Path, size: int) -> None:
-    """Create a file that takes `size` bytes of the disk. OSError: there is no such room."""
+    """Create a file that occupies `size` bytes on the disk. OSError: there is no space for it."""
     with open(os.open(path, _CREATING, 0o666), "wb") as file:
-        if hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):  # not on macOS
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.write(bytes(size))
 
 
 def write_lines(path: str | Path, lines: Iterable[bytes]) -> None:
-    """Create a file that is not there from its lines as they come, on disk on return.
+    """Create a file from lines as they are produced, and sync it.
 
-    FileExistsError: it is there. Where it fails a part of the file is left.
+    FileExistsError: it exists. After any other error a part of the file remains.
     """
     with open(os.open(path, _CREATING, 0o666), "wb") as file:
         file.writelines(lines)
@@ -326,9 +332,8 @@ def write_lines(path: str | Path, lines: Iterable[bytes]) -> None:
 def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
     """Create `path` with `data` unless it exists; return whether this call created it.
 
-    Never overwrites, also where two processes create the same path at once (link, not rename).
-    On a file system without hard links the file is created with O_EXCL instead, which a crash can
-    leave short: such a file is reported by the audit as malformed.
+    Of several processes that create the same path, exactly one does. Where hard links are not
+    supported, a crash can leave an incomplete file, which the audit reports as malformed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_beside(path) as temporary:
@@ -337,23 +342,35 @@ def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
 
 
 def _named(aside: str | Path, path: str | Path, data: bytes) -> bool:
-    """Give the file at `aside`, which holds `data`, the name `path`, unless something has it."""
+    """Give the file `aside`, which holds `data`, the name `path`; return False if that exists."""
+    # A rename would silently replace a file that another process created in the meantime. `link`
+    # fails if the name exists, and the name it gives always has the whole content.
     try:
-        try:
-            os.link(aside, path)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
+        if not try_link(aside, path):
             write_new(path, data)
     except FileExistsError:
         return False
     return True
 
 
-def create_in_folder(aside: str, target: str, name: str, data: bytes) -> None:
-    """Make the folder `target` appear with its file `name` in it: made at `aside`, then renamed.
+def try_link(path: str | Path, name: str | Path) -> bool:
+    """Give a file or link a second name; return False if the file system cannot.
 
-    Where the folder is there already the file is put into it, unless it has one of that name.
+    OSError: it failed for another reason, such as FileExistsError.
+    """
+    try:
+        os.link(path, name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def create_in_folder(aside: str, target: str, name: str, data: bytes) -> None:
+    """Create the folder `target` with the file `name` in it, atomically, by renaming `aside`.
+
+    If the folder exists, create the file in it, unless it has a file of that name.
     """
     try:
         os.mkdir(aside)
@@ -366,26 +383,22 @@ def create_in_folder(aside: str, target: str, name: str, data: bytes) -> None:
     except OSError as error:
         if error.errno not in _TAKEN:
             raise
-        if error.errno == errno.EXDEV:
+        if error.errno == errno.EXDEV:  # `gens/` is a mount of its own
             os.makedirs(target, exist_ok=True)
         _named(f"{aside}/{name}", f"{target}/{name}", data)
         shutil.rmtree(aside)
 
 
 def keep(path: Path, kept: Path) -> None:
-    """Give a file a second name, or a copy on disk where it cannot have one."""
-    try:
-        os.link(path, kept)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
+    """Give a file a second name, or copy it where hard links are not supported."""
+    if not try_link(path, kept):
         _copy(path, kept)
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file; across a mount it is copied, brought to disk and compared before it goes.
+    """Rename a file, replacing what is at `target`; copy it to another file system.
 
-    Whatever was at `target` is replaced. A crash leaves the file at one of the two at least.
+    A crash leaves the file under at least one of the two names.
     """
     try:
         os.rename(source, target)
@@ -397,15 +410,16 @@ def move(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file with its mode and times; complete, on disk and compared, or not there at all."""
+    """Copy a file with its mode and times, atomically and durably."""
     with _temporary_beside(target) as temporary:
         with open(source, "rb") as reading, open(temporary, "xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
             take_after(writing.fileno(), os.fstat(reading.fileno()))
             writing.flush()
             os.fsync(writing.fileno())
+        # The original may be the only copy of a paid text, and `move` removes it next.
         if not filecmp.cmp(source, temporary, shallow=False):
-            raise OSError(errno.EIO, "the copy differs from what was copied", os.fspath(target))
+            raise OSError(errno.EIO, "the copy differs from the original", os.fspath(target))
         with contextlib.suppress(OSError):  # times are not essential
             shutil.copystat(source, temporary)
         os.replace(temporary, target)
@@ -413,7 +427,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def sync_folder(path: str | Path) -> None:
-    """Bring a folder's entries to disk."""
+    """Sync a folder, so that names created, renamed or removed in it survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -422,23 +436,23 @@ def sync_folder(path: str | Path) -> None:
 
 
 def take_after(descriptor: int, like: os.stat_result) -> None:
-    """Give an open file the mode and, where the system lets us, the owner and group of another."""
-    made = os.fstat(descriptor)
-    if made.st_gid != like.st_gid:
-        with contextlib.suppress(OSError):  # any of the user's own groups
+    """Give an open file the mode and, if permitted, the owner and group of another one."""
+    status = os.fstat(descriptor)
+    if status.st_gid != like.st_gid:
+        with contextlib.suppress(OSError):  # permitted for the user's own groups
             os.fchown(descriptor, -1, like.st_gid)
-    if made.st_uid != like.st_uid:
-        with contextlib.suppress(OSError):  # only root may give a file away, and not everywhere
+    if status.st_uid != like.st_uid:
+        with contextlib.suppress(OSError):  # permitted for root, and not on every file system
             os.fchown(descriptor, like.st_uid, -1)
-    if stat.S_IMODE(made.st_mode) != stat.S_IMODE(like.st_mode):
-        with contextlib.suppress(PermissionError):  # some mounts have one mode for everything
+    if stat.S_IMODE(status.st_mode) != stat.S_IMODE(like.st_mode):
+        with contextlib.suppress(PermissionError):  # some mounts give every file the same mode
             os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
-# -- what is written aside -------------------------------------------------------------------------
+# -- temporary files -------------------------------------------------------------------------------
 @contextlib.contextmanager
 def staging(root: DataRoot, prefix: str) -> Iterator[str]:
-    """Yield a fresh folder on the data root's file system, gone afterwards."""
+    """Yield a new folder on the data root's file system, and remove it afterwards."""
     folder = root.temporary / f"{prefix}{os.getpid()}-{os.urandom(4).hex()}"
     folder.mkdir(parents=True)
     try:
@@ -448,31 +462,34 @@ def staging(root: DataRoot, prefix: str) -> Iterator[str]:
 
 
 def sweep_staging(root: DataRoot, prefix: str) -> None:
-    """Remove what killed processes left of `staging`; the caller's lock says that none lives."""
+    """Remove the `staging` folders of killed processes; the caller's lock excludes live ones."""
     for leftover in root.temporary.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sweep_temporaries(root: DataRoot, paths: Iterable[Path]) -> None:
-    """Remove the temporary files that killed writers of these paths left beside them; for whoever
-    knows, by a lock, that no writer of them is alive. A folder that a symbolic link leads out of
-    the data root is looked past."""
+    """Remove the temporary files that killed writers of these paths left beside them.
+
+    The caller holds a lock that excludes other writers. Folders outside the data root are skipped.
+    """
     names: dict[Path, set[str]] = {}
     for path in paths:
         names.setdefault(path.parent, set()).add(_shortened(path.name))
-    for folder, wanted in names.items():
+    for folder, targets in names.items():
         if not folder.is_dir() or not folder.resolve().is_relative_to(root.path.resolve()):
             continue
         for name in os.listdir(folder):
-            found = _TEMPORARY.fullmatch(name)
-            if found is not None and found["name"] in wanted:
+            temporary = _TEMPORARY.fullmatch(name)
+            if temporary is not None and temporary["name"] in targets:
                 (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary file; what has it afterwards is removed. What the system
-    refuses about it, it refuses about `path`: that is what its error names."""
+    """Yield a name for a temporary file of `path` and remove the file afterwards.
+
+    An OSError about the temporary file names `path`, which is what the caller knows.
+    """
     name = f".{_shortened(path.name)}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     temporary = path.with_name(name)
     try:

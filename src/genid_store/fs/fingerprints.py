@@ -1,4 +1,4 @@
-"""Look at files without changing them: what a folder holds, and the digest of each file."""
+"""List the files of a folder and digest their contents."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from genid_store.fs.files import is_file, is_link, read_open
 
 _CHUNK: Final = 1 << 20  # bytes read at a time
 
-#: Begins the fingerprint of a link; where it leads follows.
+#: The prefix of a link's fingerprint, before the link's target.
 LINK: Final = "->"
 
 
 class Entry(NamedTuple):
-    """One file or link below a folder: its path from there, with `/`, and what it is.
+    """One file or link below a folder: its relative path, with `/`, and its fingerprint.
 
-    The fingerprint is `<size in bytes>:<BLAKE3 in hex>` of a file, `->` and the target of a link,
-    `?` of anything else. `status` is a file's when it was read, None of anything else; `data` are
-    the bytes of a file that was asked for, else None.
+    The fingerprint of a file is `<size in bytes>:<BLAKE3 in hex>`, of a link `->` and its target,
+    of anything else `?`. `status` is the status of a file when it was read, else None; `data` are
+    the bytes of a requested file, else None.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many bytes a file has, 0 of anything else."""
+        """The size of a file in bytes, 0 of anything else."""
         return 0 if self.status is None else self.status.st_size
 
     @property
@@ -45,16 +45,18 @@ class Entry(NamedTuple):
 
 
 def stamp(status: os.stat_result) -> int:
-    """Return a number that a file keeps, under whatever names, until somebody writes to it; of use
-    in one process alone."""
+    """Return a number that stays the same, for every name of a file, until the file is written.
+
+    Numbers are comparable within one process only.
+    """
     return hash((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 def entries(path: str, wanted: Container[str] = ()) -> list[Entry]:
-    """Return every file and link below a folder, sorted by path; links are not followed.
+    """Return every file and link below a folder, sorted by path, without following links.
 
-    Where `path` is not a folder, it is the one entry, with the path "". `wanted` are the paths of
-    files whose bytes are wanted too. OSError: something cannot be read.
+    A file or link is its own only entry, with the path "". `wanted` are the paths of files whose
+    bytes the entries include. OSError: something cannot be read.
     """
     try:
         is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
@@ -62,19 +64,21 @@ def entries(path: str, wanted: Container[str] = ()) -> list[Entry]:
         return []
     if not is_folder:
         return [Entry("", fingerprint(path))]
-    found = [
+    listing = [
         _file(name, entry.path, keep=name in wanted)
         if entry.is_file(follow_symlinks=False)
         else Entry(name, _special(entry.path))
         for name, entry in below(path)
     ]
-    found.sort(key=_path)
-    return found
+    listing.sort(key=_path)
+    return listing
 
 
 def below(folder: str, inner: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield every file and link below a folder, with its path from there, in the system's order.
-    OSError: a folder cannot be read."""
+    """Yield every file and link below a folder, unsorted, with its relative path.
+
+    OSError: a folder cannot be read.
+    """
     with os.scandir(folder) as scan:
         for entry in scan:
             if entry.is_dir(follow_symlinks=False):
@@ -84,14 +88,14 @@ def below(folder: str, inner: str = "") -> Iterator[tuple[str, os.DirEntry[str]]
 
 
 def fingerprint(path: str) -> str:
-    """Return what is at `path`. OSError: there is nothing, or it cannot be read."""
+    """Return the fingerprint of a path. OSError: it does not exist or cannot be read."""
     if not is_file(path) or is_link(path):
         return _special(path)
     return _file("", path, keep=False).fingerprint
 
 
 def digest(data: bytes) -> str:
-    """Return the fingerprint of a file with these bytes."""
+    """Return the fingerprint of a file whose content is `data`."""
     return f"{len(data)}:{blake3(data).hexdigest()}"
 
 

@@ -1,11 +1,11 @@
 """Lease a task, so that no two runs ever pay for the same one.
 
-A lease is an exclusive POSIX record lock on `.genid/leases/<stage>/<task>`, and a place in this
+A lease is an exclusive POSIX record lock on `.genid/leases/<stage>/<task>`, and an entry in this
 process's own table, because record locks do not exclude the threads of one process. The kernel
-gives the lock up when its holder ends, however it ends: no lease is ever stale, and a file that a
-killed process left behind holds nobody off. A record lock belongs to the process alone, so a helper
-that the generator forked and that outlives it holds nothing. It works between machines wherever
-the shared file system has `fcntl` locks (NFS 4, CephFS, GPFS, Lustre with `-o flock`).
+releases the lock when its holder ends, however it ends: no lease is ever stale, and a file that a
+killed process left behind blocks no one. Record locks are not inherited by `fork`, unlike `flock`:
+a helper that the generator forked and that outlives it holds nothing. They work between machines if
+the shared file system supports `fcntl` locks (NFS 4, CephFS, GPFS, Lustre with `-o flock`).
 """
 
 from __future__ import annotations
@@ -25,35 +25,34 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_file, is_there, listed
 from genid_store.fs.layout import DataRoot
 
-_POLL: Final = 0.05  # seconds between two looks at a lease that another run holds
-#: Seconds between two lines in the log about a lease that is waited for.
+_POLL: Final = 0.05  # seconds between two tries for a lease that another run holds
+#: Seconds between two log messages about waiting for a lease.
 LOG_INTERVAL: Final = 60.0
 #: The `stop` of a caller that does not wait.
 NO_WAIT: Final = threading.Event()
 NO_WAIT.set()
 _LOG: Final = logging.getLogger(__name__)
 
-#: A lease's file, whatever path leads to it: its folder's device and inode, and its name.
+#: A lease's file, by whatever path it is reached: its folder's device and inode, and its name.
 _Key = tuple[int, int, str]
 
-_table = threading.Lock()
-_mine: dict[int, _Key] = {}  # by descriptor
-#: What stands for each lease that is held here, and those of the calls that this one is made from:
-#: a callable may ask for generations.
+_table = threading.Lock()  # guards `_mine` and `_waits`
+_mine: dict[int, _Key] = {}  # this process's leases, by the file descriptor of each
+# A generator may request other generations, so a lease may be taken while others are held. A token
+# stands for each lease held here; `_CHAIN` has those of the calls that this one is nested in.
 _holds: dict[_Key, object] = {}
-#: The leases that are waited for from within the call for which each of these is held.
-_waits: dict[object, list[_Key]] = {}
+_waits: dict[object, list[_Key]] = {}  # the leases that are waited for within each token's call
 _CHAIN: Final = ContextVar[frozenset[object]]("_CHAIN", default=frozenset())
 
 
 def _begin_child() -> None:
-    """Forget what the parent holds and waits for: record locks are not inherited."""
+    """Forget in a forked child what the parent holds and waits for, as the kernel does."""
     _mine.clear()
     _waits.clear()
     _table.release()
 
 
-# No other thread is at the table while this one forks: the child's is whole, and free.
+# Forking with the table locked gives the child a consistent table and a lock that it can release.
 os.register_at_fork(
     before=_table.acquire, after_in_parent=_table.release, after_in_child=_begin_child
 )
@@ -61,13 +60,13 @@ os.register_at_fork(
 
 @contextlib.contextmanager
 def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Iterator[bool]:
-    """Yield True while this thread alone holds the task.
+    """Yield True while this thread alone holds the task, or False if `stop` is set first.
 
-    Waits for another holder to finish, as long as that takes (its call is paid for), and says so in
-    the log every `LOG_INTERVAL` seconds; yields False where `stop` is set before that.
+    Waits for another holder as long as it takes, because its call is paid for, and logs that every
+    `LOG_INTERVAL` seconds.
 
-    StoreError: the holder waits for this in turn: its callable asks for what it is to make, or
-        callables ask for each other's.
+    StoreError: waiting would never end, because a callable requests the generation that it is
+        called for, or callables of this process request each other's.
     """
     path = leases(root) / stage / task
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,15 +85,16 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
     finally:
         _CHAIN.reset(chain)
         _holds.pop(key, None)
-        # before the lock is given up, so that nobody locks a nameless file; one that stays holds
-        # nobody off, and no error may keep the lock
+        # Unlinked while locked: another process could otherwise lock the file just before it loses
+        # its name, and a third one lock its successor. A file that remains blocks no one, so no
+        # error may prevent the release.
         with contextlib.suppress(OSError):
             os.unlink(path)
-        _give_up(descriptor)
+        _release(descriptor)
 
 
 def _wait(path: Path, what: str, stop: threading.Event) -> int | None:
-    """Return a locked descriptor once the lease is free; None: `stop` is set."""
+    """Return a locked descriptor once the lease is free, or None if `stop` is set first."""
     since = logged = time.monotonic()
     while not stop.wait(_POLL):
         descriptor = _take(path)
@@ -110,23 +110,23 @@ def _wait(path: Path, what: str, stop: threading.Event) -> int | None:
 
 @contextlib.contextmanager
 def _waiting(key: _Key, what: str) -> Iterator[None]:
-    """Let the others know what the calls from which a lease is asked for wait for.
+    """Record in the block that the calls in `_CHAIN` wait for a lease.
 
-    StoreError: its holder waits for one of these calls, itself or through others of this process.
+    StoreError: its holder waits for one of these calls, directly or through others.
     """
     chain = _CHAIN.get()
     with _table:
         for hold in chain:
             _waits.setdefault(hold, []).append(key)
-        endless = _leads_to(key, chain)
+        deadlock = _leads_to(key, chain)
     try:
-        if endless:
+        if deadlock:
             problem = Problem(
                 where=what,
-                message="its callable waits for this generation itself, perhaps through others",
-                remedy="ask for other generations alone from within a callable",
+                message="its own callable waits for this generation, directly or through others",
+                remedy="request only other generations from within a callable",
             )
-            raise StoreError("a generation asks for itself", [problem])
+            raise StoreError("a generation requests itself", [problem])
         yield
     finally:
         with _table:
@@ -137,44 +137,48 @@ def _waiting(key: _Key, what: str) -> Iterator[None]:
 
 
 def _leads_to(key: _Key, chain: frozenset[object]) -> bool:
-    """Say whether a lease is held for one of some calls, or for one that waits for such a lease."""
-    todo, seen = [key], set()
-    for one in todo:
-        hold = _holds.get(one)
+    """Return whether the holder of a lease is in `chain`, or waits for one who is."""
+    pending, seen = [key], set()
+    while pending:
+        hold = _holds.get(pending.pop())
         if hold in chain:
             return True
         if hold is not None and hold not in seen:
             seen.add(hold)
-            todo += _waits.get(hold, ())
+            pending += _waits.get(hold, ())
     return False
 
 
 def leases(root: DataRoot) -> Path:
-    """Return the folder of the leases' files, one folder a stage below it."""
+    """Return the folder of the lease files, which has one folder for each stage."""
     return root.own / "leases"
 
 
 def held(root: DataRoot) -> list[tuple[str, str]]:
-    """Return the (stage, task) of every lease that somebody holds now, sorted; a file that a
-    killed process left is passed over, and so is what is not a file. The caller sees to it that
-    none is given meanwhile."""
+    """Return the (stage, task) of every lease that is held, sorted.
+
+    The caller's lock prevents that one is taken at the same time. Files of killed processes and
+    anything but a file are skipped.
+    """
     files = (path for stage in listed(leases(root)) for path in listed(stage) if is_file(path))
-    found = ((path.parent.name, path.name) for path in files)
-    return sorted(one for one in found if is_held(root, *one))
+    tasks = sorted((path.parent.name, path.name) for path in files)
+    return [(stage, task) for stage, task in tasks if is_held(root, stage, task)]
 
 
 def is_held(root: DataRoot, stage: str, task: str) -> bool:
-    """Say whether somebody, perhaps another thread of this process, holds a lease now."""
+    """Return whether a lease is held, by another process or a thread of this one."""
     path = leases(root) / stage / task
     descriptor = _take(path, create=False)
     if descriptor is not None:
-        _give_up(descriptor)
+        _release(descriptor)
     return descriptor is None and is_there(path)
 
 
 def _take(path: Path, *, create: bool = True) -> int | None:
-    """Return a locked descriptor of the file that bears the name now, or None: somebody has it."""
-    with _table:  # no second descriptor of a held file: closing it would give the lock up
+    """Return a locked descriptor of a lease's file, or None if the lease is held."""
+    # A process loses its record lock on a file when it closes any descriptor of the file. So the
+    # table is checked first: a file that this process holds is never opened again.
+    with _table:
         try:
             if (key := _key(path)) in _mine.values():
                 return None
@@ -182,7 +186,8 @@ def _take(path: Path, *, create: bool = True) -> int | None:
             descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:
             return None
-        # POSIX says EAGAIN or EACCES where somebody has it; the name may have gone meanwhile
+        # POSIX allows EAGAIN and EACCES for a lock that is held. The file may also have been
+        # unlinked by its last holder, and perhaps created again, between `open` and `lockf`.
         with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -192,12 +197,13 @@ def _take(path: Path, *, create: bool = True) -> int | None:
         return None
 
 
-def _give_up(descriptor: int) -> None:
+def _release(descriptor: int) -> None:
     with _table:
-        _mine.pop(descriptor, None)  # None in a forked child
+        _mine.pop(descriptor, None)  # absent in a forked child
         os.close(descriptor)
 
 
 def _key(path: Path) -> _Key:
+    """Return what identifies a lease's file even before it exists."""
     folder = os.stat(path.parent)
     return folder.st_dev, folder.st_ino, path.name

@@ -1,9 +1,9 @@
-"""The one lock of a data root: builds and migrations exclude each other, across processes.
+"""The one lock of a data root, by which builds and migrations exclude each other.
 
-The lock is the operating system's (flock on `.genid/lock`), so a process that dies in any way lets
-go of it: a stale lock cannot exist, only a stale note of who held it, which the next holder
-replaces. An interrupted migration or adoption is another matter: it leaves a block behind, under
-which nobody but another of its kind gets the lock.
+It is the operating system's lock (`flock` on `.genid/lock`), which a process releases however it
+dies. So there is no stale lock, only a stale note of who held it, which the next holder replaces.
+An interrupted migration or adoption leaves a block behind, which refuses the lock to every process
+but one that resumes it or rolls it back.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from genid_store.fs.files import (
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot
 
-#: What a build calls itself. Builds are short: others wait for them, and for nothing else.
+#: The purpose of a build. Builds are short, so other processes wait for them, and for nothing else.
 BUILD: Final = "cohort build"
 MIGRATION: Final = "migration"
 
 Record = TypeVar("Record")
 
-#: What holding the lock makes in `.genid/`.
+#: The files that holding the lock creates in `.genid/`.
 LOCK_FILES: Final = frozenset({"lock", "lock-holder.json"})
 
 _PATIENCE: Final = 120.0  # seconds that one build waits for another
@@ -49,7 +49,7 @@ _STEP: Final = 0.05  # seconds between two tries
 
 @frozen(kw_only=True)
 class Holder:
-    """Who holds the lock: what for, the process, its machine, and since when (ISO 8601, UTC)."""
+    """Who holds the lock: its purpose, process and machine, and since when (ISO 8601, UTC)."""
 
     purpose: str
     pid: int
@@ -59,10 +59,9 @@ class Holder:
 
 @frozen(kw_only=True)
 class Block:
-    """Why nobody but `by` may change the data root.
+    """Why only an operation whose purpose is `by` may change the data root.
 
-    With `while_locked` only as long as its process holds the lock: it ends with the process. Else
-    it stays, although no process holds the lock any more, until it is taken away.
+    It remains until it is removed or, with `while_locked`, until its process releases the lock.
     """
 
     by: str
@@ -84,15 +83,15 @@ _UNREADABLE: Final = Block(
 
 @contextlib.contextmanager
 def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Iterator[None]:
-    """Hold the data root's lock for `purpose` (`BUILD`, `MIGRATION` or other words).
+    """Hold the data root's lock for `purpose` (`BUILD`, `MIGRATION` or another).
 
-    Waits up to `wait` seconds for a build that is under way. Not re-entrant: a second acquisition
-    by the same process is refused like anybody else's.
+    Waits up to `wait` seconds for a build to end. Not re-entrant: a process that holds the lock is
+    refused it like any other.
 
     Raises:
         StoreError: something other than a build holds the lock; a build still held it after
-            `wait` seconds; the root is blocked by another purpose (`block`); the system does not
-            let us write `.genid/`; or a symbolic link leads it out of the data root.
+            `wait` seconds; another purpose blocks the root (`block`); `.genid/` cannot be written;
+            or a symbolic link leads it out of the data root.
     """
     with guarded(root):
         check_inside(root, root.own, root.own / "lock")
@@ -110,14 +109,13 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
             write_atomic(root.lock_note, _dump(note), durable=False)
         yield
     finally:
-        with contextlib.suppress(OSError):  # a note that stays is stale, which is harmless
+        with contextlib.suppress(OSError):  # a stale note is harmless
             root.lock_note.unlink()
         lock.release()
 
 
 def holder(root: DataRoot) -> Holder | None:
-    """Return who noted that it holds the lock; after a crash that note can be stale, which
-    acquiring the lock tells."""
+    """Return the note of who holds the lock, which is stale if its process crashed, or None."""
     return _load(root.lock_note, Holder)
 
 
@@ -130,61 +128,60 @@ def block(
     while_locked: bool = False,
     ways: Sequence[str] = (),
 ) -> None:
-    """Refuse the lock to every purpose but `by`, also after this process has died, until `unblock`.
+    """Refuse the lock to every purpose but `by` until `unblock`, even if this process dies.
 
-    With `while_locked` it ends with the process that holds the lock. The block is on disk when this
-    returns. To be called by the lock's holder.
+    With `while_locked` the block ends with this process. The caller holds the lock. The block is
+    durable when this returns.
     """
     barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked, ways=ways)
     write_atomic(root.barrier, _dump(barrier))
 
 
 def unblock(root: DataRoot) -> None:
-    """Take the block away, on disk too when this returns; does nothing where there is none."""
+    """Remove the block, if there is one, durably."""
     if is_there(root.barrier):
         root.barrier.unlink()
         sync_folder(root.own)
 
 
 def blocked(root: DataRoot) -> Block | None:
-    """Return the block, or None. A file that cannot be made out blocks like a migration's."""
+    """Return the block, or None. A file that cannot be read blocks like a migration's."""
     if not is_there(root.barrier):
         return None
-    found = _load(root.barrier, Block) or _UNREADABLE
-    return None if found.while_locked and not _is_held(root) else found
+    barrier = _load(root.barrier, Block) or _UNREADABLE
+    return None if barrier.while_locked and not _is_held(root) else barrier
 
 
 def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
-    left = wait
+    remaining = wait
     while True:
         try:
-            lock.acquire(timeout=min(_STEP, max(left, 0.0)), poll_interval=_STEP)
+            lock.acquire(timeout=min(_STEP, max(remaining, 0.0)), poll_interval=_STEP)
         except Timeout:
-            left -= _STEP
-            found = holder(root)  # None: it has not noted itself yet
-            if left <= 0 or (found is not None and found.purpose != BUILD):
-                raise _busy(root) from None
-        except NotImplementedError as error:  # how filelock before 4 says that there is no flock
+            remaining -= _STEP
+            current = holder(root)  # None if it has not written its note yet
+            if remaining <= 0 or (current is not None and current.purpose != BUILD):
+                raise _busy(root, current) from None
+        except NotImplementedError as error:  # raised by filelock before 4 if there is no flock
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), lock.lock_file) from error
         else:
             return
 
 
-def _busy(root: DataRoot) -> StoreError:
-    found = holder(root)
+def _busy(root: DataRoot, current: Holder | None) -> StoreError:
     who = "another process"
-    if found is not None:
-        who = f"{found.purpose} (process {found.pid} on {found.host}, since {found.since})"
+    if current is not None:
+        who = f"{current.purpose} (process {current.pid} on {current.host}, since {current.since})"
     problem = Problem(
         where=root.relative(root.own / "lock"),
         message=f"held by {who}",
-        remedy="wait until it has ended and try again; a lock whose holder died is free",
+        remedy="wait until it has ended and try again; a process that died holds no lock",
     )
     return StoreError("the data root is in use", [problem])
 
 
 def _is_held(root: DataRoot) -> bool:
-    """Say whether some process holds the lock."""
+    """Return whether a process holds the lock."""
     try:
         descriptor = os.open(root.own / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -199,16 +196,13 @@ def _is_held(root: DataRoot) -> bool:
 
 
 def _refuse_block(root: DataRoot, purpose: str) -> None:
-    found = blocked(root)
-    if found is not None and found.while_locked:
-        with guarded(root):
-            unblock(root)  # its process is dead: this one holds the lock
-    elif found is not None and found.by != purpose:
-        where = root.relative(root.barrier)
-        problem = Problem(
-            where=where, message=found.reason, remedy=found.remedy, ways=tuple(map(str, found.ways))
-        )
-        raise StoreError(f"the data root is blocked by an unfinished {found.by}", [problem])
+    barrier = blocked(root)
+    if barrier is not None and barrier.while_locked:
+        unblock(root)  # this process holds the lock, so the one that blocked has ended
+    elif barrier is not None and barrier.by != purpose:
+        where, ways = root.relative(root.barrier), tuple(map(str, barrier.ways))
+        problem = Problem(where=where, message=barrier.reason, remedy=barrier.remedy, ways=ways)
+        raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
 
 
 def _dump(record: Holder | Block) -> bytes:
@@ -216,7 +210,7 @@ def _dump(record: Holder | Block) -> bytes:
 
 
 def _load(path: Path, record: Callable[..., Record]) -> Record | None:
-    """Return the record in a file; None where there is none or it is not to be made out."""
+    """Return the record in a file, or None if it does not exist or cannot be read."""
     try:
         return record(**read_json(path))
     except (OSError, ValueError, TypeError):

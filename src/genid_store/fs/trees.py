@@ -1,8 +1,8 @@
-"""Make a tree beside another one, by hard links where there are any, and exchange the two.
+"""Build a copy of a tree from hard links or copies, and exchange the two.
 
-Nothing here overwrites an entry: a target that is there already is FileExistsError, so a path that
-somebody has put a symbolic link at is never written through. What a copied file or folder takes
-from its source (times, owner, extended attributes) is not essential and never an error.
+Nothing here overwrites an entry: a target that exists raises FileExistsError, so nothing is written
+through a symbolic link that another process has created there. The times, owner and extended
+attributes that a copy takes from its source are not essential: failing to set them is no error.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import stat
 from typing import Final
 
 from genid_store.fs.files import (
-    NO_LINKS,
     exists,
     is_file,
     is_link,
     read_bytes,
     sync_folder,
     take_after,
+    try_link,
     write_all,
 )
 
@@ -31,13 +31,13 @@ _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _CREATING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK: Final = 1 << 20  # bytes copied at a time
-OUT: Final = ".out"  # ends the name of what was live, between the renames of one exchange
+OUT: Final = ".out"  # suffix of the live entry's name between the renames of one exchange
 
 
 def exchange(first: str, second: str) -> bool:
-    """Exchange two entries of one file system in one step; False where the system cannot.
+    """Exchange two entries of one file system atomically; return False if that is not supported.
 
-    OSError: the system refused it, and nothing has changed.
+    OSError: it failed, and nothing has changed.
     """
     call = getattr(_libc(), "renameat2", None)
     if call is None:
@@ -52,20 +52,22 @@ def exchange(first: str, second: str) -> bool:
 
 
 def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
-    """Give `live` and `aside` each other's entry, going on after any step that was stopped.
+    """Exchange the entries `live` and `aside`, resuming after whichever step was interrupted.
 
-    `new` and `old` are the inodes of what lay aside and was live at the beginning (0: nothing was).
-    False where neither of them is where it could be; nothing is written over. OSError: a step was
-    refused.
+    `new` and `old` are the inodes of `aside` and `live` before the exchange (0: it did not exist).
+    Return False if they are in no place that an interrupted exchange leaves them in; nothing is
+    overwritten. OSError: a step failed.
     """
+    # Where one step cannot exchange two entries, three renames do, by way of `out`: live to out,
+    # aside to live, out to aside. Which of the names exist tells how many of them are done.
     out = aside + OUT
     if not exists(out):
-        found = inode(aside)
-        if found == old and found != new:
-            return True  # it is exchanged
-        if found != new or not found:
+        present = inode(aside)
+        if present == old and present != new:
+            return True  # exchanged already
+        if present != new or not present:
             return False
-        if not exists(live):  # somebody removed it since: there is nothing to keep
+        if not exists(live):  # removed since the migration was planned: nothing to keep
             os.makedirs(os.path.dirname(live), exist_ok=True)
             os.rename(aside, live)
             return True
@@ -81,7 +83,7 @@ def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
 
 
 def inode(path: str) -> int:
-    """Return a number that an entry keeps as long as it is only renamed; 0: there is none."""
+    """Return the inode of an entry, which renaming does not change, or 0 if it does not exist."""
     try:
         return os.lstat(path).st_ino
     except FileNotFoundError:
@@ -89,52 +91,47 @@ def inode(path: str) -> int:
 
 
 def move(source: str, target: str) -> None:
-    """Rename an entry, on disk on return. OSError: it keeps its name."""
+    """Rename an entry durably. OSError: it keeps its name."""
     os.rename(source, target)
     sync_folder(os.path.dirname(target))
 
 
 def contents(path: str) -> bytes:
-    """Return the bytes of a file, or where a link leads. OSError: it cannot be read."""
+    """Return the bytes of a file or the target of a link. OSError: it cannot be read."""
     return os.fsencode(os.readlink(path)) if is_link(path) else read_bytes(path)
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Give a file or link a second name, or copy it where it can have none. OSError: neither."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
+    """Give a file or link a second name, or copy it where hard links are not supported.
+
+    OSError: neither is possible.
+    """
+    if not try_link(source, target):
         copy(source, target)
 
 
 def can_link(path: str) -> bool:
-    """Say whether a file can have a second name where it lies. OSError: it cannot be tried."""
+    """Return whether the file system of a file supports hard links. OSError: it cannot be tried."""
     probe = f"{path}.probe"
     remove_tree(probe)
-    try:
-        os.link(path, probe)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
+    if not try_link(path, probe):
         return False
     os.unlink(probe)
     return True
 
 
 def copy(source: str, target: str) -> None:
-    """Copy a file, or make the same link again. OSError: it cannot be."""
+    """Copy a file, or a link itself. OSError: it cannot be copied."""
     write_like(target, None, source)
 
 
 def write_like(
     target: str, data: bytes | None, source: str, like: os.stat_result | None = None
 ) -> None:
-    """Make what `source` is, a file or a link, with other contents (None: with its own), and the
-    permissions, owner, times and attributes of `source`, whose status `like` is, if known.
+    """Create a copy of a file or link, with other content unless `data` is None.
 
-    OSError: it cannot be written.
+    It gets the permissions, owner, times and attributes of `source`; `like` is the status of
+    `source` if the caller knows it. OSError: it cannot be written.
     """
     like = like or os.lstat(source)
     if stat.S_ISLNK(like.st_mode):
@@ -156,7 +153,7 @@ def write_like(
 
 
 def finish_folder(target: str, source: str) -> None:
-    """Give a folder that is filled the permissions, owner, times and attributes of another one."""
+    """Give a folder the permissions, owner, times and attributes of another, once it is filled."""
     like = os.lstat(source)
     if not stat.S_ISDIR(like.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), source)
@@ -168,7 +165,7 @@ def finish_folder(target: str, source: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove whatever is at `path`; a symbolic link is removed, not followed. OSError: it stays."""
+    """Remove a file or tree if it exists; a link is not followed. OSError: it cannot be removed."""
     if is_link(path) or is_file(path):
         os.unlink(path)
     elif exists(path):
@@ -176,10 +173,13 @@ def remove_tree(path: str) -> None:
 
 
 def file_system_of(folder: str) -> tuple[int, str]:
-    """Return what names the mounted file system of a folder: between two of them nothing can be
-    linked or renamed. OSError: the folder is not there."""
+    """Return an identifier of a folder's mount: entries can be linked and renamed within one alone.
+
+    OSError: the folder cannot be opened.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        # Two bind mounts of one file system have the same device number, and still refuse a link.
         mount = ""
         with contextlib.suppress(OSError), open(f"/proc/self/fdinfo/{descriptor}") as file:
             mount = next((line for line in file if line.startswith("mnt_id")), "")
@@ -189,12 +189,11 @@ def file_system_of(folder: str) -> tuple[int, str]:
 
 
 def sync_filesystem(path: str) -> None:
-    """Bring everything written to the file system that holds `path` to disk (one call for many
-    files; where the system has no syncfs, all file systems). OSError: it could not."""
+    """Sync the whole file system of `path`, in one call for many files. OSError: it failed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sync = getattr(_libc(), "syncfs", None)
-        if sync is None:
+        if sync is None:  # not on Linux: sync every file system
             os.sync()
         elif sync(descriptor) != 0:
             code = ctypes.get_errno()
@@ -208,7 +207,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _take_all_after(descriptor: int, source: str, like: os.stat_result) -> None:
-    with contextlib.suppress(OSError):  # before the mode, which may forbid it
+    with contextlib.suppress(OSError):  # before the mode, which may forbid setting attributes
         for name in os.listxattr(source) if hasattr(os, "listxattr") else ():
             os.setxattr(descriptor, name, os.getxattr(source, name))
     take_after(descriptor, like)

@@ -1,7 +1,7 @@
 """`genid.toml` in a data root: the rollout, a module of further stages, and how combos are made.
 
-The file is what the data root remembers, so that no terminal needs the variables once a rollout is
-finished. Refuses, all at once, keys and values that it does not know: a typo must never mean "off".
+By the file, a data root remembers its rollout, so that no terminal needs the variables once it is
+finished. Unknown keys and values are refused, in one error: a typo must never mean "off".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 
 NAME: Final = "genid.toml"
-#: As the existing pipeline's experiment configuration has them.
+#: The defaults of the existing pipeline's experiment configuration.
 K_MAX: Final = 6
 DESCRIPTION_LEVEL: Final = "paragraph"
 
@@ -39,8 +39,10 @@ _KEYS: Final[Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]]] = {
 
 @frozen(kw_only=True)
 class Config:
-    """What `genid.toml` says. `rollout` is None where it does not say, `stages_module` too; `data`
-    is the file as it was read."""
+    """The settings in `genid.toml`; `rollout` and `stages_module` are None if it has none.
+
+    `data` is the file's content when it was read.
+    """
 
     rollout: Rollout | None = None
     stages_module: str | None = None
@@ -50,10 +52,10 @@ class Config:
 
 
 def read_config(root: DataRoot) -> Config:
-    """Return what the data root's `genid.toml` says; the defaults where there is none.
+    """Return the settings in the data root's `genid.toml`, or the defaults if there is no file.
 
     Raises:
-        StoreError: the file cannot be read, is not TOML, or has a key or value that is not known.
+        StoreError: the file cannot be read, is not TOML, or has an unknown key or value.
     """
     path = root.path / NAME
     with guarded(root):
@@ -67,7 +69,7 @@ def read_config(root: DataRoot) -> Config:
         listed = stages if isinstance(stages, str) else ",".join(stages)
         rollout = Rollout.parse(listed, values.get("rollout.scheme"))
     except StoreError as error:
-        problems += (evolve(one, where=f"{NAME}:rollout") for one in error.problems)
+        problems += (evolve(problem, where=f"{NAME}:rollout") for problem in error.problems)
     if problems:
         raise StoreError(f"{NAME} cannot be used", problems)
     return Config(
@@ -80,20 +82,19 @@ def read_config(root: DataRoot) -> Config:
 
 
 def effective_rollout(config: Config, environ: Mapping[str, str]) -> Rollout:
-    """Return the rollout that holds: the variables' where they are set, else the file's, else
-    legacy ids everywhere.
+    """Return the file's rollout, or if it has none, the environment's (by default legacy ids).
 
     Raises:
-        StoreError: a variable is not understood, or contradicts the file.
+        StoreError: a variable has an invalid value, or contradicts the file.
     """
     flag, scheme = (environ.get(name, "").strip() for name in (FLAG, SCHEME))
-    said = Rollout.parse(flag, scheme)
+    requested = Rollout.parse(flag, scheme)
     if config.rollout is None:
-        return said
+        return requested
     problems = []
-    if flag and said.stages != config.rollout.stages:
+    if flag and requested.stages != config.rollout.stages:
         problems.append(_contradiction(FLAG, flag, config.rollout.label))
-    if scheme and said.scheme != config.rollout.scheme:
+    if scheme and requested.scheme != config.rollout.scheme:
         problems.append(_contradiction(SCHEME, scheme, config.rollout.scheme))
     if problems:
         raise StoreError(f"the environment contradicts {NAME}", problems)
@@ -101,10 +102,10 @@ def effective_rollout(config: Config, environ: Mapping[str, str]) -> Rollout:
 
 
 def write_rollout(root: DataRoot, config: Config, rollout: Rollout) -> None:
-    """Make `genid.toml`, which says `config`, say this rollout; what else it says stays as it is.
+    """Add a rollout to `genid.toml`, which was read as `config`; keep everything else in it.
 
     Raises:
-        StoreError: it already has a [rollout] that says otherwise, or it cannot be written.
+        StoreError: it already has another [rollout], or it cannot be written.
     """
     if config.rollout == rollout:
         return
@@ -124,10 +125,10 @@ def write_rollout(root: DataRoot, config: Config, rollout: Rollout) -> None:
 
 
 def _values(text: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return the values of the file by `section.key`; what cannot be used is in `problems`."""
+    """Return the valid values of the file by `section.key`; append the others to `problems`."""
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no decode error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits raises a ValueError
         message = f"is not TOML: {error}"
         problems.append(Problem(where=NAME, message=message, remedy="correct the file"))
         return {}
@@ -136,7 +137,7 @@ def _values(text: str, problems: list[Problem]) -> dict[str, Any]:
         known = _KEYS.get(name)
         if known is None or not isinstance(section, dict):
             message = "is not a known section"
-            remedy = f"use the sections {', '.join(f'[{one}]' for one in _KEYS)}"
+            remedy = f"use the sections {', '.join(f'[{known_name}]' for known_name in _KEYS)}"
             problems.append(Problem(where=f"{NAME}:{name}", message=message, remedy=remedy))
             continue
         for key, value in section.items():

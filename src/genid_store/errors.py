@@ -1,7 +1,7 @@
-"""The store's errors: one class for refused input that lists every problem at once.
+"""The store's errors: one class that lists every problem of an input together.
 
-The identity errors of the core (`genid.GenIdError`) are raised as they are; where they come from
-a file, they are collected here as problems with their place.
+The core's errors (`genid.GenIdError`) are raised unchanged. Those about a value in a file become
+problems of a StoreError, with the value's place in the file.
 """
 
 from __future__ import annotations
@@ -13,27 +13,26 @@ from attrs import field, frozen
 
 
 class _NoValue:
-    """The type of `NO_VALUE`; a class of its own, because `None` is a value that can be wrong."""
+    """The type of `NO_VALUE`, which `None` cannot replace because it is a value too."""
 
     def __repr__(self) -> str:
         return "NO_VALUE"
 
 
 NO_VALUE: Final = _NoValue()
-_LISTED: Final = 100  # problems that the text of an error lists
-_SHOWN = 80  # characters of a wrong value that an error repeats
+_LISTED: Final = 100  # problems that an error's text lists
+_SHOWN: Final = 80  # characters of a value that an error's text repeats
 
 
 @frozen(kw_only=True)
 class Problem:
-    """One thing that is wrong: where (`file:line:field`), what, the value, and what to do.
+    """One problem: where it is (`file:line:field`), what it is, the value, and what to do about it.
 
-    `ways` are the options by which a call would do that, as the library calls them
-    (`retry_failed`, `max_rows=7`), or functions that do (`migration.run.resume()`); whoever calls
-    them otherwise says so in its own way.
-    `code` is the stable name of a kind of problem (see `catalog.findings`), for those that an audit
-    reports; then `ids` are the (stage, id) of the generations concerned, and `details` holds more
-    for machines, as JSON values.
+    `ways` are the arguments (`retry_failed`, `max_rows=7`) or functions (`migration.run.resume()`)
+    of the library that apply the remedy; a command shows its own options for them.
+    A problem that an audit reports has a `code`, the stable name of its kind (see
+    `catalog.findings`), the (stage, id) of the generations concerned in `ids`, and more JSON values
+    for programs in `details`.
     """
 
     where: str
@@ -47,12 +46,12 @@ class Problem:
 
     @property
     def field(self) -> str:
-        """The last part of a place `file:field`; empty where the place is a file."""
+        """The last part of a place `file:field`, or an empty text if the place is a file."""
         return self.where.rpartition(":")[2] if ":" in self.where else ""
 
     @property
     def text(self) -> str:
-        """What is wrong, with the value where there is one, cut to a length for reading."""
+        """The message, with the value, if there is one, shortened."""
         if self.value is NO_VALUE:
             return self.message
         return f"{self.message} (got {_shorten(repr(self.value))})"
@@ -63,7 +62,7 @@ class Problem:
 
 
 class StoreError(Exception):
-    """Input was refused and nothing was written. `problems` lists every reason, in input order."""
+    """Input was refused, and nothing was written. `problems` has every reason, in input order."""
 
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         self.summary = summary
@@ -77,7 +76,7 @@ class StoreError(Exception):
     def of(
         cls, summary: str, where: str, message: str, remedy: str, *, value: object = NO_VALUE
     ) -> Self:
-        """Return the error of one problem."""
+        """Return an error with one problem."""
         return cls(summary, [Problem(where=where, message=message, remedy=remedy, value=value)])
 
 

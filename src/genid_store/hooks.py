@@ -1,7 +1,7 @@
-"""Who follows a change of a store: the entry point of the group `genid.sync`.
+"""Update an orchestrator's records after a change of a store, by the entry points `genid.sync`.
 
-The store knows no orchestrator. Where an instance of Dagster is there (DAGSTER_HOME, or the
-embedded one in `.genid/`), what is registered for the group brings its records level with the disk.
+The store does not import Dagster. If there is a Dagster instance (DAGSTER_HOME, or the embedded one
+in `.genid/`), the functions registered in that group update its records to match the files.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ Progress = Callable[[int, int], None]
 
 
 def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> bool:
-    """Say whether there is an instance to ask, without making one or importing Dagster."""
+    """Return whether there is a Dagster instance, without creating one or importing Dagster."""
     embedded = root.own / "dagster" / "dagster.yaml"
     return bool(environ.get("DAGSTER_HOME")) or is_there(embedded)
 
 
 def follow(root: DataRoot, *, progress: Progress | None = None, **wanted: Any) -> dict[str, Any]:
-    """Bring the records level with the disk; return what was done as JSON values. `wanted` is what
-    `genid_dagster_adapter.sync.follow` takes.
+    """Update the records to match the files; return what was done as JSON values.
 
-    StoreError: nothing is installed that could, or the records cannot be read or written.
+    `wanted` are the options of `genid_dagster_adapter.sync.follow`.
+
+    StoreError: Dagster or its adapter is not installed, or the records cannot be read or written.
     """
     done: dict[str, Any] = _load("follow")(root, progress=progress, **wanted)
     return done
@@ -36,24 +37,24 @@ def follow(root: DataRoot, *, progress: Progress | None = None, **wanted: Any) -
 
 def after_change(root: DataRoot, *, enabled: bool, progress: Progress | None = None,
                  **wanted: Any) -> list[str]:  # fmt: skip
-    """Let the records of an instance that is there follow; return what there is to say of it.
+    """Update the records of an instance, if there is one; return lines that say what was done.
 
-    Never raises for what is wrong with the instance: the store is right, and `genid dagster sync`
-    brings the records level later.
+    A problem with the instance is such a line and not an error: the store itself is correct, and
+    `genid dagster sync` updates the records later.
     """
     if not enabled or not has_instance(root):
         return []
     try:
         return described(follow(root, progress=progress, **wanted))
     except StoreError as error:
-        why = "; ".join([error.summary, *map(str, error.problems)])
-        return [f"Dagster's records did not follow: {why}; run `genid dagster sync` later"]
+        reason = "; ".join([error.summary, *map(str, error.problems)])
+        return [f"Dagster's records were not updated: {reason}; run `genid dagster sync` later"]
 
 
 def partition_keys(root: DataRoot, partition_prefix: str) -> dict[str, list[str]] | None:
-    """Return the registered partition keys by stage; None where there is no instance to ask.
+    """Return the registered partition keys by stage, or None if there is no instance.
 
-    StoreError: there is one, and it cannot be opened or read.
+    StoreError: the instance cannot be opened or read.
     """
     if not has_instance(root):
         return None
@@ -62,7 +63,7 @@ def partition_keys(root: DataRoot, partition_prefix: str) -> dict[str, list[str]
 
 
 def described(done: Mapping[str, Any]) -> list[str]:
-    """Return what `follow` did as lines for people; none where there was nothing to do."""
+    """Return what `follow` did as lines for people; none if there was nothing to do."""
     lines = []
     events, added = sum(done["events"].values()), sum(done["registered"].values())
     if events or added:
@@ -79,16 +80,16 @@ def described(done: Mapping[str, Any]) -> list[str]:
 
 
 def _load(name: str) -> Callable[..., Any]:
-    """Return what is registered under a name. StoreError: it cannot be loaded."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - a twentieth of a build
+    """Return the function registered under a name. StoreError: it cannot be loaded."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a twentieth of a build's time
 
     try:
-        found: Callable[..., Any] = next(iter(entry_points(group=GROUP, name=name))).load()
+        function: Callable[..., Any] = next(iter(entry_points(group=GROUP, name=name))).load()
     except (StopIteration, ImportError) as error:
         raise StoreError.of(
-            "Dagster cannot be asked",
+            "Dagster cannot be used",
             f"entry point {name} of {GROUP}",
-            "Dagster, or what connects it with a store, is not installed",
+            "Dagster or its adapter is not installed",
             "install that extra: pip install '.[dagster]' in a checkout of generation-ids",
         ) from error
-    return found
+    return function

@@ -181,7 +181,7 @@ def test_a_database_that_goes_down_is_one_error_and_made_up_for_later(
     host = small_cohort(tmp_path / "host", rollout=OFF)
     (tmp_path / "host.py").write_text("def make(request):\n    return request.gen_id\n")
 
-    def genid(*words: str, status: int = 0, says: str = "Dagster's records did not follow") -> None:
+    def genid(*words: str, status: int = 0, says: str = "records were not updated") -> None:
         capfd.readouterr()
         assert status == run([*words, "--data-root", str(host.path)])
         shown = capfd.readouterr()

@@ -69,7 +69,7 @@ def test_an_empty_folder_is_filled(
         ("file", "is not a folder"),
         ("link", "is not a folder"),
         (".", "is the current folder"),
-        ("nowhere/data", "the folder above it is not there"),
+        ("nowhere/data", "its parent folder does not exist"),
     ],
 )
 def test_what_is_there_is_left_alone(

@@ -1,9 +1,9 @@
-"""The one CSV reader and the one CSV writer (RFC 4180).
+"""Read and write CSV files (RFC 4180).
 
-Reading gives lines of named cells, each with its place; what is wrong is listed, not raised: text
-that is not UTF-8 or not CSV, a missing or repeated header, another separator, lines with more cells
-than the header has. Cells are kept exactly as they are; a byte order mark and either line end are
-fine, blank lines are skipped, cells that a short line lacks are empty.
+Reading returns lines of named cells and lists problems instead of raising them: text that is not
+UTF-8 or not CSV, a missing or repeated header, another separator, lines with more cells than the
+header. Cells are not changed. A byte order mark and either line end are accepted, blank lines are
+skipped, and the cells that a short line lacks are empty.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from genid_store.fs.layout import DataRoot
 if TYPE_CHECKING:
     from _csv import Reader
 
-#: What a spreadsheet takes for the beginning of a formula, also behind white space.
+#: What begins a formula in a spreadsheet, even after white space.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
-#: What spreadsheets also separate cells by, as messages name it.
+#: Other separators that spreadsheets write, with their names in messages.
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-#: What a cell is quoted for; some csv modules leave a lone carriage return bare, which ends a line.
+#: Characters for which a cell is quoted. Some versions of `csv` do not quote a lone `\r`, although
+#: it ends a line.
 _SPECIAL: Final = frozenset('",\r\n')
-#: How the bytes of a text in another Unicode encoding begin, with a byte order mark or without.
+#: The first bytes of a text in UTF-16 or UTF-32, with or without a byte order mark.
 _OTHER_UNICODE: Final = re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|[^\0]\0[^\0]\0|\0[^\0]\0[^\0]")
 
 
 @frozen
 class Line:
-    """One record of a CSV file: the file as messages show it, the line it begins on, its cells."""
+    """One record of a CSV file: the file's name for messages, its first line, its cells."""
 
     file: str
     number: int
@@ -46,7 +47,7 @@ class Line:
         return self.cells[column]
 
     def get(self, column: str) -> str | None:
-        """Return the cell of an optional column, None where the file has no such column."""
+        """Return the cell of an optional column, or None if the file does not have the column."""
         return self.cells.get(column)
 
     def where(self, column: str) -> str:
@@ -54,7 +55,7 @@ class Line:
         return f"{self.file}:{self.number}:{column}"
 
     def problem(self, column: str, message: str, remedy: str) -> Problem:
-        """Return what is wrong with the value of one cell."""
+        """Return a problem with the value of one cell."""
         where, value = self.where(column), self[column]
         return Problem(where=where, value=value, message=message, remedy=remedy)
 
@@ -64,7 +65,7 @@ def read_csv(
 ) -> tuple[Line, ...]:
     """Return the lines of a CSV file that has at least `columns`.
 
-    Whatever is wrong is appended to `problems`; nothing is returned then that depends on it.
+    Problems are appended to `problems`; the lines that they affect are left out.
     """
     text = read_text(root, path, problems)
     return () if text is None else _parsed(root.relative(path), text, columns, problems)
@@ -73,7 +74,7 @@ def read_csv(
 def parse_csv(
     file: str, data: bytes, columns: Sequence[str], problems: list[Problem]
 ) -> tuple[Line, ...]:
-    """Return the lines of the CSV file `file` that holds `data`; otherwise as `read_csv`."""
+    """Return the lines of the CSV file `file` whose bytes are `data`; otherwise as `read_csv`."""
     text = decode_text(file, data, problems)
     return () if text is None else _parsed(file, text, columns, problems)
 
@@ -88,12 +89,12 @@ def _parsed(
         where, message = f"{file}:{reader.line_num}", f"is not CSV: {error}"
         if "field limit" in str(error):
             message = f"has a cell of more than {csv.field_size_limit()} characters"
-        problems.append(_unreadable(where, message, "shorten the cell, and close every quote"))
+        problems.append(_problem(where, message, "shorten the cell, and close every quote"))
         return ()
 
 
 def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None:
-    """Return a file's text without its byte order mark, or None with the reason in `problems`."""
+    """Return a file's text without a byte order mark, or None with the reason in `problems`."""
     data = read_data(root, path, problems)
     return None if data is None else decode_text(root.relative(path), data, problems)
 
@@ -104,47 +105,47 @@ def read_data(root: DataRoot, path: Path, problems: list[Problem]) -> bytes | No
     try:
         return read_bytes(path)
     except FileNotFoundError:
-        problems.append(_unreadable(file, "is missing", "create it"))
+        problems.append(_problem(file, "is missing", "create it"))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         remedy = remedy_of(error)
-        problems.append(_unreadable(file, f"cannot be read: {reason}", remedy))
+        problems.append(_problem(file, f"cannot be read: {reason}", remedy))
     return None
 
 
 def decode_text(file: str, data: bytes, problems: list[Problem]) -> str | None:
-    """Return the text of a file's bytes; otherwise as `read_text`."""
+    """Return the text whose bytes are `data`; otherwise as `read_text`."""
     if _OTHER_UNICODE.match(data):
-        problems.append(_unreadable(file, "is UTF-16 or UTF-32", "save the file as UTF-8"))
+        problems.append(_problem(file, "is UTF-16 or UTF-32", "save the file as UTF-8"))
         return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        wrong = f"has the byte 0x{data[error.start]:02x}, which is not UTF-8"
-        problems.append(_unreadable(f"{file}:{line}", wrong, "save the file as UTF-8"))
+        message = f"has the byte 0x{data[error.start]:02x}, which is not UTF-8"
+        problems.append(_problem(f"{file}:{line}", message, "save the file as UTF-8"))
         return None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        problems.append(_unreadable(f"{file}:{line}", "has a NUL character", "remove it"))
+        problems.append(_problem(f"{file}:{line}", "has a NUL character", "remove it"))
         return None
     return text
 
 
 def dump_csv(rows: Iterable[Sequence[object]]) -> str:
-    r"""Return a CSV document with `\n` line ends, cells as they are: for what is read back."""
+    r"""Return a CSV document with `\n` line ends and unchanged cells, to be read back."""
     return "".join(f"{','.join(map(_quoted, map(str, row)))}\n" for row in rows)
 
 
 def dump_safe_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a CSV document for people: every cell is safe to open in a spreadsheet."""
+    """Return a CSV document that is safe to open in a spreadsheet (see `safe_cell`)."""
     return dump_csv([safe_cell(cell) for cell in row] for row in (columns, *rows))
 
 
 def safe_cell(value: object) -> str:
-    """Return a cell's text; with `'` in front where a spreadsheet would read it as a formula.
+    """Return a cell's text, with `'` in front if a spreadsheet would take it for a formula.
 
-    None is an empty cell. Numbers (`int`, `float`) stay numbers, also negative ones.
+    None is an empty cell. An `int` or a `float` stays a number, even a negative one.
     """
     if value is None:
         return ""
@@ -165,21 +166,17 @@ def _lines(
     problems: list[Problem],
 ) -> Iterator[Line]:
     header = next(reader, [])
-    wrong = [*_header_problems(file, header, columns)]
-    problems.extend(wrong)
+    header_problems = list(_header_problems(file, header, columns))
+    problems.extend(header_problems)
     end = reader.line_num
     for cells in reader:
         start, end = end + 1, reader.line_num
-        if wrong:
+        if header_problems:
             return
         if len(cells) > len(header):
-            problems.append(
-                Problem(
-                    where=f"{file}:{start}",
-                    message=f"has {len(cells)} cells, the header {len(header)}",
-                    remedy="quote the cell that contains a comma",
-                )
-            )
+            message = f"has {len(cells)} cells, the header {len(header)}"
+            remedy = "quote the cell that contains a comma"
+            problems.append(_problem(f"{file}:{start}", message, remedy))
         elif cells:
             padded = [*cells, *[""] * (len(header) - len(cells))]
             yield Line(file, start, dict(zip(header, padded, strict=True)))
@@ -187,28 +184,23 @@ def _lines(
 
 def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> Iterator[Problem]:
     if not header:
-        yield _unreadable(f"{file}:1", "is blank", "begin with the line of column names")
+        yield _problem(f"{file}:1", "is blank", "begin with the line of column names")
         return
     if len(header) == 1 and header[0] not in columns:
         for separator, name in _SEPARATORS.items():
             if separator in header[0]:
                 message = f"its cells are separated by {name}"
-                yield _unreadable(f"{file}:1", message, "save the file with commas")
+                yield _problem(f"{file}:1", message, "save the file with commas")
                 return
     for column in columns:
         if column not in header:
-            yield Problem(
-                where=f"{file}:1:{column}",
-                message="the column is missing",
-                remedy=f"add it to the header; required columns: {', '.join(columns)}",
-            )
+            remedy = f"add it to the header; required columns: {', '.join(columns)}"
+            yield _problem(f"{file}:1:{column}", "the column is missing", remedy)
     for column in dict.fromkeys(header):
         if column and header.count(column) > 1:
             remedy = "give each column a different name"
-            yield Problem(
-                where=f"{file}:1:{column}", message="the column is there twice", remedy=remedy
-            )
+            yield _problem(f"{file}:1:{column}", "the column is given twice", remedy)
 
 
-def _unreadable(where: str, message: str, remedy: str) -> Problem:
+def _problem(where: str, message: str, remedy: str) -> Problem:
     return Problem(where=where, message=message, remedy=remedy)

@@ -1,4 +1,4 @@
-"""The one JSON reader: UTF-8, no key twice, no NaN, neither too large nor too deep (RFC 8259)."""
+"""Read and write JSON: UTF-8, no repeated keys, no NaN, bounded in size and depth (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from genid_store.fs.files import read_bytes
 
-#: The largest document, in bytes.
+#: The size of the largest document, in bytes.
 SIZE_LIMIT: Final = 64 * 2**20
-#: How deep arrays and objects may be in one another.
+#: The deepest nesting of arrays and objects.
 DEPTH_LIMIT: Final = 100
 
 
 def read_json(path: str | Path) -> Any:
-    """Return the document in a file.
+    """Return the value of the JSON document in a file.
 
     Raises:
         OSError: as `fs.files.read_bytes`.
@@ -27,34 +27,36 @@ def read_json(path: str | Path) -> Any:
 
 
 def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
-    """Return the value that a JSON document stands for.
+    """Return the value of a JSON document.
 
-    `allow_nan` takes the NaN and the infinities that Python writes, in files of the host alone.
+    `allow_nan` accepts NaN and the infinities, which Python writes; only for files of the host.
 
     Raises:
-        ValueError: it is not UTF-8 or not JSON, begins with a byte order mark, gives a key twice
-            at any depth, has NaN or an infinity that is not allowed, is deeper than DEPTH_LIMIT or
+        ValueError: it is not UTF-8 or not JSON, begins with a byte order mark, repeats a key in an
+            object, has NaN or an infinity that is not allowed, is nested deeper than DEPTH_LIMIT or
             longer than SIZE_LIMIT.
     """
     if len(data) > SIZE_LIMIT:
         raise ValueError(f"the document is longer than {SIZE_LIMIT} bytes")
     text = data.decode("utf-8") if isinstance(data, bytes) else data
-    scan, every = _WITH_NAN if allow_nan else _STRICT
+    scan, checking = _WITH_NAN if allow_nan else _STRICT
     objects = text.count("{")
-    if objects <= DEPTH_LIMIT and "[" not in text:  # twice as fast, and so are most documents
+    # Most documents are objects without arrays, for which the scanner written in C is twice as fast
+    # as a decoder that is given each object's pairs. Every member has a colon, so as many colons as
+    # keys in the result means that no key was repeated, here or in an object within.
+    if objects <= DEPTH_LIMIT and "[" not in text:
         try:
             value, end = scan(text, 0)
-            # each member has a colon: no more colons than keys, so none is given twice
             if type(value) is dict and end == len(text):
                 keys = len(value) if objects == 1 else _keys(value)
                 if text.count(":") == keys:
                     return value
-        except (StopIteration, ValueError):  # which the other decoder words
+        except (StopIteration, ValueError):  # the other decoder's error says where and why
             pass
     if text.startswith("\ufeff"):
         raise ValueError("the document begins with a byte order mark; save it as plain UTF-8")
     try:
-        value = every.decode(text)
+        value = checking.decode(text)
     except RecursionError:
         raise ValueError(_DEEP) from None
     if text.count("[") + objects > DEPTH_LIMIT:
@@ -63,14 +65,15 @@ def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
 
 
 def load_own(data: bytes) -> Any:
-    """Return the value of a document of our own whose digest was checked, three times as fast as
-    `load_json`. ValueError: it is not JSON."""
+    """Return the value of a document that genid wrote and whose digest the caller has checked.
+
+    Three times as fast as `load_json`. ValueError: it is not JSON.
+    """
     return json.loads(data.decode())
 
 
 def load_object(data: bytes | str, *, allow_nan: bool = False) -> dict[str, Any]:
-    """Return the object that a JSON document stands for. ValueError: as `load_json`, or it is not
-    an object."""
+    """Return the object in a JSON document. ValueError: as `load_json`, or it is not an object."""
     value = load_json(data, allow_nan=allow_nan)
     if type(value) is not dict:
         raise ValueError(f"the document is a {type(value).__name__}, not an object")
@@ -78,44 +81,41 @@ def load_object(data: bytes | str, *, allow_nan: bool = False) -> dict[str, Any]
 
 
 _DEEP: Final = f"the document is nested more than {DEPTH_LIMIT} deep"
-
-
 _SCALARS: Final = {str, int, float, bool, type(None)}
 _FLAT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",\n  ", ": "))
 
 
 def dump_object(document: Mapping[str, object]) -> bytes:
-    """Return an object as the pipeline writes its JSON: indent 2, non-ASCII kept, no newline at the
-    end."""
+    """Return an object as JSON the way the pipeline writes it: indent 2, non-ASCII as it is."""
     if not document or not {type(value) for value in document.values()} <= _SCALARS:
         text = json.dumps(document, ensure_ascii=False, indent=2)
-    else:  # the same text, five times as fast: the encoder written in C knows no indent
+    else:  # the same text five times as fast: the encoder written in C does not support `indent`
         flat = _FLAT.encode(document)
         text = f"{{\n  {flat[1:-1]}\n}}"
-    return text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
+    return text.encode(errors="backslashreplace")  # writes a lone surrogate as JSON escapes it
 
 
 def finite(value: object) -> object:
-    """Return a value with NaN and the infinities, which JSON does not have, as texts."""
+    """Return a JSON value with NaN and the infinities, which JSON does not have, as texts."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):
-        return {key: finite(one) for key, one in value.items()}
-    return [finite(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: finite(member) for key, member in value.items()}
+    return [finite(element) for element in value] if isinstance(value, list | tuple) else value
 
 
 def _check_depth(value: object) -> None:
     level = [value]
     for _ in range(DEPTH_LIMIT):
         level = [inner for outer in level for inner in _inner(outer)]
-    if any(isinstance(one, list | dict) for one in level):
+    if any(isinstance(inner, list | dict) for inner in level):
         raise ValueError(_DEEP)
 
 
 def _keys(value: dict[str, Any]) -> int:
-    """Return how many keys an object and those within it have."""
-    within = [one for one in value.values() if type(one) is dict]
-    return len(value) + sum(map(_keys, within)) if within else len(value)
+    """Return the number of keys of an object and of all objects in it."""
+    objects = [member for member in value.values() if type(member) is dict]
+    return len(value) + sum(map(_keys, objects)) if objects else len(value)
 
 
 def _inner(value: object) -> list[Any]:

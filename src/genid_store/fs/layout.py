@@ -1,7 +1,7 @@
-"""Where everything of a data root lies.
+"""The paths of everything in a data root.
 
-Refuses any name that is not a safe path segment, so that no id and no cohort id can lead a write
-out of the data root. Everything of ours that the pipeline does not read lies in `.genid/`.
+A name that is not a safe path segment is refused, so that no id and no cohort id can lead a write
+out of the data root. The pipeline reads nothing in `.genid/`, where genid keeps its own files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from attrs import Factory, field, frozen
 
 from genid_store.errors import Problem, StoreError
 
-#: A path segment that is safe on every file system (ID families, "foreign").
+#: A path segment that is safe on every file system (SPEC 7.5).
 SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
 #: The longest name of a file or folder, in bytes.
 LONGEST_NAME: Final = 255
-#: The longest id of a member: our own files beside it have longer names (`.<id>.<pid>-<random>`).
+#: The longest id of a member: temporary files have longer names (`.<id>.<pid>-<random>`).
 LONGEST_ID: Final = 230
 
 METADATA: Final = "metadata.json"
@@ -32,13 +32,13 @@ PARSED_METADATA: Final = "parsed_metadata.json"
 
 
 def is_segment(name: object) -> bool:
-    """Say whether `name` is a text that can be one folder's name: 1 to 255 of `A-Z a-z 0-9 . _ -`,
-    beginning with neither `.` nor `-`."""
+    """Return whether `name` is a text of 1 to 255 of `A-Z a-z 0-9 . _ -` that does not begin with
+    `.` or `-`, so that it can name a folder."""
     return isinstance(name, str) and SEGMENT.fullmatch(name) is not None
 
 
 def check_segment(name: str, *, what: str, where: str) -> str:
-    """Return `name`, or raise StoreError: it is not a safe path segment."""
+    """Return `name`. StoreError: it is not a safe path segment."""
     if is_segment(name):
         return name
     raise StoreError(
@@ -55,16 +55,16 @@ def check_segment(name: str, *, what: str, where: str) -> str:
 
 
 def _below(*names: str) -> Any:
-    """Return the field for a path that lies below the data root."""
+    """Return the attrs field of a path below the data root."""
     default = Factory(lambda root: root.path.joinpath(*names), takes_self=True)
     return field(init=False, repr=False, eq=False, default=default)
 
 
 @frozen
 class DataRoot:
-    """The paths of one data root. Building a path touches no disk; `open` checks that it is.
+    """The paths of one data root. Only `open` and `check` access the disk.
 
-    `own` and what lies in it is ours, everything else the pipeline's.
+    `own` holds genid's own files; everything else is the pipeline's.
     """
 
     path: Path = field(converter=Path)
@@ -80,7 +80,7 @@ class DataRoot:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> DataRoot:
-        """Return the data root at `path`. StoreError: it is missing or no folder."""
+        """Return the data root at `path`. StoreError: it does not exist or is not a folder."""
         root = Path(path)
         if root.is_dir():
             return cls(root.resolve())
@@ -92,7 +92,7 @@ class DataRoot:
         raise StoreError(f"no data root at {root}", [problem])
 
     def check(self) -> DataRoot:
-        """Return this data root. StoreError: its folder has nothing of one."""
+        """Return this data root. StoreError: its folder has none of a data root's entries."""
         markers = (self.gens, self.cohorts, self.raw, self.path / "genid.toml")
         if any(os.path.lexists(path) for path in markers):
             return self
@@ -121,7 +121,7 @@ class DataRoot:
         return self.gens.joinpath(stage, name)
 
     def template(self, stage: str, template_id: str) -> Path:
-        """Return where a template's text is. StoreError: no file can have that name."""
+        """Return the path of a template's text. StoreError: a file cannot have that name."""
         name = f"{template_id}.txt"
         if "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
             problem = Problem(
@@ -134,5 +134,5 @@ class DataRoot:
         return self.path / "templates" / stage / name
 
     def relative(self, path: Path) -> str:
-        """Return `path` as it reads from the data root, with `/`, for messages and records."""
+        """Return `path` relative to the data root, with `/`, for messages and records."""
         return path.relative_to(self.path).as_posix()

@@ -1,4 +1,4 @@
-"""A folder of files that appears whole or not at all."""
+"""Create a folder of files atomically."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from genid_store.fs.files import blame, exists, is_folder, is_link, write_atomic
 
 
 def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Create `folder` with `files` (paths below it, with `/`), made beside it and then renamed.
+    """Create `folder` with `files`, whose keys are relative paths with `/`.
 
-    A process that is killed leaves a hidden folder beside it at most.
+    The files are written to a hidden folder beside it, which is then renamed. A process that is
+    killed leaves that one at most.
 
     Raises:
-        StoreError: `folder` is there and not an empty folder, the folder above it is not there, or
+        StoreError: `folder` exists and is not an empty folder, its parent folder does not exist, or
             it is the current folder, which cannot be replaced under the shell that is in it.
-        OSError: the system refused to write.
+        OSError: a file cannot be written.
     """
-    if why := _obstacle(folder):
-        message, remedy = why
+    if obstacle := _obstacle(folder):
+        message, remedy = obstacle
         problem = Problem(where=str(folder), message=message, remedy=remedy)
-        raise StoreError("the data root was not made", [problem])
+        raise StoreError("the data root was not created", [problem])
     beside = folder.with_name(f".{folder.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         beside.mkdir()
@@ -39,15 +40,15 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _obstacle(folder: Path) -> tuple[str, str] | None:
-    """Return why `folder` cannot be created, and the remedy."""
+    """Return why `folder` cannot be created and the remedy, or None."""
     if not is_folder(folder.parent):
-        return "the folder above it is not there", "make that one first"
+        return "its parent folder does not exist", "create that one first"
     if not exists(folder):
         return None
     if is_link(folder) or not is_folder(folder):
-        return "is not a folder", "name a folder that is not there yet"
+        return "is not a folder", "name a folder that does not exist yet"
     if any(folder.iterdir()):
-        return "is not empty", "name a folder that is not there yet, or an empty one"
+        return "is not empty", "name a folder that does not exist yet, or an empty one"
     if folder.samefile(Path.cwd()):
         return "is the current folder", "go to the folder above it and name it from there"
     return None

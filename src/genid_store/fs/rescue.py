@@ -1,8 +1,8 @@
-"""Keep a text that came and cannot be stored in a temporary folder, until a run takes it up.
+"""Keep an answer that cannot be stored in a temporary folder, from which the next run takes it.
 
-Each has a folder of its own, `genid-<store>-<random>`, with a note of whose text it is. `<store>`
-follows from a file that is in the data root before anything is paid for: it goes where the root is
-moved or copied to, and no other root has it.
+Each text has its own folder, `genid-<store>-<random>`, with a note of which generation it is of.
+`<store>` is the hash of a random file that is in the data root before anything is paid for, so it
+moves with the root and no other root has it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW, DataRoot, is_segment
 from genid_store.stages import stage_names
 
-#: Where texts are kept and looked for wherever TMPDIR points; the first outlives a restart.
+#: Where texts are kept and found whatever TMPDIR is. The first survives a reboot.
 USUAL: Final = ("/var/tmp", "/tmp")  # noqa: S108 - mkdtemp makes the names
 _NOTE: Final = "rescued.json"
 
 
 @frozen(kw_only=True)
 class Rescued:
-    """A text that is kept in the folder `path`, and the digest of the parent's text that it was
-    made from (None: of none)."""
+    """A text kept in the folder `path`; `made_from` is the digest of its parent's text, if any."""
 
     path: Path
     stage: str
@@ -43,8 +42,10 @@ class Rescued:
 
 
 def name_store(root: DataRoot) -> str:
-    """Return what a data root's texts are known by, which is made up once. OSError: it cannot be
-    written or read."""
+    """Return the name of a data root in `genid-<store>-…`, chosen at random the first time.
+
+    OSError: it cannot be written or read.
+    """
     path = root.own / "store"
     if not is_there(path):
         create_exclusive(path, f"{secrets.token_hex(16)}\n".encode(), durable=True)
@@ -54,54 +55,60 @@ def name_store(root: DataRoot) -> str:
 def rescue(
     store: str, stage: str, gen_id: str, made_from: str | None, files: Mapping[str, bytes]
 ) -> str:
-    """Keep the files of a text of `store`, `raw.txt` last, in the first temporary folder that takes
-    them; return what has become of it, in words."""
+    """Write the files of a text of `store` to the first temporary folder in which that succeeds.
+
+    Return a clause for the error message that says what became of the text.
+    """
     note = {"stage": stage, "gen_id": gen_id, "made_from": made_from}
-    wanted = {_NOTE: json.dumps(note).encode(), **files}
+    contents = {_NOTE: json.dumps(note).encode(), **files}
     for place in _places():
-        with contextlib.suppress(OSError):  # the next one may take it
-            kept = tempfile.mkdtemp(prefix=f"genid-{store}-", dir=place)
+        with contextlib.suppress(OSError):  # try the next one
+            folder = tempfile.mkdtemp(prefix=f"genid-{store}-", dir=place)
             try:
-                for name in sorted(wanted, key=RAW.__eq__):
-                    write_new(f"{kept}/{name}", wanted[name], durable=True)
+                # `raw.txt` is written last: a run takes only folders that have it (`_read`).
+                for name in sorted(contents, key=RAW.__eq__):
+                    write_new(f"{folder}/{name}", contents[name], durable=True)
             except OSError:
-                shutil.rmtree(kept, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 raise
-            return f"the next run takes the text from {kept}"
-    return "the text that came is lost, since no temporary folder takes it either"
+            return f"the next run takes the text from {folder}"
+    return "the text is lost, because no temporary folder can hold it either"
 
 
 def rescued(root: DataRoot) -> list[Rescued]:
-    """Return the texts of a data root that are kept in temporary folders and have no place yet.
-    OSError: what they are known by cannot be read."""
+    """Return a data root's texts that are kept in temporary folders and not yet in the store.
+
+    OSError: the root's name cannot be read.
+    """
     if not is_there(root.own / "store"):
         return []
     prefix = f"genid-{name_store(root)}-"
-    found = []
+    texts = []
     for place in _places():
-        with contextlib.suppress(OSError):  # there is no such folder
+        with contextlib.suppress(OSError):  # the folder does not exist
             names = sorted(name for name in os.listdir(place) if name.startswith(prefix))
-            found += [_read(root, Path(place, name)) for name in names]
-    return [one for one in found if one is not None]
+            texts += [_read(root, Path(place, name)) for name in names]
+    return [text for text in texts if text is not None]
 
 
 def _places() -> list[str]:
     places = [*USUAL]
-    with contextlib.suppress(FileNotFoundError):  # none can be written
+    with contextlib.suppress(FileNotFoundError):  # no temporary folder is writable
         places.append(tempfile.gettempdir())
     return list(dict.fromkeys(places))
 
 
 def _read(root: DataRoot, path: Path) -> Rescued | None:
-    """Return what a folder of our own keeps; None: nothing whole, or the text has its place."""
+    """Return the text in a folder, or None if it is incomplete or already in the store."""
     try:
-        state = path.lstat()
-        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
+        # Anyone may create files in a temporary folder: only this user's own folders are trusted.
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             return None
-        one = Rescued(path=path, **read_json(path / _NOTE))
+        text = Rescued(path=path, **read_json(path / _NOTE))
     except (OSError, ValueError, TypeError):
         return None
-    if one.stage not in stage_names() or not is_segment(one.gen_id):
+    if text.stage not in stage_names() or not is_segment(text.gen_id):
         return None
-    waits = is_there(path / RAW) and not is_there(root.generation(one.stage, one.gen_id) / PARSED)
-    return one if waits else None
+    stored = root.generation(text.stage, text.gen_id) / PARSED
+    return text if is_there(path / RAW) and not is_there(stored) else None

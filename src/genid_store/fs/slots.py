@@ -1,6 +1,6 @@
-"""What lies under an id beside its metadata, wherever it lies: a text, a failure, an open batch.
+"""What a store holds of one id besides its metadata: a text, a failure, an open batch.
 
-Our own records of single generations are JSON files, `.genid/<kind>/<stage>/<gen_id>.json`.
+genid's own records of a generation are JSON files, `.genid/<kind>/<stage>/<gen_id>.json`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from genid_store.fs.rescue import rescued
 
 
 def staging(root: DataRoot, stage: str) -> Path:
-    """Return the folder of complete, unpublished generations of one stage."""
+    """Return the folder of one stage's complete generations that are not published yet."""
     return root.own / "staging" / stage
 
 
 def folder_lease(gen_id: str) -> str:
-    """Return the lease's name for what changes one generation's folder, whichever task it is of. It
-    is taken last and held for as long as files are staged; no task has a name that begins so."""
+    """Return the name of the lease for changing one generation's folder, whatever its task is."""
+    # It is taken after the task's lease, so two runs cannot wait for each other, and held for as
+    # long as files are staged. No task's name begins with a dot.
     return f".{gen_id}"
 
 
@@ -36,8 +37,10 @@ def record_path(root: DataRoot, kind: str, stage: str, gen_id: str) -> Path:
 
 
 def write_record(root: DataRoot, kind: str, record: Any, *, durable: bool) -> None:
-    """Write a record, an attrs object with `stage` and `gen_id`. OSError, StoreError: it cannot be
-    written."""
+    """Write a record, an attrs object with `stage` and `gen_id`.
+
+    OSError, StoreError: it cannot be written.
+    """
     path = record_path(root, kind, record.stage, record.gen_id)
     check_inside(root, path)
     text = json.dumps(asdict(record), ensure_ascii=False, indent=2)
@@ -61,10 +64,9 @@ def recorded_ids(root: DataRoot, kind: str, stage: str) -> list[str]:
 
 
 def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
-    """Return what shows that something was made, or asked for, under an id; None: its folder holds
-    metadata alone (hidden files are nothing), and nobody has begun anything.
+    """Return the first trace of a generation that was made or begun under an id, or None.
 
-    OSError: the folder, or one of our own, cannot be read.
+    The metadata and hidden files are no trace. OSError: the folder or a record cannot be read.
     """
     names = sorted(os.listdir(root.generation(stage, gen_id)))
     for name in names:
@@ -72,14 +74,14 @@ def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
             return f"{name} is there"
     if is_there(record_path(root, "failures", stage, gen_id)):
         return "a failure is on record"
-    waiting = any(
+    staged = any(
         path.name == gen_id or path.name.startswith(f".{gen_id}.")
         for path in listed(staging(root, stage))
     )
-    if waiting or any((one.stage, one.gen_id) == (stage, gen_id) for one in rescued(root)):
+    if staged or any((text.stage, text.gen_id) == (stage, gen_id) for text in rescued(root)):
         return "a text of it waits to be published"
     for path in listed(root.own / "batches", ".json"):
-        with contextlib.suppress(FileNotFoundError):  # it is over meanwhile
+        with contextlib.suppress(FileNotFoundError):  # the batch ended since it was listed
             if gen_id.encode() in read_bytes(path):
                 return "it is in a batch"
     return None

@@ -463,7 +463,7 @@ def test_a_callable_that_asks_for_its_own_generation_is_told_so(
         "async": ask_later,
         "in a thread": ask_in_a_thread,
     }
-    with pytest.raises(StoreError, match="for this generation itself"):
+    with pytest.raises(StoreError, match="its own callable waits for this generation"):
         store.once(MINE, call[nested])
     assert "later" == Store.open(tmp_path).once(MINE, lambda one: "later", retry_failed=True)
 

@@ -1,1 +1,1 @@
-"""Ids without files: the rollout flag, legacy ids, and the seam that a host calls."""
+"""Ids of the pipeline, without file access: the rollout, legacy ids, and minting."""

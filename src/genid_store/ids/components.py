@@ -1,4 +1,4 @@
-"""Comparing components as identity does: one rule for planning, store, migration and report."""
+"""Compare components as ids do (SPEC 1.3), for planning, store, migration and report alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from genid import SignatureError, normalize_component
 
 
 def folded(text: str) -> str:
-    """Return a text as SPEC 1.3 leaves it; one that can be part of no id stays as it is."""
+    """Return a text trimmed and folded (SPEC 1.3), or unchanged if no id can contain it."""
     try:
         return normalize_component(text)
     except SignatureError:
@@ -14,16 +14,15 @@ def folded(text: str) -> str:
 
 
 def model_override(model: str | None, draft_model: str | None) -> str | None:
-    """Return an essay's model where it is not its draft's, else None (SPEC 1.8).
+    """Return an essay's model if it is not its draft's, else None (SPEC 1.8).
 
-    Models are compared as SPEC 1.3 leaves them. Where the draft's model is not known, the essay is
-    taken to have it.
+    An unknown draft's model is taken to be the essay's.
 
     Raises:
-        SignatureError: the two differ as written, and one of them cannot be part of a signature.
+        SignatureError: the texts differ, and one of them cannot be part of a signature.
     """
     if model is None or draft_model is None or model == draft_model:
         return None
-    drafts = normalize_component(draft_model, place="draft.llm_model_id")
-    same = normalize_component(model, place="essay.llm_model_id") == drafts
-    return None if same else model
+    normalized_draft_model = normalize_component(draft_model, place="draft.llm_model_id")
+    normalized_model = normalize_component(model, place="essay.llm_model_id")
+    return None if normalized_model == normalized_draft_model else model

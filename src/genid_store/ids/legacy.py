@@ -1,8 +1,8 @@
-"""The ids of before: `reserve_gen_id`, and the task ids and salts that were given to it.
+"""Legacy ids: `reserve_gen_id`, and the task ids and salts that the pipeline passes to it.
 
-Frozen: what was released under these rules is on disk and paid for. Texts are used exactly as they
-are: nothing is trimmed, folded or validated. A new rule is a new scheme of `genid`, never an edit
-here; stages that came later have no legacy ids and no line here.
+Frozen, because ids made by these rules are on disk and paid for. Texts are used unchanged: nothing
+is trimmed, folded or validated. A new rule is a new scheme of `genid`, never an edit here. A stage
+that is not the pipeline's has no legacy ids.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final
 from genid.schemes import base_36
 
 _LENGTH: Final = 16  # characters
-_BYTES: Final = 12  # of the digest, that is 96 bits
-_LIMITS: Final = (36**16, 36**17, 36**18)  # from each on a number has a digit more, which is cut
+_BYTES: Final = 12  # of the digest: 96 bits
+_LIMITS: Final = (36**16, 36**17, 36**18)  # the least numbers of 17, 18 and 19 digits
 
 
 def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | None) -> str:
     """Return the legacy id of a task: 16 characters of `0-9a-z`.
 
-    SHA-256 over stage, task id, cohort id and salt in UTF-8, each followed by `|`, the last two
-    only where there is one (neither None nor empty); its first 12 bytes as a big-endian number in
-    base 36, padded with `0` to 16 characters and cut to the first 16.
+    Stage, task id, cohort id and salt, each followed by `|`, are hashed as UTF-8 by SHA-256; a
+    cohort id or salt that is None or empty is left out. The first 12 bytes, as a big-endian number
+    in base 36, are padded with `0` to 16 characters and cut to the first 16.
     """
     number = _number(stage, task_id, cohort_id, salt)
     return base_36(number).rjust(_LENGTH, "0")[:_LENGTH]
@@ -34,12 +34,16 @@ def reserve_gen_id(stage: str, task_id: str, cohort_id: str | None, salt: str | 
 def is_reserved(
     start: str, stage: str, task_id: str, cohort_id: str | None, salts: Iterable[str | None]
 ) -> bool:
-    """Say whether the task's legacy id with one of these salts begins with `start`, up to 16
-    characters of `0-9a-z`. Compares numbers, in half the time of writing one id out."""
-    wanted, places = int(start, 36), _LENGTH - len(start)
+    """Return whether the task's legacy id with one of these salts begins with `start`.
+
+    `start` has 1 to 16 characters of `0-9a-z`.
+    """
+    # Comparing numbers takes half the time of formatting the ids: what `reserve_gen_id` cuts off a
+    # number of more than 16 digits, and what follows `start`, is divided away.
+    expected, after = int(start, 36), _LENGTH - len(start)
     for salt in salts:
         number = _number(stage, task_id, cohort_id, salt)
-        if number // 36 ** (bisect_right(_LIMITS, number) + places) == wanted:
+        if number // 36 ** (bisect_right(_LIMITS, number) + after) == expected:
             return True
     return False
 
@@ -56,39 +60,39 @@ def draft_task(combo_id: str, template_id: str, llm_model_id: str) -> str:
 
 
 def draft_salt(replicate: int) -> str | None:
-    """Return a draft's salt: none for the first replicate."""
+    """Return a draft's salt: None for the first replicate."""
     return None if replicate == 1 else f"rep{replicate}"
 
 
 def essay_task(draft_task_id: str, template_id: str) -> str:
-    """Return an essay's task id, made of its draft's."""
+    """Return an essay's task id, made from its draft's task id."""
     return f"{draft_task_id}__{template_id}"
 
 
 def essay_salt(draft_replicate: int, replicate: int) -> str | None:
-    """Return the salt of an essay in a cartesian cohort: none where both are the first."""
+    """Return the salt of an essay in a cartesian cohort: None if both replicates are the first."""
     if draft_replicate == replicate == 1:
         return None
     return f"rep{draft_replicate}-{replicate}"
 
 
 def curated_essay_salt(replicates: int, replicate: int) -> str | None:
-    """Return the salt of an essay in a curated cohort that makes `replicates` of each essay."""
+    """Return the salt of an essay in a curated cohort with `replicates` of each essay."""
     return None if replicates == 1 else f"rep{replicate}"
 
 
 def evaluation_task(essay_gen_id: str, template_id: str, llm_model_id: str) -> str:
-    """Return an evaluation's task id, made of its essay's id."""
+    """Return an evaluation's task id, made from its essay's id."""
     return f"{essay_gen_id}__{template_id}__{llm_model_id}"
 
 
 def evaluation_salt(replicate: int) -> str | None:
-    """Return an evaluation's salt: none for the first replicate."""
+    """Return an evaluation's salt: None for the first replicate."""
     return None if replicate == 1 else f"rep{replicate}"
 
 
 def fill_up_salts(replicate: int) -> Iterator[str | None]:
-    """Yield, without end, the salts that filling up tries until one gives an id not yet taken."""
+    """Yield endlessly the salts that filling up tries until one gives an id that is not taken."""
     yield evaluation_salt(replicate)
     yield f"fill{replicate}"
     for attempt in count(1):

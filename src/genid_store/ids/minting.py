@@ -1,8 +1,8 @@
-"""The one seam: where a pipeline asked for a legacy id, it asks here, and the rollout decides.
+"""Mint every id of a pipeline, legacy or deterministic as the rollout decides.
 
-With a stage not covered, the call is `reserve_gen_id` with the same task id and salt as ever:
-nothing is validated, folded or changed. With it covered, the id is derived from the signature and
-neither the cohort nor the salt has a part in it.
+A stage that the rollout does not cover gets the id of `reserve_gen_id` for the same task id and
+salt as before: nothing is validated, folded or changed. A covered stage gets the id of its
+signature, in which neither the cohort nor the salt has a part.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from genid_store.ids import legacy
 from genid_store.ids.legacy import reserve_gen_id
 from genid_store.ids.rollout import FLAG, Rollout
 
-#: The default of a salt: nothing was said of it, which is not the same as None, no salt.
+#: The default of a salt argument, because None means that there is no salt.
 NOT_GIVEN: Final = "(not given)"
 
 
 class Parent(NamedTuple):
-    """What a cartesian essay's id takes from its draft: its id, its task id and its replicate, of
-    which a deterministic one takes the first and a legacy one the others."""
+    """What an essay's id is made from in a cartesian cohort: its draft.
+
+    A deterministic id depends on the draft's id, a legacy one on its task id and replicate.
+    """
 
     gen_id: str
     task_id: str
@@ -36,23 +38,23 @@ class Parent(NamedTuple):
 class GenerationIds:
     """Mints the ids of one cohort's generations under one rollout state.
 
-    Every method takes the signature's fields and, for the legacy branch, the task id and the salt
-    that the call site gave to `reserve_gen_id` (None for no salt). Once a stage is covered for
-    good, the two arguments are deleted and the call stays.
+    Every method takes the fields of a signature and, for legacy ids, the task id and the salt that
+    the caller used to pass to `reserve_gen_id` (None for no salt). Once a stage is covered for
+    good, delete the two arguments and keep the call.
 
-    A loop that tries salt after salt until an id is free has to try replicates where the stage is
-    covered, because the salt has no part in the id there:
+    A loop that tries salt after salt until an id is free must try replicates instead if the stage
+    is covered, because the salt has no part in the id then:
 
-        while (found := ids.evaluation(**fields, replicate=number, salt=salt)) in used:
+        while (gen_id := ids.evaluation(**fields, replicate=number, salt=salt)) in used:
             number += ids.rollout.covers("evaluation")
             salt = next(salts)
 
-    The plurals give the ids of whole grids, one after
-    the other, as the singulars would; each value of an axis may be there once.
+    The methods named in the plural return the ids of a whole grid, in its order and equal to those
+    of single calls. An axis may have each value once.
 
-    StoreError: the stage is not covered, and the task id or the salt is not given. Where it is
-    covered, genid.SignatureError says that a field breaks a rule of SPEC 1, and
-    genid.SchemeError that the scheme cannot express the signature.
+    StoreError: the stage is not covered, and the task id or the salt is missing. If it is covered:
+    genid.SignatureError if a field breaks a rule of SPEC 1, and genid.SchemeError if the scheme
+    cannot express the signature.
     """
 
     rollout: Rollout
@@ -82,7 +84,7 @@ class GenerationIds:
         salt: str | None = NOT_GIVEN,
         llm_model_id: str | None = None,
     ) -> str:
-        """Return an essay's id. `llm_model_id` is given only where it is not the draft's."""
+        """Return an essay's id. Pass `llm_model_id` only if it is not the draft's (SPEC 1.8)."""
         fields = {"parent_gen_id": parent_gen_id, "template_id": template_id}
         return self._mint(
             Essay, task_id, salt, **fields, replicate=replicate, llm_model_id=llm_model_id
@@ -112,30 +114,32 @@ class GenerationIds:
         llm_model_ids: Sequence[str],
         replicates: int,
     ) -> Iterator[str]:
-        """Return the ids of a cartesian cohort's drafts: combos x templates x models x replicates
-        from 1, the last axis fastest."""
+        """Return the ids of a grid of drafts: combos x templates x models x replicates from 1.
 
-        def one(combo_id: str, template_id: str, llm_model_id: str, replicate: int) -> str:
+        The last axis varies fastest.
+        """
+
+        def legacy_id(combo_id: str, template_id: str, llm_model_id: str, replicate: int) -> str:
             task_id = legacy.draft_task(combo_id, template_id, llm_model_id)
             return reserve_gen_id("draft", task_id, self.cohort_id, legacy.draft_salt(replicate))
 
         axes = {"combo_id": combo_ids, "template_id": template_ids, "llm_model_id": llm_model_ids}
-        return self._grid(Draft, one, **axes, replicate=range(1, replicates + 1))
+        return self._grid(Draft, legacy_id, **axes, replicate=range(1, replicates + 1))
 
     def essays(
         self, *, drafts: Sequence[Parent], template_ids: Sequence[str], replicates: int
     ) -> Iterator[str]:
-        """Return the ids of essays by the cartesian rule: drafts x templates x replicates."""
+        """Return the ids of a grid of essays: drafts x templates x replicates from 1."""
         by_id = {draft.gen_id: draft for draft in drafts}
 
-        def one(parent_gen_id: str, template_id: str, replicate: int) -> str:
+        def legacy_id(parent_gen_id: str, template_id: str, replicate: int) -> str:
             draft = by_id[parent_gen_id]
             salt = legacy.essay_salt(draft.replicate, replicate)
             task_id = legacy.essay_task(draft.task_id, template_id)
             return reserve_gen_id("essay", task_id, self.cohort_id, salt)
 
         axes = {"parent_gen_id": list(by_id), "template_id": template_ids}
-        return self._grid(Essay, one, **axes, replicate=range(1, replicates + 1))
+        return self._grid(Essay, legacy_id, **axes, replicate=range(1, replicates + 1))
 
     def evaluations(
         self,
@@ -145,16 +149,21 @@ class GenerationIds:
         llm_model_ids: Sequence[str],
         replicates: int,
     ) -> Iterator[str]:
-        """Return the ids of evaluations: essays x templates x models x replicates from 1."""
+        """Return the ids of a grid of evaluations: essays x templates x models x replicates."""
 
-        def one(parent_gen_id: str, template_id: str, llm_model_id: str, replicate: int) -> str:
+        def legacy_id(
+            parent_gen_id: str, template_id: str, llm_model_id: str, replicate: int
+        ) -> str:
             task_id = legacy.evaluation_task(parent_gen_id, template_id, llm_model_id)
             salt = legacy.evaluation_salt(replicate)
             return reserve_gen_id("evaluation", task_id, self.cohort_id, salt)
 
-        axes = {"parent_gen_id": essay_gen_ids, "template_id": template_ids}
-        numbers = range(1, replicates + 1)
-        return self._grid(Evaluation, one, **axes, llm_model_id=llm_model_ids, replicate=numbers)
+        axes: dict[str, Sequence[str]] = {
+            "parent_gen_id": essay_gen_ids,
+            "template_id": template_ids,
+            "llm_model_id": llm_model_ids,
+        }
+        return self._grid(Evaluation, legacy_id, **axes, replicate=range(1, replicates + 1))
 
     def _mint(
         self, signature: type[Signature[Any]], task_id: str | None, salt: str | None, **fields: Any
@@ -169,11 +178,10 @@ class GenerationIds:
     def _grid(
         self, signature: type[Signature[Any]], legacy_id: Callable[..., str], **axes: Sequence[Any]
     ) -> Iterator[str]:
-        """Return the ids of a stage's grid: whole where the scheme derives grids at once, else one
-        by one."""
+        """Return the ids of a stage's grid."""
         if not self.rollout.covers(signature.stage):
             return starmap(legacy_id, product(*axes.values()))
-        if self.rollout.scheme == V1.name:
+        if self.rollout.scheme == V1.name:  # several times faster than cell by cell
             return iter(Grid(signature, **axes))
         return (
             str(gen_id(signature(**dict(zip(axes, cell, strict=True))), self.rollout.scheme))
@@ -182,14 +190,14 @@ class GenerationIds:
 
 
 def _lacking(stage: str, task_id: str | None, salt: str | None) -> StoreError:
-    given = {"task_id": task_id is not None, "salt": salt is not NOT_GIVEN}
+    missing = {"task_id": task_id is None, "salt": salt is NOT_GIVEN}
     problems = [
         Problem(
             where=f"{stage}.{name}",
-            message=f"is not given, and a legacy id is made of it: the rollout covers no {stage}",
-            remedy=f"give {name}= as for reserve_gen_id, or cover the stage ({FLAG})",
+            message=f"is missing; the legacy id of a {stage} is made from it",
+            remedy=f"pass {name}= as to reserve_gen_id, or cover the stage ({FLAG})",
         )
-        for name, there in given.items()
-        if not there
+        for name, is_missing in missing.items()
+        if is_missing
     ]
     return StoreError(f"the legacy id of a {stage} cannot be made", problems)

@@ -1,4 +1,4 @@
-"""Integrity of a cohort's rows: every parent is where a build or a run will look for it."""
+"""Check that the parent of every row of a cohort exists."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Link = tuple[str, str, str | None]
 
 
 def check_parents(rows: Iterable[Mapping[str, Any]], essay_in_store: Callable[[str], bool]) -> None:
-    """Check that every essay's parent is a draft of the cohort, every evaluation's an essay of the
-    cohort or of the store.
+    """Check the parents of a cohort's rows.
 
-    A row has the keys `stage`, `gen_id` and, but for drafts, `parent_gen_id`; others are ignored.
+    An essay's parent is a draft of the cohort, an evaluation's an essay of the cohort or the store.
+    A row has the keys `stage`, `gen_id` and, except for drafts, `parent_gen_id`.
 
     Raises:
-        StoreError: counts and names every orphan, and says where its parent was expected.
+        StoreError: with every row whose parent is missing, and where it was expected.
         KeyError: a row has no stage or no id.
     """
     check_links(((row["stage"], row["gen_id"], _parent(row)) for row in rows), essay_in_store)
@@ -32,8 +32,8 @@ def check_links(links: Iterable[Link], essay_in_store: Callable[[str], bool]) ->
     drafts = {gen_id for _, gen_id, _ in by_stage.get("draft", ())}
     members = {gen_id for _, gen_id, _ in by_stage.get("essay", ())}
     essays = [link for link in by_stage.get("essay", ()) if link[2] not in drafts]
-    asked = {parent for _, _, parent in by_stage.get("evaluation", ())} - members
-    absent = {parent for parent in asked if parent is None or not essay_in_store(parent)}
+    others = {parent for _, _, parent in by_stage.get("evaluation", ())} - members
+    absent = {parent for parent in others if parent is None or not essay_in_store(parent)}
     evaluations = [link for link in by_stage.get("evaluation", ()) if link[2] in absent]
     if essays or evaluations:
         counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
@@ -42,7 +42,7 @@ def check_links(links: Iterable[Link], essay_in_store: Callable[[str], bool]) ->
 
 def _parent(row: Mapping[str, Any]) -> str | None:
     parent = row.get("parent_gen_id")
-    return parent if isinstance(parent, str) and parent else None  # tables have NaN for none
+    return parent if isinstance(parent, str) and parent else None  # a data frame has NaN for None
 
 
 def _orphan(stage: str, gen_id: str, parent: str | None) -> Problem:

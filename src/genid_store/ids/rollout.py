@@ -1,7 +1,7 @@
-"""The rollout flag: which stages get deterministic ids, and under which scheme.
+"""The rollout: which stages get deterministic ids, and under which scheme.
 
-Defines the grammar of `DD_DETERMINISTIC_GEN_IDS` and `DD_GEN_ID_SCHEME`. Refuses every text that it
-does not know: a typo must never mean "off".
+Defines the values of `DD_DETERMINISTIC_GEN_IDS` and `DD_GEN_ID_SCHEME`. Every other value is
+refused: a typo must never mean "off".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEME: Final = "DD_GEN_ID_SCHEME"
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 _ON: Final = frozenset({"1", "true", "yes", "on"})
 _WHITE_SPACE: Final = " \t\n\r\f\v"
-#: Every rollout state: each stage is covered only where its parent's is.
+#: Every rollout state: a stage is covered only if its parent's stage is.
 _STATES: Final = tuple(PIPELINE[:count] for count in range(len(PIPELINE) + 1))
 _FOLD: Final = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 _ACCEPTED: Final = (
@@ -33,9 +33,9 @@ _ACCEPTED: Final = (
 
 @frozen(kw_only=True)
 class Rollout:
-    """Which stages have deterministic ids (closed towards the parents), and their scheme.
+    """The stages with deterministic ids, and their scheme.
 
-    StoreError on construction: a stage is covered whose parent's stage is not, a stage or the
+    StoreError on construction: a stage is covered and its parent's stage is not, or a stage or the
     scheme is unknown.
     """
 
@@ -52,11 +52,10 @@ class Rollout:
 
     @classmethod
     def parse(cls, flag: str | None, scheme: str | None = None) -> Rollout:
-        """Return the state that the two texts ask for; None is an unset variable.
+        """Return the state that the two variables' values request; None is an unset variable.
 
         Raises:
-            StoreError: a text is none of the accepted ones. The scheme is looked at even where
-                the flag is off.
+            StoreError: a value is not accepted, even a scheme while the flag is off.
         """
         stages, named = all_of(
             partial(_parse_stages, flag or ""), partial(_parse_scheme, scheme or "")
@@ -65,7 +64,9 @@ class Rollout:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Rollout:
-        """Return the state that the environment (`os.environ`) asks for. For the edges alone.
+        """Return the state that the environment (`os.environ`) requests.
+
+        Only the outermost code reads the environment and passes the state down.
 
         Raises:
             StoreError: as `parse`.
@@ -73,19 +74,18 @@ class Rollout:
         return cls.parse(environ.get(FLAG), environ.get(SCHEME))
 
     def covers(self, stage: str) -> bool:
-        """Say whether generations of `stage` get deterministic ids."""
+        """Return whether generations of `stage` get deterministic ids."""
         return stage in self.stages
 
     def record_in(self, manifest: MutableMapping[str, Any]) -> None:
-        """Write the state into a cohort's manifest as a build does: under `rollout` where it covers
-        a stage; where it covers none, there is no such key."""
+        """Set the key `rollout` of a cohort's manifest, or remove it if no stage is covered."""
         manifest.pop("rollout", None)
         if self.stages:
             manifest["rollout"] = {"stages": list(self.stages), "scheme": self.scheme}
 
     @property
     def label(self) -> str:
-        """The state in a word: "off", "draft", "draft,essay" or "all"."""
+        """The state as a value of the flag: "off", "draft", "draft,essay" or "all"."""
         if not self.stages:
             return "off"
         return "all" if self.stages == PIPELINE else ",".join(self.stages)
@@ -110,7 +110,7 @@ def _parse_stages(flag: str) -> tuple[str, ...]:
 
 
 def _why_open(stages: tuple[str, ...]) -> str:
-    """Say which parent's stage is missing, and why it is needed."""
+    """Return which parent's stage is missing and why it is needed."""
     child = next(stage for at, stage in enumerate(stages) if stage != PIPELINE[at])
     parent = PIPELINE[PIPELINE.index(child) - 1]
     return (

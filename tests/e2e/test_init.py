@@ -122,5 +122,5 @@ def test_an_unknown_variable_of_a_template_is_named(
     generate = f"--generate {at_home / 'data' / 'generator.py'}:offline"
     assert 1 == words(f"cohort run --data-root data --cohort-id first {generate}")
     said = capsys.readouterr().out
-    assert "templates/essay/story-v1.txt: $notes is unknown; there are $" in said
+    assert "templates/essay/story-v1.txt: $notes is unknown; use $" in said
     assert "$parent_text" in said

@@ -1,8 +1,8 @@
 """The generator of this data root: the code that `genid cohort run --generate` calls.
 
-`offline` is called once for every text that is missing, from several threads at once. It invents an
-answer; put the call of your provider's client in place of `invented` and it asks a model. Whatever
-it raises is recorded as that text's failure, and the run goes on with the others.
+`offline` is called once for every missing text, from several threads. It invents an answer; to ask
+a model, replace `invented` by a call of your provider's client. An exception that it raises is
+recorded as that text's failure, and the run continues with the other texts.
 """
 
 import csv
@@ -15,7 +15,7 @@ from genid_store import Generated, NotPaid, Request
 
 
 def offline(request: Request) -> Generated:
-    """Invent a text: no network, no cost, always the same for the same prompt and id."""
+    """Invent a text without network or cost, always the same one for a prompt and id."""
     prompt = fill_in(request)
     text = request.unparsed_text or invented(request, prompt)
     if request.stage != "evaluation":
@@ -27,7 +27,7 @@ def offline(request: Request) -> Generated:
 
 
 def invented(request: Request, prompt: str) -> str:
-    """Stand in for a model: request.provider_model says which one would be asked."""
+    """Return what a model could answer; request.provider_model is the model to ask."""
     number = hashlib.blake2b(f"{request.gen_id} {prompt}".encode(), digest_size=4).hexdigest()
     lines = [f"An invented {request.stage}, number {number}."]
     if request.stage == "evaluation":
@@ -47,7 +47,7 @@ def fill_in(request: Request) -> str:
         return Template(request.template_text).substitute(values)
     except KeyError as error:
         known = ", ".join(f"${name}" for name in values)
-        raise NotPaid(f"{file}: ${error.args[0]} is unknown; there are {known}") from None
+        raise NotPaid(f"{file}: ${error.args[0]} is unknown; use {known}") from None
     except ValueError as error:  # such as $5
         raise NotPaid(f"{file}: {error}; write $$ for a dollar sign") from None
 
@@ -73,7 +73,7 @@ def concepts(request: Request) -> str:
 
 
 def rows(table: Path) -> list[dict[str, str]]:
-    """Return the rows of a table; none where there is no such file."""
+    """Return the rows of a table; none if the file does not exist."""
     if not table.exists():
         return []
     with table.open(encoding="utf-8-sig", newline="") as file:

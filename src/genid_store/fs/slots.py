@@ -68,10 +68,9 @@ def trace_of(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
     The metadata and hidden files are no trace. OSError: the folder or a record cannot be read.
     """
-    names = sorted(os.listdir(root.generation(stage, gen_id)))
-    for name in names:
+    for name in sorted(os.listdir(root.generation(stage, gen_id))):
         if name != METADATA and not name.startswith("."):
-            return f"{name} is there"
+            return f"{name} exists"
     if is_there(record_path(root, "failures", stage, gen_id)):
         return "a failure is on record"
     staged = any(

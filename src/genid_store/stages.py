@@ -6,6 +6,7 @@ then on. It comes after the stages that it refers to, because they must be defin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -26,6 +27,12 @@ class Member(NamedTuple):
 def stage_names() -> tuple[str, ...]:
     """Return every defined stage, parents before their children."""
     return tuple(genid.STAGES)
+
+
+def by_stage(members: Iterable[Member]) -> list[Member]:
+    """Return members by stage, parents before their children, in the order given within a stage."""
+    order = stage_names()
+    return sorted(members, key=lambda member: order.index(member.stage))
 
 
 def parent_stage(stage: str) -> str | None:

@@ -33,7 +33,7 @@ from genid_store.generation.once import Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
-from genid_store.stages import PIPELINE, Member, parent_key, stage_names
+from genid_store.stages import PIPELINE, Member, by_stage, parent_key, stage_names
 
 #: The retry options that `once_all` has.
 _OFFERED: Final = {"retry_failed", "retry_unparsed"}
@@ -175,7 +175,7 @@ class Store:
         reason = "not begun: an earlier answer of the callable was not a text"
         outcomes = {
             member: Outcome(stage=member.stage, gen_id=member.gen_id, kind="stopped", reason=reason)
-            for member in sorted(todo, key=lambda one: stage_names().index(one.stage))
+            for member in by_stage(todo)
         }
         first = Executor(root=self.root, generator=call, asked=asked, templates=False)
 
@@ -288,7 +288,7 @@ def _inode(folder: Path) -> int:
 
 def _waves(wanted: Mapping[Member, Signature[Any]]) -> Iterator[list[Member]]:
     """Yield the members in steps, by stage, each after the step with its parent."""
-    left = dict.fromkeys(sorted(wanted, key=lambda member: stage_names().index(member.stage)))
+    left = dict.fromkeys(by_stage(wanted))
     while left:
         wave = [member for member in left if _parent(wanted[member]) not in left]
         yield wave

@@ -210,8 +210,8 @@ def unpublished(root: DataRoot) -> list[tuple[str, str]]:
     Its files are complete, or staged by a run that is alive or was killed, or its text was rescued
     to a temporary folder.
     """
-    rescues = ((one.stage, one.gen_id) for one in rescued(root))
-    members = {one for one in rescues if is_folder(root.generation(*one))}
+    rescues = ((saved.stage, saved.gen_id) for saved in rescued(root))
+    members = {member for member in rescues if is_folder(root.generation(*member))}
     for stage in stage_names():
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(staging(root, stage)):
@@ -242,16 +242,16 @@ def _keep(root: DataRoot, path: Path, folder: Path) -> None:
 def _fetch_rescued(root: DataRoot, stage: str, gen_id: str) -> None:
     """Bring back a text that an earlier run could only write to a temporary folder. A text made
     from another text of the parent than the current one stays there."""
-    for one in rescued(root):
-        if (one.stage, one.gen_id) != (stage, gen_id) or is_complete(root, stage, gen_id):
+    for saved in rescued(root):
+        if (saved.stage, saved.gen_id) != (stage, gen_id) or is_complete(root, stage, gen_id):
             continue
-        if one.made_from != parent_version(root, read_generation(root, stage, gen_id)):
+        if saved.made_from != parent_version(root, read_generation(root, stage, gen_id)):
             continue
         with prepared(root, stage, gen_id, room=False) as folder:
-            for name in (name for name in _STAGED if is_file(one.path / name)):
-                write_new(folder.path / name, read_bytes(one.path / name), durable=True)
+            for name in (name for name in _STAGED if is_file(saved.path / name)):
+                write_new(folder.path / name, read_bytes(saved.path / name), durable=True)
             _complete(folder)
-        shutil.rmtree(one.path)
+        shutil.rmtree(saved.path)
 
 
 # -- the files of one answer; nothing here may raise, because it is paid for -----------------------

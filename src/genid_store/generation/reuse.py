@@ -35,7 +35,7 @@ from genid_store.generation.batches import open_batches
 from genid_store.generation.content import usable_version
 from genid_store.generation.ledger import Ledger
 from genid_store.ids.components import folded
-from genid_store.stages import Member, stage_names
+from genid_store.stages import Member, by_stage
 
 #: What to do about a legacy member whose task the store has under another id.
 REMEDY: Final = "cover its stage by DD_DETERMINISTIC_GEN_IDS, give it that text, or pay for another"
@@ -119,7 +119,7 @@ def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
 
     StoreError: the index cannot be used.
     """
-    legacy = {one for one in gen_ids if parse_id(one).family != "v1"}
+    legacy = {gen_id for gen_id in gen_ids if parse_id(gen_id).family != "v1"}
     if not legacy:
         return set()
     batches, query = open_batches(root), "SELECT gen_id, v1 FROM generation WHERE stage = ?"
@@ -168,7 +168,7 @@ class _Planning:
         planned."""
         tasks: dict[Member, Task] = {}
         texts: dict[Member, str | None] = {}
-        for member in sorted(self.known, key=lambda one: stage_names().index(one.stage)):
+        for member in by_stage(self.known):
             known = self.known[member]
             expected = None if known is None else known.expected["v1"]
             parent = None if known is None else known.parent
@@ -252,19 +252,19 @@ class _TextsWithoutTask:
     def __init__(self, index: StoreIndex) -> None:
         self._by_id: dict[tuple[str, str | None], Indexed] = {}
         self._by_fields: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
-        rows = [one for one in index.without_task() if _is_possibly_paid(one)]
+        rows = [row for row in index.without_task() if _is_possibly_paid(row)]
         members: Collection[tuple[str, str]] = ()
-        if any(_says_nothing(one) for one in rows):
+        if any(_says_nothing(row) for row in rows):
             cohorts = read_memberships(index.root)
             # An unreadable membership may have any of them as a member.
-            every = {(one.stage, one.gen_id) for one in rows}
+            every = {(row.stage, row.gen_id) for row in rows}
             members = every if cohorts.problems else cohorts.cohorts_of()
-        for one in rows:
-            self._by_id[one.stage, one.gen_id] = one
-            counts = not _says_nothing(one) or (one.stage, one.gen_id) in members
-            if counts and one.family != "v1":  # a v1 id names its task by itself
-                key = one.stage, _folded(one.combo_id), _folded(one.template_id)
-                self._by_fields[key].append(one)
+        for row in rows:
+            self._by_id[row.stage, row.gen_id] = row
+            counts = not _says_nothing(row) or (row.stage, row.gen_id) in members
+            if counts and row.family != "v1":  # a v1 id names its task by itself
+                key = row.stage, _folded(row.combo_id), _folded(row.template_id)
+                self._by_fields[key].append(row)
 
     def like(self, known: Indexed) -> Iterator[Indexed]:
         """Yield the texts that may belong to a generation's task: those named by one of its

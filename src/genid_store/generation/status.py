@@ -69,7 +69,7 @@ def why_left(root: DataRoot, member: Member, state: State) -> str:
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:
     """Return the state of each member; the failures are listed once per stage."""
     failed = {stage: failures.failed_ids(root, stage) for stage in stage_names()}
-    return {one: state_of(root, *one, failed[one.stage]) for one in members}
+    return {member: state_of(root, *member, failed[member.stage]) for member in members}
 
 
 def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]:

@@ -25,7 +25,7 @@ from genid_store.generation.content import (
 from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.records import WAYS, Kind, Outcome
 from genid_store.generation.status import State, has_content, state_of, why_left
-from genid_store.stages import Member, parent_stage, stage_names
+from genid_store.stages import Member, by_stage, parent_stage, stage_names
 
 #: The labels of members that a run leaves to the next one.
 _LATER: Final = {"over the limit", "in a batch"}
@@ -108,7 +108,7 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
     later = {member for member, why in work.waiting.items() if why.label in _LATER}
     later.update(in_batches)
     blocked, root = [], work.decider.root
-    for member in sorted(work.members, key=lambda one: stage_names().index(one.stage)):
+    for member in by_stage(work.members):
         if member in later or state_of(root, *member) != "missing":
             continue
         generation = read_generation(root, *member)
@@ -157,7 +157,7 @@ def plan_work(
     batches, planned = open_batches(root), planned or {}
     parent_fault = cache(partial(fault_of, text_to_build_upon, root))
     payers: dict[tuple[str, str, str | None], Member] = {}  # by stage, task and parent's text
-    for member in sorted(members, key=lambda one: stage_names().index(one.stage)):
+    for member in by_stage(members):
         if has_content(root, *member):
             work.made.append(member)
             continue

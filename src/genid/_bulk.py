@@ -62,7 +62,7 @@ def _by_engine(canonical: pa.StringArray) -> Words:
 
 
 def _words(digests: pa.BinaryArray) -> Words:
-    """Return the first 16 of each 32 bytes as two big-endian words."""
+    """Return the first 16 of each 32 bytes as two big-endian words (SPEC 3.1)."""
     _validity, offsets, data = digests.buffers()
     start = np.frombuffer(offsets, dtype=np.int32)[digests.offset]
     words = np.frombuffer(data, dtype=">u8", offset=start, count=len(digests) * 4)

@@ -21,7 +21,7 @@ class Member(NamedTuple):
     after: str
 
     def text(self, value: str) -> str:
-        """Return this part with a value as JSON, or without an absent one (an empty `value`)."""
+        """Return this part with a value as JSON, or without an empty, absent one (SPEC 2.4)."""
         member = f"{self.lead}{value}{self.trail}" if value else ""
         return f"{self.before}{member}{self.after}"
 

@@ -22,7 +22,7 @@ _TAKEN = frozenset({"genid", "stage", "prefix", "fields", "reference"})
 
 
 def declare(cls: "Stage") -> None:
-    """Check a stage's attrs class, and set its id types and the rule of each field on it.
+    """Check a stage's attrs class, and set its id types and its fields' rules on it (SPEC 1.7).
 
     Raises:
         DeclarationError: with every fault: a stage or prefix that is malformed or taken, no id
@@ -59,7 +59,7 @@ def _problem(cls: "Stage", name: str, value: object, reason: str, remedy: str) -
 
 
 def _earlier_definition(cls: "Stage") -> "Stage | None":
-    """Return the class that `cls` defines again, of the same stage, module and qualified name."""
+    """Return the class of the same stage, module and name that `cls` defines again (SPEC 1.11)."""
     other = STAGES.get(str(cls.stage))
     names = (cls.__module__, cls.__qualname__)
     return other if other and (other.__module__, other.__qualname__) == names else None
@@ -101,7 +101,7 @@ def _id_type(cls: type) -> Any:
 
 
 def _id_type_problems(cls: "Stage", id_type: Any, others: "Sequence[Stage]") -> Iterator[Problem]:
-    """Yield a problem if the id type cannot tell this stage's ids from another's."""
+    """Yield a problem if the id type cannot tell this stage's ids from another's (SPEC 1.5)."""
     remedy = "derive from Signature[XId] alone, where XId = NewType('XId', str)"
     if isinstance(id_type, TypeVar) or getattr(id_type, "__supertype__", None) is not str:
         yield _problem(cls, "id_type", id_type, "is not a NewType over str", remedy)

@@ -15,7 +15,7 @@ from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, Rule
 def fast_path(
     stage: str, rules: Mapping[str, Rule], otherwise: Callable[[Any], None]
 ) -> Callable[[Any], None]:
-    """Return a method that keeps a signature's canonical bytes if its values are normalized.
+    """Return a method that keeps the canonical bytes of a normalized signature (SPEC 1, 2).
 
     It passes every other signature to `otherwise`: one with a value to fold or refuse, and a few
     that are valid (upper case in a parent's id, more than 255 characters in all).
@@ -28,7 +28,7 @@ def fast_path(
 
 
 def _source(stage: str, rules: Mapping[str, Rule]) -> Iterator[str]:
-    """Yield the lines of the method.
+    """Yield the lines of the method (SPEC 1.2 to 2.4).
 
     A value is named `_field`, and the member of an optional field `__field`. No field's name
     begins with an underscore, so neither clashes with another name in the method.

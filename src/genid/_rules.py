@@ -35,7 +35,7 @@ class Rule(NamedTuple):
     optional: bool = False
 
     def normalize(self, place: str, value: object) -> object:
-        """Return a value as a signature holds it; an error calls the field `place`.
+        """Return a value as a signature holds it (SPEC 1.2 to 1.6); errors call it `place`.
 
         Raises:
             SignatureError: the value breaks this rule.

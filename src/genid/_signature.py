@@ -90,7 +90,7 @@ class Signature(Generic[IdT]):
         return f"{type(self).__qualname__}({', '.join(values)})"
 
     def fields(self) -> dict[str, str | int]:
-        """Return the fields that are present, normalized, in order of declaration."""
+        """Return the fields that are present (SPEC 2.4), normalized, in order of declaration."""
         values = self.__dict__
         return {name: values[name] for name in self.__genid_rules__ if values[name] is not None}
 

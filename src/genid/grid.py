@@ -100,7 +100,7 @@ def _pieces(text: Callable[[str], str], axis: Iterable[Value]) -> Iterable[bytes
 def _axis(
     place: str, rule: Rule, axis: "Sequence[Value] | Grid[Any] | None", problems: list[Problem]
 ) -> tuple[Value, ...]:
-    """Return the normalized values of an axis; add what is wrong with it to `problems`."""
+    """Return the normalized values of an axis (SPEC 1); add its problems to `problems`."""
     refused: object = axis
     if axis is None:
         reason = "has no axis"

@@ -110,7 +110,7 @@ SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType({s.name: s for s in (V1,
 
 
 def scheme_named(name: str) -> Scheme:
-    """Return the scheme with this name.
+    """Return the scheme with this name (SPEC 6.1).
 
     Raises:
         SchemeError: no scheme has it.

@@ -880,6 +880,27 @@ def test_a_folder_that_stands_again_under_an_old_id_is_kept(root: DataRoot) -> N
     assert "{}" == (plan.folder / "kept/again/draft/chained/metadata.json").read_text()
 
 
+def test_an_entry_that_is_no_generation_and_was_changed_goes_along(root: DataRoot) -> None:
+    """As a generation's files do; one that was replaced by a folder is there again, and the folder
+    is kept."""
+    notes = root.stage("draft") / "notes.txt"
+    for version in ("file", "folder"):
+        plan = run.migrate(root)
+        notes.unlink()
+        if version == "file":
+            notes.write_text("changed")
+        else:
+            notes.mkdir()
+            (notes / "inner.txt").write_text("inner")
+        _, carried = run.rollback(root)
+        assert [("gens/draft/notes.txt", CHANGED if version == "file" else AGAIN)] == carried
+        assert "changed" == notes.read_text()
+    kept = list(root.own.glob("migrations/*/kept/**/*.txt"))
+    texts = {path.read_text() for path in kept if path.is_file()}
+    assert {"no generation", "inner"} == texts
+    assert (plan.folder / "kept/again/draft/notes.txt/inner.txt") in kept
+
+
 # -- refusals -------------------------------------------------------------------------------------
 def test_another_plan_than_the_one_looked_at_is_refused(root: DataRoot) -> None:
     """Nothing is changed then."""

@@ -1,14 +1,14 @@
 """Build the migrated store beside the live one, which is not touched.
 
-What becomes of each place lies under the same path below `aside`: the stages' folders, with every
-content file as a second name of the live one (copied where the file system has no hard links), and
-the other files that name ids. A build that is killed leaves the live tree as it was; the next one
-clears what it left and begins again.
+The new version of each place is at the same path below `aside`: the stages' folders, with a hard
+link to every content file (or a copy, if the file system has no hard links), and the other files
+that name ids. A killed build leaves the live tree as it was; the next one removes what is left of
+it and starts over.
 
-Content is linked, not copied: a text that somebody writes over in place changes under its old name
-too, so rolling back keeps what was written last, as for every other change since. Copies would
-double a store of years and bring the older text back. A file that two generations share is copied,
-because afterwards both of its names are live (it may have been given to one of them by reuse).
+Content is linked, not copied. If a text is overwritten in place after the migration, it changes
+under its old name as well, so a rollback keeps the last version, as it does after any other change.
+Copies would double the size of the store, and bring back the older text. Only a file that two
+generations share is copied, because both of its names are live afterwards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from genid_store.migration.references import (
     rewrite_metadata,
 )
 
-_SPARE: Final = 64  # names that a migration needs besides those of its tree
+_SPARE: Final = 64  # inodes that a migration needs besides those of its tree
 
 Advance = Callable[[], None]
 
@@ -44,8 +44,7 @@ Advance = Callable[[], None]
 def build(plan: Plan, advance: Advance) -> list[str]:
     """Build everything that changes beside the live tree and return the places, from the data root.
 
-    StoreError: a file is not what it was when the plan was made; a place lies behind a symbolic
-    link or on a file system of its own. OSError: the system refused something. Either way the live
+    StoreError: a file was changed since planning. OSError: a step failed. In both cases the live
     tree is untouched.
     """
     stages = plan.work.stages
@@ -72,8 +71,8 @@ def build(plan: Plan, advance: Advance) -> list[str]:
 
 
 def clear(root: DataRoot, keep: str | None = None) -> None:
-    """Remove what builds and swaps left aside, but for the plan `keep`. OSError: it stays."""
-    # what cannot be listed is left to the next one
+    """Remove the trees that builds and swaps left aside, except those of the plan `keep`. OSError:
+    one cannot be removed."""
     for path in (*plans_folder(root).glob("*/aside"), *root.path.glob(f"*/{ASIDE}*")):
         kept = keep in (path.parent.name, path.name.removeprefix(ASIDE))
         if not kept and (path.name == "aside" or not is_link(path.parent)):
@@ -82,7 +81,7 @@ def clear(root: DataRoot, keep: str | None = None) -> None:
 
 
 def missing_room(plan: Plan) -> Problem | None:
-    """Return what is wrong where the disk has not the room that a plan takes, else None."""
+    """Return the problem if the disk does not have the room that a plan takes, else None."""
     totals, links = plan.totals(), trees.can_link(str(plan.path))
     need = totals["need" if links else "size"]
     names = totals["generations"] + totals["rewritten" if links else "names"] + _SPARE
@@ -100,7 +99,7 @@ def missing_room(plan: Plan) -> Problem | None:
 
 
 def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: bool) -> bytes:
-    """Return what a file of a generation, or where a link in it leads, becomes."""
+    """Return the new contents of a file of a generation, or the new target of a link in it."""
     mapping = plan.work.mapping
     if is_link:
         folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
@@ -113,8 +112,8 @@ def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: boo
 
 @frozen
 class _Step:
-    """The building of some entries: what is left to be done once their folders and links are made,
-    `rewrites` (entry, name, child, path aside), then `folders` (path aside, path)."""
+    """The building of some entries. Once their folders and links are made, it remains to write
+    `rewrites` (entry, name, child, path aside), then to finish `folders` (path aside, path)."""
 
     plan: Plan
     shared: frozenset[str]  # files that are copied
@@ -122,7 +121,7 @@ class _Step:
     folders: list[tuple[str, str]] = field(factory=list)
 
     def mirror(self, entry: Planned, source: str, target: str, inner: str = "") -> None:
-        """Make an entry's new folder, or what lies in it below `inner`, but for what changes."""
+        """Make an entry's new folder, or the one below `inner`, except the files that change."""
         if "" in entry.files:  # it is not a folder
             trees.link_or_copy(source, target)
             return
@@ -142,15 +141,15 @@ class _Step:
         self.folders.append((target, source))
 
     def finish(self) -> None:
-        """Write what changes, then give every folder its times."""
+        """Write the files that change, then restore the times of every folder."""
         read = [_read(child) for _, _, child, _ in self.rewrites]
-        made = []
+        new = []
         for (entry, name, child, _), (data, _) in zip(self.rewrites, read, strict=True):
             is_link = child.is_symlink()
             is_now = LINK + os.fsdecode(data) if is_link else digest(data)
             _refuse_change(child.path, is_now, entry.files[name])
-            made.append(migrated(self.plan, entry, name, data, is_link=is_link))
-        for (_, _, child, target), data, (_, like) in zip(self.rewrites, made, read, strict=True):
+            new.append(migrated(self.plan, entry, name, data, is_link=is_link))
+        for (_, _, child, target), data, (_, like) in zip(self.rewrites, new, read, strict=True):
             trees.write_like(target, data, child.path, like)
         for folder, like_folder in self.folders:
             trees.finish_folder(folder, like_folder)
@@ -163,7 +162,7 @@ def _read(child: os.DirEntry[str]) -> tuple[bytes, os.stat_result | None]:
 
 
 def _refuse_change(path: str, found: str, planned: str) -> None:
-    """Raise StoreError where a file is not what it was when the plan was made."""
+    """Raise StoreError if a file was changed since planning."""
     if found != planned:
         raise _changed(path, "it was changed since the plan was made")
 
@@ -176,13 +175,12 @@ def _changed(path: str, message: str) -> StoreError:
 
 # -- our own records of single generations ---------------------------------------------------------
 def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
-    """Make our own records of single generations aside as they are live, under the ids from after
-    the migration, or from before, and what else lies beside them unchanged; yield the folders that
-    there are.
+    """Copy our own records of single generations aside, under the ids from after the migration or
+    from before it, and other files in their folders unchanged; yield those folders.
 
-    A record aside that comes to the live one stays as it is. Those of merged slots are left out,
-    and when going back those that lie aside stay: what an empty slot could not be made of says
-    nothing of the other one. StoreError: a symbolic link leads out of the data root.
+    A record aside that is the same but for the ids is kept. Records of merged slots are omitted,
+    and kept aside on the way back, because the failure of an empty slot is not one of the other
+    generation. StoreError: a symbolic link leads out of the data root.
     """
     work = plan.work
     mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)

@@ -1,11 +1,10 @@
-"""Decide every generation's new id, ancestors first; duplicates become further replicates.
+"""Decide every generation's new id, ancestors first; duplicates become further replicates. Pure.
 
-Pure. Where several generations ask for one number of a task, the first by `catalog.preference`
-keeps it. An empty slot among the others is the same request once more: it holds nothing, so it
-becomes one with the first, and its members and children follow. The rest take the task's lowest
-free numbers.
-An evaluation without `replicate` asks for none and takes the lowest that is left. Of generations
-that share one text the first stands for all; the others stay beside it, and their children follow.
+Where several generations ask for one replicate number of a task, the first by `catalog.preference`
+keeps it. An empty slot among the others is the same request once more: it is merged with the first,
+and its members and children follow. The others take the task's lowest free numbers. An evaluation
+without `replicate` asks for no number and takes the lowest that is free. Of generations with the
+same text, the first stands for all; the others stay beside it, and their children follow it.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ EMPTY_SLOT: Final = "empty-slot"
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
 class Source(Generation):
-    """One generation as planning found it; `reason` is why it cannot move, empty where it can.
+    """A generation as planning read it; `reason` is why it cannot move, empty where it can.
 
-    `has_content`: it has a text, of more than 0 bytes. `is_empty`: nothing was ever made for it.
-    `is_failed`: it is empty, and on record is that it was asked for.
-    `adopted_from` is set where that generation's text is still the same: the two are one.
+    `has_content`: it has a text of more than 0 bytes. `is_empty`: nothing was ever made for it.
+    `is_failed`: it is empty, and a failure shows that it was requested. `adopted_from` is set only
+    while the text is still that generation's.
     """
 
     has_content: bool = False
@@ -48,15 +47,17 @@ class Source(Generation):
 
 @frozen(kw_only=True)
 class Planned:
-    """What becomes of one generation, or of another entry of a stage's folder (`kind` is `stray`).
+    """What a migration does with a generation, or with another entry of a stage's folder (`kind` is
+    then `stray`).
 
-    `new` is the id it has already where it stays (for a `reason`) or is right as it is. `replicate`
-    and `parent`, its parent's id, are those afterwards. `same_as` is the generation, by its old id,
-    that stands for this one too, so that its children follow that one: they share a text, or this
-    is an empty slot, whose `new` is then the other one's. `detail` says more of the reason, or who
-    keeps the number that a renumbered one asked for.
+    `new` is its present id if it stays (for a `reason`) or has the right id already. `replicate`
+    and `parent`, its parent's id, are those after the migration. `same_as` is the old id of the
+    generation that stands for this one, whose children follow that one: both have the same text, or
+    this is an empty slot (`new` is then the other's). `detail` explains the reason, or which
+    generation keeps the number that a renumbered one asked for.
 
-    `files` has the fingerprint of each of its files; `rewrite` names those whose references change.
+    `files` maps each of its files to its fingerprint; `rewrite` lists those with references that
+    change.
     """
 
     kind: str = "generation"
@@ -73,17 +74,17 @@ class Planned:
 
     @property
     def moves(self) -> bool:
-        """Whether it is found under another id afterwards."""
+        """Whether its id changes."""
         return self.new != self.old
 
     @property
     def merged(self) -> bool:
-        """Whether it is an empty slot that becomes one with another generation."""
+        """Whether it is an empty slot that is merged with another generation."""
         return self.reason == EMPTY_SLOT
 
     @property
     def what(self) -> str:
-        """What becomes of it: it moves, keeps its id, stays, or is merged."""
+        """`moves`, `keeps` (its id is right), `stays` (for its reason), or `merged`."""
         if self.reason:
             return "merged" if self.merged else "stays"
         return "moves" if self.moves else "keeps"
@@ -91,17 +92,18 @@ class Planned:
 
 @frozen(kw_only=True)
 class Decision(Planned):
-    """What was decided about a generation that planning found, and about its parent.
+    """A plan for one generation, with what planning read about it and the decision `above` it,
+    about its parent.
 
-    Until its task's numbers are given, `replicate` and `new` are what it asks for: None, with the
-    id of the replicate 1, for whichever number is left.
+    Until the numbers of its task are settled, `replicate` and `new` are what it asks for: None and
+    the id of replicate 1 if it takes any number.
     """
 
     source: Source
     above: Decision | None = None
 
     def id_with(self, replicate: int) -> str:
-        """Return its task's id of another number."""
+        """Return the id of another replicate of its task."""
         if replicate == (self.replicate or ABSENT_REPLICATE):
             return self.new
         new: str = gen_id(_signed(evolve(self.source, replicate=replicate), self.above))
@@ -110,8 +112,8 @@ class Decision(Planned):
 
 @frozen
 class Numbered:
-    """The decisions of one stage, by old id in sorted order, and the names in its folder that are
-    not a generation's."""
+    """The decisions of one stage, by old id in sorted order, and the names of the other entries in
+    its folder."""
 
     decisions: Mapping[str, Decision]
     strays: tuple[str, ...]
@@ -120,26 +122,28 @@ class Numbered:
 def number_stage(
     sources: Iterable[Source], parents: Mapping[str, Decision], strays: Sequence[str] = ()
 ) -> Numbered:
-    """Decide about all generations of one stage, whatever their order. `parents` are the decisions
-    of the parent's stage; no generation gets one of the names `strays`."""
+    """Decide about all generations of one stage; their order does not matter.
+
+    `parents` are the decisions of the parent stage. No generation gets one of the names `strays`.
+    """
     decisions: dict[str, Decision] = {}
     tasks: dict[str, list[Decision]] = {}
     for source in sources:
-        one, task = _asked(source, parents)
-        decisions[one.old] = one
+        decision, task = _asked(source, parents)
+        decisions[decision.old] = decision
         if task:
-            tasks.setdefault(task, []).append(one)
+            tasks.setdefault(task, []).append(decision)
     decisions.update(_same_texts(decisions))
-    blocked = {*strays, *(one.old for one in decisions.values() if one.reason)}
+    blocked = {*strays, *(old for old, decision in decisions.items() if decision.reason)}
     for asking in tasks.values():
-        for one in _settle([one for one in asking if one.old not in blocked], blocked):
-            decisions[one.old] = one
+        for settled in _settle([one for one in asking if one.old not in blocked], blocked):
+            decisions[settled.old] = settled
     return Numbered(dict(sorted(decisions.items())), tuple(strays))
 
 
 def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, str]:
-    """Return what a generation asks for under its parent's new id, and its task's first id, which
-    names the task; or the decision that it stays, as it has no v1 id, and nothing."""
+    """Return what a generation asks for under its parent's new id, and the id of its task's first
+    replicate, which identifies the task; or, if it has no v1 id, that it stays, and ""."""
     if source.reason:
         return _stay(source, source.reason, source.detail), ""
     parent: Decision | None = None
@@ -163,32 +167,34 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, s
     if number is None and source.stage != "evaluation":
         number = ABSENT_REPLICATE
     above_id = None if parent is None else parent.new
-    one = _decided(source, str(gen_id(signed)), number, parent=above_id, above=parent)
-    return one, one.id_with(ABSENT_REPLICATE)
+    decision = _decided(source, str(gen_id(signed)), number, parent=above_id, above=parent)
+    return decision, decision.id_with(ABSENT_REPLICATE)
 
 
 def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Decision]:
-    """Give everyone who asks for a number of one task its own; nobody can have an id `blocked`."""
+    """Give each generation of one task a number of its own, and none an id in `blocked`."""
     holders: dict[int, Decision] = {}
     waiting: list[Decision] = []
-    for one in sorted(asking, key=_rank) if len(asking) > 1 else asking:
-        number = one.replicate
-        if number in holders and one.source.is_empty:
+    for decision in sorted(asking, key=_rank) if len(asking) > 1 else asking:
+        number = decision.replicate
+        if number in holders and decision.source.is_empty:
             kept = holders[number].old
             detail = f"nothing was made for it, and {kept} is the same task"
-            yield evolve(one, reason=EMPTY_SLOT, detail=detail, same_as=kept)
-        elif number is None or number in holders or one.new in blocked:
-            waiting.append(one)
+            yield evolve(decision, reason=EMPTY_SLOT, detail=detail, same_as=kept)
+        elif number is None or number in holders or decision.new in blocked:
+            waiting.append(decision)
         else:
-            holders[number] = one
-            yield one
-    waiting.sort(key=lambda one: (one.replicate is None, one.replicate))  # keeps their order
+            holders[number] = decision
+            yield decision
+    # Stable: those that ask for the same number stay in the order of preference.
+    waiting.sort(key=lambda decision: (decision.replicate is None, decision.replicate))
     free = (at for at in count(1) if at not in holders and asking[0].id_with(at) not in blocked)
-    for one in waiting:
-        wanted, number = one.replicate or ABSENT_REPLICATE, next(free)
+    for decision in waiting:
+        wanted, number = decision.replicate or ABSENT_REPLICATE, next(free)
         kept = holders[wanted].old if wanted in holders else "a folder that stays"
         detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
-        holders[number] = evolve(one, new=one.id_with(number), replicate=number, detail=detail)
+        new = decision.id_with(number)
+        holders[number] = evolve(decision, new=new, replicate=number, detail=detail)
         yield holders[number]
 
 
@@ -204,13 +210,13 @@ def _stay(source: Source, reason: str, detail: str, same_as: str | None = None) 
 
 
 def _same_texts(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
-    """Return the decisions about generations whose text another one has, which stands for them:
-    of each such group all but the first."""
-    asking = {old: one for old, one in decisions.items() if not one.reason}
+    """Group the generations that have the same text by reuse, and return that all but the first of
+    each group stay."""
+    asking = {old: decision for old, decision in decisions.items() if not decision.reason}
     copies = (
         (old, origin)
-        for old, one in asking.items()
-        if (origin := one.source.adopted_from) in asking and origin is not None
+        for old, decision in asking.items()
+        if (origin := decision.source.adopted_from) in asking and origin is not None
     )
     groups: dict[str, list[Source]] = {}
     for old, text in sorted(one_text(copies).items(), key=lambda pair: _rank(asking[pair[0]])):
@@ -224,8 +230,7 @@ def _same_texts(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
 
 
 def _signed(source: Source, parent: Decision | None) -> Signature[Any]:
-    """Return the signature over its parent's new id. SignatureError: a field cannot be part of
-    one."""
+    """Return the signature under the parent's new id. SignatureError: a field does not fit."""
     return signature(
         source,
         parent_gen_id=None if parent is None else parent.new,
@@ -233,10 +238,11 @@ def _signed(source: Source, parent: Decision | None) -> Signature[Any]:
     )
 
 
-def _rank(one: Decision) -> tuple[bool, bool, Preference]:
-    """Return the key by which those who ask are served: what was made, whose failure is on record
-    (it was perhaps paid for, and its record moves with it), empty slots."""
-    source, parent = one.source, None if one.above is None else one.above.source
-    is_right = one.replicate is not None and not one.moves
+def _rank(decision: Decision) -> tuple[bool, bool, Preference]:
+    """Return the sort key of those who ask for a number. Content comes first, then recorded
+    failures (possibly paid for, and the record moves along), then empty slots."""
+    source = decision.source
+    parent = None if decision.above is None else decision.above.source
+    is_right = decision.replicate is not None and not decision.moves
     ranked = preference(source, parent, is_right=is_right)
     return source.is_empty, source.is_empty and not source.is_failed, ranked

@@ -1,6 +1,6 @@
-"""Make a plan: read the whole store, decide every new id, write down what will be done.
+"""Make a plan: read the whole store, decide every new id, and write what a migration will do.
 
-Writes below `.genid/migrations/` alone. The plan's folder holds `plan.jsonl` (for machines),
+Only `.genid/migrations/` is written to. The plan's folder has `plan.jsonl` (for machines),
 `mapping.csv` and `summary.md` (for people).
 """
 
@@ -42,7 +42,7 @@ from genid_store.migration.references import Mappings, References, retarget, rew
 from genid_store.migration.scan import decide, scan_files
 from genid_store.stages import stage_names
 
-#: The files of a generation in which references are looked for.
+#: The files of a generation that are searched for references.
 DOCUMENTS: Final = (METADATA, RAW_METADATA, PARSED_METADATA)
 SUMMARY: Final = "summary.md"
 _TOTALS: Final = (
@@ -50,12 +50,12 @@ _TOTALS: Final = (
     "rewritten", "need", "size", "names",
 )  # fmt: skip
 _WRITTEN: Final = tuple(attribute.name for attribute in fields(Planned))
-_BLOCK: Final = 4096  # bytes that a file may take beside its own, by filling whole blocks
+_BLOCK: Final = 4096  # bytes of room that a file may take besides its size
 _COLUMNS: Final = (
     "stage", "previous_gen_id", "gen_id", "previous_replicate", "replicate", "what", "reason",
 )  # fmt: skip
-_SHOWN: Final = 20  # entries of a list that the summary shows; the plan has them all
-#: The heading of the summary under which each kind of record stands, in the order of the page.
+_SHOWN: Final = 20  # entries of a list that the summary shows
+#: The heading in the summary for each kind of record, in the order of the page.
 _HEADINGS: Final = {
     "blocker": "To be fixed before the plan can be carried out",
     "stays": "What stays, and why",
@@ -79,39 +79,37 @@ def make_plan(
 ) -> Plan:
     """Plan the migration of a whole store to v1 ids; the same store gives the same plan.
 
-    `tables` are further files of the data root, by their paths from there, in which ids are to be
-    replaced. The caller holds the data root's lock.
+    `tables` are the paths, from the data root, of further files in which to replace ids. The caller
+    holds the data root's lock.
 
     Raises:
         StoreError: a table's path leads out of the data root, or into `gens/` or `.genid/`.
-        OSError: the store cannot be read or `.genid/` not be written.
+        OSError: the store cannot be read, or `.genid/` cannot be written to.
     """
     message = "it is not the path of a host's table below the data root"
     remedy = "give its path from the data root, outside gens/ and .genid/"
-    wrong = [one for one in tables if not is_a_hosts(one)]
-    problems = [Problem(where=one, message=message, remedy=remedy) for one in wrong]
-    if problems:
+    if wrong := [path for path in tables if not is_a_hosts(path)]:
+        problems = [Problem(where=path, message=message, remedy=remedy) for path in wrong]
         raise StoreError("a table cannot be rewritten", problems)
     numbered: dict[str, Numbered] = {}
     for stage in stage_names():
         numbered[stage] = decide(root, stage, numbered)
-    decisions = (one for found in numbered.values() for one in found.decisions.values())
-    work = Work.of(decisions)
+    work = Work.of(chain.from_iterable(found.decisions.values() for found in numbered.values()))
     planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work.mapping)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / ".new"
-    trees.remove_tree(str(building))  # left by a planning that was killed
+    trees.remove_tree(str(building))  # left by a planning process that was killed
     building.mkdir()
     try:
         plan_id = write_plan(building, planning.records())
-        stages = tuple(one for one in stage_names() if one in planning.changing)
+        stages = tuple(stage for stage in stage_names() if stage in planning.changing)
         plan = Plan(root, plan_id, planning.stamps, evolve(work, stages=stages))
         write_lines(building / "mapping.csv", planning.mapping_lines())
         lines = (f"{line}\n" for line in planning.summary(plan.plan_id))
         write_lines(building / SUMMARY, (line.encode(errors="backslashreplace") for line in lines))
         check_inside(root, plan.folder)
-        if not is_file(plan.path):  # else the same plan is there already
+        if not is_file(plan.path):  # else the same plan was made before
             trees.remove_tree(str(plan.folder))
             trees.move(str(building), str(plan.folder))
         return plan
@@ -121,7 +119,7 @@ def make_plan(
 
 @define
 class _Planning:
-    """The making of one plan. `others` are the records that are not of one entry in `gens/`."""
+    """The making of one plan. `others` are the records that are not about an entry in `gens/`."""
 
     root: DataRoot
     numbered: dict[str, Numbered]
@@ -133,11 +131,11 @@ class _Planning:
     changing: set[str] = field(factory=set)  # stages
     reasons: dict[tuple[str, str], list[str]] = field(factory=lambda: defaultdict(list))
     others: list[Record] = field(factory=list)
-    stamps: array[int] = field(factory=lambda: array("q"))  # of every file, as they come
-    _holder: dict[tuple[int, int], str] = field(factory=dict)  # who has a file of many names
+    stamps: array[int] = field(factory=lambda: array("q"))  # of every file, in the plan's order
+    _holder: dict[tuple[int, int], str] = field(factory=dict)  # inode -> its first generation
 
     def decisions(self) -> Iterator[Decision]:
-        return (one for found in self.numbered.values() for one in found.decisions.values())
+        return chain.from_iterable(found.decisions.values() for found in self.numbered.values())
 
     def records(self) -> Iterator[Record]:
         """Yield every record of the plan."""
@@ -156,7 +154,7 @@ class _Planning:
         )
         done = count(1)
         for batch in batched(chain(self.decisions(), strays)):
-            read = [self._entries(f"gens/{one.stage}/{one.old}") for one in batch]
+            read = [self._files(f"gens/{planned.stage}/{planned.old}") for planned in batch]
             for planned, files in zip(batch, read, strict=True):
                 yield self._entry(planned, files)
                 self.progress(next(done), total)
@@ -167,31 +165,31 @@ class _Planning:
         self.others += [*self._places()]
         yield from self.others
 
-    def _entry(self, planned: Planned, found: list[Entry]) -> Record:
-        """Return what becomes of an entry of a stage's folder, with every file of it."""
+    def _entry(self, planned: Planned, files: list[Entry]) -> Record:
+        """Count an entry of a stage's folder and return its record, with its files."""
         place = f"gens/{planned.stage}/{planned.old}"
         rewrite: list[Entry] = []
         if isinstance(planned, Decision):
-            rewrite = [one for one in found if self._changes(planned, place, one)]
-            self._note(planned, place, found)
+            rewrite = [file for file in files if self._changes(planned, place, file)]
+            self._note(planned, place, files)
         if rewrite and not planned.moves:
             self.totals["references"] += 1
         if rewrite or planned.moves or planned.merged:
             self.changing.add(planned.stage)
-        self.stamps.extend(one.stamp for one in found)
-        for files, room in ((found, "size"), (rewrite, "need")):
-            self.totals[room] += sum(_BLOCK + one.size for one in files)
+        self.stamps.extend(file.stamp for file in files)
+        self.totals["size"] += sum(_BLOCK + file.size for file in files)
+        self.totals["need"] += sum(_BLOCK + file.size for file in rewrite)
         self.totals["rewritten"] += len(rewrite)
-        self.totals["names"] += len(found)
+        self.totals["names"] += len(files)
         record = {name: value for name in _WRITTEN if (value := getattr(planned, name))}
         if rewrite:
-            record["rewrite"] = [one.path for one in rewrite]
-        if found:
-            record["files"] = {one.path: one.fingerprint for one in found}
+            record["rewrite"] = [file.path for file in rewrite]
+        if files:
+            record["files"] = {file.path: file.fingerprint for file in files}
         return record
 
-    def _note(self, decision: Decision, place: str, found: list[Entry]) -> None:
-        """Count a generation, and note what is to be seen of it."""
+    def _note(self, decision: Decision, place: str, files: list[Entry]) -> None:
+        """Count a generation, and note what an operator should see of it."""
         self.counts[decision.stage][decision.what] += 1
         self.totals[decision.what] += 1
         if decision.reason:
@@ -199,13 +197,13 @@ class _Planning:
         elif decision.detail:
             detail = f"{decision.detail}, it becomes {decision.replicate}"
             self.others.append(note("duplicate", place, detail))
-        for one in found:
-            if one.status is not None and one.status.st_nlink > 1:
-                file = one.status.st_dev, one.status.st_ino
-                if (holder := self._holder.setdefault(file, place)) != place:
-                    self.others.append(note(SHARED, f"{place}/{one.path}", holder))
+        for file in files:
+            if file.status is not None and file.status.st_nlink > 1:
+                inode = file.status.st_dev, file.status.st_ino
+                if (holder := self._holder.setdefault(inode, place)) != place:
+                    self.others.append(note(SHARED, f"{place}/{file.path}", holder))
 
-    def _entries(self, place: str) -> list[Entry]:
+    def _files(self, place: str) -> list[Entry]:
         try:
             return entries(f"{self.root.path}/{place}", DOCUMENTS)
         except OSError as error:
@@ -215,38 +213,39 @@ class _Planning:
             self.others.append(blocker(where, message, remedy))
             return []
 
-    def _changes(self, decision: Decision, place: str, entry: Entry) -> bool:
-        """Say whether a file must change: it names an id that changes."""
+    def _changes(self, decision: Decision, place: str, file: Entry) -> bool:
+        """Return whether a file names an id that changes."""
         if decision.merged:
             return False
-        if entry.fingerprint.startswith(LINK):
-            return self._link_changes(decision, f"{place}/{entry.path}".rstrip("/"), entry)
-        if entry.data is None:
+        if file.fingerprint.startswith(LINK):
+            return self._link_changes(decision, f"{place}/{file.path}".rstrip("/"), file)
+        if file.data is None:
             return False
-        if entry.path == METADATA and decision.moves:
+        if file.path == METADATA and decision.moves:
             return True
-        if b"gen_id" not in entry.data and b"gens/" not in entry.data:
+        if b"gen_id" not in file.data and b"gens/" not in file.data:
+            # Without either, only whole texts can be references: parse only if one may be there.
             names = (decision.old, decision.source.parent_gen_id or "")
-            if not any(name and name.encode() in entry.data for name in names):
+            if not any(name and name.encode() in file.data for name in names):
                 return False
-        return rewrite_json(entry.data, References(self.mapping, decision.stage)) != entry.data
+        return rewrite_json(file.data, References(self.mapping, decision.stage)) != file.data
 
-    def _link_changes(self, decision: Decision, path: str, entry: Entry) -> bool:
-        """Say whether a symbolic link leads into a folder that moves; metadata that would have to
-        change behind one is a blocker."""
-        target = entry.fingerprint.removeprefix(LINK)
+    def _link_changes(self, decision: Decision, path: str, link: Entry) -> bool:
+        """Return whether a symbolic link leads into a folder that moves. Metadata behind a link
+        that would have to change is a blocker."""
+        target = link.fingerprint.removeprefix(LINK)
         self.others.append(note("symlink", path, target))
         parent = decision.source.parent_gen_id or ""
         follows = References(self.mapping, decision.stage).new_parent(parent) != parent
-        if entry.path in ("", METADATA) and (decision.moves or follows):
+        if link.path in ("", METADATA) and (decision.moves or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
         folder, root = path.rpartition("/")[0], str(self.root.path)
-        return bool(entry.path) and target != retarget(target, folder, root, self.mapping)
+        return bool(link.path) and target != retarget(target, folder, root, self.mapping)
 
     def _beside_generations(self) -> Iterator[Record]:
-        """Yield what is to be seen in the stages' folders."""
+        """Yield notes about the stages' folders."""
         for stage, found in self.numbered.items():
             place = f"gens/{stage}"
             yield from (note("stray-entry", f"{place}/{name}", "") for name in found.strays)
@@ -256,13 +255,14 @@ class _Planning:
                     yield note("case-collision", f"{place}/{first}", ", ".join(others))
 
     def _places(self) -> Iterator[Record]:
-        """Yield what cannot be exchanged, or lies where nothing can be."""
+        """Yield a blocker for each folder or file that would change but cannot be exchanged, and
+        for each stage's folder that is a symbolic link."""
         changing = {f"gens/{stage}" for stage in self.changing}
         changing |= {f"{folder}/{stage}" for folder in RECORDS for stage in self.changing}
         changing |= {one["path"] for one in self.others if one["kind"] == "file"}
-        there = {f"gens/{stage}" for stage in self.numbered}
-        changing |= {str(folder) for one in changing for folder in PurePath(one).parents}
-        for place in sorted((changing | there | {"gens"}) - {"."}):
+        changing |= {str(folder) for path in changing for folder in PurePath(path).parents}
+        stages = {f"gens/{stage}" for stage in self.numbered}
+        for place in sorted((changing | stages | {"gens"}) - {"."}):
             path, top = f"{self.root.path}/{place}", place.partition("/")[0]
             if is_link(path):
                 remedy = "replace it by what it points to, or bind-mount that there"
@@ -277,42 +277,40 @@ class _Planning:
                 yield blocker(place, "the folder cannot be written to", remedy)
 
     def _not_followed(self) -> Iterator[Record]:
-        """Yield what would go on naming ids that change: undeclared stages, further references."""
+        """Yield a blocker for all that would still name ids that change: the generations of
+        undeclared stages, and references that are not a stage's first."""
         for folder in listed(self.root.gens) if any(self.mapping.values()) else ():
             if folder.name.startswith(".") or folder.name in self.numbered:
                 continue
-            if any(is_file(one / METADATA) for one in listed(folder)):
+            if any(is_file(generation / METADATA) for generation in listed(folder)):
                 message = (
-                    "generations are there, of no declared stage: what they name would be gone"
+                    "its generations are of an undeclared stage and may name ids that change"
                 )
-                remedy = (
-                    "declare the stage, as [stages] in genid.toml does, or move the folder out of "
-                    "gens/"
-                )
+                remedy = "declare the stage, as in genid.toml, or move the folder out of gens/"
                 yield blocker(f"gens/{folder.name}", message, remedy)
         for stage, found in self.numbered.items():
             rules = SIGNATURES[stage].__genid_rules__.items()
             references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
             for name, above in references[1:]:
                 moved = self.mapping[above]
-                if any(one.source.others.get(name) in moved for one in found.decisions.values()):
+                decisions = found.decisions.values()
+                if any(decision.source.others.get(name) in moved for decision in decisions):
                     message = f"{name} is a second reference, and the migration follows the first"
                     remedy = "move the folder out of gens/: its generations name ids that change"
                     yield blocker(f"gens/{stage}", message, remedy)
 
     # -- for people --------------------------------------------------------------------------------
     def mapping_lines(self) -> Iterator[bytes]:
-        """Yield a CSV of every generation's old and new id and `what` becomes of it: it moves,
-        keeps its id (which is right), stays (no id can be derived), or is merged (an empty slot).
-        No cell can need quotes."""
+        """Yield a CSV of every generation's old and new id, and `Planned.what`. No cell can need
+        quotes."""
         yield f"{','.join(_COLUMNS)}\n".encode()
-        for one in self.decisions():
-            numbers = one.source.replicate or "", one.replicate or ""
-            row = (one.stage, one.old, one.new, *map(str, numbers), one.what, one.reason)
+        for each in self.decisions():
+            numbers = each.source.replicate or "", each.replicate or ""
+            row = (each.stage, each.old, each.new, *map(str, numbers), each.what, each.reason)
             yield f"{','.join(row)}\n".encode()
 
     def summary(self, plan_id: str) -> Iterator[str]:
-        """Yield the lines of a summary, as Markdown, to read before anything is done."""
+        """Yield the lines of the summary, as Markdown."""
         sections: dict[str, list[str]] = defaultdict(list)
         for record in self.others:
             texts = [record[name] for name in ("detail", "message", "remedy") if record.get(name)]
@@ -347,6 +345,6 @@ class _Planning:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes for people, rounded up."""
+    """Return a human-readable number of bytes, rounded up."""
     unit, name = (2**20, "MiB") if count >= 10 * 2**20 else (2**10, "KiB")
     return f"{-(-count // unit):,} {name}"

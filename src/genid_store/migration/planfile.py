@@ -1,11 +1,11 @@
 """The plan on disk: `plan.jsonl`, one JSON record a line, named by the digest of its bytes.
 
 Kinds of records, in this order: `plan` (the format), `generation` (every one of the store, with the
-digests of its files), `stray` (other entries of the stages' folders), then `note` (what an operator
-should see), `blocker` (what must be fixed first), `file` (memberships, manifests, selections and
-tables that change) and `seen` (those that do not), and `end` (totals). What is empty is left out.
-No clock and no path of the machine is in it: the same store gives the same bytes. A plan may be
-crafted, so every path in it is checked where it is read.
+digests of its files), `stray` (other entries of the stages' folders), then `note` (for an operator
+to see), `blocker` (what must be fixed first), `file` (memberships, manifests, selections and tables
+that change) and `seen` (those that do not), and `end` (totals). Empty values are omitted. It
+contains no time and no absolute path: the same store gives the same bytes. A plan could be crafted,
+so every path in it is checked on reading.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from genid_store.migration.references import Mappings
 from genid_store.stages import stage_names
 
 FORMAT: Final = 6
-SHARED: Final = "shared-file"  # the note of a file that another generation has, too
+SHARED: Final = "shared-file"  # the note of a file that another generation links to as well
 PLAN_FILE: Final = "plan.jsonl"
-#: Begins the name of a folder aside that lies on another file system than `.genid/`.
+#: Prefix of a folder aside that is on another file system than `.genid/`.
 ASIDE: Final = ".genid-"
 #: The folders of `.genid/` that hold our record of one generation each: <stage>/<gen_id>.json.
 RECORDS: Final = (".genid/failures", ".genid/reused")
 _ID_LENGTH: Final = 16  # hex digits of the plan's digest that name it
-_BATCH: Final = 256  # entries; few enough that all of their metadata is small
-_LAST: Final = 4096  # bytes; the last record is shorter
-#: Names with `/` between them, none of them `.` or `..`.
+_BATCH: Final = 256  # entries; few enough to hold their metadata in memory
+_LAST: Final = 4096  # bytes; more than the last record takes
+#: A relative path without `.` or `..`.
 _INNER: Final = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^/\0]+/)*(?!\.{1,2}\Z)[^/\0]+")
 _REMEDY: Final = "restore the folder from a backup; a plan that was not begun can be made again"
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
@@ -53,8 +53,8 @@ Read = TypeVar("Read", "Planned", "PlannedFile")
 
 @frozen(kw_only=True)
 class PlannedFile:
-    """A file outside `gens/` that may name ids, and how it is read (`membership`, `manifest`,
-    `table`, or a selection's stage); one that is `seen` stays."""
+    """A file outside `gens/` that may name ids. `what` is `membership`, `manifest`, `table`, or a
+    selection's stage; the `kind` is `file` if it changes, else `seen`."""
 
     kind: str
     path: str
@@ -64,8 +64,8 @@ class PlannedFile:
 
 @frozen
 class Work:
-    """What a plan comes to: the stages in which something changes; the new ids; for those that have
-    their text there, the old ones; the (stage, id) of merged slots."""
+    """A plan in short: the stages in which something changes, the new id of each old one and back,
+    and the (stage, id) of merged slots, to which no new id leads back."""
 
     stages: tuple[str, ...]
     mapping: Mappings
@@ -91,11 +91,10 @@ class Work:
 
 @frozen(slots=False)
 class Plan:
-    """A plan that is on disk: its id and the data root that it is for.
+    """A plan on disk: its data root and its id.
 
-    `stamps` are the `fs.fingerprints.stamp` of each file of its entries, in the plan's order, as
-    they were when the digests were taken; `decided` is its `work`. Both are there only in the
-    process that made the plan.
+    `stamps` are the `fs.fingerprints.stamp` of each file of its entries, in order, taken with the
+    digests; `decided` is its `work`. Only the process that made the plan has the two.
     """
 
     root: DataRoot
@@ -113,11 +112,11 @@ class Plan:
 
     @cached_property
     def work(self) -> Work:
-        """What it comes to. StoreError: as `entries`."""
+        """The plan in short. StoreError: as `entries`."""
         return self.decided or Work.of(self.entries())
 
     def records(self, *kinds: str) -> Iterator[Record]:
-        """Yield the plan's records of these kinds, in order, as they are written."""
+        """Yield the plan's records of these kinds, unchecked, in order."""
         wanted = tuple(f'{{"kind":"{kind}",'.encode() for kind in kinds)
         with self.path.open("rb") as file:
             for line in file:
@@ -127,7 +126,7 @@ class Plan:
     def entries(self) -> Iterator[Planned]:
         """Yield every generation, then every other entry of the stages' folders.
 
-        StoreError: a record is not one, or a name or path in it cannot be.
+        StoreError: a record is malformed, or a name or path in it leads out of its folder.
         """
         return self._read(Planned, "generation", "stray")
 
@@ -140,7 +139,7 @@ class Plan:
         return list(self._read(PlannedFile, "file", "seen"))
 
     def shared(self) -> frozenset[str]:
-        """Return the full paths of the files that share an inode with another generation's."""
+        """Return the full paths of the files that are hard links to another generation's."""
         notes = (one for one in self.records("note") if one["note"] == SHARED)
         return frozenset(self.live(one["path"]) for one in notes)
 
@@ -152,26 +151,26 @@ class Plan:
         return totals
 
     def has_work(self) -> bool:
-        """Say whether carrying it out would change anything."""
+        """Return whether carrying it out would change anything."""
         totals = self.totals()
         return any(totals[name] for name in ("moves", "merged", "references", "files"))
 
     def places(self) -> list[str]:
-        """Return what changes, but for our own records: paths from the data root."""
+        """Return the paths from the data root that change, except those of our own records."""
         files = [planned.path for planned in self.files("file")]
         return [f"gens/{stage}" for stage in self.work.stages] + files
 
     def record_folders(self) -> list[tuple[str, str]]:
-        """Return where our own records lie of the stages in which something changes, and these."""
+        """Return the folder of our own records, and the stage, where something changes."""
         return [(f"{folder}/{stage}", stage) for folder in RECORDS for stage in self.work.stages]
 
     def live(self, path: str) -> str:
-        """Return the full path of what lies at `path` from the data root."""
+        """Return the full path of `path`, which is relative to the data root."""
         return f"{self.root.path}/{path}"
 
     def aside(self, path: str) -> str:
-        """Return the full path of where the other version of `path` lies: in the migration's
-        folder, or, where nothing can be renamed from there, in a folder of its own."""
+        """Return the full path of the other version of `path`: in the migration's folder, or, if
+        it cannot be renamed from there, in a folder of its own on the same file system."""
         top, _, rest = path.partition("/")
         if top in self._elsewhere:
             return self.live(f"{top}/{ASIDE}{self.plan_id}/{rest}")
@@ -179,8 +178,8 @@ class Plan:
 
     @cached_property
     def _elsewhere(self) -> frozenset[str]:
-        """The folders of the data root that have a folder aside of their own, or need one, as they
-        are not on the file system of `.genid/`."""
+        """The folders of the data root that have, or need, a folder aside of their own, because
+        they are not on the file system of `.genid/`."""
         ours = trees.file_system_of(self.live(".genid"))
         return frozenset(
             entry.name
@@ -193,19 +192,19 @@ class Plan:
         )
 
     def _read(self, record: type[Read], *kinds: str) -> Iterator[Read]:
-        for found in self.records(*kinds):
+        for document in self.records(*kinds):
             try:
-                read = record(**found)
+                read = record(**document)
                 safe = _is_safe(read)
             except (TypeError, ValueError, AttributeError) as error:
-                raise _refused(self.path, f"a record is not one: {error}") from error
+                raise _refused(self.path, f"a record is malformed: {error}") from error
             if not safe:
-                raise _refused(self.path, "a name or path in it cannot be one of a data root")
+                raise _refused(self.path, "a name or path in it leads out of its folder")
             yield read
 
 
 def _is_safe(read: Planned | PlannedFile) -> bool:
-    """Say whether no name or path in a record leads anywhere else."""
+    """Return whether all names and paths in a record stay within their folders."""
     if isinstance(read, PlannedFile):
         return is_a_hosts(read.path)
     return (
@@ -219,15 +218,15 @@ def _is_safe(read: Planned | PlannedFile) -> bool:
 
 
 def batched(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield some items at a time: one step after another for many files takes half the time that
-    all steps take for one file after another."""
+    """Yield lists of items: doing one step for many files and then the next takes half the time of
+    doing all steps for one file after another."""
     left = iter(items)
     while batch := list(islice(left, _BATCH)):
         yield batch
 
 
 def is_inner(path: object) -> bool:
-    """Say whether a text is a path that leads down from a folder and nowhere else."""
+    """Return whether a value is a relative path that stays below its folder."""
     return type(path) is str and _INNER.fullmatch(path) is not None
 
 
@@ -237,7 +236,7 @@ def _is_place(name: str) -> bool:
 
 
 def is_a_hosts(path: str) -> bool:
-    """Say whether a path from the data root can be that of a file of the host's."""
+    """Return whether a path from the data root can be one of the host's files."""
     return is_inner(path) and path.partition("/")[0] not in (".genid", "gens")
 
 
@@ -247,7 +246,7 @@ def plans_folder(root: DataRoot) -> Path:
 
 # -- writing ---------------------------------------------------------------------------------------
 def note(kind: str, path: str, detail: str) -> Record:
-    """Return the record of what an operator should see."""
+    """Return the record of something that an operator should see."""
     return {"kind": "note", "note": kind, "path": path, "detail": detail}
 
 
@@ -257,7 +256,7 @@ def blocker(path: str, message: str, remedy: str) -> Record:
 
 
 def write_plan(folder: Path, records: Iterable[Record]) -> str:
-    """Write the records of a plan, on disk on return, and return the plan's id."""
+    """Write the records of a plan durably and return the plan's id."""
     write_lines(folder / PLAN_FILE, (_ENCODER.encode(one).encode() + b"\n" for one in records))
     return _digest(folder / PLAN_FILE)
 
@@ -265,7 +264,7 @@ def write_plan(folder: Path, records: Iterable[Record]) -> str:
 def open_plan(root: DataRoot, plan_id: str) -> Plan:
     """Return the plan of that id, its bytes checked.
 
-    StoreError: there is none, or its file is not what it was when it was written.
+    StoreError: there is none, its file was changed, or it has another format.
     """
     plan = Plan(root, plan_id)
     if not is_file(plan.path):

@@ -1,9 +1,9 @@
 """Replace old ids by new ones wherever a store names a generation: bytes in, bytes out; pure.
 
-What counts as a reference: the value of a key that says so (`gen_id`, `parent_gen_id`,
-`adopted_from`, `<stage>_gen_id`, `<stage>_gen_ids`), a path through `gens/<stage>/<id>`, and any
-text that is exactly an old id of a shape that nothing else has (v1, phase-1, legacy). Every other
-byte of a file stays. The same functions, with the mapping turned round, lead back.
+A reference is the value of a key for ids (`gen_id`, `parent_gen_id`, `adopted_from`,
+`<stage>_gen_id`, `<stage>_gen_ids`), a path through `gens/<stage>/<id>`, or any text that is
+exactly an old id of an unmistakable family (v1, phase-1, legacy). Every other byte of a file is
+kept. The same functions with the inverse mapping restore the old ids.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from genid_store.fs.jsonfile import dump_object, load_json, load_object
 from genid_store.migration.number import Planned
 from genid_store.stages import parent_stage, stage_names
 
-#: stage -> old id -> new id, of the generations found under another id; every stage is there
+#: stage -> old id -> new id, of the generations whose id changes; has every stage
 Mappings = Mapping[str, Mapping[str, str]]
 
 #: The keys that a migration adds to metadata.json.
 PREVIOUS: Final = "previous_gen_id"
 PLAN: Final = "migration_plan"
 
-#: Keys whose values are never generations, even where they look like one, or that say what was.
+#: Keys whose values are never references, even if they look like one, or are former ids.
 _NEVER: Final = {
     PREVIOUS, PLAN, "combo_id", "template_id", "llm_model_id", "model_id", "origin_cohort_id",
     "cohort_id", "stage", "mode",
@@ -42,11 +42,11 @@ _OWN: Final = {"gen_id", "gen_ids", "adopted_from"}
 _BY_KEY: Final = {
     f"{stage}_{name}": stage for stage in _STAGES for name in ("gen_id", "gen_ids", "id", "ids")
 }
-#: A JSON string and whether it is a key, or a bracket.
+#: A JSON string, with the colon if it is a key; or a bracket.
 _TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]', re.DOTALL)
 _PATH: Final = re.compile(rf"(?<![^/])gens/({'|'.join(_STAGES)})/([A-Za-z0-9_][A-Za-z0-9._-]*)")
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+")
-_PATH_LENGTH: Final = 4096  # characters; what is longer or has lines is prose, not a path
+_PATH_LENGTH: Final = 4096  # characters; a longer text, or one with lines, is prose
 
 
 @frozen
@@ -57,7 +57,7 @@ class References:
     stage: str
 
     def new_value(self, value: Any, key: str | None = None) -> Any:
-        """Return what a decoded JSON value under `key` becomes."""
+        """Return the new value of a decoded JSON value under `key`."""
         if type(value) is str:
             return self.new_text(key, value)
         if type(value) is dict:
@@ -65,7 +65,7 @@ class References:
         return [self.new_value(child, key) for child in value] if type(value) is list else value
 
     def new_text(self, key: str | None, value: str) -> str:
-        """Return what a text under `key` becomes: itself where it names nothing that moves."""
+        """Return the new value of a text under `key`."""
         if key in _NEVER:
             return value
         if key in _PARENT:
@@ -79,8 +79,8 @@ class References:
         return self.by_shape(value)
 
     def new_parent(self, old: str) -> str:
-        """Return a parent's id; one of a stage that cannot be the parent's follows as well, so that
-        what is wrong stays findable."""
+        """Return the new id of a parent. An id of a wrong stage is replaced as well, because the
+        error should remain traceable."""
         right = self.mapping.get(parent_stage(self.stage) or "", {})
         return next((one[old] for one in (right, *self.mapping.values()) if old in one), old)
 
@@ -94,7 +94,7 @@ class References:
         return _PATH.sub(path, text)
 
     def by_shape(self, value: str) -> str:
-        """Return what an id becomes whose shape is unmistakable."""
+        """Return the new id of a text that is an id of an unmistakable family."""
         new = next((moved[value] for moved in self.mapping.values() if value in moved), value)
         with contextlib.suppress(ParseError):
             return value if new == value or parse_id(value).family == "foreign" else new
@@ -103,10 +103,8 @@ class References:
 
 # -- documents -------------------------------------------------------------------------------------
 def rewrite_json(data: bytes, references: References) -> bytes:
-    """Return a JSON document with its references replaced and every other byte as it was.
-
-    What is not JSON in UTF-8 comes back unchanged.
-    """
+    """Return a JSON document with its references replaced and every other byte kept. What is not
+    JSON in UTF-8 is returned unchanged."""
     try:
         load_json(data, allow_nan=True)
     except ValueError:
@@ -114,7 +112,7 @@ def rewrite_json(data: bytes, references: References) -> bytes:
     text = data.decode("utf-8")
     pieces: list[str] = []
     start = 0
-    keys: list[str | None] = [None]  # the key that each value, or its array, stands at
+    keys: list[str | None] = [None]  # of the current value, and of each object or array around it
     for token in _TOKEN.finditer(text):
         quoted, is_key = token[1], token[2]
         if quoted is None:
@@ -134,8 +132,8 @@ def rewrite_json(data: bytes, references: References) -> bytes:
 def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: str) -> bytes:
     """Return the metadata.json of a generation that moves, under its new id.
 
-    `data` is an object (planning has read it). After a second migration `previous_gen_id` is a
-    list, the oldest id first, so that every id that the generation ever had still leads to it.
+    `data` is a JSON object (planning has parsed it). After a second migration `previous_gen_id` is
+    a list, oldest first: every former id of the generation still resolves.
     """
     document = references.new_value(load_object(data, allow_nan=True))
     document["gen_id"] = entry.new
@@ -151,10 +149,11 @@ def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: 
 
 
 def restore_metadata(data: bytes, references: References, original: bytes) -> bytes:
-    """Return metadata that was changed after `rewrite_metadata`, under the ids from before it.
+    """Return metadata that was changed after `rewrite_metadata`, with the ids from before.
 
-    `references` lead back, and `original` is the metadata from before. What the migration set
-    comes from there, every other key from `data`; what is not a JSON object comes back unchanged.
+    `references` are the inverse, and `original` is the metadata from before: keys that the
+    migration set are taken from there, all others from `data`. What is not a JSON object is
+    returned unchanged.
     """
     try:
         document = references.new_value(load_object(data, allow_nan=True))
@@ -171,8 +170,7 @@ def restore_metadata(data: bytes, references: References, original: bytes) -> by
 
 # -- other files -----------------------------------------------------------------------------------
 def rewrite_file(data: bytes, what: str, mapping: Mappings) -> bytes:
-    """Return what a file outside `gens/` becomes. ValueError: it is not of the form that it should
-    have."""
+    """Return the new contents of a file outside `gens/`. ValueError: it is malformed."""
     if what == "membership":
         return rewrite_membership(data, mapping)
     if what in mapping:
@@ -182,15 +180,15 @@ def rewrite_file(data: bytes, what: str, mapping: Mappings) -> bytes:
 
 
 def rewrite_prose(data: bytes, references: References) -> bytes:
-    """Return a text of any kind with the paths in it replaced, and every word that is an old id of
-    an unmistakable shape; bytes that are not UTF-8 stay."""
+    """Return any text with its paths replaced, and the words that are old ids of an unmistakable
+    family; bytes that are not UTF-8 are kept."""
     text = references.with_new_paths(data.decode("utf-8", "surrogateescape"))
     text = _WORD.sub(lambda found: references.by_shape(found[0]), text)
     return text.encode("utf-8", "surrogateescape")
 
 
 def rewrite_membership(data: bytes, mapping: Mappings) -> bytes:
-    """Return a membership.csv with its ids replaced; line ends and other columns stay.
+    """Return a membership.csv with its ids replaced; line ends and other columns are kept.
 
     ValueError: it is not UTF-8, not CSV, or lacks the columns `stage` and `gen_id`.
     """
@@ -218,7 +216,7 @@ def rewrite_membership(data: bytes, mapping: Mappings) -> bytes:
 
 
 def rewrite_selection(data: bytes, mapping: Mapping[str, str]) -> bytes:
-    """Return a selection file with the ids on its lines replaced; comments and blanks stay.
+    """Return a selection file with the ids on its lines replaced; all else is kept.
     UnicodeDecodeError: it is not UTF-8."""
 
     def selected(line: str) -> str:
@@ -229,10 +227,10 @@ def rewrite_selection(data: bytes, mapping: Mapping[str, str]) -> bytes:
 
 
 def retarget(target: str, folder: str, root: str, mapping: Mappings) -> str:
-    """Return where a symbolic link must point after the migration.
+    """Return the new target of a symbolic link.
 
-    `target` is the link's text, `folder` the path of the folder it lies in, from the data root at
-    `root`. Only links that pass through gens/<stage>/<old id> change, in that one place.
+    `folder` is the path of the link's folder from the data root, which is at `root`. Only links
+    through gens/<stage>/<old id> change, in that segment.
     """
     start = f"{root}/" if target.startswith(f"{root}/") else ""
     if target.startswith("/") and not start:

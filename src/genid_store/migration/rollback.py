@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
 
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_file, is_folder, is_link
-from genid_store.fs.fingerprints import digest, entries, fingerprint
+from genid_store.fs.fingerprints import Entry, digest, entries, fingerprint
 from genid_store.fs.layout import METADATA
 from genid_store.migration.build import Advance, carry_records, migrated
 from genid_store.migration.number import Planned
@@ -50,87 +51,78 @@ class CarryingBack:
     carried: list[Carried] = field(factory=list)
 
     def run(self, advance: Advance) -> list[str]:
-        """Take along what is new and return the further places that change.
+        """Carry along what is new and return the further places that change.
 
-        StoreError: a symbolic link leads out of the data root. OSError: the system refused a step.
+        StoreError: a symbolic link leads out of the data root. OSError: a step failed.
         """
         plan = self.plan
-        new = {stage: set(os.listdir(plan.live(f"gens/{stage}"))) for stage in plan.work.stages}
-        self._check(*(plan.aside(f"gens/{stage}") for stage in new))
+        made = {stage: set(os.listdir(plan.live(f"gens/{stage}"))) for stage in plan.work.stages}
+        self._check(*(plan.aside(f"gens/{stage}") for stage in made))
         for entry in plan.entries():
-            if entry.stage in new and not entry.merged:
-                new[entry.stage].discard(entry.new)
-                self._planned(entry)
+            if entry.stage in made and not entry.merged:
+                made[entry.stage].discard(entry.new)
+                self._entry(entry)
             advance()
-        for stage, names in new.items():
+        for stage, names in made.items():
             for name in sorted(names):
-                self._made(Planned(stage=stage, old=name, new=name))
+                self._entry(Planned(stage=stage, old=name, new=name), made=True)
         return [*carry_records(plan, back=True), *self._files()]
 
-    def _planned(self, entry: Planned) -> None:
-        """Take along what was added to a generation of the plan, or changed in it."""
-        live, former, place = self._places(entry)
+    def _entry(self, entry: Planned, *, made: bool = False) -> None:
+        """Carry along what was changed in an entry of a stage's folder, or a `made` one whole."""
+        place = f"gens/{entry.stage}/{entry.old}"
+        live, former = self.plan.live(f"gens/{entry.stage}/{entry.new}"), self.plan.aside(place)
         if not exists(live):
             self.carried.append((place, REMOVED))
             return
-        if "" in entry.files or not is_folder(live) or is_link(live):
-            if fingerprint(live) != entry.files.get(""):
-                self._keep(live, place)
-            return
-        found = {one.path: one.fingerprint for one in entries(live)}
-        for name in sorted(entry.files.keys() - found.keys()):
-            self.carried.append((f"{place}/{name}", REMOVED))
-        for name, is_now in found.items():
-            source, target = f"{live}/{name}", f"{former}/{name}"
-            what = self._change(entry, name, is_now, source, target)
-            if what is not None:
-                self.carried.append((f"{place}/{name}", what))
-            if what in (CHANGED, MADE):
-                if exists(target):
-                    self._keep(target, f"gens/{entry.stage}/{entry.old}/{name}", move=True)
-                self._add(entry, name, source, target)
-
-    def _change(self, entry: Planned, name: str, is_now: str, live: str, former: str) -> str | None:
-        """Return what was done to a file since the migration; None: nothing."""
-        if not exists(former):
-            return CHANGED if name in entry.files else MADE
-        if name in entry.rewrite:
-            linked = is_link(former)
-            expected = migrated(self.plan, entry, name, trees.contents(former), is_link=linked)
-            is_same = is_link(live) == linked and trees.contents(live) == expected
-            return None if is_same else CHANGED
-        if os.path.samestat(os.lstat(live), os.lstat(former)):
-            return IN_PLACE if is_now != entry.files.get(name, is_now) else None
-        return None if is_now == fingerprint(former) else CHANGED
-
-    def _made(self, entry: Planned) -> None:
-        """Take along a generation, or another entry, that the migration did not leave there."""
-        live, former, place = self._places(entry)
-        self.carried.append((place, AGAIN if exists(former) else MADE))
-        for one in entries(live):
-            source, target = f"{live}/{one.path}".rstrip("/"), f"{former}/{one.path}".rstrip("/")
-            if exists(target):
-                self._keep(source, f"again/{entry.stage}/{entry.old}/{one.path}".rstrip("/"))
-            else:
-                self._add(entry, one.path, source, target)
+        found = entries(live)
+        was_folder = not is_file(former) if made else "" not in entry.files
+        is_now_folder = is_folder(live) and not is_link(live)
+        replaced = exists(former) and is_now_folder != was_folder
+        if made or replaced:
+            self.carried.append((place, AGAIN if exists(former) else MADE))
+        else:
+            removed = sorted(entry.files.keys() - {file.path for file in found})
+            self.carried.extend((f"{place}/{name}".rstrip("/"), REMOVED) for name in removed)
+        for file in found:
+            inner = f"/{file.path}" if file.path else ""
+            source, target = live + inner, former + inner
+            if replaced or (made and exists(target)):
+                self._keep(source, f"again/{entry.stage}/{entry.old}{inner}")
+            elif made:
+                self._add(entry, file.path, source, target)
+            elif what := self._change(entry, file, source, target):
+                self.carried.append((place + inner, what))
+                if what != IN_PLACE:
+                    if exists(target):
+                        self._keep(target, place + inner, move=True)
+                    self._add(entry, file.path, source, target)
         if not exists(former):
             os.mkdir(former)  # a folder without a file
             trees.finish_folder(former, live)
 
-    def _places(self, entry: Planned) -> tuple[str, str, str]:
-        """Return where a generation is, where its former version is, and the path from the data
-        root under which the store that is given back has it."""
-        now, former = f"gens/{entry.stage}/{entry.new}", f"gens/{entry.stage}/{entry.old}"
-        return self.plan.live(now), self.plan.aside(former), former
+    def _change(self, entry: Planned, file: Entry, live: str, former: str) -> str | None:
+        """Return what was done to a file since the migration; None: nothing."""
+        if not exists(former):
+            return CHANGED if file.path in entry.files else MADE
+        if file.path in entry.rewrite:
+            linked = is_link(former)
+            expected = migrated(self.plan, entry, file.path, trees.contents(former), is_link=linked)
+            is_same = is_link(live) == linked and trees.contents(live) == expected
+            return None if is_same else CHANGED
+        if os.path.samestat(os.lstat(live), os.lstat(former)):
+            planned = entry.files.get(file.path, file.fingerprint)
+            return None if file.fingerprint == planned else IN_PLACE
+        return None if file.fingerprint == fingerprint(former) else CHANGED
 
     def _add(self, entry: Planned, name: str, source: str, target: str) -> None:
-        """Give the former tree a file of the live one, its ids led back."""
+        """Give the former tree a file of the live one, with the ids from before."""
         self._folders(source, target, name.count("/"))
         if is_link(source) or name not in DOCUMENTS:
             trees.link_or_copy(source, target)
             return
         data, back = trees.contents(source), References(self.plan.work.back, entry.stage)
-        kept = self._kept(f"gens/{entry.stage}/{entry.old}/{name}")
+        kept = f"{self.plan.folder}/{KEPT}/gens/{entry.stage}/{entry.old}/{name}"
         if name == METADATA and entry.moves and is_file(kept):
             new = restore_metadata(data, back, trees.contents(kept))
         else:
@@ -138,7 +130,7 @@ class CarryingBack:
         trees.write_like(target, new, source)
 
     def _folders(self, source: str, target: str, depth: int) -> None:
-        """Make the folders that a file lies in, as deep as `depth` below its generation's."""
+        """Make the folders that contain a file, as deep as `depth` below its generation's."""
         folder, like = os.path.dirname(target), os.path.dirname(source)
         if depth:
             self._folders(like, folder, depth - 1)
@@ -147,12 +139,10 @@ class CarryingBack:
             trees.finish_folder(folder, like)
         self._check(folder)
 
-    def _kept(self, name: str) -> str:
-        return f"{self.plan.folder}/{KEPT}/{name}"
-
     def _keep(self, path: str, name: str, *, move: bool = False) -> None:
-        """Keep a version in the migration's folder; the first one that was kept stays."""
-        kept = self._kept(name)
+        """Keep a version in the migration's folder. An earlier kept version is never replaced: it
+        is from before the migration, or from a rollback that was interrupted."""
+        kept = f"{self.plan.folder}/{KEPT}/{name}"
         self._check(os.path.dirname(kept), os.path.dirname(path))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
         if not exists(kept):
@@ -161,8 +151,7 @@ class CarryingBack:
             os.unlink(path)
 
     def _check(self, *paths: str) -> None:
-        root = self.plan.root
-        check_inside(root, *(root.path / path for path in paths))
+        check_inside(self.plan.root, *map(Path, paths))
 
     def _files(self) -> Iterator[str]:
         """Lead the ids in the other files back; yield those that the migration did not change."""

@@ -1,5 +1,5 @@
-"""What one does with a migration: plan, migrate, resume, roll back, finish; each under the data
-root's lock."""
+"""What a caller does with a migration: plan, migrate, resume, roll back, finish. Each of them holds
+the data root's lock."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ from genid_store.migration.swap import REMEDY, Swap, folder_times, open_migratio
 from genid_store.migration.verify import Verifying, only_in_former
 
 _INDEX: Final = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
-_POLL: Final = 0.2  # seconds between two looks at a task that is being made
-_PATIENCE: Final = 3600.0  # seconds that a migration waits for those before it gives up
-_INTERVAL: Final = 30.0  # seconds between two lines in the log about what is waited for
-_NAMED: Final = 5  # tasks that one of them names
+_POLL: Final = 0.2  # seconds between two checks of the leases
+_PATIENCE: Final = 3600.0  # seconds that a migration waits for leases before it gives up
+_INTERVAL: Final = 30.0  # seconds between two log lines about what is waited for
 _LOG: Final = logging.getLogger(__name__)
 
 
 def plan(root: DataRoot, *, tables: tuple[str, ...] = (), progress: Progress | None = None) -> Plan:
     """Plan a migration and write the plan below `.genid/`; nothing else is written.
 
-    StoreError: as `make_plan`; or a migration is not finished.
+    StoreError: as `make_plan`; or a migration is unfinished.
     """
     with _locked(root) as found:
         _refuse_unfinished(found)
@@ -57,25 +56,25 @@ def migrate(
 ) -> Plan:
     """Plan a migration and carry it out; a store with nothing to move is left as it is.
 
-    `expected` is the id of a plan that was looked at before.
+    `expected` is the id of a plan that was reviewed before.
 
-    StoreError: as `make_plan`; the store does not come to the plan `expected` any more; another
+    StoreError: as `make_plan`; the store no longer results in the plan `expected`; another
     migration was neither rolled back nor finished; the plan has blockers, or the disk no room; or
-    what was built is not as planned. In all of these the store is as it was.
+    what was built is not as planned. In all of these cases the store is unchanged.
     """
     with _locked(root, closed=True) as found:
         _refuse_unfinished(found)
         made = make_plan(root, tables=tables, progress=progress)
         if expected is not None and made.plan_id != expected:
-            remedy = "look at the new plan, then name that one; nothing was changed"
             summary = "the store is not what it was"
+            remedy = "look at the new plan, then name that one; nothing was changed"
             raise StoreError.of(summary, expected, summary, remedy, value=made.plan_id)
         if made.has_work() and found is not None:
             remedy, ways = "finish it, or roll it back", ("migration.run.finish()", END_IT[1])
             raise _refused("an earlier migration is open", found, remedy, ways)
         blockers = [
-            Problem(where=one["path"], message=one["message"], remedy=one["remedy"])
-            for one in made.records("blocker")
+            Problem(where=record["path"], message=record["message"], remedy=record["remedy"])
+            for record in made.records("blocker")
         ]
         if blockers:
             raise StoreError(f"the plan {made.plan_id} cannot be carried out", blockers)
@@ -85,23 +84,23 @@ def migrate(
 
 
 def resume(root: DataRoot) -> Plan:
-    """Finish the exchange that was stopped; a store that is migrated already stays as it is.
+    """Finish an interrupted exchange; a store that is already migrated is left as it is.
 
-    StoreError: none was begun, or rolling back was; or a place is not as it was left.
+    StoreError: none was begun; a rollback was; or a place is not as the journal left it.
     """
     with _locked(root) as found:
         swap = _open(found)
         if swap.state == "swapping-back":
-            raise _refused("rolling back was begun", swap, "go on with that", END_IT[1:])
+            raise _refused("rolling back was begun", swap, "roll back again", END_IT[1:])
         _finish_swap(swap)
         return swap.plan
 
 
 def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan, list[Carried]]:
-    """Give the store back as it was before the open migration, with what was made since; return the
-    plan, and what was taken along or had changed.
+    """Restore the store from before the open migration, with what was made since; return the plan,
+    and what was carried along or had changed.
 
-    StoreError: no migration is open; or a place is not as it was left.
+    StoreError: no migration is open; or a place is not as the journal left it.
     """
     with _locked(root, closed=True) as found:
         swap = _open(found)
@@ -113,7 +112,7 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
                 advance = _advance(swap.plan, progress, times=1)
                 more = CarryingBack(swap.plan, carried).run(advance)
             else:
-                begun.roll_forward()  # of those alone: the others may be refused for ever
+                begun.roll_forward()  # only these: the OS may refuse the others for good
             paths = dict.fromkeys([*(place.path for place in begun.places), *more])
             swap = swapping.begin(swap.plan, paths, swap.times, back=True)
         _finish_swap(swap)
@@ -121,10 +120,11 @@ def rollback(root: DataRoot, *, progress: Progress | None = None) -> tuple[Plan,
 
 
 def finish(root: DataRoot) -> Plan:
-    """Give up rolling back: delete the former tree, but neither the plan nor the renamed ids.
+    """Delete the former tree, after which there is no rollback. The plan and the record of renamed
+    ids are kept.
 
-    StoreError: no migration is open, it is not carried out, or the former tree has files that were
-    written there after they were planned.
+    StoreError: no migration is open, it is unfinished, or the former tree has files that were
+    written there after planning.
     """
     with _locked(root) as found:
         swap = _open(found)
@@ -138,7 +138,7 @@ def finish(root: DataRoot) -> Plan:
 
 # -- the exchange ----------------------------------------------------------------------------------
 def _carry_out(made: Plan, progress: Progress | None) -> None:
-    """Build, verify, exchange. StoreError, OSError: nothing was changed, or `--resume` goes on."""
+    """Build, verify, exchange. StoreError, OSError: nothing was changed, or `resume` goes on."""
     problem = missing_room(made)
     if problem is not None:
         raise StoreError("there is not enough room on the disk", [problem])
@@ -158,7 +158,7 @@ def _carry_out(made: Plan, progress: Progress | None) -> None:
 
 
 def _finish_swap(swap: Swap) -> None:
-    """Roll an exchange forward, and bring our own records level with it."""
+    """Roll an exchange forward and bring our own records level with it."""
     root, plan_id = swap.plan.root, swap.plan.plan_id
     if swap.unfinished:
         done = swap.roll_forward()
@@ -168,9 +168,10 @@ def _finish_swap(swap: Swap) -> None:
             write_renamed(root, plan_id, rows)
         else:
             forget_renamed(root, plan_id)
-        for name in _INDEX:  # a cache, which the next reader builds again
+        for name in _INDEX:  # only a cache, which the next reader builds again
             remove_tree(str(root.own / name))
         swap.restore_times()
+        # The journal is closed last: until then a kill leaves it to be rolled forward again.
         done.write()
         if done.state == "rolled-back":
             clear(root)
@@ -189,13 +190,13 @@ def _advance(made: Plan, progress: Progress | None, *, times: int) -> Advance:
 # -- the lock --------------------------------------------------------------------------------------
 @contextmanager
 def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[Swap | None]:
-    """Hold the data root's lock and yield the open migration; what a killed one left is cleared.
+    """Hold the data root's lock and yield the open migration; what a killed one left is removed.
 
-    `closed`: no generation begins inside the block, and those that are being made end before it.
+    `closed`: no generation starts inside the block, and those in progress end before it.
     """
     with guarded(root):
         check_inside(root, root.own, plans_folder(root), root.own / "renamed")
-        with contextlib.suppress(FileExistsError):  # made without a trace in the root's times
+        with contextlib.suppress(FileExistsError):  # must not change the times of the data root
             before = os.stat(root.path)
             os.mkdir(root.own)
             with contextlib.suppress(OSError):
@@ -203,7 +204,8 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[Swap | None]:
         with root_lock(root, MIGRATION):
             found = open_migration(root)
             if found is None or not found.unfinished:
-                unblock(root)  # a process died before the exchange began, or after its end
+                # A process died before its exchange began, or after it ended.
+                unblock(root)
                 clear(root, keep=None if found is None else found.plan.plan_id)
                 if closed:
                     reason, remedy = "the store is being migrated", "wait until that has ended"
@@ -213,48 +215,43 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[Swap | None]:
                     wait_for_makers(root)
                 yield found
             finally:
-                held_open = open_migration(root) if closed else None
-                if closed and (held_open is None or not held_open.unfinished):
+                found = open_migration(root) if closed else None
+                if closed and (found is None or not found.unfinished):
                     unblock(root)
 
 
 def wait_for_makers(root: DataRoot, *, limit: float = _PATIENCE) -> None:
-    """Return when nobody holds a lease: those given before the store was closed are paid for, and
-    end first. Says in the log what it waits for, at once and every `_INTERVAL` seconds.
+    """Return when no lease is held: generations that are in progress are paid for, and end first.
+    The log says immediately, and every `_INTERVAL` seconds, what is waited for.
 
-    StoreError: some were still held after `limit` seconds, or generations are in a batch at a
+    StoreError: some are still held after `limit` seconds, or generations are in a batch at a
     provider; nothing was changed.
     """
     began = time.monotonic()
     logged = began - _INTERVAL
-    while busy := [f"{stage}/{task}" for stage, task in held(root)]:
+    while busy := held(root):
         now = time.monotonic()
         if now - began >= limit:
             message = f"another process still makes it after {limit:.0f} s"
             remedy = "end that process or let it finish, then run the same command again"
-            places = [root.relative(leases(root) / one) for one in busy]
+            places = [root.relative(leases(root).joinpath(*lease)) for lease in busy]
             problems = [Problem(where=one, message=message, remedy=remedy) for one in places]
             raise StoreError("generations are being made; nothing was changed", problems)
         if now - logged >= _INTERVAL:
             logged = now
-            more = [f"and {len(busy) - _NAMED} more"] if len(busy) > _NAMED else []
-            names = ", ".join([*busy[:_NAMED], *more])
-            message = "waiting for generations that are being made: %s; interrupting is safe"
-            _LOG.warning(message, names)
+            text = "waiting for %d generations in progress, such as %s/%s; interrupting is safe"
+            _LOG.warning(text, len(busy), *busy[0])
         time.sleep(_POLL)
     refuse_open(root)
 
 
 def _open(found: Swap | None) -> Swap:
-    if found is None:
-        problem = Problem(
-            where=".genid/migrations",
-            message="none is carried out: none was begun, or it was rolled back or finished",
-            remedy="plan one and carry it out",
-            ways=("migration.run.migrate()",),
-        )
-        raise StoreError("there is no open migration", [problem])
-    return found
+    if found is not None:
+        return found
+    message = "none is carried out: none was begun, or it was rolled back or finished"
+    remedy, ways = "plan one and carry it out", ("migration.run.migrate()",)
+    problem = Problem(where=".genid/migrations", message=message, remedy=remedy, ways=ways)
+    raise StoreError("there is no open migration", [problem])
 
 
 def _refuse_unfinished(found: Swap | None) -> None:

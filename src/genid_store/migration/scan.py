@@ -1,8 +1,8 @@
 """Read what a migration decides about: every generation's metadata, and what else names ids.
 
-Outside `gens/` memberships, manifests, selections and the host's tables that were named are
-rewritten. Any other file that mentions an id which changes is a report: somebody derived it, so it
-is listed to be made again and never edited.
+Outside `gens/`, memberships, manifests, selections and the tables that the caller names are
+rewritten. Any other file that mentions an id which changes is a report: it was derived from the
+store, so it is listed to be made again, and never edited.
 """
 
 from __future__ import annotations
@@ -42,24 +42,23 @@ _FILE: Final = {
     findings.METADATA_MISSING, findings.METADATA_EMPTY, findings.METADATA_MALFORMED,
     findings.METADATA_UNREADABLE,
 }  # fmt: skip
-#: What is said of a file that is not there, and of a link that leads to none.
+#: The errors of a missing file and of a dangling symbolic link.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP})
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 _DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
-#: What can be an id in a text: whole segments, and runs without `.` and `-`.
+#: What may be an id in a text: path segments, and runs of characters without `.` and `-`.
 _WORDS: Final = (re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]*"), re.compile(rb"[A-Za-z0-9_]+"))
-_CHUNK: Final = 1 << 20  # bytes of a report that are looked at at a time
+_CHUNK: Final = 1 << 20  # bytes of a report that are searched at a time
 _LONGEST: Final = 256  # bytes; an id is shorter
 _PUBLISH: Final = "run its cohort once; nothing is generated again"
 
 
 # -- generations -----------------------------------------------------------------------------------
 def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Numbered:
-    """Read the metadata of every generation of a stage and decide its new id; `before` has what was
-    decided for the stages before it. An absent folder has no generation.
+    """Read the metadata of every generation of a stage and decide its new id. `before` are the
+    decisions of the earlier stages. A missing folder has no generations.
 
-    OSError: the folder, or the one it lies in, cannot be read. StoreError: a record of a reused
-    text cannot be.
+    OSError: the folder cannot be read. StoreError: a record of a reused text cannot be.
     """
     above = parent_stage(stage)
     sources, strays = _sources(root, stage)
@@ -67,21 +66,21 @@ def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Number
 
 
 def _sources(root: DataRoot, stage: str) -> tuple[list[Source], list[str]]:
-    """Return the generations of a stage, and the names in its folder that are none."""
-    found: list[os.DirEntry[str]] = []
+    """Return the generations of a stage, and the names of the other entries in its folder."""
+    entries: list[os.DirEntry[str]] = []
     with contextlib.suppress(FileNotFoundError), os.scandir(root.stage(stage)) as scan:
-        found = sorted(scan, key=lambda entry: entry.name)
-    generations = [entry for entry in found if is_segment(entry.name) and entry.is_dir()]
-    names = {entry.name for entry in generations}
-    reused = {one.gen_id: one.source for one in find_all(root) if one.stage == stage}
+        entries = sorted(scan, key=lambda entry: entry.name)
+    folders = [entry for entry in entries if is_segment(entry.name) and entry.is_dir()]
+    names = {entry.name for entry in folders}
+    reused = {record.gen_id: record.source for record in find_all(root) if record.stage == stage}
     sources: list[Source] = []
-    for batch in batched(generations):
-        read = [_read(stage, entry) for entry in batch]
+    for batch in batched(folders):
+        generations = [_read(stage, entry) for entry in batch]
         sources += (
-            _source(root, entry, one, reused.get(one.gen_id))
-            for entry, one in zip(batch, read, strict=True)
+            _source(root, entry, generation, reused.get(entry.name))
+            for entry, generation in zip(batch, generations, strict=True)
         )
-    return sources, [entry.name for entry in found if entry.name not in names]
+    return sources, [entry.name for entry in entries if entry.name not in names]
 
 
 def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
@@ -90,7 +89,7 @@ def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
         return parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
     except OSError as error:
         if error.errno not in NO_FILE | _ABSENT:
-            raise  # it may be readable a moment later: nothing follows from it
+            raise  # possibly transient: it does not mean that the generation has no metadata
         return unreadable(stage, entry.name, where, error)
 
 
@@ -116,12 +115,12 @@ def _source(
 
 
 def _shared(value: Any) -> Any:
-    """Return a value, a text as the one object that all generations have of it."""
+    """Return a value, interned if it is a text: most generations repeat those of others."""
     return sys.intern(value) if type(value) is str else value
 
 
 def _is_text(path: str) -> bool:
-    """Say whether a file that is not empty is there. OSError: it cannot be told."""
+    """Return whether a file exists and is not empty. OSError: it cannot be determined."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -132,7 +131,7 @@ def _is_text(path: str) -> bool:
 
 
 def _is_empty(folder: str) -> bool:
-    """Say whether nothing was ever made there: hidden files and files of 0 bytes are nothing."""
+    """Return whether nothing was ever made there; hidden and empty files do not count."""
     with os.scandir(folder) as scan:
         return all(
             entry.name in (METADATA, PROMPT)
@@ -143,7 +142,8 @@ def _is_empty(folder: str) -> bool:
 
 
 def _obstacle(found: Generation) -> tuple[str, str]:
-    """Return code and text of the first flaw that leaves a generation's task unknown, else none."""
+    """Return the code and text of the first problem that hides a generation's task, or two empty
+    texts."""
     for flaw in found.problems:
         identity = {attribute.name for attribute in attrs.fields(SIGNATURES[found.stage])}
         if flaw.code in _FILE or (flaw.code in _FIELD and flaw.field in identity):
@@ -153,7 +153,7 @@ def _obstacle(found: Generation) -> tuple[str, str]:
 
 # -- other files -----------------------------------------------------------------------------------
 def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
-    """Return `what` every file is that may name ids, by its path, whether it is there or not.
+    """Map the path of every file that may name ids, existing or not, to `what` it is.
 
     OSError: `cohorts/` cannot be read.
     """
@@ -170,12 +170,12 @@ def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
 def scan_files(
     root: DataRoot, mapping: Mappings, known: Mapping[str, Container[str]], tables: tuple[str, ...]
 ) -> Iterator[Record]:
-    """Yield the files outside `gens/`, what keeps one from changing, and what is to be seen.
+    """Yield the files outside `gens/`, their blockers, and the notes about them.
 
-    `known` are the ids that each stage has now, `mapping` those that change.
+    `known` are the present ids of each stage, `mapping` those that change.
     """
-    found = candidates(root, tables)
-    for path, what in found.items():
+    files = candidates(root, tables)
+    for path, what in files.items():
         try:
             data = read_bytes(f"{root.path}/{path}")
             if what == "membership":
@@ -194,11 +194,11 @@ def scan_files(
         for name in filter(is_segment, sorted(os.listdir(folder)) if is_folder(folder) else ()):
             message = "its finished text still waits in .genid/staging/"
             yield blocker(f"gens/{stage}/{name}", message, _PUBLISH)
-    for one in rescued(root):
-        message = f"its finished text still waits in {one.path}"
-        yield blocker(f"gens/{one.stage}/{one.gen_id}", message, _PUBLISH)
+    for text in rescued(root):
+        message = f"its finished text still waits in {text.path}"
+        yield blocker(f"gens/{text.stage}/{text.gen_id}", message, _PUBLISH)
     if any(mapping.values()):
-        yield from _reports(root, mapping, found)
+        yield from _reports(root, mapping, files)
 
 
 def _look_at_members(
@@ -208,18 +208,19 @@ def _look_at_members(
     members = parse_membership(data, path, problems)
     if problems:
         raise ValueError("; ".join(map(str, problems)))
-    unknown = [" ".join(one) for one in members if one.gen_id not in known[one.stage]]
+    unknown = [" ".join(each) for each in members if each.gen_id not in known[each.stage]]
     if unknown:
         yield note(findings.MEMBER_WITHOUT_GENERATION, path, ", ".join(unknown))
 
 
 def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterator[Record]:
-    """Yield a note for each other file that mentions ids which change, or leads to one.
+    """Yield a note for each file not of `ours` that mentions ids which change, and for each link to
+    their folders.
 
-    OSError: a file or folder cannot be read for another reason than that this user may not.
+    OSError: a file or folder cannot be read; those that this user may not read are skipped.
     """
     old, home = {gen_id.encode() for moved in mapping.values() for gen_id in moved}, str(root.path)
-    for folder, names, files in os.walk(home, onerror=_unless_closed):
+    for folder, names, files in os.walk(home, onerror=_raise_unless_denied):
         inner = folder[len(home) + 1 :]
         if not inner:
             names[:] = {*names} - {"gens", ".genid"}
@@ -236,14 +237,13 @@ def _reports(root: DataRoot, mapping: Mappings, ours: Container[str]) -> Iterato
                 yield note("report", place, f"{mentions} ids")
 
 
-def _unless_closed(error: OSError) -> None:
-    """Raise an error, but for that of a folder that this user may not look into."""
+def _raise_unless_denied(error: OSError) -> None:
     if not isinstance(error, PermissionError):
         raise error
 
 
 def _mentions(path: str, place: str, old: set[bytes]) -> int:
-    """Return how many different old ids a file's name or text mentions."""
+    """Return how many different old ids a file's path or text mentions."""
     found, tail = _ids_in(os.fsencode(place), old), b""
     with contextlib.suppress(PermissionError), open(path, "rb") as file:
         while chunk := file.read(_CHUNK):

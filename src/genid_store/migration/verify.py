@@ -1,9 +1,9 @@
-"""Look at what was built before it takes the live tree's place: a finding stops the migration.
+"""Verify what was built before it becomes live: a finding stops the migration.
 
-Every file of the plan must be there as it was when the plan was made: one that has the device,
-inode, size and modification time under which it was digested is; any other (a copy) is digested
-again. Every id must be derived again from the metadata that was written, by the catalog's functions
-and not by the numbering's; every parent and every member must be there.
+Every file of the plan must exist and be unchanged. A file with the device, inode, size and
+modification time that it was digested under is unchanged; any other, such as a copy, is digested
+again. Every id is derived again from the metadata that was written, by the catalog's functions and
+not by the numbering's. Every parent and every member must exist.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from genid_store.migration.number import Planned
 from genid_store.migration.planfile import Plan, PlannedFile, batched
 from genid_store.stages import parent_stage, stage_names
 
-_REMEDY = "the store is as it was; report this, with the plan's folder"
-_CHANGED = "stop what writes to the store and try again; the store is as it was"
+_REMEDY = "the store is unchanged; report this, with the plan's folder"
+_CHANGED = "stop what writes to the store and try again; the store is unchanged"
 
 
 @frozen
 class Verifying:
-    """One look at a tree that was built: `known` are the ids of each stage afterwards."""
+    """The verification of a tree that was built. `known` are the new ids of each stage."""
 
     plan: Plan
     known: dict[str, set[str]] = field(factory=lambda: {stage: set() for stage in stage_names()})
     _models: dict[str, str | None] = field(factory=dict)  # of the drafts, by their new ids
 
     def problems(self, advance: Advance) -> Iterator[Problem]:
-        """Yield every difference between what was built and what was planned. OSError: something
+        """Yield every difference between what was built and what was planned. OSError: a file
         cannot be read."""
         plan = self.plan
         names: dict[str, set[str]] = {stage: set() for stage in plan.work.stages}
@@ -65,16 +65,13 @@ class Verifying:
                     place = built
                 if METADATA in entry.files and not entry.reason:
                     metadata.append((entry, f"{place}/{METADATA}"))
-            data = [read_bytes(path) for _, path in metadata]
-            found = [
-                parse_metadata(entry.stage, entry.new, one, METADATA)
-                for (entry, _), one in zip(metadata, data, strict=True)
-            ]
-            for (entry, _), one in zip(metadata, found, strict=True):
-                yield from self._derived(entry, one)
+            contents = [read_bytes(path) for _, path in metadata]
+            for (entry, _), data in zip(metadata, contents, strict=True):
+                found = parse_metadata(entry.stage, entry.new, data, METADATA)
+                yield from self._derived(entry, found)
         for stage, expected in names.items():
             for name in sorted(expected ^ set(os.listdir(plan.aside(f"gens/{stage}")))):
-                yield _problem(f"gens/{stage}/{name}", "it was not planned, or is not there")
+                yield _problem(f"gens/{stage}/{name}", "it was not planned, or is missing")
         for planned in plan.files("file"):
             if planned.what == "membership":
                 yield from self._members(planned)
@@ -97,13 +94,13 @@ class Verifying:
                 yield _problem(f"{place}/{name}", wrong, _CHANGED)
 
     def _derived(self, entry: Planned, found: Generation) -> Iterator[Problem]:
-        """Derive an id from what was written, and look for the parent."""
+        """Derive the id from the metadata that was written, and check that the parent exists."""
         place = f"gens/{entry.stage}/{entry.new}/{METADATA}"
         above, parent = parent_stage(entry.stage), found.parent_gen_id
         if above is None:
             self._models[entry.new] = found.llm_model_id
         elif parent not in self.known[above]:
-            yield _problem(place, f"its {above} is not there", value=parent)
+            yield _problem(place, f"its {above} does not exist", value=parent)
         try:
             model = self._models.get(parent or "")
             derived = V1.derive(signature(found, parent_gen_id=parent, parent_model=model))
@@ -114,7 +111,7 @@ class Verifying:
             yield _problem(place, "it is the metadata of another id", value=derived)
 
     def _members(self, planned: PlannedFile) -> Iterator[Problem]:
-        """Yield the members that were there and are not afterwards."""
+        """Yield the members that are missing from, or too many in, the new membership."""
         plan, mapping = self.plan, self.plan.work.mapping
         live = read_bytes(plan.live(planned.path))
         if digest(live) != planned.digest:
@@ -128,12 +125,12 @@ class Verifying:
             yield _problem(planned.path, f"its {stage} {gen_id} is missing or too many")
         for stage, gen_id in sorted(after - before):
             if gen_id not in self.known[stage]:
-                yield _problem(planned.path, f"its {stage} {gen_id} is not there")
+                yield _problem(planned.path, f"its {stage} {gen_id} does not exist")
 
 
 def only_in_former(plan: Plan) -> Iterator[Problem]:
-    """Yield every file of the former tree that somebody wrote there since the plan was made and
-    that is no second name of one in the live tree. OSError: something cannot be read."""
+    """Yield every file of the former tree that was written there after planning and is not a hard
+    link to one in the live tree. OSError: a file cannot be read."""
     planned: dict[str, dict[str, Mapping[str, str]]] = {stage: {} for stage in plan.work.stages}
     for entry in plan.entries():
         if entry.stage in planned:
@@ -143,14 +140,13 @@ def only_in_former(plan: Plan) -> Iterator[Problem]:
             gen_id, _, inner = name.partition("/")
             known = generations.get(gen_id, {}).get(inner)
             if os.lstat(one.path).st_nlink == 1 and known != fingerprint(one.path):
-                message = "it was written after it was planned, and the live store does not have it"
+                message = "it was written after planning, and the live store does not have it"
                 remedy = "move it from there to where it belongs"
                 yield _problem(plan.root.relative(Path(one.path)), message, remedy)
 
 
 def _is_unchanged(path: str, known: int | None, planned: str) -> bool:
-    """Say whether a file is still the one that was digested and nobody has written to it since, or
-    has the same bytes."""
+    """Return whether a file is the one that was digested, unmodified, or has the same bytes."""
     return stamp(os.lstat(path)) == known or fingerprint(path) == planned
 
 

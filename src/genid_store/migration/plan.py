@@ -283,9 +283,7 @@ class _Planning:
             if folder.name.startswith(".") or folder.name in self.numbered:
                 continue
             if any(is_file(generation / METADATA) for generation in listed(folder)):
-                message = (
-                    "its generations are of an undeclared stage and may name ids that change"
-                )
+                message = "its generations are of an undeclared stage and may name ids that change"
                 remedy = "declare the stage, as in genid.toml, or move the folder out of gens/"
                 yield blocker(f"gens/{folder.name}", message, remedy)
         for stage, found in self.numbered.items():

@@ -107,7 +107,7 @@ def test_damaged_combos_are_read_or_refused(tmp_path: Path, data: bytes, name: s
 
 # -- ours ------------------------------------------------------------------------------------------
 NOTE = {"purpose": "cohort build", "pid": 1, "host": "h", "since": "2025-01-01T00:00:00+00:00"}
-BLOCK = {"by": "migration", "reason": "r", "remedy": "m"}
+BLOCK = {"by": "migration", "reason": "r", "remedy": "m", "ways": ["resume()"]}
 FAILURE = {"stage": "draft", "gen_id": "x", "reason": "r", "at": "", "attempts": 1}
 
 

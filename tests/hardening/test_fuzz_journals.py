@@ -165,7 +165,7 @@ def test_what_says_who_works_here_with_one_wrong_field(
     root.lock_note.write_bytes(mutated(data, note))
     with root_lock(root, BUILD):
         pass
-    block = {"by": "migration", "reason": "r", "remedy": "m"}
+    block = {"by": "migration", "reason": "r", "remedy": "m", "ways": ["resume()"]}
     root.barrier.write_bytes(mutated(data, block))
     _, error = attempt(StoreError, lambda: root_lock(root, BUILD).__enter__())
     assert error is not None

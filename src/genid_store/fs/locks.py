@@ -14,12 +14,12 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 from filelock import FileLock, Timeout
 
 from genid_store.errors import Problem, StoreError
@@ -57,6 +57,10 @@ class Holder:
     since: str
 
 
+def _texts(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
 @frozen(kw_only=True)
 class Block:
     """Why only an operation whose purpose is `by` may change the data root.
@@ -68,7 +72,7 @@ class Block:
     reason: str
     remedy: str
     while_locked: bool = False
-    ways: Sequence[str] = ()
+    ways: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 #: How an unfinished migration is ended, as `errors.Problem.ways`.
@@ -200,8 +204,8 @@ def _refuse_block(root: DataRoot, purpose: str) -> None:
     if barrier is not None and barrier.while_locked:
         unblock(root)  # this process holds the lock, so the one that blocked has ended
     elif barrier is not None and barrier.by != purpose:
-        where, ways = root.relative(root.barrier), tuple(map(str, barrier.ways))
-        problem = Problem(where=where, message=barrier.reason, remedy=barrier.remedy, ways=ways)
+        where, remedy, ways = root.relative(root.barrier), barrier.remedy, barrier.ways
+        problem = Problem(where=where, message=barrier.reason, remedy=remedy, ways=ways)
         raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
 
 

@@ -1,11 +1,10 @@
-"""What rolling back takes along: everything that was made or changed since the migration.
+"""Carry everything that was made or changed since the migration back to the former tree.
 
-The former tree lies aside and takes the live one's place again. Before that it is given, from the
-live tree, each generation, text, membership and record that is not what the migration left there,
-with ids led back to those from before. What was made since keeps its own id. Where a file was
-changed since, the change goes along and the former version is kept in the migration's folder, below
-`kept/`. All of that happens aside: a kill leaves the live tree as it was, and doing it again comes
-to the same.
+The former tree is aside and becomes live again. Before that, every generation, text, membership and
+record of the live tree that differs from what the migration left there is added to it, with the ids
+from before. What was made since keeps its own id. The former version of a file that was changed
+since is kept in the migration's folder, below `kept/`. All of this happens aside: a kill leaves the
+live tree as it was, and repeating it gives the same result.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ CHANGED: Final = "changed since the migration; the former version is kept"
 IN_PLACE: Final = "written over in place since the migration; it stays as it is now"
 REMOVED: Final = "removed since the migration; it is there again"
 AGAIN: Final = "made again under an id from before; what differs is kept"
-#: A path from the data root, and what has become of it since the migration.
+#: A path from the data root, and what happened to it since the migration.
 Carried = tuple[str, str]
 
 
 @frozen
 class CarryingBack:
-    """The filling up of the former tree, which lies aside; `carried` says what was taken along."""
+    """The completion of the former tree, which is aside; `carried` lists what happened since."""
 
     plan: Plan
     carried: list[Carried] = field(factory=list)
@@ -154,10 +153,11 @@ class CarryingBack:
         check_inside(self.plan.root, *map(Path, paths))
 
     def _files(self) -> Iterator[str]:
-        """Lead the ids in the other files back; yield those that the migration did not change."""
+        """Restore the ids in the files outside `gens/`; yield the paths that were not in the
+        migration."""
         plan, work = self.plan, self.plan.work
-        planned = {one.path: one for one in plan.files("file", "seen")}
-        tables = [one.path for one in planned.values() if one.what == "table"]
+        planned = {file.path: file for file in plan.files("file", "seen")}
+        tables = [path for path, file in planned.items() if file.what == "table"]
         for path, what in candidates(plan.root, tables).items():
             live, former, before = plan.live(path), plan.aside(path), planned.get(path)
             changes = before is not None and before.kind == "file"
@@ -177,7 +177,7 @@ class CarryingBack:
             try:
                 new = rewrite_file(data, what, work.back)
             except ValueError:
-                new = data  # nothing in it can be led back: it stays as somebody has left it
+                new = data  # it was made malformed since, so it has no ids to restore
             if changes or new != data:
                 os.makedirs(os.path.dirname(former), exist_ok=True)
                 trees.remove_tree(former)

@@ -1,5 +1,8 @@
-"""The assets that build a cohort: its combos, its id, its members, their partitions. One step makes
-all four by `build_cohort`, as the command does, and a refused build writes nothing."""
+"""The assets that build a cohort: its combos, its id, its members and their registration.
+
+One step makes all four with the store's `build_cohort`, as the command does, and a refused build
+writes nothing. Generations are made in `generations`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +13,9 @@ import dagster as dg
 from genid_dagster_adapter.loading import COHORT_TAG, CohortId
 from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
 from genid_dagster_adapter.recording import (
-    chosen,
+    as_result,
     cohort_materialization,
-    membership_metadata,
+    last_built,
     registration,
 )
 from genid_dagster_adapter.setup import Setup
@@ -30,10 +33,12 @@ from genid_store.stages import stage_names
 
 
 class BuildConfig(dg.Config):
-    """What a build can be asked. The cohort is the run's partition, else `cohort_id`, else
-    DD_COHORT's, else computed from the tables; `k_max` and `description_level` (default: those of
-    genid.toml) make the combo where the operator selected none, and `write_combos` replaces the
-    operator's selection by it."""
+    """The options of a build.
+
+    The cohort is the run's partition, else `cohort_id`, else DD_COHORT, else computed from the
+    tables. If the operator has selected no combos, `k_max` and `description_level` (default: those
+    of genid.toml) determine them; `write_combos` replaces the operator's selection.
+    """
 
     cohort_id: str | None = None
     k_max: int | None = None
@@ -45,14 +50,13 @@ class BuildConfig(dg.Config):
 
 
 def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDefinition:
-    """Return the assets. `rollout` is the state in which members get their ids."""
-
+    """Return the assets. `rollout` determines which ids the members get."""
     combo_defaults = {"k_max": config.k_max, "description_level": config.description_level}
     prefix = setup.translator.prefix
 
-    def spec(name: str, text: str, **more: Any) -> dg.AssetSpec:
-        described = setup.described(name)
-        return dg.AssetSpec(**described, deps=setup.deps(name), description=text, **more)
+    def spec(name: str, description: str, **more: Any) -> dg.AssetSpec:
+        deps = setup.deps(setup.translator.upstream(name))
+        return dg.AssetSpec(**setup.described(name), deps=deps, description=description, **more)
 
     manager = setup.identifier("cohort_id_io_manager")
 
@@ -77,49 +81,45 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         context: dg.AssetExecutionContext, config: BuildConfig
     ) -> Iterator[dg.MaterializeResult[None]]:
         values = {**combo_defaults, **config.model_dump(exclude_none=True)}
-        values["cohort_id"] = _asked_for(context, config.cohort_id)
+        values["cohort_id"] = _requested_cohort(context, config.cohort_id)
         root, instance = DataRoot.open(setup.data_root), context.instance
         built = build_cohort(root, Options(rollout=rollout, **values))
-        value = built.plan.cohort_id
-        register(instance, COHORTS, [value], prefix=prefix)
-        instance.add_run_tags(context.run.run_id, {COHORT_TAG: value})
-        for one in chosen(root, setup.translator, value):
-            yield _result(one)
-        event = cohort_materialization(root, value, setup.translator, **membership_metadata(built))
+        cohort_id = built.plan.cohort_id
+        register(instance, COHORTS, [cohort_id], prefix=prefix)
+        instance.add_run_tags(context.run.run_id, {COHORT_TAG: cohort_id})
+        yield from map(as_result, last_built(root, cohort_id, setup.translator))
+        event = cohort_materialization(root, cohort_id, setup.translator, built)
+        # A result has the run's partition. In a run without one, only an event can name the cohort.
         if not context.has_partition_key:
             context.log_event(event)
-        yield _result(event)
-        members, added = register_members(instance, root, value, prefix=prefix)
-        yield _result(registration(setup.translator, [value], members, added=added))
+        yield as_result(event)
+        members, added = register_members(instance, root, cohort_id, prefix=prefix)
+        yield as_result(registration(setup.translator, [cohort_id], members, added))
 
     return build
 
 
-def _result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:
-    return dg.MaterializeResult(asset_key=event.asset_key, metadata=event.metadata, tags=event.tags)
-
-
-def _asked_for(context: dg.AssetExecutionContext, given: str | None) -> str | None:
-    """Return the cohort that a run is to build: its partition, else what its config names, else
-    what DD_COHORT says; None: the tables say. StoreError: the first two differ."""
+def _requested_cohort(context: dg.AssetExecutionContext, configured: str | None) -> str | None:
+    """Return the cohort that a run is to build, None if it follows from the tables. StoreError:
+    the run's partition and its config name different cohorts."""
     key = context.partition_key if context.has_partition_key else None
-    if key is not None and given not in (None, key):
+    if key is not None and configured not in (None, key):
         message, remedy = f"is not the partition {key} that it was launched for", "give one of them"
         summary = "the run was asked for two cohorts"
-        raise StoreError.of(summary, COHORT_ID, message, remedy, value=given)
-    return given_cohort_id(key or given, os.environ)
+        raise StoreError.of(summary, COHORT_ID, message, remedy, value=configured)
+    return given_cohort_id(key or configured, os.environ)
 
 
 def register_members(
     instance: dg.DagsterInstance, root: DataRoot, cohort_id: str, *, prefix: str = ""
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Register a cohort's members as partitions; return members and added keys by stage. Under the
-    data root's lock: of two builds at once only one counts a key as added, and no id that a
-    migration is changing is registered.
+    """Register a cohort's members as partitions; return how many members and added keys each stage
+    has.
 
-    StoreError: the membership cannot be read, an id cannot be a partition's key, or the data root
-    is in use.
+    StoreError: the membership cannot be read, an id cannot be a key, or the data root is in use.
     """
+    # Under the lock, concurrent builds do not both count a key as added, and no id is registered
+    # that a migration is about to replace.
     with root_lock(root, BUILD):
         record_owner(instance, root, prefix)
         members = read_membership(root, cohort_id)
@@ -128,14 +128,3 @@ def register_members(
             stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
         }
     return {stage: len(ids) for stage, ids in keys.items()}, added
-
-
-def cohort_of(context: dg.AssetCheckExecutionContext) -> str:
-    """Return the cohort that a run is about: its partition, else the one that was built in it (or
-    in the run that it goes on with). StoreError: neither."""
-    run = context.instance.get_run_by_id(context.run.run_id) or context.run
-    found = run.tags.get("dagster/partition") or run.tags.get(COHORT_TAG)
-    if found is None:
-        remedy = "launch it for a partition (a cohort), or together with the build"
-        raise StoreError.of("no cohort is known", "run", "names no cohort", remedy)
-    return found

@@ -1,9 +1,9 @@
-"""When Dagster may start a generation by itself.
+"""The automation condition: which generations Dagster may start by itself.
 
-Level-triggered: a member of some cohort is asked for while it is registered, not materialized, in
-no run, has not failed (neither in Dagster nor on disk), and its parent's content is on disk. Not a
-legacy member whose task is there under another id, nor a key that no cohort names any more, and
-nothing while a migration has the data root. An essay does not wait for the drafts of others.
+The condition is level-triggered: it requests a cohort's member as long as it is registered, not
+materialized, in no run, has not failed in Dagster or on disk, and its parent has content on disk;
+an essay does not wait for other essays' drafts. It never requests a key that no cohort names, a
+legacy member whose task the store has under another id, or anything during a migration.
 """
 
 import dataclasses
@@ -20,22 +20,18 @@ from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
 from genid_store.generation.reuse import undecided
 
-#: Each makes partitions wait.
-_HOLDS: Final[tuple[Any, ...]] = (
-    dg.AutomationCondition.in_progress(),
-    dg.AutomationCondition.execution_failed(),
-)
-_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
+_RUNNING: Final[Any] = dg.AutomationCondition.in_progress()
+_FAILED: Final[Any] = dg.AutomationCondition.execution_failed()
+_PLANNED: Final = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+_MADE: Final = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted(dg.AutomationCondition[dg.AssetKey]):
-    """True for the partitions of a stage's asset that are some cohort's members, not materialized,
-    wanted (`generation.wanted_ids`), in no run and not failed; evaluated in the host's code server.
+    """The condition of one stage's asset, evaluated in the host's code server.
 
-    One condition and not a tree of Dagster's, which for each of its nodes reads all keys several
-    times to keep what came of it: at 100,000 keys that takes longer than all that is done here.
+    It is one condition instead of a tree of Dagster's own: those read all keys several times for
+    each node to store its result, which at 100,000 keys takes longer than everything done here.
     """
 
     data_root: Path
@@ -44,21 +40,24 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
 
     @property
     def name(self) -> str:
+        """The condition's name as the UI shows it."""
         return f"{self.stage}: registered, missing, idle, not failed, parent made"
 
-    async def evaluate(  # type: ignore[override]  # as Dagster's own: it awaits either
+    async def evaluate(  # type: ignore[override]  # Dagster awaits the result if it has to
         self, context: dg.AutomationContext[dg.AssetKey]
     ) -> dg.AutomationResult[dg.AssetKey]:
+        """Return the partitions to request."""
         candidates = context.candidate_subset
         keys = self._on_disk(context, candidates.expensively_compute_partition_keys())
         subset = candidates.compute_intersection_with_partition_keys(keys)
+        # Dagster's conditions are slow: evaluate them last, and only over what is left.
         if keys:
-            found = []
-            for number, condition in enumerate(_HOLDS):
+            children = []
+            for number, condition in enumerate((_RUNNING, _FAILED)):
                 child = context.for_child_condition(condition, [number], subset)
                 result = await child.evaluate_async()
-                found.append(result.true_subset.expensively_compute_partition_keys())
-            running, failed = found
+                children.append(result.true_subset.expensively_compute_partition_keys())
+            running, failed = children
             keys -= running
             keys -= failed - self._parent_made_since(context, failed)
             subset = candidates.compute_intersection_with_partition_keys(keys)
@@ -67,13 +66,14 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
     def _on_disk(
         self, context: dg.AutomationContext[dg.AssetKey], candidates: Set[str]
     ) -> set[str]:
-        """Return the wanted ones; none while the data root is blocked by a migration."""
+        """Return the candidates without a materialization that the store says can be made."""
         root = DataRoot(self.data_root)
-        if blocked(root) is not None:  # a run would stop at once, and count as failed from then on
+        # A run would stop immediately, and its partitions would count as failed.
+        if blocked(root) is not None:
             return set()
-        # Not by Dagster's own condition: it asks a cache, which lacks keys that were registered
-        # during the tick that filled it (a migration or a rollback registers keys with a history).
-        # The event log has them.
+        # Dagster's condition `missing` asks a cache, which lacks keys registered during the tick
+        # that filled it. A migration and a rollback register keys with a history, which only the
+        # event log has then.
         log = context.asset_graph_view.instance
         missing = candidates - log.get_materialized_partitions(context.key)
         if not missing:
@@ -85,13 +85,13 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
     def _parent_made_since(
         self, context: dg.AutomationContext[dg.AssetKey], failed: Set[str]
     ) -> set[str]:
-        """Return those whose parent was made after they were last asked for: they failed for want
-        of it, as where somebody launches a child too early, and nothing was paid."""
+        """Return the failed keys whose parent was made after their last request: they failed for
+        want of it, as when a child is launched by hand too early, and nothing was paid for."""
         if self.parent is None or not failed:
             return set()
         instance = context.asset_graph_view.instance
-        asked = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
+        requested = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
         made = instance.get_latest_storage_id_by_partition(self.parent, _MADE)
         root = DataRoot(self.data_root)
-        above = {key: read_generation(root, self.stage, key).parent_gen_id for key in failed}
-        return {key for key in failed if made.get(above[key] or "", 0) > asked.get(key, 0)}
+        parents = {key: read_generation(root, self.stage, key).parent_gen_id for key in failed}
+        return {key for key in failed if made.get(parents[key] or "", 0) > requested.get(key, 0)}

@@ -1,5 +1,5 @@
-"""The adapter as a Dagster Component: `defs.yaml` alone sets it up, with paths relative to the
-project's root and the defaults of `build_definitions`."""
+"""The adapter as a Dagster component, set up by `defs.yaml` alone, with paths relative to the
+project's root. The definitions themselves are those of `definitions`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,11 @@ from genid_store.generation import CONCURRENCY
 from genid_store.generation.load import load_generator
 
 
-def _says(description: str) -> dg.Resolver:
-    """Return what describes a field in the JSON schema."""
-    described: dg.Resolver = dg.Resolver.default(description=description)
-    return described
+def _doc(description: str) -> dg.Resolver:
+    """Return a resolver that describes a field in the JSON schema; Dagster drops the description of
+    pydantic's own `Field` if there is a default."""
+    resolver: dg.Resolver = dg.Resolver.default(description=description)
+    return resolver
 
 
 class _Scaffolder(dg.Scaffolder[Any]):
@@ -29,30 +30,30 @@ class _Scaffolder(dg.Scaffolder[Any]):
 class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
     """Cohorts with deterministic ids: their assets, checks, jobs and sensor.
 
-    The rollout state is that of genid.toml, or DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME.
+    genid.toml, or DD_DETERMINISTIC_GEN_IDS and DD_GEN_ID_SCHEME, determine the rollout.
     """
 
     data_root: Annotated[
-        str, _says("The pipeline's data folder, relative to the project, or `{{ env.NAME }}`.")
+        str, _doc("The pipeline's data folder, relative to the project, or `{{ env.NAME }}`.")
     ]
     generate: Annotated[
         str | None,
-        _says("The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; else no stage assets."),
+        _doc("The host's callable, MODULE:CALLABLE or FILE.py:CALLABLE; else no stage assets."),
     ] = None
-    key_prefix: Annotated[Sequence[str], _says("What the keys of all assets begin with.")] = ()
-    group_name: Annotated[str, _says("The group of all assets.")] = "genid"
+    key_prefix: Annotated[Sequence[str], _doc("What the keys of all assets begin with.")] = ()
+    group_name: Annotated[str, _doc("The group of all assets.")] = "genid"
     partition_prefix: Annotated[
         str | None,
-        _says("What the partition sets begin with, global to an instance; with key_prefix."),
+        _doc("What the partition sets begin with, global to an instance; with key_prefix."),
     ] = None
-    concurrency: Annotated[int, _says("How many calls one run makes at once.")] = CONCURRENCY
+    concurrency: Annotated[int, _doc("How many calls one run makes at once.")] = CONCURRENCY
     automation: Annotated[
-        Literal["stopped", "running"], _says("The state in which the sensor starts.")
+        Literal["stopped", "running"], _doc("The state in which the sensor starts.")
     ] = "stopped"
-    pool: Annotated[str | None, _says("The concurrency pool of the runs that pay.")] = None
+    pool: Annotated[str | None, _doc("The concurrency pool of the runs that pay.")] = None
 
     def get_translator(self) -> Translator:
-        """Return what names and describes the assets; a subclass may return its own."""
+        """Return the translator; a subclass may return its own."""
         return Translator(
             key_prefix=self.key_prefix,
             group_name=self.group_name,
@@ -62,10 +63,10 @@ class GenidCohorts(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return `build_definitions(...)` with these attributes; the project chooses the executor.
 
-        StoreError: the data root is not there, or as `build_definitions`.
+        StoreError: the data root does not exist, or as `build_definitions`.
         """
         project, name = Path(context.project_root), self.generate
-        if name is not None and ".py:" in name:
+        if name is not None and ".py:" in name:  # a file, not a module
             name = str(project / name)
         return build_definitions(
             data_root=DataRoot.open(project / self.data_root).path,

@@ -1,8 +1,8 @@
-"""Events that no step of a run logs: many materializations at once, carried to other keys, and the
-plan to materialize.
+"""Events that no step of a run logs: materializations in bulk, carried to other keys, and planned.
 
-The one module that imports private modules of Dagster: the public `report_runless_asset_event`
-takes 12 ms on SQLite and 23 ms on PostgreSQL for each event, and only a backfill can plan.
+This is the only module that imports private modules of Dagster. The public
+`report_runless_asset_event` takes 12 ms per event on SQLite and 23 ms on PostgreSQL, and a run
+cannot plan materializations publicly. What an event shows is defined in `recording`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _TEXTS: Final = (
 
 
 def report(instance: dg.DagsterInstance, events: Iterable[dg.AssetMaterialization]) -> None:
-    """Record materializations as `report_runless_asset_event` does, in one go for each asset."""
-    made = dg.DagsterEventType.ASSET_MATERIALIZATION.value
-    for _, found in groupby(events, key=lambda event: event.asset_key):
+    """Store materializations as `report_runless_asset_event` does, in one batch per asset."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION.value
+    for _, group in groupby(events, key=lambda event: event.asset_key):
         entries = [
             dg.EventLogEntry(  # type: ignore[no-untyped-call]
                 error_info=None,
@@ -45,31 +45,32 @@ def report(instance: dg.DagsterInstance, events: Iterable[dg.AssetMaterializatio
                 timestamp=time.time(),
                 job_name="",
                 dagster_event=dg.DagsterEvent(
-                    made, job_name="", event_specific_data=StepMaterializationData(event)
+                    kind, job_name="", event_specific_data=StepMaterializationData(event)
                 ),
             )
-            for event in found
+            for event in group
         ]
         _store(instance, entries)
 
 
 def _store(instance: dg.DagsterInstance, entries: list[dg.EventLogEntry]) -> None:
-    """Store one asset's events in one batch, with SQLite as PostgreSQL's storage does by itself:
-    SQLite's own would open its databases several times for each event."""
+    """Store one asset's events in one transaction."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):
         storage.store_event_batch(entries)
         return
+    # On SQLite, `store_event_batch` opens the databases several times for each event. These are the
+    # steps that the PostgreSQL storage takes.
     with storage.index_transaction() as connection:
         inserts = [connection.execute(storage.prepare_insert_event(entry)) for entry in entries]
-        ids = [key[0] for one in inserts if (key := one.inserted_primary_key)]
+        ids = [key[0] for insert in inserts if (key := insert.inserted_primary_key)]
     storage.store_asset_event_tags(entries, ids)
     storage.store_asset_event(entries[-1], ids[-1])
 
 
 def plan(context: dg.AssetExecutionContext, partitions: Sequence[tuple[dg.AssetKey, str]]) -> None:
-    """Tell Dagster which partitions this run is going to make, as its own backfills do: they are in
-    progress from now on, and automation asks for none of them."""
+    """Announce which partitions this run will materialize, as Dagster's own backfills do; until it
+    ends they are in progress, and automation does not request them."""
     step = context.op_execution_context.get_step_execution_context().step.key
     batch = generate_event_batch_id()  # type: ignore[no-untyped-call]
     for number, (asset, key) in enumerate(partitions, 1):
@@ -84,21 +85,22 @@ def plan(context: dg.AssetExecutionContext, partitions: Sequence[tuple[dg.AssetK
         )
 
 
-def carried(record: dg.EventLogRecord, fresh: dg.AssetMaterialization) -> dg.AssetMaterialization:
-    """Return a new key's event with what the old key's said, the id in it replaced."""
-    found = record.asset_materialization
-    old, new = str(record.partition_key), str(fresh.partition)
-    if found is None:  # a filter for materializations returns nothing else
-        return fresh
-    when = dg.MetadataValue.timestamp(record.timestamp)
-    origin: dict[str, Any] = {ORIGINAL_RUN: record.run_id, ORIGINAL_TIME: when}
-    kept = {key: _renamed(value, old, new) for key, value in found.metadata.items()}
+def carried(record: dg.EventLogRecord, event: dg.AssetMaterialization) -> dg.AssetMaterialization:
+    """Return the event of a new key, with what the record of its former key says and the former id
+    replaced. The event's own metadata and tags take precedence."""
+    former = record.asset_materialization
+    if former is None:  # cannot happen: only materializations are fetched
+        return event
+    old, new = str(record.partition_key), str(event.partition)
+    time_of_record = dg.MetadataValue.timestamp(record.timestamp)
+    origin: dict[str, Any] = {ORIGINAL_RUN: record.run_id, ORIGINAL_TIME: time_of_record}
+    kept = {key: _renamed(value, old, new) for key, value in former.metadata.items()}
     return dg.AssetMaterialization(
-        fresh.asset_key,
+        event.asset_key,
         partition=new,
-        description=found.description,
-        metadata={**origin, **kept, **fresh.metadata, MIGRATED_FROM: old},
-        tags={**(found.tags or {}), **(fresh.tags or {})},
+        description=former.description,
+        metadata={**origin, **kept, **event.metadata, MIGRATED_FROM: old},
+        tags={**(former.tags or {}), **(event.tags or {})},
     )
 
 

@@ -1,7 +1,7 @@
-"""Which Dagster instance is used: DAGSTER_HOME's where it is set, else one in `.genid/dagster`.
+"""The Dagster instance: that of DAGSTER_HOME if it is set, otherwise one in `.genid/dagster`.
 
-The embedded one sends no telemetry and shows no welcome dialog; no other is ever created. However
-an instance is broken (settings, missing modules, a damaged database), it becomes one error.
+The embedded instance sends no telemetry and shows no welcome dialog; no other instance is ever
+created. A broken instance (settings, missing modules, a damaged database) is always one error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from genid_store.errors import StoreError
 from genid_store.fs.files import check_inside, guarded, is_folder
 from genid_store.fs.layout import DataRoot
 
-#: What the URL of a database does not keep as it is: the name of another file.
+#: What Dagster's database URLs would turn into the name of another file.
 _CHANGED_IN_URLS: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 _CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
-_SHOWN: Final = 300  # characters of what Dagster says
+_SHOWN: Final = 300  # characters of Dagster's own message
 
 
 def embedded_home(root: DataRoot) -> Path:
-    """Return the embedded instance's folder; `DAGSTER_HOME` set to it lets `dagster dev` see it."""
+    """Return the embedded instance's folder; set DAGSTER_HOME to it for `dagster dev`."""
     return root.own / "dagster"
 
 
@@ -38,7 +38,7 @@ def embedded_home(root: DataRoot) -> Path:
 def open_instance(
     root: DataRoot, environ: Mapping[str, str] = os.environ
 ) -> Iterator[dg.DagsterInstance]:
-    """Open the instance for a block, making the embedded one if there is none.
+    """Open the instance for a block; create the embedded one if it does not exist.
 
     StoreError: DAGSTER_HOME is not a folder; the embedded instance cannot be written, or a symbolic
     link leads it out of the data root; or the instance cannot be opened, or fails in the block.
@@ -48,44 +48,47 @@ def open_instance(
     if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
     if _CHANGED_IN_URLS.search(str(folder)):
-        why = "its path has `?`, or `%` and two hex digits, which Dagster's databases misread"
-        raise _broken(str(folder), why)
+        message = "its path has `?`, or `%` and two hex digits, which Dagster's databases misread"
+        raise _broken(str(folder), message)
     if not home:
         with guarded(root):
             _make_embedded(root)
-    with _without_retries():
-        try:
-            instance = _opened(folder)
-        except Exception as error:  # a library's settings raise what they like
-            raise _broken(str(folder), error) from error
-        try:
-            with instance:
-                yield instance
-        except Exception as error:
-            if not any(isinstance(one, dg.DagsterError | SQLAlchemyError) for one in causes(error)):
-                raise
-            raise _broken(str(folder), error) from error
+    # Dagster logs each attempt to reach PostgreSQL; the error says it once.
+    logging.getLogger().addFilter(_is_no_retry)
+    is_open = False
+    try:
+        with _opened(folder) as instance:
+            is_open = True
+            yield instance
+    except Exception as error:
+        # A library named in the settings may raise anything, but so may the block.
+        kinds = dg.DagsterError | SQLAlchemyError
+        if is_open and not any(isinstance(cause, kinds) for cause in causes(error)):
+            raise
+        raise _broken(str(folder), error) from error
+    finally:
+        logging.getLogger().removeFilter(_is_no_retry)
 
 
 def _make_embedded(root: DataRoot) -> None:
-    """Make the embedded instance whole or not at all: in a folder that then gets its name."""
+    """Create the embedded instance in a staged folder, which is renamed once it is complete."""
     home = embedded_home(root)
     check_inside(root, home)
     root.own.mkdir(exist_ok=True)
     with FileLock(root.own / "dagster.lock"):
         if is_folder(home):
             return
-        aside = home.with_name("dagster.new")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        (aside / "dagster.yaml").write_text(_CONFIG)
-        with _opened(aside):
+        staged = home.with_name("dagster.new")
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        (staged / "dagster.yaml").write_text(_CONFIG)
+        with _opened(staged):
             pass
-        aside.rename(home)
+        staged.rename(home)
 
 
 def _opened(folder: Path) -> dg.DagsterInstance:
-    """Return an instance whose databases have answered; Dagster opens each at its first use."""
+    """Return an instance after its databases have answered; Dagster opens each at its first use."""
     instance = dg.DagsterInstance.from_config(str(folder))
     instance.get_runs_count()
     instance.get_dynamic_partitions("")
@@ -93,34 +96,25 @@ def _opened(folder: Path) -> dg.DagsterInstance:
     return instance
 
 
-@contextmanager
-def _without_retries() -> Iterator[None]:
-    """Keep Dagster from logging each of its tries to reach PostgreSQL: the error says it once."""
-
-    def is_shown(record: logging.LogRecord) -> bool:
-        return not record.funcName.startswith("retry_pg_")
-
-    root = logging.getLogger()
-    root.addFilter(is_shown)
-    try:
-        yield
-    finally:
-        root.removeFilter(is_shown)
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    """Return whether a log record is not about another attempt to reach PostgreSQL."""
+    return not record.funcName.startswith("retry_pg_")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what caused it, down to the first."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__
+    """Yield an error and its chain of causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _broken(where: str, error: Exception | str) -> StoreError:
-    """Return the one error; it has what a database said, where one is the cause."""
-    found = [error] if isinstance(error, str) else list(causes(error))
-    ours = found[-1] if any(isinstance(one, SQLAlchemyError) for one in found) else found[0]
-    said = " ".join((str(ours) or type(ours).__name__).split())
-    message = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    """Return the error for a broken instance, with the database's own message if it is a cause."""
+    chain = [error] if isinstance(error, str) else list(causes(error))
+    is_database = any(isinstance(cause, SQLAlchemyError) for cause in chain)
+    shown = chain[-1 if is_database else 0]
+    message = " ".join((str(shown) or type(shown).__name__).split())
+    message = message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…"
     remedy = "repair the instance, or set DAGSTER_HOME to another one"
     return StoreError.of("Dagster's instance does not answer", where, message, remedy)

@@ -1,8 +1,9 @@
-"""Hand generations and the cohort's id on to a host's own assets that take them as arguments, as
-the store has them; nothing is written here."""
+"""IO managers that pass texts and the cohort's id to a host's own assets as arguments; they load
+what the store has and write nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 
@@ -11,23 +12,31 @@ from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.content import read_text
 
-COHORT_TAG = "genid/cohort_id"  # of the run that built a cohort
+#: The tag of the run that built a cohort. A re-execution has it, too: Dagster copies tags.
+COHORT_TAG: Final = "genid/cohort_id"
+
+
+def cohort_built_in(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    """Return the cohort that a run has built, or the run that it re-executes; None without one."""
+    # A step's context has the run's tags as they were when the step began.
+    run = instance.get_run_by_id(run_id)
+    return None if run is None else run.tags.get(COHORT_TAG)
 
 
 class _Loading(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Do nothing: what is handed on is on disk, or on record, already."""
+        """Do nothing: the value is on disk or in an event already."""
 
 
 class Texts(_Loading):
-    """Loads the texts of one stage: one text where the run has a partition and that names one
-    generation, else a mapping of id to text. Partitions without a text are left out of it."""
+    """Load the texts of one stage: one text if the run has a partition that maps to one generation,
+    otherwise a mapping of id to text, without an entry for a partition that has none."""
 
     def __init__(self, data_root: Path, stage: str) -> None:
         self.data_root, self.stage = data_root, stage
 
     def load_input(self, context: dg.InputContext) -> str | Mapping[str, str]:
-        """StoreError: the one text that is asked for is not there, or one cannot be read."""
+        """Return the text or texts. StoreError: the only text does not exist, or one is damaged."""
         root, keys = DataRoot.open(self.data_root), context.asset_partition_keys
         texts = {
             key: text for key in keys if (text := read_text(root, self.stage, key)) is not None
@@ -41,14 +50,13 @@ class Texts(_Loading):
 
 
 class CohortId(_Loading):
-    """Loads the id of the cohort that was built in this run (or in the run that it goes on with),
-    else of the one that was built last."""
+    """Load the id of the cohort that the run has built, otherwise of the one built last."""
 
     def load_input(self, context: dg.InputContext) -> str:
-        """StoreError: no cohort was built yet."""
-        run = context.instance.get_run_by_id(context.step_context.run_id)
-        if run is not None and COHORT_TAG in run.tags:
-            return run.tags[COHORT_TAG]
+        """Return the id. StoreError: no cohort has been built."""
+        cohort_id = cohort_built_in(context.instance, context.step_context.run_id)
+        if cohort_id is not None:
+            return cohort_id
         latest = context.instance.get_latest_materialization_event(context.asset_key)
         if latest is None or latest.asset_materialization is None:
             where = context.asset_key.to_user_string()

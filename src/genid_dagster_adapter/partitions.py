@@ -1,9 +1,9 @@
-"""The dynamic partition sets, one of each stage and one of cohorts: their keys, and whose they are.
+"""The dynamic partition sets, one for each stage and one for cohorts, and who has keys in them.
 
-Dagster accepts anything as a dynamic key, and of two processes that add one at once one fails. Both
-are seen to here. Several data roots may share sets, whose names are global: one more set, our own
-record, has a key for each, its identity, which moves with it, and its path. Before a key of no
-cohort is deleted, the cohorts of every data root of the record are asked.
+Dagster accepts any string as a dynamic key, and fails if two processes add one concurrently; both
+are handled here. Names of sets are global to an instance, so data roots may share them. One more
+set records each data root: its identity, which moves with it, and its path. Before a key of no
+cohort is deleted, the cohorts of every recorded data root are read.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.locks import blocked
 from genid_store.stages import Member
 
-#: Keys a call: below SQLite's limit of bound variables (32,766 as it is usually built).
+#: Keys per call, below SQLite's limit of bound variables (32,766 in its usual builds).
 CHUNK: Final = 10_000
-_ATTEMPTS: Final = 30
-#: What SQLite and PostgreSQL say of another process that holds what this one needs.
-_HELD: Final = ("database is locked", "deadlock")
-#: What the partition set of cohorts is asked for by; no stage is named so.
+#: Takes the place of a stage to name the set of cohorts; it cannot be a stage's name.
 COHORTS: Final = ".cohorts"
-_ROOTS: Final = ".data roots"
-_SETS: Final = {COHORTS: "cohorts", _ROOTS: "genid_data_roots"}
+#: The set of the data roots with keys in the others, without the prefix.
+_ROOTS: Final = "genid_data_roots"
+_ATTEMPTS: Final = 30
+#: What SQLite and PostgreSQL say if another process holds a lock.
+_LOCKED: Final = ("database is locked", "deadlock")
 
 
 def partition_set(stage: str, prefix: str = "") -> str:
     """Return the name of a stage's partition set, or that of COHORTS; `prefix` keeps two adapters
-    on one instance apart (names are global to an instance)."""
-    return f"{prefix}{_SETS.get(stage, f'{stage}_gens')}"
+    on one instance apart."""
+    return f"{prefix}cohorts" if stage == COHORTS else f"{prefix}{stage}_gens"
 
 
 def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefinition:
@@ -49,14 +49,18 @@ def partitions_def(stage: str, prefix: str = "") -> dg.DynamicPartitionsDefiniti
     return dg.DynamicPartitionsDefinition(name=partition_set(stage, prefix))
 
 
+def registered(instance: dg.DagsterInstance, stage: str, *, prefix: str = "") -> list[str]:
+    """Return a stage's keys in the order of registration, which Dagster uses for ranges."""
+    return list(instance.get_dynamic_partitions(partition_set(stage, prefix)))
+
+
 def register(
     instance: dg.DagsterInstance, stage: str, keys: Sequence[str], *, prefix: str = ""
 ) -> int:
-    """Add the keys that a stage's partition set (or COHORTS') lacks; return how many it lacked. Of
-    two processes that add the same key at once both count it, and it is there once.
+    """Add the keys that a stage's partition set lacks; return how many it lacked. If two processes
+    add the same key concurrently, both count it.
 
-    StoreError: keys that cannot be partitions', all of them (`...` is how Dagster writes a range);
-    nothing is added then.
+    StoreError: lists the keys that cannot be partition keys, and nothing is added.
     """
     problems = [
         Problem(
@@ -66,7 +70,7 @@ def register(
             remedy="use 1 to 255 of A-Z a-z 0-9 . _ -, begin with a letter or digit, without ...",
         )
         for key in keys
-        if not is_segment(key) or "..." in key
+        if not is_segment(key) or "..." in key  # Dagster writes a range of keys with `...`
     ]
     if problems:
         raise StoreError("partition keys were refused; none was registered", problems)
@@ -74,13 +78,13 @@ def register(
 
 
 def add_keys(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> int:
-    """Add the keys that a partition set lacks, in order; return how many it lacked. Where another
-    process adds some at the same moment, or holds the database, it is tried again."""
+    """Add the keys that a partition set lacks, in order; return how many it lacked. Retries if
+    another process adds one of them concurrently, or holds the database."""
     added = 0
     for attempt in range(_ATTEMPTS):
         try:
-            have = set(instance.get_dynamic_partitions(name))
-            new = [key for key in dict.fromkeys(keys) if key not in have]
+            existing = set(instance.get_dynamic_partitions(name))
+            new = [key for key in dict.fromkeys(keys) if key not in existing]
             for start in range(0, len(new), CHUNK):
                 instance.add_dynamic_partitions(name, new[start : start + CHUNK])
                 added += len(new[start : start + CHUNK])
@@ -92,17 +96,12 @@ def add_keys(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> in
     return added
 
 
-def registered(instance: dg.DagsterInstance, stage: str, *, prefix: str = "") -> list[str]:
-    """Return a stage's keys in the order of their registration, which is Dagster's for ranges."""
-    return list(instance.get_dynamic_partitions(partition_set(stage, prefix)))
-
-
 def _lost_a_race(error: Exception) -> bool:
-    """Say whether trying again helps: another process added a key, or holds the database."""
+    """Return whether a retry helps: another process added a key, or holds the database."""
     return any(
-        isinstance(one, IntegrityError)
-        or (isinstance(one, OperationalError) and any(word in str(one) for word in _HELD))
-        for one in causes(error)
+        isinstance(cause, IntegrityError)
+        or (isinstance(cause, OperationalError) and any(text in str(cause) for text in _LOCKED))
+        for cause in causes(error)
     )
 
 
@@ -116,8 +115,8 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.identity} {self.path}"
 
-    def is_there(self) -> bool | None:
-        """Say whether the data root still lies there; None where nobody can tell."""
+    def exists(self) -> bool | None:
+        """Return whether the data root is still at its path, None if an OS error hides it."""
         try:
             return _identity(DataRoot(self.path)) == self.identity
         except OSError:
@@ -125,31 +124,29 @@ class Owner:
 
 
 def record_owner(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> None:
-    """Record that the data root has keys in the sets, before it gets any; forget where it lay
-    before it was moved. StoreError: its identity cannot be read or written."""
+    """Record a data root before it gets keys, and forget where it was before it was moved.
+    StoreError: its identity cannot be read or written."""
     with guarded(root):
-        mine = Owner(_identity(root, create=True), root.path)
-    there = owners(instance, prefix)
-    if mine not in there:
-        add_keys(instance, partition_set(_ROOTS, prefix), [str(mine)])
-    for other in there:
-        if other.identity == mine.identity and other != mine and other.is_there() is False:
+        owner = Owner(_identity(root, create=True), root.path)
+    recorded = owners(instance, prefix)
+    if owner not in recorded:
+        add_keys(instance, prefix + _ROOTS, [str(owner)])
+    for other in recorded:
+        if other.identity == owner.identity and other != owner and other.exists() is False:
             forget_roots(instance, [str(other.path)], prefix)
 
 
 def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
-    """Return the data roots of the record."""
-    pairs = (
-        key.partition(" ") for key in instance.get_dynamic_partitions(partition_set(_ROOTS, prefix))
-    )
+    """Return the recorded data roots."""
+    pairs = (key.partition(" ") for key in instance.get_dynamic_partitions(prefix + _ROOTS))
     return [Owner(identity, Path(path)) for identity, _, path in pairs]
 
 
 def forget_roots(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str) -> None:
-    """Take data roots that are gone off the record, so that their keys are nobody's. StoreError:
-    none that is gone lay at a path; nothing is taken off then."""
-    gone = [one for one in owners(instance, prefix) if not one.is_there()]
-    known = [str(one.path) for one in gone]
+    """Remove the records of data roots that no longer exist, so that no one owns their keys.
+    StoreError: no missing data root is recorded at one of the paths, and nothing is removed."""
+    gone = [owner for owner in owners(instance, prefix) if not owner.exists()]
+    known = [str(owner.path) for owner in gone]
     remedy = "give one of " + (", ".join(known) or "none: none is gone")
     message = "no data root that is gone lay there"
     unknown = [
@@ -157,45 +154,42 @@ def forget_roots(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str
     ]
     if unknown:
         raise StoreError("there is nothing to forget", unknown)
-    for one in gone:
-        if str(one.path) in paths:
-            instance.delete_dynamic_partition(partition_set(_ROOTS, prefix), str(one))
+    for owner in gone:
+        if str(owner.path) in paths:
+            instance.delete_dynamic_partition(prefix + _ROOTS, str(owner))
 
 
 def members_elsewhere(
     instance: dg.DagsterInstance, root: DataRoot, prefix: str
 ) -> tuple[set[Member], list[Problem]]:
-    """Return the members of the other data roots of the record, and why some are unknown: a data
-    root is not there, is being migrated, or has a damaged membership."""
-    found: set[Member] = set()
+    """Return the members of the other recorded data roots, and why members may be missing: a data
+    root does not exist or is being migrated, or a membership is damaged."""
+    members: set[Member] = set()
     problems: list[Problem] = []
-    for one in owners(instance, prefix):
-        if one.path == root.path:
+    for owner in owners(instance, prefix):
+        where, other = str(owner.path), DataRoot(owner.path)
+        if other.path == root.path:
             continue
-        other, stopped = DataRoot(one.path), None
-        if not one.is_there():
+        if not owner.exists():
             message = "this data root has keys in the same partition sets, and is not there"
-            remedy = "mount it, sync it from where it lies now, or forget it"
-            where, ways = str(one.path), (f"forget={one.path}",)
+            remedy = "mount it, sync it from where it is now, or forget it"
+            ways = (f"forget={where}",)
             problems.append(Problem(where=where, message=message, remedy=remedy, ways=ways))
-        elif stopped := blocked(other):
-            where, message = str(one.path), stopped.reason
-            problems.append(Problem(where=where, message=message, remedy=stopped.remedy))
+        elif block := blocked(other):
+            problems.append(Problem(where=where, message=block.reason, remedy=block.remedy))
         else:
             memberships = read_memberships(other)
-            found.update(*memberships.members.values())
+            members.update(*memberships.members.values())
             problems += (
-                evolve(problem, where=f"{one.path}/{problem.where}")
+                evolve(problem, where=f"{where}/{problem.where}")
                 for problem in memberships.problems
             )
-    return found, problems
+    return members, problems
 
 
 def _identity(root: DataRoot, *, create: bool = False) -> str:
-    """Return what tells this data root from others, "" if it has none yet and none is made.
-
-    OSError: it cannot be read or written.
-    """
+    """Return the identity of a data root, "" if it has none and `create` is not set. OSError: it
+    cannot be read or written."""
     path = root.own / "identity"
     if create:
         root.own.mkdir(exist_ok=True)

@@ -1,14 +1,17 @@
-"""What Dagster records and shows of generations and cohorts: the same by runs and by the sync."""
+"""The materializations of generations and cohorts, the same in runs and in the sync.
+
+Defines the events, their metadata and `Recorder`, which logs them in a run. How events are stored
+outside a run is in `events`.
+"""
 
 import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
-from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import (
     COHORT_ID,
     COMBOS,
@@ -30,49 +33,56 @@ from genid_store.generation import Outcome, content_version
 from genid_store.generation.content import digest
 from genid_store.generation.status import State
 from genid_store.generation.workload import count_states
-from genid_store.stages import Member, parent_key
+from genid_store.stages import Member
 
-_SHOWN = 20  # generations that one error lists
-_LINES = 50  # lines of a list
-_PREVIEW = 500  # characters
+#: Tags of a run that Dagster's daemon must not retry.
+NO_RETRIES: Final = {"dagster/max_retries": "0"}
+_SHOWN: Final = 20  # generations that one error lists
+_LINES: Final = 50  # lines of a list
+_PREVIEW: Final = 500  # characters
 
 
 class Recorder:
-    """Records each outcome under its stage's asset, and remembers what did not become content."""
+    """Log each complete outcome as a materialization, and keep the others in `incomplete`."""
 
-    def __init__(self, context: dg.AssetExecutionContext, root: DataRoot, setup: Setup) -> None:
-        self.context, self.root, self.setup = context, root, setup
+    def __init__(
+        self, context: dg.AssetExecutionContext, root: DataRoot, translator: Translator
+    ) -> None:
+        self.context, self.root, self.translator = context, root, translator
         self.cohorts = read_memberships(root).cohorts_of()
         self.incomplete: list[Outcome] = []
 
     def __call__(self, outcome: Outcome) -> None:
-        if outcome.complete:
-            self.context.log_event(
-                materialization(
-                    self.root,
-                    outcome.stage,
-                    outcome.gen_id,
-                    self.setup.translator,
-                    self.cohorts.get((outcome.stage, outcome.gen_id), ()),
-                    outcome=outcome.kind,
-                    seconds=round(outcome.seconds, 3),
-                )
-            )
-        else:
+        """Record an outcome."""
+        if not outcome.complete:
             self.incomplete.append(outcome)
-            self.context.log.warning(
-                "%s %s %s: %s", outcome.stage, outcome.gen_id, outcome.kind, outcome.reason
-            )
+            self.context.log.warning("%s", _line(outcome))
+            return
+        member = Member(outcome.stage, outcome.gen_id)
+        shown = {"outcome": outcome.kind, "seconds": round(outcome.seconds, 3)}
+        cohorts = self.cohorts.get(member, ())
+        event = materialization(self.root, member, self.translator, cohorts, **shown)
+        self.context.log_event(event)
+
+    def record_made(self, members: Iterable[Member]) -> None:
+        """Record members with content that Dagster has no materialization of."""
+        recorded: dict[str, set[str]] = {}
+        for stage, gen_id in members:
+            if stage not in recorded:
+                key = self.translator.of_stage(stage)
+                recorded[stage] = self.context.instance.get_materialized_partitions(key)
+            if gen_id not in recorded[stage]:
+                self(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
 
     def raise_for_failures(self, remedy: str = "", **metadata: Any) -> None:
-        """Raise dg.Failure: some generation of this run has no content; lists them. No policy of
-        Dagster's tries again then, other than after a kill: what failed waits for a human."""
+        """Raise dg.Failure with a list of the generations that have no content, if there are any.
+        Nothing in Dagster retries the run then: what failed may have been paid for."""
         if not self.incomplete:
             return
-        self.context.instance.add_run_tags(self.context.run.run_id, {"dagster/max_retries": "0"})
+        self.context.instance.add_run_tags(self.context.run.run_id, NO_RETRIES)
         count = len(self.incomplete)
         lines = [f"{count} generation(s) have no content; the others are recorded"]
-        lines += [f"{o.stage} {o.gen_id} {o.kind}: {o.reason}" for o in self.incomplete[:_SHOWN]]
+        lines += map(_line, self.incomplete[:_SHOWN])
         lines += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
         raise dg.Failure(
             description="\n".join([*lines, remedy]).strip(),
@@ -81,78 +91,119 @@ class Recorder:
         )
 
 
+def _line(outcome: Outcome) -> str:
+    return f"{outcome.stage} {outcome.gen_id} {outcome.kind}: {outcome.reason}"
+
+
 def materialization(
-    root: DataRoot,
-    stage: str,
-    gen_id: str,
-    translator: Translator,
-    cohorts: Iterable[str],
-    **metadata: Any,
+    root: DataRoot, member: Member, translator: Translator, cohorts: Iterable[str], **metadata: Any
 ) -> dg.AssetMaterialization:
-    """Return the event that records a generation whose content is on disk."""
-    shown = {**_shown(root, stage, gen_id, translator), "cohorts": ", ".join(cohorts), **metadata}
-    version = content_version(root, stage, gen_id) or ""
-    return translator.event(stage_asset_name(stage), shown, partition=gen_id, version=version)
+    """Return the event of a generation with content; its data version is the content's digest."""
+    shown = _generation_metadata(root, member, translator)
+    shown |= {"cohorts": ", ".join(cohorts), **metadata}
+    name, version = stage_asset_name(member.stage), content_version(root, *member) or ""
+    return translator.event(name, shown, partition=member.gen_id, version=version)
 
 
 def cohort_materialization(
-    root: DataRoot, cohort_id: str, translator: Translator, **metadata: Any
+    root: DataRoot, cohort_id: str, translator: Translator, built: Built | None = None
 ) -> dg.AssetMaterialization:
-    """Return the event that records a cohort; its data version is the digest of its members."""
-    shown = {**cohort_metadata(root, cohort_id), **metadata}
+    """Return the event of a cohort; its data version is the digest of its membership.csv. `built`
+    adds what only the build itself knows."""
+    members, recorded = read_membership(root, cohort_id), read_recorded(root, cohort_id)
+    rollout = recorded.rollout if recorded is not None and recorded.stated else None
+    shown: dict[str, Any] = {
+        "cohort_id": cohort_id,
+        "rollout": "not recorded" if rollout is None else rollout.label,
+        "scheme": "not recorded" if rollout is None else rollout.scheme,
+        "rows": stage_table(rows=Counter(stage for stage, _ in members)),
+        "dagster/uri": root.membership(cohort_id).as_uri(),
+        "dagster/row_count": len(members),
+    }
+    if built is not None:
+        shown |= _build_metadata(built)
     version = digest(read_bytes(root.membership(cohort_id)))
     return translator.event(MEMBERSHIP, shown, partition=cohort_id, version=version)
 
 
-def chosen(root: DataRoot, translator: Translator, cohort_id: str) -> list[dg.AssetMaterialization]:
-    """Return the events that record which cohort was built last, and the combos of that day."""
+def last_built(
+    root: DataRoot, cohort_id: str, translator: Translator
+) -> list[dg.AssetMaterialization]:
+    """Return the events of the combos and the cohort id, for the cohort that was built last."""
     combos: dict[str, Any] = {}
-    with contextlib.suppress(OSError):  # a cohort of evaluations alone has none
+    with contextlib.suppress(OSError):  # a cohort of evaluations alone has no combo file
         rows = len(read_bytes(selected_path(root)).splitlines()) - 1
         uri = selected_path(root).absolute().as_uri()
         combos = {"dagster/uri": uri, "dagster/row_count": rows}
-    built = translator.event(COHORT_ID, {COHORT_ID: cohort_id}, version=cohort_id)
-    return [translator.event(COMBOS, combos), built]
+    cohort = translator.event(COHORT_ID, {COHORT_ID: cohort_id}, version=cohort_id)
+    return [translator.event(COMBOS, combos), cohort]
 
 
 def registration(
-    translator: Translator, cohorts: Iterable[str], members: Mapping[str, int], **added: Any
+    translator: Translator,
+    cohorts: Iterable[str],
+    members: Mapping[str, int],
+    added: Mapping[str, int],
 ) -> dg.AssetMaterialization:
-    """Return the event that records that cohorts' members are partitions, and which were new."""
-    shown = {"cohorts": ", ".join(cohorts), "partitions": stage_table(members=members, **added)}
-    return translator.event(REGISTRATION, shown)
+    """Return the event of a registration; `members` and `added` count keys by stage."""
+    partitions = stage_table(members=members, added=added)
+    return translator.event(REGISTRATION, {"cohorts": ", ".join(cohorts), "partitions": partitions})
 
 
 def all_made(
     translator: Translator, cohort_id: str, states: Mapping[Member, State]
 ) -> dg.AssetMaterialization:
-    """Return the event that records that a cohort's members are made."""
-    counts = count_states(states)
-    names = next(iter(counts.values()))
-    columns = {name: {stage: one[name] for stage, one in counts.items()} for name in names}
-    shown = {"members": stage_table(**columns)}
-    return translator.event(GENERATIONS, shown, partition=cohort_id)
+    """Return the event of a cohort whose generations are made, with its members by state."""
+    rows = [{"stage": stage, **counts} for stage, counts in count_states(states).items()]
+    return translator.event(GENERATIONS, {"members": table(rows)}, partition=cohort_id)
 
 
-def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> dict[str, Any]:
-    """Return what a partition shows: the signature, the parent as a link, the usage that the host's
-    callable gave; where the text is, its length and beginning, and the score that a number is."""
-    folder = root.generation(stage, gen_id)
-    generation = read_generation(root, stage, gen_id)
+def as_result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:
+    """Return an event as the result that an asset yields; the partition is the run's."""
+    return dg.MaterializeResult(asset_key=event.asset_key, metadata=event.metadata, tags=event.tags)
+
+
+def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return a table with a row for each stage and a column for each mapping of stage to count."""
+    stages = next(iter(columns.values()))
+    return table(
+        {"stage": stage, **{name: counts[stage] for name, counts in columns.items()}}
+        for stage in stages
+    )
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Return a table, its columns and their types those of the first row."""
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    return dg.MetadataValue.table(records, None if records else dg.TableSchema([]))
+
+
+def listing(name: str, title: str, lines: Sequence[str]) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return the metadata `name`, a list of the first lines and how many more there are; without
+    lines, no metadata."""
+    shown = [f"- {line}" for line in lines[:_LINES]]
+    rest = [f"- and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    text = "\n".join([title, "", *shown, *rest])
+    return {name: dg.MetadataValue.md(text)} if lines else {}
+
+
+def _generation_metadata(root: DataRoot, member: Member, translator: Translator) -> dict[str, Any]:
+    """Return the signature, a link to the parent, the usage that the host's callable reported, and
+    the text's length, its beginning and, if it is a number, the score."""
+    folder, generation = root.generation(*member), read_generation(root, *member)
     fields = generation.signature_fields().items()
     shown: dict[str, Any] = {name: value for name, value in fields if isinstance(value, str | int)}
     shown["path"] = dg.MetadataValue.path(str(folder))
     shown["dagster/uri"] = (folder / PARSED).absolute().as_uri()
-    parent = parent_key(stage, generation.parent_gen_id)
-    if parent is not None:
-        above = translator.of_stage(parent[0]).to_user_string()
-        link = f"/assets/{above}?view=partitions&partition={parent[1]}"
-        shown["parent"] = dg.MetadataValue.md(f"[{parent[1]}]({link})")
-    # Not every generation has the files, and what a host writes may be anything.
+    if (parent := generation.parent) is not None:
+        asset = translator.of_stage(parent.stage).to_user_string()
+        link = f"/assets/{asset}?view=partitions&partition={parent.gen_id}"
+        shown["parent"] = dg.MetadataValue.md(f"[{parent.gen_id}]({link})")
+    # The files are optional, and a host may write anything into them: display only what is usable.
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         usage = read_json(folder / RAW_METADATA)["genid"]["usage"]
-        numbers = {key: one for key, one in usage.items() if type(one) in (int, float)}
-        shown |= {f"usage/{key}": one for key, one in numbers.items()}
+        numbers = {name: value for name, value in usage.items() if type(value) in (int, float)}
+        shown |= {f"usage/{name}": value for name, value in numbers.items()}
     with contextlib.suppress(OSError, ValueError):
         text = read_bytes(folder / PARSED).decode("utf-8", "replace")
         shown |= {"words": len(text.split()), "preview": dg.MetadataValue.text(text[:_PREVIEW])}
@@ -161,62 +212,22 @@ def _shown(root: DataRoot, stage: str, gen_id: str, translator: Translator) -> d
     return shown
 
 
-def table(kinds_of: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
-    """Return a table; `kinds_of` has its columns, each with its type ("string", "int")."""
-    records = [dg.TableRecord(dict(zip(kinds_of, row, strict=True))) for row in rows]
-    columns = [dg.TableColumn(name, kind) for name, kind in kinds_of.items()]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
-
-
-def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
-    """Return a table with one row a stage and one column for each mapping of stage to count."""
-    stages = next(iter(columns.values()))
-    rows = [(stage, *(count[stage] for count in columns.values())) for stage in stages]
-    return table({"stage": "string", **dict.fromkeys(columns, "int")}, rows)
-
-
-def listing(title: str, lines: Sequence[str]) -> dg.MarkdownMetadataValue:
-    """Return the first of some lines as a list, and how many more there are."""
-    shown = [f"- {line}" for line in lines[:_LINES]]
-    more = [f"- and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
-    return dg.MetadataValue.md("\n".join([title, "", *shown, *more]))
-
-
-def cohort_metadata(root: DataRoot, cohort_id: str) -> dict[str, Any]:
-    """Return what a cohort's files say of it: how it was built, where its membership.csv is and how
-    many rows that has."""
-    recorded, members = read_recorded(root, cohort_id), read_membership(root, cohort_id)
-    rollout = recorded.rollout if recorded is not None and recorded.stated else None
-    return {
-        "cohort_id": cohort_id,
-        "rollout": "not recorded" if rollout is None else rollout.label,
-        "scheme": "not recorded" if rollout is None else rollout.scheme,
-        "rows": stage_table(rows=Counter(stage for stage, _ in members)),
-        "dagster/uri": root.membership(cohort_id).as_uri(),
-        "dagster/row_count": len(members),
-    }
-
-
-def membership_metadata(built: Built) -> dict[str, Any]:
-    """Return what `cohort_membership` shows of a build beside what the cohort's files say."""
-    plan, changes, dropped = built.plan, built.changes, built.prepared.dropped
-    metadata: dict[str, Any] = {
+def _build_metadata(built: Built) -> dict[str, Any]:
+    plan = built.plan
+    shown: dict[str, Any] = {
         "mode": str(plan.mode),
         "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
         "repeated_work": len(built.repeats),
     }
-    if built.repeats:
-        lines = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
-        metadata["repeated_members"] = listing("the store has this work under another id", lines)
-    if plan.fill_up is not None and plan.fill_up.missing:
-        lines = [
-            f"`{one.essay_gen_id}` by {one.template_id}, {one.llm_model_id}: {one.added} added"
-            for one in plan.fill_up.missing
+    repeats = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
+    shown |= listing("repeated_members", "the store has this work under another id", repeats)
+    if (fill_up := plan.fill_up) is not None:
+        cells = [
+            f"`{cell.essay_gen_id}` by {cell.template_id}, {cell.llm_model_id}: {cell.added} added"
+            for cell in fill_up.missing
         ]
-        metadata["fill_up"] = listing(f"added {plan.fill_up.added} evaluation(s)", lines)
-    if changes is not None:
-        metadata["rollout_changes"] = stage_table(ids_changed=changes.changed())
-    if dropped:
-        lines = [f"{one.stage} `{one.gen_id}`" for one in dropped]
-        metadata["dropped"] = listing(f"no longer members; kept: `{built.kept}`", lines)
-    return metadata
+        shown |= listing("fill_up", f"added {fill_up.added} evaluation(s)", cells)
+    if built.changes is not None:
+        shown["rollout_changes"] = stage_table(ids_changed=built.changes.changed())
+    dropped = [f"{stage} `{gen_id}`" for stage, gen_id in built.prepared.dropped]
+    return shown | listing("dropped", f"no longer members; kept: `{built.kept}`", dropped)

@@ -1,4 +1,7 @@
-"""What the assets over one data root share: its place, their names, what makes its texts."""
+"""What all assets over one data root share: its path, their names and the host's callable.
+
+Defines the Dagster arguments that follow from these. No asset is defined here.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +22,10 @@ from genid_store.stages import PIPELINE
 
 @frozen(kw_only=True)
 class Setup:
-    """The arguments of `build_definitions` and `generated_asset` that are about every asset.
+    """The arguments of `build_definitions` and `generated_asset` that apply to every asset; those
+    after `concurrency` are Dagster's own, for the assets that call the generator.
 
-    StoreError: `generate` cannot be called, or no call may be made at once.
+    StoreError: `generate` is not callable, or `concurrency` is below 1.
     """
 
     data_root: Path = field(converter=Path)
@@ -50,26 +54,23 @@ class Setup:
         if problems:
             raise StoreError("the definitions cannot be built", problems)
 
-    def key(self, name: str) -> dg.AssetKey:
-        """Return the key of an asset."""
-        return self.translator.get_asset_key(name)
-
     def identifier(self, name: str) -> str:
-        """Return a name for Dagster that two mounted data roots do not share."""
-        return self.key(name).to_python_identifier()
+        """Return a Python identifier for a Dagster object, different for each mounted data root."""
+        return self.translator.get_asset_key(name).to_python_identifier()
 
-    def deps(self, name: str) -> list[dg.AssetDep]:
-        """Return what an asset depends on: on a stage's all partitions on all."""
+    def deps(self, names: Sequence[str]) -> list[dg.AssetDep]:
+        """Return dependencies on assets; on a stage's, each partition depends on all."""
         all_on_all = dg.AllPartitionMapping()
+        mappings = {name: None if name in COHORT_ASSETS else all_on_all for name in names}
         return [
-            dg.AssetDep(key, partition_mapping=None if one in COHORT_ASSETS else all_on_all)
-            for one, key in self.translator.upstream(name).items()
+            dg.AssetDep(self.translator.get_asset_key(name), partition_mapping=mapping)
+            for name, mapping in mappings.items()
         ]
 
     def described(self, name: str) -> dict[str, Any]:
-        """Return what an asset is called and described by, as arguments of Dagster's."""
+        """Return the arguments by which an asset or a spec is named and described."""
         return {
-            "key": self.key(name),
+            "key": self.translator.get_asset_key(name),
             "group_name": self.translator.get_group_name(name),
             "metadata": self.translator.get_metadata(name),
             "code_version": self.translator.get_code_version(name),
@@ -77,13 +78,13 @@ class Setup:
 
     def paying(self, name: str, **more: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         """Return `dg.asset(...)` for an asset that calls the generator."""
-        resource = isinstance(self.generate, dg.ConfigurableResource)
+        is_resource = isinstance(self.generate, dg.ConfigurableResource)
         decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
             **self.described(name),
             pool=self.pool,
             op_tags=self.op_tags,
             retry_policy=self.retry_policy,
-            resource_defs={self._resource: self.generate} if resource else None,
+            resource_defs={self._resource: self.generate} if is_resource else None,
             output_required=False,
             kinds={"text"},
             **more,
@@ -93,7 +94,7 @@ class Setup:
     def executor(
         self, context: dg.AssetExecutionContext, root: DataRoot, plan: Plan, asked: Asked
     ) -> Executor:
-        """Return what obtains generations in a run."""
+        """Return the executor of a run; a generator that is a resource comes from the run."""
         generate: Any = self.generate
         if isinstance(generate, dg.ConfigurableResource):
             generate = getattr(context.resources, self._resource)
@@ -107,5 +108,5 @@ class Setup:
 
     @property
     def _resource(self) -> str:
-        # The resources are shared by all of a code location.
+        # A code location has one namespace of resources, and two assets may have two generators.
         return f"{self.identifier('generator')}_{id(self.generate)}"

@@ -1,10 +1,9 @@
-"""Bring an instance level with the disk; registered as the entry point `follow` of `genid.sync`.
+"""Bring an instance level with the disk; registered under the entry points `genid.sync`.
 
-Level-triggered: it reports what the cohorts name and what is made beyond what the instance has,
-whatever came before (a build, a migration, a kill of its own), and changes nothing of the store.
-
-In each stage, parents first: events for what is made and unrecorded, then the keys, then, only when
-asked, away with the keys that no cohort names: automation never takes made work for missing.
+The sync is level-triggered: whatever happened before (a build, a migration, a killed sync), it
+reports what the instance lacks of what cohorts name and what has content. It never changes the
+store. Stage by stage, parents first, it reports events before it registers keys, so that automation
+never takes existing content for missing. Keys of no cohort are deleted last, and only on request.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from genid_dagster_adapter.partitions import (
 )
 from genid_dagster_adapter.recording import (
     all_made,
-    chosen,
     cohort_materialization,
+    last_built,
     materialization,
     registration,
 )
@@ -46,20 +45,20 @@ from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation import has_content
 from genid_store.generation.load import load_module
 from genid_store.generation.status import states_of
-from genid_store.stages import stage_names
+from genid_store.stages import Member, stage_names
 
 Progress = Callable[[int, int], None]
-#: ids of today -> the ids that their generations had before
+#: current id -> the ids that the generation had before
 Previous = Mapping[str, Sequence[str]]
 
 _VERSION: Final = "dagster/data_version"
-_PAGE: Final = 200  # events that are reported, and whose predecessors are asked for, at a time
+_PAGE: Final = 200  # events reported, and predecessors looked up, at a time
 
 
 @frozen(kw_only=True)
 class Synced:
-    """What was done, or with `dry_run` would be: events and keys by stage. `unowned` are keys of no
-    cohort that stay; pruning leaves those `held` by records of assets that nobody named."""
+    """What a sync did, or with `dry_run` would do: events and keys by stage. `unowned` are keys of
+    no cohort that were not deleted, without those `held` by records of assets not in `others`."""
 
     events: dict[str, int]
     registered: dict[str, int] = field(factory=dict)
@@ -76,27 +75,26 @@ def follow(
     partition_prefix: str = "",
     others: Sequence[str] = (),
     forget: Sequence[str] = (),
-    prune: bool = False,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Do `sync` with the data root's instance; return what it did as JSON values. `translator` is
-    the host's, MODULE:CLASS or FILE.py:CLASS; `others` are the asset keys of the host's own that
-    are partitioned by the same sets, `forget` the paths of other data roots whose keys are
-    nobody's from now on.
+    """Sync the data root's instance; return what was done as JSON values.
+
+    `translator` names the host's, as MODULE:CLASS or FILE.py:CLASS. `others` are asset keys of the
+    host that are partitioned by the same sets, and `forget` the paths of other data roots that no
+    longer exist. `options` are `prune` and `progress` of `sync`.
 
     StoreError: the translator cannot be loaded, the instance cannot be opened or does not answer,
     or as `sync` and `forget_roots`.
     """
-    kind = Translator if translator is None else _load(translator)
-    named = kind(key_prefix=asset_prefix, partition_prefix=partition_prefix)
+    translator_type = Translator if translator is None else _load(translator)
+    names = translator_type(key_prefix=asset_prefix, partition_prefix=partition_prefix)
+    keys = [dg.AssetKey.from_user_string(key) for key in others]
     with open_instance(root) as instance:
         if forget and not dry_run:
             forget_roots(instance, forget, partition_prefix)
-        keys = [dg.AssetKey.from_user_string(one) for one in others]
-        how = {"prune": prune, "dry_run": dry_run}
-        done = sync(instance, root, named, others=keys, progress=progress, **how)
-    return {"dry_run": dry_run, **asdict(done)}
+        synced = sync(instance, root, names, others=keys, dry_run=dry_run, **options)
+    return {"dry_run": dry_run, **asdict(synced)}
 
 
 def _load(name: str) -> type[Translator]:
@@ -110,22 +108,14 @@ def _load(name: str) -> type[Translator]:
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
-    """Return by stage the registered keys that are not those of other data roots alone.
-
-    StoreError: the instance does not answer.
-    """
+    """Return by stage the registered keys, without those that only other data roots name.
+    StoreError: the instance does not answer."""
     named = read_memberships(root).cohorts_of()
     with open_instance(root) as instance:
         elsewhere, _ = members_elsewhere(instance, root, partition_prefix)
-        strangers = elsewhere - named.keys()
-        return {
-            stage: [
-                key
-                for key in registered(instance, stage, prefix=partition_prefix)
-                if (stage, key) not in strangers
-            ]
-            for stage in stage_names()
-        }
+        keys = {name: registered(instance, name, prefix=partition_prefix) for name in stage_names()}
+    foreign = elsewhere - named.keys()
+    return {stage: [key for key in keys[stage] if (stage, key) not in foreign] for stage in keys}
 
 
 def sync(
@@ -138,11 +128,10 @@ def sync(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Synced:
-    """Bring the records level with the disk; stopped at any time, the next call completes it.
+    """Bring the records level with the disk. If it is stopped, the next call completes it.
 
-    StoreError: the data root is in use or blocked by a migration; or pruning was asked for and a
-    membership, of this data root or of another one with keys in the same partition sets, cannot be
-    read, so that nobody can tell whose a key is.
+    StoreError: the data root is in use or blocked by a migration; or `prune` is set and a
+    membership, here or in another data root with keys in the same sets, cannot be read.
     """
     return _Sync(instance, root, translator or Translator(), others, dry_run).run(prune, progress)
 
@@ -160,139 +149,145 @@ class _Sync:
             if not self.dry_run:
                 record_owner(self.instance, self.root, self.translator.prefix)
             memberships = read_memberships(self.root)
-            members, cohorts = memberships.by_stage(), memberships.cohorts_of()
             with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
                 previous = index.previous_ids()
-        todo = {one: list(self._unrecorded(one, members[one], previous[one])) for one in members}
-        synced = Synced(events={stage: len(found) for stage, found in todo.items()})
+        cohorts = memberships.cohorts_of()
+        unrecorded = {
+            stage: list(self._unrecorded(stage, keys, previous[stage]))
+            for stage, keys in memberships.by_stage().items()
+        }
+        synced = Synced(events={stage: len(pairs) for stage, pairs in unrecorded.items()})
         done, total = 0, sum(synced.events.values())
-        for stage, lacking in todo.items():
-            for start in range(0, len(lacking), _PAGE):
-                chunk = lacking[start : start + _PAGE]
+        for stage, pairs in unrecorded.items():
+            for start in range(0, len(pairs), _PAGE):
+                page = pairs[start : start + _PAGE]
                 if not self.dry_run:
-                    report(self.instance, self._events(stage, chunk, previous[stage], cohorts))
-                done += len(chunk)
+                    report(self.instance, self._events(stage, page, previous[stage], cohorts))
+                done += len(page)
                 if progress is not None:
                     progress(done, total)
-            self._keys(stage, previous[stage], prune, synced)
+            self._sync_keys(stage, previous[stage], prune, synced)
         if not self.dry_run:
-            report(self.instance, [*self._cohorts(memberships, synced)])
+            report(self.instance, list(self._cohort_events(memberships, synced)))
         return synced
 
     # -- events -------------------------------------------------------------------------------
     def _unrecorded(
         self, stage: str, members: Sequence[str], previous: Previous
     ) -> Iterator[tuple[dg.AssetKey, str]]:
-        """Yield the (asset, key) that lack an event: what is made, under our asset; what the host's
-        own assets had under the key of before, under theirs."""
-        ours = self.translator.of_stage(stage)
-        recorded = self.instance.get_materialized_partitions(ours)
+        """Yield (asset, key) for each missing event: of a member with content, and of an asset in
+        `others` with an event under a previous id of the member."""
+        own = self.translator.of_stage(stage)
+        recorded = self.instance.get_materialized_partitions(own)
         for key in members:
             if key not in recorded and has_content(self.root, stage, key):
-                yield ours, key
+                yield own, key
         for other in self.others:
-            theirs = self.instance.get_materialized_partitions(other)
+            recorded = self.instance.get_materialized_partitions(other)
             for key in members:
-                if key not in theirs and not theirs.isdisjoint(previous.get(key, ())):
+                if key not in recorded and not recorded.isdisjoint(previous.get(key, ())):
                     yield other, key
 
     def _events(
         self,
         stage: str,
-        lacking: Sequence[tuple[dg.AssetKey, str]],
+        unrecorded: Sequence[tuple[dg.AssetKey, str]],
         previous: Previous,
         cohorts: Mapping[tuple[str, str], Sequence[str]],
     ) -> Iterator[dg.AssetMaterialization]:
+        """Yield the events; one with a record under a previous id carries it on."""
         last = {
-            asset: self._last(asset, {old for one in keys for old in previous.get(one[1], ())})
-            for asset, keys in groupby(lacking, itemgetter(0))
+            asset: self._last(asset, {old for _, key in pairs for old in previous.get(key, ())})
+            for asset, pairs in groupby(unrecorded, itemgetter(0))
         }
-        for asset, key in lacking:
+        for asset, key in unrecorded:
             if asset == self.translator.of_stage(stage):
-                named = cohorts.get((stage, key), ())
-                fresh = materialization(self.root, stage, key, self.translator, named)
+                member = Member(stage, key)
+                named_by = cohorts.get(member, ())
+                event = materialization(self.root, member, self.translator, named_by)
             else:
-                fresh = dg.AssetMaterialization(asset, partition=key)
+                event = dg.AssetMaterialization(asset, partition=key)
             records = [last[asset][old] for old in previous.get(key, ()) if old in last[asset]]
             newest = max(records, key=attrgetter("storage_id"), default=None)
-            yield fresh if newest is None else carried(newest, fresh)
+            yield event if newest is None else carried(newest, event)
 
-    def _cohorts(
+    def _cohort_events(
         self, memberships: Memberships, synced: Synced
     ) -> Iterator[dg.AssetMaterialization]:
-        """Register the cohorts as partitions, and yield what runs would have recorded of them."""
-        translator, ids = self.translator, list(memberships.members)
-        register(self.instance, COHORTS, ids, prefix=translator.prefix)
-        last = self._last(translator.get_asset_key(MEMBERSHIP), ids)
+        """Register the cohorts as partitions, and yield the events that runs would have logged."""
+        translator, cohort_ids = self.translator, list(memberships.members)
+        register(self.instance, COHORTS, cohort_ids, prefix=translator.prefix)
+        last = self._last(translator.get_asset_key(MEMBERSHIP), cohort_ids)
         changed = []
-        for event in (cohort_materialization(self.root, one, translator) for one in ids):
-            record = last.get(str(event.partition))
-            made = record and record.asset_materialization
-            if made is None or (made.tags or {}).get(_VERSION) != (event.tags or {})[_VERSION]:
-                changed.append(str(event.partition))
+        for cohort_id in cohort_ids:
+            event = cohort_materialization(self.root, cohort_id, translator)
+            record = last.get(cohort_id)
+            recorded = record and record.asset_materialization
+            if not recorded or (recorded.tags or {}).get(_VERSION) != (event.tags or {})[_VERSION]:
+                changed.append(cohort_id)
                 yield event
         complete = self.instance.get_materialized_partitions(translator.get_asset_key(GENERATIONS))
         for cohort_id, members in memberships.members.items():
-            is_known = cohort_id in complete and cohort_id not in changed
-            if not is_known and all(has_content(self.root, *one) for one in members):
+            is_current = cohort_id in complete and cohort_id not in changed
+            if not is_current and all(has_content(self.root, *member) for member in members):
                 yield all_made(translator, cohort_id, states_of(self.root, members))
         if changed:
-            newest = max(changed, key=lambda one: os.stat(self.root.membership(one)).st_mtime_ns)
-            yield from chosen(self.root, translator, newest)
+            newest = max(changed, key=lambda name: os.stat(self.root.membership(name)).st_mtime_ns)
+            yield from last_built(self.root, newest, translator)
         if changed or any(synced.registered.values()):
-            counts = {stage: len(found) for stage, found in memberships.by_stage().items()}
-            yield registration(translator, ids, counts, added=synced.registered)
+            counts = {stage: len(keys) for stage, keys in memberships.by_stage().items()}
+            yield registration(translator, cohort_ids, counts, synced.registered)
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
         """Return the newest event of each of the keys that has one."""
-        found: dict[str, dg.EventLogRecord] = {}
-        cursor, more = None, bool(keys)
-        while more:
+        newest: dict[str, dg.EventLogRecord] = {}
+        cursor, has_more = None, bool(keys)
+        while has_more:
             page = self.instance.fetch_materializations(
                 dg.AssetRecordsFilter(asset_key=asset, asset_partitions=sorted(keys)),
                 limit=1000,
                 cursor=cursor,
             )
             for record in page.records:
-                found.setdefault(str(record.partition_key), record)
-            cursor, more = page.cursor, page.has_more and len(found) < len(keys)
-        return found
+                newest.setdefault(str(record.partition_key), record)
+            cursor, has_more = page.cursor, page.has_more and len(newest) < len(keys)
+        return newest
 
     # -- keys ---------------------------------------------------------------------------------
-    def _keys(self, stage: str, previous: Previous, prune: bool, synced: Synced) -> None:
-        """Register a stage's members and delete what no cohort names, if asked; under the data
-        root's lock, so that no key becomes or ceases to be a member's meanwhile."""
+    def _sync_keys(self, stage: str, previous: Previous, prune: bool, synced: Synced) -> None:
+        """Register a stage's members and, if requested, delete the keys that no cohort names."""
+        prefix = self.translator.prefix
+        # Memberships are read again under the lock: a build may have run since the events.
         with nullcontext() if self.dry_run else root_lock(self.root, BUILD):
-            prefix = self.translator.prefix
-            there = dict.fromkeys(registered(self.instance, stage, prefix=prefix))
+            keys = dict.fromkeys(registered(self.instance, stage, prefix=prefix))
             memberships = read_memberships(self.root)
             elsewhere, unknown = members_elsewhere(self.instance, self.root, prefix)
             if prune and (problems := [*memberships.problems, *unknown]):
                 raise StoreError("nobody can tell which keys are of no cohort", problems)
             members = memberships.by_stage()[stage]
-            new = [key for key in members if key not in there]
+            new = [key for key in members if key not in keys]
             named = {*members, *(gen_id for of, gen_id in elsewhere if of == stage)}
-            unowned, held = self._held(stage, [one for one in there if one not in named], previous)
+            unowned = [key for key in keys if key not in named]
+            held = self._held(stage, unowned, previous) if unowned else set()
+            removable = [key for key in unowned if key not in held]
             if not self.dry_run:
                 register(self.instance, stage, new, prefix=prefix)
-                for key in unowned if prune else ():
+                for key in removable if prune else ():
                     self.instance.delete_dynamic_partition(partition_set(stage, prefix), key)
         if not self.dry_run and (new or prune):
-            # What Dagster remembers may be from the moment between an event and its key.
+            # Dagster may have cached the status between an event and the registration of its key.
             self.instance.wipe_asset_cached_status([self.translator.of_stage(stage)])
-        synced.registered[stage], synced.held[stage] = len(new), held
-        synced.deleted[stage], synced.unowned[stage] = (unowned, []) if prune else ([], unowned)
+        synced.registered[stage] = len(new)
+        synced.held[stage] = [key for key in unowned if key in held]
+        synced.deleted[stage] = removable if prune else []
+        synced.unowned[stage] = [] if prune else removable
 
-    def _held(
-        self, stage: str, unowned: list[str], previous: Previous
-    ) -> tuple[list[str], list[str]]:
-        """Return, of the keys that no cohort names, those that can go, and those with records of
-        another asset that nobody carried over."""
-        if not unowned:
-            return [], []
-        now = {old: new for new, olds in previous.items() for old in olds}
+    def _held(self, stage: str, unowned: Collection[str], previous: Previous) -> set[str]:
+        """Return the unowned keys with records of another asset that were not carried to the
+        generation's current id."""
+        current = {old: new for new, olds in previous.items() for old in olds}
         held: set[str] = set()
         for asset in set(self.instance.all_asset_keys()) - {self.translator.of_stage(stage)}:
-            theirs = self.instance.get_materialized_partitions(asset)
-            held |= {key for key in unowned if key in theirs and now.get(key) not in theirs}
-        return [key for key in unowned if key not in held], [key for key in unowned if key in held]
+            recorded = self.instance.get_materialized_partitions(asset)
+            held |= {k for k in unowned if k in recorded and current.get(k) not in recorded}
+        return held

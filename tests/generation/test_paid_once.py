@@ -432,6 +432,27 @@ def test_nothing_is_paid_over_a_text_that_is_not_the_one(root: DataRoot, text: s
     assert all("parsed.txt" in one or "has no content" in one for one in reasons)
 
 
+@pytest.mark.parametrize("what", ["parsed.txt", "[!m]*", "*", "."])
+def test_what_was_made_from_a_text_that_is_out_of_reach_is_not_paid_for_again(
+    root: DataRoot, what: str
+) -> None:
+    """Essays, copied ones too, whose text, whose files but metadata, whose files, or whose folder
+    are links without a target; another cohort makes the copies again, and pays for nothing over
+    them."""
+    ledger = Ledger()
+    build(root, "c", OFF)
+    run(root, "c", ledger)
+    build(root, "d", ON)
+    before = len(ledger.calls)
+    for folder in list(root.gens.glob("essay/[!e]*")):
+        for path in [folder] if what == "." else list(folder.glob(what)):
+            path.rename(root.path / f"{folder.name}-{path.name}")
+            path.symlink_to("/nowhere/at/all")
+    done = run(root, "d", ledger)
+    assert before == len(ledger.calls)
+    assert {"blocked"} == {one.kind for one in blocked_members(done.workload)}
+
+
 def spoil(root: DataRoot, cohort_id: str, stage: str, change: Callable[[Path], object]) -> str:
     """Change the metadata of the first member of a stage; return its id."""
     member = next(one for one in read_membership(root, cohort_id) if one.stage == stage)

@@ -51,16 +51,21 @@ def model_of(root: DataRoot, generation: Generation) -> str | None:
 
 
 def parent_version(root: DataRoot, generation: Generation) -> str | None:
-    """Return the digest of the parent's text; None if there is no text or no parent. OSError: it
-    cannot be read now."""
-    if generation.parent is None:
-        return None
+    """Return the digest of the parent's text (`text_version`); None if there is no parent."""
+    return None if generation.parent is None else text_version(root, *generation.parent)
+
+
+def text_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    """Return the digest of a text; the recorded one where the text itself is gone, was not fetched
+    or is out of reach; None if there is none. OSError: it cannot be read now."""
     try:
-        return digest(read_bytes(root.generation(*generation.parent) / PARSED))
+        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+        if fault_of_bytes(data) is None:
+            return digest(data)
     except OSError as error:
         if error.errno not in NO_TEXT:
             raise
-        return None
+    return recorded_digest(root, stage, gen_id)
 
 
 def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:

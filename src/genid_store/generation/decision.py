@@ -15,11 +15,11 @@ from genid_store.fs.files import problem_of
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.batches import Batch
-from genid_store.generation.content import fault_of, parent_version, usable_text
+from genid_store.generation.content import fault_of, text_version, usable_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.records import WAYS, Asked, Kind
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan, is_legacy
-from genid_store.generation.status import State, state_of, why_left
+from genid_store.generation.status import State, is_out_of_reach, state_of, why_left
 from genid_store.stages import Member
 
 
@@ -158,8 +158,11 @@ class Decider:
         """
         state = state_of(self.root, *other)
         reason: str | None = why_left(self.root, other, state)
+        parent, unknown = read_generation(self.root, *other).parent, False
         if state == "made":
             state, reason = "unreachable", fault_of(usable_text, self.root, other)
+            if reason is None and parent is not None and is_out_of_reach(self.root, parent):
+                unknown, reason = True, f"{parent.gen_id}, which it was made from, is out of reach"
         elif state == "missing":
             return
         lost = state == "unreachable"
@@ -167,7 +170,8 @@ class Decider:
         paid_again = paid_again and self._is_as_before(other)
         if reason is None or paid_again or (not lost and self._is_retried(other, state)):
             return
-        other_text = parent_version(self.root, read_generation(self.root, *other))
-        if other_text == text and (text is not None or generation.parent is None):
+        other_text = None if parent is None else text_version(self.root, *parent)
+        same = other_text == text and (text is not None or generation.parent is None)
+        if same or unknown:
             reason = f"the same task is {state} under the id {other.gen_id}: {reason}"
             yield Decision("blocked", reason, (WAYS[state],), label=state)

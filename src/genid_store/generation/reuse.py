@@ -32,8 +32,9 @@ from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import Generation, stage_fields
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import usable_version
+from genid_store.generation.content import text_version, usable_version
 from genid_store.generation.ledger import Ledger
+from genid_store.generation.status import is_out_of_reach
 from genid_store.ids.components import folded
 from genid_store.stages import Member, by_stage
 
@@ -151,6 +152,7 @@ class _Planning:
         self.same: dict[Member, list[Indexed]] = {}  # other generations of the task
         self.candidates: dict[Member, list[Indexed]] = {}  # those with a usable text
         self.digest = cache(partial(usable_version, index.root))  # a run reads it again
+        self.version = cache(partial(_version, index.root))
         self.best, self.lacks_task = cache(self._best), cache(self._lacks_task)
         self.unknown = _TextsWithoutTask(index)
 
@@ -206,7 +208,8 @@ class _Planning:
                 yield _why_hidden(self.known.get(member) or self.index.get(*member), member.gen_id)
         for other in self.unknown.like(known):
             named = other.gen_id in known.expected.values()
-            if named or other.parent_gen_id is None or self.fits(other, parent_text):
+            unknown = other.parent is None or is_out_of_reach(self.index.root, other.parent)
+            if named or unknown or self.fits(other, parent_text):
                 yield _why_hidden(other, other.gen_id)
 
     def _lacks_task(self, member: Member) -> bool:
@@ -243,7 +246,7 @@ class _Planning:
 
     def fits(self, candidate: Indexed, parent_text: str | None) -> bool:
         parent = candidate.parent
-        return parent is None or (parent_text is not None and self.digest(*parent) == parent_text)
+        return parent is None or (parent_text is not None and self.version(*parent) == parent_text)
 
 
 class _TextsWithoutTask:
@@ -274,6 +277,13 @@ class _TextsWithoutTask:
         combos, templates = ({_folded(text), None} for text in (known.combo_id, known.template_id))
         for key in itertools.product((known.stage,), combos, templates):
             yield from (one for one in self._by_fields.get(key, ()) if _may_be(one, known))
+
+
+def _version(root: DataRoot, stage: str, gen_id: str) -> str | None:
+    try:
+        return text_version(root, stage, gen_id)
+    except OSError:
+        return None
 
 
 def _is_possibly_paid(one: Indexed) -> bool:

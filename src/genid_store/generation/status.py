@@ -24,6 +24,7 @@ from genid_store.fs.files import exists, is_file, is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
+from genid_store.generation.content import text_version
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import Member, parent_stage, stage_names
 
@@ -56,6 +57,15 @@ def state_of(
     if failed is None:
         return "missing" if failures.read(root, stage, gen_id) is None else "failed"
     return "failed" if gen_id in failed else "missing"
+
+
+def is_out_of_reach(root: DataRoot, member: Member) -> bool:
+    """Say whether a generation has a text of which neither itself nor its record can be read."""
+    try:
+        taken = state_of(root, *member) in ("made", "unreachable")
+        return taken and text_version(root, *member) is None
+    except OSError:
+        return True
 
 
 def why_left(root: DataRoot, member: Member, state: State) -> str:

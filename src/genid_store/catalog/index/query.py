@@ -24,6 +24,7 @@ from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_there
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
 
@@ -277,7 +278,8 @@ class StoreIndex:
 
 
 def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool]:
-    """Return a folder's content, the status of its file, and whether it could be looked at."""
+    """Return a folder's content, the status of its file, and whether it could be looked at, which
+    a link without a target prevents."""
     states: tuple[tuple[str, Content], ...] = ((PARSED, "parsed"), (RAW, "raw"))
     for name, content in states:
         try:
@@ -286,7 +288,10 @@ def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool
             continue
         except OSError:
             return None, None, False
-    return None, None, True
+    try:
+        return None, None, not any(is_there(f"{folder}/{name}") for name, _ in states)
+    except OSError:
+        return None, None, False
 
 
 def _any_stage() -> str:

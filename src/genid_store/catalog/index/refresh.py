@@ -30,7 +30,7 @@ from genid_store.catalog.index.rows import (
     indexed_of,
     unusual_in,
 )
-from genid_store.fs.files import guarded, is_there
+from genid_store.fs.files import guarded, is_there, read_bytes
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.stages import parent_stage, stage_names
 
@@ -134,7 +134,7 @@ def _open(root: DataRoot, stage: str) -> int | None:
         return os.open(root.stage(stage), os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         if is_there(root.stage(stage)):  # a dangling link must not pass for an empty stage
-            raise
+            read_bytes(root.stage(stage))  # raises, and says which link it is
         return None
 
 
@@ -169,15 +169,24 @@ def _walk(
 
 
 def _folders(stage_folder: int, stage: str, changes: _Changes) -> set[str]:
-    """Return the names of the folders in a stage's folder; record other entries as stray."""
+    """Return the names of the folders in a stage's folder, and of dangling links in the place of
+    one; record other entries as stray."""
     found = set()
     with os.scandir(stage_folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if entry.is_dir() or (entry.is_symlink() and _is_dangling(entry.name, stage_folder)):
                 found.add(entry.name)
             else:
                 _note_stray(stage, entry.name, changes)
     return found
+
+
+def _is_dangling(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder)
+    except OSError:
+        return True
+    return False
 
 
 def _note_stray(stage: str, name: str, changes: _Changes) -> None:

@@ -543,6 +543,17 @@ def test_filling_up_takes_the_lowest_free_numbers_where_evaluations_are_covered(
     assert on == novelty(planned(store, ON))
 
 
+def test_a_text_under_two_ids_fills_one_place(store: DataRoot) -> None:
+    """Also where each was given the other's in turn; with the flag off all count, as ever."""
+    set_replicates(store.path, 1, 1, 3)
+    select(store.path, "selected_essays.txt", [*FILL, "e1"])
+    put_evaluation(store, "one", "e1", adopted_from="again")
+    put_evaluation(store, "again", "e1", adopted_from="one")
+    put_evaluation(store, "two", "e1", replicate=2)
+    assert [] == novelty(planned(store))
+    assert [3] == novelty(planned(store, ON))
+
+
 def test_filling_up_says_what_it_found(store: DataRoot) -> None:
     """Added rows, fully covered essays, missing cells."""
     select(store.path, "selected_essays.txt", [*FILL, "e1", "e2"])

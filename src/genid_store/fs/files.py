@@ -77,7 +77,7 @@ def problem_of(root: DataRoot, error: OSError) -> Problem:
     """Return an OSError as a problem with its path, relative to the data root, and a remedy."""
     named = isinstance(error.filename, str | Path)
     path = Path(error.filename) if named else root.path
-    inside = named and path.is_relative_to(root.path)
+    inside = named and root.path in path.parents
     return Problem(
         where=root.relative(path) if inside else str(path),
         message=error.strerror or type(error).__name__,

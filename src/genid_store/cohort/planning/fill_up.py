@@ -2,7 +2,8 @@
 
 Evaluations of other cohorts count as existing. The cohort's own are members, so they are planned
 again. Legacy ids are numbered on from the count of existing evaluations. Deterministic ids take the
-lowest free numbers; an existing evaluation without a number counts as the lowest that no other has.
+lowest free numbers; an existing evaluation without a number counts as the lowest that no other has,
+and one that was given another's text is the same sample.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import count, islice, product
 
 from attrs import frozen
 
+from genid_store.catalog.copies import one_text
 from genid_store.catalog.metadata import Generation
 from genid_store.cohort.planning.records import Cell, FillUp, Inputs, Row, StoreView, new_row
 from genid_store.cohort.planning.rows import RowCollector
@@ -30,7 +32,8 @@ def fill_up(
     inputs: Inputs, rows: RowCollector, essays: Sequence[Generation], view: StoreView
 ) -> FillUp:
     """Collect, cell by cell, the cohort's own evaluations and those that the cell lacks."""
-    normalize: Normalize = folded if inputs.rollout.covers("evaluation") else str
+    covered = inputs.rollout.covers("evaluation")
+    normalize: Normalize = folded if covered else str
     stored = _stored(rows, essays, view, normalize)
     wanted = inputs.tables.replicates["evaluation"]
     templates = [row.template_id for row in inputs.tables.active_templates("evaluation")]
@@ -38,7 +41,7 @@ def fill_up(
     cells = []
     for essay, template, model in product(essays, templates, models):
         existing = stored.get((essay.gen_id, normalize(template), normalize(model)), ())
-        lacking = max(0, wanted - len(existing))
+        lacking = max(0, wanted - (_samples(existing) if covered else len(existing)))
         cell = _Cell(inputs=inputs, essay=essay, template=template, model=model, existing=existing)
         own, added = cell.own(), islice(cell.additions(view), lacking)
         # A rebuild, in which the added ones are the cohort's own, gives the same order.
@@ -120,6 +123,14 @@ class _Cell:
         cohort_id, parent = self.inputs.cohort_id, (self.essay.gen_id, self.essay.combo_id or "")
         own = (self.template, self.model, number, "llm")
         return new_row(("evaluation", gen_id, cohort_id, *parent, *own))
+
+
+def _samples(existing: Numbered) -> int:
+    """Return how many samples evaluations are: one that was given another's text is no further."""
+    ids = {one.gen_id for _, one in existing}
+    given = ((one.gen_id, one.adopted_from) for _, one in existing)
+    stands_for = one_text((copy, source) for copy, source in given if source in ids)
+    return len({stands_for.get(gen_id, gen_id) for gen_id in ids})
 
 
 def _stored(

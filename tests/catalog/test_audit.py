@@ -385,7 +385,7 @@ def test_a_right_to_read_that_is_missing_is_told_as_that(sound: Store, refused: 
     [problem] = document.get("findings") or document["problems"]
     assert refused == problem["where"]
     assert os.strerror(errno.EACCES) in problem["message"]
-    assert "read" in problem["remedy"] or "rights that are missing" in problem["remedy"]
+    assert "read" in problem["remedy"] or "missing permissions" in problem["remedy"]
     assert "write" not in problem["remedy"]
 
 

@@ -265,7 +265,7 @@ def test_an_interruption_is_130(tmp_path: Path) -> None:
 PROGRESS = """
 import threading
 from genid_store.cli import _output
-_output._PATIENCE = 0.0
+_output._DELAY = 0.0
 with _output.progress_bar("working") as progress:
     [one.join() for one in threading.enumerate() if isinstance(one, threading.Timer)]
     progress(1, 2)
@@ -314,7 +314,7 @@ def test_progress_is_quiet_where_there_is_no_terminal(
     """Not a byte, whatever else asks for colour, and however long it takes."""
     for name, value in wish.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("genid_store.cli._output._PATIENCE", 0.0)
+    monkeypatch.setattr("genid_store.cli._output._DELAY", 0.0)
     with progress_bar("working") as progress:
         progress(1, 2)
     assert ("", "") == capsys.readouterr()

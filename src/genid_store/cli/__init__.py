@@ -1,8 +1,8 @@
 """The `genid` command: nouns (`cohort`, `store`, …) and verbs (`derive`, `explain`, …).
 
-Defines the tree of commands, each loaded when it is called, and turns every documented error into
-one message and an exit status. No rule of ids, cohorts or stores stands here: the commands call the
-library and add words.
+Defines the tree of commands, each imported when it is called, and turns every documented error into
+one message and an exit status. The package has no rules about ids, cohorts or stores: commands call
+the library and print what it returns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HERE: Final = "genid_store.cli"
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named here and imported when they are used."""
+    """A group whose commands are imported when they are used."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from their one-line help, without importing those that are lazy."""
+        """List the commands with their one-line help, without importing the lazy ones."""
         helps = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
         rows = sorted((helps | {name: line for name, (_, line) in self._lazy.items()}).items())
         with formatter.section("Commands"):
@@ -60,7 +60,7 @@ def _declare_stages(ctx: click.Context, param: click.Parameter, value: str | Non
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
-        "color": True,  # what could be a colour is written out (`_screen`), never taken away
+        "color": True,  # click must not strip escape sequences: `_screen` writes them out
     },
     lazy={
         "batch": ("batch:batch", "List and cancel the batches at a provider."),
@@ -94,12 +94,12 @@ def genid() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; documented errors become one message."""
-    as_json = "--json" in takewhile(lambda one: one != "--", arguments)
+    as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     try:
         with standard_streams(as_json=as_json):
             return _run(arguments, as_json=as_json)
     except OutputError as error:
-        if not error.reader_gone:  # `| head` has read enough
+        if not error.reader_gone:  # not an error: `| head` closes its end early
             sys.stderr.write(f"genid: standard output cannot be written: {error}\n")
         return 1
 
@@ -110,7 +110,7 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except Exception as error:
-        # Loaded here, so that `--help` need not import it: that takes half of its time.
+        # Imported here, because it would take half of the time of `--help`.
         from genid_store.cli._errors import refuse
 
         status = refuse(error, as_json=as_json)

@@ -1,7 +1,4 @@
-"""Why a command stopped: words for people, one JSON document for machines, and the exit status.
-
-Loaded only when it is needed.
-"""
+"""Report why a command stopped: a message, a JSON document with `--json`, and the exit status."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import click
 
 from genid import GenIdError
 from genid_store.cli import _output as output
-from genid_store.cli._values import remedy, told
+from genid_store.cli._values import remedy
 from genid_store.errors import StoreError
 
 REFUSED: Final = 1
@@ -21,7 +18,7 @@ INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
 def refuse(error: Exception, *, as_json: bool) -> int | None:
-    """Say why a command stopped and return its exit status; None: no documented refusal."""
+    """Print why a command stopped and return its exit status; None: the error is a bug."""
     status, shown = REFUSED, error
     if isinstance(error, click.Abort):
         status, shown = INTERRUPTED, StoreError("interrupted")
@@ -33,8 +30,8 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         extra = "pip install '.[dagster]' in a checkout"
         status = USAGE
         shown = StoreError(f"this command is part of an extra of generation-ids: {extra}")
-    elif _is_systems(error):
-        shown = _of_system(error)
+    elif _is_of_system(error):
+        shown = _from_system(error)
     elif not isinstance(error, StoreError | GenIdError):
         return None
     if isinstance(error, click.ClickException):
@@ -46,14 +43,16 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
     return status
 
 
-def _is_systems(error: Exception) -> TypeGuard[OSError]:
-    """Say whether the system refused something. A library's error about its own matters can be an
-    OSError too (those of `requests` are); the system's have a number."""
+def _is_of_system(error: Exception) -> TypeGuard[OSError]:
+    """Return whether an error comes from the operating system.
+
+    Libraries derive errors of their own from OSError, as `requests` does; these have no errno.
+    """
     return isinstance(error, OSError) and isinstance(error.errno, int)
 
 
-def _of_system(error: OSError) -> StoreError:
-    """Return what the system refused (a right, a disk, a lost mount) as a refusal of ours."""
+def _from_system(error: OSError) -> StoreError:
+    """Return an error of the system (permissions, a full disk, a lost mount) as a refusal."""
     from genid_store.fs.files import remedy_of
 
     where, message = str(error.filename or "the system"), error.strerror or str(error)
@@ -62,15 +61,14 @@ def _of_system(error: OSError) -> StoreError:
 
 
 def _brief(error: Exception) -> str:
-    """Return what people read of an error: the first problems, and how many there are more. Words
-    that were just said are not repeated."""
+    """Return the summary of an error, its first problems, and how many more there are."""
     if not isinstance(error, StoreError):
         return str(error)
-    lines, last = [error.summary], ""
-    for one in error.problems[: output.SHOWN]:
-        words = f"{one.text}; {remedy(one)}"
-        lines.append(f"{one.where}: the same" if words == last else told(one))
-        last = words
+    lines, previous = [error.summary], ""
+    for problem in error.problems[: output.SHOWN]:
+        text = f"{problem.text}; {remedy(problem)}"
+        lines.append(f"{problem.where}: {'the same' if text == previous else text}")
+        previous = text
     if len(error.problems) > output.SHOWN:
         lines.append(f"and {len(error.problems) - output.SHOWN} more (--json lists all)")
     return "\n  ".join(lines)

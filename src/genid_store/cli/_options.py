@@ -1,4 +1,4 @@
-"""Options that several commands share: about cohorts, and about what Dagster has of them."""
+"""Options that several commands share: about cohorts, and about Dagster's records of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator that adds several options, shown in this order by `--help`."""
+
     def add(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -29,7 +31,7 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the cohorts of the data root that begin so; none where there is no data root."""
+    """Return the cohorts of the data root whose ids begin like this; none without a data root."""
     root = ctx.params.get("root")
     try:
         names = [] if root is None else os.listdir(root.cohorts)
@@ -38,13 +40,12 @@ def complete_cohort(ctx: click.Context, param: click.Parameter, incomplete: str)
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-#: Which cohort; without it DD_COHORT says, else the tables.
 cohort_option: Final = click.option(
     "--cohort-id",
     shell_complete=complete_cohort,
     help="The cohort (default: DD_COHORT, else computed from the tables).",
 )
-#: What a build can be asked for, under the names of `Options`.
+#: The options of a build, named like the fields of `Options`.
 build_options: Final = _all_of(
     click.option(
         "--k-max",
@@ -77,7 +78,7 @@ build_options: Final = _all_of(
         help="Confirm a plan of up to this many rows (default: 1,000,000).",
     ),
 )
-#: How a project has mounted the definitions, as `genid_dagster_adapter.sync.follow` takes it.
+#: How a project names the assets and partition sets: arguments of `hooks.follow`.
 partition_option: Final = click.option(
     "--partition-prefix", default="", help="Prefix of the partition sets."
 )
@@ -95,7 +96,7 @@ mount_options: Final = _all_of(
     ),
     partition_option,
 )
-#: The same for a command that Dagster's records follow; see `let_follow`.
+#: The same for a command after which Dagster's records are synchronized; see `let_follow`.
 instance_options: Final = _all_of(
     mount_options,
     click.option(
@@ -109,25 +110,24 @@ instance_options: Final = _all_of(
 
 
 def wanted_build(cohort_id: str | None, options: Mapping[str, Any] | None = None) -> Options:
-    """Return what a build is asked: by those of `options` that are about it, else by the
-    environment, else by genid.toml.
+    """Return the options of a build: from the command line, else the environment, else genid.toml.
 
     StoreError: a variable is not understood, or contradicts genid.toml.
     """
     config: Config = click.get_current_context().obj
-    given = {name: (options or {}).get(name) for name in fields_dict(Options)}
-    values = {name: value for name, value in given.items() if value is not None}
-    combos = {"k_max": config.k_max, "description_level": config.description_level}
+    values: dict[str, Any] = {"k_max": config.k_max, "description_level": config.description_level}
+    for name in fields_dict(Options):
+        if options is not None and options.get(name) is not None:
+            values[name] = options[name]
     return Options(
         rollout=effective_rollout(config, os.environ),
         cohort_id=given_cohort_id(cohort_id, os.environ),
-        **{**combos, **values},
+        **values,
     )
 
 
 def let_follow(root: DataRoot, options: Mapping[str, Any]) -> list[str]:
-    """Let the records of an instance of Dagster follow a change, as `instance_options` among the
-    options say; return what there is to say of it."""
+    """Bring Dagster's records level after a change, as `instance_options` ask; return messages."""
     names = ("enabled", "translator", "asset_prefix", "partition_prefix")
     with progress_bar("Dagster's records") as progress:
         return after_change(root, progress=progress, **{name: options[name] for name in names})

@@ -1,8 +1,7 @@
-"""What every command shares: the data root option, JSON, tables, progress.
+"""Shared by every command: the data root option, JSON, tables, progress.
 
-Progress shows after a second and only on a terminal, whatever else asks for colour; `NO_COLOR` and
-redirection switch colour off (rich does both). Everything is imported where it is used:
-`genid --help` needs none of it.
+Progress is shown after a second, and only on a terminal; rich honours `NO_COLOR`. Heavy imports are
+inside the functions that need them, because `genid --help` needs none of them.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Progress(Protocol):
-    """Called as (done, total) by every long operation of the library; `description` may change."""
+    """What long operations of the library call with (done, total), or with a new description."""
 
     def __call__(self, done: int, total: int, description: str = ..., /) -> None: ...
 
 
-_PATIENCE: Final = 1.0  # seconds before progress is shown
-_ESTIMATED: Final = 900.0  # seconds from which the rate is estimated: a call can take minutes
-#: Lines of a list that people are shown.
+_DELAY: Final = 1.0  # seconds before progress is shown
+_RATE_PERIOD: Final = 900.0  # seconds over which the rate is averaged: a call can take minutes
+#: How many lines of a list are printed.
 SHOWN: Final = 10
-#: The commands that call a function of the library which solves a problem.
+#: The command for each function of the library that `Problem.ways` can name.
 COMMANDS: Final = {
     "migration.run.migrate()": "genid store migrate --execute",
     "migration.run.resume()": "genid store migrate --resume",
@@ -43,7 +42,7 @@ COMMANDS: Final = {
 
 
 class _DataRootType(click.Path):
-    """A data root, completed as a folder; what its genid.toml says becomes the context's object."""
+    """A data root, completed as a folder. Its `Config` becomes the object of the context."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from genid_store.config import read_config
@@ -66,9 +65,11 @@ class _DataRootType(click.Path):
 
 
 def data_root_option(command: Command, *, required: bool = True) -> Command:
-    """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT; a folder that is not there is a
-    usage error (exit status 2), one that is not a data root is refused (1). Where it is not
-    `required`, the command gets None without one."""
+    """Add `--data-root DIR`, which falls back to GENID_DATA_ROOT.
+
+    A folder that does not exist is a usage error (exit status 2), one that is not a data root is
+    refused (1). If it is not `required` and not given, the command gets None.
+    """
     return click.option(
         "--data-root",
         "root",
@@ -80,22 +81,22 @@ def data_root_option(command: Command, *, required: bool = True) -> Command:
     )(command)
 
 
-#: One JSON document on standard output, nothing else there.
+#: Print one JSON document on standard output, and nothing else there.
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for machines."
 )
 
 
 def store_options(command: Command) -> Command:
-    """Add the options of every command about a store: `--data-root` and `--json`."""
+    """Add `--data-root` and `--json`, the options of every command about a store."""
     return data_root_option(json_option(command))
 
 
 def print_json(record: object, *, indent: int | None = 2) -> None:
-    """Print a record as one JSON document, keys in their order; without `indent` on one line.
+    """Print a record as one JSON document, keys in their order; on one line if `indent` is None.
 
-    What the encoding of standard output lacks, what could drive a terminal and half a surrogate
-    pair are escaped.
+    Characters are escaped if standard output cannot encode them, if they could control a terminal,
+    and if they are half a surrogate pair.
     """
     import json
 
@@ -112,16 +113,18 @@ def print_json(record: object, *, indent: int | None = 2) -> None:
 
 
 def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] = ()) -> None:
-    """Print the values of records under their names, of those in `columns` if any are given;
-    nothing where there is no record. No cell is cut or folded, so that an id can be copied from any
-    terminal."""
+    """Print records as a table of all their values, or of those in `columns`; nothing if there are
+    no records.
+
+    No cell is cut or wrapped, so that an id can be copied from any terminal.
+    """
     if not records:
         return
     from rich.cells import cell_len, set_cell_size
 
     names = tuple(columns) or tuple(records[0])
     rows = [[record[name] for name in names] for record in records]
-    cells = [["" if one is None else written_out_line(one) for one in row] for row in rows]
+    cells = [["" if cell is None else written_out_line(cell) for cell in row] for row in rows]
     cells.insert(0, [name.replace("_", " ") for name in names])
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(set_cell_size, row, widths)).rstrip() for row in cells]
@@ -130,8 +133,7 @@ def print_table(records: Sequence[Mapping[str, object]], columns: Iterable[str] 
 
 
 def flags(ways: Sequence[str]) -> str:
-    """Return options and functions, as the library calls them, as those of commands, in
-    brackets."""
+    """Return `Problem.ways` as the command's own options and commands, in brackets."""
     return f" ({', '.join(map(_flag, ways))})" if ways else ""
 
 
@@ -141,14 +143,14 @@ def _flag(way: str) -> str:
 
 
 def print_stages(stages: Mapping[str, Mapping[str, object]]) -> None:
-    """Print what there is of each stage as a table."""
+    """Print a table of counts with one row for each stage."""
     print_table([{"stage": stage, **counts} for stage, counts in stages.items()])
 
 
 def print_list(
     entries: Sequence[str], *, indent: str = "", shown: int = SHOWN, err: bool = False
 ) -> None:
-    """Print the first entries of a list, and how many there are more; `err`: on standard error."""
+    """Print the first entries of a list and how many more it has; `err`: on standard error."""
     for entry in entries[:shown]:
         click.echo(f"{indent}{entry}", err=err)
     if len(entries) > shown:
@@ -157,7 +159,7 @@ def print_list(
 
 @contextmanager
 def fresh_index(root: DataRoot) -> Iterator[StoreIndex]:
-    """Open the index of a data root, bring it up to date, and close it again at the end."""
+    """Open the index of a data root for a block, brought up to date."""
     from genid_store.catalog.index.query import StoreIndex
 
     with StoreIndex.open(root) as index:
@@ -168,8 +170,11 @@ def fresh_index(root: DataRoot) -> Iterator[StoreIndex]:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """Yield a callback `(done, total)`; on a terminal a bar appears once a second has passed, also
-    where nothing was called yet, and moves while nothing is: its clock runs."""
+    """Yield a callback `(done, total)` that moves a progress bar on a terminal.
+
+    The bar appears after a second even if the callback was not called yet, and its clock runs on
+    between calls, so that a slow operation never looks stuck.
+    """
     if not sys.stderr.isatty():
         yield _quiet
         return
@@ -194,10 +199,10 @@ def progress_bar(label: str) -> Iterator[Progress]:
     )
     console = Console(file=plain(sys.stderr))
     with parts.Progress(
-        *columns, console=console, transient=True, speed_estimate_period=_ESTIMATED
+        *columns, console=console, transient=True, speed_estimate_period=_RATE_PERIOD
     ) as bar:
         task = bar.add_task(label, total=None, visible=False)
-        appear = Timer(_PATIENCE, bar.update, (task,), {"visible": True})
+        appear = Timer(_DELAY, bar.update, (task,), {"visible": True})
         appear.daemon = True
         appear.start()
         try:
@@ -211,4 +216,4 @@ def progress_bar(label: str) -> Iterator[Progress]:
 
 
 def _quiet(done: int, total: int, description: str = "") -> None:
-    """Say nothing: what reads this is not a terminal."""
+    """Do nothing: standard error is not a terminal."""

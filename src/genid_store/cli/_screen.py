@@ -1,8 +1,9 @@
-r"""The two streams that a command writes to, and what may reach them.
+r"""Standard output and standard error of a command, and the characters that may reach them.
 
-Texts come from outside: ids, metadata, error messages, a generator's prints. Whatever of them could
-drive a terminal or reorder its text is written out (`\x1b`). With `--json` standard output takes
-the document and nothing else, on the descriptor too: all other output goes to standard error.
+Texts come from outside: ids, metadata, error messages, a generator's prints. Characters that could
+control a terminal or reorder its text are written as escapes (`\x1b`). With `--json`, standard
+output gets the document alone. All other output goes to standard error, also that of libraries
+which write to the file descriptor.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
-#: Control characters but line feed and tab; marks and overrides of direction; line separators.
+#: Control characters other than line feed and tab, directional formatting, line separators.
 _UNSAFE: Final = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
@@ -26,7 +27,7 @@ _documents: ContextVar[TextIO | None] = ContextVar("documents", default=None)
 
 
 class OutputError(Exception):
-    """Standard output takes no more: its reader is gone, its disk is full."""
+    """Standard output cannot be written: its reader has closed it, or its disk is full."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror or type(error).__name__)
@@ -34,17 +35,17 @@ class OutputError(Exception):
 
 
 def written_out(text: str) -> str:
-    r"""Return a text with everything written out that could drive a terminal: `\x1b`, `\u202e`."""
+    r"""Return a text with unsafe characters as escapes: `\x1b`, `\u202e`."""
     return _UNSAFE.sub(_escape, text)
 
 
 def written_out_line(value: object) -> str:
-    """Return a value as text on one line, everything else written out too."""
+    """Return a value as text on one line, with unsafe characters as escapes."""
     return written_out(str(value)).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def json_safe(text: str) -> str:
-    """Return a JSON document with the same characters escaped as JSON has it."""
+    """Return a JSON document with unsafe characters as JSON escapes."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -54,14 +55,14 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class Screen:
-    """A text stream that writes out what could drive a terminal; otherwise as the one it wraps.
+    """A text stream that escapes unsafe characters; otherwise like the stream it wraps.
 
-    OutputError: the stream cannot be written, unless it is a `last_resort`, on which nothing can be
-    said then.
+    OutputError: the stream cannot be written. A `last_resort` stream ignores that, because there is
+    no other place to report it.
     """
 
     def __init__(self, stream: TextIO, *, last_resort: bool = False) -> None:
-        self.plain = stream  # for what makes colours on purpose
+        self.plain = stream  # for rich, which writes colours on purpose
         self._last_resort = last_resort
 
     def write(self, text: str) -> int:
@@ -90,21 +91,21 @@ class Screen:
 
 
 def plain(stream: Any) -> Any:
-    """Return the stream below a Screen, for what escapes its texts itself and adds colours."""
+    """Return the stream below a Screen, for a writer of colours that escapes its texts itself."""
     return stream.plain if isinstance(stream, Screen) else stream
 
 
 def document_stream() -> Any:
-    """Return where a JSON document goes."""
+    """Return the stream for a JSON document."""
     return _documents.get() or sys.stdout
 
 
 @contextlib.contextmanager
 def standard_streams(*, as_json: bool) -> Iterator[None]:
-    """Let everything inside the block write through Screens; `as_json` keeps standard output for
+    """Make everything in the block write through Screens; `as_json` reserves standard output for
     documents.
 
-    OutputError: standard output cannot be written. Nothing more is written to it then.
+    OutputError: standard output cannot be written. The rest of its buffer is discarded.
     """
     out, err = sys.stdout, sys.stderr
     sys.stderr = Screen(err, last_resort=True)
@@ -122,7 +123,7 @@ def standard_streams(*, as_json: bool) -> Iterator[None]:
             yield
             sys.stdout.flush()
     except OutputError:
-        _forget_output(out)
+        _discard_output(out)
         raise
     finally:
         sys.stdout, sys.stderr = out, err
@@ -130,8 +131,7 @@ def standard_streams(*, as_json: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _set_apart(out: TextIO) -> Iterator[Any]:
-    """Yield a stream of documents to what standard output is; its descriptor is standard error's
-    meanwhile."""
+    """Yield a stream to standard output, whose descriptor is standard error's meanwhile."""
     if not _is_standard(out):
         yield Screen(out)
         return
@@ -146,7 +146,7 @@ def _set_apart(out: TextIO) -> Iterator[Any]:
                 yield screen
                 screen.flush()
             except OutputError:
-                _to_nowhere(documents.fileno())
+                _redirect_to_null(documents.fileno())
                 raise
     finally:
         os.dup2(kept, _STDOUT)
@@ -160,13 +160,13 @@ def _is_standard(stream: TextIO) -> bool:
         return False
 
 
-def _forget_output(out: TextIO) -> None:
-    """Let what is buffered go nowhere, so that the interpreter's end does not try it again."""
+def _discard_output(out: TextIO) -> None:
+    """Discard what is buffered, because the interpreter would flush it again at exit, and fail."""
     if _is_standard(out):
-        _to_nowhere(_STDOUT)
+        _redirect_to_null(_STDOUT)
 
 
-def _to_nowhere(descriptor: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+def _redirect_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

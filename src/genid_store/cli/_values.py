@@ -1,4 +1,4 @@
-"""Records as JSON values: the one converter behind every `--json`, loaded where one is printed."""
+"""Records as JSON values: the one converter behind every `--json`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from genid_store.errors import NO_VALUE, Problem, StoreError
 
 
 def values(record: Any) -> Any:
-    """Return a record as JSON values, field by field; an error and a problem in their one shape.
+    """Return a record as JSON values, field by field.
 
-    That shape is `{"error": …, "problems": [{"where", "message", "remedy"}, …]}`, with a `value`
-    where there is one, and the `code`, `ids` and `details` of a finding. What JSON lacks (NaN and
-    the infinities, bytes, paths, UUIDs) are texts.
+    An error becomes `{"error": …, "problems": [{"where", "message", "remedy"}, …]}`. A problem with
+    a value has `value`, too, and a finding has `code`, `ids` and `details`. Values that JSON lacks
+    (NaN and the infinities, bytes, paths, UUIDs) become texts.
     """
     if isinstance(record, str | int | None):
         return record
     if isinstance(record, bytes):
         return record.decode("utf-8", "backslashreplace")
     if isinstance(record, Mapping):
-        return {_key(key): values(one) for key, one in record.items()}
+        return {_key(key): values(value) for key, value in record.items()}
     if isinstance(record, Iterable):
-        found = [values(one) for one in record]
-        return sorted(found) if isinstance(record, Set) else found
+        entries = [values(entry) for entry in record]
+        return sorted(entries) if isinstance(record, Set) else entries
     named = _fields(record)
     if named is not None:
         return values(named)
@@ -41,15 +41,15 @@ def _key(key: Any) -> str:
 
 
 def _fields(record: Any) -> dict[str, Any] | None:
-    """Return what a record holds by name; None: it is not a record."""
+    """Return the public fields of a record by name; None if it is not a record."""
     if isinstance(record, StoreError):
         return {"error": record.summary, "problems": record.problems}
     if isinstance(record, GenIdError):
-        found = (
-            Problem(where=one.place, message=one.reason, remedy=one.remedy, value=one.value)
-            for one in record.problems
+        problems = (
+            Problem(where=found.place, message=found.reason, remedy=found.remedy, value=found.value)
+            for found in record.problems
         )
-        return {"error": str(record), "problems": found}
+        return {"error": str(record), "problems": problems}
     if isinstance(record, Problem):
         shape = {"where": record.where, "message": record.message, "remedy": remedy(record)}
         value = {} if record.value is NO_VALUE else {"value": repr(record.value)}
@@ -57,15 +57,15 @@ def _fields(record: Any) -> dict[str, Any] | None:
         return shape | value | (coded if record.code else {})
     if not has(type(record)):
         return None
-    names = (one.name for one in fields(type(record)))
+    names = (attribute.name for attribute in fields(type(record)))
     return {name: getattr(record, name) for name in names if not name.startswith("_")}
 
 
 def remedy(problem: Problem) -> str:
-    """Return what to do about a problem, its options as those of a command."""
+    """Return what to do about a problem, with the command's options for it."""
     return problem.remedy + flags(problem.ways)
 
 
 def told(problem: Problem) -> str:
-    """Return a problem as one line, as `str` does for those who call the library."""
+    """Return a problem as one line, with the command's options where `str` has the library's."""
     return f"{problem.where}: {problem.text}; {remedy(problem)}"

@@ -1,4 +1,4 @@
-"""`genid cohort`: build, list, status; `compare` and `run` have modules of their own."""
+"""`genid cohort build|list|status`; `compare` and `run` have modules of their own."""
 
 from __future__ import annotations
 
@@ -58,14 +58,8 @@ def cohort() -> None:
 @cohort_option
 @build_options
 @instance_options
-def build(
-    *,
-    root: DataRoot,
-    cohort_id: str | None,
-    as_json: bool,
-    **options: Any,
-) -> int:
-    """Write a cohort's membership and metadata; a Dagster instance that is there follows.
+def build(*, root: DataRoot, cohort_id: str | None, as_json: bool, **options: Any) -> None:
+    """Write a cohort's membership and metadata; a Dagster instance that exists follows.
 
     A second build changes nothing. A refused one writes nothing (exit status 1).
     """
@@ -74,14 +68,13 @@ def build(
         built = build_cohort(root, wanted, progress=progress, announce=_announce)
     record = _record(built, let_follow(root, options))
     output.print_json(record) if as_json else _print_built(record)
-    return 0
 
 
 def _announce(prepared: Prepared) -> None:
-    """Say before a build writes what is odd about it, and how a rebuild changes its members."""
-    output.print_list([f"notice: {told(problem)}" for problem in prepared.plan.notices], err=True)
+    """Print notices, and how a rebuild changes the members, before anything is written."""
+    plan = prepared.plan
+    output.print_list([f"notice: {told(notice)}" for notice in plan.notices], err=True)
     if prepared.previous != () and (prepared.added or prepared.dropped):
-        plan = prepared.plan
         click.echo(
             f"cohort {plan.cohort_id}: {len(plan.rows)} members planned; "
             f"adds {len(prepared.added)}, drops {len(prepared.dropped)}",
@@ -90,12 +83,11 @@ def _announce(prepared: Prepared) -> None:
 
 
 def _record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
-    """Return a build, and what `after_change` says, for machines and people."""
+    """Return what a build did and what `let_follow` returned, for machines and people."""
     plan, changes = built.plan, built.changes
-    copies = Counter(row.stage for row in plan.rows if row.mode == "copy")
     counts: dict[str, Mapping[str, int]] = {
         "members": plan.counts(),
-        "copies": copies,
+        "copies": Counter(row.stage for row in plan.rows if row.mode == "copy"),
         "new_metadata": built.new,
         "already_there": built.existing,
     }
@@ -104,7 +96,10 @@ def _record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
         "mode": str(plan.mode),
         "rollout": plan.rollout.label,
         "scheme": plan.rollout.scheme,
-        "stages": {stage: {name: of[stage] for name, of in counts.items()} for stage in PIPELINE},
+        "stages": {
+            stage: {name: by_stage[stage] for name, by_stage in counts.items()}
+            for stage in PIPELINE
+        },
         "combos": built.prepared.inputs.combos,
         "metadata_rewritten": built.rewritten,
         "files": built.files,
@@ -126,21 +121,21 @@ def _record(built: Built, followed: Sequence[str]) -> dict[str, Any]:
 
 
 def _print_built(record: Mapping[str, Any]) -> None:
-    """Print the record of a build for people; its notices were said before it wrote."""
+    """Print the record of a build for people, without its notices, which `_announce` printed."""
     scheme = "" if record["rollout"] == "off" else f" ({record['scheme']})"
     click.echo(
         f"cohort {record['cohort_id']}: {record['mode']}, rollout {record['rollout']}{scheme}"
     )
-    for one in record["combos"][: output.SHOWN]:
-        about = f"{len(one.concept_ids)} concepts, k_max {one.k_max}"
-        click.echo(f"combo {one.combo_id}: {about}, level {one.description_level}")
+    for combo in record["combos"][: output.SHOWN]:
+        about = f"{len(combo.concept_ids)} concepts, k_max {combo.k_max}"
+        click.echo(f"combo {combo.combo_id}: {about}, level {combo.description_level}")
     output.print_stages(record["stages"])
     if rewritten := record["metadata_rewritten"]:
         click.echo(f"rewrote the metadata of {rewritten} members under which nothing was ever made")
-    if filled := record["fill_up"]:
+    if fill_up := record["fill_up"]:
         click.echo(
-            f"fill-up: {filled.added} evaluations added in {len(filled.missing)} cells; "
-            f"{len(filled.covered_essays)} essays were fully covered"
+            f"fill-up: {fill_up.added} evaluations added in {len(fill_up.missing)} cells; "
+            f"{len(fill_up.covered_essays)} essays were fully covered"
         )
     if record["folded"]:
         click.echo(f"folded: {record['folded']} tasks came to an id that was there already")
@@ -150,14 +145,14 @@ def _print_built(record: Mapping[str, Any]) -> None:
         click.echo(f"rollout: {states}; ids that differ: {counts}")
     if dropped := record["dropped"]:
         click.echo(f"dropped: {len(dropped)} former members; kept in {record['kept_membership']}")
-        output.print_list([f"{one.stage} {one.gen_id}" for one in dropped], indent="  ")
-    if repeated := record["repeated_work"]:
+        output.print_list([f"{member.stage} {member.gen_id}" for member in dropped], indent="  ")
+    if repeats := record["repeated_work"]:
         click.echo(
-            f"text under another id: {len(repeated)} members; `genid cohort run` gives it to those "
+            f"text under another id: {len(repeats)} members; `genid cohort run` gives it to those "
             "with deterministic ids, with --reuse to legacy ones too"
         )
-        found = [f"{one.stage} {one.gen_id}\n    {_first(one.held)}" for one in repeated]
-        output.print_list(found, indent="  ", shown=output.SHOWN // 2)
+        lines = [f"{repeat.stage} {repeat.gen_id}\n    {_first(repeat.held)}" for repeat in repeats]
+        output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for line in record["followed"]:
         click.echo(line)
 
@@ -171,35 +166,39 @@ def _first(ids: Sequence[str]) -> str:
 def list_command(root: DataRoot, as_json: bool) -> int:
     """List the cohorts with their members and how many of them are made."""
     with output.progress_bar("looking"):
-        found = read_memberships(root)
-        records = [_listed(root, *one, found.problems) for one in found.members.items()]
+        memberships = read_memberships(root)
+        records = [
+            _listed(root, cohort_id, members, memberships.problems)
+            for cohort_id, members in memberships.members.items()
+        ]
+    status = int(bool(memberships.problems))
     if as_json:
-        output.print_json({"cohorts": records, "malformed": found.problems})
-        return int(bool(found.problems))
+        output.print_json({"cohorts": records, "malformed": memberships.problems})
+        return status
     if not records:
         click.echo("no cohort is built yet")
     for record in records:
         record["ids"] = ", ".join(f"{count} {name}" for name, count in record["families"].items())
     columns = ("cohort_id", "rollout", "ids", "members", "made", "missing", "failed")
     output.print_table(records, columns)
-    for problem in found.problems:
+    for problem in memberships.problems:
         click.echo(told(problem))
-    return int(bool(found.problems))
+    return status
 
 
 def _listed(
     root: DataRoot, cohort_id: str, members: Iterable[Member], problems: Iterable[Problem]
 ) -> dict[str, Any]:
-    """Return how far a cohort is; of a membership that is malformed nothing is counted."""
-    from genid_store.generation.status import states_of  # a build does without
+    """Return how much of a cohort is made; all counts are 0 if its membership is malformed."""
+    from genid_store.generation.status import states_of  # not needed by `build`
     from genid_store.generation.workload import count_states
 
     start = f"{root.relative(root.membership(cohort_id))}:"
-    malformed = any(one.where.startswith(start) for one in problems)
+    malformed = any(problem.where.startswith(start) for problem in problems)
     states = {} if malformed else states_of(root, read_membership(root, cohort_id))
     counts = Counter[str]()
-    for found in count_states(states).values():
-        counts.update(found)
+    for by_state in count_states(states).values():
+        counts.update(by_state)
     recorded = read_recorded(root, cohort_id)
     rollout = recorded.rollout if recorded is not None and recorded.stated else None
     families = Counter(str(parse_id(gen_id).family) for _, gen_id in members)
@@ -215,7 +214,7 @@ def _listed(
 @cohort.command(short_help="Show what of a cohort is made, missing and failed.")
 @output.store_options
 @cohort_option
-def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
+def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> None:
     """Show a cohort's members by stage: made, missing, failed, why they failed, and which of them
     are in a batch."""
     from genid_store.generation.status import states_of
@@ -232,10 +231,9 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> int:
         output.print_json(
             {"cohort_id": known, "stages": stages, "failures": failures, "batches": batches}
         )
-        return 0
+        return
     click.echo(f"cohort {known}")
     output.print_stages(stages)
     print_failures(failures)
     print_remedies(failures)
     print_batches(batches)
-    return 0

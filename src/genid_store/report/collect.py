@@ -1,7 +1,7 @@
-"""Read everything that a report is about, and the report as one record.
+"""Collect everything that a report shows, as one record.
 
-A part that cannot be read becomes an error on the page; only a store whose generations cannot be
-listed or audited at all is refused.
+A part that cannot be read becomes an error on the page. Only a store whose generations cannot be
+listed or audited is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Final, TypeVar
 
 from attrs import field, frozen
@@ -29,11 +30,11 @@ from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.listed import Listed
 from genid_store.report.moves import Moves, preview
-from genid_store.report.steps import CohortSteps, Walk, walk_cohorts
+from genid_store.report.steps import CohortSteps, Now, walk_cohorts
 from genid_store.stages import PIPELINE, stage_names
 
 Advance = Callable[[int, int], None]
-#: Given a label, opens a progress display and yields its callback.
+#: Opens a progress display with a label, and yields its callback.
 Watch = Callable[[str], AbstractContextManager[Advance]]
 Part = TypeVar("Part")
 
@@ -45,7 +46,7 @@ _ESSAYS: Final = (
     " coalesce(template_id, ''), coalesce(llm_model_id, ''), coalesce(replicate, 0), gen_id"
 )
 _REUSED: Final = "members have no text, but the store holds one of their task under another id."
-#: family -> what it is, in the order in which it is drawn: the target first.
+#: Every family and its meaning, in the order in which they are drawn: the target first.
 FAMILIES: Final = {
     "v1": "deterministic, the format of today",
     "phase-1": "deterministic, the first helpers",
@@ -57,10 +58,10 @@ FAMILIES: Final = {
 
 @frozen(kw_only=True)
 class StageCounts:
-    """The ids of one stage by family, those with a parsed text, and those that wait for one."""
+    """The ids of one stage: by family, with a parsed text, and still waiting for one."""
 
     stage: str
-    families: Mapping[str, Listed] = field(factory=lambda: {one: Listed() for one in FAMILIES})
+    families: Mapping[str, Listed] = field(factory=lambda: {name: Listed() for name in FAMILIES})
     made: Listed = field(factory=Listed)
     waiting: Listed = field(factory=Listed)
 
@@ -70,19 +71,19 @@ class StageCounts:
 
     @property
     def shares(self) -> list[tuple[str, int]]:
-        """How many there are of each family."""
+        """The number of ids of each family."""
         return [(family, len(ids)) for family, ids in self.families.items()]
 
 
 @frozen(kw_only=True)
 class Report:
-    """One data root at one moment. A part that could not be made is empty, and `errors` has why,
-    by its name: flag, tables, cohorts, dagster, batches.
+    """The state of one data root.
 
-    `made_at` is a text and the only thing that differs between two reports on one state.
-    `to_pay`, `to_copy` and `reused` are the members of all cohorts as they are now, each counted
-    once, that a run would pay for, copy from their draft, or give a text that the store has under
-    another id. `partitions_seen` is False where there was no Dagster instance to compare with.
+    A part that could not be read is empty and has an entry in `errors`: flag, tables, cohorts,
+    dagster or batches. Two reports on the same state differ in `made_at` alone. `to_pay`,
+    `to_copy` and `reused` count the members of all cohorts, each once, that a run today would pay
+    for, copy from their draft, or give a text that the store has under another id.
+    `partitions_seen` is False if there was no Dagster instance to compare with.
     """
 
     root: str
@@ -102,7 +103,7 @@ class Report:
     errors: Mapping[str, StoreError] = field(factory=dict)
 
     def of_family(self, family: str) -> int:
-        """How many generations have an id of this family."""
+        """Return the number of generations with an id of this family."""
         return sum(len(stage.families[family]) for stage in self.stages)
 
     @property
@@ -111,33 +112,36 @@ class Report:
 
     @property
     def waiting(self) -> int:
-        """Generations without a parsed text."""
+        """The number of generations without a parsed text."""
         return sum(len(stage.waiting) for stage in self.stages)
 
     @property
     def built(self) -> int:
-        """How many cohorts there are."""
+        """The number of cohorts that are built."""
         return sum(cohort.built for cohort in self.cohorts)
 
     @property
     def verdict(self) -> tuple[str, str]:
-        """What matters most in one sentence, and the command to run next; money comes first."""
+        """The most important fact in one sentence, and the command to run next.
+
+        Money comes first: a text that would be paid for again outranks every finding.
+        """
         root = f"--data-root {shlex.quote(self.root)}"
-        faults = [one for one in self.audit.findings if not _is_about_nothing(one)]
-        empty = sum(bool(one.details.get("empty")) for one in self.audit.findings)
+        findings = self.audit.findings
+        faults = [finding for finding in findings if not _is_about_empty_slots(finding)]
+        empty = sum(bool(finding.details.get("empty")) for finding in findings)
         sound = "The store is sound"
         if empty:
             sound += f" but for {empty} empty slots of no cohort, for which nothing was paid"
         if self.reused:
-            cohort = next(one for one in self.cohorts if one.steps[0].reused)
-            name = shlex.quote(cohort.cohort_id)
+            name = next(shlex.quote(one.cohort_id) for one in self.cohorts if one.steps[0].reused)
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{self.reused} {_REUSED}", command
         if faults:
             count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
             sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
-        if in_batch := sum(len(one.members) for one in self.batches):
+        if in_batch := sum(len(batch.members) for batch in self.batches):
             sentence = f"{sound}; {in_batch} members are in a batch at a provider."
             return sentence, f"genid batch list {root}"
         if not self.built:
@@ -149,7 +153,7 @@ class Report:
 
     @property
     def facts(self) -> tuple[tuple[str, int], ...]:
-        """The report in a few numbers."""
+        """The most important numbers, by name."""
         return (
             ("generations", self.total),
             ("with content", self.total - self.waiting),
@@ -164,12 +168,12 @@ class Report:
         )
 
 
-def _is_about_nothing(found: Problem) -> bool:
-    """Say whether a finding concerns slots without a text alone: one that no cohort names, or one
-    of a task that has its text elsewhere."""
-    if found.code == DUPLICATE:
-        return [one["has_content"] for one in found.details["generations"]].count(True) <= 1
-    return bool(found.details.get("empty"))
+def _is_about_empty_slots(finding: Problem) -> bool:
+    """Return whether a finding concerns only slots without a text: one that no cohort names, or
+    duplicates of which at most one has a text."""
+    if finding.code == DUPLICATE:
+        return [one["has_content"] for one in finding.details["generations"]].count(True) <= 1
+    return bool(finding.details.get("empty"))
 
 
 def _unwatched(label: str) -> AbstractContextManager[Advance]:
@@ -185,58 +189,60 @@ def gather(
     partition_prefix: str = "",
     watch: Watch = _unwatched,
 ) -> Report:
-    """Read a data root and return the report on it; nothing but the index's cache is written.
+    """Return the report on a data root; only the cache of the index is written.
 
-    A wrong rollout state in `environ` is shown, not refused: a report is not a build.
+    An invalid rollout in `environ` is shown in the report and not refused.
 
     Raises:
         StoreError: the generations cannot be listed or audited.
     """
     errors: dict[str, StoreError] = {}
 
-    def tried(name: str, part: Callable[[], Part]) -> Part | None:
+    def tried(name: str, part: Callable[[], Part], default: Part) -> Part:
         try:
             with guarded(root):
                 return part()
         except StoreError as error:
             errors[name] = error
-        return None
+        return default
 
-    flag = tried("flag", lambda: effective_rollout(read_config(root), environ))
-    keys = tried("dagster", lambda: partition_keys(root, partition_prefix))
+    flag = tried("flag", lambda: effective_rollout(read_config(root), environ), None)
+    keys = tried("dagster", lambda: partition_keys(root, partition_prefix), None)
     with guarded(root), _refreshed(root, watch) as index:
         stages = [_counts(index, stage) for stage in stage_names()]
         with watch("auditing") as advance:
-            found = audit(index, partitions=keys, progress=advance)
-        tables = tried("tables", lambda: read_tables(root))
-        scheme = flag.scheme if flag else "v1"
+            audited = audit(index, partitions=keys, progress=advance)
+        tables = tried("tables", lambda: read_tables(root), None)
+        scheme = (flag or Rollout.OFF).scheme
         with watch("planning each step of the rollout") as advance:
-            walk = tried("cohorts", lambda: walk_cohorts(index, tables, scheme, advance)) or Walk()
+            nothing: tuple[list[CohortSteps], Now] = ([], {})
+            walk = partial(walk_cohorts, index, tables, scheme, advance)
+            cohorts, now = tried("cohorts", walk, nothing)
         coverage = _coverage(index, tables)
         moves = preview(index)
-    asked = Counter(walk.now.values())
+    kinds = Counter(now.values())
     return Report(
         root=str(root.path),
         version=version,
         made_at=made_at,
         flag=flag,
-        stages=tuple(one for one in stages if one.total or one.stage in PIPELINE),
-        cohorts=tuple(walk.cohorts),
-        to_pay=asked["to_pay"],
-        to_copy=asked["copied"],
-        reused=asked["reused"],
-        audit=found,
+        stages=tuple(counts for counts in stages if counts.total or counts.stage in PIPELINE),
+        cohorts=tuple(cohorts),
+        to_pay=kinds["to_pay"],
+        to_copy=kinds["copied"],
+        reused=kinds["reused"],
+        audit=audited,
         partitions_seen=keys is not None,
         coverage=coverage,
         moves=moves,
-        batches=tried("batches", lambda: tuple(open_batches(root))) or (),
+        batches=tried("batches", lambda: tuple(open_batches(root)), ()),
         errors=errors,
     )
 
 
 @contextmanager
 def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
-    """Open an index that is up to date; in memory where the one on disk cannot be written."""
+    """Open an up-to-date index; in memory if the one on disk cannot be written."""
     with ExitStack() as opened:
         with watch("indexing the store") as advance:
             try:
@@ -248,29 +254,33 @@ def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
 
 def _counts(index: StoreIndex, stage: str) -> StageCounts:
     counts = StageCounts(stage=stage)
-    for one in index.iter(stage):
-        counts.families[one.family].add(one.gen_id)
-        (counts.made if one.has_content else counts.waiting).add(one.gen_id)
+    for generation in index.iter(stage):
+        gen_id = generation.gen_id
+        counts.families[generation.family].add(gen_id)
+        (counts.made if generation.has_content else counts.waiting).add(gen_id)
     return counts
 
 
 def _coverage(index: StoreIndex, tables: RawTables | None) -> Coverage:
-    """Return the map of the essays that have a text, or that a cohort names."""
-    judged = _judged(index)
+    """Return the coverage of the essays that have a text or are members of a cohort."""
+    essays = _covered_essays(index)
     present: Counter[tuple[str, str]] = Counter()
     orphans = 0
     for parent, template, model in index.stream(_EVALUATIONS):
-        if parent in judged and template and model:
+        if parent in essays and template and model:
             present[template, model] += 1
         else:
             orphans += 1
     wanted: list[tuple[str, str]] = []
     if tables is not None:
-        templates, models = tables.active_templates("evaluation"), tables.evaluation_models
-        wanted = [(one.template_id, model.llm_model_id) for one in templates for model in models]
+        wanted = [
+            (template.template_id, model.llm_model_id)
+            for template in tables.active_templates("evaluation")
+            for model in tables.evaluation_models
+        ]
     return cover(
-        (one for gen_id in judged if (one := index.get("essay", gen_id)) is not None),
-        lambda essay: index.children("evaluation", essay),
+        (essay for gen_id in essays if (essay := index.get("essay", gen_id)) is not None),
+        lambda gen_id: index.children("evaluation", gen_id),
         present,
         wanted=wanted,
         replicates=None if tables is None else tables.replicates["evaluation"],
@@ -278,12 +288,11 @@ def _coverage(index: StoreIndex, tables: RawTables | None) -> Coverage:
     )
 
 
-def _judged(index: StoreIndex) -> dict[str, None]:
-    """Return the ids of those essays, in the order of the page."""
-    members = read_memberships(index.root).members.values()
-    named = {gen_id for ones in members for stage, gen_id in ones if stage == "essay"}
+def _covered_essays(index: StoreIndex) -> dict[str, None]:
+    """Return the ids of these essays, in the order of the page."""
+    members = set(read_memberships(index.root).by_stage()["essay"])
     return {
         gen_id: None
         for (gen_id,) in index.stream(_ESSAYS)
-        if gen_id in named or content_of(str(index.root.generation("essay", gen_id)))[0]
+        if gen_id in members or content_of(str(index.root.generation("essay", gen_id)))[0]
     }

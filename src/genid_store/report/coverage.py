@@ -1,9 +1,8 @@
 """Evaluation coverage: which essay has which evaluations, and which replicates are missing; pure.
 
-A cell is one essay under one evaluation template and model. Where the raw tables ask for the
-column, the numbers from 1 to the replicate count are wanted; a column that they do not ask for is
-shown with what it has. An evaluation whose metadata gives no replicate counts as the lowest number
-that no other one has.
+A cell is one essay under one evaluation template and model. If the raw tables ask for that pair,
+the replicates from 1 to the configured count are wanted; for any other pair, the cell shows what
+exists. An evaluation without `replicate` in its metadata counts as the lowest free number.
 """
 
 from __future__ import annotations
@@ -19,18 +18,20 @@ from genid_store.fs.csvfile import dump_safe_csv
 from genid_store.report.listed import Listed
 
 Kind = Literal["full", "partial", "none", "extra", "blank"]
-#: How each state of a replicate is marked, in the order in which they are told.
+#: The mark for each state of a replicate, in the order in which states are listed.
 MARKS: Final = {"made": "●", "waiting": "◐", "missing": "○"}
 _MARKS: Final = 8  # replicates that a cell shows one by one; more are counted
-_UNASKED: Final = 40  # pairs that the tables do not ask for and that get a column
-_ROWS: Final = 50  # essays that a page shows
-_LINES: Final = 20_000  # missing evaluations that a page offers as CSV
+_UNASKED: Final = 40  # columns for pairs that the tables do not ask for
+_ROWS: Final = 50  # essays on a page
+_LINES: Final = 20_000  # missing evaluations in the CSV of a page
 
 
 @frozen(kw_only=True)
 class Column:
-    """An evaluation template and model; `wanted` where the raw tables ask for it. `full`, `partial`
-    and `none` are the essays that are complete, begun, and without any evaluation."""
+    """An evaluation template and model, `wanted` if the raw tables ask for the pair.
+
+    `full`, `partial` and `none` are the essays that have all, some and none of its evaluations.
+    """
 
     template_id: str
     llm_model_id: str
@@ -40,14 +41,14 @@ class Column:
     none: Listed = field(factory=Listed)
 
     def add(self, gen_id: str, kind: Kind) -> None:
-        """Count an essay whose cell in this column is of a kind."""
+        """Count an essay by the kind of its cell in this column."""
         groups = {"full": self.full, "extra": self.full, "partial": self.partial}
         groups.get(kind, self.none).add(gen_id)
 
 
 @frozen(kw_only=True)
 class Cell:
-    """The replicate numbers of one cell in order, each made, waiting for its text or missing."""
+    """The replicates of one cell in order, each "made", "waiting" for its text or "missing"."""
 
     states: Mapping[int, str] = field(factory=dict)
     repeated: int = 0  # evaluations beyond the first of one number
@@ -57,25 +58,25 @@ class Cell:
     @property
     def kind(self) -> Kind:
         """How the cell is coloured."""
-        found = set(self.states.values())
+        states = set(self.states.values())
         if not self.wanted:
-            return "extra" if found else "blank"
-        if found <= {"made"}:
+            return "extra" if states else "blank"
+        if states <= {"made"}:
             return "full"
-        return "partial" if "made" in found else "none"
+        return "partial" if "made" in states else "none"
 
     @property
     def marks(self) -> str:
-        """One mark a number, in order; counts where there are many."""
-        found = list(self.states.values())
+        """One mark for each replicate, in order; only counts if there are many."""
+        states = list(self.states.values())
         more = f"+{self.repeated}" if self.repeated else ""
-        if len(found) > _MARKS:
-            return f"{found.count('made')}/{len(found)}{more}"
-        return "".join(MARKS[state] for state in found) + more or "·"
+        if len(states) > _MARKS:
+            return f"{states.count('made')}/{len(states)}{more}"
+        return "".join(MARKS[state] for state in states) + more or "·"
 
     @property
     def words(self) -> str:
-        """The same for those who do not see the marks."""
+        """The text that a screen reader speaks instead of the marks."""
         named = {
             name: [str(n) for n, state in self.states.items() if state == name] for name in MARKS
         }
@@ -99,13 +100,13 @@ class EssayRow:
 
 @define(kw_only=True)
 class Coverage:
-    """The whole map. `replicates` is what the tables ask for, None where they could not be read.
+    """The coverage of all essays. `replicates` is None if the tables could not be read.
 
-    `incomplete` and `complete` are the rows of the essays that lack something, and of those that do
-    not; `missing` the evaluations that are wanted and that no generation stands for, as (essay,
-    template, model, replicate); `waiting` counts those without a text yet, `orphans` those of an
-    essay that the store does not hold, or of no template or model, and `unlisted` those of rare
-    pairs that are not asked for and got no column.
+    `incomplete` and `complete` are the rows of essays that lack evaluations and of those that do
+    not. `missing` are the wanted evaluations without a generation, as (essay, template, model,
+    replicate). Three counts of evaluations: `waiting` have no text yet; `orphans` belong to an
+    essay that the store does not hold, or have no template or model; `unlisted` are of pairs that
+    the tables do not ask for and that are too rare for a column.
     """
 
     columns: tuple[Column, ...]
@@ -119,21 +120,21 @@ class Coverage:
 
     @property
     def shown(self) -> list[EssayRow]:
-        """The essays that a page shows: those that lack something first."""
+        """The essays on a page: first those that lack evaluations."""
         return [*self.incomplete.first, *self.complete.first][:_ROWS]
 
     @property
     def essays(self) -> int:
-        """How many essays there are."""
+        """The number of essays."""
         return len(self.incomplete) + len(self.complete)
 
     def missing_csv(self) -> str:
-        """Return the missing evaluations as CSV, one a line, as many as a page carries."""
+        """Return the missing evaluations as CSV, one a line, up to the limit of a page."""
         columns = ("essay_gen_id", "template_id", "llm_model_id", "replicate")
         return dump_safe_csv(columns, self.missing.first)
 
     def add(self, row: EssayRow) -> None:
-        """Count one essay."""
+        """Add the row of one essay."""
         gen_id = row.essay.gen_id
         for column, cell in zip(self.columns, row.cells, strict=True):
             column.add(gen_id, cell.kind)
@@ -153,27 +154,28 @@ def cover(
     replicates: int | None,
     orphans: int = 0,
 ) -> Coverage:
-    """Return the map of some essays, one at a time in the order of the page.
+    """Return the coverage of some essays, in the order of the page.
 
-    `evaluations` gives those of an essay; `present` counts those of all by (template, model), but
-    for the `orphans`. `wanted` are the (template, model) pairs that the tables ask for, in table
-    order; empty, with `replicates` None, where the tables cannot be read.
+    `evaluations` returns those of an essay by its id. `present` counts the evaluations of all
+    essays by (template, model), without the `orphans`. `wanted` are the (template, model) pairs
+    that the tables ask for, in table order; empty, with `replicates` None, if the tables cannot be
+    read.
     """
     columns = _columns(wanted, present)
     listed = {(column.template_id, column.llm_model_id) for column in columns}
     unlisted = sum(count for pair, count in present.items() if pair not in listed)
-    found = Coverage(columns=columns, replicates=replicates, orphans=orphans, unlisted=unlisted)
+    coverage = Coverage(columns=columns, replicates=replicates, orphans=orphans, unlisted=unlisted)
     for essay in essays:
-        found.add(_row(essay, columns, evaluations(essay.gen_id), replicates or 0))
-    return found
+        coverage.add(_row(essay, columns, evaluations(essay.gen_id), replicates or 0))
+    return coverage
 
 
 def _columns(
     wanted: Sequence[tuple[str, str]], present: Mapping[tuple[str, str], int]
 ) -> tuple[Column, ...]:
-    """Return the wanted pairs in their order, then the others that are there most, sorted."""
+    """Return the wanted pairs in their order, then the most frequent of the others, sorted."""
     others = sorted(present.keys() - set(wanted), key=lambda pair: (-present[pair], pair))
-    pairs = [*((pair, True) for pair in dict.fromkeys(wanted))]
+    pairs = [(pair, True) for pair in dict.fromkeys(wanted)]
     pairs += [(pair, False) for pair in sorted(others[:_UNASKED])]
     return tuple(
         Column(template_id=template, llm_model_id=model, wanted=asked)
@@ -184,11 +186,14 @@ def _columns(
 def _row(
     essay: Indexed, columns: Sequence[Column], evaluations: Iterable[Indexed], replicates: int
 ) -> EssayRow:
-    found: dict[tuple[str | None, str | None], list[Indexed]] = {}
-    for one in evaluations:
-        found.setdefault((one.template_id, one.llm_model_id), []).append(one)
-    pairs = [(one, (one.template_id, one.llm_model_id)) for one in columns]
-    cells = (_cell(found.get(pair, ()), replicates, one.wanted) for one, pair in pairs)
+    by_pair: dict[tuple[str | None, str | None], list[Indexed]] = {}
+    for evaluation in evaluations:
+        pair = evaluation.template_id, evaluation.llm_model_id
+        by_pair.setdefault(pair, []).append(evaluation)
+    cells = (
+        _cell(by_pair.get((column.template_id, column.llm_model_id), ()), replicates, column.wanted)
+        for column in columns
+    )
     return EssayRow(essay=essay, cells=tuple(cells))
 
 
@@ -198,15 +203,15 @@ _BLANK: Final = Cell(wanted=False)
 def _cell(evaluations: Sequence[Indexed], replicates: int, wanted: bool) -> Cell:
     if not evaluations and not wanted:
         return _BLANK
-    ordered = sorted(evaluations, key=lambda one: one.gen_id)
-    numbers = list(zip(numbered([one.replicate for one in ordered]), ordered, strict=True))
+    ordered = sorted(evaluations, key=lambda evaluation: evaluation.gen_id)
+    numbers = numbered([evaluation.replicate for evaluation in ordered])
     states = dict.fromkeys(range(1, replicates + 1) if wanted else (), "missing")
-    for number, one in numbers:
+    for number, evaluation in zip(numbers, ordered, strict=True):
         if states.get(number) != "made":
-            states[number] = "made" if one.has_content else "waiting"
+            states[number] = "made" if evaluation.has_content else "waiting"
     return Cell(
         states=dict(sorted(states.items())),
-        repeated=len(numbers) - len({number for number, _ in numbers}),
+        repeated=len(numbers) - len(set(numbers)),
         wanted=wanted,
-        ids=tuple(sorted((number, one.gen_id) for number, one in numbers)),
+        ids=tuple(sorted(zip(numbers, (one.gen_id for one in ordered), strict=True))),
     )

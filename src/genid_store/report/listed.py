@@ -1,4 +1,4 @@
-"""A list of which the report needs the length and the beginning, however long it is."""
+"""A list that keeps its length and its first entries, so that a report of any size is small."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from attrs import define, field
 
-#: Entries that are kept of a list of ids, and of a table of members or generations.
-IDS: Final = 50
-ROWS: Final = 200
+IDS: Final = 50  # entries kept of a list of ids
+ROWS: Final = 200  # entries kept of a table of members or generations
 
 
 @define
 class Listed:
-    """How many entries there are, and the `first` ones of them, `kept` at most."""
+    """The number of entries, and the `first` of them."""
 
     count: int = 0
     first: list[Any] = field(factory=list)
@@ -22,7 +21,7 @@ class Listed:
         return self.count
 
     def add(self, entry: Any, kept: int = IDS) -> None:
-        """Append one entry."""
+        """Count one entry, and keep it if it is among the first `kept`."""
         self.count += 1
         if self.count <= kept:
             self.first.append(entry)

@@ -1,12 +1,11 @@
-"""What a migration would change, as the index has it: which ids would move, and which stay and why.
+"""Preview a migration from the index: which ids would move, which would stay, and why.
 
-Nothing is planned for this outlook: of several generations of one task (a finding of the audit) it
-says nothing but that they move or have the right id.
+This is not a plan. How several generations of one task (a finding of the audit) would be numbered
+is not worked out here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
@@ -21,7 +20,7 @@ from genid_store.stages import PIPELINE, parent_stage
 
 _PARENT_STAYS: Final = "parent-stays"
 _PARENT: Final = "its parent stays, and an id is made from the parent's"
-#: The codes of what is wrong with metadata and keeps no id from being derived.
+#: The problems of metadata that do not keep an id from being derived.
 _HARMLESS: Final = {
     findings.FOLDER_MISMATCH, findings.STAGE_MISMATCH, findings.ID_NOT_RECOMPUTED,
 }  # fmt: skip
@@ -29,8 +28,8 @@ _HARMLESS: Final = {
 
 @frozen(kw_only=True)
 class StageMoves:
-    """The ids of one stage: those that are right, get another one, or stay because none can be
-    derived."""
+    """The ids of one stage that are right already, that would move, and that would stay because no
+    v1 id can be derived."""
 
     stage: str
     keeps: Listed = field(factory=Listed)
@@ -40,7 +39,7 @@ class StageMoves:
 
 @frozen
 class Staying:
-    """Generations of one stage that stay for one reason: (id, detail) each."""
+    """The generations of one stage that would stay for one reason, as (id, detail)."""
 
     stage: str
     reason: str
@@ -50,7 +49,7 @@ class Staying:
 
 @frozen(kw_only=True)
 class Moves:
-    """The outlook on a migration."""
+    """What a migration of the whole store would do."""
 
     stages: tuple[StageMoves, ...]
     staying: tuple[Staying, ...]
@@ -61,7 +60,7 @@ class Moves:
 
 
 def preview(index: StoreIndex) -> Moves:
-    """Return what a migration of the store would change."""
+    """Return what a migration of the store would do."""
     return Moves(
         stages=tuple(_stage(index, stage) for stage in PIPELINE),
         staying=tuple(chain.from_iterable(_staying(index, stage) for stage in PIPELINE)),
@@ -69,40 +68,37 @@ def preview(index: StoreIndex) -> Moves:
 
 
 def _stage(index: StoreIndex, stage: str) -> StageMoves:
-    found = StageMoves(stage=stage)
+    moves = StageMoves(stage=stage)
     query = "SELECT gen_id, v1 FROM generation WHERE stage = ? ORDER BY gen_id"
     for gen_id, v1 in index.stream(query, stage):
-        kind = found.stays if v1 is None else found.keeps if v1 == gen_id else found.moves
-        kind.add(gen_id)
-    return found
+        ids = moves.stays if v1 is None else moves.keeps if v1 == gen_id else moves.moves
+        ids.add(gen_id)
+    return moves
 
 
 def _staying(index: StoreIndex, stage: str) -> list[Staying]:
     groups: dict[str, Staying] = {}
-    for one in _underivable(index, stage):
-        reason, why, detail = _reason(index, one)
-        group = groups.setdefault(reason, Staying(stage, reason, why))
-        group.generations.add((one.gen_id, detail), ROWS)
+    query = "SELECT gen_id FROM generation WHERE stage = ? AND v1 IS NULL ORDER BY gen_id"
+    for (gen_id,) in index.stream(query, stage):
+        generation = index.get(stage, gen_id)
+        if generation is not None:
+            reason, why, detail = _reason(index, generation)
+            group = groups.setdefault(reason, Staying(stage, reason, why))
+            group.generations.add((gen_id, detail), ROWS)
     return [groups[reason] for reason in sorted(groups)]
 
 
-def _underivable(index: StoreIndex, stage: str) -> Iterator[Indexed]:
-    query = "SELECT gen_id FROM generation WHERE stage = ? AND v1 IS NULL ORDER BY gen_id"
-    for (gen_id,) in index.stream(query, stage):
-        if (found := index.get(stage, gen_id)) is not None:
-            yield found
-
-
-def _reason(index: StoreIndex, one: Indexed) -> tuple[str, str, str]:
+def _reason(index: StoreIndex, generation: Indexed) -> tuple[str, str, str]:
     """Return why a generation has no v1 id: code, meaning, detail."""
-    wrong = [found for found in one.problems if found.code not in _HARMLESS]
-    unfit = [found for found in wrong if found.code == findings.FIELD_UNFIT]
-    above = parent_stage(one.stage)
-    if above is not None and len(wrong) == len(unfit):
-        parent = index.get(above, one.parent_gen_id or "")
+    problems = [problem for problem in generation.problems if problem.code not in _HARMLESS]
+    only_unfit = all(problem.code == findings.FIELD_UNFIT for problem in problems)
+    stage = parent_stage(generation.stage)
+    if stage is not None and only_unfit:
+        parent = index.get(stage, generation.parent_gen_id or "")
         if parent is None:
-            detail = f"no {above} has the id {one.parent_gen_id!r} that parent_gen_id names"
+            detail = f"no {stage} has the id {generation.parent_gen_id!r} that parent_gen_id names"
             return findings.ORPHAN, KINDS[findings.ORPHAN].meaning, detail
-        if parent.expected["v1"] is None or not unfit:
-            return _PARENT_STAYS, _PARENT, f"its {above} {one.parent_gen_id} stays"
-    return str(wrong[0].code), KINDS[str(wrong[0].code)].meaning, str(wrong[0])
+        if parent.expected["v1"] is None or not problems:
+            return _PARENT_STAYS, _PARENT, f"its {stage} {generation.parent_gen_id} stays"
+    code = str(problems[0].code)
+    return code, KINDS[code].meaning, str(problems[0])

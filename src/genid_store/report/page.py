@@ -1,8 +1,8 @@
-"""The report as a page: its record and a template in, one self-contained HTML document out.
+"""Render the report as one self-contained HTML document.
 
-Every value is escaped, and characters that do not show or that turn the direction of text are
-written as escapes. The page may load and run nothing (its own Content-Security-Policy says so); its
-style stands in it.
+Every value is escaped for HTML, and invisible or bidirectional control characters are written as
+Python escapes. The page contains its style sheet; its Content-Security-Policy forbids it to load or
+run anything.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from genid_store.report.drawing import bar
 from genid_store.report.listed import Listed
 
 _HERE: Final = "genid_store.report"
-#: What no reader sees or what misleads one: control, format, surrogate, private, line separators.
+#: Characters that are invisible or misleading: control, format, surrogate, private, separators.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 class IdLists:
-    """The ids behind the numbers of a page: `link` gives a number's link to its list, and the page
-    writes the lists that were asked for at its end."""
+    """The lists of ids that the numbers of a page link to; the page prints them at its end."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, Listed]] = []
 
     def link(self, title: str, ids: Listed) -> Markup | str:
-        """Return how many ids there are as a link to them; 0 is none. An id is a text, or a pair
-        (stage, id)."""
+        """Return the number of ids as a link to their list, or "0".
+
+        `ids` has texts, or pairs (stage, id).
+        """
         if not ids:
             return "0"
         self.found.append((title, ids))
-        link = Markup('<a href="#ids-{}" aria-label="{}: {}">{}</a>')  # format escapes the rest
+        link = Markup('<a href="#ids-{}" aria-label="{}: {}">{}</a>')  # `format` escapes
         count = grouped(len(ids))
         return link.format(len(self.found), count, visible(title), count)
 
@@ -51,9 +52,9 @@ def html(report: Report) -> str:
 
 
 def render(template: str, **context: object) -> str:
-    """Return the page that `template` (a name in `templates/`) makes of `context`.
+    """Render a template of the folder `templates/`.
 
-    jinja2.UndefinedError: the template names something that `context` lacks.
+    jinja2.UndefinedError: the template uses a name that is not in `context`.
     """
     style = (files(_HERE) / "templates" / "style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -62,7 +63,7 @@ def render(template: str, **context: object) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Return a text with every character that does not show written as `\x00` or `\u202e`."""
+    r"""Return a text with invisible characters as escapes: `\x00`, `\u202e`."""
     if text.isprintable():
         return text
     return "".join(
@@ -72,7 +73,7 @@ def visible(text: str) -> str:
 
 
 def grouped(number: int) -> str:
-    """Return a number with its thousands set apart."""
+    """Return a number with a thin space between its thousands."""
     return f"{number:,}".replace(",", "\u202f")
 
 
@@ -99,15 +100,15 @@ def _environment() -> jinja2.Environment:
 
 
 def _code(text: str) -> Markup:
-    """Return a text, escaped, whose parts between backticks are code."""
+    """Return a text, escaped, with the parts between backticks as code."""
     parts = [escape(visible(part)) for part in text.split("`")]
-    if len(parts) % 2 == 0:  # a backtick without its fellow is one of the text's
+    if len(parts) % 2 == 0:  # the last backtick has no partner: it belongs to the text
         parts[-2:] = [parts[-2] + "`" + parts[-1]]
-    return Markup("").join(  # every part is escaped
+    return Markup("").join(
         Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
     )
 
 
 def _data_url(text: str, kind: str) -> str:
-    """Return a text as a link that holds it: a download that asks no server."""
+    """Return a data URL of a text, for a download without a server."""
     return f"data:{kind};base64,{base64.b64encode(text.encode('utf-8', 'replace')).decode()}"

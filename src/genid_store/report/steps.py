@@ -1,18 +1,19 @@
-"""What each next state of the flag would cost in one cohort: paid for, reused, copied, there.
+"""What each further state of the flag would cost a cohort: members paid for, reused or copied.
 
-A cohort whose membership today's tables plan exactly is planned in every state. Any other was made
-from tables of another day: its recorded members are asked for again, each under the id that the
-index expects of it.
+If today's tables plan exactly the members of a cohort, every state is planned. Otherwise the cohort
+was built from other tables, and each of its recorded members is taken under the id that the index
+expects of it in that state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Final, Literal
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
+from genid import SchemeName
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import resolver, with_expected
@@ -30,25 +31,28 @@ from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import PIPELINE, Member, parent_key
 
 Kind = Literal["to_pay", "reused", "copied", "there"]
-COPY: Final = "copy"  # the mode that takes its parent's text and costs nothing
+#: What a run would do about members, each counted once although several cohorts may share it.
+Now = dict[Member, Kind]
+COPY: Final = "copy"  # the mode of a generation that takes its parent's text and costs nothing
 
 
 @frozen
 class Slot:
-    """One member in one state: its id there, its task's v1 id (None: not known), and its mode."""
+    """A member in one state: its id in that state, its task's v1 id and its mode, if known."""
 
     member: Member
     task: str | None = None
     mode: str | None = None
-    known: bool = True  # whether an id can be derived in this state
+    derivable: bool = True  # whether its id in this state can be derived
 
 
 @frozen(kw_only=True)
 class Step:
     """A cohort in one state of the flag, each member as (stage, id).
 
-    Every member is in one of `to_pay`, `reused`, `copied` and `there`; `changed` are those whose
-    id the state before does not have; of `unknown` no id can be derived, so they keep theirs.
+    Every member is in one of `to_pay`, `reused`, `copied` and `there`. `changed` are the members
+    whose id differs from the state before. `unknown` are those for which no id can be derived, so
+    that they keep theirs.
     """
 
     label: str
@@ -67,11 +71,11 @@ class Step:
 
 @frozen(kw_only=True)
 class CohortSteps:
-    """One cohort's way through the rollout: its first step is the state it is in.
+    """The states of one cohort, the first of which is its present one.
 
-    `recorded` is that state's label, None for a cohort that is not built. `basis` is "tables" where
-    today's tables plan exactly this membership, so that the steps are those of a rebuild.
-    `problems` says why they rest on the membership although the tables are the same.
+    `recorded` is the label of the present state, None if the cohort is not built. `basis` is
+    "tables" if today's tables plan exactly these members: then the steps are what a rebuild does.
+    `problems` is why they could not be planned, although the tables are those of the cohort.
     """
 
     cohort_id: str
@@ -85,38 +89,34 @@ class CohortSteps:
         return self.recorded is not None
 
 
-@define
-class Walk:
-    """Every cohort's steps, and what a run would do about the members of all as they are now, but
-    for those that are there."""
-
-    cohorts: list[CohortSteps] = field(factory=list)
-    now: dict[Member, Kind] = field(factory=dict)
-
-
 def walk_cohorts(
     index: StoreIndex,
     tables: RawTables | None,
-    scheme: str,
+    scheme: SchemeName,
     advance: Callable[[int, int], None],
-) -> Walk:
-    """Return every cohort's steps; where there is none, those of the one the tables would make.
+) -> tuple[list[CohortSteps], Now]:
+    """Return the steps of every cohort, and what a run would do about all members today; members
+    that have their text are left out of that.
 
-    StoreError: there is none, and the tables do not make one.
+    If no cohort is built, the steps are those of the cohort that the tables would make.
+
+    StoreError: no cohort is built, and the tables do not make one.
     """
-    walker = _Walker(index, tables, Rollout(scheme="phase-1" if scheme == "phase-1" else "v1"))
-    recorded = read_memberships(index.root).members
-    if not recorded:
-        walker.unbuilt()
-    for done, (cohort_id, members) in enumerate(sorted(recorded.items())):
-        advance(done, len(recorded))
-        unique = sorted(dict.fromkeys(members), key=lambda one: PIPELINE.index(one[0]))
-        walker.recorded(cohort_id, unique)
-    return walker.walk
+    now: Now = {}
+    target = Rollout(scheme=scheme)
+    memberships = read_memberships(index.root).members
+    if not memberships:
+        return [_unbuilt(index, target, now)], now
+    cohorts = []
+    for done, (cohort_id, members) in enumerate(sorted(memberships.items())):
+        advance(done, len(memberships))
+        unique = sorted(dict.fromkeys(members), key=lambda member: PIPELINE.index(member[0]))
+        cohorts.append(_built(index, tables, cohort_id, unique, target=target, now=now))
+    return cohorts, now
 
 
 def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
-    """Return a cohort's state and every later one; one that is covered keeps its scheme."""
+    """Return a cohort's state and every later one, in its own scheme if it covers a stage."""
     scheme = recorded.scheme if recorded.stages else target.scheme
     first = len(recorded.stages)
     return tuple(
@@ -124,82 +124,99 @@ def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
     )
 
 
-@frozen
-class _Walker:
-    index: StoreIndex
-    tables: RawTables | None
-    target: Rollout
-    walk: Walk = field(factory=Walk)
-
-    def unbuilt(self) -> None:
-        """Add the steps of the cohort that the tables would make."""
-        states = states_from(Rollout.OFF, self.target)
-        cohort_id, first = _planned(self.index, None, states[0])
-        self._add(cohort_id, None, states, first)
-
-    def recorded(self, cohort_id: str, members: Sequence[Member]) -> None:
-        """Add the steps of a cohort that was built; `members` are unique, parents first."""
-        recorded = read_recorded(self.index.root, cohort_id)
-        rollout = None if recorded is None else recorded.rollout
-        states = states_from(rollout or Rollout.OFF, self.target)
-        label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
-        problems: tuple[Problem, ...] = ()
-        try:
-            if _same_tables(self.index, self.tables, cohort_id):
-                first = _planned(self.index, cohort_id, states[0])[1]
-                if {slot.member for slot in first} == set(members):
-                    self._add(cohort_id, label, states, first)
-                    return
-        except StoreError as error:
-            problems = error.problems
-        # whatever the first state is, its ids are the recorded ones
-        again = (
-            _asked_again(self.index, members, state, cohort_id)
-            for state in (Rollout.OFF, *states[1:])
-        )
-        steps = self._steps(states, again)
-        found = CohortSteps(
-            cohort_id=cohort_id, recorded=label, basis="membership", steps=steps, problems=problems
-        )
-        self.walk.cohorts.append(found)
-
-    def _add(
-        self, cohort_id: str, label: str | None, states: Sequence[Rollout], first: list[Slot]
-    ) -> None:
-        """Add a cohort as the tables plan it in every state, in the first as `first`."""
-        named = None if label is None else cohort_id
-        later = (_planned(self.index, named, state)[1] for state in states[1:])
-        steps = self._steps(states, chain([first], later))
-        found = CohortSteps(cohort_id=cohort_id, recorded=label, basis="tables", steps=steps)
-        self.walk.cohorts.append(found)
-
-    def _steps(
-        self, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]]
-    ) -> tuple[Step, ...]:
-        """Return the steps of one cohort; its first state is compared with itself, and counts."""
-        found: list[Step] = []
-        before: Set[Member] = frozenset()
-        for state, planned in zip(states, slots, strict=True):
-            members = {slot.member: slot for slot in planned}
-            step = Step(label=state.label)
-            for member, slot in members.items():
-                kind, held = _kind(self.index, slot)
-                getattr(step, kind).add(member)
-                if not found and kind != "there":
-                    self.walk.now[member] = kind
-                if held:
-                    step.reuses.add(Repeat(**member._asdict(), held=held), ROWS)
-                if found and member not in before:
-                    step.changed.add(member)
-                if not slot.known:
-                    step.unknown.add(member)
-            found.append(step)
-            before = members.keys()
-        return tuple(found)
+def _unbuilt(index: StoreIndex, target: Rollout, now: Now) -> CohortSteps:
+    states = states_from(Rollout.OFF, target)
+    cohort_id, first = _planned(index, None, states[0])
+    steps = _planned_steps(index, None, states, first, now)
+    return CohortSteps(cohort_id=cohort_id, recorded=None, basis="tables", steps=steps)
 
 
-def _same_tables(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
-    """Say whether the cohort's manifest has the templates and models of today's tables."""
+def _built(
+    index: StoreIndex,
+    tables: RawTables | None,
+    cohort_id: str,
+    members: Sequence[Member],
+    *,
+    target: Rollout,
+    now: Now,
+) -> CohortSteps:
+    """Return the steps of a cohort that exists; `members` are unique, parents first."""
+    recorded = read_recorded(index.root, cohort_id)
+    rollout = None if recorded is None else recorded.rollout
+    states = states_from(rollout or Rollout.OFF, target)
+    label = states[0].label if rollout is not None else f"{states[0].label} (no manifest)"
+    problems: tuple[Problem, ...] = ()
+    try:
+        if _has_tables_of(index, tables, cohort_id):
+            _, first = _planned(index, cohort_id, states[0])
+            if {slot.member for slot in first} == set(members):
+                steps = _planned_steps(index, cohort_id, states, first, now)
+                return CohortSteps(cohort_id=cohort_id, recorded=label, basis="tables", steps=steps)
+    except StoreError as error:
+        problems = error.problems
+    # The members have the ids of the first state already, so that none are derived for it.
+    derived = (_in_state(index, members, state, cohort_id) for state in (Rollout.OFF, *states[1:]))
+    steps = _steps(index, states, derived, now)
+    return CohortSteps(
+        cohort_id=cohort_id, recorded=label, basis="membership", steps=steps, problems=problems
+    )
+
+
+def _planned_steps(
+    index: StoreIndex,
+    cohort_id: str | None,
+    states: Sequence[Rollout],
+    first: list[Slot],
+    now: Now,
+) -> tuple[Step, ...]:
+    """Return the steps of a cohort as the tables plan it in every state, `first` in the first."""
+    later = (_planned(index, cohort_id, state)[1] for state in states[1:])
+    return _steps(index, states, chain([first], later), now)
+
+
+def _steps(
+    index: StoreIndex, states: Iterable[Rollout], slots: Iterable[Iterable[Slot]], now: Now
+) -> tuple[Step, ...]:
+    """Return the steps of one cohort; what a run would do in the first state is added to `now`."""
+    steps: list[Step] = []
+    before: Set[Member] = frozenset()
+    for state, planned in zip(states, slots, strict=True):
+        members = {slot.member: slot for slot in planned}
+        step = Step(label=state.label)
+        for member, slot in members.items():
+            kind, holders = _kind(index, slot)
+            getattr(step, kind).add(member)
+            if not steps and kind != "there":
+                now[member] = kind
+            if holders:
+                step.reuses.add(Repeat(**member._asdict(), held=holders), ROWS)
+            if steps and member not in before:
+                step.changed.add(member)
+            if not slot.derivable:
+                step.unknown.add(member)
+        steps.append(step)
+        before = members.keys()
+    return tuple(steps)
+
+
+def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
+    """Return what a run would do about a member, and the other ids of its task that have a text."""
+    stage, gen_id = slot.member
+    if content_of(f"{index.root.gens}/{stage}/{gen_id}")[0] is not None:
+        return "there", ()
+    same_task = [] if slot.task is None else index.by_expected("v1", slot.task)
+    holders = tuple(
+        generation.gen_id
+        for generation in same_task
+        if generation.has_content and generation.gen_id != gen_id
+    )
+    if holders:
+        return "reused", holders
+    return ("copied" if slot.mode == COPY else "to_pay"), ()
+
+
+def _has_tables_of(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
+    """Return whether the manifest of a cohort has the templates and models of today's tables."""
     if tables is None:
         return False
     today = make_manifest(tables, (), Rollout.OFF)
@@ -216,51 +233,45 @@ def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tupl
     plan = prepare(index.root, options, resolve=resolver(index)).plan
     planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
     return plan.cohort_id, [
-        Slot(Member(one.stage, one.gen_id), one.expected["v1"], str(one.mode)) for one in planned
+        Slot(Member(row.stage, row.gen_id), row.expected["v1"], str(row.mode)) for row in planned
     ]
 
 
-def _asked_again(
+def _in_state(
     index: StoreIndex, members: Iterable[Member], rollout: Rollout, cohort_id: str
-) -> list[Slot]:
-    """Return recorded members, parents first, as they would be in a state."""
-    new: dict[Member | None, str] = {}
-    found = []
+) -> Iterator[Slot]:
+    """Yield recorded members, parents first, under their ids in a state."""
+    renamed: dict[Member | None, str] = {}
     for member in members:
-        one = index.get(*member)
-        if one is None:
-            found.append(Slot(member, known=False))
+        generation = index.get(*member)
+        if generation is None:
+            yield Slot(member, derivable=False)
             continue
-        gen_id = _id_in(one, rollout, cohort_id, new)
-        new[member] = gen_id or one.gen_id
-        renamed = Member(one.stage, new[member])
-        found.append(Slot(renamed, one.expected["v1"], one.mode, gen_id is not None))
-    return found
+        gen_id = _id_in(generation, rollout, cohort_id, renamed)
+        renamed[member] = gen_id or generation.gen_id
+        yield Slot(
+            Member(generation.stage, renamed[member]),
+            generation.expected["v1"],
+            generation.mode,
+            gen_id is not None,
+        )
 
 
 def _id_in(
-    one: Indexed, rollout: Rollout, cohort_id: str, new: Mapping[Member | None, str]
+    generation: Indexed, rollout: Rollout, cohort_id: str, renamed: Mapping[Member | None, str]
 ) -> str | None:
-    """Return a member's id in a state, None where none can be derived. `new` has its parent's."""
-    if rollout.covers(one.stage):
-        return one.expected[rollout.scheme]
-    parent = new.get(parent_key(one.stage, one.parent_gen_id), one.parent_gen_id)
-    if one.stage != "evaluation" or parent == one.parent_gen_id:
-        return one.gen_id  # of what stays legacy, evaluations alone are made from another id
-    number = one.effective_replicate
-    if parent is None or number is None or one.template_id is None or one.llm_model_id is None:
+    """Return a generation's id in a state, None if it cannot be derived; `renamed` has the ids of
+    its ancestors there."""
+    stage, parent_gen_id = generation.stage, generation.parent_gen_id
+    if rollout.covers(stage):
+        return generation.expected[rollout.scheme]
+    parent = renamed.get(parent_key(stage, parent_gen_id), parent_gen_id)
+    # Of the stages that are still legacy, only an evaluation's id is made from its parent's id.
+    if stage != "evaluation" or parent == parent_gen_id:
+        return generation.gen_id
+    template, model = generation.template_id, generation.llm_model_id
+    number = generation.effective_replicate
+    if parent is None or number is None or template is None or model is None:
         return None
-    task_id = legacy.evaluation_task(parent, one.template_id, one.llm_model_id)
-    return legacy.reserve_gen_id(one.stage, task_id, cohort_id, legacy.evaluation_salt(number))
-
-
-def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
-    """Return what a run would do about a member, and the ids under which its task has a text."""
-    stage, gen_id = slot.member
-    if content_of(f"{index.root.gens}/{stage}/{gen_id}")[0] is not None:
-        return "there", ()
-    same = [] if slot.task is None else index.by_expected("v1", slot.task)
-    held = tuple(one.gen_id for one in same if one.has_content and one.gen_id != gen_id)
-    if held:
-        return "reused", held
-    return ("copied" if slot.mode == COPY else "to_pay"), ()
+    task_id = legacy.evaluation_task(parent, template, model)
+    return legacy.reserve_gen_id(stage, task_id, cohort_id, legacy.evaluation_salt(number))

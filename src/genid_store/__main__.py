@@ -1,4 +1,4 @@
-"""The `genid` command's door: says in one line how to get the command where it is not installed."""
+"""Entry point of the `genid` command; prints how to install it if its dependencies are missing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main() -> int:
     try:
         import click  # noqa: F401
     except ModuleNotFoundError:
-        words = "the command is an extra of generation-ids: pip install '.[cli]' in a checkout"
-        print(f"genid: {words}", file=sys.stderr)
+        message = "the command is an extra of generation-ids: pip install '.[cli]' in a checkout"
+        print(f"genid: {message}", file=sys.stderr)
         return 2
     _search_last(os.getcwd())
     from genid_store.cli import run
@@ -27,15 +27,15 @@ def main() -> int:
 
 
 def _search_last(folder: str) -> None:
-    """Search the current folder, which `python -m` puts first, last: a `calendar.py` in it shadows
-    nothing that is imported from here on."""
+    """Move the current folder, which `python -m` puts first, to the end of the import path, so that
+    a file such as `calendar.py` in it shadows no module."""
     if sys.path and sys.path[0] in ("", folder):
         sys.path.append(sys.path.pop(0))
 
 
 def _streams_are_there() -> bool:
-    """Open what is closed of the three standard descriptors to nowhere, so that no file of the
-    store gets their numbers; say whether standard output was open."""
+    """Open closed standard descriptors to the null device, so that no file of the store gets their
+    numbers; return whether standard output was open."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -67,7 +67,7 @@ def _declare_stages(ctx: click.Context, param: click.Parameter, value: str | Non
         "cohort": ("cohort:cohort", "Build, compare, run and look at cohorts."),
         "dagster": ("dagster:dagster", "Bring Dagster's records level with the disk."),
         "derive": ("derive:derive", "Compute the id of a draft, an essay or an evaluation."),
-        "explain": ("explain:explain", "Say what an id is, or how two differ."),
+        "explain": ("explain:explain", "Show what an id is, or how two differ."),
         "init": ("init:init", "Create a data root that can be built and run immediately."),
         "report": ("report:report", "Write one page about a store and its rollout."),
         "rollout": ("rollout:rollout", "Finish the rollout."),

@@ -40,7 +40,7 @@ from genid_store.stages import PIPELINE, Member
     lazy={
         "compare": (
             "cohort_compare:compare",
-            "Say what another rollout state would change; write nothing.",
+            "Show what another rollout state would change; write nothing.",
         ),
         "run": ("cohort_run:run", "Make what a cohort lacks."),
     },

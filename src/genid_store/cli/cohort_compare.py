@@ -43,7 +43,7 @@ def compare(
     after: str | None,
     as_json: bool,
 ) -> None:
-    """Say what another rollout state would change, without writing to the data root.
+    """Show what another rollout state would change, without writing to the data root.
 
     Old id -> new id for each member, counts by stage, and which exist under either.
     """

@@ -20,7 +20,7 @@ def dagster() -> None:
 @dagster.command(short_help="Report what is made, register members, prune keys of no cohort.")
 @output.store_options
 @click.option("--prune", is_flag=True, help="Delete the partition keys that no cohort names.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")
 @click.option(
     "--asset",
     "others",

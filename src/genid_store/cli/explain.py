@@ -28,12 +28,12 @@ _FIELDS: Final = ("parent_gen_id", "combo_id", "template_id", "llm_model_id", "r
 @output.json_option
 @click.argument("ids", nargs=-1, required=True, metavar="ID [ID]")
 def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> None:
-    """Say everything about one id, or how two differ.
+    """Show everything about one id, or how two differ.
 
     With a data root, an ID may be of any family, a prefix of at least 6 characters, an id from
     before a migration, or the deterministic id of a task that the store has under another one; it
     shows fields, derivation, expected ids, ancestors, children and duplicates. Two generations are
-    followed up to where they part. Without a data root, only what the text of one shows is said.
+    followed up to where they part. Without a data root, it shows what the id itself tells.
     """
     if len(ids) > 2:
         raise click.UsageError("one id is explained, or two are compared")

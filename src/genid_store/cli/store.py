@@ -33,11 +33,11 @@ def store() -> None:
     """Audit and migrate the generations on disk."""
 
 
-@store.command(short_help="Say whether the store is sound, and what to do where not.")
+@store.command(short_help="Check whether the store is sound, and show what to do if not.")
 @output.store_options
 @partition_option
 def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
-    """Say whether the store is sound: every fault with its code, place, ids and remedy.
+    """Check whether the store is sound, and list every fault with its code, place, ids and remedy.
 
     Exit status 0: sound. 1: findings, or a data root that cannot be read.
     """
@@ -81,7 +81,7 @@ def _print_audit(result: Audit) -> None:
 
 @store.command(short_help="Take back the texts that members were given.")
 @output.store_options
-@click.option("--dry-run", is_flag=True, help="Say what would be taken back; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be taken back; write nothing.")
 def unreuse(root: DataRoot, dry_run: bool, as_json: bool) -> None:
     """Take back the texts that members were given instead of being paid for.
 

@@ -130,6 +130,7 @@ def test_two_of_a_chain_part_where_their_fields_differ(chain: tuple[Path, dict[s
 
 def test_a_sound_chain_is_sound_and_faults_are_found(chain: tuple[Path, dict[str, str]]) -> None:
     folder, ids = chain
+    assert _stages(folder, "report", "--data-root", folder)["report"]["cohorts"]
     audited = _stages(folder, "store", "audit", "--data-root", folder)
     assert audited["sound"], audited["findings"]
     assert {"question": 1, "answer": 1, "grade": 1} == {

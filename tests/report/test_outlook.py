@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.migration.number import Numbered
 from genid_store.migration.scan import decide
-from genid_store.report.moves import preview
 from genid_store.stages import PIPELINE
 from hardening_kit import environment
+from report_kit import report_on
 from storekit import Store, make_store
 
 
@@ -21,9 +20,8 @@ def test_the_outlook_counts_what_a_plan_decides(mixed: Store) -> None:
     """By stage: what keeps its id, gets another one, or stays; an empty slot that becomes one with
     another generation is among those that move, because its members and children follow."""
     root, numbered = DataRoot.open(mixed.path), dict[str, Numbered]()
-    with StoreIndex.fresh(root, persist=False) as index:
-        moves = preview(index)
-    for stage, found in zip(PIPELINE, moves.stages, strict=True):
+    report = report_on(mixed.path)
+    for stage, found in zip(PIPELINE, report.migrating, strict=True):
         numbered[stage] = decide(root, stage, numbered)
         decided = Counter(one.what for one in numbered[stage].decisions.values())
         assert decided["keeps"] == len(found.keeps)
@@ -31,7 +29,7 @@ def test_the_outlook_counts_what_a_plan_decides(mixed: Store) -> None:
         assert decided["stays"] == len(found.stays)
         reasons = Counter(one.reason for one in numbered[stage].decisions.values() if one.reason)
         del reasons["empty-slot"]
-        shown = {one.reason: len(one.generations) for one in moves.staying if one.stage == stage}
+        shown = {one.reason: len(one.generations) for one in report.staying if one.stage == stage}
         assert reasons == shown
 
 

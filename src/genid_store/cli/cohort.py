@@ -195,7 +195,7 @@ def _listed(
 
     start = f"{root.relative(root.membership(cohort_id))}:"
     malformed = any(problem.where.startswith(start) for problem in problems)
-    states = {} if malformed else states_of(root, read_membership(root, cohort_id))
+    states = states_of(root, () if malformed else members)
     counts = Counter[str]()
     for by_state in count_states(states).values():
         counts.update(by_state)

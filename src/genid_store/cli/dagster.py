@@ -37,31 +37,14 @@ def dagster() -> None:
     "Can be repeated.",
 )
 @mount_options
-def sync(
-    *,
-    root: DataRoot,
-    prune: bool,
-    dry_run: bool,
-    others: tuple[str, ...],
-    forget: tuple[str, ...],
-    as_json: bool,
-    **mount: Any,
-) -> None:
+def sync(*, root: DataRoot, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Bring Dagster's records level with the disk; what is level already is left alone.
 
     The instance is DAGSTER_HOME's, else the one in .genid/, which is created if it does not exist.
     If the command is interrupted, running it again completes it.
     """
     with output.progress_bar("Dagster's records") as progress:
-        done = follow(
-            root,
-            progress=progress,
-            prune=prune,
-            dry_run=dry_run,
-            others=others,
-            forget=forget,
-            **mount,
-        )
+        done = follow(root, progress=progress, dry_run=dry_run, **options)
     if as_json:
         output.print_json(done)
         return

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.findings import DUPLICATE
 from genid_store.catalog.index.query import StoreIndex, content_of
+from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
@@ -29,7 +30,7 @@ from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.listed import Listed
-from genid_store.report.moves import Moves, preview
+from genid_store.report.staying import Staying, staying
 from genid_store.report.steps import CohortSteps, Now, walk_cohorts
 from genid_store.stages import PIPELINE, stage_names
 
@@ -58,12 +59,23 @@ FAMILIES: Final = {
 
 @frozen(kw_only=True)
 class StageCounts:
-    """The ids of one stage: by family, with a parsed text, and still waiting for one."""
+    """The ids of one stage: by family, by whether they have a parsed text, and by what a migration
+    would do. It `keeps` v1 ids that are right, and an id `stays` if no v1 id can be derived."""
 
     stage: str
     families: Mapping[str, Listed] = field(factory=lambda: {name: Listed() for name in FAMILIES})
     made: Listed = field(factory=Listed)
     waiting: Listed = field(factory=Listed)
+    keeps: Listed = field(factory=Listed)
+    moves: Listed = field(factory=Listed)
+    stays: Listed = field(factory=Listed)
+
+    def add(self, generation: Indexed) -> None:
+        """Count one generation."""
+        gen_id, v1 = generation.gen_id, generation.expected["v1"]
+        self.families[generation.family].add(gen_id)
+        (self.made if generation.has_content else self.waiting).add(gen_id)
+        (self.stays if v1 is None else self.keeps if v1 == gen_id else self.moves).add(gen_id)
 
     @property
     def total(self) -> int:
@@ -98,7 +110,7 @@ class Report:
     audit: Audit = field(repr=False)
     partitions_seen: bool
     coverage: Coverage = field(repr=False)
-    moves: Moves = field(repr=False)
+    staying: tuple[Staying, ...] = field(repr=False)
     batches: tuple[Batch, ...] = ()
     errors: Mapping[str, StoreError] = field(factory=dict)
 
@@ -119,6 +131,11 @@ class Report:
     def built(self) -> int:
         """The number of cohorts that are built."""
         return sum(cohort.built for cohort in self.cohorts)
+
+    @property
+    def migrating(self) -> list[StageCounts]:
+        """The stages that a migration covers."""
+        return [counts for counts in self.stages if counts.stage in PIPELINE]
 
     @property
     def verdict(self) -> tuple[str, str]:
@@ -164,7 +181,7 @@ class Report:
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
             ("evaluations that no build has planned", len(self.coverage.missing)),
-            ("generations a migration would move", self.moves.moving),
+            ("generations a migration would move", sum(len(one.moves) for one in self.migrating)),
         )
 
 
@@ -219,7 +236,7 @@ def gather(
             walk = partial(walk_cohorts, index, tables, scheme, advance)
             cohorts, now = tried("cohorts", walk, nothing)
         coverage = _coverage(index, tables)
-        moves = preview(index)
+        reasons = staying(index)
     kinds = Counter(now.values())
     return Report(
         root=str(root.path),
@@ -234,7 +251,7 @@ def gather(
         audit=audited,
         partitions_seen=keys is not None,
         coverage=coverage,
-        moves=moves,
+        staying=reasons,
         batches=tried("batches", lambda: tuple(open_batches(root)), ()),
         errors=errors,
     )
@@ -255,9 +272,7 @@ def _refreshed(root: DataRoot, watch: Watch) -> Iterator[StoreIndex]:
 def _counts(index: StoreIndex, stage: str) -> StageCounts:
     counts = StageCounts(stage=stage)
     for generation in index.iter(stage):
-        gen_id = generation.gen_id
-        counts.families[generation.family].add(gen_id)
-        (counts.made if generation.has_content else counts.waiting).add(gen_id)
+        counts.add(generation)
     return counts
 
 

@@ -28,7 +28,7 @@ from genid_store.fs.jsonfile import read_json
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.listed import ROWS, Listed
-from genid_store.stages import PIPELINE, Member, parent_key
+from genid_store.stages import PIPELINE, Member, parent_key, stage_names
 
 Kind = Literal["to_pay", "reused", "copied", "there"]
 #: What a run would do about members, each counted once although several cohorts may share it.
@@ -107,11 +107,11 @@ def walk_cohorts(
     memberships = read_memberships(index.root).members
     if not memberships:
         return [_unbuilt(index, target, now)], now
-    cohorts = []
+    cohorts, order = [], stage_names()
     for done, (cohort_id, members) in enumerate(sorted(memberships.items())):
         advance(done, len(memberships))
-        unique = sorted(dict.fromkeys(members), key=lambda member: PIPELINE.index(member[0]))
-        cohorts.append(_built(index, tables, cohort_id, unique, target=target, now=now))
+        ordered = sorted(members, key=lambda member: order.index(member.stage))
+        cohorts.append(_built(index, tables, cohort_id, ordered, target=target, now=now))
     return cohorts, now
 
 
@@ -140,7 +140,7 @@ def _built(
     target: Rollout,
     now: Now,
 ) -> CohortSteps:
-    """Return the steps of a cohort that exists; `members` are unique, parents first."""
+    """Return the steps of a cohort that exists; its `members` are ordered, parents first."""
     recorded = read_recorded(index.root, cohort_id)
     rollout = None if recorded is None else recorded.rollout
     states = states_from(rollout or Rollout.OFF, target)

@@ -1,7 +1,6 @@
-"""Preview a migration from the index: which ids would move, which would stay, and why.
+"""Why some generations would stay in a migration: no v1 id can be derived for them.
 
-This is not a plan. How several generations of one task (a finding of the audit) would be numbered
-is not worked out here.
+This is a preview from the index and not a plan.
 """
 
 from __future__ import annotations
@@ -26,17 +25,6 @@ _HARMLESS: Final = {
 }  # fmt: skip
 
 
-@frozen(kw_only=True)
-class StageMoves:
-    """The ids of one stage that are right already, that would move, and that would stay because no
-    v1 id can be derived."""
-
-    stage: str
-    keeps: Listed = field(factory=Listed)
-    moves: Listed = field(factory=Listed)
-    stays: Listed = field(factory=Listed)
-
-
 @frozen
 class Staying:
     """The generations of one stage that would stay for one reason, as (id, detail)."""
@@ -47,33 +35,9 @@ class Staying:
     generations: Listed = field(factory=Listed)
 
 
-@frozen(kw_only=True)
-class Moves:
-    """What a migration of the whole store would do."""
-
-    stages: tuple[StageMoves, ...]
-    staying: tuple[Staying, ...]
-
-    @property
-    def moving(self) -> int:
-        return sum(len(stage.moves) for stage in self.stages)
-
-
-def preview(index: StoreIndex) -> Moves:
-    """Return what a migration of the store would do."""
-    return Moves(
-        stages=tuple(_stage(index, stage) for stage in PIPELINE),
-        staying=tuple(chain.from_iterable(_staying(index, stage) for stage in PIPELINE)),
-    )
-
-
-def _stage(index: StoreIndex, stage: str) -> StageMoves:
-    moves = StageMoves(stage=stage)
-    query = "SELECT gen_id, v1 FROM generation WHERE stage = ? ORDER BY gen_id"
-    for gen_id, v1 in index.stream(query, stage):
-        ids = moves.stays if v1 is None else moves.keeps if v1 == gen_id else moves.moves
-        ids.add(gen_id)
-    return moves
+def staying(index: StoreIndex) -> tuple[Staying, ...]:
+    """Return the generations without a v1 id, by stage and reason."""
+    return tuple(chain.from_iterable(_staying(index, stage) for stage in PIPELINE))
 
 
 def _staying(index: StoreIndex, stage: str) -> list[Staying]:

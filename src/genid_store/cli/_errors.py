@@ -13,7 +13,6 @@ from genid_store.cli._values import remedy
 from genid_store.errors import StoreError
 
 REFUSED: Final = 1
-USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
@@ -26,10 +25,6 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         cause = error.__cause__
         status = error.exit_code
         shown = cause if isinstance(cause, StoreError) else StoreError(error.format_message())
-    elif isinstance(error, ModuleNotFoundError) and error.name == "dagster":
-        extra = "pip install '.[dagster]' in a checkout"
-        status = USAGE
-        shown = StoreError(f"this command is part of an extra of generation-ids: {extra}")
     elif _is_of_system(error):
         shown = _from_system(error)
     elif not isinstance(error, StoreError | GenIdError):

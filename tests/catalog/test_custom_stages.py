@@ -160,6 +160,13 @@ def test_an_optional_parent_of_a_wrong_type_is_not_an_absent_one(tmp_path: Path)
     found = _stages(tmp_path, "store", "audit", "--data-root", tmp_path, code=1)["findings"]
     wrong = ("field-wrong", "gens/revision/odd/metadata.json:before")
     assert [wrong] == [(one["code"], one["where"]) for one in found]
+    report = _stages(tmp_path, "report", "--data-root", tmp_path)["report"]
+    revisions = next(one for one in report["stages"] if one["stage"] == "revision")
+    shown = [revisions[name]["first"] for name in ("keeps", "moves", "stays")]
+    assert [[], ["first"], ["odd"]] == shown
+    assert [("revision", "field-wrong")] == [
+        (one["stage"], one["reason"]) for one in report["staying"]
+    ]
 
 
 def test_another_process_without_the_stages_rebuilds_the_index_and_back(

@@ -21,7 +21,7 @@ def test_the_outlook_counts_what_a_plan_decides(mixed: Store) -> None:
     another generation is among those that move, because its members and children follow."""
     root, numbered = DataRoot.open(mixed.path), dict[str, Numbered]()
     report = report_on(mixed.path)
-    for stage, found in zip(PIPELINE, report.migrating, strict=True):
+    for stage, found in zip(PIPELINE, report.stages, strict=True):
         numbered[stage] = decide(root, stage, numbered)
         decided = Counter(one.what for one in numbered[stage].decisions.values())
         assert decided["keeps"] == len(found.keeps)

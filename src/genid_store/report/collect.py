@@ -133,11 +133,6 @@ class Report:
         return sum(cohort.built for cohort in self.cohorts)
 
     @property
-    def migrating(self) -> list[StageCounts]:
-        """The stages that a migration covers."""
-        return [counts for counts in self.stages if counts.stage in PIPELINE]
-
-    @property
     def verdict(self) -> tuple[str, str]:
         """The most important fact in one sentence, and the command to run next.
 
@@ -181,7 +176,7 @@ class Report:
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
             ("evaluations that no build has planned", len(self.coverage.missing)),
-            ("generations a migration would move", sum(len(one.moves) for one in self.migrating)),
+            ("generations a migration would move", sum(len(one.moves) for one in self.stages)),
         )
 
 

@@ -15,7 +15,7 @@ from genid_store.catalog.findings import KINDS
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.report.listed import ROWS, Listed
-from genid_store.stages import PIPELINE, parent_stage
+from genid_store.stages import parent_stage, stage_names
 
 _PARENT_STAYS: Final = "parent-stays"
 _PARENT: Final = "its parent stays, and an id is made from the parent's"
@@ -37,7 +37,7 @@ class Staying:
 
 def staying(index: StoreIndex) -> tuple[Staying, ...]:
     """Return the generations without a v1 id, by stage and reason."""
-    return tuple(chain.from_iterable(_staying(index, stage) for stage in PIPELINE))
+    return tuple(chain.from_iterable(_staying(index, stage) for stage in stage_names()))
 
 
 def _staying(index: StoreIndex, stage: str) -> list[Staying]:

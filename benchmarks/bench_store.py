@@ -99,7 +99,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         peer=first,
         better="cost",
         goal=1.0,
-        bound=1.5,
+        bound=1.4,
         items=count,
         rounds=ROUNDS[size],
     )

@@ -79,13 +79,14 @@ def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
 def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
     """Return the generations of one task in the order of `catalog.preference`."""
 
-    def key(one: Indexed) -> Preference:
-        above = one.parent
-        parent = None if above is None else index.get(*above)
-        return preference(one, parent, is_right=one.gen_id == one.expected["v1"])
+    def key(generation: Indexed) -> Preference:
+        member = generation.parent
+        parent = None if member is None else index.get(*member)
+        is_right = generation.gen_id == generation.expected["v1"]
+        return preference(generation, parent, is_right=is_right)
 
-    found = list(generations)
-    return sorted(found, key=key) if len(found) > 1 else found
+    unsorted = list(generations)
+    return sorted(unsorted, key=key) if len(unsorted) > 1 else unsorted
 
 
 def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
@@ -94,7 +95,7 @@ def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     if expected is None:
         return []
     same = index.by_expected("v1", expected)
-    return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
+    return by_preference(index, (other for other in same if other.gen_id != generation.gen_id))
 
 
 def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
@@ -106,12 +107,15 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     expected, number = generation.expected["v1"], generation.effective_replicate
     if expected is None or number is None:
         return []
-    found = index.by_expected("v1", expected)
-    same = [one for one in found if one.replicate is not None and not is_contradicted(one)]
-    loose = index.sql("SELECT 1 FROM generation WHERE replicate IS NULL LIMIT 1")
-    if loose and not any(one.has_content for one in same):
+    same = [
+        other
+        for other in index.by_expected("v1", expected)
+        if other.replicate is not None and not is_contradicted(other)
+    ]
+    unnumbered = index.sql("SELECT 1 FROM generation WHERE replicate IS NULL LIMIT 1")
+    if unnumbered and not any(other.has_content for other in same):
         same += _unnumbered(index, generation, number)
-    return by_preference(index, (one for one in same if one.gen_id != generation.gen_id))
+    return by_preference(index, (other for other in same if other.gen_id != generation.gen_id))
 
 
 def is_contradicted(generation: Indexed) -> bool:
@@ -122,39 +126,42 @@ def is_contradicted(generation: Indexed) -> bool:
 def perhaps_same_task(index: StoreIndex, stage: str) -> set[str]:
     """Return a superset of the generations of a stage for which `same_task` finds others, fast."""
     rows = index.sql("SELECT gen_id, v1 FROM generation WHERE stage = ? AND v1 NOT NULL", stage)
-    shared = {expected for expected, times in Counter(of for _, of in rows).items() if times > 1}
+    counts = Counter(expected for _, expected in rows)
+    shared = {expected for expected, count in counts.items() if count > 1}
     numbers = index.sql("SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL")
-    loose = index.sql("SELECT gen_id FROM generation WHERE stage = ? AND replicate IS NULL", stage)
-    for one in filter(None, (index.get(stage, gen_id) for (gen_id,) in loose)):
-        if one.has_content:  # `same_task` may give it any number
-            shared.update(_expected(index, one, number) or "" for (number,) in numbers)
+    query = "SELECT gen_id FROM generation WHERE stage = ? AND replicate IS NULL"
+    for (gen_id,) in index.sql(query, stage):
+        generation = index.get(stage, gen_id)
+        if generation is not None and generation.has_content:  # `same_task` may give it any number
+            shared.update(_expected(index, generation, number) or "" for (number,) in numbers)
     return {gen_id for gen_id, expected in rows if expected in shared}
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
     """Return the generation without `replicate` that takes this number, if any."""
-    first = _with_number(index, generation, 1)
-    loose = _samples(index, [one for one in first if one.replicate is None and one.has_content])
+    firsts = _with_number(index, generation, 1)
+    texts = [other for other in firsts if other.replicate is None and other.has_content]
+    unnumbered = _samples(index, texts)
     for below in range(1, number):
-        texts = _with_number(index, generation, below)
-        if any(one.has_content and one.replicate is not None for one in texts):
+        same = _with_number(index, generation, below)
+        if any(other.has_content and other.replicate is not None for other in same):
             continue
-        loose = by_preference(index, loose)[1:]
-    return by_preference(index, loose)[:1]
+        unnumbered = by_preference(index, unnumbered)[1:]
+    return by_preference(index, unnumbered)[:1]
 
 
-def _samples(index: StoreIndex, loose: list[Indexed]) -> list[Indexed]:
+def _samples(index: StoreIndex, unnumbered: list[Indexed]) -> list[Indexed]:
     """Remove generations that share a text with a numbered one or with an earlier one."""
-    found: list[Indexed] = []
+    samples: list[Indexed] = []
     seen: set[str] = set()
-    for one in by_preference(index, loose):
-        same = index.same_text(one.stage, one.gen_id)
-        copies = (index.get(one.stage, other) for other in same)
+    for generation in by_preference(index, unnumbered):
+        same = index.same_text(generation.stage, generation.gen_id)
+        copies = (index.get(generation.stage, other) for other in same)
         numbered = any(copy and copy.replicate is not None and copy.has_content for copy in copies)
         if not numbered and seen.isdisjoint(same):
-            found.append(one)
+            samples.append(generation)
         seen |= same
-    return found
+    return samples
 
 
 def _with_number(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

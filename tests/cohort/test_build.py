@@ -504,7 +504,7 @@ def test_a_read_only_root_is_refused(root: DataRoot) -> None:
     """By its permissions."""
     root.path.chmod(0o500)
     try:
-        with pytest.raises(StoreError, match="rights that are missing"):
+        with pytest.raises(StoreError, match="missing permissions"):
             built(root, ON)
     finally:
         root.path.chmod(0o700)

@@ -28,7 +28,7 @@ from genid_store.fs.jsonfile import read_json
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.listed import ROWS, Listed
-from genid_store.stages import PIPELINE, Member, parent_key, stage_names
+from genid_store.stages import PIPELINE, Member, by_stage, parent_key
 
 Kind = Literal["to_pay", "reused", "copied", "there"]
 #: What a run would do about members, each counted once although several cohorts may share it.
@@ -107,10 +107,10 @@ def walk_cohorts(
     memberships = read_memberships(index.root).members
     if not memberships:
         return [_unbuilt(index, target, now)], now
-    cohorts, order = [], stage_names()
+    cohorts = []
     for done, (cohort_id, members) in enumerate(sorted(memberships.items())):
         advance(done, len(memberships))
-        ordered = sorted(members, key=lambda member: order.index(member.stage))
+        ordered = by_stage(members)
         cohorts.append(_built(index, tables, cohort_id, ordered, target=target, now=now))
     return cohorts, now
 

@@ -147,8 +147,8 @@ def forget_roots(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str
     StoreError: no missing data root is recorded at one of the paths, and nothing is removed."""
     gone = [owner for owner in owners(instance, prefix) if not owner.exists()]
     known = [str(owner.path) for owner in gone]
-    remedy = "give one of " + (", ".join(known) or "none: none is gone")
-    message = "no data root that is gone lay there"
+    remedy = f"give one of {', '.join(known)}" if known else "every recorded data root exists"
+    message = "is not a recorded data root that no longer exists"
     unknown = [
         Problem(where=path, message=message, remedy=remedy) for path in paths if path not in known
     ]

@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.memberships import check_new_cohort_id, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
@@ -53,13 +53,13 @@ class Store:
     def open(cls, path: str | os.PathLike[str]) -> Store:
         """Return the store in the folder `path`, which is created if it does not exist.
 
-        StoreError: `path` is not a folder, or cannot be created.
+        StoreError: `path` is empty, is not a folder, or cannot be created.
         """
         folder = Path(path)
         with guarded(DataRoot(folder.absolute())):
-            if is_there(folder) and not is_folder(folder):
-                message, remedy = "is not a folder", "give the store's folder"
-                raise StoreError.of("there is no store", str(folder), message, remedy)
+            if path == "" or (is_there(folder) and not is_folder(folder)):
+                message, remedy = "is not a folder", "give the store's folder, or . for this one"
+                raise StoreError.of("there is no store", str(path) or "the path", message, remedy)
             folder.mkdir(parents=True, exist_ok=True)
             return cls(DataRoot.open(folder))
 
@@ -143,8 +143,9 @@ class Store:
         Their metadata is written; nothing is called. Returns their ids in the order given.
 
         StoreError: a cohort with this id was built from tables or has members that are not among
-        these, or the data root is in use.
+        these, one has an id that differs in case alone, or the data root is in use.
         """
+        check_new_cohort_id(self.root, cohort_id)
         wanted = {_member(signature): signature for signature in signatures}
         exists = is_there(self.root.membership(cohort_id))
         before = set(read_membership(self.root, cohort_id)) if exists else set()

@@ -415,6 +415,21 @@ def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
     assert before == read_membership(root, "c")
 
 
+def test_declared_cohorts_differ_by_more_than_case(tmp_path: Path) -> None:
+    """As cohorts that are built do: where case is ignored, both would be one folder."""
+    store = Store.open(tmp_path)
+    store.declare("may", [MINE])
+    with pytest.raises(StoreError, match=r"differs from the new cohort's id"):
+        store.declare("May", [MINE])
+    assert ["may"] == [folder.name for folder in store.root.cohorts.iterdir()]
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    """It comes from a variable that is not set."""
+    with pytest.raises(StoreError, match="is not a folder; give the store's folder"):
+        Store.open("")
+
+
 def test_what_a_kill_left_of_a_generation_that_was_begun_is_swept(tmp_path: Path) -> None:
     """Its metadata, written aside; the next program that opens the store removes it."""
     store = Store.open(tmp_path)

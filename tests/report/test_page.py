@@ -226,5 +226,5 @@ def test_what_is_in_a_batch_is_said_with_how_to_go_on(tmp_path: Path) -> None:
     [shown] = values(report)["batches"]
     assert ("b_1", 3, 2) == (shown["key"], len(shown["members"]), shown["done"])
     sentence, command = report.verdict
-    assert "3 members are in a batch" in sentence
+    assert "members in a batch at a provider: 3" in sentence
     assert command.startswith("genid batch list")

@@ -69,6 +69,24 @@ def cohort_ids(root: DataRoot) -> list[str]:
         return []
 
 
+def check_new_cohort_id(root: DataRoot, cohort_id: str) -> None:
+    """Refuse an id that differs only in case from that of an existing cohort.
+
+    Both would have the same folder on a file system that ignores case.
+
+    StoreError: there is such a cohort.
+    """
+    same = [other for other in cohort_ids(root) if other.lower() == cohort_id.lower()]
+    if same and cohort_id not in same:
+        problem = Problem(
+            where=f"cohorts/{same[0]}",
+            value=cohort_id,
+            message="differs from the new cohort's id in upper and lower case only",
+            remedy=f"give the id of the existing one ({same[0]}), or a different one",
+        )
+        raise StoreError("the cohort id is taken", [problem])
+
+
 def read_memberships(root: DataRoot) -> Memberships:
     """Read every cohorts/*/membership.csv, sorted by cohort id; skip cohorts without one."""
     members: dict[str, tuple[Member, ...]] = {}

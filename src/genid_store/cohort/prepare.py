@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.memberships import cohort_ids, read_membership
+from genid_store.catalog.memberships import check_new_cohort_id, cohort_ids, read_membership
 from genid_store.catalog.reader import DirectReader
 from genid_store.catalog.recorded import Recorded, read_recorded
 from genid_store.cohort.compare import Comparison, compare_plans
@@ -112,7 +112,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             rollout=options.rollout,
             cohort_id=required(options.cohort_id, manifest, selection.file),
         )
-        _check_cohort_id(root, inputs.cohort_id)
+        check_new_cohort_id(root, inputs.cohort_id)
         # Counted before anything is planned, because a huge plan may not fit into memory.
         if (count := count_rows(inputs)) > options.max_rows:
             raise _too_many(count, options.max_rows)
@@ -316,24 +316,6 @@ def check_possible(
 def _missing_text(file: str) -> Problem:
     message = "does not exist, and new members are made from it"
     return Problem(where=file, message=message, remedy="write it before you run the cohort")
-
-
-def _check_cohort_id(root: DataRoot, cohort_id: str) -> None:
-    """Refuse an id that differs only in case from that of an existing cohort.
-
-    Both would have the same folder on a file system that ignores case.
-
-    StoreError: there is such a cohort.
-    """
-    same = [other for other in cohort_ids(root) if other.lower() == cohort_id.lower()]
-    if same and cohort_id not in same:
-        problem = Problem(
-            where=f"cohorts/{same[0]}",
-            value=cohort_id,
-            message="differs from the new cohort's id in upper and lower case only",
-            remedy=f"give the id of the existing one ({same[0]}), or a different one",
-        )
-        raise StoreError("the cohort id is taken", [problem])
 
 
 def _too_many(count: int, limit: int) -> StoreError:

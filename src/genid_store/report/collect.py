@@ -46,7 +46,7 @@ _ESSAYS: Final = (
     "SELECT gen_id FROM generation WHERE stage = 'essay' ORDER BY coalesce(combo_id, ''),"
     " coalesce(template_id, ''), coalesce(llm_model_id, ''), coalesce(replicate, 0), gen_id"
 )
-_REUSED: Final = "members have no text, but the store holds one of their task under another id."
+_REUSED: Final = "Members without a text whose task has one under another id"
 #: Every family and its meaning, in the order in which they are drawn: the target first.
 FAMILIES: Final = {
     "v1": "deterministic, the format of today",
@@ -148,18 +148,18 @@ class Report:
         if self.reused:
             name = next(shlex.quote(one.cohort_id) for one in self.cohorts if one.steps[0].reused)
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
-            return f"{self.reused} {_REUSED}", command
+            return f"{_REUSED}: {self.reused}.", command
         if faults:
             count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
             sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
         if in_batch := sum(len(batch.members) for batch in self.batches):
-            sentence = f"{sound}; {in_batch} members are in a batch at a provider."
+            sentence = f"{sound}; members in a batch at a provider: {in_batch}."
             return sentence, f"genid batch list {root}"
         if not self.built:
             return f"{sound}, and no cohort is built yet.", f"genid cohort build {root}"
         if self.to_pay:
-            sentence = f"{sound}; {self.to_pay} members are still to be paid for."
+            sentence = f"{sound}; members still to be paid for: {self.to_pay}."
             return sentence, f"genid cohort list {root}"
         return f"{sound}, and every member has its text.", f"genid cohort list {root}"
 

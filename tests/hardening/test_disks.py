@@ -162,7 +162,7 @@ def test_a_migration_on_a_disk_that_fills(
         for at, root in tried(disk, fresh, sample(count, 12)):
             error = filled(root, at, run.migrate)
             stopped += error is not None
-            assert error is None or "room" in str(error) or "put that right" in str(error), error
+            assert error is None or "space" in str(error), error
             while_full(root, way, expected)
             (disk / "ballast").unlink()
             way(root)
@@ -178,7 +178,7 @@ def while_full(root: DataRoot, way: Callable[[DataRoot], object], expected: Tree
     if error is None:
         assert [] == differences(expected, tree(root.path))
     else:
-        assert FULL in str(error) or "not enough room" in str(error), error
+        assert FULL in str(error) or "not enough space" in str(error), error
 
 
 def test_a_rollback_on_a_disk_that_fills(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_before_is_refused_before(tmp_path: Path) -> None:
         before = tree(root.path)
         run.plan(root)
         ballast = fill(disk)
-        assert refusal(root) in ("not enough room", FULL)
+        assert refusal(root) in ("not enough space", FULL)
         assert [] == differences(before, tree(root.path))
         ballast.unlink()
         run.migrate(root)
@@ -217,13 +217,13 @@ def test_a_disk_that_is_full_before_is_refused_before(tmp_path: Path) -> None:
         before = tree(root.path)
         for number in range(os.statvfs(disk).f_favail - 24):
             (disk / f"ballast-{number}").touch()
-        assert "not enough room" == refusal(root)
+        assert "not enough space" == refusal(root)
         assert [] == differences(before, tree(root.path))
 
     def refusal(root: DataRoot) -> str:
         with pytest.raises(StoreError) as caught:
             run.migrate(root)
-        return next(one for one in ("not enough room", FULL) if one in str(caught.value))
+        return next(one for one in ("not enough space", FULL) if one in str(caught.value))
 
     on_a_disk(tmp_path / "blocks", ROOM, no_blocks)
     on_a_disk(tmp_path / "names", "size=16m,nr_inodes=400", no_names)

@@ -1132,7 +1132,7 @@ def test_a_disk_without_room_is_found_before_anything_changes(
     full = os.statvfs_result((*real[:3], 1, 1, *real[5:]))
     monkeypatch.setattr(os, "statvfs", lambda path: full)
     before = tree(root.path, inodes=True)
-    with pytest.raises(StoreError, match="not enough room"):
+    with pytest.raises(StoreError, match="not enough space"):
         run.migrate(root)
     assert [] == differences(before, tree(root.path, inodes=True))
 

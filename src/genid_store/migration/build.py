@@ -93,7 +93,7 @@ def missing_room(plan: Plan) -> Problem | None:
                 where=plan.root.relative(folder),
                 message=f"the migration takes up to {need} bytes and {names} files",
                 value=f"{room} bytes and {free.f_favail} files free",
-                remedy="make room; nothing was changed",
+                remedy="free space on the disk; nothing was changed",
             )
     return None
 

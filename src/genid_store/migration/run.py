@@ -141,7 +141,7 @@ def _carry_out(made: Plan, progress: Progress | None) -> None:
     """Build, verify, exchange. StoreError, OSError: nothing was changed, or `resume` goes on."""
     problem = missing_room(made)
     if problem is not None:
-        raise StoreError("there is not enough room on the disk", [problem])
+        raise StoreError("there is not enough space on the disk", [problem])
     times, advance = folder_times(made), _advance(made, progress, times=2)
     try:
         paths = build(made, advance)

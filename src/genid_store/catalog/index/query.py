@@ -308,7 +308,7 @@ def _unusable(root: DataRoot, error: sqlite3.Error) -> StoreError:
     problem = Problem(
         where=root.relative(root.own / "index.sqlite"),
         message=f"SQLite says: {error}",
-        remedy="make room on the disk, wait for the other process, or delete the file: it is a "
+        remedy="free space on the disk, wait for the other process, or delete the file: it is a "
         "cache and will be built again",
     )
     return StoreError("the store index cannot be used", [problem])

@@ -1,5 +1,6 @@
 """A task whose answer is under another id and cannot be used is not paid for under this one."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cohort_kit import OFF, ON
 from genid import Draft
 from genid_store import Generated, Request, Rollout, Store, StoreError
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.metadata import read_generation
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.records import Asked
@@ -145,3 +147,25 @@ def test_a_text_under_another_id_that_cannot_be_used_is_not_paid_for_again(
     assert len(drafts) == len(calls.asked)
     run_cohort(root, "d", calls, Asked(pay_again=True, retry_unparsed=True))
     assert len(calls.asked) > len(drafts)
+
+
+@pytest.mark.parametrize("nothing", ["../x", "a b", ".", "x" * 256])
+def test_a_parent_that_no_id_can_be_keeps_nobody_else_waiting(root: DataRoot, nothing: str) -> None:
+    """Neither where a member names it, nor where a text does of which the task is not known."""
+    build(root, "c", OFF)
+    members = read_membership(root, "c")
+    orphan = next(one for one in members if one.stage == "essay")
+    metadata = root.generation(*orphan) / "metadata.json"
+    values = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**values, "parent_gen_id": nothing}))
+    strange = root.gens / "essay" / "strange"
+    strange.mkdir()
+    known = {"stage": "essay", "gen_id": "strange", "parent_gen_id": nothing, "replicate": 1}
+    (strange / "metadata.json").write_text(json.dumps(known))
+    (strange / "parsed.txt").write_text("of no known task")
+    call = Calls()
+    done = run_cohort(root, "c", call, Asked())
+    below = {one for one in members if orphan in (one, read_generation(root, *one).parent)}
+    assert set(members) - below == {Member(one.stage, one.gen_id) for one in done.outcomes}
+    assert all(one.complete for one in done.outcomes)
+    assert orphan in done.workload.waiting

@@ -95,7 +95,9 @@ class Histories(RuleBasedStateMachine):
     def retry(self, cohort: str) -> None:
         """What failed is retried, which is one more call for each."""
         calls = self.ledger.calls()
-        failed = {call.task for call in calls} - {call.task for call in calls if call.text}
+        texts = {"", *self.caught}  # what a kill caught is no text of its task
+        made = {call.task for call in calls if call.text not in texts}
+        failed = {call.task for call in calls} - made
         self.make(cohort, retry_failed=True)
         again = {call.task for call in self.ledger.calls()[len(calls) :]}
         self.allowed.update(again & failed)

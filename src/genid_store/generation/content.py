@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import StoreError
 from genid_store.fs.files import NO_FILE, problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot
+from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
 from genid_store.stages import Member
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
@@ -38,7 +39,7 @@ def digest(data: bytes) -> str:
 def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return the digest of a generation's parsed.txt; None if it cannot be read."""
     try:
-        return digest(read_bytes(root.generation(stage, gen_id) / PARSED))
+        return digest(read_bytes(_path(root, stage, gen_id, PARSED)))
     except OSError:
         return None
 
@@ -59,7 +60,7 @@ def text_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return the digest of a text; the recorded one where the text itself is gone, was not fetched
     or is out of reach; None if there is none. OSError: it cannot be read now."""
     try:
-        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+        data = read_bytes(_path(root, stage, gen_id, PARSED))
         if fault_of_bytes(data) is None:
             return digest(data)
     except OSError as error:
@@ -80,7 +81,7 @@ def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:
     """
     where = f"{stage} {gen_id}"
     try:
-        data = read_bytes(root.generation(stage, gen_id) / PARSED)
+        data = read_bytes(_path(root, stage, gen_id, PARSED))
     except FileNotFoundError:
         raise ParentMissing(f"{where} has no content") from None
     except OSError as error:
@@ -162,10 +163,21 @@ def fault_of_bytes(data: bytes) -> str | None:
 def recorded_digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
     """Return the digest recorded when the text was made; None if there is no readable record."""
     try:
-        recorded = read_json(root.generation(stage, gen_id) / PARSED_METADATA)["genid"]["digest"]
+        recorded = read_json(_path(root, stage, gen_id, PARSED_METADATA))["genid"]["digest"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return recorded if isinstance(recorded, str) else None
+
+
+def _path(root: DataRoot, stage: str, gen_id: str, name: str) -> Path:
+    """Return the path of a generation's file.
+
+    FileNotFoundError: no folder can have this id. Metadata may name anything as the parent, and
+    one such generation must not keep a run from planning the others.
+    """
+    if not is_segment(gen_id):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), gen_id)
+    return root.generation(stage, gen_id) / name
 
 
 def check_metadata(root: DataRoot, generation: Generation) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from genid import SCHEMES, parse_id
+from genid import SCHEMES
+from genid.parse import family_of
 from genid_store.catalog import findings
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
@@ -120,7 +121,7 @@ def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
 
     StoreError: the index cannot be used.
     """
-    legacy = {gen_id for gen_id in gen_ids if parse_id(gen_id).family != "v1"}
+    legacy = {gen_id for gen_id in gen_ids if family_of(gen_id) != "v1"}
     if not legacy:
         return set()
     batches, query = open_batches(root), "SELECT gen_id, v1 FROM generation WHERE stage = ?"
@@ -322,4 +323,4 @@ def _folded(value: Any) -> Any:
 
 def is_legacy(gen_id: str) -> bool:
     """Return whether an id belongs to no deterministic family."""
-    return parse_id(gen_id).family not in SCHEMES
+    return family_of(gen_id) not in SCHEMES

@@ -60,10 +60,12 @@ def state_of(
 
 
 def is_out_of_reach(root: DataRoot, member: Member) -> bool:
-    """Say whether a generation has a text of which neither itself nor its record can be read."""
+    """Return whether a generation has a text, and neither that nor its record can be read."""
+    if not is_segment(member.gen_id):  # an id that no folder can have
+        return False
     try:
-        taken = state_of(root, *member) in ("made", "unreachable")
-        return taken and text_version(root, *member) is None
+        has_text = state_of(root, *member) in ("made", "unreachable")
+        return has_text and text_version(root, *member) is None
     except OSError:
         return True
 

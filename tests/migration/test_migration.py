@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 import attrs
 import pytest
@@ -19,7 +19,8 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genid import is_gen_id
+from genid import Signature, is_gen_id
+from genid._registry import registered
 from genid_store.catalog import lookup
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
@@ -38,6 +39,7 @@ from genid_store.stages import PIPELINE
 from migrationkit import Tree, differences, failures, small_store, tree
 from storekit import FAULTS, FILES, ODDITIES, Store, make_store, v1_id
 
+QuestionId = NewType("QuestionId", str)
 _TASK = ("combo_id", "template_id", "llm_model_id", "replicate")
 
 
@@ -596,6 +598,26 @@ def test_a_failure_that_is_over_is_over_after_rolling_back(root: DataRoot) -> No
     assert {"draft/chained.json": json.dumps({**failed, "gen_id": "chained"})} == failures(
         root.path
     )
+
+
+def test_the_records_of_a_stage_that_is_no_longer_declared_are_no_damage(root: DataRoot) -> None:
+    """A journal can be read by a process without the user's stages, as every later plan has to."""
+
+    class Question(Signature[QuestionId], stage="question", prefix="q"):
+        subject: str
+        replicate: int
+
+    fields = {"stage": "question", "gen_id": "asked", "subject": "s", "replicate": 1}
+    for folder in (root.stage("question") / "asked", root.own / "failures/question"):
+        folder.mkdir(parents=True)
+    (root.stage("question") / "asked/metadata.json").write_text(json.dumps(fields))
+    (root.own / "failures/question/asked.json").write_text("{}")
+    plan = run.migrate(root)
+    assert ".genid/failures/question" in [place.path for place in read_swap(plan).places]
+    run.rollback(root)
+    registered.pop("question")
+    assert "rolled-back" == read_swap(plan).state
+    assert run.plan(root).has_work()
 
 
 def test_the_first_failure_of_a_store_follows_back_too(root: DataRoot) -> None:

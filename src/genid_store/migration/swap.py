@@ -21,10 +21,9 @@ from genid_store.errors import StoreError
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_folder, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import DataRoot
+from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.locks import END_IT, MIGRATION, block
 from genid_store.migration.planfile import RECORDS, Plan, is_inner, open_plan, plan_ids
-from genid_store.stages import stage_names
 
 JOURNAL: Final = "swap.json"
 #: `swapping` and `swapping-back` are unfinished; `migrated` can be rolled back until `finished`.
@@ -147,6 +146,12 @@ def open_migration(root: DataRoot) -> Swap | None:
     return None
 
 
+def _is_of_records(path: str) -> bool:
+    """Return whether a path is that of our records of a stage, which may not be declared here."""
+    folder, _, stage = path.rpartition("/")
+    return folder in RECORDS and is_segment(stage)
+
+
 def read_swap(plan: Plan) -> Swap:
     """Return the journal of a plan, `planned` if there is none.
 
@@ -158,8 +163,7 @@ def read_swap(plan: Plan) -> Swap:
         state, times = document["state"], document["times"].items()
         places = tuple(Place(name, int(new), int(old)) for name, new, old in document["places"])
         folders = {name: (int(one), int(two)) for name, (one, two) in times}
-        ours = {f"{folder}/{stage}" for folder in RECORDS for stage in stage_names()}
-        names = [one.path for one in places if one.path not in ours]
+        names = [one.path for one in places if not _is_of_records(one.path)]
         strange = [one for one in names if not is_inner(one) or one.partition("/")[0] == ".genid"]
         strange += [folder for folder in folders if folder and not is_inner(folder)]
         if strange or state not in get_args(State):

@@ -27,7 +27,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
 #: Increase it when the tables or the rules for expected ids change; older files are rebuilt.
-FORMAT: Final = 7
+FORMAT: Final = 8
 #: Seconds that a writer waits for another one, as long as a very large store takes to index.
 _PATIENCE: Final = 600.0
 _FILES: Final = ("index.lock", "index.use", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm")

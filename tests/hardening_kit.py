@@ -13,6 +13,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -370,13 +371,19 @@ LOOKS = ("listdir", "scandir", "stat", "lstat", "readlink")
 
 @contextlib.contextmanager
 def faulty(
-    folder: Path, at: int, strike: Callable[[str, str], object], *, reads: bool = False
+    folder: Path,
+    at: int,
+    strike: Callable[[str, str], object],
+    *,
+    reads: bool = False,
+    only: str = "",
 ) -> Iterator[list[str]]:
     """Call `strike(step, path)` before the change number `at` below `folder`; count from 1.
 
     A change is a call of the system that writes: files opened for writing, and STEPS; with `reads`
-    opening for reading, listing a folder and asking for a file's state count too. Yields the list
-    of the changes so far, which an `at` of 0 makes a plain count.
+    opening for reading, listing a folder and asking for a file's state count too; with `only`,
+    nothing but what that pattern is found in. Yields the list of the changes so far, which an `at`
+    of 0 makes a plain count.
     """
     seen: list[str] = []
     inside = os.fspath(folder)
@@ -386,7 +393,7 @@ def faulty(
 
     def note(step: str, where: object) -> None:
         path = os.fspath(where) if isinstance(where, str | os.PathLike) else ""
-        if path and not str(path).startswith(inside):
+        if (path and not str(path).startswith(inside)) or not re.search(only, f"{step} {path}"):
             return
         seen.append(f"{step} {path}")
         if len(seen) == at:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import dagster as dg
 
 from genid_store.catalog.memberships import read_memberships
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
 from genid_store.generation import wanted_ids
@@ -93,5 +93,5 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
         requested = instance.get_latest_storage_id_by_partition(context.key, _PLANNED)
         made = instance.get_latest_storage_id_by_partition(self.parent, _MADE)
         root = DataRoot(self.data_root)
-        parents = {key: read_generation(root, self.stage, key).parent_gen_id for key in failed}
+        parents = {key: inspect_generation(root, self.stage, key).parent_gen_id for key in failed}
         return {key for key in failed if made.get(parents[key] or "", 0) > requested.get(key, 0)}

@@ -22,7 +22,7 @@ from genid_dagster_adapter.translator import (
     stage_asset_name,
 )
 from genid_store.catalog.memberships import read_membership, read_memberships
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.build import Built
 from genid_store.cohort.inputs.combos import selected_path
@@ -190,7 +190,7 @@ def listing(name: str, title: str, lines: Sequence[str]) -> dict[str, dg.Markdow
 def _generation_metadata(root: DataRoot, member: Member, translator: Translator) -> dict[str, Any]:
     """Return the signature, a link to the parent, the usage that the host's callable reported, and
     the text's length, its beginning and, if it is a number, the score."""
-    folder, generation = root.generation(*member), read_generation(root, *member)
+    folder, generation = root.generation(*member), inspect_generation(root, *member)
     fields = generation.signature_fields().items()
     shown: dict[str, Any] = {name: value for name, value in fields if isinstance(value, str | int)}
     shown["path"] = dg.MetadataValue.path(str(folder))

@@ -233,6 +233,7 @@ class Store:
             member: parse_metadata(*member, data, METADATA) for member, data in seeds.items()
         }
         with StoreIndex.open(self.root) as index:
+            index.fill()  # another process may have been killed with the index open
             return plan_reuse(index, seeds, planned=planned, ledger=ledger)
 
     def _metadata(self, member: Member, signature: Signature[Any]) -> dict[str, object]:

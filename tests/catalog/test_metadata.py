@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genid_store.catalog import findings, metadata
-from genid_store.catalog.metadata import Generation, parse_metadata, read_generation
+from genid_store.catalog.metadata import Generation, inspect_generation, parse_metadata
 from genid_store.fs.layout import DataRoot
 
 _GOOD: dict[str, Any] = {
@@ -179,9 +179,11 @@ def test_a_file_that_is_not_there_or_not_a_file(tmp_path: Path) -> None:
     root = DataRoot.open(tmp_path)
     (tmp_path / "gens/draft/a").mkdir(parents=True)
     (tmp_path / "gens/draft/b/metadata.json").mkdir(parents=True)
-    assert ["metadata-missing"] == [f.code for f in read_generation(root, "draft", "a").problems]
-    assert ["metadata-missing"] == [f.code for f in read_generation(root, "draft", "c").problems]
-    assert ["metadata-unreadable"] == [f.code for f in read_generation(root, "draft", "b").problems]
+    assert ["metadata-missing"] == [f.code for f in inspect_generation(root, "draft", "a").problems]
+    assert ["metadata-missing"] == [f.code for f in inspect_generation(root, "draft", "c").problems]
+    assert ["metadata-unreadable"] == [
+        f.code for f in inspect_generation(root, "draft", "b").problems
+    ]
 
 
 _JSON = st.recursive(

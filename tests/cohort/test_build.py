@@ -31,7 +31,7 @@ from cohort_kit import (
     write_table,
 )
 from genid_store.catalog.memberships import read_membership
-from genid_store.cohort.build import Options, build_cohort
+from genid_store.cohort.build import Options, Prepared, build_cohort
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.seeding import metadata_bytes
 from genid_store.errors import StoreError
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> DataRoot:
 
 BUILD = """
 import sys
-from genid_store.cohort.build import Options, build_cohort
+from genid_store.cohort.build import Options, Prepared, build_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 
@@ -273,6 +273,30 @@ def test_metadata_is_not_rewritten_while_a_run_makes_it(root: DataRoot) -> None:
         report = built(root, DRAFT)
     assert ["a run is making it" in one.message for one in report.plan.notices] == [True]
     assert (15, 1) == (report.rewritten, built(root, DRAFT).rewritten)
+
+
+@pytest.mark.parametrize("now", [b"", b"{", b"not readable"])
+def test_metadata_is_not_rewritten_from_what_cannot_be_read(root: DataRoot, now: bytes) -> None:
+    """It changed after the plan was made: a host is writing it, or the disk fails for a moment."""
+    essay = of(built(root).plan, "essay")[0].gen_id
+    path = root.generation("essay", essay) / "metadata.json"
+    before = path.read_bytes()
+
+    def interfere(prepared: Prepared) -> None:
+        path.unlink()
+        path.symlink_to("nowhere") if now == b"not readable" else path.write_bytes(now)
+
+    options = Options(rollout=DRAFT, cohort_id=COHORT)
+    if now == b"not readable":
+        with pytest.raises(StoreError, match="target is not there"):
+            build_cohort(root, options, announce=interfere)
+        path.unlink()
+    else:
+        report = build_cohort(root, options, announce=interfere)
+        assert (now, 1) == (path.read_bytes(), len(report.plan.notices))
+    path.write_bytes(before)
+    assert built(root, DRAFT).rewritten
+    assert not built(root, DRAFT).rewritten
 
 
 def test_metadata_of_a_made_essay_and_of_another_task_stays(root: DataRoot) -> None:
@@ -642,7 +666,7 @@ def test_a_large_selection_is_built(tmp_path: Path) -> None:
 
 MEMORY = """
 import resource, sys
-from genid_store.cohort.build import Options, build_cohort
+from genid_store.cohort.build import Options, Prepared, build_cohort
 from genid_store.ids.rollout import Rollout
 from genid_store.fs.layout import DataRoot
 

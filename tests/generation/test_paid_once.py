@@ -595,6 +595,19 @@ def test_metadata_that_cannot_be_read_hides_nothing_where_no_text_is(tmp_path: P
     assert "text 1 over None" == Store.open(tmp_path).once(draft(), Ledger())
 
 
+def test_an_index_that_is_lost_is_filled_before_anyone_pays(tmp_path: Path) -> None:
+    """Another process was killed with it open: the next one to open it finds it empty."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    store.once(draft(), ledger)
+    old = tmp_path / "gens/draft/old"
+    (tmp_path / "gens/draft" / str(gen_id(draft()))).rename(old)
+    rewrite(old / "metadata.json", gen_id="old")
+    store.once(draft(2), ledger)  # reads the store, for as long as this object lives
+    os.truncate(tmp_path / ".genid/index.use", 0)
+    assert "text 1 over None" == store.once(draft(), ledger)
+    assert 2 == len(ledger.calls)
+
+
 def test_a_text_is_not_given_to_the_task_that_wrong_metadata_names(tmp_path: Path) -> None:
     """Its v1 id is believed: metadata of another template does not make it that one's."""
     ledger, store = Ledger(), Store.open(tmp_path)

@@ -18,7 +18,7 @@ import pytest
 import migrationkit
 from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, write_table
 from genid import Draft, Essay, gen_id
-from genid_store import Collected, Request, Store
+from genid_store import Collected, Generated, Request, Store
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
 from genid_store.errors import StoreError
@@ -35,6 +35,7 @@ from genid_store.migration import run as migration
 from genid_store.migration.swap import open_migration
 from genid_store.stages import PIPELINE
 from hardening_kit import attempt, faulty, refusing, sample, tree, without_own
+from paid_kit import DRAFT, small_root
 
 CODES = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE, errno.EROFS, errno.ESTALE)
 
@@ -271,6 +272,51 @@ def test_a_call_that_fails_while_texts_are_reused(
         work(root)
         assert texts(whole) == texts(root), (at, os.strerror(code), seen[at - 1], error)
         shutil.rmtree(root.path)
+
+
+def a_universe(path: Path, answer: Callable[[Request], str | Generated]) -> DataRoot:
+    """One draft, two essays, two evaluations: requested under legacy ids, then built again."""
+    root = small_root(path)
+    built(root, OFF)
+    run_cohort(root, COHORT, answer, Asked(), concurrency=1)
+    built(root, ON)
+    return root
+
+
+def failing(request: Request) -> str:
+    raise RuntimeError("the provider is down")
+
+
+def unparsed(request: Request) -> Generated:
+    return Generated(text="no score", unparsed="no score in it")
+
+
+def ask_for_the_draft(root: DataRoot, paid: Paid) -> None:
+    Store.open(root.path).once(DRAFT, paid)
+
+
+@pytest.mark.parametrize("answer", [lambda one: "SCORE: 7", failing, unparsed])
+@pytest.mark.parametrize("work", [run, ask_for_the_draft])
+def test_a_look_that_fails_makes_nobody_pay_again(
+    tmp_path: Path,
+    answer: Callable[[Request], str | Generated],
+    work: Callable[[DataRoot, Paid], None],
+) -> None:
+    """Whatever keeps the metadata of a task's other id, or the index, from being read for a moment:
+    its text, its failure or what could not be parsed still counts."""
+    start = a_universe(tmp_path / "start", answer)
+    for one in start.gens.glob("draft/d_*/metadata.json") if work is not run else ():
+        shutil.rmtree(one.parent)  # the library has not heard of it yet
+    for at in itertools.count(1):
+        root, paid = DataRoot.open(shutil.copytree(start.path, tmp_path / "root")), Paid()
+        strike, looked_at = refusing(CODES[at % len(CODES)]), r"/metadata\.json|/index\."
+        with faulty(root.path, at, strike, reads=True, only=looked_at) as seen:
+            attempt(StoreError, lambda: work(root, paid))  # noqa: B023
+        assert [] == paid.calls, seen[at - 1 : at]
+        shutil.rmtree(root.path)
+        if len(seen) < at:
+            break
+    assert at > 20
 
 
 @pytest.mark.parametrize("lost", [(), ("evaluation",), ("draft", "essay", "evaluation")])

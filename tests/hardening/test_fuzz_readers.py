@@ -20,7 +20,7 @@ from genid_store.catalog import reused
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership, read_memberships
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.catalog.recorded import read_recorded
 from genid_store.catalog.renamed import read_renamed
 from genid_store.cohort.inputs.combos import read_catalogue, read_selected
@@ -65,7 +65,10 @@ READERS: dict[str, Callable[[DataRoot], object]] = {
     "genid.toml": read_config,
     "cohorts/c/membership.csv": lambda root: (read_membership(root, "c"), read_memberships(root)),
     "cohorts/c/manifest.json": lambda root: read_recorded(root, "c"),
-    "gens/draft/d/metadata.json": lambda root: (read_generation(root, "draft", "d"), index(root)),
+    "gens/draft/d/metadata.json": lambda root: (
+        inspect_generation(root, "draft", "d"),
+        index(root),
+    ),
     "gens/draft/d/raw_metadata.json": audited,
     "gens/draft/d/parsed_metadata.json": audited,
     "gens/draft/d/parsed.txt": audited,

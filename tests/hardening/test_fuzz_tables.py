@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from genid_store.catalog.metadata import parse_metadata, read_generation
+from genid_store.catalog.metadata import inspect_generation, parse_metadata
 from genid_store.cohort.inputs.selection import read_selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.errors import StoreError
@@ -261,4 +261,4 @@ def test_metadata_is_never_silently_wrong(stage: str, data: bytes) -> None:
 def test_no_id_leads_a_read_out_of_the_store(tmp_path: Path, gen_id: str) -> None:
     """An id that is not a safe path segment is refused before a path is made of it."""
     with pytest.raises(StoreError):
-        read_generation(DataRoot.open(tmp_path), "draft", gen_id)
+        inspect_generation(DataRoot.open(tmp_path), "draft", gen_id)

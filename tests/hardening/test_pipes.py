@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.fs.layout import DataRoot
 from hardening_kit import command
 
@@ -40,4 +40,4 @@ def test_metadata_that_is_a_pipe_is_no_metadata(tmp_path: Path) -> None:
     folder = tmp_path / "gens" / "draft" / "d1"
     folder.mkdir(parents=True)
     os.mkfifo(folder / "metadata.json")
-    assert read_generation(DataRoot.open(tmp_path), "draft", "d1").problems
+    assert inspect_generation(DataRoot.open(tmp_path), "draft", "d1").problems

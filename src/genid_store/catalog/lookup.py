@@ -243,7 +243,7 @@ def _indexed(generation: Generation, expected: ExpectedIds) -> Indexed:
 def read_indexed(index: StoreIndex, stage: str, gen_id: str) -> Indexed | None:
     """Read the record of a generation that is newer than the index, with its new ancestors.
 
-    Return None if its metadata cannot be used.
+    Return None if its metadata cannot be used. OSError: a file cannot be read now.
     """
     chain: dict[tuple[str, str], Generation] = {}
     key: tuple[str, str] | None = (stage, gen_id)

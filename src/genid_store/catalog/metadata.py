@@ -180,9 +180,11 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
 
 
 def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
-    """Read gens/<stage>/<gen_id>/metadata.json; `problems` has everything wrong with the file.
+    """Read gens/<stage>/<gen_id>/metadata.json; `problems` has everything wrong with its content.
 
-    StoreError: `gen_id` is not a safe path segment.
+    Raises:
+        StoreError: `gen_id` is not a safe path segment.
+        OSError: the file cannot be read now, which says nothing about its content.
     """
     folder = root.generation(stage, gen_id)
     where = f"gens/{stage}/{gen_id}/{METADATA}"
@@ -190,9 +192,19 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
         data = read_bytes(f"{folder}/{METADATA}")
     except (FileNotFoundError, NotADirectoryError):
         return _unread(stage, gen_id, finding(findings.METADATA_MISSING, where))
-    except OSError as error:
-        return unreadable(stage, gen_id, where, error)
     return parse_metadata(stage, gen_id, data, where)
+
+
+def inspect_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
+    """Do the same, with a file that cannot be read as one of the problems.
+
+    For reports and plans. Whoever decides to pay uses `read_generation`: what cannot be read for a
+    moment may be what was paid for. StoreError: `gen_id` is not a safe path segment.
+    """
+    try:
+        return read_generation(root, stage, gen_id)
+    except OSError as error:
+        return unreadable(stage, gen_id, f"gens/{stage}/{gen_id}/{METADATA}", error)
 
 
 def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generation:

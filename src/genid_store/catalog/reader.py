@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from attrs import frozen
 
 from genid_store.catalog import findings
-from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.catalog.metadata import Generation, inspect_generation
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 
@@ -21,7 +21,7 @@ class DirectReader:
 
     def get(self, stage: str, gen_id: str) -> Generation | None:
         """Return a generation, None if it has no metadata.json."""
-        generation = read_generation(self.root, stage, gen_id)
+        generation = inspect_generation(self.root, stage, gen_id)
         missing = any(flaw.code == findings.METADATA_MISSING for flaw in generation.problems)
         return None if missing else generation
 

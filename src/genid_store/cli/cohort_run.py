@@ -11,7 +11,7 @@ import click
 from attrs import fields_dict
 
 from genid_store.catalog.memberships import read_membership
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import (
@@ -270,7 +270,9 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             {
                 "stage": outcome.stage,
                 "gen_id": outcome.gen_id,
-                "parent_gen_id": read_generation(root, outcome.stage, outcome.gen_id).parent_gen_id,
+                "parent_gen_id": inspect_generation(
+                    root, outcome.stage, outcome.gen_id
+                ).parent_gen_id,
                 "reason": outcome.reason + output.flags(outcome.ways),
             }
             for outcome in blocked

@@ -96,13 +96,13 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
     with guarded(root):
         if options.cohort_id is not None:
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
-        # Read together, so that one error lists the problems of all three inputs.
-        tables, selection, selected = all_of(
+        # Read together, so that one error lists the problems of all inputs.
+        tables, (selection, catalogue), selected = all_of(
             partial(read_tables, root),
-            partial(read_selection, root),
+            partial(_read_selection, root, options),
             partial(combo_files.read_selected, root),
         )
-        combos, combo_writes = _choose_combos(root, options, tables, selection, selected)
+        combos, combo_writes = _choose_combos(root, options, tables, catalogue, selected)
         chosen = (combo.combo_id for combo in combos or ())
         manifest = make_manifest(tables, chosen, options.rollout)
         inputs = Inputs(
@@ -186,24 +186,32 @@ def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
     return get_close_matches(cohort_id, built, cutoff=_SIMILAR)
 
 
+def _read_selection(root: DataRoot, options: Options) -> tuple[Selection, tuple[Combo, ...] | None]:
+    """Read the selection, and the catalogue of combos if the cohort's combos come from it.
+
+    The modes over selected generations take their combos from those. They do not read the
+    catalogue, so that a fault in it does not stop them.
+
+    StoreError: either has problems.
+    """
+    selection = read_selection(root)
+    is_needed = selection.mode is CohortMode.CARTESIAN or options.write_combos
+    return selection, combo_files.read_catalogue(root) if is_needed else None
+
+
 def _choose_combos(
     root: DataRoot,
     options: Options,
     tables: RawTables,
-    selection: Selection,
+    catalogue: tuple[Combo, ...] | None,
     selected: tuple[Combo, ...] | None,
 ) -> tuple[tuple[Combo, ...] | None, dict[Path, bytes]]:
     """Return the combos of the cohort, None if there is no selection of them, and files to write.
 
-    Raises:
-        StoreError: the catalogue has problems, no combo can be made, or one contradicts it.
+    StoreError: no combo can be made, or one contradicts the catalogue.
     """
-    cartesian = selection.mode is CohortMode.CARTESIAN
-    # The other modes take combos from the selected generations. They do not read the catalogue, so
-    # that a fault in it does not stop them.
-    if not cartesian and not options.write_combos:
+    if catalogue is None:
         return selected, {}
-    catalogue = combo_files.read_catalogue(root)
     if selected is not None and not options.write_combos:
         combo_files.new_to(catalogue, selected)
         return selected, {}

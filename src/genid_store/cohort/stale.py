@@ -73,10 +73,12 @@ def rewrite(root: DataRoot, rows: Iterable[Row]) -> tuple[Problem, ...]:
         # A run reads the metadata under this lease, so none can be using the old parent or mode.
         with lease(root, row.stage, folder_lease(row.gen_id), NO_WAIT) as has_folder:
             reason = trace_of(root, row.stage, row.gen_id) if has_folder else "a run is making it"
+            raw = read_generation(root, row.stage, row.gen_id).raw
+            if reason is None and not raw:
+                reason = "it was damaged in the meantime"
             if reason is not None:
                 problems.append(_unchanged(root, row, reason))
                 continue
-            raw = read_generation(root, row.stage, row.gen_id).raw
             parent = {} if row.parent_gen_id is None else {"parent_gen_id": row.parent_gen_id}
             document = {**raw, "mode": row.mode, **parent}
             sweep_temporaries(root, [path])

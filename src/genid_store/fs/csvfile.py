@@ -83,14 +83,7 @@ def _parsed(
     file: str, text: str, columns: Sequence[str], problems: list[Problem]
 ) -> tuple[Line, ...]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        return tuple(_lines(file, reader, columns, problems))
-    except csv.Error as error:
-        where, message = f"{file}:{reader.line_num}", f"is not CSV: {error}"
-        if "field limit" in str(error):
-            message = f"has a cell of more than {csv.field_size_limit()} characters"
-        problems.append(_problem(where, message, "shorten the cell, and close every quote"))
-        return ()
+    return tuple(_lines(file, reader, columns, problems))
 
 
 def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None:
@@ -165,21 +158,27 @@ def _lines(
     columns: Sequence[str],
     problems: list[Problem],
 ) -> Iterator[Line]:
-    header = next(reader, [])
-    header_problems = list(_header_problems(file, header, columns))
-    problems.extend(header_problems)
-    end = reader.line_num
-    for cells in reader:
-        start, end = end + 1, reader.line_num
-        if header_problems:
-            return
-        if len(cells) > len(header):
-            message = f"has {len(cells)} cells, the header {len(header)}"
-            remedy = "quote the cell that contains a comma"
-            problems.append(_problem(f"{file}:{start}", message, remedy))
-        elif cells:
-            padded = [*cells, *[""] * (len(header) - len(cells))]
-            yield Line(file, start, dict(zip(header, padded, strict=True)))
+    end = 0  # of the record before; an error belongs to where its record begins
+    try:
+        header = next(reader, [])
+        header_problems = list(_header_problems(file, header, columns))
+        problems.extend(header_problems)
+        end = reader.line_num
+        for cells in () if header_problems else reader:
+            start, end = end + 1, reader.line_num
+            if len(cells) > len(header):
+                message = f"has {len(cells)} cells, the header {len(header)}"
+                remedy = "quote the cell that contains a comma"
+                problems.append(_problem(f"{file}:{start}", message, remedy))
+            elif cells:
+                padded = [*cells, *[""] * (len(header) - len(cells))]
+                yield Line(file, start, dict(zip(header, padded, strict=True)))
+    except csv.Error as error:
+        message = f"is not CSV: {error}"
+        if "field limit" in str(error):
+            message = f"has a cell of more than {csv.field_size_limit()} characters"
+        remedy = "shorten the cell, and close every quote"
+        problems.append(_problem(f"{file}:{end + 1}", message, remedy))
 
 
 def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> Iterator[Problem]:

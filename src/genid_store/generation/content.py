@@ -45,7 +45,8 @@ def content_version(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
 
 def model_of(root: DataRoot, generation: Generation) -> str | None:
-    """Return the model to call; an essay without a model of its own has its draft's."""
+    """Return the model to call; an essay without a model of its own has its draft's. OSError: the
+    draft's metadata cannot be read now."""
     if generation.llm_model_id is not None or generation.parent is None:
         return generation.llm_model_id
     return read_generation(root, *generation.parent).llm_model_id
@@ -184,7 +185,8 @@ def check_metadata(root: DataRoot, generation: Generation) -> None:
     """Check that the metadata describes the generation that its id names.
 
     StoreError: it does not say what to make, or the v1 id of its fields, by the audit's rule, is
-    another one, so that the text would belong to another task.
+    another one, so that the text would belong to another task. OSError: the parent's metadata
+    cannot be read now.
     """
     flaws = [one for one in generation.problems if not one.field or one.field in _IDENTIFYING]
     if flaws:

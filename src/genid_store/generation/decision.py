@@ -158,13 +158,13 @@ class Decider:
         """
         state = state_of(self.root, *other)
         reason: str | None = why_left(self.root, other, state)
+        if state == "missing":
+            return
         parent, unknown = read_generation(self.root, *other).parent, False
         if state == "made":
             state, reason = "unreachable", fault_of(usable_text, self.root, other)
             if reason is None and parent is not None and is_out_of_reach(self.root, parent):
                 unknown, reason = True, f"{parent.gen_id}, which it was made from, is out of reach"
-        elif state == "missing":
-            return
         lost = state == "unreachable"
         paid_again = self.asked.pay_again and (lost or is_legacy(generation.gen_id))
         paid_again = paid_again and self._is_as_before(other)

@@ -232,13 +232,13 @@ class Executor(Decider):
     def _can_give(self, other: Member, parent_digest: str | None) -> bool:
         try:
             usable_text(self.root, *other)
+            return parent_version(self.root, read_generation(self.root, *other)) == parent_digest
         except ParentMissing:
             return False
         except OSError:
             if self.asked.pay_again:  # the option covers a text that is out of reach, too
                 return False
             raise
-        return parent_version(self.root, read_generation(self.root, *other)) == parent_digest
 
     def _pay_and_record(self, inputs: _Inputs) -> Decision:
         """Pay, and record a call that gave no usable text. The record is written before the lease

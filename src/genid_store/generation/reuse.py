@@ -32,6 +32,7 @@ from genid_store.catalog.lookup import (
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import Generation, stage_fields
 from genid_store.fs.layout import DataRoot
+from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import text_version, usable_version
 from genid_store.generation.ledger import Ledger
@@ -256,7 +257,7 @@ class _TextsWithoutTask:
     def __init__(self, index: StoreIndex) -> None:
         self._by_id: dict[tuple[str, str | None], Indexed] = {}
         self._by_fields: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
-        rows = [row for row in index.without_task() if _is_possibly_paid(row)]
+        rows = [row for row in index.without_task() if _is_possibly_paid(index.root, row)]
         members: Collection[tuple[str, str]] = ()
         if any(_says_nothing(row) for row in rows):
             cohorts = read_memberships(index.root)
@@ -287,7 +288,10 @@ def _version(root: DataRoot, stage: str, gen_id: str) -> str | None:
         return None
 
 
-def _is_possibly_paid(one: Indexed) -> bool:
+def _is_possibly_paid(root: DataRoot, one: Indexed) -> bool:
+    """Return whether a text, or a failed call for one that cannot be read now, may be there."""
+    if one.unreadable and failures.read(root, one.stage, one.gen_id) is not None:
+        return True
     return (one.content is not None or not one.looked) and not _has_no_v1_id(one)
 
 

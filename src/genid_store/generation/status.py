@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_memberships
-from genid_store.catalog.metadata import read_generation
+from genid_store.catalog.metadata import inspect_generation
 from genid_store.fs.files import exists, is_file, is_there
 from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
@@ -114,7 +114,7 @@ def wanted_ids(root: DataRoot, stage: str, gen_ids: Collection[str]) -> set[str]
             continue
         parent = known.get((gen_id, changed))
         if parent is None and above is not None:
-            parent = read_generation(root, stage, gen_id).parent_gen_id
+            parent = inspect_generation(root, stage, gen_id).parent_gen_id
         if parent not in ready:
             ready[parent] = is_segment(parent) and is_file(f"{parents}/{parent}/{PARSED}")
         if ready[parent]:

@@ -6,6 +6,7 @@ Only reads: takes no lease, writes nothing and calls no one. Dagster is not cons
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -13,7 +14,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from genid_store.catalog.metadata import Generation, read_generation
+from genid_store.catalog.metadata import Generation, inspect_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import (
@@ -111,7 +112,7 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
     for member in by_stage(work.members):
         if member in later or state_of(root, *member) != "missing":
             continue
-        generation = read_generation(root, *member)
+        generation = inspect_generation(root, *member)
         parent = generation.parent
         if parent in later:
             later.add(member)
@@ -161,7 +162,7 @@ def plan_work(
         if has_content(root, *member):
             work.made.append(member)
             continue
-        generation = planned.get(member) or read_generation(root, *member)
+        generation = planned.get(member) or inspect_generation(root, *member)
         task, parent = decider.plan.task_of(member), generation.parent
         fault = None if parent_stage(member.stage) is None else "its parent is unknown"
         if parent is not None:
@@ -183,7 +184,10 @@ def plan_work(
                 decision = Decision("refused", label="over the limit")
             else:
                 payers[key] = member
-                work.calls[member.stage, model_of(root, generation) or "unknown"] += 1
+                model = None
+                with contextlib.suppress(OSError):  # the run will say so
+                    model = model_of(root, generation)
+                work.calls[member.stage, model or "unknown"] += 1
         if decision.kind not in ("adopted", "copied", "missing"):
             work.waiting[member] = decision
             continue

@@ -19,7 +19,7 @@ from typing import Any, Final, Self, TypeVar
 from genid import SchemeName
 from genid_store.catalog.copies import is_copy, one_text
 from genid_store.catalog.index.database import WITHOUT_TASK, IndexFile
-from genid_store.catalog.index.refresh import Progress, Refreshed, refresh
+from genid_store.catalog.index.refresh import FILLED, Progress, Refreshed, refresh
 from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.catalog.reused import find_all
@@ -79,6 +79,12 @@ class StoreIndex:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def fill(self) -> None:
+        """Refresh an index that has never been refreshed, such as one whose file was lost.
+        StoreError: as `refresh`."""
+        if self._all(FILLED) == [(0,)]:
+            self.refresh()
 
     def refresh(self, progress: Progress | None = None) -> Refreshed:
         """Bring the index up to date with the disk, reading only metadata files that changed.

@@ -36,6 +36,8 @@ from genid_store.stages import parent_stage, stage_names
 
 Progress = Callable[[int, int], None]
 
+#: What says whether a database was ever refreshed: 0 in one that was lost and is empty, then 1.
+FILLED: Final = "PRAGMA user_version"
 _BATCH: Final = 100  # rows per step; bounds memory and sets the granularity of progress
 
 
@@ -85,6 +87,8 @@ def refresh(
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+    if connection.execute(FILLED).fetchone() == (0,):
+        connection.execute(f"{FILLED} = 1")
     return Refreshed(
         total=changes.total,
         read=sum(map(len, changes.changed.values())),
@@ -144,13 +148,14 @@ def _walk(
     """Record the new, changed and removed generations of an open folder."""
     changed, removed = changes.changed[stage], changes.removed[stage]
     new = set() if folder is None else _folders(folder, stage, changes)
-    unchanged, stat = 0, os.stat
+    found, take, stat = len(new), new.remove, os.stat
     for row in known:
         gen_id = row[0]
-        if gen_id not in new:
+        try:
+            take(gen_id)
+        except KeyError:
             removed.append(gen_id)
             continue
-        new.remove(gen_id)
         try:
             state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
             now = (gen_id, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
@@ -158,14 +163,13 @@ def _walk(
             now = (gen_id, *ABSENT)
         except OSError:
             now = None  # counts as changed, so that reading it records the error
-        if now == row:
-            unchanged += 1
-        else:
+        if now != row:
             changed.append(gen_id)
     changed += sorted(filter(is_segment, new))
-    for name in filterfalse(is_segment, new):
+    strays = [*filterfalse(is_segment, new)]
+    for name in strays:
         _note_stray(stage, name, changes)
-    changes.total += unchanged + len(changed)
+    changes.total += found - len(strays)
 
 
 def _folders(stage_folder: int, stage: str, changes: _Changes) -> set[str]:

@@ -158,6 +158,9 @@ _WAYS: dict[str, Callable[[Store], object]] = {
     findings.CYCLE: _cycle,
     findings.DUPLICATE: lambda store: _twin(store, "twin"),
     findings.CASE_COLLISION: _case_collision,
+    findings.UNDECLARED_STAGE: lambda store: shutil.copytree(
+        store.path / "gens/draft", store.path / "gens/summary"
+    ),
     findings.STRAY_ENTRY: lambda store: (store.path / "gens/draft/notes.txt").write_text("x"),
     findings.UNPARSED: lambda store: (_content(store) / "parsed.txt").unlink(),
     findings.CONTENT_DRIFT: _drift,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from genid_store.generation import (
     Request,
     failures,
     obtain_all,
+    once,
     recover,
     state_of,
     wanted_ids,
@@ -295,6 +297,19 @@ def test_a_missing_template_pays_nothing(tmp_path: Path) -> None:
     assert (outcome.kind, counting.calls) == ("refused", [])
     assert failures.failed_ids(root, "draft") == frozenset()
     assert "templates/draft/draft-t.txt" in outcome.reason
+
+
+def test_a_missing_template_of_any_stage_that_has_templates_pays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a stage of a user's has none at all, its callable needs none."""
+    monkeypatch.setattr(once, "PIPELINE", ())  # as if drafts were a user's
+    root = lay(tmp_path, "draft", "d1")
+    folder = root.template("draft", "draft-t").parent
+    root.template("draft", "draft-t").rename(folder / "Draft-T.txt")
+    assert "refused" == make(root, "draft", "d1", Counting()).kind
+    shutil.rmtree(folder)
+    assert "made" == make(root, "draft", "d1", Counting()).kind
 
 
 def test_a_full_disk_is_found_out_before_paying(

@@ -23,6 +23,7 @@ from genid_store import Request, Store, StoreError
 from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
+from genid_store.cohort import prepare
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
@@ -413,6 +414,22 @@ def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
     with pytest.raises(StoreError, match="not declared now"):
         Store.open(root.path).declare("c", [draft])
     assert before == read_membership(root, "c")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_build_leaves_a_cohort_of_other_stages_as_it_was_declared(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Whether or not this process knows the stage: tables plan none of its members."""
+    root.cohort("c").mkdir(parents=True)
+    rows = f"stage,gen_id\n{'evaluation' if known else 'answer'},one\n".encode()
+    root.membership("c").write_bytes(rows)
+    if known:  # as if evaluations were not the pipeline's
+        monkeypatch.setattr(prepare, "PIPELINE", ("draft", "essay"))
+    with pytest.raises(StoreError, match="no table plans: evaluation" if known else "not a stage"):
+        build(root, "c")
+    assert rows == root.membership("c").read_bytes()
+    assert not root.manifest("c").exists()
 
 
 def test_declared_cohorts_differ_by_more_than_case(tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ CASE_COLLISION: Final = _kind(
     "ids of one stage, or cohorts, differ in upper and lower case only",
     "rename one before the store is copied to a file system that ignores case",
 )
+UNDECLARED_STAGE: Final = _kind(
+    "undeclared-stage",
+    "a folder of gens/ has generations of a stage that is not declared, so none was examined",
+    "declare the stage, as in genid.toml, or move the folder out of gens/",
+)
 STRAY_ENTRY: Final = _kind(
     "stray-entry",
     "an entry below gens/<stage>/ is not a generation's folder",
@@ -173,7 +178,7 @@ MEMBER_WITHOUT_GENERATION: Final = _kind(
 )
 GENERATION_WITHOUT_MEMBERSHIP: Final = _kind(
     "generation-without-membership",
-    "no cohort's membership names the generation",
+    "no cohort's membership names a generation that was made for one",
     "name it in a cohort, or move it out of gens/ if it is no longer wanted",
 )
 PARTITION_WITHOUT_MEMBERSHIP: Final = _kind(

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from attrs import frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.metadata import Generation, inspect_generation
-from genid_store.fs.files import is_there
+from genid_store.fs.files import is_file, is_there, listed
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
+from genid_store.stages import stage_names
+
+
+def undeclared_stages(root: DataRoot) -> list[str]:
+    """Return the folders of gens/, sorted, with generations of stages that are not declared."""
+    return [
+        folder.name
+        for folder in listed(root.gens)
+        if not (folder.name.startswith(".") or folder.name in stage_names())
+        and _has_generations(folder)
+    ]
+
+
+def _has_generations(folder: Path) -> bool:
+    try:
+        return any(is_file(generation / METADATA) for generation in listed(folder))
+    except PermissionError:  # such as lost+found on a file system that is mounted here
+        return False
 
 
 @frozen

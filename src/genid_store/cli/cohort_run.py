@@ -46,6 +46,7 @@ from genid_store.generation.workload import (
     blocked_members,
     count_states,
     failed_members,
+    left_by_limit,
 )
 from genid_store.stages import PIPELINE, Member, stage_names
 
@@ -279,9 +280,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             if outcome.gen_id not in shown
         ],
         "batches": batch_records(root, done.workload.members),
-        "left_by_limit": sum(
-            decision.label == "over the limit" for decision in done.workload.waiting.values()
-        ),
+        "left_by_limit": len(left_by_limit(done.workload)),
     }
 
 

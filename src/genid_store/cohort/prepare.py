@@ -33,7 +33,7 @@ from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
 from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import Member
+from genid_store.stages import PIPELINE, Member
 
 MAX_ROWS: Final = 1_000_000
 _SIMILAR: Final = 0.75  # the least similarity of a suggested id; `winter` and `wintre` have 0.83
@@ -259,6 +259,13 @@ def _prepared(
             previous = read_membership(root, plan.cohort_id)
         except StoreError as error:
             previous, problems = None, error.problems
+            if any(problem.where.endswith(":stage") for problem in problems):
+                raise  # they may be declared elsewhere, and a build would drop them
+    if foreign := {stage for stage, _ in previous or ()} - {*PIPELINE}:
+        where = root.relative(root.membership(plan.cohort_id))
+        message = f"has members of stages that no table plans: {', '.join(sorted(foreign))}"
+        remedy = "give another cohort id; a declared cohort is run as it stands"
+        raise StoreError.of("the cohort was not built from tables", where, message, remedy)
     recorded = read_recorded(root, plan.cohort_id)
     added: tuple[Member, ...] = ()
     dropped: tuple[Member, ...] = ()

@@ -319,11 +319,16 @@ class Executor(Decider):
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None if it does not exist and is not required.
 
+        A run requires it in the pipeline's stages, and in others where templates/<stage>/ exists:
+        whoever keeps templates there would otherwise pay for an empty prompt.
+
         StoreError: its file cannot be read, or is not UTF-8.
         """
-        required = self.templates and generation.stage in PIPELINE
+        stage, template_id = generation.stage, generation.template_id
+        kept = template_id is not None and is_there(self.root.path / "templates" / stage)
+        required = self.templates and (stage in PIPELINE or kept)
         try:
-            path = self.root.template(generation.stage, generation.template_id or "")
+            path = self.root.template(stage, template_id or "")
         except StoreError:  # no file can have that name
             if required:
                 raise

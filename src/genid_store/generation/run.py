@@ -177,7 +177,8 @@ def obtain_work(
 
 
 def refuse_paid(work: Workload) -> None:
-    """StoreError: members would be paid for although the store has their tasks; names them."""
+    """StoreError: members would be paid for although the store has their tasks; names them, and
+    counts the calls, with those for what would be made from them."""
     members = [one for one, why in work.waiting.items() if why.label == "paid under another id"]
     problems = []
     for member in members[:_LISTED]:
@@ -186,7 +187,10 @@ def refuse_paid(work: Workload) -> None:
         where = f"{member.stage} {member.gen_id}"
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
     if problems:
-        raise StoreError(f"{len(members)} member(s) would be paid for a second time", problems)
+        decider = evolve(work.decider, asked=evolve(work.decider.asked, pay_again=True))
+        calls = plan_work(decider, work.members).total_calls
+        summary = f"{len(members)} member(s) would be paid for a second time ({calls} calls in all)"
+        raise StoreError(summary, problems)
 
 
 def _until_interrupted(

@@ -126,6 +126,15 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
     return blocked
 
 
+def left_by_limit(work: Workload) -> set[Member]:
+    """Return the members that a run's limit of calls left, with their descendants."""
+    left = {member for member, why in work.waiting.items() if why.label == "over the limit"}
+    for member in by_stage(work.waiting) if left else ():
+        if inspect_generation(work.decider.root, *member).parent in left:
+            left.add(member)
+    return left
+
+
 def _outcome(member: Member, kind: Kind, reason: str, ways: tuple[str, ...]) -> Outcome:
     return Outcome(stage=member.stage, gen_id=member.gen_id, kind=kind, reason=reason, ways=ways)
 

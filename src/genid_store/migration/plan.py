@@ -18,9 +18,11 @@ from typing import Final
 from attrs import define, evolve, field, fields
 
 from genid import STAGES as SIGNATURES
+from genid_store.catalog.findings import KINDS, UNDECLARED_STAGE
+from genid_store.catalog.reader import undeclared_stages
 from genid_store.errors import Problem, StoreError
 from genid_store.fs import trees
-from genid_store.fs.files import check_inside, is_file, is_folder, is_link, listed, write_lines
+from genid_store.fs.files import check_inside, is_file, is_folder, is_link, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
 from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
@@ -279,13 +281,9 @@ class _Planning:
     def _not_followed(self) -> Iterator[Record]:
         """Yield a blocker for all that would still name ids that change: the generations of
         undeclared stages, and references that are not a stage's first."""
-        for folder in listed(self.root.gens) if any(self.mapping.values()) else ():
-            if folder.name.startswith(".") or folder.name in self.numbered:
-                continue
-            if any(is_file(generation / METADATA) for generation in listed(folder)):
-                message = "its generations are of an undeclared stage and may name ids that change"
-                remedy = "declare the stage, as in genid.toml, or move the folder out of gens/"
-                yield blocker(f"gens/{folder.name}", message, remedy)
+        for stage in undeclared_stages(self.root) if any(self.mapping.values()) else ():
+            message = "its generations are of an undeclared stage and may name ids that change"
+            yield blocker(f"gens/{stage}", message, KINDS[UNDECLARED_STAGE].remedy)
         for stage, found in self.numbered.items():
             rules = SIGNATURES[stage].__genid_rules__.items()
             references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import groupby
+from typing import Final
 
 from attrs import evolve, field, frozen
 
@@ -23,6 +24,11 @@ from genid_store.catalog.recorded import read_recorded
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
+
+#: Every generation, and whether it was made for itself (`Store.once`), and not for a cohort.
+_MEMBERS: Final = """
+    SELECT stage, gen_id, family = 'v1' AND recomputes AND origin_cohort_id IS NULL FROM generation
+"""
 
 
 @frozen(kw_only=True)
@@ -194,9 +200,10 @@ def _membership(
     named = memberships.cohorts_of()
     absent, unnamed = set(named), []
     # Rows are streamed, so that only the generations without a cohort are held in memory.
-    for key in index.stream("SELECT stage, gen_id FROM generation") if memberships.members else ():
+    for *member, alone in index.stream(_MEMBERS) if memberships.members else ():
+        key = member[0], member[1]
         absent.discard(key)
-        if key not in named:
+        if key not in named and not alone:
             unnamed.append(key)
     for stage, gen_id in sorted(absent):
         cohorts = named[stage, gen_id]

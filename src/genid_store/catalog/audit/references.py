@@ -15,6 +15,7 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import by_preference
 from genid_store.catalog.memberships import Memberships
 from genid_store.catalog.metadata import stage_fields
+from genid_store.catalog.reader import undeclared_stages
 from genid_store.errors import Problem
 from genid_store.fs.layout import METADATA
 from genid_store.stages import parent_stage, stage_names
@@ -103,7 +104,8 @@ def _named(member: Indexed) -> str:
 
 
 def names(index: StoreIndex) -> Iterator[Problem]:
-    """Yield ids that differ only in case, and entries that are not a generation's folder."""
+    """Yield ids that differ only in case, entries that are not a generation's folder, and folders
+    of stages that are not declared."""
     # Of ids that differ only in case, at least one has an upper case letter.
     query = (
         "SELECT stage, lower(gen_id), gen_id FROM generation WHERE (stage, lower(gen_id)) IN"
@@ -126,6 +128,8 @@ def names(index: StoreIndex) -> Iterator[Problem]:
             f"gens/{stage}/{name}",
             message="is not a folder that a generation can have",
         )
+    for stage in undeclared_stages(index.root):
+        yield finding(findings.UNDECLARED_STAGE, f"gens/{stage}")
 
 
 def _astray(index: StoreIndex) -> Iterator[Indexed]:

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeVar
 from attrs import frozen
 
 from genid import REPLICATE_MAX
+from genid_store.catalog.memberships import cohort_ids
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import Line, read_csv
 from genid_store.fs.files import is_there
@@ -26,6 +27,7 @@ from genid_store.stages import PIPELINE
 Mode = Literal["llm", "copy"]
 Row = TypeVar("Row")
 
+_NAMED: Final = 5  # cohorts that an error names
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,9}")
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -101,8 +103,15 @@ def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
     Raises:
-        StoreError: lists the problems of all tables.
+        StoreError: lists the problems of all tables; or their folder does not exist, as where all
+            cohorts are declared by a program.
     """
+    if not is_there(root.raw):
+        known = ", ".join(cohort_ids(root)[:_NAMED])
+        remedy = f"give the id of an existing cohort ({known})" if known else "declare a cohort"
+        remedy += ", or write the tables there"
+        summary, where = "there are no tables to build a cohort from", root.relative(root.raw)
+        raise StoreError.of(summary, where, "does not exist", remedy)
     problems: list[Problem] = []
     read = partial(_read, root, problems)
     templates = {

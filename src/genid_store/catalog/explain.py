@@ -149,11 +149,7 @@ def _derivation(
 def _own_differences(a: Indexed, b: Indexed) -> tuple[Difference, ...]:
     """Return the fields that differ, except the parent."""
     fields, left, right = stage_fields(a.stage), a.signature_fields(), b.signature_fields()
-    pairs = ((name, _folded(left.get(name)), _folded(right.get(name))) for name in fields.every)
+    pairs = ((name, folded(left.get(name)), folded(right.get(name))) for name in fields.every)
     return tuple(
         Difference(field=name, a=x, b=y) for name, x, y in pairs if x != y and name != fields.parent
     )
-
-
-def _folded(value: str | int | None) -> str | int | None:
-    return folded(value) if isinstance(value, str) else value

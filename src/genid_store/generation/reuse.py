@@ -13,7 +13,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
-from typing import Any, Final
+from typing import Final
 
 from attrs import field, frozen
 
@@ -268,7 +268,7 @@ class _TextsWithoutTask:
             self._by_id[row.stage, row.gen_id] = row
             counts = not _says_nothing(row) or (row.stage, row.gen_id) in members
             if counts and row.family != "v1":  # a v1 id names its task by itself
-                key = row.stage, _folded(row.combo_id), _folded(row.template_id)
+                key = row.stage, folded(row.combo_id), folded(row.template_id)
                 self._by_fields[key].append(row)
 
     def like(self, known: Indexed) -> Iterator[Indexed]:
@@ -276,7 +276,7 @@ class _TextsWithoutTask:
         expected ids, and those whose known fields are all the same."""
         names = [(known.stage, expected) for expected in known.expected.values()]
         yield from (self._by_id[name] for name in names if name in self._by_id)
-        combos, templates = ({_folded(text), None} for text in (known.combo_id, known.template_id))
+        combos, templates = ({folded(text), None} for text in (known.combo_id, known.template_id))
         for key in itertools.product((known.stage,), combos, templates):
             yield from (one for one in self._by_fields.get(key, ()) if _may_be(one, known))
 
@@ -317,12 +317,8 @@ def _says_nothing(one: Indexed) -> bool:
 def _may_be(one: Indexed, known: Indexed) -> bool:
     names = {*stage_fields(one.stage).every} - {stage_fields(one.stage).parent}
     fields, wanted = one.signature_fields() | {"replicate": one.replicate}, known.signature_fields()
-    pairs = ((_folded(fields.get(name)), _folded(wanted.get(name))) for name in names)
+    pairs = ((folded(fields.get(name)), folded(wanted.get(name))) for name in names)
     return one.gen_id != known.gen_id and all(None in pair or len({*pair}) == 1 for pair in pairs)
-
-
-def _folded(value: Any) -> Any:
-    return folded(value) if isinstance(value, str) else value
 
 
 def is_legacy(gen_id: str) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from genid import SignatureError, normalize_component
 
+Value = TypeVar("Value")
 
-def folded(text: str) -> str:
-    """Return a text trimmed and folded (SPEC 1.3), or unchanged if no id can contain it."""
+
+def folded(value: Value) -> Value | str:
+    """Return a text trimmed and folded (SPEC 1.3); any other value, and a text that no id can
+    contain, unchanged."""
     try:
-        return normalize_component(text)
+        return normalize_component(value) if isinstance(value, str) else value
     except SignatureError:
-        return text
+        return value
 
 
 def model_override(model: str | None, draft_model: str | None) -> str | None:

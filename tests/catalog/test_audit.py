@@ -17,6 +17,8 @@ from genid_store.catalog.audit.references import references
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.giving import give_text
+from genid_store.stages import Member
 from hardening_kit import command, need_linux_root
 from storekit import FAULTS, ODDITIES, Store, make_store
 
@@ -309,6 +311,41 @@ def test_findings_are_for_sound_generations_only_where_tasks_are_shared(mixed: S
         if finding.code not in allowed and sound & set(finding.ids)
     ]
     assert [] == wrong
+
+
+def _reuse(store: Store) -> Member:
+    """Give a new legacy draft the text of the v1 draft of the same task; return the new one."""
+    root, source = DataRoot.open(store.path), store.of(stage="draft", family="v1")[0]
+    member, folder = Member("draft", "0reused0reused00"), store.path / source.folder
+    (folder / "parsed.txt").write_text("a text")
+    document = json.loads((folder / "metadata.json").read_text()) | {"gen_id": member.gen_id}
+    root.generation(*member).mkdir()
+    (root.generation(*member) / "metadata.json").write_text(json.dumps(document))
+    give_text(root, member, source.gen_id, str(source.v1))
+    return member
+
+
+def test_a_copy_counts_as_its_source_even_if_a_host_drops_the_mark(sound: Store) -> None:
+    """genid's own record of it remains: neither is a duplicate, nor without a cohort."""
+    member = _reuse(sound)
+    assert () == _audit(sound.path).findings
+    path = sound.path / f"gens/draft/{member.gen_id}/metadata.json"
+    document = json.loads(path.read_text())
+    del document["adopted_from"]
+    path.write_text(json.dumps(document))
+    assert () == _audit(sound.path).findings
+
+
+def test_a_damaged_record_of_a_copy_is_a_finding(sound: Store) -> None:
+    """The rest of the store is audited all the same."""
+    member = _reuse(sound)
+    record = sound.path / f".genid/reused/draft/{member.gen_id}.json"
+    record.write_text("{")
+    found = _audit(sound.path).by_code()
+    assert [f".genid/reused/draft/{member.gen_id}.json"] == [
+        finding.where for finding in found[findings.RECORD_MALFORMED]
+    ]
+    assert findings.DUPLICATE in found
 
 
 def test_duplicates_name_ids_cohorts_and_content(small: Store) -> None:

@@ -155,7 +155,7 @@ def _samples(index: StoreIndex, unnumbered: list[Indexed]) -> list[Indexed]:
     samples: list[Indexed] = []
     seen: set[str] = set()
     for generation in by_preference(index, unnumbered):
-        same = index.same_text(generation.stage, generation.gen_id)
+        same = index.same_texts.get((generation.stage, generation.gen_id), frozenset())
         copies = (index.get(generation.stage, other) for other in same)
         numbered = any(copy and copy.replicate is not None and copy.has_content for copy in copies)
         if not numbered and seen.isdisjoint(same):

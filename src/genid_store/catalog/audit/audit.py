@@ -15,13 +15,13 @@ from attrs import evolve, field, frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.audit.content import CONTENT_CODES, content_findings
-from genid_store.catalog.audit.references import copies, duplicates, names, references
+from genid_store.catalog.audit.references import SameTexts, duplicates, names, references
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
 from genid_store.catalog.recorded import read_recorded
-from genid_store.errors import Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import stage_names
 
@@ -81,9 +81,14 @@ def audit(
     and then no partitions are audited. `progress` is called as (done, total generations).
     """
     memberships = read_memberships(index.root)
-    texts = copies(index)
+    texts: SameTexts = {}
+    found: list[Problem] = []
+    try:
+        texts = index.same_texts
+    except StoreError as error:
+        found += (evolve(one, code=findings.RECORD_MALFORMED) for one in error.problems)
     content = dict.fromkeys(stage_names(), 0)
-    found = [
+    found += [
         *_metadata(index),
         *references(index),
         *duplicates(index, memberships, texts),
@@ -191,9 +196,7 @@ def _cohorts(root: DataRoot) -> Iterator[Problem]:
             yield finding(findings.MANIFEST_MALFORMED, where, message=recorded.flaw)
 
 
-def _membership(
-    index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
-) -> Iterator[Problem]:
+def _membership(index: StoreIndex, memberships: Memberships, texts: SameTexts) -> Iterator[Problem]:
     for problem in memberships.problems:
         message = f"{problem.message}; what no cohort names was not judged"
         yield evolve(problem, message=message, remedy=findings.KINDS[str(problem.code)].remedy)
@@ -218,7 +221,7 @@ def _membership(
         return  # an unreadable file may name them, or there are no cohorts at all
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
     for stage, gen_id in sorted(unnamed):
-        if (stage, texts.get((stage, gen_id), "")) in held:
+        if (stage, texts.get((stage, gen_id))) in held:
             continue  # a cohort names its copy or its original instead
         known = index.get(stage, gen_id)
         empty = known is not None and known.looked and known.content is None

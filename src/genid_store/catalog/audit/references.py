@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from itertools import groupby
 from operator import itemgetter
 
 from genid_store.catalog import findings
-from genid_store.catalog.copies import is_copy, one_text
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
@@ -22,6 +20,7 @@ from genid_store.stages import parent_stage, stage_names
 
 _Key = tuple[str, str]  # stage and id
 _Cycle = tuple[_Key, ...]
+SameTexts = Mapping[_Key, frozenset[str]]  # as `StoreIndex.same_texts`
 
 
 def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Problem]:
@@ -47,25 +46,10 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
         )
 
 
-def copies(index: StoreIndex) -> dict[tuple[str, str], str]:
-    """Return, for each (stage, id) that is a copy or has copies, an id that all of them share."""
-    pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for stage, gen_id, source in index.unusual("adopted_from"):
-        if is_copy(f"{index.root.gens}/{stage}", gen_id, source):
-            pairs[stage].append((gen_id, source))
-    return {
-        (stage, gen_id): text
-        for stage, copied in pairs.items()
-        for gen_id, text in one_text(copied).items()
-    }
-
-
-def duplicates(
-    index: StoreIndex, memberships: Memberships, texts: Mapping[tuple[str, str], str]
-) -> Iterator[Problem]:
+def duplicates(index: StoreIndex, memberships: Memberships, texts: SameTexts) -> Iterator[Problem]:
     """Yield each task with several generations, with their cohorts and content.
 
-    Generations that share a text by copying (`texts`, see `copies`) count as one.
+    Generations that share a text by copying (`texts`) count as one.
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]

@@ -92,7 +92,7 @@ class StoreIndex:
         `progress` is called as (files read, files to read). StoreError: the database cannot be
         written (full disk), or another process has been refreshing it for ten minutes.
         """
-        self.__dict__.pop("_copies", None)
+        self.__dict__.pop("same_texts", None)
         try:
             return refresh(self.root, self._file.connection, progress)
         except sqlite3.DatabaseError as error:
@@ -106,31 +106,26 @@ class StoreIndex:
         return read_renamed(self.root)
 
     @cached_property
-    def _copies(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
-        """All pairs (copy, original) that may share a generation's text, by (stage, id)."""
-        pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for stage, gen_id, source in self.unusual("adopted_from"):
-            pairs[stage].append((gen_id, source))
-        for one in find_all(self.root):
-            pairs[one.stage].append((one.gen_id, one.source))
-        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for stage, copies in pairs.items():
-            texts = one_text(copies)
-            groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
-            for copy in copies:
-                groups[texts[copy[0]]].append(copy)
-            found |= {(stage, gen_id): groups[text] for gen_id, text in texts.items()}
-        return found
+    def same_texts(self) -> dict[tuple[str, str], frozenset[str]]:
+        """The ids that share a text by copying, by the (stage, id) of each of them.
 
-    def same_text(self, stage: str, gen_id: str) -> set[str]:
-        """Return the ids, including this one, that share its text by copying; empty if none does.
-
-        StoreError: one of genid's own records of copies cannot be read.
+        Copies are known from metadata and from genid's own records, which persist if the host
+        rewrites metadata. StoreError: one of those records cannot be read.
         """
-        folder = str(self.root.stage(stage))
-        copies = self._copies.get((stage, gen_id), ())
-        texts = one_text(copy for copy in copies if is_copy(folder, *copy))
-        return {one for one in texts if texts[one] == texts.get(gen_id)}
+        copies = {*self.unusual("adopted_from")}
+        copies |= {(one.stage, one.gen_id, one.source) for one in find_all(self.root)}
+        pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for stage, gen_id, source in copies:
+            if is_copy(str(self.root.stage(stage)), gen_id, source):
+                pairs[stage].append((gen_id, source))
+        found: dict[tuple[str, str], frozenset[str]] = {}
+        for stage, copied in pairs.items():
+            texts = one_text(copied)
+            groups: dict[str, set[str]] = defaultdict(set)
+            for gen_id, text in texts.items():
+                groups[text].add(gen_id)
+            found |= {(stage, gen_id): frozenset(groups[text]) for gen_id, text in texts.items()}
+        return found
 
     # -- one generation -------------------------------------------------------------------------
     def get(self, stage: str, gen_id: str) -> Indexed | None:

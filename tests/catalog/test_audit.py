@@ -230,7 +230,13 @@ def test_a_manifest_that_says_nothing_is_found(sound: Store, data: bytes | None)
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("parsed.txt", ""), ("parsed.txt", " \n"), ("parsed.txt", _POINTER)]
+    ("name", "text"),
+    [
+        ("parsed.txt", ""),
+        ("parsed.txt", " \n"),
+        ("parsed.txt", _POINTER),
+        ("parsed.txt", "/annex/objects/SHA256E-s12345--4d7a.txt\n"),
+    ],
 )
 def test_an_empty_or_unfetched_text_is_not_content(sound: Store, name: str, text: str) -> None:
     (_content(sound) / name).write_text(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,13 +17,12 @@ from genid_store.errors import StoreError
 from genid_store.fs.files import NO_FILE, problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
+from genid_store.fs.texts import fault_of_bytes
 from genid_store.stages import Member
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 #: What reading raises if there is no text; any other error may be temporary.
 NO_TEXT: Final = NO_FILE | {errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP}
-#: How the pointer files of Git LFS and git-annex begin, which stand for a text not fetched yet.
-_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 
 
 class ParentMissing(StoreError):  # noqa: N818 - it says what is missing
@@ -94,11 +92,11 @@ def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:
     fault = fault_of_bytes(data)
     if fault is None and recorded not in (None, digest(data)):
         fault = (
-            "its parsed.txt is not the text that was made: its digest differs from the record; put "
-            f"the text back, or remove {PARSED_METADATA} to build upon the text as it is"
+            "is not the text that was made: its digest differs from the record; put the text back, "
+            f"or remove {PARSED_METADATA} to build upon the text as it is"
         )
     if fault is not None:
-        raise ParentMissing(f"{where}: {fault}")
+        raise ParentMissing(f"{where}: its parsed.txt {fault}")
     return data
 
 
@@ -149,15 +147,6 @@ def fault_of(
         return str(error)
     except OSError as error:
         return str(problem_of(root, error))
-    return None
-
-
-def fault_of_bytes(data: bytes) -> str | None:
-    """Return why the bytes of a parsed.txt cannot be a generated text; None if they can."""
-    if not data.strip():
-        return "its parsed.txt is empty"
-    if _POINTER.match(data):
-        return "its parsed.txt is a pointer to content that was not fetched (git lfs, git annex)"
     return None
 
 

@@ -48,8 +48,9 @@ from genid_store.fs.layout import (
 )
 from genid_store.fs.rescue import name_store, rescue, rescued
 from genid_store.fs.slots import staging
+from genid_store.fs.texts import fault_of_bytes
 from genid_store.fs.trees import remove_tree
-from genid_store.generation.content import digest, fault_of_bytes, parent_version
+from genid_store.generation.content import digest, parent_version
 from genid_store.generation.records import Generated
 from genid_store.stages import stage_names
 
@@ -282,9 +283,10 @@ def why_unparsed(generated: Generated) -> str | None:
     if generated.unparsed is not None:
         return generated.unparsed or "the callable says so and gives no reason"
     try:
-        return fault_of_bytes(generated.handed_on.encode())
+        fault = fault_of_bytes(generated.handed_on.encode())
     except UnicodeEncodeError:
-        return "its text is not Unicode"
+        fault = "is not Unicode"
+    return None if fault is None else f"its text {fault}"
 
 
 def _document(genid: Mapping[str, object]) -> bytes:

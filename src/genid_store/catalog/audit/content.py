@@ -17,6 +17,7 @@ from genid_store.errors import Problem
 from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
+from genid_store.fs.texts import fault_of_bytes
 
 #: The codes of the findings in this module.
 CONTENT_CODES: Final = frozenset(
@@ -30,8 +31,6 @@ CONTENT_CODES: Final = frozenset(
     }
 )
 _STEP: Final = 1_000  # generations between two reports of progress
-#: The start of the text that Git LFS leaves in place of content that was not fetched.
-_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 #: Texts up to this many bytes are always read; empty texts and pointers are shorter.
 _SHORT: Final = 200
 
@@ -155,11 +154,8 @@ def _text(path: str, where: str, expected: object, key: tuple[str, str]) -> Iter
         message = f"cannot be read: {error.strerror or type(error).__name__}"
         yield finding(findings.CONTENT_UNREACHABLE, where, message=message, ids=(key,))
         return
-    if not data.strip():
-        yield finding(findings.CONTENT_FOREIGN, where, message="the text is empty", ids=(key,))
-    elif data.startswith(_POINTER):
-        message = "is a Git LFS pointer, not the text"
-        yield finding(findings.CONTENT_FOREIGN, where, message=message, ids=(key,))
+    if (fault := fault_of_bytes(data)) is not None:
+        yield finding(findings.CONTENT_FOREIGN, where, message=f"the text {fault}", ids=(key,))
     elif type(expected) is str and blake3(data).hexdigest() != expected:
         details = {"recorded": expected}
         yield finding(findings.CONTENT_CHANGED, where, ids=(key,), details=details)

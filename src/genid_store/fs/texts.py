@@ -1,0 +1,18 @@
+"""Tell a text from what only stands in its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: How the pointer files of Git LFS and git-annex begin, which stand for a text not fetched yet.
+_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
+
+
+def fault_of_bytes(data: bytes) -> str | None:
+    """Return why the bytes of a file cannot be a generated text; None if they can."""
+    if not data.strip():
+        return "is empty"
+    if _POINTER.match(data):
+        return "is a pointer to content that was not fetched (git lfs, git annex)"
+    return None

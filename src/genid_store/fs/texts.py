@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Final
 
+from genid_store.fs.files import NO_FILE
+
+#: What reading raises if there is no text; any other error may be temporary.
+NO_TEXT: Final = NO_FILE | {errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP}
 #: How the pointer files of Git LFS and git-annex begin, which stand for a text not fetched yet.
 _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/annex/objects/")
 

@@ -14,15 +14,13 @@ from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import StoreError
-from genid_store.fs.files import NO_FILE, problem_of, read_bytes
+from genid_store.fs.files import problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
-from genid_store.fs.texts import fault_of_bytes
+from genid_store.fs.texts import NO_TEXT, fault_of_bytes
 from genid_store.stages import Member
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
-#: What reading raises if there is no text; any other error may be temporary.
-NO_TEXT: Final = NO_FILE | {errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP}
 
 
 class ParentMissing(StoreError):  # noqa: N818 - it says what is missing

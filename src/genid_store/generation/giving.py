@@ -22,7 +22,8 @@ from genid_store.fs.files import (
 from genid_store.fs.jsonfile import dump_object, load_object
 from genid_store.fs.layout import METADATA, PARSED, DataRoot
 from genid_store.fs.leases import NO_WAIT, lease
-from genid_store.generation.content import NO_TEXT, digest
+from genid_store.fs.texts import NO_TEXT
+from genid_store.generation.content import digest
 from genid_store.stages import Member, parent_key, stage_names
 
 

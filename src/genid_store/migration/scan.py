@@ -8,10 +8,8 @@ store, so it is listed to be made again, and never edited.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
-import stat
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -25,10 +23,11 @@ from genid_store.catalog.memberships import parse_membership
 from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
-from genid_store.fs.files import NO_FILE, exists, is_file, is_folder, is_link, read_bytes
+from genid_store.fs.files import exists, is_file, is_folder, is_link, read_bytes
 from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
+from genid_store.fs.texts import NO_TEXT
 from genid_store.migration.number import Numbered, Source, number_stage
 from genid_store.migration.planfile import Record, batched, blocker, note
 from genid_store.migration.references import Mappings, retarget, rewrite_file
@@ -42,8 +41,6 @@ _FILE: Final = {
     findings.METADATA_MISSING, findings.METADATA_EMPTY, findings.METADATA_MALFORMED,
     findings.METADATA_UNREADABLE,
 }  # fmt: skip
-#: The errors of a missing file and of a dangling symbolic link.
-_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENOLINK, errno.ELOOP})
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 _DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
 #: What may be an id in a text: path segments, and runs of characters without `.` and `-`.
@@ -88,7 +85,7 @@ def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
     try:
         return parse_metadata(stage, entry.name, read_bytes(f"{entry.path}/{METADATA}"), where)
     except OSError as error:
-        if error.errno not in NO_FILE | _ABSENT:
+        if error.errno not in NO_TEXT:
             raise  # possibly transient: it does not mean that the generation has no metadata
         return unreadable(stage, entry.name, where, error)
 
@@ -99,7 +96,8 @@ def _source(
     reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    has_content = _is_text(f"{entry.path}/{PARSED}")
+    parsed = f"{entry.path}/{PARSED}"
+    has_content = is_file(parsed) and os.stat(parsed).st_size > 0
     is_empty = not (has_content or reason) and _is_empty(entry.path)
     failure = f"{root.own}/failures/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
@@ -117,17 +115,6 @@ def _source(
 def _shared(value: Any) -> Any:
     """Return a value, interned if it is a text: most generations repeat those of others."""
     return sys.intern(value) if type(value) is str else value
-
-
-def _is_text(path: str) -> bool:
-    """Return whether a file exists and is not empty. OSError: it cannot be determined."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        if error.errno not in _ABSENT:
-            raise
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _is_empty(folder: str) -> bool:

@@ -55,6 +55,10 @@ METADATA_UNREADABLE: Final = _kind(
     "metadata.json exists but cannot be read",
     "give this user the right to read it, and make sure that it is a file",
 )
+#: The kinds for a file from which nothing could be read.
+OF_METADATA: Final = frozenset(
+    {METADATA_MISSING, METADATA_EMPTY, METADATA_MALFORMED, METADATA_UNREADABLE}
+)
 FIELD_MISSING: Final = _kind(
     "field-missing",
     "metadata.json lacks a field that says which task the generation is",

@@ -37,10 +37,6 @@ SYMLINK: Final = "symlink"
 #: The selection files and the stage whose ids each holds.
 SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
 _COHORTS: Final = (("membership.csv", "membership"), ("manifest.json", "manifest"))
-_FILE: Final = {
-    findings.METADATA_MISSING, findings.METADATA_EMPTY, findings.METADATA_MALFORMED,
-    findings.METADATA_UNREADABLE,
-}  # fmt: skip
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
 _DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
 #: What may be an id in a text: path segments, and runs of characters without `.` and `-`.
@@ -133,7 +129,7 @@ def _obstacle(found: Generation) -> tuple[str, str]:
     texts."""
     for flaw in found.problems:
         identity = {attribute.name for attribute in attrs.fields(SIGNATURES[found.stage])}
-        if flaw.code in _FILE or (flaw.code in _FIELD and flaw.field in identity):
+        if flaw.code in findings.OF_METADATA or (flaw.code in _FIELD and flaw.field in identity):
             return flaw.code or "", str(flaw)
     return "", ""
 

@@ -21,12 +21,6 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import METADATA, is_segment
 from genid_store.stages import PIPELINE
 
-_UNREAD: Final = {
-    findings.METADATA_MISSING,
-    findings.METADATA_EMPTY,
-    findings.METADATA_MALFORMED,
-    findings.METADATA_UNREADABLE,
-}
 _ARTICLES: Final = {"draft": "a draft", "essay": "an essay", "evaluation": "an evaluation"}
 
 
@@ -179,4 +173,4 @@ def _not_found(stage: str, chosen: Chosen, view: StoreView) -> Problem:
 
 
 def _unreadable(source: Source) -> Iterator[Problem]:
-    return (flaw for flaw in source.generation.problems if flaw.code in _UNREAD)
+    return (flaw for flaw in source.generation.problems if flaw.code in findings.OF_METADATA)

@@ -11,13 +11,13 @@ from typing import Final
 
 from attrs import frozen
 
-from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import with_expected
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
+from genid_store.ids.rollout import is_legacy
 from genid_store.stages import Member
 
 _LISTED: Final = 100  # members that an error lists
@@ -73,7 +73,7 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         return
     problems = []
     for repeat in paid[:_LISTED]:
-        older = parse_id(repeat.gen_id).family not in SCHEMES
+        older = is_legacy(repeat.gen_id)
         remedy = "a run gives it that text; build without forbidding regeneration"
         if older:
             remedy = "build it under a deterministic id, or run it so"

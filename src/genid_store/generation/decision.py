@@ -18,8 +18,9 @@ from genid_store.generation.batches import Batch
 from genid_store.generation.content import fault_of, text_version, usable_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.records import WAYS, Asked, Kind
-from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan, is_legacy
+from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan
 from genid_store.generation.status import State, is_out_of_reach, state_of, why_left
+from genid_store.ids.rollout import is_legacy
 from genid_store.stages import Member
 
 

@@ -17,7 +17,6 @@ from typing import Final
 
 from attrs import field, frozen
 
-from genid import SCHEMES
 from genid.parse import family_of
 from genid_store.catalog import findings
 from genid_store.catalog.index.query import StoreIndex
@@ -38,6 +37,7 @@ from genid_store.generation.content import text_version, usable_version
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.status import is_out_of_reach
 from genid_store.ids.components import folded
+from genid_store.ids.rollout import is_legacy
 from genid_store.stages import Member, by_stage
 
 #: What to do about a legacy member whose task the store has under another id.
@@ -319,8 +319,3 @@ def _may_be(one: Indexed, known: Indexed) -> bool:
     fields, wanted = one.signature_fields() | {"replicate": one.replicate}, known.signature_fields()
     pairs = ((folded(fields.get(name)), folded(wanted.get(name))) for name in names)
     return one.gen_id != known.gen_id and all(None in pair or len({*pair}) == 1 for pair in pairs)
-
-
-def is_legacy(gen_id: str) -> bool:
-    """Return whether an id belongs to no deterministic family."""
-    return family_of(gen_id) not in SCHEMES

@@ -16,7 +16,6 @@ import os
 from collections.abc import Collection, Iterable
 from typing import Final, Literal, TypeAlias
 
-from genid import SCHEMES, parse_id
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import inspect_generation
@@ -25,7 +24,7 @@ from genid_store.fs.layout import METADATA, PARSED, RAW, DataRoot, is_segment
 from genid_store.generation import failures
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import text_version
-from genid_store.ids.rollout import Rollout
+from genid_store.ids.rollout import Rollout, is_legacy
 from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
@@ -143,7 +142,5 @@ def legacy_left(root: DataRoot, rollout: Rollout) -> list[tuple[str, str]]:
     return [
         (stage, gen_id)
         for stage, gen_id in sorted(read_memberships(root).every())
-        if rollout.covers(stage)
-        and parse_id(gen_id).family not in SCHEMES
-        and not has_content(root, stage, gen_id)
+        if rollout.covers(stage) and is_legacy(gen_id) and not has_content(root, stage, gen_id)
     ]

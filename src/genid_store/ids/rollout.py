@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 
 from genid import SCHEMES, SchemeName
+from genid.parse import family_of
 from genid_store.errors import Problem, StoreError, all_of
 from genid_store.stages import PIPELINE
 
@@ -92,6 +93,11 @@ class Rollout:
 
 
 Rollout.OFF = Rollout()
+
+
+def is_legacy(gen_id: str) -> bool:
+    """Return whether an id belongs to no deterministic family (SPEC 7)."""
+    return family_of(gen_id) not in SCHEMES
 
 
 def _parse_stages(flag: str) -> tuple[str, ...]:

@@ -190,8 +190,8 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     where = f"gens/{stage}/{gen_id}/{METADATA}"
     try:
         data = read_bytes(f"{folder}/{METADATA}")
-    except (FileNotFoundError, NotADirectoryError):
-        return _unread(stage, gen_id, finding(findings.METADATA_MISSING, where))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return unreadable(stage, gen_id, where, error)
     return parse_metadata(stage, gen_id, data, where)
 
 
@@ -208,7 +208,7 @@ def inspect_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
 
 
 def unreadable(stage: str, gen_id: str, where: str, error: OSError) -> Generation:
-    """Return a generation whose metadata could not be read."""
+    """Return a generation whose metadata could not be read, or does not exist."""
     missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     code = findings.METADATA_MISSING if missing else findings.METADATA_UNREADABLE
     value = NO_VALUE if missing else error.strerror

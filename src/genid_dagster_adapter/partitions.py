@@ -193,7 +193,7 @@ def _identity(root: DataRoot, *, create: bool = False) -> str:
     path = root.own / "identity"
     if create:
         root.own.mkdir(exist_ok=True)
-        create_exclusive(path, uuid4().hex.encode(), durable=True)
+        create_exclusive(path, uuid4().hex.encode())
     try:
         return read_bytes(path, limit=100).decode("ascii", "replace").strip()
     except (FileNotFoundError, NotADirectoryError):

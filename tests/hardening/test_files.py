@@ -328,6 +328,22 @@ def test_a_file_system_without_links(tmp_path: Path, code: int) -> None:
     assert [b"1", b"1", b"2"] == [path.read_bytes() for path in sorted(tmp_path.iterdir())]
 
 
+def test_a_file_is_created_durably_where_there_are_no_links(tmp_path: Path) -> None:
+    """The file that has the name is synced, not only the temporary one beside it."""
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    refused = OSError(errno.EPERM, os.strerror(errno.EPERM))
+    with (
+        mock.patch.object(os, "link", side_effect=refused),
+        mock.patch.object(os, "fsync", sync),
+    ):
+        assert files.create_exclusive(tmp_path / "new", b"2")
+    assert (tmp_path / "new").stat().st_ino in synced
+
+
 def test_a_group_shares_a_data_root(tmp_path: Path) -> None:
     """Two users of one group, setgid folders and umask 002, build, run and index in turn."""
     need_linux_root()

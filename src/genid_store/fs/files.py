@@ -329,25 +329,25 @@ def write_lines(path: str | Path, lines: Iterable[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def create_exclusive(path: Path, data: bytes, *, durable: bool = False) -> bool:
-    """Create `path` with `data` unless it exists; return whether this call created it.
+def create_exclusive(path: Path, data: bytes) -> bool:
+    """Create `path` durably with `data` unless it exists; return whether this call created it.
 
     Of several processes that create the same path, exactly one does. Where hard links are not
     supported, a crash can leave an incomplete file, which the audit reports as malformed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_beside(path) as temporary:
-        write_new(temporary, data, durable=durable)
-        return _named(temporary, path, data)
+        write_new(temporary, data, durable=True)
+        return _named(temporary, path, data, durable=True)
 
 
-def _named(aside: str | Path, path: str | Path, data: bytes) -> bool:
+def _named(aside: str | Path, path: str | Path, data: bytes, *, durable: bool = False) -> bool:
     """Give the file `aside`, which holds `data`, the name `path`; return False if that exists."""
     # A rename would silently replace a file that another process created in the meantime. `link`
     # fails if the name exists, and the name it gives always has the whole content.
     try:
         if not try_link(aside, path):
-            write_new(path, data)
+            write_new(path, data, durable=durable)
     except FileExistsError:
         return False
     return True

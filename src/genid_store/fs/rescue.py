@@ -48,7 +48,7 @@ def name_store(root: DataRoot) -> str:
     """
     path = root.own / "store"
     if not is_there(path):
-        create_exclusive(path, f"{secrets.token_hex(16)}\n".encode(), durable=True)
+        create_exclusive(path, f"{secrets.token_hex(16)}\n".encode())
     return blake3(read_bytes(path)).hexdigest(8)
 
 

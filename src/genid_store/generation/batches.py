@@ -142,7 +142,7 @@ def write(root: DataRoot, batch: Batch) -> None:
 def close(root: DataRoot, batch: Batch) -> None:
     """End a batch: its members can be requested again, under another key."""
     # The mark first: between the two steps, a kill must not leave the key free for the same tasks.
-    create_exclusive(_closed(root, batch.key), f"{now()}\n".encode(), durable=True)
+    create_exclusive(_closed(root, batch.key), f"{now()}\n".encode())
     discard(root, batch)
 
 
@@ -157,7 +157,7 @@ def keep_aside(root: DataRoot, key: str, custom_id: str, text: str, why: str) ->
     record = {"custom_id": custom_id, "why": why, "text": text}
     name = blake3(f"{custom_id}\0{text}".encode(errors="replace")).hexdigest(8)
     path = folder(root) / "aside" / key / f"{name}.json"
-    create_exclusive(path, json.dumps(record, indent=1).encode(), durable=True)
+    create_exclusive(path, json.dumps(record, indent=1).encode())
     return path
 
 

@@ -54,7 +54,7 @@ def give_text(root: DataRoot, member: Member, source: str, task: str) -> None:
     # is no content yet, and the next run repeats these steps.
     write_atomic(target / METADATA, _marked(record))
     for name in sorted(record.files, key=lambda name: (name == PARSED, name)):
-        create_exclusive(target / name, read_bytes(origin / name), durable=True)
+        create_exclusive(target / name, read_bytes(origin / name))
     sync_folder(target)
 
 

@@ -56,6 +56,7 @@ def test_references_are_replaced(references: References, before: Any, after: Any
     "document",
     [
         {"template_id": OLD, "llm_model_id": OLD, "combo_id": OLD, "previous_gen_id": OLD},
+        {"task": OLD},  # the name of a lease
         {"word": "hand", "text": f"prose that mentions {OLD}"},
         {OLD: 1},
         {"path": f"othergens/draft/{OLD}"},

@@ -31,10 +31,11 @@ Mappings = Mapping[str, Mapping[str, str]]
 PREVIOUS: Final = "previous_gen_id"
 PLAN: Final = "migration_plan"
 
-#: Keys whose values are never references, even if they look like one, or are former ids.
+#: Keys whose values are never references, even if they look like one, or are former ids. A `task`
+#: is the name of a lease: the same v1 id, whatever the generations of the task are called.
 _NEVER: Final = {
     PREVIOUS, PLAN, "combo_id", "template_id", "llm_model_id", "model_id", "origin_cohort_id",
-    "cohort_id", "stage", "mode",
+    "cohort_id", "stage", "mode", "task",
 }  # fmt: skip
 _STAGES: Final = stage_names()
 _PARENT: Final = {"parent_gen_id", "parent_gen_ids"}

@@ -2,7 +2,7 @@
 
 It is the operating system's lock (`flock` on `.genid/lock`), which a process releases however it
 dies. So there is no stale lock, only a stale note of who held it, which the next holder replaces.
-An interrupted migration or adoption leaves a block behind, which refuses the lock to every process
+An interrupted migration leaves a block behind, which refuses the lock to every process
 but one that resumes it or rolls it back.
 """
 

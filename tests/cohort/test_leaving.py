@@ -1,16 +1,25 @@
 """What a rebuild says before it writes, and that no text leaves a cohort unasked."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cohort_kit import COHORT, OFF, ON, built, make_root, put_draft, select, set_replicates, tree
+from genid import Draft, gen_id
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.catalog.lookup import with_expected
+from genid_store.catalog.metadata import Generation
 from genid_store.cli import run
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.prepare import Prepared
+from genid_store.cohort.regeneration import repeats_among
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
+from genid_store.generation.reuse import plan_reuse
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import Member
 
 
 @pytest.fixture
@@ -91,3 +100,29 @@ def test_a_very_large_plan_is_confirmed_before_it_is_made(root: DataRoot) -> Non
     with pytest.raises(StoreError, match="112 rows, the limit is 111"):
         built(root, ON, max_rows=111)
     assert 112 == len(built(root, ON, max_rows=112).plan.rows)
+
+
+def test_a_build_and_a_run_agree_on_what_is_there_under_another_id(tmp_path: Path) -> None:
+    """Of two generations without a number, each is the text of one replicate, for both of them."""
+    root = DataRoot(tmp_path)
+    fields: dict[str, Any] = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
+    for cohort in "ab":
+        folder = root.generation("draft", cohort * 16)
+        folder.mkdir(parents=True)
+        document = {"stage": "draft", "gen_id": folder.name, "origin_cohort_id": cohort, **fields}
+        (folder / "metadata.json").write_text(json.dumps(document))
+        (folder / "parsed.txt").write_text(cohort)
+    tasks = [Draft(**fields, replicate=number) for number in (1, 2, 3)]
+    rows = {
+        Member("draft", gen_id(task)): Generation(
+            stage="draft", gen_id=gen_id(task), replicate=task.replicate, **fields
+        )
+        for task in tasks
+    }
+    with StoreIndex.fresh(root) as index:
+        repeats = repeats_among(index, with_expected(index, rows.values()).values())
+        plan = plan_reuse(index, rows, planned=rows)
+    reused = {member.gen_id: task.elsewhere for member, task in plan.tasks.items()}
+    assert [("a" * 16,), ("b" * 16,), ()] == list(reused.values())
+    held = {gen_id: ids for gen_id, ids in reused.items() if ids}
+    assert held == {repeat.gen_id: repeat.held for repeat in repeats}

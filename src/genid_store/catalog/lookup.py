@@ -118,6 +118,11 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     return by_preference(index, (other for other in same if other.gen_id != generation.gen_id))
 
 
+def held_elsewhere(index: StoreIndex, generation: Indexed) -> tuple[str, ...]:
+    """Return the other ids under which the store has a text of a generation's task, sorted."""
+    return tuple(sorted(one.gen_id for one in same_task(index, generation) if one.has_content))
+
+
 def is_contradicted(generation: Indexed) -> bool:
     """Return whether the id is a v1 id of another task than the metadata's; the id counts then."""
     return generation.family == "v1" and not generation.recomputes

@@ -13,19 +13,14 @@ from attrs import frozen
 
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import with_expected
+from genid_store.catalog.lookup import held_elsewhere, perhaps_same_task, with_expected
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.ids.rollout import is_legacy
-from genid_store.stages import Member
+from genid_store.stages import PIPELINE, Member
 
 _LISTED: Final = 100  # members that an error lists
-#: The generations whose task is in the store under more than one id.
-_SHARED: Final = """
-    SELECT stage, gen_id FROM generation WHERE v1 IN
-    (SELECT v1 FROM generation WHERE v1 IS NOT NULL GROUP BY v1 HAVING count(*) > 1)
-"""
 
 
 @frozen(kw_only=True)
@@ -50,7 +45,7 @@ def find_repeats(
         return ()  # nothing can be repeated in an empty store
     # A generation that is the only one of its task in the store repeats nothing, so a rebuild does
     # not have to derive its expected id again.
-    keys = {(stage, gen_id) for stage, gen_id in index.sql(_SHARED)}
+    keys = {(stage, gen_id) for stage in PIPELINE for gen_id in perhaps_same_task(index, stage)}
     keys.update((row.stage, row.gen_id) for row in unknown)
     planned = [row for row in rows if (row.stage, row.gen_id) in keys] if keys else []
     return repeats_among(index, with_expected(index, map(Row.as_generation, planned)).values())
@@ -58,11 +53,7 @@ def find_repeats(
 
 def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Repeat, ...]:
     """Return which of these planned or stored generations repeat work, in their order."""
-    repeats = (
-        _repeat(index, generation, expected)
-        for generation in generations
-        if (expected := generation.expected["v1"]) is not None
-    )
+    repeats = (_repeat(index, generation) for generation in generations)
     return tuple(repeat for repeat in repeats if repeat is not None)
 
 
@@ -136,10 +127,8 @@ def refuse_leaving(
     raise StoreError(f"{count} (adds {len(added)} members, drops {len(dropped)})", problems)
 
 
-def _repeat(index: StoreIndex, member: Indexed, expected: str) -> Repeat | None:
-    same = index.by_expected("v1", expected)
-    others = (other.gen_id for other in same if other.has_content)
-    held = tuple(gen_id for gen_id in others if gen_id != member.gen_id)
+def _repeat(index: StoreIndex, member: Indexed) -> Repeat | None:
+    held = held_elsewhere(index, member)
     if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
         return None
     is_copy = member.mode == "copy"

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from genid import SchemeName
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import resolver, with_expected
+from genid_store.catalog.lookup import held_elsewhere, resolver, with_expected
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
@@ -38,11 +38,10 @@ COPY: Final = "copy"  # the mode of a generation that takes its parent's text an
 
 @frozen
 class Slot:
-    """A member in one state: its id in that state, its task's v1 id and its mode, if known."""
+    """A member in one state, and its generation under its id in that state, if it is known."""
 
     member: Member
-    task: str | None = None
-    mode: str | None = None
+    generation: Indexed | None = None
     derivable: bool = True  # whether its id in this state can be derived
 
 
@@ -204,15 +203,12 @@ def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
     stage, gen_id = slot.member
     if content_of(f"{index.root.gens}/{stage}/{gen_id}")[0] is not None:
         return "there", ()
-    same_task = [] if slot.task is None else index.by_expected("v1", slot.task)
-    holders = tuple(
-        generation.gen_id
-        for generation in same_task
-        if generation.has_content and generation.gen_id != gen_id
-    )
-    if holders:
+    generation = slot.generation
+    if generation is None:
+        return "to_pay", ()
+    if holders := held_elsewhere(index, generation):
         return "reused", holders
-    return ("copied" if slot.mode == COPY else "to_pay"), ()
+    return ("copied" if generation.mode == COPY else "to_pay"), ()
 
 
 def _has_tables_of(index: StoreIndex, tables: RawTables | None, cohort_id: str) -> bool:
@@ -232,9 +228,7 @@ def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tupl
     options = Options(rollout=rollout, cohort_id=cohort_id)
     plan = prepare(index.root, options, resolve=resolver(index)).plan
     planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
-    return plan.cohort_id, [
-        Slot(Member(row.stage, row.gen_id), row.expected["v1"], str(row.mode)) for row in planned
-    ]
+    return plan.cohort_id, [Slot(Member(row.stage, row.gen_id), row) for row in planned]
 
 
 def _in_state(
@@ -248,13 +242,9 @@ def _in_state(
             yield Slot(member, derivable=False)
             continue
         gen_id = _id_in(generation, rollout, cohort_id, renamed)
-        renamed[member] = gen_id or generation.gen_id
-        yield Slot(
-            Member(generation.stage, renamed[member]),
-            generation.expected["v1"],
-            generation.mode,
-            gen_id is not None,
-        )
+        renamed[member] = now = gen_id or generation.gen_id
+        slot = Member(generation.stage, now)
+        yield Slot(slot, evolve(generation, gen_id=now), gen_id is not None)
 
 
 def _id_in(

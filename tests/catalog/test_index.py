@@ -235,7 +235,8 @@ def test_a_read_error_is_not_a_fact(
         with monkeypatch.context() as patched:
             patched.setattr(index_reading, "read_with_status", refuse)
             index.refresh()
-            assert made.gen_id in [one.gen_id for one in index.without_task() if one.unreadable]
+            [unread] = [one for one in index.without_task() if one.gen_id == made.gen_id]
+            assert ["metadata-unreadable"] == [problem.code for problem in unread.problems]
             assert made.gen_id not in [one.gen_id for one in index.by_expected("v1", str(made.v1))]
             assert 1 == index.refresh().read
         assert 1 == index.refresh().read

@@ -54,12 +54,14 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
-class Described:
-    """What identifies a generation; a field that the metadata lacks is None.
+class Generation:
+    """One generation as its folder and its metadata describe it; what the metadata lacks is None.
 
     `gen_id` is the folder's name, by which everything refers to the generation. `parent_gen_id` is
     the value of the field for the parent, whatever its name. `others` are the components of a
-    user's stage that have no attribute here.
+    user's stage that have no attribute here. `declared_gen_id` is the id in the metadata, and
+    `previous_gen_ids` are those before migrations. `adopted_from` is the generation whose content
+    it was given. `raw` is the parsed metadata, empty if it could not be parsed.
     """
 
     stage: str
@@ -71,17 +73,6 @@ class Described:
     replicate: int | None = None
     origin_cohort_id: str | None = None
     others: Mapping[str, str] = _NOTHING
-
-
-@frozen(kw_only=True, slots=False)
-class Generation(Described):
-    """One generation as its folder and its metadata describe it.
-
-    `declared_gen_id` is the id in the metadata, and `previous_gen_ids` are those before migrations.
-    `adopted_from` is the generation whose content it was given. `raw` is the parsed metadata, empty
-    if it could not be parsed.
-    """
-
     declared_gen_id: str | None = None
     mode: str | None = None
     adopted_from: str | None = None
@@ -102,11 +93,6 @@ class Generation(Described):
             return self.replicate
         wrong = any(problem.field == "replicate" for problem in self.problems)
         return None if wrong else ABSENT_REPLICATE
-
-    @property
-    def unreadable(self) -> bool:
-        """Whether the file exists but an OS error kept it from being read."""
-        return any(problem.code == findings.METADATA_UNREADABLE for problem in self.problems)
 
     def signature_fields(self) -> dict[str, Any]:
         """Return the value of each field of the stage's signature; those of a wrong type are left

@@ -19,8 +19,9 @@ import attrs
 from genid import STAGES as SIGNATURES
 from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
+from genid_store.catalog.expected import Facts
 from genid_store.catalog.memberships import parse_membership
-from genid_store.catalog.metadata import Described, Generation, parse_metadata, unreadable
+from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
 from genid_store.fs.files import exists, is_file, is_folder, is_link, read_bytes
@@ -38,7 +39,7 @@ SYMLINK: Final = "symlink"
 SELECTIONS: Final = {"selected_drafts.txt": "draft", "selected_essays.txt": "essay"}
 _COHORTS: Final = (("membership.csv", "membership"), ("manifest.json", "manifest"))
 _FIELD: Final = {findings.FIELD_MISSING, findings.FIELD_WRONG}
-_DESCRIBED: Final = tuple(attribute.name for attribute in attrs.fields(Described))
+_READ: Final = (*Facts._fields, "others")  # of a `Generation`, what numbering needs
 #: What may be an id in a text: path segments, and runs of characters without `.` and `-`.
 _WORDS: Final = (re.compile(rb"[A-Za-z0-9_][A-Za-z0-9._-]*"), re.compile(rb"[A-Za-z0-9_]+"))
 _CHUNK: Final = 1 << 20  # bytes of a report that are searched at a time
@@ -98,7 +99,7 @@ def _source(
     failure = f"{root.own}/failures/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
     return Source(
-        **{name: _shared(getattr(found, name)) for name in _DESCRIBED},
+        **{name: _shared(getattr(found, name)) for name in _READ},
         has_content=has_content,
         is_empty=is_empty,
         is_failed=is_empty and exists(failure),

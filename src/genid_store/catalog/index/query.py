@@ -274,8 +274,8 @@ class StoreIndex:
         return self._all(f"{query} BETWEEN ? AND ?", prefix, prefix + _LAST)
 
     def _record(self, row: tuple[Any, ...]) -> Indexed:
-        content, state, looked = content_of(f"{self._gens}/{row[0]}/{row[1]}")
-        return indexed_of(row, content, state and state.st_mtime_ns, looked)
+        content, _, looked = content_of(f"{self._gens}/{row[0]}/{row[1]}")
+        return indexed_of(row, content, looked)
 
 
 def content_of(folder: str) -> tuple[Content | None, os.stat_result | None, bool]:

@@ -34,16 +34,14 @@ class Indexed(Generation):
 
     `expected` has, for each scheme, the id of the same task in a new deterministic cohort, or None
     if it cannot be derived. `raw` is empty: the index does not keep whole documents. `problems`
-    are those of the metadata and of the id. `content` and `content_ns`, the change time of the
-    content file in ns since 1970, were read when the record was created. If `looked` is False, an
-    OS error prevented that, and `content` is unknown.
+    are those of the metadata and of the id. `content` was read when the record was created; if
+    `looked` is False, an OS error prevented that, and it is unknown.
     """
 
     family: StoreFamily
     recomputes: bool
     expected: Mapping[SchemeName, str | None]
     content: Content | None = None
-    content_ns: int | None = None
     looked: bool = True
 
     @property
@@ -89,7 +87,6 @@ def unusual_in(row: tuple[Any, ...]) -> dict[str, Any]:
 def indexed_of(
     row: tuple[Any, ...],
     content: Content | None = None,
-    content_ns: int | None = None,
     looked: bool = True,
 ) -> Indexed:
     """Return the record of a row, with the state of its content on disk."""
@@ -108,7 +105,6 @@ def indexed_of(
         recomputes=bool(recomputes),
         expected=MappingProxyType({"v1": v1, "phase-1": phase_1}),
         content=content,
-        content_ns=content_ns,
         looked=looked,
     )
 

@@ -17,7 +17,7 @@ import pytest
 from cohort_kit import ON, make_root, write_table
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Request
+from genid_store.generation.records import Request
 from genid_store.ids.rollout import Rollout
 
 PARENT = {"essay": "draft", "evaluation": "essay"}

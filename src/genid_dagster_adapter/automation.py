@@ -17,8 +17,8 @@ from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.metadata import inspect_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import blocked
-from genid_store.generation import wanted_ids
 from genid_store.generation.reuse import undecided
+from genid_store.generation.status import wanted_ids
 
 _RUNNING: Final[Any] = dg.AutomationCondition.in_progress()
 _FAILED: Final[Any] = dg.AutomationCondition.execution_failed()

@@ -10,8 +10,8 @@ import dagster as dg
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.translator import Translator
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY
 from genid_store.generation.load import load_generator
+from genid_store.generation.pool import CONCURRENCY
 
 
 def _doc(description: str) -> dg.Resolver:

@@ -22,8 +22,9 @@ from genid_dagster_adapter.translator import MEMBERSHIP, Translator
 from genid_store.config import effective_rollout, read_config
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Generator
 from genid_store.generation.load import load_stages
+from genid_store.generation.pool import CONCURRENCY
+from genid_store.generation.records import Generator
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 

@@ -23,8 +23,9 @@ from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, stage_asse
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.prepare import require_cohort
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.generation import obtain_all, recover
 from genid_store.generation.batches import open_batches
+from genid_store.generation.once import recover
+from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid

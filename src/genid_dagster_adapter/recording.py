@@ -29,8 +29,8 @@ from genid_store.cohort.inputs.combos import selected_path
 from genid_store.fs.files import read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW_METADATA, DataRoot
-from genid_store.generation import Outcome, content_version
-from genid_store.generation.content import digest
+from genid_store.generation.content import content_version, digest
+from genid_store.generation.records import Outcome
 from genid_store.generation.status import State
 from genid_store.generation.workload import count_states
 from genid_store.stages import Member

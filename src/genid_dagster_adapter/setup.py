@@ -14,8 +14,9 @@ from genid_dagster_adapter.translator import COHORT_ASSETS, Translator
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Executor, Generator
-from genid_store.generation.records import Asked
+from genid_store.generation.once import Executor
+from genid_store.generation.pool import CONCURRENCY
+from genid_store.generation.records import Asked, Generator
 from genid_store.generation.reuse import Plan
 from genid_store.stages import PIPELINE
 

@@ -42,9 +42,8 @@ from genid_store.catalog.memberships import Memberships, read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, root_lock
-from genid_store.generation import has_content
 from genid_store.generation.load import load_module
-from genid_store.generation.status import states_of
+from genid_store.generation.status import has_content, states_of
 from genid_store.stages import Member, stage_names
 
 Progress = Callable[[int, int], None]

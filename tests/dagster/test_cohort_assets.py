@@ -18,7 +18,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor
+from genid_store.generation.once import Executor
 from genid_store.ids.rollout import Rollout
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")

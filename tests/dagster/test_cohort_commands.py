@@ -13,7 +13,7 @@ from genid_store.fs.layout import DataRoot
 
 HOST = """
 import os
-from genid_store.generation import Generated
+from genid_store.generation.records import Generated
 
 def make(request):
     with open(os.environ["CALLS"], "a") as calls:

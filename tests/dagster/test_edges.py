@@ -28,8 +28,7 @@ from genid_dagster_adapter.sync import sync
 from genid_dagster_adapter.translator import Translator
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Request
-from genid_store.generation.records import Asked
+from genid_store.generation.records import Asked, Request
 from genid_store.generation.run import run_cohort
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")

@@ -15,9 +15,9 @@ import pytest
 
 from dagster_kit import lay, read, write
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generated, Request
 from genid_store.generation.load import load_generator
-from genid_store.generation.records import Asked
+from genid_store.generation.once import Executor
+from genid_store.generation.records import Asked, Generated, Request
 
 pytestmark = pytest.mark.network_free
 

@@ -15,7 +15,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
 from genid_dagster_adapter.translator import Translator
 from genid_store.errors import StoreError
-from genid_store.generation import Request
+from genid_store.generation.records import Request
 from genid_store.ids.rollout import Rollout
 
 DRAFT = dg.AssetKey("draft_generation")

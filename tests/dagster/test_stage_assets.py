@@ -15,14 +15,10 @@ from genid_dagster_adapter.partitions import register
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import MIGRATION, block, unblock
-from genid_store.generation import (
-    Generated,
-    Request,
-    content_version,
-    failures,
-    reuse,
-    wanted_ids,
-)
+from genid_store.generation import failures, reuse
+from genid_store.generation.content import content_version
+from genid_store.generation.records import Generated, Request
+from genid_store.generation.status import wanted_ids
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import Member
 

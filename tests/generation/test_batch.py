@@ -26,9 +26,11 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import batch as batching
-from genid_store.generation import batches, failures, obtain_all, wanted_ids
+from genid_store.generation import batches, failures
+from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, run_cohort
+from genid_store.generation.status import wanted_ids
 from genid_store.migration.run import migrate
 from genid_store.stages import Member
 
@@ -493,7 +495,7 @@ def test_a_damaged_record_can_be_given_up(root: DataRoot) -> None:
 
 
 def _cancel(root: DataRoot, host: object, key: str) -> bool:
-    from genid_store.generation import Executor
+    from genid_store.generation.once import Executor
 
     executor = Executor(root=root, generator=lambda request: "")
     return batching.Batching(executor=executor, host=host, report=lambda one: None).cancel(key)

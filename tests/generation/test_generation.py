@@ -18,21 +18,13 @@ from genid_store.fs import rescue
 from genid_store.fs.files import write_new
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
-from genid_store.generation import (
-    Executor,
-    Generated,
-    Outcome,
-    Request,
-    failures,
-    obtain_all,
-    once,
-    recover,
-    state_of,
-    wanted_ids,
-)
+from genid_store.generation import failures, once
 from genid_store.generation import publish as staging
 from genid_store.generation.content import digest
-from genid_store.generation.records import Asked
+from genid_store.generation.once import Executor, recover
+from genid_store.generation.pool import obtain_all
+from genid_store.generation.records import Asked, Generated, Outcome, Request
+from genid_store.generation.status import state_of, wanted_ids
 
 
 class Counting:

@@ -82,7 +82,7 @@ def test_a_kill_at_any_instant_costs_at_most_the_calls_in_flight(
 
 def _states(root: DataRoot, cohort_id: str) -> list[str]:
     from genid_store.catalog.memberships import read_membership
-    from genid_store.generation import state_of
+    from genid_store.generation.status import state_of
 
     return [state_of(root, *member) for member in read_membership(root, cohort_id)]
 

@@ -26,8 +26,8 @@ from genid_store.cli import run as command
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.files import read_with_status
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor
 from genid_store.generation.giving import _last_first, give_text, take_back
+from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, plan_run, run_cohort
 from genid_store.generation.workload import blocked_members, left_by_limit

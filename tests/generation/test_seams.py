@@ -27,8 +27,9 @@ from genid_store.cohort import prepare
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, failures, once, reuse
+from genid_store.generation import failures, once, reuse
 from genid_store.generation.calling import is_unpaid
+from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked, Generator
 from genid_store.generation.reuse import plan_reuse
 from genid_store.generation.run import run_cohort

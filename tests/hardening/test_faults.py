@@ -26,8 +26,9 @@ from genid_store.fs import rescue
 from genid_store.fs.files import read_bytes
 from genid_store.fs.layout import PARSED, DataRoot
 from genid_store.fs.locks import blocked
-from genid_store.generation import Executor, batch, content
+from genid_store.generation import batch, content
 from genid_store.generation.giving import take_back
+from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked
 from genid_store.generation.reuse import plan_reuse_of
 from genid_store.generation.run import run_cohort

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from genid_store.fs.jsonfile import SIZE_LIMIT, read_json
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generated, Request, has_content, obtain_all, wanted_ids
-from genid_store.generation.records import Outcome
+from genid_store.generation.once import Executor
+from genid_store.generation.pool import obtain_all
+from genid_store.generation.records import Generated, Outcome, Request
+from genid_store.generation.status import has_content, wanted_ids
 from hardening_kit import NASTY_TEXTS, fuzzed, json_values, tree
 
 UNSAFE = ["..", "../../evil", "/evil", "a/b", "", ".", "-x", "x\0y", "x" * 300, "\ud800", "a...b\n"]

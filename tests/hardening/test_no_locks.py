@@ -13,7 +13,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
 from genid_store.fs import locks as lock
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor
+from genid_store.generation.once import Executor
 from hardening_kit import tree, without_own
 
 

@@ -11,7 +11,8 @@ import genid
 import genid_dagster_adapter
 import genid_store
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generated
+from genid_store.generation.once import Executor
+from genid_store.generation.records import Generated
 
 
 def defined_errors() -> set[str]:

@@ -20,7 +20,7 @@ from genid_store.catalog.memberships import read_memberships
 from genid_store.errors import StoreError
 from genid_store.fs import trees
 from genid_store.fs.layout import PARSED, DataRoot
-from genid_store.generation import Generated, Request
+from genid_store.generation.records import Generated, Request
 from genid_store.migration import run
 from genid_store.stages import PIPELINE
 from migrationkit import small_store

@@ -12,11 +12,11 @@ from genid_store.cli._unmade import batch_records, print_batches
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import Executor, Generator
 from genid_store.generation.batch import BatchHost, Batching
 from genid_store.generation.batches import kept_aside
 from genid_store.generation.load import load_host
-from genid_store.generation.records import never_called
+from genid_store.generation.once import Executor
+from genid_store.generation.records import Generator, never_called
 
 
 class HostType(click.ParamType[Any]):

@@ -36,9 +36,9 @@ from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import CONCURRENCY, Generator, Kind
 from genid_store.generation.batch import BatchHost
-from genid_store.generation.records import Asked, never_called
+from genid_store.generation.pool import CONCURRENCY
+from genid_store.generation.records import Asked, Generator, Kind, never_called
 from genid_store.generation.run import Done, Progress, plan_run, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (

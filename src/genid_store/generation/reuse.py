@@ -116,23 +116,25 @@ def plan_reuse_of(
 
 
 def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
-    """Return the legacy generations whose task is in a batch, or exists under another id.
+    """Return the generations that no run makes by itself: those under ids other than v1 whose task
+    is in a batch, and legacy ones whose task has a text under another id.
 
-    A run refuses these until it is told whether to reuse that text or to pay again.
+    A batch knows its tasks by v1 ids, so that a v1 id needs no look-up here. Whether to reuse the
+    text or to pay again is the operator's decision.
 
     StoreError: the index cannot be used.
     """
-    legacy = {gen_id for gen_id in gen_ids if family_of(gen_id) != "v1"}
-    if not legacy:
+    older = {gen_id for gen_id in gen_ids if family_of(gen_id) != "v1"}
+    if not older:
         return set()
     batches, query = open_batches(root), "SELECT gen_id, v1 FROM generation WHERE stage = ?"
     with StoreIndex.fresh(root) as index:
         tasks = dict(index.sql(query, stage)) if batches else {}
-        candidates = legacy & perhaps_same_task(index, stage)
+        candidates = older & perhaps_same_task(index, stage)
         plan = plan_reuse(index, [Member(stage, gen_id) for gen_id in candidates])
     in_batches = {
         gen_id
-        for gen_id in legacy
+        for gen_id in older
         if any(batch.holds(stage, [tasks.get(gen_id) or gen_id]) for batch in batches)
     }
     return in_batches | {member.gen_id for member, task in plan.tasks.items() if task.refused}

@@ -26,7 +26,6 @@ from genid_store.fs.files import guarded, is_folder, is_there, write_atomic
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
-from genid_store.fs.trees import inode
 from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
@@ -221,7 +220,7 @@ class Store:
         rollback has exchanged the stages' folders. The ledger has what others made since then.
         """
         with self._lock:
-            folders = tuple(inode(str(self.root.stage(stage))) for stage in stage_names())
+            folders = tuple(_inode(self.root.stage(stage)) for stage in stage_names())
             if folders not in self._ledger:
                 # Before the refresh, so that what is made during it is in one of the two.
                 ledger = Ledger(self.root)
@@ -278,6 +277,14 @@ def _parent(signature: Signature[Any]) -> Member | None:
     """Return the parent that a signature names; None for a root."""
     value = signature.fields().get(parent_field(type(signature)) or "")
     return parent_key(signature.stage, None if value is None else str(value))
+
+
+def _inode(folder: Path) -> int:
+    """Return the inode of a folder, through a link to it; 0 if it does not exist."""
+    try:
+        return os.stat(folder).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _waves(wanted: Mapping[Member, Signature[Any]]) -> Iterator[list[Member]]:

@@ -292,9 +292,13 @@ def _version(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
 def _is_possibly_paid(root: DataRoot, one: Indexed) -> bool:
     """Return whether a text, or a failed call for one that cannot be read now, may be there."""
-    if one.unreadable and failures.read(root, one.stage, one.gen_id) is not None:
+    if _is_unreadable(one) and failures.read(root, one.stage, one.gen_id) is not None:
         return True
     return (one.content is not None or not one.looked) and not _has_no_v1_id(one)
+
+
+def _is_unreadable(one: Indexed) -> bool:
+    return any(problem.code == findings.METADATA_UNREADABLE for problem in one.problems)
 
 
 def _has_no_v1_id(one: Indexed) -> bool:

@@ -259,8 +259,6 @@ def _prepared(
             previous = read_membership(root, plan.cohort_id)
         except StoreError as error:
             previous, problems = None, error.problems
-            if any(problem.where.endswith(":stage") for problem in problems):
-                raise  # they may be declared elsewhere, and a build would drop them
     if foreign := {stage for stage, _ in previous or ()} - {*PIPELINE}:
         where = root.relative(root.membership(plan.cohort_id))
         message = f"has members of stages that no table plans: {', '.join(sorted(foreign))}"

@@ -103,13 +103,12 @@ def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
     Raises:
-        StoreError: lists the problems of all tables; or their folder does not exist, as where all
-            cohorts are declared by a program.
+        StoreError: lists the problems of all tables; or there is no folder for them, but cohorts,
+            which a program has declared.
     """
-    if not is_there(root.raw):
-        known = ", ".join(cohort_ids(root)[:_NAMED])
-        remedy = f"give the id of an existing cohort ({known})" if known else "declare a cohort"
-        remedy += ", or write the tables there"
+    if not is_there(root.raw) and (known := cohort_ids(root)):
+        named = ", ".join(known[:_NAMED])
+        remedy = f"give the id of an existing cohort ({named}), or write the tables there"
         summary, where = "there are no tables to build a cohort from", root.relative(root.raw)
         raise StoreError.of(summary, where, "does not exist", remedy)
     problems: list[Problem] = []

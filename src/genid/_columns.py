@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from genid._canonical import layout
 from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, WHITE_SPACE, Rule
-from genid.errors import Problem, SignatureError, refusal
+from genid.errors import NO_VALUE, Problem, SignatureError, refusal
 
 _ALLOWED = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
 # Like NORMALIZED, for values that are not folded: capitals are mapped to themselves too.
@@ -51,7 +51,7 @@ def checked(place: str, rule: Rule, column: Any, *, first: int) -> tuple[Any, Pr
         remedy = "fill the value in, or leave the row out"
         for row in pc.indices_nonzero(values.is_null()).to_pylist():
             at = first + row
-            problems[at] = refusal(f"row {at}, {place}", None, "is null", remedy)
+            problems[at] = refusal(f"row {at}, {place}", NO_VALUE, "is null", remedy)
     return normalized, problems
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from genid._registry import STAGES
 from genid._rules import COMPONENT, REPLICATE, Rule
-from genid.errors import DeclarationError, Problem, refusal
+from genid.errors import NO_VALUE, DeclarationError, Problem, refusal
 
 if TYPE_CHECKING:
     from genid._signature import Signature
@@ -43,11 +43,12 @@ def declare(cls: "Stage") -> None:
         problems += _field_problems(cls, field, rule)
         if rule is not None:
             rules[field.name] = rule
-    if "replicate" not in rules:
-        problems.append(_problem(cls, "replicate", None, "is missing", "add `replicate: int`"))
-    if len(rules) < 2:
-        reason = "have nothing beside a replicate"
-        problems.append(_problem(cls, "fields", list(rules), reason, "add a component"))
+    names = {field.name for field in _fields(cls)}
+    if "replicate" not in names:
+        problems.append(_problem(cls, "replicate", NO_VALUE, "is missing", "add `replicate: int`"))
+    if not names - {"replicate"}:
+        reason = "has no field beside its replicate"
+        problems.append(refusal(cls.__qualname__, NO_VALUE, reason, "add a component"))
     if earlier is not None:
         problems += _changes(cls, earlier)
     if problems:
@@ -103,7 +104,9 @@ def _id_type(cls: type) -> Any:
 def _id_type_problems(cls: "Stage", id_type: Any, others: "Sequence[Stage]") -> Iterator[Problem]:
     """Yield a problem if the id type cannot tell this stage's ids from another's (SPEC 1.5)."""
     remedy = "derive from Signature[XId] alone, where XId = NewType('XId', str)"
-    if isinstance(id_type, TypeVar) or getattr(id_type, "__supertype__", None) is not str:
+    if id_type is None:
+        yield _problem(cls, "id_type", NO_VALUE, "is missing", remedy)
+    elif isinstance(id_type, TypeVar) or getattr(id_type, "__supertype__", None) is not str:
         yield _problem(cls, "id_type", id_type, "is not a NewType over str", remedy)
     owner = _stage_of(id_type, others)
     if owner is not None and owner.stage != cls.stage:

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from genid._signature import Signature, parent_field, rules_of
-from genid.errors import ColumnError, Problem, refusal
+from genid.errors import NO_VALUE, ColumnError, Problem, refusal
 
 try:
     import pyarrow as pa
@@ -127,7 +127,7 @@ def _parent_rows(table: pa.Table, field: str, parents: Any) -> Any:
     """Return the column `parent_row` of a table, each value a row of `parents`."""
     names = table.column_names
     if names.count("parent_row") != 1 or field in names:
-        reason = f"are not one parent_row and no {field}"
+        reason = f"should have one parent_row and no {field}"
         remedy = "give the parents by parent_row alone"
         raise ColumnError.of("columns", names, reason, remedy)
     rows = table["parent_row"]
@@ -198,7 +198,7 @@ def fields_among(columns: Sequence[str], stage: Stage) -> list[str]:
         if columns.count(name) != 1:
             reason = "is given more than once" if name in columns else "is missing"
             remedy = "give each field one column of its name"
-            problems.append(refusal(f"column {name}", columns, reason, remedy))
+            problems.append(refusal(f"column {name}", NO_VALUE, reason, remedy))
     if problems:
         raise ColumnError(*problems)
     return names

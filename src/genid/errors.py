@@ -1,7 +1,21 @@
 """The errors that this package raises: one base, and a subclass for each kind of input."""
 
+from typing import Final
+
 import attrs
 
+
+class _NoValue:
+    """The type of `NO_VALUE`, which `None` cannot replace because it is a value too."""
+
+    def __repr__(self) -> str:
+        return "NO_VALUE"
+
+    def __reduce__(self) -> str:
+        return "NO_VALUE"  # another process gets its own one
+
+
+NO_VALUE: Final = _NoValue()
 _SHOWN = 80  # characters of a refused value that a message repeats
 _LISTED = 20  # problems that a message lists; `problems` has them all
 
@@ -20,7 +34,10 @@ def shown(value: object) -> str:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One refused value: its place, the value, why it is refused, what to do about it."""
+    """One refused value: its place, the value, why it is refused, what to do about it.
+
+    Where something is missing, `value` is `NO_VALUE`.
+    """
 
     place: str
     value: object
@@ -28,7 +45,8 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {shown(self.value)} {self.reason}; {self.remedy}"
+        value = "" if self.value is NO_VALUE else f"{shown(self.value)} "
+        return f"{self.place}: {value}{self.reason}; {self.remedy}"
 
 
 def refusal(place: str, value: object, reason: str, remedy: str) -> Problem:

@@ -11,7 +11,7 @@ from genid._canonical import json_value, layout
 from genid._rules import Rule
 from genid._signature import IdT, Signature, rules_of
 from genid._text import digest, id_text
-from genid.errors import Problem, SignatureError, refusal
+from genid.errors import NO_VALUE, Problem, SignatureError, refusal
 
 Value = str | int | None
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def _axis(
     """Return the normalized values of an axis (SPEC 1); add its problems to `problems`."""
     refused: object = axis
     if axis is None:
-        reason = "has no axis"
+        refused, reason = NO_VALUE, "has no axis"
     elif isinstance(axis, str | bytes | bytearray) or not isinstance(axis, Iterable):
         reason = "is one value"
     # Only a sequence is accepted: a set's order changes from run to run, a generator can be read

@@ -11,15 +11,10 @@ from typing import Any, Final, Self
 
 from attrs import field, frozen
 
+from genid.errors import NO_VALUE
 
-class _NoValue:
-    """The type of `NO_VALUE`, which `None` cannot replace because it is a value too."""
+__all__ = ["NO_VALUE", "Problem", "StoreError", "all_of"]
 
-    def __repr__(self) -> str:
-        return "NO_VALUE"
-
-
-NO_VALUE: Final = _NoValue()
 _LISTED: Final = 100  # problems that an error's text lists
 _SHOWN: Final = 80  # characters of a value that an error's text repeats
 

@@ -123,13 +123,13 @@ def test_bad_rows_are_listed_together_with_row_column_and_value() -> None:
     )
     assert [
         "row 0, draft.combo_id: 'a b'",
-        "row 1, draft.combo_id: None",
+        "row 1, draft.combo_id:",
         "row 1, draft.replicate: 0",
         "row 2, draft.template_id: 'é'",
         "row 2, draft.replicate: 2147483648",
         "row 3, draft.combo_id: '",
         "row 3, draft.template_id: ''",
-        "row 3, draft.replicate: None",
+        "row 3, draft.replicate:",
     ] == [text.split(" has ")[0].split(" is ")[0][:40].rstrip("x") for text in problems(made)]
     assert [True] * 4 == arrow.bad_rows(made, Draft).to_pylist()
     good = table(combo_id=["a b", "c"])
@@ -156,8 +156,8 @@ def test_a_message_lists_the_first_problems_and_counts_the_rest() -> None:
         ({"replicate": ["1", "2"]}, "'string' is the type of the column"),
         ({"combo_id": [1, 2]}, "'int64' is the type of the column, not one of text"),
         ({"combo_id": [b"c", b"d"]}, "'binary' is the type of the column"),
-        ({"combo_id": None}, "column combo_id: ["),
-        ({"replicate": None}, "column replicate: ["),
+        ({"combo_id": None}, "column combo_id: is "),
+        ({"replicate": None}, "column replicate: is "),
     ],
 )
 def test_a_column_of_the_wrong_type_is_refused_whole(columns: Any, says: str) -> None:

@@ -1,5 +1,6 @@
 """A further stage is one class; a badly declared one fails when it is defined."""
 
+import pickle
 from importlib import import_module, reload
 from pathlib import Path
 from typing import Any, ClassVar, NewType, TypeVar
@@ -479,6 +480,30 @@ def test_all_faults_come_at_once() -> None:
             weight: float
 
     assert 5 <= len(caught.value.problems)
+
+
+def test_what_is_missing_is_told_without_a_value() -> None:
+    """Nothing that is there is shown in its place, here or in a copy of the error."""
+    with pytest.raises(DeclarationError) as caught:
+
+        class X(Signature, stage="x", prefix="x"):  # type: ignore[type-arg]
+            text: str
+
+    told = [str(problem).partition("X.")[2] for problem in caught.value.problems]
+    assert ["id_type: is missing", "replicate: is missing"] == [
+        text.partition(";")[0] for text in told
+    ]
+    copied = pickle.loads(pickle.dumps(caught.value.problems))
+    assert copied == caught.value.problems
+    assert list(map(str, copied)) == list(map(str, caught.value.problems))
+
+
+def test_a_replicate_alone_is_no_task() -> None:
+    """The message does not list it as a wrong value."""
+    with pytest.raises(DeclarationError, match=r"X: has no field beside its replicate; add a c"):
+
+        class X(Signature[OtherId], stage="x", prefix="x"):
+            replicate: int
 
 
 def test_stage_and_prefix_are_part_of_the_declaration() -> None:

@@ -46,7 +46,7 @@ def test_every_problem_of_every_axis_comes_at_once() -> None:
         "draft.modle: ['x'] is the axis of no field; leave it out",
         f"draft.combo_id: 'a b' has U+0020 ' ' as character 2; {_REMEDY}{_HASH_HINT}",
         "draft.combo_id: 'c' comes twice once normalized; name it once",
-        "draft.llm_model_id: None has no axis; give a list of values",
+        "draft.llm_model_id: has no axis; give a list of values",
         "draft.replicate: 0 is out of range; replicates run from 1 to 2147483647",
     ] == found
 

@@ -43,3 +43,4 @@ def test_every_orphan_is_named_with_where_its_parent_was_expected() -> None:
     ]
     assert "among the cohort's drafts" in str(caught.value.problems[0])
     assert "gens/essay/nowhere/metadata.json" in str(caught.value.problems[2])
+    assert "evaluation v4: it names no parent; restore" in str(caught.value.problems[3])

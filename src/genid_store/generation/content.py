@@ -13,7 +13,7 @@ from blake3 import blake3
 from genid_store.catalog import findings
 from genid_store.catalog.expected import as_parent, derive_expected
 from genid_store.catalog.metadata import Generation, read_generation
-from genid_store.errors import StoreError
+from genid_store.errors import NO_VALUE, StoreError
 from genid_store.fs.files import problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
@@ -189,10 +189,11 @@ def check_metadata(root: DataRoot, generation: Generation) -> None:
     parent = as_parent(above, None, None) if above is not None and above.raw else None
     for problem in derive_expected(generation, parent).problems:
         if problem.code == findings.ID_NOT_RECOMPUTED:
+            derived = "" if problem.value is NO_VALUE else f", whose id is {problem.value}"
             raise StoreError.of(
                 "the metadata contradicts the id",
                 root.relative(root.generation(generation.stage, generation.gen_id) / METADATA),
-                f"describes another generation, whose id is {problem.value}",
+                f"describes another generation{derived}",
                 problem.remedy,
                 value={name: v for name, v in generation.signature_fields().items() if v},
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import NO_VALUE, Problem, StoreError
 
 #: A row's stage, its id, and its parent's id.
 Link = tuple[str, str, str | None]
@@ -51,7 +51,7 @@ def _orphan(stage: str, gen_id: str, parent: str | None) -> Problem:
         expected = f"among the cohort's essays or at gens/essay/{parent}/metadata.json"
     return Problem(
         where=f"{stage} {gen_id}",
-        value=parent,
-        message=f"its parent was expected {expected}",
+        value=NO_VALUE if parent is None else parent,
+        message=f"its parent was expected {expected}" if parent else "it names no parent",
         remedy="restore the parent, or leave out what is made from it",
     )

@@ -138,10 +138,10 @@ def _rule(name: str, hint: Any, stages: "Sequence[Stage]") -> Rule | None:
     members = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
     optional = len(members) == 2 and type(None) in members
     required = next(member for member in members if member is not type(None)) if optional else hint
+    if name == "replicate":
+        return REPLICATE if required is int and not optional else None
     if required is str:
         return COMPONENT._replace(optional=optional)
-    if required is int and name == "replicate" and not optional:
-        return REPLICATE
     parent = _stage_of(required, stages)
     if parent is None:
         return None

@@ -415,6 +415,12 @@ def bad_replicate_type() -> None:
         replicate: bool
 
 
+def bad_replicate_text() -> None:
+    class X(Signature[OtherId], stage="x", prefix="x"):
+        text: str
+        replicate: str
+
+
 def bad_self_required() -> None:
     class X(Signature[OtherId], stage="x", prefix="x"):
         parent_gen_id: OtherId

@@ -110,7 +110,10 @@ def test_dagster_has_assets_of_the_chain(exam: Path) -> None:
 
 
 def test_the_command_finds_the_chain_too(exam: Path) -> None:
-    """Without --stages: a run makes the cohort, and its status says so."""
+    """Without --stages: an id is derived, a run makes the cohort, and its status says so."""
+    words = ("-m", "genid_store", "derive", "--data-root", "data", "question")
+    gen_id = python(exam, *words, "--subject", "moss", "--replicate", "1").strip()
+    assert (exam / "data/gens/question" / gen_id).is_dir()
     command = ("-m", "genid_store", "cohort")
     chosen = ("--cohort-id", "exam", "--data-root", "data", "--json")
     python(exam, *command, "run", *chosen, "--generate", "host.py:generate")

@@ -41,7 +41,7 @@ COMMANDS: Final = {
 }
 
 
-class _DataRootType(click.Path):
+class DataRootType(click.Path):
     """A data root, completed as a folder. Its `Config` becomes the object of the context."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -73,7 +73,7 @@ def data_root_option(command: Command, *, required: bool = True) -> Command:
     return click.option(
         "--data-root",
         "root",
-        type=_DataRootType(file_okay=False),
+        type=DataRootType(file_okay=False),
         envvar="GENID_DATA_ROOT",
         required=required,
         show_envvar=True,

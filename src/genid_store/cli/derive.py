@@ -19,9 +19,31 @@ from genid_store.errors import Problem, StoreError
 _NUMBER: Final = "replicate"
 
 
-@click.group()
-def derive() -> None:
-    """Compute the id that a draft, an essay or an evaluation will have."""
+class _Stages(click.Group):
+    """One command for each stage; genid.toml is read for a stage that is not declared otherwise."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(STAGES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        folder = ctx.params.get("root")
+        if cmd_name not in STAGES and folder is not None:
+            output.DataRootType().convert(folder, self.params[0], ctx)
+        return _derive_command(cmd_name, STAGES[cmd_name]) if cmd_name in STAGES else None
+
+
+@click.group(cls=_Stages)
+@click.option(
+    "--data-root",
+    "root",
+    type=click.Path(),
+    envvar="GENID_DATA_ROOT",
+    show_envvar=True,
+    help="The data root whose genid.toml names the module of a further stage.",
+)
+def derive(root: str | None) -> None:
+    """Compute the id that a draft, an essay or an evaluation will have, or a generation of a stage
+    of your own."""
 
 
 def _derive_command(stage: str, cls: type[Signature[Any]]) -> click.Command:
@@ -65,10 +87,6 @@ def _option(name: str) -> str:
 
 def _required(cls: type[Signature[Any]]) -> list[str]:
     return [attribute.name for attribute in attrs.fields(cls) if attribute.default is attrs.NOTHING]
-
-
-for _stage, _cls in STAGES.items():
-    derive.add_command(_derive_command(_stage, _cls))
 
 
 def _derive(stage: str, scheme: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,8 +143,10 @@ def _flag(way: str) -> str:
 
 
 def print_stages(stages: Mapping[str, Mapping[str, object]]) -> None:
-    """Print a table of counts with one row for each stage."""
-    print_table([{"stage": stage, **counts} for stage, counts in stages.items()])
+    """Print a table of counts with one row for each stage that has members, or if none has any,
+    for each stage."""
+    filled = {stage: counts for stage, counts in stages.items() if counts["members"]}
+    print_table([{"stage": stage, **counts} for stage, counts in (filled or stages).items()])
 
 
 def print_list(

@@ -57,7 +57,7 @@ class Problem:
 
 
 class StoreError(Exception):
-    """Input was refused, and nothing was written. `problems` has every reason, in input order."""
+    """A refusal, or what could not be done. `problems` has every reason, in input order."""
 
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         self.summary = summary

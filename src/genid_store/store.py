@@ -190,7 +190,8 @@ class Store:
                 if fault is None:
                     ready.append(member)
                 else:  # nothing is written for a child whose parent has no text
-                    report(evolve(outcomes[member], kind="blocked", reason=fault))
+                    reason, remedy = fault
+                    report(evolve(outcomes[member], kind="blocked", reason=reason, remedy=remedy))
             seeds = {member: dump_object(self._metadata(member, todo[member])) for member in ready}
             executor = evolve(first, plan=self._plan(seeds), seeds=seeds)
             for stage in dict.fromkeys(member.stage for member in ready):
@@ -198,8 +199,9 @@ class Store:
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)
         return [outcome for outcome in outcomes.values() if not outcome.complete]
 
-    def _parent_fault(self, parent: Member | None) -> str | None:
-        """Return why nothing can be made from a parent; None if it can, or there is no parent."""
+    def _parent_fault(self, parent: Member | None) -> tuple[str, str] | None:
+        """Return why nothing can be made from a parent, and the remedy, empty if it is not known;
+        None if something can, or there is no parent."""
         if parent is None:
             return None
         where = f"{parent.stage} {parent.gen_id}"
@@ -207,11 +209,14 @@ class Store:
             if is_segment(parent.gen_id) and read_text(self.root, *parent) is not None:
                 return None
         except StoreError as error:
-            return str(error.problems[0])
+            return str(error.problems[0]), ""
         renamed = read_renamed(self.root).get((parent.stage, parent.gen_id))
         if renamed:
-            return f"{where} is {renamed[-1]} since a migration"
-        return f"{where} has no content"
+            return (
+                f"{where} is {renamed[-1]} since a migration",
+                f"give {renamed[-1]} as the parent",
+            )
+        return f"{where} has no content", "make it first"
 
     def _plan(self, seeds: Mapping[Member, bytes]) -> Plan:
         """Return which existing texts the members can reuse.
@@ -268,7 +273,7 @@ def _problem(outcome: Outcome) -> Problem:
     return Problem(
         where=f"{outcome.stage} {outcome.gen_id}",
         message=f"{outcome.kind}: {outcome.reason}",
-        remedy=f"try again {when}",
+        remedy=outcome.remedy or f"try again {when}",
         ways=tuple(_OFFERED.intersection(outcome.ways)),
     )
 

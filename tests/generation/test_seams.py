@@ -561,8 +561,11 @@ def test_an_essay_over_an_id_from_before_a_migration_is_told_the_new_one(root: D
     new = str(gen_id(draft_of(root, member)))
     migrate(root)
     essay = Essay(parent_gen_id=DraftId(member.gen_id), template_id="t", replicate=1)
-    with pytest.raises(StoreError, match=f"{member.gen_id} is {new} since a migration"):
-        Store.open(root.path).once(essay, Calls())
+    store = Store.open(root.path)
+    told = f"{member.gen_id} is {new} since a migration; give {new} as the parent"
+    assert (None, [essay]) == (store.get(essay), store.missing([essay]))
+    with pytest.raises(StoreError, match=told):
+        store.once(essay, Calls())
 
 
 def test_a_store_is_a_folder(tmp_path: Path) -> None:

@@ -136,13 +136,15 @@ COMPLETE: Final[frozenset[Kind]] = frozenset({"made", "copied", "reused", "adopt
 
 @frozen(kw_only=True)
 class Outcome:
-    """The outcome of one generation. `version` fingerprints its content (BLAKE3, hex); `ways` are
-    the options with which another run would continue, as for `Problem`."""
+    """The outcome of one generation. `version` fingerprints its content (BLAKE3, hex); `remedy` is
+    what to do before another run, if that is known, and `ways` are the options with which it would
+    continue, as for `Problem`."""
 
     stage: str
     gen_id: str
     kind: Kind
     reason: str = ""
+    remedy: str = ""
     ways: tuple[str, ...] = ()
     version: str | None = None
     seconds: float = 0.0

@@ -15,6 +15,8 @@ from genid_store.cli import genid
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), HERE.parents[1] / "README.md"]
+#: The stages that a page declares itself; the transcript shows that they can be derived.
+OWN = {"question"}
 
 
 def _load(name: str) -> ModuleType:
@@ -104,7 +106,9 @@ def codes(page: Path) -> list[str]:
     found = re.findall(r"`(genid [a-z][^`]*)`", text.replace("\n", " "))
     for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         found += [line.partition("#")[0] for line in block.splitlines() if "genid " in line]
-    return found + [step.command for step in STEPS if step.page == page.name]
+    # What a here-document holds is no shell command.
+    steps = [step for step in STEPS if step.page == page.name]
+    return found + [step.command.partition("<<")[0] for step in steps]
 
 
 def called(page: Path) -> set[tuple[str, ...]]:
@@ -121,6 +125,8 @@ def test_what_a_page_calls_is_there(page: Path) -> None:
             path, given = parts(words)
             known = options(path) | ({"--help"} if path == () else set())
             first = words[len(path)] if len(words) > len(path) else ""
+            if path == ("derive",) and first in OWN:
+                continue
             if isinstance(at(path), click.Group) and re.match(r"[a-z]", first):
                 wrong.append(f"{code}: {name(path)} has no {first}")
             wrong += [f"{code}: {name(path)} has no {one}" for one in sorted(given - known)]

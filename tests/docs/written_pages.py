@@ -37,7 +37,8 @@ _COMMANDS: Final = """\
 Every command of `genid` and its options, written from the commands by
 `tests/docs/written_pages.py`. The options of a build, and those about Dagster, are described with
 `genid cohort build`; `genid derive essay` and `genid derive evaluation` take their own stage's
-fields as `genid derive draft` does. `--help` shows all options everywhere.
+fields as `genid derive draft` does, and so does a stage that the data root's `genid.toml` names
+(`genid derive --data-root DIR STAGE`). `--help` shows all options everywhere.
 
 | for all commands | |
 |---|---|
@@ -127,7 +128,7 @@ def _entry(path: tuple[str, ...]) -> str:
     if shared:
         head += f" Takes {', '.join(f'`{one}`' if one in SHARED else one for one in shared)}."
     own = [_option(one, context) for name, one in options.items() if name not in SHARED]
-    lines = [textwrap.fill(text, 100, break_on_hyphens=False) for text in (head, "; ".join(own))]
+    lines = [textwrap.fill(text, 110, break_on_hyphens=False) for text in (head, "; ".join(own))]
     return "\\\n".join(filter(None, lines))  # a line break, so that the options stand apart
 
 

@@ -42,7 +42,7 @@ REFUSED = [
     (["store", "rollback", "--plan", LONE], 2),
     (["store", "migrate", "--finish", "--yes"], 1),
     (["dagster", "sync", "--what"], 2),
-    (["report", "--out", "/dev/null/page.html"], 1),
+    (["report", "--out", "data/genid.toml/page.html"], 1),
     (["batch", "list", "--what"], 2),
     (["batch", "cancel"], 2),
     (["rollout", "finish", "--what"], 2),

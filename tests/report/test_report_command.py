@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genid_store.cli import run
-from hardening_kit import _device, _pipe, _unix_socket
+from hardening_kit import _device, _loop, _pipe, _unix_socket
 from report_kit import hostile_store, hostile_tables
 from storekit import Store, make_store
 
@@ -148,17 +148,64 @@ def test_a_page_that_cannot_be_written_is_named(
     assert "file: File exists; something else has that name" in capsys.readouterr().err
 
 
-def test_a_page_takes_the_place_of_no_pipe_or_socket(
+def test_a_page_takes_the_place_of_no_pipe_socket_or_folder_of_the_system(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A page is put in place by renaming, which would end what is no file: it is refused first."""
     (tmp_path / "data" / "gens").mkdir(parents=True)
-    for put in (_pipe, _unix_socket, _device):
+    for put in (_pipe, _unix_socket):
         put(path := tmp_path / put.__name__)
         mode = os.lstat(path).st_mode
         assert 2 == report(tmp_path / "data", "--out", str(path))
         assert "is not a file; name one" in capsys.readouterr().err
         assert mode == os.lstat(path).st_mode
+    for put in (_device, _loop):
+        put(path := tmp_path / put.__name__)
+        assert 2 == report(tmp_path / "data", "--out", str(path))
+        assert path.is_symlink()
+    for name in ("/dev/genid.html", "/proc/self/genid.html", "/sys/genid.html"):
+        assert 2 == report(tmp_path / "data", "--out", name)
+        assert "is in a folder of the system" in capsys.readouterr().err
+
+
+def test_a_page_takes_the_place_of_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Paid texts, tables and settings are not overwritten, under whatever name they are given;
+    and no page gets among them."""
+    root = make_store(tmp_path / "data", generations=60, oddities=()).path
+    (root / ".genid").mkdir(exist_ok=True)
+    (root / "genid.toml").write_text("# mine\n")
+    text = next(root.glob("gens/draft/*/parsed.txt"))
+    (tmp_path / "link").symlink_to(text)
+    (tmp_path / "short").symlink_to(text.parent)
+    (root / "2_tasks").rename(tmp_path / "tasks")
+    (root / "2_tasks").symlink_to(tmp_path / "tasks")
+    before = tree(root)
+    pages = [
+        *(text, tmp_path / "link", tmp_path / "short" / "parsed.txt", root / "genid.toml"),
+        next(root.glob("cohorts/*/membership.csv")),
+        *(root / name / "new.html" for name in (".genid", "gens/draft", "1_raw", "2_tasks")),
+        tmp_path / "tasks" / "new.html",
+    ]
+    for page in pages:
+        assert 2 == report(root, "--out", str(page)), page
+        assert "name another" in capsys.readouterr().err
+    monkeypatch.chdir(text.parent)
+    assert 2 == report(root)
+    assert before == tree(root)
+
+
+def test_a_page_is_written_through_a_link(tmp_path: Path) -> None:
+    """The link stays, wherever it leads; a former page and an empty file are replaced."""
+    root = make_store(tmp_path / "data", generations=60, oddities=()).path
+    Path("link.html").symlink_to(tmp_path / "page.html")
+    for _ in range(2):
+        assert 0 == report(root, "--out", "link.html")
+        assert Path("link.html").is_symlink()
+    Path("empty.html").touch()
+    assert 0 == report(root, "--out", "empty.html")
+    assert Path("empty.html").read_text()[:100] == (tmp_path / "page.html").read_text()[:100]
 
 
 def test_a_dagster_home_that_is_none_is_told_in_the_page(

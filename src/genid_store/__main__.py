@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -21,8 +22,11 @@ def main() -> int:
     _search_last(os.getcwd())
     from genid_store.cli import run
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that cannot be shown is not an error
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A stream of ASCII alone would be passed by: click writes UTF-8 to its buffer.
+            encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else None
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
     return run(sys.argv[1:])
 
 

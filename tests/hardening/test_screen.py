@@ -107,6 +107,34 @@ def test_what_is_given_is_written_out(words: list[str], capsys: pytest.CaptureFi
     assert not [one for one in DRIVING if one in shown], shown
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+    ids=["ascii", "locale C", "latin-1"],
+)
+def test_no_encoding_lets_a_text_pass_unescaped(tmp_path: Path, environ: dict[str, str]) -> None:
+    """Also on streams that are of ASCII alone, both of them; a full one is told as such there."""
+    (tmp_path / "here").mkdir()
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/here/i\x1b[31m\xff")
+    for words in (["init", root], ["init", root], ["report", "--data-root", root]):
+        done = subprocess.run(
+            arguments_of(*words), cwd=tmp_path, env=environment(environ), capture_output=True,
+            check=False, timeout=HANGS,
+        )  # fmt: skip
+        shown = done.stdout + done.stderr
+        assert (b"\x1b" in shown, rb"i\x1b[31m" in shown) == (False, True), shown
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            arguments_of("init", tmp_path / "new"), stdout=full, stderr=subprocess.PIPE,
+            env=environment(environ), check=False, timeout=HANGS,
+        )  # fmt: skip
+    assert done.stderr.startswith(b"genid: standard output cannot be written: ")
+
+
 def test_eighty_columns_break_no_id(tmp_path: Path) -> None:
     """Neither in a table nor in a list, on a terminal narrower than the id."""
     long = "d" + "0123456789" * 20

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,29 @@ def test_the_printed_commands_make_every_text_once(
     scores = [path.read_text() for path in (at_home / "data").glob("gens/evaluation/*/parsed.txt")]
     assert 2 == len(scores)
     assert all(0 <= int(score) <= 10 for score in scores)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "-x", "$HOME"])
+def test_the_printed_folder_is_one_that_a_shell_enters(
+    at_home: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whatever its name is."""
+    assert 0 == run(["init", "--", name])
+    (entered,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  cd "))
+    done = subprocess.run(
+        ["sh", "-c", f"{entered} && pwd"], capture_output=True, text=True, check=False
+    )
+    assert f"{at_home / name}\n" == done.stdout
+
+
+def test_a_folder_that_cannot_be_made_says_nothing_of_resuming(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No part of it is there to resume; the path is what to look at."""
+    assert 1 == words("init /proc/genid")
+    said = capsys.readouterr().err
+    assert "/proc/genid: No such file or directory; check that the path is right" in said
+    assert "resume" not in said
 
 
 @pytest.mark.parametrize("command", ["init data", "init data --json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -35,7 +36,8 @@ def init(folder: Path, as_json: bool) -> None:
         output.print_json({"data_root": str(folder.absolute()), "files": sorted(starter)})
     else:
         click.echo(f"created {folder}: {len(starter)} files")
-        click.echo(_NEXT.format(folder=folder))
+        named = f"./{folder}" if str(folder).startswith("-") else str(folder)
+        click.echo(_NEXT.format(folder=shlex.quote(named)))
 
 
 def _files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:

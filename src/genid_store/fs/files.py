@@ -45,11 +45,12 @@ _READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CREATING: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _REMEDIES: Final = {
+    errno.ENOENT: "check that the path is right and its disk is mounted, then run again",
     errno.EACCES: "give this user the missing permissions on it",
     errno.EPERM: "give this user the missing permissions on it",
     errno.EROFS: "the file system is read-only: use a data root on a writable one",
-    errno.ENOSPC: "free space on the disk and run again: it resumes where it stopped",
-    errno.EDQUOT: "free space in the quota and run again: it resumes where it stopped",
+    errno.ENOSPC: "free space on the disk, then run again",
+    errno.EDQUOT: "free space in the quota, then run again",
     errno.ENOLCK: "the file system does not support locks: mount it with them, or use a local disk",
     errno.ENOTDIR: "a file is in the place of a folder: move it away",
     errno.EISDIR: "a folder is in the place of a file: move it away",
@@ -60,7 +61,7 @@ _REMEDIES: Final = {
     errno.ELOOP: "symbolic links there form a circle: remove one of them",
     errno.ENAMETOOLONG: "use a shorter name",
 }
-_OTHERWISE: Final = "check the disk, then run again: it resumes where it stopped"
+_OTHERWISE: Final = "check the disk, then run again"
 
 
 # -- errors ----------------------------------------------------------------------------------------

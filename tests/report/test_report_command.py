@@ -62,8 +62,8 @@ def test_out_names_the_page_and_json_prints_the_numbers(
     assert (
         sum(stage["made"]["count"] + stage["waiting"]["count"] for stage in numbers["stages"]) > 300
     )
-    assert all(numbers["stages"][0][name]["count"] for name in ("moves", "stays", "keeps"))
-    assert numbers["staying"]
+    assert all(numbers["stages"][0][name]["count"] for name in ("has_v1", "other_v1", "without_v1"))
+    assert numbers["without_v1"]
     assert numbers["coverage"]["missing"]["first"]
     assert numbers["coverage"]["columns"][0]["partial"]["first"]
 
@@ -90,7 +90,7 @@ def test_broken_tables_are_told_in_the_page(tmp_path: Path) -> None:
     page = Path("report.html").read_text("utf-8")
     assert "the raw tables cannot be used" in page
     assert "1_raw/concepts_metadata.csv" in page
-    assert "Migration per stage" in page
+    assert "V1 ids per stage" in page
 
 
 def test_a_root_with_tables_alone_is_reported(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _is_page(path: Path) -> bool:
 )
 @partition_option
 def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: str) -> None:
-    """Write one self-contained page about a store: families, steps, findings, coverage, migration.
+    """Write one self-contained page about a store: families, steps, findings, coverage, v1 ids.
 
     Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
     """

@@ -30,8 +30,8 @@ from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.listed import Listed
-from genid_store.report.staying import Staying, staying
 from genid_store.report.steps import CohortSteps, Now, walk_cohorts
+from genid_store.report.without_v1 import WithoutV1, without_v1
 from genid_store.stages import PIPELINE, stage_names
 
 Advance = Callable[[int, int], None]
@@ -59,23 +59,24 @@ FAMILIES: Final = {
 
 @frozen(kw_only=True)
 class StageCounts:
-    """The ids of one stage: by family, by whether they have a parsed text, and by what a migration
-    would do. It `keeps` v1 ids that are right, and an id `stays` if no v1 id can be derived."""
+    """The ids of one stage: by family, by whether they have a parsed text, and by their v1 id:
+    the id itself, another one, or none because none can be derived."""
 
     stage: str
     families: Mapping[str, Listed] = field(factory=lambda: {name: Listed() for name in FAMILIES})
     made: Listed = field(factory=Listed)
     waiting: Listed = field(factory=Listed)
-    keeps: Listed = field(factory=Listed)
-    moves: Listed = field(factory=Listed)
-    stays: Listed = field(factory=Listed)
+    has_v1: Listed = field(factory=Listed)
+    other_v1: Listed = field(factory=Listed)
+    without_v1: Listed = field(factory=Listed)
 
     def add(self, generation: Indexed) -> None:
         """Count one generation."""
         gen_id, v1 = generation.gen_id, generation.expected["v1"]
         self.families[generation.family].add(gen_id)
         (self.made if generation.has_content else self.waiting).add(gen_id)
-        (self.stays if v1 is None else self.keeps if v1 == gen_id else self.moves).add(gen_id)
+        differs = self.without_v1 if v1 is None else self.other_v1
+        (self.has_v1 if v1 == gen_id else differs).add(gen_id)
 
     @property
     def total(self) -> int:
@@ -110,7 +111,7 @@ class Report:
     audit: Audit = field(repr=False)
     partitions_seen: bool
     coverage: Coverage = field(repr=False)
-    staying: tuple[Staying, ...] = field(repr=False)
+    without_v1: tuple[WithoutV1, ...] = field(repr=False)
     batches: tuple[Batch, ...] = ()
     errors: Mapping[str, StoreError] = field(factory=dict)
 
@@ -176,7 +177,7 @@ class Report:
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
             ("evaluations that no build has planned", len(self.coverage.missing)),
-            ("generations a migration would move", sum(len(one.moves) for one in self.stages)),
+            ("generations whose v1 id is another", sum(len(one.other_v1) for one in self.stages)),
         )
 
 
@@ -231,7 +232,7 @@ def gather(
             walk = partial(walk_cohorts, index, tables, scheme, advance)
             cohorts, now = tried("cohorts", walk, nothing)
         coverage = _coverage(index, tables)
-        reasons = staying(index)
+        reasons = without_v1(index)
     kinds = Counter(now.values())
     return Report(
         root=str(root.path),
@@ -246,7 +247,7 @@ def gather(
         audit=audited,
         partitions_seen=keys is not None,
         coverage=coverage,
-        staying=reasons,
+        without_v1=reasons,
         batches=tried("batches", lambda: tuple(open_batches(root)), ()),
         errors=errors,
     )

@@ -1,7 +1,4 @@
-"""Why some generations would stay in a migration: no v1 id can be derived for them.
-
-This is a preview from the index and not a plan.
-"""
+"""Why no v1 id can be derived for some generations. A migration leaves them as they are."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import parent_stage, stage_names
 
 _PARENT_STAYS: Final = "parent-stays"
-_PARENT: Final = "its parent stays, and an id is made from the parent's"
+_PARENT: Final = "its parent has no v1 id, and its own is made from that"
 #: The problems of metadata that do not keep an id from being derived.
 _HARMLESS: Final = {
     findings.FOLDER_MISMATCH, findings.STAGE_MISMATCH, findings.ID_NOT_RECOMPUTED,
@@ -26,8 +23,8 @@ _HARMLESS: Final = {
 
 
 @frozen
-class Staying:
-    """The generations of one stage that would stay for one reason, as (id, detail)."""
+class WithoutV1:
+    """The generations of one stage that have no v1 id for one reason, as (id, detail)."""
 
     stage: str
     reason: str
@@ -35,19 +32,19 @@ class Staying:
     generations: Listed = field(factory=Listed)
 
 
-def staying(index: StoreIndex) -> tuple[Staying, ...]:
+def without_v1(index: StoreIndex) -> tuple[WithoutV1, ...]:
     """Return the generations without a v1 id, by stage and reason."""
-    return tuple(chain.from_iterable(_staying(index, stage) for stage in stage_names()))
+    return tuple(chain.from_iterable(_of_stage(index, stage) for stage in stage_names()))
 
 
-def _staying(index: StoreIndex, stage: str) -> list[Staying]:
-    groups: dict[str, Staying] = {}
+def _of_stage(index: StoreIndex, stage: str) -> list[WithoutV1]:
+    groups: dict[str, WithoutV1] = {}
     query = "SELECT gen_id FROM generation WHERE stage = ? AND v1 IS NULL ORDER BY gen_id"
     for (gen_id,) in index.stream(query, stage):
         generation = index.get(stage, gen_id)
         if generation is not None:
             reason, why, detail = _reason(index, generation)
-            group = groups.setdefault(reason, Staying(stage, reason, why))
+            group = groups.setdefault(reason, WithoutV1(stage, reason, why))
             group.generations.add((gen_id, detail), ROWS)
     return [groups[reason] for reason in sorted(groups)]
 
@@ -63,6 +60,6 @@ def _reason(index: StoreIndex, generation: Indexed) -> tuple[str, str, str]:
             detail = f"no {stage} has the id {generation.parent_gen_id!r} that parent_gen_id names"
             return findings.ORPHAN, KINDS[findings.ORPHAN].meaning, detail
         if parent.expected["v1"] is None or not problems:
-            return _PARENT_STAYS, _PARENT, f"its {stage} {generation.parent_gen_id} stays"
+            return _PARENT_STAYS, _PARENT, f"its {stage} {generation.parent_gen_id} has none"
     code = str(problems[0].code)
     return code, KINDS[code].meaning, str(problems[0])

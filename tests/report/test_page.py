@@ -226,5 +226,5 @@ def test_what_is_in_a_batch_is_said_with_how_to_go_on(tmp_path: Path) -> None:
     [shown] = values(report)["batches"]
     assert ("b_1", 3, 2) == (shown["key"], len(shown["members"]), shown["done"])
     sentence, command = report.verdict
-    assert "members in a batch at a provider: 3" in sentence
+    assert "open batches at a provider: 1" in sentence
     assert command.startswith("genid batch list")

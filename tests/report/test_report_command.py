@@ -269,8 +269,8 @@ def test_slots_without_a_text_are_no_fault_in_the_verdict(
     assert 0 == run([*build, "--write-combos"])
     assert 0 == report(root)
     said = capsys.readouterr().out
-    assert "sound but for 6 empty slots of no cohort, for which nothing was paid; members" in said
-    assert "members still to be paid for: 8." in said
+    assert "sound but for 6 empty slots of no cohort, for which nothing was paid; tasks" in said
+    assert "tasks still to be paid for: 8." in said
     assert "evaluations that no build has planned    0\n" in said
     folder = next(path for path in (root / "gens" / "draft").iterdir())
     (folder / "metadata.json").write_text("{}")

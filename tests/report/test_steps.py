@@ -3,12 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from genid_store.catalog.index.query import StoreIndex
+from genid_store.cli import run
 from genid_store.cohort.build import build_cohort, compare_with
 from genid_store.cohort.prepare import Options, prepare
 from genid_store.fs.layout import DataRoot
+from genid_store.generation import batches
 from genid_store.ids.rollout import Rollout
 from genid_store.report.listed import Listed
 from genid_store.report.steps import CohortSteps, Step
@@ -115,8 +119,74 @@ def test_recorded_members_are_asked_for_again_where_the_tables_changed(tables: D
 
 
 def _ids(step: Step) -> list[set[tuple[str, str]]]:
-    parts = (step.to_pay, step.reused, step.copied, step.there, step.changed, step.unknown)
+    parts = (
+        step.to_pay,
+        step.in_batch,
+        step.reused,
+        step.copied,
+        step.there,
+        step.changed,
+        step.unknown,
+    )
     return [set(part.first) for part in parts]
+
+
+def _dry_run(root: DataRoot, cohort_id: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    words = ["--dry-run", "--reuse", "--json", "--data-root", str(root.path)]
+    assert 0 == run(["cohort", "run", "--cohort-id", cohort_id, *words])
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("rollout", [Rollout.OFF, STATES[3]], ids=["off", "on"])
+def test_what_is_to_be_paid_for_is_counted_by_task(
+    tables: DataRoot, capsys: pytest.CaptureFixture[str], rollout: Rollout
+) -> None:
+    """Once, however many cohorts share it: one of them pays, and the others are given the texts."""
+    for cohort_id in ("june", "july", "may"):
+        _make(tables, rollout, cohort_id, content=False)
+    before, planned = report_on(tables.path), _dry_run(tables, "june", capsys)
+    copied = sum(one["copied"] for one in planned["stages"].values())
+    assert planned["total_calls"] == before.to_pay > 0
+    assert (copied, 0, 0) == (before.to_copy, before.in_batch, before.reused)
+    _make(tables, rollout, "june")
+    after, others = (
+        report_on(tables.path),
+        [_dry_run(tables, one, capsys) for one in ("may", "july")],
+    )
+    assert 0 == after.to_pay == after.to_copy == sum(one["total_calls"] for one in others)
+    assert after.reused == sum(len(one["reused"]) for one in others)
+    assert (after.reused > 0) == (rollout == Rollout.OFF)
+
+
+@pytest.mark.parametrize("rollout", [Rollout.OFF, STATES[3]], ids=["off", "on"])
+def test_what_is_in_a_batch_is_a_kind_of_its_own(
+    tables: DataRoot, capsys: pytest.CaptureFixture[str], rollout: Rollout
+) -> None:
+    """Not to be paid for, in any state of the flag; a batch whose record is damaged may hold
+    everything, and then nothing is promised."""
+    _make(tables, rollout, content=False)
+    before = report_on(tables.path)
+    with StoreIndex.fresh(tables) as index:
+        drafts = list(index.iter("draft"))[:2]
+    members = {one.expected["v1"] or "": one.gen_id for one in drafts}
+    batch = batches.Batch(
+        key="b_1",
+        stage="draft",
+        state="submitted",
+        since=batches.now(),
+        members=members,
+        handle="x",
+    )
+    batches.write(tables, batch)
+    report, planned = report_on(tables.path), _dry_run(tables, "c", capsys)
+    assert 2 == report.in_batch == planned["left"]["in a batch"]
+    assert before.to_pay - 2 == report.to_pay
+    assert {2} == {len(step.in_batch) for step in report.cohorts[0].steps}
+    assert "open batches at a provider: 1." in report.verdict[0]
+    (batches.folder(tables) / "b_2.json").write_text("{")
+    report = report_on(tables.path)
+    assert (0, before.to_pay + before.to_copy) == (report.to_pay, report.in_batch)
+    assert "open batches at a provider: 2." in report.verdict[0]
 
 
 def test_every_family_walks_through_the_rollout(mixed: Store) -> None:
@@ -126,7 +196,7 @@ def test_every_family_walks_through_the_rollout(mixed: Store) -> None:
     for cohort in mixed_report.cohorts:
         assert cohort.steps
         for step in cohort.steps:
-            parts = (step.to_pay, step.reused, step.copied, step.there)
+            parts = (step.to_pay, step.in_batch, step.reused, step.copied, step.there)
             listed = [key for part in parts for key in part.first]
             assert step.members == len(listed) == len(set(listed)) > 0
 

@@ -94,8 +94,9 @@ class Report:
 
     A part that could not be read is empty and has an entry in `errors`: flag, tables, cohorts,
     dagster or batches. Two reports on the same state differ in `made_at` alone. `to_pay`,
-    `to_copy` and `reused` count the members of all cohorts, each once, that a run today would pay
-    for, copy from their draft, or give a text that the store has under another id.
+    `in_batch` and `to_copy` count the tasks of all cohorts, each once, that a run today would pay
+    for, has in a batch, or would copy from their draft. `reused` counts the members that it would
+    give a text which the store has under another id.
     `partitions_seen` is False if there was no Dagster instance to compare with.
     """
 
@@ -106,6 +107,7 @@ class Report:
     stages: tuple[StageCounts, ...]
     cohorts: tuple[CohortSteps, ...]
     to_pay: int
+    in_batch: int
     to_copy: int
     reused: int
     audit: Audit = field(repr=False)
@@ -154,14 +156,14 @@ class Report:
             count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
             sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
-        if in_batch := sum(len(batch.members) for batch in self.batches):
-            sentence = f"{sound}; members in a batch at a provider: {in_batch}."
+        if self.batches:
+            sentence = f"{sound}; open batches at a provider: {len(self.batches)}."
             return sentence, f"genid batch list {root}"
         if not self.built:
             return f"{sound}, and no cohort is built yet.", f"genid cohort build {root}"
-        if self.to_pay:
-            sentence = f"{sound}; members still to be paid for: {self.to_pay}."
-            return sentence, f"genid cohort list {root}"
+        for left, of_what in ((self.to_pay, "to be paid for"), (self.to_copy, "to be copied")):
+            if left:
+                return f"{sound}; tasks still {of_what}: {left}.", f"genid cohort list {root}"
         return f"{sound}, and every member has its text.", f"genid cohort list {root}"
 
     @property
@@ -172,8 +174,9 @@ class Report:
             ("with content", self.total - self.waiting),
             ("with a deterministic id", self.of_family("v1") + self.of_family("phase-1")),
             ("cohorts", self.built),
-            ("members still to be paid for", self.to_pay),
-            ("members that a run would copy", self.to_copy),
+            ("tasks still to be paid for", self.to_pay),
+            ("tasks in a batch at a provider", self.in_batch),
+            ("tasks that a run would copy", self.to_copy),
             ("members whose text is under another id", self.reused),
             ("audit findings", len(self.audit.findings)),
             ("evaluations that no build has planned", len(self.coverage.missing)),
@@ -221,6 +224,8 @@ def gather(
 
     flag = tried("flag", lambda: effective_rollout(read_config(root), environ), None)
     keys = tried("dagster", lambda: partition_keys(root, partition_prefix), None)
+    batches: list[Batch] = tried("batches", partial(open_batches, root), [])
+    now = Now(batches=batches)
     with guarded(root), _refreshed(root, watch) as index:
         stages = [_counts(index, stage) for stage in stage_names()]
         with watch("auditing") as advance:
@@ -228,12 +233,11 @@ def gather(
         tables = tried("tables", lambda: read_tables(root), None)
         scheme = (flag or Rollout.OFF).scheme
         with watch("planning each step of the rollout") as advance:
-            nothing: tuple[list[CohortSteps], Now] = ([], {})
-            walk = partial(walk_cohorts, index, tables, scheme, advance)
-            cohorts, now = tried("cohorts", walk, nothing)
+            walk = partial(walk_cohorts, index, tables, scheme, now, advance)
+            cohorts: list[CohortSteps] = tried("cohorts", walk, [])
         coverage = _coverage(index, tables)
         reasons = without_v1(index)
-    kinds = Counter(now.values())
+    kinds = Counter(now.kinds.values())
     return Report(
         root=str(root.path),
         version=version,
@@ -242,13 +246,14 @@ def gather(
         stages=tuple(counts for counts in stages if counts.total or counts.stage in PIPELINE),
         cohorts=tuple(cohorts),
         to_pay=kinds["to_pay"],
+        in_batch=kinds["in_batch"],
         to_copy=kinds["copied"],
         reused=kinds["reused"],
         audit=audited,
         partitions_seen=keys is not None,
         coverage=coverage,
         without_v1=reasons,
-        batches=tried("batches", lambda: tuple(open_batches(root)), ()),
+        batches=tuple(batches),
         errors=errors,
     )
 

@@ -1,4 +1,5 @@
-"""What each further state of the flag would cost a cohort: members paid for, reused or copied.
+"""What each further state of the flag would cost a cohort: members paid for, in a batch, reused or
+copied.
 
 If today's tables plan exactly the members of a cohort, every state is planned. Otherwise the cohort
 was built from other tables, and each of its recorded members is taken under the id that the index
@@ -25,14 +26,13 @@ from genid_store.cohort.prepare import Options, prepare
 from genid_store.cohort.regeneration import Repeat
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.jsonfile import read_json
+from genid_store.generation.batches import Batch
 from genid_store.ids import legacy
 from genid_store.ids.rollout import Rollout
 from genid_store.report.listed import ROWS, Listed
 from genid_store.stages import PIPELINE, Member, by_stage, parent_key
 
-Kind = Literal["to_pay", "reused", "copied", "there"]
-#: What a run would do about members, each counted once although several cohorts may share it.
-Now = dict[Member, Kind]
+Kind = Literal["to_pay", "in_batch", "reused", "copied", "there"]
 COPY: Final = "copy"  # the mode of a generation that takes its parent's text and costs nothing
 
 
@@ -44,18 +44,42 @@ class Slot:
     generation: Indexed | None = None
     derivable: bool = True  # whether its id in this state can be derived
 
+    @property
+    def task(self) -> str | None:
+        """The v1 id of its task, if it can be derived."""
+        return None if self.generation is None else self.generation.expected["v1"]
+
+
+@frozen(kw_only=True)
+class Now:
+    """What a run would do today, with these open batches, about what has no text.
+
+    Of the members of all cohorts, `kinds` has each one that is given a text which the store has,
+    and otherwise each task once: one member pays for it, and those over the same parent's text are
+    given its text.
+    """
+
+    batches: Sequence[Batch]
+    kinds: dict[tuple[str, str], Kind] = field(factory=dict)
+
+    def add(self, slot: Slot, kind: Kind) -> None:
+        stage, gen_id = slot.member
+        if kind != "there":
+            self.kinds[stage, gen_id if kind == "reused" else slot.task or gen_id] = kind
+
 
 @frozen(kw_only=True)
 class Step:
     """A cohort in one state of the flag, each member as (stage, id).
 
-    Every member is in one of `to_pay`, `reused`, `copied` and `there`. `changed` are the members
-    whose id differs from the state before. `unknown` are those for which no id can be derived, so
-    that they keep theirs.
+    Every member is in one of `to_pay`, `in_batch`, `reused`, `copied` and `there`. `changed` are
+    the members whose id differs from the state before. `unknown` are those for which no id can be
+    derived, so that they keep theirs.
     """
 
     label: str
     to_pay: Listed = field(factory=Listed)
+    in_batch: Listed = field(factory=Listed)
     reused: Listed = field(factory=Listed)
     copied: Listed = field(factory=Listed)
     there: Listed = field(factory=Listed)
@@ -65,7 +89,8 @@ class Step:
 
     @property
     def members(self) -> int:
-        return sum(map(len, (self.to_pay, self.reused, self.copied, self.there)))
+        parts = (self.to_pay, self.in_batch, self.reused, self.copied, self.there)
+        return sum(map(len, parts))
 
 
 @frozen(kw_only=True)
@@ -92,26 +117,25 @@ def walk_cohorts(
     index: StoreIndex,
     tables: RawTables | None,
     scheme: SchemeName,
+    now: Now,
     advance: Callable[[int, int], None],
-) -> tuple[list[CohortSteps], Now]:
-    """Return the steps of every cohort, and what a run would do about all members today; members
-    that have their text are left out of that.
+) -> list[CohortSteps]:
+    """Return the steps of every cohort, and add to `now` what a run would do about its members.
 
     If no cohort is built, the steps are those of the cohort that the tables would make.
 
     StoreError: no cohort is built, and the tables do not make one.
     """
-    now: Now = {}
     target = Rollout(scheme=scheme)
     memberships = read_memberships(index.root).members
     if not memberships:
-        return [_unbuilt(index, target, now)], now
+        return [_unbuilt(index, target, now)]
     cohorts = []
     for done, (cohort_id, members) in enumerate(sorted(memberships.items())):
         advance(done, len(memberships))
         ordered = by_stage(members)
         cohorts.append(_built(index, tables, cohort_id, ordered, target=target, now=now))
-    return cohorts, now
+    return cohorts
 
 
 def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
@@ -183,10 +207,10 @@ def _steps(
         members = {slot.member: slot for slot in planned}
         step = Step(label=state.label)
         for member, slot in members.items():
-            kind, holders = _kind(index, slot)
+            kind, holders = _kind(index, slot, now.batches)
             getattr(step, kind).add(member)
-            if not steps and kind != "there":
-                now[member] = kind
+            if not steps:
+                now.add(slot, kind)
             if holders:
                 step.reuses.add(Repeat(**member._asdict(), held=holders), ROWS)
             if steps and member not in before:
@@ -198,7 +222,7 @@ def _steps(
     return tuple(steps)
 
 
-def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
+def _kind(index: StoreIndex, slot: Slot, batches: Sequence[Batch]) -> tuple[Kind, tuple[str, ...]]:
     """Return what a run would do about a member, and the other ids of its task that have a text."""
     stage, gen_id = slot.member
     if content_of(f"{index.root.gens}/{stage}/{gen_id}")[0] is not None:
@@ -208,6 +232,8 @@ def _kind(index: StoreIndex, slot: Slot) -> tuple[Kind, tuple[str, ...]]:
         return "to_pay", ()
     if holders := held_elsewhere(index, generation):
         return "reused", holders
+    if any(batch.holds(stage, (slot.task, gen_id)) for batch in batches):
+        return "in_batch", ()
     return ("copied" if generation.mode == COPY else "to_pay"), ()
 
 

@@ -145,18 +145,20 @@ def test_a_cohort_goes_through_batches_ancestors_first(root: DataRoot) -> None:
     assert 0 == len(run(root, host).outcomes)
 
 
-def test_the_key_follows_from_the_members_alone(root: DataRoot, tmp_path: Path) -> None:
-    """In another root, in another order, the same work has the same key: 128 bits in hex."""
-    other = DataRoot(tmp_path / "other")
+def test_the_key_follows_from_the_work_alone(root: DataRoot, tmp_path: Path) -> None:
+    """In another root, in another order, the same work over the same texts has the same key: 128
+    bits in hex."""
+    other, parents = DataRoot(tmp_path / "other"), {"a": "digest"}
     keys = {
-        batches.batch_key(root, "draft", ["b", "a"]),
-        batches.batch_key(other, "draft", ["a", "b"]),
+        batches.batch_key(root, "draft", ["b", "a"], parents),
+        batches.batch_key(other, "draft", ["a", "b"], parents),
     }
     assert 1 == len(keys)
     (key,) = keys
     assert "b_" == key[:2]
     assert 16 == len(bytes.fromhex(key[2:]))
-    assert key != batches.batch_key(root, "essay", ["a", "b"])
+    assert key != batches.batch_key(root, "essay", ["a", "b"], parents)
+    assert key != batches.batch_key(root, "draft", ["a", "b"], {"a": "another"})
 
 
 def test_a_run_that_does_not_wait_leaves_the_batch_to_the_next(root: DataRoot) -> None:

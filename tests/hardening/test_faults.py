@@ -405,6 +405,8 @@ def test_a_call_that_fails_while_a_store_moves(
     with faulty(whole.path, 0, refusing(0), reads=True) as seen:
         work(whole)
     for at, code in cases(len(seen)):
+        if code == errno.EACCES and seen[at - 1].startswith("scandir"):
+            continue  # reports that this user may not list are none of his: another plan
         root = make(tmp_path / "root")
         with faulty(root.path, at, refusing(code), reads=True):
             _, error = attempt(StoreError, lambda: work(root))  # noqa: B023

@@ -18,6 +18,7 @@ from typing import Final
 from genid_store.fs.files import (
     exists,
     is_file,
+    is_folder,
     is_link,
     read_bytes,
     sync_folder,
@@ -68,7 +69,7 @@ def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
         if present != new or not present:
             return False
         if not exists(live):  # removed since the migration was planned: nothing to keep
-            os.makedirs(os.path.dirname(live), exist_ok=True)
+            make_folders(os.path.dirname(live))
             os.rename(aside, live)
             return True
         if exchange(live, aside):
@@ -80,6 +81,13 @@ def exchange_places(live: str, aside: str, new: int, old: int) -> bool:
         return False
     os.rename(out, aside)
     return True
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and those above it, unless it exists. OSError: one cannot be made, or looked
+    at, for which `os.makedirs` would blame an entry of the same name."""
+    if not is_folder(path):
+        os.makedirs(path, exist_ok=True)
 
 
 def inode(path: str) -> int:

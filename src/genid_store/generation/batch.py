@@ -196,8 +196,8 @@ class Batching:
                 obtain_all(executor, stage, gen_ids, outcomes.append, concurrency=self.concurrency)
                 for chunk in [] if self.executor.stop.is_set() else self._split(wanted):
                     members = {name: wanted[name][0] for name in chunk}
-                    key = batches.batch_key(self.root, stage, members)
                     digests = {name: parents[name] for name in chunk if name in parents}
+                    key = batches.batch_key(self.root, stage, members, digests)
                     batches.write(self.root, self._batch(stage, members, key, parents=digests))
             finally:
                 batches.discard(self.root, draft)

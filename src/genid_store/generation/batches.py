@@ -96,13 +96,14 @@ def folder(root: DataRoot) -> Path:
     return root.own / "batches"
 
 
-def batch_key(root: DataRoot, stage: str, tasks: Iterable[str]) -> str:
+def batch_key(root: DataRoot, stage: str, tasks: Iterable[str], parents: Mapping[str, str]) -> str:
     """Return the key of a batch: `b_` and 128 bits of BLAKE3, in hex, over the stage and the sorted
-    ids of the tasks; the same work has the same key everywhere.
+    ids of the tasks, each with the digest of its parent's text; the same work has the same key
+    everywhere, and another store's work over other texts does not.
 
     If a batch with that key is over (its members are retried), a running number is hashed, too.
     """
-    lines = [stage, *sorted(tasks)]
+    lines = [stage, *sorted(f"{task} {parents.get(task, '')}".rstrip() for task in tasks)]
     for number in count(1):
         text = "\n".join(lines if number == 1 else [*lines, str(number)])
         key = f"b_{blake3(text.encode()).hexdigest(16)}"

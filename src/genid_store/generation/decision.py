@@ -108,7 +108,9 @@ class Decider:
                 kind: Kind = "refused" if batch.state == "unreadable" else "waiting"
                 yield Decision(kind, str(batch), label="in a batch")
         if state in WAYS and not self._is_retried(member, state):
-            yield Decision(state, why_left(self.root, member, state))
+            reason = why_left(self.root, member, state)
+            if reason:  # else the failure that was seen is not on record any more
+                yield Decision(state, reason)
         if fault is not None:
             yield Decision("blocked", fault)
         if generation.mode == "copy" and generation.parent is not None:

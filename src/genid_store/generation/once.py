@@ -203,6 +203,9 @@ class Executor(Decider):
         )
         if decision.kind not in ("adopted", "copied", "missing"):
             return decision
+        gone = task.source if decision.kind == "missing" else None
+        if gone is not None and self.asked.max_calls is not None:  # which did not count this call
+            return Decision("refused", f"the text of {gone}, planned for it, is gone; run again")
         # Written before anything is made: after a kill, a run that has already planned still learns
         # that this id may have a text.
         self.plan.ledger.add(member.stage, task.name, member.gen_id)

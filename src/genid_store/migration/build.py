@@ -63,7 +63,7 @@ def build(plan: Plan, advance: Advance) -> list[str]:
         trees.finish_folder(plan.aside(f"gens/{stage}"), plan.live(f"gens/{stage}"))
     for planned in plan.files("file"):
         live, aside = plan.live(planned.path), plan.aside(planned.path)
-        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        trees.make_folders(os.path.dirname(aside))
         data = trees.contents(live)
         _refuse_change(planned.path, digest(data), planned.digest)
         trees.write_like(aside, rewrite_file(data, planned.what, plan.work.mapping), live)
@@ -190,7 +190,7 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
             continue
         check_inside(plan.root, Path(live), Path(aside))
         live = os.path.realpath(live)
-        os.makedirs(aside, exist_ok=True)
+        trees.make_folders(aside)
         merged = {f"{gen_id}.json" for one, gen_id in work.merged if one == stage}
         stale = {name for name, _ in below(aside) if _is_record(name)} - merged
         for name, entry in sorted(below(live), key=itemgetter(0)):
@@ -206,7 +206,7 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
                 if _rewritten(name, trees.contents(made), References(other, stage)) == data:
                     continue
                 trees.remove_tree(made)
-            os.makedirs(os.path.dirname(made), exist_ok=True)
+            trees.make_folders(os.path.dirname(made))
             new_data = _rewritten(name, data, References(mapping, stage))
             trees.write_like(made, new_data, entry.path)
         for name in stale:

@@ -143,7 +143,7 @@ class CarryingBack:
         is from before the migration, or from a rollback that was interrupted."""
         kept = f"{self.plan.folder}/{KEPT}/{name}"
         self._check(os.path.dirname(kept), os.path.dirname(path))
-        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        trees.make_folders(os.path.dirname(kept))
         if not exists(kept):
             (trees.move if move else trees.link_or_copy)(path, kept)
         elif move:
@@ -179,7 +179,7 @@ class CarryingBack:
             except ValueError:
                 new = data  # it was made malformed since, so it has no ids to restore
             if changes or new != data:
-                os.makedirs(os.path.dirname(former), exist_ok=True)
+                trees.make_folders(os.path.dirname(former))
                 trees.remove_tree(former)
                 trees.write_like(former, new, live)
             if new != data and not changes:

@@ -162,10 +162,10 @@ def test_an_optional_parent_of_a_wrong_type_is_not_an_absent_one(tmp_path: Path)
     assert [wrong] == [(one["code"], one["where"]) for one in found]
     report = _stages(tmp_path, "report", "--data-root", tmp_path)["report"]
     revisions = next(one for one in report["stages"] if one["stage"] == "revision")
-    shown = [revisions[name]["first"] for name in ("keeps", "moves", "stays")]
+    shown = [revisions[name]["first"] for name in ("has_v1", "other_v1", "without_v1")]
     assert [[], ["first"], ["odd"]] == shown
     assert [("revision", "field-wrong")] == [
-        (one["stage"], one["reason"]) for one in report["staying"]
+        (one["stage"], one["reason"]) for one in report["without_v1"]
     ]
 
 

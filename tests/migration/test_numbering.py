@@ -16,6 +16,7 @@ from genid_store.migration.number import (
     Source,
     number_stage,
 )
+from genid_store.migration.planfile import Work
 from storekit import v1_id
 
 TASK = {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}
@@ -43,6 +44,30 @@ def test_a_generation_gets_the_v1_id_of_its_fields() -> None:
     """However its fields are spelled."""
     found = number_stage([draft("a", 3, template_id=" T\n")], {})
     assert target(3) == found.decisions["a"].new
+
+
+def test_a_usable_text_comes_before_a_broken_one_and_more_texts_below_before_the_cohort() -> None:
+    """Whatever id or cohort the others have."""
+    broken, bare = draft(target(1)), draft("a", origin_cohort_id="a")
+    chain = draft("z", origin_cohort_id="z", texts_below=2)
+    found = number_stage([broken, bare, chain], {}, is_usable=lambda one: one is not broken)
+    assert {"z": 1, "a": 2, target(1): 3} == numbers(found)
+
+
+@pytest.mark.parametrize("replicate", [1, None])
+def test_what_names_a_slot_without_a_text_follows_the_text(replicate: int | None) -> None:
+    """Something lies in it, so that it gets a number of its own; where it asked for none, it is a
+    sample of its own."""
+    made, slot = evaluation("made", 1, has_content=True), evaluation("slot", replicate)
+    parents = number_stage([draft("d")], {}).decisions
+    essay = Source(stage="essay", gen_id="parent", parent_gen_id="d", template_id="t", replicate=1)
+    parents = number_stage([essay], parents).decisions
+    found = number_stage([slot, made], parents).decisions
+    named = (found["made"].old, found["made"].new) if replicate else (None, None)
+    assert (2, *named) == (found["slot"].replicate, found["slot"].same_as, found["slot"].named)
+    work = Work.of(found.values())
+    assert (found["slot"].named or found["slot"].new) == work.mapping["evaluation"]["slot"]
+    assert "slot" == work.back["evaluation"][found["slot"].new]
 
 
 def test_a_text_comes_first_then_the_right_id_then_cohort_then_id() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from genid_store.cli import run
 from genid_store.fs.layout import DataRoot
-from genid_store.migration.number import Numbered
 from genid_store.migration.scan import decide
 from genid_store.report.page import html
 from genid_store.stages import PIPELINE
@@ -41,10 +40,9 @@ def test_the_counts_are_of_ids_and_not_of_what_a_migration_decides(
     plan. Of texts that were reused a plan moves one and leaves the others."""
     found = request.getfixturevalue(which)
     path = found.path if isinstance(found, Store) else found
-    root, numbered = DataRoot.open(path), dict[str, Numbered]()
+    numbered = decide(DataRoot.open(path))
     report, stays = report_on(path), 0
     for stage, counts in zip(PIPELINE, report.stages, strict=True):
-        numbered[stage] = decide(root, stage, numbered)
         decided = Counter(one.what for one in numbered[stage].decisions.values())
         reasons = Counter(one.reason for one in numbered[stage].decisions.values() if one.reason)
         left = {reason: reasons.pop(reason, 0) for reason in ("empty-slot", "adopted")}

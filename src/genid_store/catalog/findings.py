@@ -147,7 +147,7 @@ CONTENT_UNREACHABLE: Final = _kind(
 )
 CONTENT_FOREIGN: Final = _kind(
     "content-foreign",
-    "a text is empty, or a placeholder for one that was not fetched",
+    "a text is empty, damaged, or a placeholder for one that was not fetched",
     "fetch the text (`git lfs pull`), or restore the file from a backup",
 )
 CONTENT_CHANGED: Final = _kind(

@@ -7,7 +7,7 @@ from typing import Protocol
 from genid import is_gen_id
 
 #: A sort key; the preferred generation has the smallest.
-Preference = tuple[bool, bool, bool, bool, str, str]
+Preference = tuple[bool, bool, bool, bool, int, str, str]
 
 
 class Candidate(Protocol):
@@ -21,13 +21,15 @@ class Candidate(Protocol):
     def has_content(self) -> bool: ...
 
 
-def preference(generation: Candidate, parent: Candidate | None, *, is_right: bool) -> Preference:
+def preference(
+    generation: Candidate, parent: Candidate | None, *, is_right: bool, below: int = 0
+) -> Preference:
     """Return the sort key of one of several generations of a task.
 
     A generation with a text comes first. Among equals, the one with the expected id (`is_right`)
     does, then one with another v1 id, because its id may be in use. Then comes a generation from
-    the same cohort as its `parent`, which keeps the chain of a cohort together. Cohort and id
-    decide the rest.
+    the same cohort as its `parent`, which keeps the chain of a cohort together, then the one that
+    most texts were made from (`below`). Cohort and id decide the rest.
     """
     cohort = generation.origin_cohort_id
     return (
@@ -35,6 +37,7 @@ def preference(generation: Candidate, parent: Candidate | None, *, is_right: boo
         not is_right,
         not is_gen_id(generation.gen_id),
         parent is None or cohort is None or parent.origin_cohort_id != cohort,
+        -below,
         cohort or "",
         generation.gen_id,
     )

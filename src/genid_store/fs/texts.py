@@ -16,8 +16,20 @@ _POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/|/anne
 
 def fault_of_bytes(data: bytes) -> str | None:
     """Return why the bytes of a file cannot be a generated text; None if they can."""
-    if not data.strip():
+    # A file that a power cut left incomplete has zeros; a lone byte order mark is no text either.
+    if not any(one.isprintable() and not one.isspace() for one in data.decode(errors="replace")):
         return "is empty"
+    if b"\0" in data:
+        return "has NUL characters"
     if _POINTER.match(data):
         return "is a pointer to content that was not fetched (git lfs, git annex)"
     return None
+
+
+def fault_of_text(data: bytes) -> str | None:
+    """Return why nothing can be made from the bytes of a text; None if something can."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return fault_of_bytes(data) or f"is not UTF-8: {error}"
+    return fault_of_bytes(data)

@@ -185,6 +185,7 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     work = plan.work
     mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)
     for place, stage in plan.record_folders():
+        names = work.back[stage] if back else {old: new for new, old in work.back[stage].items()}
         live, aside = plan.live(place), plan.aside(place)
         if not is_folder(live):
             continue
@@ -199,7 +200,7 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
             data, new = trees.contents(entry.path), name
             if _is_record(name):
                 gen_id = name.removesuffix(".json")
-                new = f"{mapping[stage].get(gen_id, gen_id)}.json"
+                new = f"{names.get(gen_id, gen_id)}.json"
             stale.discard(new)
             made = f"{aside}/{new}"
             if exists(made):

@@ -1,16 +1,19 @@
 """Decide every generation's new id, ancestors first; duplicates become further replicates. Pure.
 
 Where several generations ask for one replicate number of a task, the first by `catalog.preference`
-keeps it. An empty slot among the others is the same request once more: it is merged with the first,
-and its members and children follow. The others take the task's lowest free numbers. An evaluation
-without `replicate` asks for no number and takes the lowest that is free. Of generations with the
-same text, the first stands for all; the others stay beside it, and their children follow it.
+keeps it, a usable text before any other. An empty slot among the others is the same request once
+more: it is merged with the first, and its members and children follow. The others take the task's
+lowest free numbers; the members and children of one without a text follow the text nevertheless. An
+evaluation without `replicate` asks for no number and takes the lowest that is free. Of generations
+with the same text, the first stands for all; the others stay beside it, and their children follow
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -33,12 +36,13 @@ EMPTY_SLOT: Final = "empty-slot"
 class Source(Generation):
     """A generation as planning read it; `reason` is why it cannot move, empty where it can.
 
-    `has_content`: it has a text of more than 0 bytes. `is_empty`: nothing was ever made for it.
-    `is_failed`: it is empty, and a failure shows that it was requested. `adopted_from` is set only
-    while the text is still that generation's.
+    `has_content`: it has a text of more than 0 bytes. `texts_below` counts those that were made
+    from it. `is_empty`: nothing was ever made for it. `is_failed`: it is empty, and a failure shows
+    that it was requested. `adopted_from` is set only while the text is still that generation's.
     """
 
     has_content: bool = False
+    texts_below: int = 0
     is_empty: bool = False
     is_failed: bool = False
     reason: str = ""
@@ -52,8 +56,9 @@ class Planned:
 
     `new` is its present id if it stays (for a `reason`) or has the right id already. `replicate`
     and `parent`, its parent's id, are those after the migration. `same_as` is the old id of the
-    generation that stands for this one, whose children follow that one: both have the same text, or
-    this is an empty slot (`new` is then the other's). `detail` explains the reason, or which
+    generation that stands for this one, whose children follow that one: both have the same text,
+    this is an empty slot (`new` is then the other's), or it has no text and takes another number
+    (`named` is then the other's new id, for members). `detail` explains the reason, or which
     generation keeps the number that a renumbered one asked for.
 
     `files` maps each of its files to its fingerprint; `rewrite` lists those with references that
@@ -69,6 +74,7 @@ class Planned:
     reason: str = ""
     detail: str = ""
     same_as: str | None = None
+    named: str | None = None
     files: Mapping[str, str] = MappingProxyType({})
     rewrite: Sequence[str] = ()
 
@@ -120,12 +126,20 @@ class Numbered:
 
 
 def number_stage(
-    sources: Iterable[Source], parents: Mapping[str, Decision], strays: Sequence[str] = ()
+    sources: Iterable[Source],
+    parents: Mapping[str, Decision],
+    strays: Sequence[str] = (),
+    is_usable: Callable[[Source], bool] = attrgetter("has_content"),
 ) -> Numbered:
     """Decide about all generations of one stage; their order does not matter.
 
     `parents` are the decisions of the parent stage. No generation gets one of the names `strays`.
+    `is_usable` tells whether a generation's text can be built upon, where several want one number.
     """
+
+    def rank(decision: Decision) -> tuple[bool, bool, bool, Preference]:
+        return not is_usable(decision.source), *_rank(decision)
+
     decisions: dict[str, Decision] = {}
     tasks: dict[str, list[Decision]] = {}
     for source in sources:
@@ -136,7 +150,10 @@ def number_stage(
     decisions.update(_same_texts(decisions))
     blocked = {*strays, *(old for old, decision in decisions.items() if decision.reason)}
     for asking in tasks.values():
-        for settled in _settle([one for one in asking if one.old not in blocked], blocked):
+        wanting = [one for one in asking if one.old not in blocked]
+        if len(wanting) > 1:
+            wanting.sort(key=rank)
+        for settled in _settle(wanting, blocked):
             decisions[settled.old] = settled
     return Numbered(dict(sorted(decisions.items())), tuple(strays))
 
@@ -172,10 +189,11 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, s
 
 
 def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Decision]:
-    """Give each generation of one task a number of its own, and none an id in `blocked`."""
+    """Give each generation of one task a number of its own, and none an id in `blocked`. They are
+    in the order of preference."""
     holders: dict[int, Decision] = {}
     waiting: list[Decision] = []
-    for decision in sorted(asking, key=_rank) if len(asking) > 1 else asking:
+    for decision in asking:
         number = decision.replicate
         if number in holders and decision.source.is_empty:
             kept = holders[number].old
@@ -191,10 +209,14 @@ def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Dec
     free = (at for at in count(1) if at not in holders and asking[0].id_with(at) not in blocked)
     for decision in waiting:
         wanted, number = decision.replicate or ABSENT_REPLICATE, next(free)
-        kept = holders[wanted].old if wanted in holders else "a folder that stays"
+        holder = holders.get(wanted)
+        kept = "a folder that stays" if holder is None else holder.old
         detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
-        new = decision.id_with(number)
-        holders[number] = evolve(decision, new=new, replicate=number, detail=detail)
+        settled = evolve(decision, new=decision.id_with(number), replicate=number, detail=detail)
+        lacks_text = not decision.source.has_content and decision.replicate is not None
+        if lacks_text and holder is not None and holder.source.has_content:
+            settled = evolve(settled, same_as=holder.old, named=holder.new)
+        holders[number] = settled
         yield holders[number]
 
 
@@ -244,5 +266,5 @@ def _rank(decision: Decision) -> tuple[bool, bool, Preference]:
     source = decision.source
     parent = None if decision.above is None else decision.above.source
     is_right = decision.replicate is not None and not decision.moves
-    ranked = preference(source, parent, is_right=is_right)
+    ranked = preference(source, parent, is_right=is_right, below=source.texts_below)
     return source.is_empty, source.is_empty and not source.is_failed, ranked

@@ -93,9 +93,7 @@ def make_plan(
     if wrong := [path for path in tables if not is_a_hosts(path)]:
         problems = [Problem(where=path, message=message, remedy=remedy) for path in wrong]
         raise StoreError("a table cannot be rewritten", problems)
-    numbered: dict[str, Numbered] = {}
-    for stage in stage_names():
-        numbered[stage] = decide(root, stage, numbered)
+    numbered = decide(root)
     work = Work.of(chain.from_iterable(found.decisions.values() for found in numbered.values()))
     planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work.mapping)
     folder = plans_folder(root)

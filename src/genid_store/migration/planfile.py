@@ -32,7 +32,7 @@ from genid_store.migration.number import Planned
 from genid_store.migration.references import Mappings
 from genid_store.stages import stage_names
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 SHARED: Final = "shared-file"  # the note of a file that another generation links to as well
 PLAN_FILE: Final = "plan.jsonl"
 #: Prefix of a folder aside that is on another file system than `.genid/`.
@@ -64,8 +64,9 @@ class PlannedFile:
 
 @frozen
 class Work:
-    """A plan in short: the stages in which something changes, the new id of each old one and back,
-    and the (stage, id) of merged slots, to which no new id leads back."""
+    """A plan in short: the stages in which something changes, the new id that replaces each old one
+    where it is named, the old id of each new folder, and the (stage, id) of merged slots, to which
+    no new id leads back."""
 
     stages: tuple[str, ...]
     mapping: Mappings
@@ -78,7 +79,7 @@ class Work:
         changed, merged = set(), set()
         for entry in entries:
             if entry.moves:
-                mapping[entry.stage][entry.old] = entry.new
+                mapping[entry.stage][entry.old] = entry.named or entry.new
             if entry.merged:
                 merged.add((entry.stage, entry.old))
             elif entry.moves:
@@ -210,9 +211,9 @@ def _is_safe(read: Planned | PlannedFile) -> bool:
     return (
         read.stage in stage_names()
         and type(read.rewrite) in (list, tuple)
-        and type(read.old) is type(read.new) is str
-        and "/" not in read.old + read.new
-        and is_inner(f"{read.old}/{read.new}")
+        and {type(read.old), type(read.new), type(read.named or "")} == {str}
+        and "/" not in f"{read.old}{read.new}{read.named or ''}"
+        and is_inner(f"{read.old}/{read.new}/{read.named or 'none'}")
         and all(map(_is_place, read.files))
     )
 

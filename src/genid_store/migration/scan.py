@@ -11,7 +11,9 @@ import contextlib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -28,7 +30,7 @@ from genid_store.fs.files import exists, is_file, is_folder, is_link, read_bytes
 from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
-from genid_store.fs.texts import NO_TEXT
+from genid_store.fs.texts import NO_TEXT, fault_of_text
 from genid_store.migration.number import Numbered, Source, number_stage
 from genid_store.migration.planfile import Record, batched, blocker, note
 from genid_store.migration.references import Mappings, retarget, rewrite_file
@@ -48,19 +50,35 @@ _PUBLISH: Final = "run its cohort once; nothing is generated again"
 
 
 # -- generations -----------------------------------------------------------------------------------
-def decide(root: DataRoot, stage: str, before: Mapping[str, Numbered]) -> Numbered:
-    """Read the metadata of every generation of a stage and decide its new id. `before` are the
-    decisions of the earlier stages. A missing folder has no generations.
+def decide(root: DataRoot) -> dict[str, Numbered]:
+    """Read the metadata of every generation and decide its new id, by stage. A missing folder has
+    no generations.
 
-    OSError: the folder cannot be read. StoreError: a record of a reused text cannot be.
+    OSError: a folder or text cannot be read. StoreError: a record of a reused text cannot be.
     """
-    above = parent_stage(stage)
-    sources, strays = _sources(root, stage)
-    return number_stage(sources, {} if above is None else before[above].decisions, strays)
+    below = Counter[tuple[str, str]]()  # the texts made from each generation: children come first
+    read = {stage: _sources(root, stage, below) for stage in reversed(stage_names())}
+    numbered: dict[str, Numbered] = {}
+    for stage in stage_names():
+        above = parent_stage(stage)
+        parents = {} if above is None or above == stage else numbered[above].decisions
+        sources, strays = read[stage]
+        numbered[stage] = number_stage(sources, parents, strays, partial(_is_usable, root))
+    return numbered
 
 
-def _sources(root: DataRoot, stage: str) -> tuple[list[Source], list[str]]:
-    """Return the generations of a stage, and the names of the other entries in its folder."""
+def _is_usable(root: DataRoot, source: Source) -> bool:
+    """Return whether a generation has a text that can be built upon."""
+    if not source.has_content:
+        return False
+    return fault_of_text(read_bytes(root.generation(source.stage, source.gen_id) / PARSED)) is None
+
+
+def _sources(
+    root: DataRoot, stage: str, below: Counter[tuple[str, str]]
+) -> tuple[list[Source], list[str]]:
+    """Return the generations of a stage, and the names of the other entries in its folder; count
+    their texts in `below` for their parents."""
     entries: list[os.DirEntry[str]] = []
     with contextlib.suppress(FileNotFoundError), os.scandir(root.stage(stage)) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
@@ -71,9 +89,12 @@ def _sources(root: DataRoot, stage: str) -> tuple[list[Source], list[str]]:
     for batch in batched(folders):
         generations = [_read(stage, entry) for entry in batch]
         sources += (
-            _source(root, entry, generation, reused.get(entry.name))
+            _source(root, entry, generation, reused.get(entry.name), below[stage, entry.name])
             for entry, generation in zip(batch, generations, strict=True)
         )
+    for source in sources:
+        if source.parent is not None:
+            below[source.parent] += source.has_content + source.texts_below
     return sources, [entry.name for entry in entries if entry.name not in names]
 
 
@@ -88,7 +109,11 @@ def _read(stage: str, entry: os.DirEntry[str]) -> Generation:
 
 
 def _source(
-    root: DataRoot, entry: os.DirEntry[str], found: Generation, reused: str | None
+    root: DataRoot,
+    entry: os.DirEntry[str],
+    found: Generation,
+    reused: str | None,
+    texts_below: int,
 ) -> Source:
     reason, detail = _obstacle(found)
     if entry.is_symlink():
@@ -101,6 +126,7 @@ def _source(
     return Source(
         **{name: _shared(getattr(found, name)) for name in _READ},
         has_content=has_content,
+        texts_below=texts_below,
         is_empty=is_empty,
         is_failed=is_empty and exists(failure),
         adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,

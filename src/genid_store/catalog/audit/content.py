@@ -17,7 +17,7 @@ from genid_store.errors import Problem
 from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
-from genid_store.fs.texts import fault_of_bytes
+from genid_store.fs.texts import fault_of_text
 
 #: The codes of the findings in this module.
 CONTENT_CODES: Final = frozenset(
@@ -154,7 +154,7 @@ def _text(path: str, where: str, expected: object, key: tuple[str, str]) -> Iter
         message = f"cannot be read: {error.strerror or type(error).__name__}"
         yield finding(findings.CONTENT_UNREACHABLE, where, message=message, ids=(key,))
         return
-    if (fault := fault_of_bytes(data)) is not None:
+    if (fault := fault_of_text(data)) is not None:
         yield finding(findings.CONTENT_FOREIGN, where, message=f"the text {fault}", ids=(key,))
     elif type(expected) is str and blake3(data).hexdigest() != expected:
         details = {"recorded": expected}

@@ -1,0 +1,102 @@
+"""Migrating a store never makes a cohort pay for what it has, and rolling back restores it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cohort_kit import COHORT, OFF, ON, built
+from genid_store import Request
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.build import Options, build_cohort
+from genid_store.fs.layout import DataRoot
+from genid_store.generation.records import Asked
+from genid_store.generation.run import plan_run, run_cohort
+from genid_store.migration.run import migrate, rollback
+from hardening_kit import tree, without_own
+from paid_kit import small_root
+
+
+def pay(request: Request) -> str:
+    return f"SCORE: 7 {request.gen_id}"
+
+
+def calls(root: DataRoot, cohort: str = COHORT) -> int:
+    return plan_run(root, cohort, read_membership(root, cohort), Asked()).total_calls
+
+
+def texts(root: DataRoot, cohort: str) -> set[bytes]:
+    members = read_membership(root, cohort)
+    return {(root.generation(*one) / "parsed.txt").read_bytes() for one in members}
+
+
+def leave(name: str, data: bytes) -> Callable[[DataRoot], None]:
+    def change(root: DataRoot) -> None:
+        for folder in root.gens.glob("*/[dev]_*"):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("raw_metadata.json", b'{"error": "HTTP 429"}'),
+        ("notes.md", b"ours"),
+        ("drafts/old.txt", b"ours"),
+        ("raw.txt", b"no score"),
+    ],
+)
+def test_whatever_lies_in_an_empty_slot(tmp_path: Path, name: str, data: bytes) -> None:
+    """The cohort keeps its texts, the slots what lies in them."""
+    root = small_root(tmp_path)
+    built(root, OFF)
+    run_cohort(root, COHORT, pay, Asked())
+    built(root, ON)
+    leave(name, data)(root)
+    before = without_own(tree(root.path))
+    assert 0 == calls(root)
+    migrate(root)
+    assert 0 == calls(root)
+    assert 5 == len([one for one in root.gens.rglob(name) if one.read_bytes() == data])
+    rollback(root)
+    assert before == without_own(tree(root.path))
+
+
+def test_a_chain_of_texts_wins_over_a_bare_draft(tmp_path: Path) -> None:
+    """Of two cohorts' drafts, the one that the others' texts were made from keeps the number."""
+    root = small_root(tmp_path)
+    build_cohort(root, Options(rollout=OFF, cohort_id="autumn"))
+    run_cohort(root, "autumn", pay, Asked(max_calls=1))
+    build_cohort(root, Options(rollout=OFF, cohort_id="winter"))
+    run_cohort(root, "winter", pay, Asked(pay_again=True))
+    migrate(root)
+    build_cohort(root, Options(rollout=ON, cohort_id="spring"))
+    assert 0 == calls(root, "spring")
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\0" * 300, b"version https://git-lfs.github.com/spec/v1\n", b"\xe9 text"]
+)
+def test_a_broken_text_does_not_stand_for_its_task(tmp_path: Path, broken: bytes) -> None:
+    """Where another cohort has a good one."""
+    root = small_root(tmp_path)
+    for cohort in ("autumn", "winter"):
+        build_cohort(root, Options(rollout=OFF, cohort_id=cohort))
+        run_cohort(root, cohort, pay, Asked(pay_again=True))
+    for stage, gen_id in read_membership(root, "autumn"):
+        (root.generation(stage, gen_id) / "parsed.txt").write_bytes(broken)
+        (root.generation(stage, gen_id) / "parsed_metadata.json").unlink()
+    good = texts(root, "winter")
+    migrate(root)
+    build_cohort(root, Options(rollout=ON, cohort_id="spring"))
+    assert 0 == calls(root, "spring")
+    found = {
+        (root.generation(*one) / "parsed.txt").read_bytes()
+        for one in read_membership(root, "spring")
+    }
+    assert good == found

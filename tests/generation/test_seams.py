@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -320,6 +321,22 @@ def test_an_async_callable_that_exits_fails_alone(tmp_path: Path) -> None:
     assert [drafts[0]] == store.missing(drafts)
 
 
+def test_an_interrupt_that_the_callable_raises_itself_is_its_failure(tmp_path: Path) -> None:
+    """It may have been paid for: it is on record, and only retried on request."""
+    calls: list[str] = []
+
+    def call(request: Request) -> str:
+        calls.append(request.gen_id)
+        raise KeyboardInterrupt
+
+    store = Store.open(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="KeyboardInterrupt"):
+            store.once(MINE, call)
+    assert 1 == len(calls)
+    assert {gen_id(MINE)} == failures.failed_ids(store.root, "draft")
+
+
 def test_async_calls_of_one_process_share_one_loop_and_leave_no_threads(tmp_path: Path) -> None:
     """An async client belongs to one loop: that of the first call serves every later one."""
     import asyncio
@@ -390,6 +407,50 @@ def test_a_forked_child_can_take_leases_whatever_its_parent_was_doing(root: Data
             os._exit(0 if held else 1)
     assert (pid, 0) == os.waitpid(pid, 0)
     thread.join()
+
+
+def _raise() -> str:
+    raise ValueError("in the child")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        pytest.param(0, lambda: "of the child", id="returns"),
+        pytest.param(1, _raise, id="raises"),
+        pytest.param(3, lambda: sys.exit(3), id="exits"),
+        pytest.param(1, lambda: sys.exit("a reason"), id="exits with a reason"),
+    ],
+)
+def test_a_child_that_the_callable_forks_ends_where_it_leaves_the_callable(
+    root: DataRoot, status: int, end: Callable[[], str], is_async: bool
+) -> None:
+    """It neither releases what its parent holds nor removes or publishes anything."""
+    member, process = build(root, "c"), os.getpid()
+    seen: list[object] = []
+
+    def fork(request: Request) -> str:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            return end()
+        seen.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        seen.append(len(leases.held(root)))
+        seen.append(len(list(root.own.glob("staging/draft/.*"))))
+        return "of the parent"
+
+    async def fork_in_loop(request: Request) -> str:
+        return fork(request)
+
+    try:
+        executor = Executor(root=root, generator=fork_in_loop if is_async else fork)
+        outcome = executor.obtain(*member)
+    finally:
+        if os.getpid() != process:
+            os._exit(99)
+    assert ("made", [status, 2, 1]) == (outcome.kind, seen)
+    assert "of the parent" == (root.generation(*member) / "parsed.txt").read_text()
 
 
 def test_a_text_that_is_no_unicode_is_one_error(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import os
 import re
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from genid_store.errors import StoreError
 from genid_store.generation.records import AnswerError
@@ -53,30 +54,55 @@ def answer(call: Callable[..., Any], *arguments: Any) -> Any:
     the host keeps can serve every call.
 
     RuntimeError: it raised an exception that would end more than this generation (an exit, a
-    cancellation). An interrupt is passed on.
+    cancellation, an interrupt). An interrupt of the main thread is the user's and is passed on.
     """
+    process = os.getpid()
     try:
         result = call(*arguments)
         if inspect.isawaitable(result):
-            return asyncio.run_coroutine_threadsafe(_awaited(result), _running_loop()).result()
-        return result
-    except (Exception, KeyboardInterrupt):
-        raise
+            result = asyncio.run_coroutine_threadsafe(_awaited(result), _running_loop()).result()
     except BaseException as error:
+        if os.getpid() != process:
+            _end_child(error)
+        # Only the main thread gets signals: in another one, the callable itself interrupts.
+        in_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error, Exception) or (in_main and isinstance(error, KeyboardInterrupt)):
+            raise
         raise _ended(error) from error
+    if os.getpid() != process:
+        _end_child(None)
+    return result
 
 
 async def _awaited(result: Any) -> object:
+    process = os.getpid()
     try:
-        return await result
-    except Exception:
-        raise
-    except BaseException as error:  # an exit would end the loop, and later calls would hang
-        raise _ended(error) from error
+        value = await result
+    except BaseException as error:
+        if os.getpid() != process:
+            _end_child(error)
+        if isinstance(error, Exception):
+            raise
+        raise _ended(error) from error  # an exit would end the loop, and later calls would hang
+    if os.getpid() != process:
+        _end_child(None)
+    return value
 
 
 def _ended(error: BaseException) -> RuntimeError:
     return RuntimeError(f"the callable raised {type(error).__name__}: {error}")
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    """End a process that the callable forked, and that left it. Here it would release the leases of
+    its parent, and remove or publish its parent's files."""
+    status: object = 0
+    if isinstance(error, SystemExit):
+        status = error.code or 0
+    elif error is not None:
+        status = 1
+        traceback.print_exception(error)
+    os._exit(status if isinstance(status, int) else 1)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -1,20 +1,27 @@
 """Runs on disks that are full, without inodes, or divided: every text that was paid for is there
 after the next run, and none is paid for twice."""
 
+import contextlib
+import os
+import resource
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cohort_kit import COHORT, ON, built
+from dagster_kit import lay
 from genid_store import Request
 from genid_store.errors import StoreError
 from genid_store.fs import rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
+from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
+from genid_store.generation.status import state_of
 from genid_store.migration import run as migration
 from genid_store.stages import PIPELINE
 from hardening_kit import attempt, command, fill, on_a_disk, remount_with
@@ -98,6 +105,51 @@ def test_a_disk_without_inodes(tmp_path: Path, inodes: int) -> None:
         assert {1} == set(Counter(ledger.read_text().split()).values())
 
     on_a_disk(tmp_path / "disk", f"size=20m,nr_inodes={inodes}", scenario)
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[list[int]]:
+    """Limit the open files of this process; yield a list of those to close again."""
+    before, opened = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        yield opened
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["returns", "raises"])
+def test_a_callable_that_leaves_no_file_descriptor_loses_nothing(
+    tmp_path: Path, few_descriptors: list[int], answers: bool
+) -> None:
+    """Its text is published, or its failure recorded. The next call is not begun, and the reason
+    speaks of open files."""
+    root, asked = lay(tmp_path, "draft", "d1"), []
+    lay(tmp_path, "draft", "d2")
+
+    def leaking(request: Request) -> str:
+        asked.append(request.gen_id)
+        with contextlib.suppress(OSError):
+            while True:
+                few_descriptors.append(os.open(os.devnull, os.O_RDONLY))
+        if not answers:
+            raise ValueError("no answer")
+        return "paid"
+
+    executor = Executor(root=root, generator=leaking)
+    assert ("made" if answers else "failed") == executor.obtain("draft", "d1").kind
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            few_descriptors.append(os.open(os.devnull, os.O_RDONLY))
+    refused = executor.obtain("draft", "d2")
+    for descriptor in few_descriptors:
+        os.close(descriptor)
+    few_descriptors.clear()
+    assert ("made" if answers else "failed") == state_of(root, "draft", "d1")
+    assert ("refused", ["d1"]) == (refused.kind, asked)
+    assert "Too many open files; close the files" in refused.reason
 
 
 def test_generations_on_a_mount_of_their_own(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ _REMEDIES: Final = {
     errno.EROFS: "the file system is read-only: use a data root on a writable one",
     errno.ENOSPC: "free space on the disk, then run again",
     errno.EDQUOT: "free space in the quota, then run again",
+    errno.EMFILE: "close the files that the callable opens, or raise the limit (ulimit -n)",
+    errno.ENFILE: "end the processes that keep them open, or raise the limit (fs.file-max)",
     errno.ENOLCK: "the file system does not support locks: mount it with them, or use a local disk",
     errno.ENOTDIR: "a file is in the place of a folder: move it away",
     errno.EISDIR: "a folder is in the place of a file: move it away",

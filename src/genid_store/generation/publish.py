@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import (
@@ -64,13 +64,16 @@ _ATTEMPT: Final = re.compile(r"\.(?P<gen_id>.+)\.[0-9]+-[0-9a-f]{8}")
 #: A file that reserves disk space before the call and is removed to make room for the answer.
 _RESERVE: Final = ".reserve"
 _RESERVED: Final = 2**18  # bytes
+#: How many file descriptors are kept open during the call, to have them for storing the answer.
+_SPARE: Final = 8
 
 
 @frozen(kw_only=True)
 class StagedFolder:
     """A folder ready for one generation's files, made before anything is paid for.
 
-    `store` names the store on a text that has to be rescued to a temporary folder.
+    `store` names the store on a text that has to be rescued to a temporary folder. `spare` are open
+    file descriptors, which are closed to have some for the answer.
     """
 
     root: DataRoot
@@ -78,6 +81,7 @@ class StagedFolder:
     gen_id: str
     path: Path
     store: str = ""
+    spare: list[int] = field(factory=list)
 
 
 @contextlib.contextmanager
@@ -88,9 +92,11 @@ def prepared(
 
     `room` False skips the check for free space, for a text that was already paid for.
 
-    OSError: the disk is full or the data root is not writable; nothing was paid for.
+    OSError: the disk is full, too many files are open, or the data root is not writable; nothing
+    was paid for.
     """
     path, target = _attempt_folder(root, stage, gen_id), root.generation(stage, gen_id)
+    spare: list[int] = []
     path.mkdir(parents=True)
     try:
         store = name_store(root)
@@ -99,11 +105,16 @@ def prepared(
                 message = f"fewer than {_MIN_FREE // 2**20} MiB are free, and nothing was paid for"
                 raise OSError(errno.ENOSPC, message, str(path.parent))
             reserve(path / _RESERVE, _RESERVED)
+            spare.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_SPARE))
         # Publishing renames into this folder; find out now whether it can.
         if not os.access(target, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-        yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)
+        yield StagedFolder(
+            root=root, stage=stage, gen_id=gen_id, path=path, store=store, spare=spare
+        )
     finally:
+        while spare:
+            os.close(spare.pop())
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -129,6 +140,8 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes], parent_text: str |
     the text, or that it is lost.
     """
     root, stage, gen_id = folder.root, folder.stage, folder.gen_id
+    while folder.spare:
+        os.close(folder.spare.pop())
     try:
         (folder.path / _RESERVE).unlink(missing_ok=True)
         for name in (name for name in _STAGED if name in files):

@@ -30,6 +30,7 @@ from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, once, reuse
 from genid_store.generation.calling import is_unpaid
+from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked, Generator
 from genid_store.generation.reuse import plan_reuse
@@ -160,6 +161,23 @@ def test_a_store_sees_what_a_run_has_made_since_it_was_opened(root: DataRoot) ->
     before = len(calls.asked)
     assert (root.generation(*member) / "parsed.txt").read_text() == store.once(draft, calls)
     assert before == len(calls.asked)
+
+
+def test_a_line_that_a_full_disk_cut_off_is_an_error_and_hides_no_other(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it name another id, however much of it was written."""
+    build(root, "c")
+    real = os.write
+    for size in range(1, 17):
+        log = Ledger(root)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda to, data, n=size: real(to, data[:n]))
+            with pytest.raises(OSError, match="No space left"):
+                log.add("draft", "task", "x-1-2")
+        log.add("draft", "task", "y")
+        log.add("draft", "task", "z")
+        assert ("y", "z") == log.made("draft", "task")
 
 
 def test_a_text_of_a_run_that_was_killed_before_it_said_so_is_found(

@@ -3,13 +3,14 @@
 The index only shows the store as of a run's start. Before a process makes or reuses a generation,
 it appends a line to `.genid/ledger` under the task's lease. The next holder of that lease reads the
 lines appended since its own start, and checks each id for a text. A lock serializes the writers,
-because `O_APPEND` is not atomic on every network file system. A torn last line, left by a power
-cut, is ignored.
+because `O_APPEND` is not atomic on every network file system. A torn line, left by a power cut or a
+full disk, is ignored.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -18,6 +19,9 @@ from typing import Final
 from genid_store.fs.layout import DataRoot
 
 _FIELDS: Final = 3  # stage, task, id
+#: What ends a torn line. No line with it has the right number of fields: else a shortened id could
+#: be another's.
+_TORN: Final = b" (not written in full)\n"
 #: One lock for all ledgers of this process: when a thread closes the file, POSIX releases the
 #: process's record locks on it.
 _LOCK = threading.Lock()
@@ -57,11 +61,16 @@ class Ledger:
 
     def add(self, stage: str, task: str, gen_id: str) -> None:
         """Append a line; the caller holds the task's lease. OSError: it cannot be written."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        line = f"{stage} {task} {gen_id}\n".encode()
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         with _LOCK:
             descriptor = os.open(self._path, flags, 0o666)
             try:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX)
-                os.write(descriptor, f"{stage} {task} {gen_id}\n".encode())
+                end = os.lseek(descriptor, 0, os.SEEK_END)
+                if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                    line = _TORN + line
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             finally:
                 os.close(descriptor)

@@ -21,6 +21,7 @@ from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.reused import find_all
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import rescue
+from genid_store.fs.files import write_new
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, publish
 from genid_store.generation.giving import take_back
@@ -436,6 +437,28 @@ def test_a_rescued_text_is_no_child_of_another_text(tmp_path: Path, kept: Path) 
     assert "failed" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
     parsed.write_text("first")
     assert "reused" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
+
+
+def test_a_rescue_that_is_killed_leaves_no_part_of_a_text_to_publish(
+    root: DataRoot, ledger: OutsideLedger, kept: Path
+) -> None:
+    """The call was in flight: its task is paid for again, and has a whole text."""
+
+    def killed(path: str, data: bytes, **options: Any) -> None:
+        if path.endswith("raw.txt"):
+            write_new(path, data[:5])
+            raise KeyboardInterrupt
+        write_new(path, data, **options)
+
+    build(root, "c", ON)
+    with full_after_calls(), mock.patch.object(rescue, "write_new", killed):
+        member = read_membership(root, "c")[0]
+        with pytest.raises(KeyboardInterrupt):
+            Executor(root=root, generator=ledger.answering(root)).obtain(*member)
+    assert 1 == len(list(kept.iterdir()))
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    whole = {one.text for one in ledger.calls()}
+    assert {path.read_text() for path in root.gens.glob("*/*/raw.txt")} <= whole
 
 
 def test_a_text_that_no_disk_takes_is_said_to_be_lost(

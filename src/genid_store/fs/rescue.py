@@ -21,7 +21,7 @@ from typing import Final
 from attrs import frozen
 from blake3 import blake3
 
-from genid_store.fs.files import create_exclusive, is_there, read_bytes, write_new
+from genid_store.fs.files import create_exclusive, is_there, read_bytes, sync_folder, write_new
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import PARSED, RAW, DataRoot, is_segment
 from genid_store.stages import stage_names
@@ -65,9 +65,11 @@ def rescue(
         with contextlib.suppress(OSError):  # try the next one
             folder = tempfile.mkdtemp(prefix=f"genid-{store}-", dir=place)
             try:
-                # `raw.txt` is written last: a run takes only folders that have it (`_read`).
+                # `raw.txt` gets its name last: a run takes only folders that have it (`_read`).
                 for name in sorted(contents, key=RAW.__eq__):
-                    write_new(f"{folder}/{name}", contents[name], durable=True)
+                    write_new(f"{folder}/.{name}", contents[name], durable=True)
+                    os.rename(f"{folder}/.{name}", f"{folder}/{name}")
+                sync_folder(folder)
             except OSError:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise

@@ -19,6 +19,7 @@ from dagster_kit import lay, read
 from genid_store import Request, Rollout, StoreError
 from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.reused import find_all
+from genid_store.cli import run
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import rescue
 from genid_store.fs.files import write_new
@@ -396,6 +397,35 @@ def test_a_rescued_text_is_taken_up_wherever_its_root_is_by_then(
     assert {one.text for one in ledger.calls()} <= texts(root)
     assert [] == list(kept.iterdir())
     assert frozenset() == failures.failed_ids(root, "draft")
+
+
+def test_a_failure_that_the_disk_takes_no_record_of_is_shown_with_its_reason(
+    root: DataRoot,
+    kept: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command says where the text is, and not that it was not begun."""
+
+    def full(*ignored: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    build(root, "c", ON)
+    host = tmp_path / "host.py"
+    host.write_text("def generate(request):\n    return 'paid'\n")
+    arguments = ["--data-root", str(root.path), "--cohort-id", "c", "--concurrency", "1"]
+    arguments += ["--generate", f"{host}:generate"]
+    monkeypatch.setattr(failures, "record", full)
+    with full_after_calls():
+        assert 1 == run(["cohort", "run", *arguments, "--json"])
+        shown = json.loads(capsys.readouterr().out)
+        (failure,) = shown["failures"]
+        assert f"takes the text from {kept}" in failure["reason"]
+        assert (1, 1, False) == (shown["failed"], shown["failed_now"], failure["former_run"])
+        counts = shown["stages"]["draft"]
+        assert (1, 0) == (counts["failed"], counts["missing"])
+        assert failure["gen_id"] not in {one["gen_id"] for one in shown["blocked"]}
 
 
 def test_a_rescued_text_is_no_other_roots(

@@ -232,6 +232,12 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     """Return the result of a run as JSON values."""
     kinds = Counter((outcome.stage, outcome.kind) for outcome in done.outcomes)
     states = states_of(root, done.workload.members)
+    unusable = (one for one in done.outcomes if one.kind in {"failed", "unparsed"})
+    now = {Member(outcome.stage, outcome.gen_id): outcome for outcome in unusable}
+    # The disk may have refused the record of a failure, too: this run alone knows its reason.
+    off_record = {member: one for member, one in now.items() if states[member] == "missing"}
+    incomplete = [*failed_members(root, states), *off_record.values()]
+    states |= dict.fromkeys(off_record, "failed")
     stages = {
         stage: {
             "members": count["members"],
@@ -245,10 +251,9 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         }
         for stage, count in count_states(states).items()
     }
-    now = {(one.stage, one.gen_id) for one in done.outcomes if one.kind in {"failed", "unparsed"}}
     failures = [
         {**failure, "former_run": (failure["stage"], failure["gen_id"]) not in now}
-        for failure in failure_records(failed_members(root, states))
+        for failure in failure_records(incomplete)
     ]
     refused = [
         {"stage": outcome.stage, "gen_id": outcome.gen_id, "reason": outcome.reason}
@@ -257,7 +262,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     ]
     in_batches = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
     blocked = [] if done.interrupted else blocked_members(done.workload, in_batches)
-    shown = {record["gen_id"] for record in refused}
+    shown = {record["gen_id"] for record in refused} | {member.gen_id for member in now}
     return {
         "cohort_id": cohort_id,
         "interrupted": done.interrupted,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
@@ -29,7 +29,7 @@ from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
 from genid_store.generation.ledger import Ledger
-from genid_store.generation.once import Executor, declare, recover
+from genid_store.generation.once import REMOUNT, REPLACED, Executor, declare, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome
 from genid_store.generation.reuse import Plan, plan_reuse
@@ -48,6 +48,10 @@ class Store:
     _lock: threading.Lock = field(factory=threading.Lock, repr=False)
     #: The ledger that complements the index, by the inodes of the stages' folders.
     _ledger: dict[tuple[int, ...], Ledger] = field(factory=dict, repr=False)
+    #: The status of the folder that was opened; nothing is made in another one of its name.
+    _home: os.stat_result = field(
+        default=Factory(lambda new: os.stat(new.root.path), takes_self=True), repr=False, eq=False
+    )
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Store:
@@ -173,12 +177,17 @@ class Store:
     ) -> list[Outcome]:
         """Make what is missing; return the outcomes of what could not be made."""
         refuse_on_loop()
+        if not os.path.samestat(os.stat(self.root.path), self._home):
+            place, remedy = str(self.root.path), f"{REMOUNT}, or open the store in that folder"
+            raise StoreError.of("nothing was made", place, REPLACED, remedy)
         reason = "not begun: an earlier answer of the callable was not a text"
         outcomes = {
             member: Outcome(stage=member.stage, gen_id=member.gen_id, kind="stopped", reason=reason)
             for member in by_stage(todo)
         }
-        first = Executor(root=self.root, generator=call, asked=asked, templates=False)
+        first = Executor(
+            root=self.root, generator=call, asked=asked, templates=False, home=self._home
+        )
 
         def report(outcome: Outcome) -> None:
             outcomes[Member(outcome.stage, outcome.gen_id)] = outcome

@@ -16,12 +16,13 @@ import pytest
 
 from cohort_kit import OFF, ON
 from dagster_kit import lay, read
-from genid_store import Request, Rollout, StoreError
+from genid import Draft
+from genid_store import Request, Rollout, Store, StoreError
 from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.reused import find_all
 from genid_store.cli import run
 from genid_store.cohort.build import Options, build_cohort
-from genid_store.fs import rescue
+from genid_store.fs import leases, rescue, slots
 from genid_store.fs.files import write_new
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, publish
@@ -511,3 +512,66 @@ def test_a_rescued_text_holds_up_a_migration(
     run_cohort(root, "c", ledger.answering(root), Asked())
     migration.migrate(root)
     assert {one.text for one in ledger.calls()} <= texts(root)
+
+
+# -- a data root that is unmounted or moved --------------------------------------------------------
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "gone"])
+@pytest.mark.parametrize("answers", [True, False], ids=["returns", "raises"])
+def test_a_root_that_vanishes_in_a_run_costs_the_call_in_flight_alone(
+    tmp_path: Path, kept: Path, replaced: bool, answers: bool
+) -> None:
+    """Nothing else is begun, nothing is written in its place, and once it is back the next run has
+    the text that was in flight. So it is if the root vanishes between two runs of one program."""
+    root, away, asked = tmp_path / "root", tmp_path / "away", list[str]()
+    store = Store.open(root)
+    drafts = [
+        Draft(combo_id="c", template_id="t", llm_model_id="m", replicate=n) for n in (1, 2, 3)
+    ]
+
+    def call(request: Request) -> str:
+        asked.append(request.gen_id)
+        if len(asked) > 1:
+            return "later"
+        root.rename(away)
+        if replaced:
+            root.mkdir()
+        if not answers:
+            raise ValueError("no answer")
+        return "in flight"
+
+    message = "another folder is in the place" if replaced else "No such file"
+    with pytest.raises(StoreError, match=message):
+        store.once_all(drafts, call, concurrency=1)
+    with pytest.raises(StoreError, match=message):
+        store.once(drafts[2], call)
+    assert 1 == len(asked)
+    assert replaced == root.exists()
+    if replaced:
+        assert [] == list(root.iterdir())
+        root.rmdir()
+    away.rename(root)
+    texts = store.once_all(drafts, call)
+    assert ["in flight" if answers else "later", "later", "later"] == texts
+    assert 4 - answers == len(asked)
+
+
+def test_a_root_that_vanishes_while_a_run_waits_for_another_one_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    """It is looked at again once the run has the task's lease."""
+    root = lay(tmp_path / "root", "draft", "d")
+    executor = Executor(root=root, generator=lambda request: pytest.fail("called"))
+    real = leases._take
+
+    def take(path: Path, **options: bool) -> int | None:
+        descriptor = real(path, **options)
+        if path.name == slots.folder_lease("d"):
+            root.path.rename(tmp_path / "away")
+            root.path.mkdir()
+        return descriptor
+
+    with mock.patch.object(leases, "_take", take):
+        outcome = executor.obtain("draft", "d")
+    assert "refused" == outcome.kind
+    assert "another folder is in the place" in outcome.reason
+    assert [] == list(root.path.iterdir())

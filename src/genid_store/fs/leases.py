@@ -69,6 +69,7 @@ def lease(root: DataRoot, stage: str, task: str, stop: threading.Event) -> Itera
         called for, or callables of this process request each other's.
     """
     path = leases(root) / stage / task
+    root.own.mkdir(exist_ok=True)  # but not the data root itself, which may be unmounted or moved
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _take(path)
     if descriptor is None and not stop.is_set():

@@ -44,6 +44,7 @@ def write_record(root: DataRoot, kind: str, record: Any, *, durable: bool) -> No
     path = record_path(root, kind, record.stage, record.gen_id)
     check_inside(root, path)
     text = json.dumps(asdict(record), ensure_ascii=False, indent=2)
+    root.own.mkdir(exist_ok=True)  # but not the data root itself, which may be unmounted or moved
     write_atomic(path, text.encode(errors="replace"), durable=durable)
 
 

@@ -137,6 +137,7 @@ def read(root: DataRoot, key: str) -> Batch | None:
 def write(root: DataRoot, batch: Batch) -> None:
     """Write the record of a batch. OSError: it cannot be written."""
     text = json.dumps(asdict(batch, filter=lambda field, value: field.init), indent=1)
+    root.own.mkdir(exist_ok=True)  # but not the data root itself, which may be unmounted or moved
     write_atomic(folder(root) / f"{batch.key}.json", text.encode())
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
@@ -66,6 +67,11 @@ from genid_store.generation.status import UNPARSED, has_content
 from genid_store.stages import PIPELINE, Member
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+#: What is said of a data root in whose place another folder is, such as a mount point without the
+#: mount. Everything would be missing there, and be paid for again.
+REPLACED: Final = "another folder is in the place of the data root"
+REMOUNT: Final = "mount it or move it back, then run again: it resumes where it stopped"
+_REPLACED: Final = Decision("refused", f"{REPLACED}; {REMOUNT}")
 
 
 @frozen(kw_only=True)
@@ -90,7 +96,8 @@ class Executor(Decider):
     `seeds` has the metadata of generations that do not exist yet. `provider_models` maps model ids
     to the provider's names. With `templates`, every template of the pipeline's stages must have a
     text. With `preparing`, the callable only notes what goes into the next batch, whose draft
-    record does not block it. `on_call` is called with 1 and -1 around each call.
+    record does not block it. `on_call` is called with 1 and -1 around each call. `home` is the
+    status of the data root's folder; nothing is made in another one.
     """
 
     generator: Generator
@@ -100,6 +107,9 @@ class Executor(Decider):
     preparing: bool = False
     stop: threading.Event = field(factory=threading.Event)
     on_call: Callable[[int], None] = field(default=lambda change: None)
+    home: os.stat_result = field(
+        default=Factory(lambda new: os.stat(new.root.path), takes_self=True), repr=False
+    )
 
     def obtain(self, stage: str, gen_id: str) -> Outcome:
         """Return the outcome for one generation; every failure is an outcome, never an exception.
@@ -162,6 +172,8 @@ class Executor(Decider):
     def _obtain(self, member: Member) -> Decision:
         stage, gen_id = member
         task = self.plan.task_of(member)
+        if not os.path.samestat(os.stat(self.root.path), self.home):
+            return _REPLACED
         state_folders = (self.root.own / name / stage for name in ("leases", "staging"))
         check_inside(self.root, self.root.generation(stage, gen_id), *state_folders)
         if has_content(self.root, stage, gen_id):
@@ -174,6 +186,8 @@ class Executor(Decider):
         ):
             if not (has_task and has_folder):
                 return Decision("stopped", "another run holds it")
+            if not os.path.samestat(os.stat(self.root.path), self.home):
+                return _REPLACED
             # Checked under the lease: a migration first closes the store, then waits for leases.
             block = blocked(self.root)
             if block is not None:
@@ -254,7 +268,8 @@ class Executor(Decider):
         if has_no_text and not is_complete(self.root, *inputs.member):
             # If the disk refuses the record as well, the outcome still gives the reason.
             with contextlib.suppress(OSError, StoreError):
-                failures.record(self.root, *inputs.member, decision.reason)
+                if os.path.samestat(os.stat(self.root.path), self.home):
+                    failures.record(self.root, *inputs.member, decision.reason)
         return decision
 
     def _pay(self, inputs: _Inputs) -> Decision:

@@ -22,7 +22,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation.records import Asked
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS
 from genid_store.generation.run import plan_run
-from genid_store.stages import PIPELINE, Member
+from genid_store.stages import Member, stage_names
 
 _CALLS: Final = "calls_to_make"
 _PARTITIONS: Final = "partitions_are_members"
@@ -112,7 +112,8 @@ def _partition_findings(
     instance: dg.DagsterInstance, root: DataRoot, members: Sequence[Member], prefix: str
 ) -> list[str]:
     """Return the members that are not partitions, and the partitions that no cohort names."""
-    keys = {stage: dict.fromkeys(registered(instance, stage, prefix=prefix)) for stage in PIPELINE}
+    sets = {name: registered(instance, name, prefix=prefix) for name in stage_names()}
+    keys = {stage: dict.fromkeys(of_stage) for stage, of_stage in sets.items()}
     missing = [
         f"{stage} {gen_id} is not a partition: `genid dagster sync` registers it"
         for stage, gen_id in members

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -25,7 +26,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import create_exclusive, guarded, read_bytes
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.locks import blocked
-from genid_store.stages import Member
+from genid_store.stages import Member, stage_names
 
 #: Keys per call, below SQLite's limit of bound variables (32,766 in its usual builds).
 CHUNK: Final = 10_000
@@ -166,6 +167,7 @@ def members_elsewhere(
     root does not exist or is being migrated, or a membership is damaged."""
     members: set[Member] = set()
     problems: list[Problem] = []
+    known = {*stage_names()}
     for owner in owners(instance, prefix):
         where, other = str(owner.path), DataRoot(owner.path)
         if other.path == root.path:
@@ -178,8 +180,10 @@ def members_elsewhere(
         elif block := blocked(other):
             problems.append(Problem(where=where, message=block.reason, remedy=block.remedy))
         else:
-            memberships = read_memberships(other)
-            members.update(*memberships.members.values())
+            memberships = read_memberships(other, any_stage=True)
+            for stage, gen_id in chain.from_iterable(memberships.members.values()):
+                # A stage that is not defined here may be a typing error for any that is.
+                members.update(Member(one, gen_id) for one in ({stage} & known or known))
             problems += (
                 evolve(problem, where=f"{where}/{problem.where}")
                 for problem in memberships.problems

@@ -67,6 +67,61 @@ with dg.DagsterInstance.ephemeral() as instance:
 parents = sorted(key.to_user_string() for key in graph.get(answer).parent_keys)
 print(json.dumps({"wanted": wanted, "done": done, "made": made, "calls": calls, "above": parents}))
 """
+CHECKED = """
+import json
+import dagster as dg
+from genid_dagster_adapter.assets import register_members
+from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.partitions import register
+from genid_store.fs.layout import DataRoot
+
+checks = dg.define_asset_job("checks", dg.AssetSelection.all_asset_checks())
+defs = dg.Definitions.merge(build_definitions(data_root="data"), dg.Definitions(jobs=[checks]))
+
+def findings():
+    job, tags = defs.resolve_job_def("checks"), {"genid/cohort_id": "exam"}
+    found = job.execute_in_process(tags=tags, instance=instance).get_asset_check_evaluations()
+    (one,) = (one for one in found if one.check_name == "partitions_are_members")
+    return one.passed or str(one.metadata["members"].value)
+
+with dg.DagsterInstance.ephemeral() as instance:
+    before = findings()
+    register_members(instance, DataRoot("data"), "exam")
+    register(instance, "answer", ["a_nobody"])
+    print(json.dumps([before, findings()]))
+"""
+ON_DISK = """
+import dagster as dg
+from pathlib import Path
+from genid_dagster_adapter.partitions import register, registered
+from genid_dagster_adapter.sync import sync
+from genid_store.fs.layout import DataRoot
+
+home = Path("home")
+home.mkdir(exist_ok=True)
+instance = dg.DagsterInstance.local_temp(str(home.absolute()))
+data = DataRoot(Path("data").absolute())
+"""
+REGISTERED = f"""
+import chain
+{ON_DISK}
+print(*(len(registered(instance, stage)) for stage in ("question", "answer")))
+"""
+PRUNED = f"""
+import json
+import subprocess
+import sys
+{ON_DISK}
+chained = "import chain" + {ON_DISK!r} + "sync(instance, data)"
+subprocess.run([sys.executable, "-W", "ignore", "-c", chained], check=True)
+here = DataRoot(Path("here").absolute())
+for root, cohort, rows in ((here, "c", "draft,d_here"), (data, "t", "drfat,d_typo")):
+    root.cohort(cohort).mkdir(parents=True)
+    root.membership(cohort).write_text("stage,gen_id\\n" + rows + "\\n")
+register(instance, "draft", ["d_nobody", "d_typo"])
+deleted = sync(instance, here, prune=True).deleted["draft"]
+print(json.dumps([deleted, sorted(registered(instance, "draft"))]))
+"""
 
 
 def python(folder: Path, *words: str) -> str:
@@ -119,3 +174,23 @@ def test_the_command_finds_the_chain_too(exam: Path) -> None:
     python(exam, *command, "run", *chosen, "--generate", "host.py:generate")
     found = json.loads(python(exam, *command, "status", *chosen))
     assert [found["stages"][stage]["made"] for stage in ("question", "answer")] == [2, 2]
+
+
+def test_the_checks_look_at_the_chain(exam: Path) -> None:
+    """A member that is not registered and a key of no cohort are named, whatever the stage is."""
+    (exam / "checked.py").write_text(CHECKED)
+    before, after = json.loads(python(exam, "checked.py").splitlines()[-1])
+    assert before.count("is not a partition") == 4
+    assert "is not a partition" not in str(after)
+    assert "answer a_nobody is not a member of any cohort" in str(after)
+
+
+def test_a_data_root_that_does_not_know_the_chain_can_be_pruned(exam: Path) -> None:
+    """It has keys in the same instance, and those of the chain are neither a problem nor pruned. A
+    row whose stage may be a typing error holds its key."""
+    (exam / "pruned.py").write_text(PRUNED)
+    deleted, kept = json.loads(python(exam, "pruned.py").splitlines()[-1])
+    assert deleted == ["d_nobody"]
+    assert kept == ["d_here", "d_typo"]
+    found = python(exam, "-c", REGISTERED).split()
+    assert found == ["2", "2"]

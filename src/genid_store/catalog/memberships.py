@@ -87,12 +87,14 @@ def check_new_cohort_id(root: DataRoot, cohort_id: str) -> None:
         raise StoreError("the cohort id is taken", [problem])
 
 
-def read_memberships(root: DataRoot) -> Memberships:
-    """Read every cohorts/*/membership.csv, sorted by cohort id; skip cohorts without one."""
+def read_memberships(root: DataRoot, *, any_stage: bool = False) -> Memberships:
+    """Read every cohorts/*/membership.csv, sorted by cohort id; skip cohorts without one.
+    `any_stage` accepts stages that are not defined in this process, as another data root may have.
+    """
     members: dict[str, tuple[Member, ...]] = {}
     problems: list[Problem] = []
     for cohort_id in cohort_ids(root):
-        of_cohort = _read(root, cohort_id, problems)
+        of_cohort = _read(root, cohort_id, problems, any_stage=any_stage)
         if of_cohort is not None:
             members[cohort_id] = of_cohort
     return Memberships(members=members, problems=tuple(problems))
@@ -112,7 +114,9 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     return members or ()
 
 
-def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[Member, ...]:
+def parse_membership(
+    data: bytes, where: str, problems: list[Problem], *, any_stage: bool = False
+) -> tuple[Member, ...]:
     """Return the members that the bytes of a membership.csv name, in file order and each once.
 
     `where` is the file's path as messages show it. Problems are appended to `problems`.
@@ -125,7 +129,7 @@ def parse_membership(data: bytes, where: str, problems: list[Problem]) -> tuple[
     members: dict[Member, None] = {}
     for line in parse_csv(where, data, _COLUMNS, malformed):
         stage, gen_id = line["stage"], line["gen_id"]
-        if stage not in stages:
+        if stage not in stages and not (any_stage and is_segment(stage)):
             remedy = f"use one of {', '.join(stages)}"
             malformed.append(line.problem("stage", "is not a stage", remedy))
         elif not is_segment(gen_id):
@@ -148,7 +152,9 @@ def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:
     return tuple(dict.fromkeys(Member(*row.split(",")) for row in rows))
 
 
-def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Member, ...] | None:
+def _read(
+    root: DataRoot, cohort_id: str, problems: list[Problem], *, any_stage: bool = False
+) -> tuple[Member, ...] | None:
     """Return a cohort's members, None if its file does not exist or cannot be read."""
     path = root.membership(cohort_id)
     where = root.relative(path)
@@ -160,4 +166,4 @@ def _read(root: DataRoot, cohort_id: str, problems: list[Problem]) -> tuple[Memb
         message = f"cannot be read: {error.strerror or type(error).__name__}"
         problems.append(finding(findings.MEMBERSHIP_UNREADABLE, where, message=message))
         return None
-    return parse_membership(data, where, problems)
+    return parse_membership(data, where, problems, any_stage=any_stage)

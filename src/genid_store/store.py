@@ -18,7 +18,7 @@ from attrs import Factory, evolve, field, frozen
 
 from genid import Signature, gen_id, parent_field
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.memberships import check_new_cohort_id, read_membership
+from genid_store.catalog.memberships import check_new_cohort_id, dump_membership, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
@@ -159,13 +159,12 @@ class Store:
         if conflict is not None:
             summary, remedy = "the cohort cannot be declared", "give another cohort id"
             raise StoreError.of(summary, cohort_id, conflict, remedy)
-        lines = ["stage,gen_id", *(f"{stage},{gen_id}" for stage, gen_id in wanted)]
         with guarded(self.root), root_lock(self.root, BUILD):
             for wave in _waves(wanted):
                 for member in wave:
                     declare(self.root, member, dump_object(self._metadata(member, wanted[member])))
             self.root.cohort(cohort_id).mkdir(parents=True, exist_ok=True)
-            write_atomic(self.root.membership(cohort_id), ("\n".join(lines) + "\n").encode())
+            write_atomic(self.root.membership(cohort_id), dump_membership(wanted))
         return [gen_id for _, gen_id in wanted]
 
     def _obtain(

@@ -234,3 +234,14 @@ def test_a_generator_that_returns_nothing_is_named_with_what_to_return(
     assert "it was paid for" in said
     assert "--retry-unparsed retries what was not parsed" in said
     assert "--retry-failed" not in said
+
+
+def test_an_id_that_dagster_cannot_take_names_no_new_cohort(root: DataRoot) -> None:
+    """Nothing is written; a cohort that is there can be rebuilt."""
+    before = tree(root)
+    with pytest.raises(StoreError, match="partition key"):
+        built(root, cohort_id="a...b")
+    assert before == tree(root)
+    built(root, cohort_id="a..b")
+    root.cohort("a..b").rename(root.cohort("a...b"))
+    built(root, cohort_id="a...b")

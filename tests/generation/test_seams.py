@@ -519,6 +519,17 @@ def test_declared_cohorts_differ_by_more_than_case(tmp_path: Path) -> None:
     assert ["may"] == [folder.name for folder in store.root.cohorts.iterdir()]
 
 
+def test_a_new_cohort_is_not_declared_under_an_id_that_dagster_cannot_take(tmp_path: Path) -> None:
+    """Before anything is written; one that is there is declared again."""
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError, match=r"partition key"):
+        store.declare("a...b", [MINE])
+    assert not (tmp_path / "cohorts").exists()
+    store.declare("a..b", [MINE])
+    store.root.cohort("a..b").rename(store.root.cohort("a...b"))
+    assert store.declare("a...b", [MINE])
+
+
 def test_an_empty_path_is_not_the_current_folder() -> None:
     """It comes from a variable that is not set."""
     with pytest.raises(StoreError, match="is not a folder; give the store's folder"):

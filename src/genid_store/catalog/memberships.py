@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Final
 
@@ -70,13 +70,18 @@ def cohort_ids(root: DataRoot) -> list[str]:
 
 
 def check_new_cohort_id(root: DataRoot, cohort_id: str) -> None:
-    """Refuse an id that differs only in case from that of an existing cohort.
+    """Refuse an id that differs only in case from that of an existing cohort, or has `...`.
 
-    Both would have the same folder on a file system that ignores case.
+    Both would have the same folder on a file system that ignores case. With `...`, Dagster writes
+    a range of partition keys.
 
-    StoreError: there is such a cohort.
+    StoreError: there is such a cohort, or there is no cohort with this id and it has `...`.
     """
     same = [other for other in cohort_ids(root) if other.lower() == cohort_id.lower()]
+    if "..." in cohort_id and cohort_id not in same:
+        message, remedy = "has `...`, which no partition key in Dagster may have", "give another id"
+        summary = "the cohort id cannot be used"
+        raise StoreError.of(summary, "cohort id", message, remedy, value=cohort_id)
     if same and cohort_id not in same:
         problem = Problem(
             where=f"cohorts/{same[0]}",
@@ -138,6 +143,12 @@ def parse_membership(
             members[Member(stage, gen_id)] = None
     problems += (evolve(problem, code=findings.MEMBERSHIP_MALFORMED) for problem in malformed)
     return tuple(members)
+
+
+def dump_membership(members: Iterable[tuple[str, str]]) -> bytes:
+    """Return the membership.csv that a build writes for these (stage, id)."""
+    rows = (f"{stage},{gen_id}\n" for stage, gen_id in members)
+    return "".join(["stage,gen_id\n", *rows]).encode()
 
 
 def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:

@@ -19,6 +19,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.index.refresh import Progress
+from genid_store.catalog.memberships import dump_membership
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -84,8 +85,7 @@ def metadata_bytes(row: Row) -> bytes:
 
 def membership_bytes(rows: Iterable[Row]) -> bytes:
     """Return the membership.csv of a plan's rows, in their order."""
-    lines = [f"{row.stage},{row.gen_id}\n" for row in rows]
-    return "".join(["stage,gen_id\n", *lines]).encode("utf-8")
+    return dump_membership((row.stage, row.gen_id) for row in rows)
 
 
 def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) -> Seeding:

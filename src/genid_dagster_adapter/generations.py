@@ -48,13 +48,8 @@ class GenerationConfig(dg.Config):
 
     def asked(self, *, retry_failed: bool, max_calls: int | None = None) -> Asked:
         """Return the options as the store's record."""
-        return Asked(
-            retry_failed=retry_failed,
-            retry_unparsed=self.retry_unparsed,
-            reuse=self.reuse,
-            pay_again=self.pay_again,
-            max_calls=max_calls,
-        )
+        chosen = self.model_dump(include={"retry_unparsed", "reuse", "pay_again"})
+        return Asked(retry_failed=retry_failed, max_calls=max_calls, **chosen)
 
 
 def generated_asset(
@@ -112,7 +107,7 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
 
     Materializing it makes what is missing in one run, ancestors first. The run fails if a member
     that it was to make has no content afterwards; if `max_generations` or a batch left members to a
-    later run, the cohort only stays unmaterialized.
+    later run, it only logs an observation of the cohort's members by state.
     """
     translator = setup.translator
 
@@ -150,5 +145,8 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
             context.log.warning("; ".join(map(str, open_batches(root))))
         if waiting.isdisjoint({"in a batch", "over the limit"}):
             yield as_result(event)
+        else:
+            key, shown = event.asset_key, event.metadata
+            context.log_event(dg.AssetObservation(key, partition=cohort_id, metadata=shown))
 
     return make_missing

@@ -1,6 +1,7 @@
 """The job that makes what a cohort lacks: one launch in Dagster's UI, without sensor or command."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -92,11 +93,17 @@ def test_what_failed_is_tried_again_only_when_asked(
 
 
 def test_the_calls_can_be_capped(root: DataRoot, instance: dg.DagsterInstance) -> None:
-    """What is left by the cap is no failure; Dagster does not start such a run again by itself."""
+    """What is left by the cap is no failure, and the catalog shows how much it is; Dagster does not
+    start such a run again by itself."""
     counting = Counting()
     result = launch(root, instance, counting, max_generations=3)
     assert result.success
     assert len(counting.calls) == 3
+    (seen,) = instance.fetch_observations(dg.AssetKey("cohort_generations"), limit=9).records
+    assert seen.asset_observation is not None
+    members: Any = seen.asset_observation.metadata["members"]
+    assert seen.partition_key == "c"
+    assert sum(row.data["missing"] for row in members.records) > 0
     assert launch(root, instance, counting).success
     assert len(counting.calls) == len(set(counting.calls)) == 8
     run = instance.get_run_by_id(result.run_id)

@@ -124,7 +124,5 @@ def register_members(
         record_owner(instance, root, prefix)
         members = read_membership(root, cohort_id)
         keys = {name: [key for stage, key in members if stage == name] for name in stage_names()}
-        added = {
-            stage: register(instance, stage, ids, prefix=prefix) for stage, ids in keys.items()
-        }
+        added = {of: register(instance, of, ids, prefix=prefix) for of, ids in keys.items()}
     return {stage: len(ids) for stage, ids in keys.items()}, added

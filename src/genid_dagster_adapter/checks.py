@@ -59,17 +59,14 @@ def cohort_checks(setup: Setup) -> dg.AssetChecksDefinition:
             found[_PARTITIONS] = _partition_findings(context.instance, root, members, prefix)
         for spec in (spec for spec in specs if spec.name in selected):
             findings = found[spec.name]
+            shown: dict[str, Any] = {"findings": len(findings), **listing("members", "", findings)}
             # A result would have the run's partition; a run that builds a cohort may have none.
             yield dg.AssetCheckEvaluation(
                 asset_key=spec.asset_key,
                 check_name=spec.name,
                 passed=not findings,
                 severity=dg.AssetCheckSeverity[_CHECKS[spec.name][0]],
-                metadata={
-                    "findings": len(findings),
-                    **listing("members", "", findings),
-                    **(calls if spec.name == _CALLS else {}),
-                },
+                metadata=shown | (calls if spec.name == _CALLS else {}),
                 partition=None if spec.partitions_def is None else cohort_id,
             )
             yield dg.Output(None, output_name=spec.get_python_identifier())
@@ -113,24 +110,20 @@ def _partition_findings(
 ) -> list[str]:
     """Return the members that are not partitions, and the partitions that no cohort names."""
     sets = {name: registered(instance, name, prefix=prefix) for name in stage_names()}
-    keys = {stage: dict.fromkeys(of_stage) for stage, of_stage in sets.items()}
+    keys = dict.fromkeys((stage, key) for stage in sets for key in sets[stage])
     missing = [
         f"{stage} {gen_id} is not a partition: `genid dagster sync` registers it"
         for stage, gen_id in members
-        if gen_id not in keys[stage]
+        if (stage, gen_id) not in keys
     ]
     memberships = read_memberships(root)
     # While a membership, here or in another data root, cannot be read, any key may be a member.
     if memberships.problems:
         return [*missing, *map(str, memberships.problems)]
     elsewhere, unknown = members_elsewhere(instance, root, prefix)
-    if unknown:
-        return missing
-    named = elsewhere.union(memberships.cohorts_of())
-    unowned = [
+    named = elsewhere.union(keys if unknown else memberships.cohorts_of())
+    return missing + [
         f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes it"
-        for stage in keys
-        for key in keys[stage]
+        for stage, key in keys
         if (stage, key) not in named
     ]
-    return [*missing, *unowned]

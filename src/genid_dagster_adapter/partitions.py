@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -63,19 +63,22 @@ def register(
 
     StoreError: lists the keys that cannot be partition keys, and nothing is added.
     """
-    problems = [
-        Problem(
-            where=f"{stage.lstrip('.')} partition",
-            message="it cannot be a partition key",
-            value=key,
-            remedy="use 1 to 255 of A-Z a-z 0-9 . _ -, begin with a letter or digit, without ...",
-        )
-        for key in keys
-        if not is_segment(key) or "..." in key  # Dagster writes a range of keys with `...`
-    ]
-    if problems:
+    if problems := refused_keys(stage, keys):
         raise StoreError("partition keys were refused; none was registered", problems)
     return add_keys(instance, partition_set(stage, prefix), keys)
+
+
+def is_key(key: str) -> bool:
+    """Return whether this can be a partition key. Dagster writes a range of keys with `...`."""
+    return is_segment(key) and "..." not in key
+
+
+def refused_keys(stage: str, keys: Iterable[str]) -> list[Problem]:
+    """Return a problem for each of the keys of a stage, or of COHORTS, that cannot be one."""
+    where, message = f"{stage.lstrip('.')} partition", "it cannot be a partition key"
+    remedy = "use 1 to 255 of A-Z a-z 0-9 . _ -, begin with a letter, digit or _, without ..."
+    refused = [key for key in keys if not is_key(key)]
+    return [Problem(where=where, message=message, value=key, remedy=remedy) for key in refused]
 
 
 def add_keys(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> int:
@@ -123,18 +126,19 @@ class Owner:
         except OSError:
             return None
 
+    def has_moved_to(self, root: DataRoot) -> bool:
+        """Return whether the data root is no longer at its path, and is `root`."""
+        return self.exists() is False and Owner(self.identity, root.path).exists() is True
+
 
 def record_owner(instance: dg.DagsterInstance, root: DataRoot, prefix: str) -> None:
     """Record a data root before it gets keys, and forget where it was before it was moved.
     StoreError: its identity cannot be read or written."""
     with guarded(root):
         owner = Owner(_identity(root, create=True), root.path)
-    recorded = owners(instance, prefix)
-    if owner not in recorded:
-        add_keys(instance, prefix + _ROOTS, [str(owner)])
-    for other in recorded:
-        if other.identity == owner.identity and other != owner and other.exists() is False:
-            forget_roots(instance, [str(other.path)], prefix)
+    add_keys(instance, prefix + _ROOTS, [str(owner)])
+    moved = [str(one.path) for one in owners(instance, prefix) if one.has_moved_to(root)]
+    forget_roots(instance, moved, prefix)
 
 
 def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
@@ -143,36 +147,37 @@ def owners(instance: dg.DagsterInstance, prefix: str) -> list[Owner]:
     return [Owner(identity, Path(path)) for identity, _, path in pairs]
 
 
-def forget_roots(instance: dg.DagsterInstance, paths: Sequence[str], prefix: str) -> None:
+def forget_roots(
+    instance: dg.DagsterInstance, paths: Sequence[str], prefix: str, *, dry_run: bool = False
+) -> None:
     """Remove the records of data roots that no longer exist, so that no one owns their keys.
     StoreError: no missing data root is recorded at one of the paths, and nothing is removed."""
     gone = [owner for owner in owners(instance, prefix) if not owner.exists()]
     known = [str(owner.path) for owner in gone]
     remedy = f"give one of {', '.join(known)}" if known else "every recorded data root exists"
     message = "is not a recorded data root that no longer exists"
-    unknown = [
-        Problem(where=path, message=message, remedy=remedy) for path in paths if path not in known
-    ]
+    unknown = [Problem(where=p, message=message, remedy=remedy) for p in paths if p not in known]
     if unknown:
         raise StoreError("there is nothing to forget", unknown)
     for owner in gone:
-        if str(owner.path) in paths:
+        if str(owner.path) in paths and not dry_run:
             instance.delete_dynamic_partition(prefix + _ROOTS, str(owner))
 
 
 def members_elsewhere(
-    instance: dg.DagsterInstance, root: DataRoot, prefix: str
+    instance: dg.DagsterInstance, root: DataRoot, prefix: str, forgotten: Sequence[str] = ()
 ) -> tuple[set[Member], list[Problem]]:
-    """Return the members of the other recorded data roots, and why members may be missing: a data
-    root does not exist or is being migrated, or a membership is damaged."""
+    """Return the members of the other recorded data roots, and why some may be missing: one does
+    not exist (and is not `forgotten`) or is being migrated, or a membership is damaged."""
     members: set[Member] = set()
     problems: list[Problem] = []
     known = {*stage_names()}
     for owner in owners(instance, prefix):
         where, other = str(owner.path), DataRoot(owner.path)
-        if other.path == root.path:
+        gone = not owner.exists()
+        if other.path == root.path or owner.has_moved_to(root) or (gone and where in forgotten):
             continue
-        if not owner.exists():
+        if gone:
             message = "this data root has keys in the same partition sets, and is not there"
             remedy = "mount it, sync it from where it is now, or forget it"
             ways = (f"forget={where}",)

@@ -21,7 +21,7 @@ from genid_dagster_adapter.translator import (
     Translator,
     stage_asset_name,
 )
-from genid_store.catalog.memberships import read_membership, read_memberships
+from genid_store.catalog.memberships import dump_membership, read_membership, read_memberships
 from genid_store.catalog.metadata import inspect_generation
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.build import Built
@@ -33,7 +33,7 @@ from genid_store.generation.content import content_version, digest
 from genid_store.generation.records import Outcome
 from genid_store.generation.status import State
 from genid_store.generation.workload import count_states
-from genid_store.stages import Member
+from genid_store.stages import Member, stage_names
 
 #: Tags of a run that Dagster's daemon must not retry.
 NO_RETRIES: Final = {"dagster/max_retries": "0"}
@@ -60,17 +60,14 @@ class Recorder:
             return
         member = Member(outcome.stage, outcome.gen_id)
         shown = {"outcome": outcome.kind, "seconds": round(outcome.seconds, 3)}
-        cohorts = self.cohorts.get(member, ())
-        event = materialization(self.root, member, self.translator, cohorts, **shown)
-        self.context.log_event(event)
+        named = self.cohorts.get(member, ())
+        self.context.log_event(materialization(self.root, member, self.translator, named, **shown))
 
     def record_made(self, members: Iterable[Member]) -> None:
         """Record members with content that Dagster has no materialization of."""
-        recorded: dict[str, set[str]] = {}
+        made = self.context.instance.get_materialized_partitions
+        recorded = {stage: made(self.translator.of_stage(stage)) for stage in stage_names()}
         for stage, gen_id in members:
-            if stage not in recorded:
-                key = self.translator.of_stage(stage)
-                recorded[stage] = self.context.instance.get_materialized_partitions(key)
             if gen_id not in recorded[stage]:
                 self(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
 
@@ -84,11 +81,8 @@ class Recorder:
         lines = [f"{count} generation(s) have no content; the others are recorded"]
         lines += map(_line, self.incomplete[:_SHOWN])
         lines += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
-        raise dg.Failure(
-            description="\n".join([*lines, remedy]).strip(),
-            metadata=metadata or None,
-            allow_retries=False,
-        )
+        text = "\n".join([*lines, remedy]).strip()
+        raise dg.Failure(text, metadata or None, allow_retries=False)
 
 
 def _line(outcome: Outcome) -> str:
@@ -108,8 +102,8 @@ def materialization(
 def cohort_materialization(
     root: DataRoot, cohort_id: str, translator: Translator, built: Built | None = None
 ) -> dg.AssetMaterialization:
-    """Return the event of a cohort; its data version is the digest of its membership.csv. `built`
-    adds what only the build itself knows."""
+    """Return the event of a cohort; its data version is the digest of the membership.csv that a
+    build writes for its members. `built` adds what only the build itself knows."""
     members, recorded = read_membership(root, cohort_id), read_recorded(root, cohort_id)
     rollout = recorded.rollout if recorded is not None and recorded.stated else None
     shown: dict[str, Any] = {
@@ -122,7 +116,7 @@ def cohort_materialization(
     }
     if built is not None:
         shown |= _build_metadata(built)
-    version = digest(read_bytes(root.membership(cohort_id)))
+    version = digest(dump_membership(members))
     return translator.event(MEMBERSHIP, shown, partition=cohort_id, version=version)
 
 
@@ -153,9 +147,10 @@ def registration(
 def all_made(
     translator: Translator, cohort_id: str, states: Mapping[Member, State]
 ) -> dg.AssetMaterialization:
-    """Return the event of a cohort whose generations are made, with its members by state."""
+    """Return the event of a cohort that lacks nothing; its data version is the members'."""
     rows = [{"stage": stage, **counts} for stage, counts in count_states(states).items()]
-    return translator.event(GENERATIONS, {"members": table(rows)}, partition=cohort_id)
+    shown, version = {"members": table(rows)}, digest(dump_membership(states))
+    return translator.event(GENERATIONS, shown, partition=cohort_id, version=version)
 
 
 def as_result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:

@@ -40,18 +40,14 @@ class Setup:
     backfill_policy: dg.BackfillPolicy = field(factory=dg.BackfillPolicy.single_run)
 
     def __attrs_post_init__(self) -> None:
-        problems = []
-        if self.generate is not None and not callable(self.generate):
+        problems, value, limit = [], self.generate, self.concurrency
+        if value is not None and not callable(value):
             message = "cannot be called"
             remedy = "give the callable itself; genid_store.generation.load.load_generator finds it"
-            problems.append(
-                Problem(where="generate", value=self.generate, message=message, remedy=remedy)
-            )
-        if self.concurrency < 1:
-            message, remedy = "is below 1", "allow 1 call at once or more"
-            problems.append(
-                Problem(where="concurrency", value=self.concurrency, message=message, remedy=remedy)
-            )
+            problems.append(Problem(where="generate", value=value, message=message, remedy=remedy))
+        if limit < 1:
+            where, message, remedy = "concurrency", "is below 1", "allow 1 call at once or more"
+            problems.append(Problem(where=where, value=limit, message=message, remedy=remedy))
         if problems:
             raise StoreError("the definitions cannot be built", problems)
 
@@ -99,12 +95,9 @@ class Setup:
         generate: Any = self.generate
         if isinstance(generate, dg.ConfigurableResource):
             generate = getattr(context.resources, self._resource)
+        models = provider_models(root)
         return Executor(
-            root=root,
-            generator=generate,
-            plan=plan,
-            provider_models=provider_models(root),
-            asked=asked,
+            root=root, generator=generate, plan=plan, provider_models=models, asked=asked
         )
 
     @property

@@ -15,6 +15,7 @@ from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 
 GROUP: Final = "genid.sync"
+_SHOWN: Final = 10  # problems
 Progress = Callable[[int, int], None]
 
 
@@ -65,7 +66,8 @@ def partition_keys(root: DataRoot, partition_prefix: str) -> dict[str, list[str]
 def described(done: Mapping[str, Any]) -> list[str]:
     """Return what `follow` did as lines for people; none if there was nothing to do."""
     lines = []
-    events, added = sum(done["events"].values()), sum(done["registered"].values())
+    reported = [*done["events"].values(), *done["cohort_events"].values()]
+    events, added = sum(reported), sum(done["registered"].values())
     if events or added:
         lines.append(f"Dagster: {events} materializations reported, {added} partitions registered")
     for name, text in (
@@ -76,6 +78,9 @@ def described(done: Mapping[str, Any]) -> list[str]:
         count = sum(map(len, done[name].values()))
         if count:
             lines.append(f"Dagster: {count} {text}")
+    lines += (f"Dagster: problem: {problem}" for problem in done["problems"][:_SHOWN])
+    if (more := len(done["problems"]) - _SHOWN) > 0:
+        lines.append(f"Dagster: {more} more problems (`genid dagster sync --json` lists all)")
     return lines
 
 

@@ -326,6 +326,42 @@ def test_a_cohort_that_the_command_made_is_green_in_the_catalog(
     assert synced == {one: told(instance, one) for one in synced}
 
 
+@pytest.mark.parametrize("how", ["in one sync", "with one between", "job"])
+def test_a_cohort_that_grew_is_made_again_as_soon_as_nothing_is_missing(
+    root: DataRoot, instance: dg.DagsterInstance, how: str
+) -> None:
+    """Its new event has the new figures and another data version, so that what a host has
+    downstream is requested; while members are missing there is none."""
+    generations = dg.AssetKey("cohort_generations")
+
+    def events() -> list[tuple[int, str]]:
+        found: list[Any] = [
+            record.asset_materialization
+            for record in instance.fetch_materializations(generations, limit=9).records
+        ]
+        made = [sum(row.data["made"] for row in one.metadata["members"].records) for one in found]
+        return list(zip(made, (one.tags["dagster/data_version"] for one in found), strict=True))
+
+    definitions = defs(root, Counting())
+    run_cohort(root, "c", Counting(), Asked())
+    sync(instance, root)
+    set_replicates(root.path, 1, 1, 2)
+    ops = {"build_cohort": {"config": {"cohort_id": "c"}}}
+    job = definitions.resolve_job_def("genid_cohort")
+    assert job.execute_in_process(instance=instance, run_config={**QUIET, "ops": ops}).success
+    if how != "in one sync":
+        sync(instance, root)
+    assert [count for count, _ in events()] == [10]
+    if how == "job":
+        assert make_missing(definitions, instance).success
+    else:
+        run_cohort(root, "c", Counting(), Asked())
+    sync(instance, root)
+    sync(instance, root)
+    assert [count for count, _ in events()] == [14, 10]
+    assert len({version for _, version in events()}) == 2
+
+
 def told(instance: dg.DagsterInstance, asset: str) -> dict[str, Any]:
     """Return what the latest record of an asset says, but for how many keys were new."""
     event = instance.get_latest_materialization_event(dg.AssetKey(asset))

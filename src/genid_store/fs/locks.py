@@ -105,7 +105,9 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
         _acquire(lock, root, wait)
     try:
         with guarded(root):
-            _refuse_block(root, purpose)
+            if (barrier := blocked(root)) and barrier.while_locked:
+                unblock(root)  # this process holds the lock, so the one that blocked has ended
+            refuse_block(root, purpose)
             sweep_temporaries(root, [root.lock_note, root.barrier])
             now = datetime.now(UTC).isoformat(timespec="seconds")
             host = socket.gethostname()
@@ -156,6 +158,15 @@ def blocked(root: DataRoot) -> Block | None:
     return None if barrier.while_locked and not _is_held(root) else barrier
 
 
+def refuse_block(root: DataRoot, purpose: str) -> None:
+    """StoreError: another purpose blocks the root."""
+    barrier = blocked(root)
+    if barrier is not None and barrier.by != purpose:
+        where, remedy, ways = root.relative(root.barrier), barrier.remedy, barrier.ways
+        problem = Problem(where=where, message=barrier.reason, remedy=remedy, ways=ways)
+        raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
+
+
 def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
     remaining = wait
     while True:
@@ -197,16 +208,6 @@ def _is_held(root: DataRoot) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _refuse_block(root: DataRoot, purpose: str) -> None:
-    barrier = blocked(root)
-    if barrier is not None and barrier.while_locked:
-        unblock(root)  # this process holds the lock, so the one that blocked has ended
-    elif barrier is not None and barrier.by != purpose:
-        where, remedy, ways = root.relative(root.barrier), barrier.remedy, barrier.ways
-        problem = Problem(where=where, message=barrier.reason, remedy=remedy, ways=ways)
-        raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
 
 
 def _dump(record: Holder | Block) -> bytes:

@@ -262,6 +262,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
     ]
     in_batches = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
     blocked = [] if done.interrupted else blocked_members(done.workload, in_batches)
+    limited = done.workload.decider.asked.max_calls is not None
     shown = {record["gen_id"] for record in refused} | {member.gen_id for member in now}
     return {
         "cohort_id": cohort_id,
@@ -285,7 +286,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
             if outcome.gen_id not in shown
         ],
         "batches": batch_records(root, done.workload.members),
-        "left_by_limit": len(left_by_limit(done.workload)),
+        "left_by_limit": len(left_by_limit(done.workload)) if limited else 0,
     }
 
 

@@ -217,8 +217,9 @@ class Executor(Decider):
         )
         if decision.kind not in ("adopted", "copied", "missing"):
             return decision
+        counted = self.asked.max_calls is None or self.asked.pay_again
         gone = task.source if decision.kind == "missing" else None
-        if gone is not None and self.asked.max_calls is not None:  # which did not count this call
+        if gone is not None and not counted:  # the limit was kept by a plan without this call
             return Decision("refused", f"the text of {gone}, planned for it, is gone; run again")
         # Written before anything is made: after a kill, a run that has already planned still learns
         # that this id may have a text.

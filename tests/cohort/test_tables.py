@@ -1,6 +1,7 @@
 """The raw tables: what is read, and everything that is refused, with its place."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 from cohort_kit import COHORT, OFF, ON, TABLES, everything, make_root, write_table
 from genid_store.cohort.build import Options, build_cohort
-from genid_store.cohort.inputs.tables import read_tables
+from genid_store.cohort.inputs.tables import provider_models, read_tables
 from genid_store.cohort.prepare import prepare
-from genid_store.errors import StoreError
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
+from genid_store.stages import PIPELINE
 
 
 @pytest.fixture
@@ -30,11 +32,16 @@ def edit(root: DataRoot, name: str, old: str, new: str) -> None:
 
 def problems(root: DataRoot, rollout: Rollout = OFF) -> list[str]:
     """Return the places of all problems of one build, which must be refused without a trace."""
+    return [problem.where for problem in refused(root, rollout)]
+
+
+def refused(root: DataRoot, rollout: Rollout = OFF) -> tuple[Problem, ...]:
+    """Return all problems of one build, which must be refused without a trace."""
     before = everything(root.path)
     with pytest.raises(StoreError) as caught:
         build_cohort(root, Options(rollout=rollout, cohort_id=COHORT))
     assert before == everything(root.path)
-    return [problem.where for problem in caught.value.problems]
+    return tuple(caught.value.problems)
 
 
 def test_rows_are_read_in_table_order_with_their_defaults(root: DataRoot) -> None:
@@ -237,3 +244,50 @@ def test_any_bytes_are_a_table_or_the_documented_error(
     with contextlib.suppress(StoreError):
         read_tables(root)
     path.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    "near", [str.title, str.upper, " {}".format, "{} ".format, "\t{}\u00a0".format]
+)
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        *((f"1_raw/{stage}_templates.csv", "generator") for stage in PIPELINE),
+        *((f"1_raw/{stage}_templates.csv", "active") for stage in PIPELINE),
+        ("1_raw/essay_templates.csv", "template_id"),
+        ("1_raw/llm_models.csv", "model"),
+        ("1_raw/llm_models.csv", "for_generation"),
+        ("1_raw/concepts_metadata.csv", "name"),
+        ("1_raw/replication_config.csv", "replicates"),
+        ("2_tasks/selected_combo_mappings.csv", "created_at"),
+        ("2_tasks/selected_combo_mappings.csv", "k_max"),
+    ],
+)
+def test_a_column_that_is_named_nearly_right_is_refused(
+    root: DataRoot, file: str, column: str, near: Callable[[str], str]
+) -> None:
+    """It would be ignored: a retired template would be planned, and a copy would be paid for."""
+    path = root.path / file
+    header, rows = path.read_text("utf-8").split("\n", 1)
+    cells = [near(cell) if cell == column else cell for cell in header.split(",")]
+    path.write_text("\n".join([",".join(cells), rows]), "utf-8")
+    (problem,) = refused(root)
+    assert (f"{file}:1", near(column)) == (problem.where, problem.value)
+    assert f"write {column}" in problem.remedy
+
+
+def test_a_run_reads_no_model_names_from_a_column_named_nearly_right(root: DataRoot) -> None:
+    """Each request would go to the table's own id instead."""
+    edit(root, "llm_models.csv", "id,model", "id, Model")
+    with pytest.raises(StoreError, match="write model"):
+        provider_models(root)
+
+
+def test_further_columns_are_the_hosts(root: DataRoot) -> None:
+    """Also those whose names are similar."""
+    before = read_tables(root)
+    for path in root.raw.glob("*.csv"):
+        header, *lines = path.read_text("utf-8").splitlines()
+        lines = [f"{header},models,notes,is active", *(f"{line},a,,false" for line in lines)]
+        path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    assert before == read_tables(root)

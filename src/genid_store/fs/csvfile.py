@@ -1,9 +1,10 @@
 """Read and write CSV files (RFC 4180).
 
 Reading returns lines of named cells and lists problems instead of raising them: text that is not
-UTF-8 or not CSV, a missing or repeated header, another separator, lines with more cells than the
-header. Cells are not changed. A byte order mark and either line end are accepted, blank lines are
-skipped, and the cells that a short line lacks are empty.
+UTF-8 or not CSV, a missing or repeated header, another separator, a column whose name differs from
+a known one in case or white space, lines with more cells than the header. Cells are not changed. A
+byte order mark and either line end are accepted, blank lines are skipped, further columns are left
+out, and the cells that a short line lacks are empty.
 """
 
 from __future__ import annotations
@@ -61,14 +62,20 @@ class Line:
 
 
 def read_csv(
-    root: DataRoot, path: Path, columns: Sequence[str], problems: list[Problem]
+    root: DataRoot,
+    path: Path,
+    columns: Sequence[str],
+    problems: list[Problem],
+    *,
+    optional: Sequence[str] = (),
 ) -> tuple[Line, ...]:
     """Return the lines of a CSV file that has at least `columns`.
 
-    Problems are appended to `problems`; the lines that they affect are left out.
+    The lines have the cells of these columns and of the `optional` ones that the file has. Problems
+    are appended to `problems`; the lines that they affect are left out.
     """
     text = read_text(root, path, problems)
-    return () if text is None else _parsed(root.relative(path), text, columns, problems)
+    return () if text is None else _parsed(root.relative(path), text, columns, problems, optional)
 
 
 def parse_csv(
@@ -80,10 +87,14 @@ def parse_csv(
 
 
 def _parsed(
-    file: str, text: str, columns: Sequence[str], problems: list[Problem]
+    file: str,
+    text: str,
+    columns: Sequence[str],
+    problems: list[Problem],
+    optional: Sequence[str] = (),
 ) -> tuple[Line, ...]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    return tuple(_lines(file, reader, columns, problems))
+    return tuple(_lines(file, reader, columns, problems, optional))
 
 
 def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None:
@@ -157,11 +168,13 @@ def _lines(
     reader: Reader,
     columns: Sequence[str],
     problems: list[Problem],
+    optional: Sequence[str],
 ) -> Iterator[Line]:
+    known = frozenset((*columns, *optional))
     end = 0  # of the record before; an error belongs to where its record begins
     try:
         header = next(reader, [])
-        header_problems = list(_header_problems(file, header, columns))
+        header_problems = list(_header_problems(file, header, columns, optional))
         problems.extend(header_problems)
         end = reader.line_num
         for cells in () if header_problems else reader:
@@ -172,7 +185,8 @@ def _lines(
                 problems.append(_problem(f"{file}:{start}", message, remedy))
             elif cells:
                 padded = [*cells, *[""] * (len(header) - len(cells))]
-                yield Line(file, start, dict(zip(header, padded, strict=True)))
+                named = zip(header, padded, strict=True)
+                yield Line(file, start, {name: cell for name, cell in named if name in known})
     except csv.Error as error:
         message = f"is not CSV: {error}"
         if "field limit" in str(error):
@@ -181,7 +195,9 @@ def _lines(
         problems.append(_problem(f"{file}:{end + 1}", message, remedy))
 
 
-def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> Iterator[Problem]:
+def _header_problems(
+    file: str, header: list[str], columns: Sequence[str], optional: Sequence[str]
+) -> Iterator[Problem]:
     if not header:
         yield _problem(f"{file}:1", "is blank", "begin with the line of column names")
         return
@@ -191,8 +207,16 @@ def _header_problems(file: str, header: list[str], columns: Sequence[str]) -> It
                 message = f"its cells are separated by {name}"
                 yield _problem(f"{file}:1", message, "save the file with commas")
                 return
+    nearly: dict[str, str] = {}
+    for cell in dict.fromkeys(header):
+        for column in (*columns, *optional):
+            if cell != column and cell.strip().lower() == column:
+                nearly[column] = cell
+                where, remedy = f"{file}:1", f"write {column}, or give it another name"
+                message = f"differs from the column {column} in case or white space only"
+                yield Problem(where=where, value=cell, message=message, remedy=remedy)
     for column in columns:
-        if column not in header:
+        if column not in header and column not in nearly:
             remedy = f"add it to the header; required columns: {', '.join(columns)}"
             yield _problem(f"{file}:1:{column}", "the column is missing", remedy)
     for column in dict.fromkeys(header):

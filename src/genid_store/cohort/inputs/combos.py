@@ -167,7 +167,7 @@ def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...] | None:
         return None
     problems: list[Problem] = []
     groups: dict[str, list[Line]] = {}
-    for line in read_csv(root, path, COLUMNS[:-1], problems):
+    for line in read_csv(root, path, COLUMNS[:-1], problems, optional=COLUMNS[-1:]):
         for column in ("combo_id", "concept_id"):
             if not line[column].strip():
                 where = line.where(column)

@@ -115,11 +115,16 @@ def read_tables(root: DataRoot) -> RawTables:
     read = partial(_read, root, problems)
     templates = {
         stage: read(
-            f"{stage}_templates.csv", ("template_id",), partial(_template, copies=stage == "essay")
+            f"{stage}_templates.csv",
+            ("template_id",),
+            partial(_template, copies=stage == "essay"),
+            optional=("generator", "active"),
         )
         for stage in PIPELINE
     }
-    models = read("llm_models.csv", ("id", "for_generation", "for_evaluation"), _model)
+    models = read(
+        "llm_models.csv", ("id", "for_generation", "for_evaluation"), _model, optional=("model",)
+    )
     concepts = read("concepts_metadata.csv", ("concept_id", "name", "active"), _concept)
     before = len(problems)
     counts = dict(read("replication_config.csv", ("stage", "replicates"), _count))
@@ -151,7 +156,7 @@ def provider_models(root: DataRoot) -> Mapping[str, str]:
     if not is_there(path):
         return {}
     problems: list[Problem] = []
-    lines = read_csv(root, path, ("id",), problems)
+    lines = read_csv(root, path, ("id",), problems, optional=("model",))
     problems.extend(_id_problems(lines, "id"))
     if problems:
         raise StoreError("the models' names are ambiguous or missing", problems)
@@ -164,9 +169,11 @@ def _read(
     name: str,
     columns: Sequence[str],
     parse: Callable[[Line, list[Problem]], Row],
+    *,
+    optional: Sequence[str] = (),
 ) -> tuple[Row, ...]:
     """Return the parsed rows of one table; the first of `columns` holds its ids."""
-    lines = read_csv(root, root.raw / name, columns, problems)
+    lines = read_csv(root, root.raw / name, columns, problems, optional=optional)
     problems.extend(_id_problems(lines, columns[0]))
     return tuple([parse(line, problems) for line in lines])
 

@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cohort_kit import make_root
+from cohort_kit import everything, make_root
 from dagster_kit import write_templates
 from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
@@ -221,6 +222,32 @@ def test_a_flag_that_was_forgotten_pays_nothing(
     build(root, "e", OFF)
     run(root, "e", ledger, pay_again=True)
     assert 2 * before == len(ledger.calls)
+
+
+@pytest.mark.parametrize("has_own", [True, False], ids=["known to genid", "a host's alone"])
+def test_a_refused_run_does_not_build_its_cohort_either(
+    root: DataRoot, tmp_path: Path, capsys: pytest.CaptureFixture[str], has_own: bool
+) -> None:
+    """Nothing is written, not even genid's own folder; with a way to go on, the cohort is built."""
+    ledger = Ledger()
+    build(root, "c", ON)
+    run(root, "c", ledger)
+    if not has_own:
+        shutil.rmtree(root.own)
+
+    def there() -> dict[str, bytes | None]:
+        index = ".genid/index."  # a cache
+        return {name: now for name, now in everything(root.path).items() if index not in name}
+
+    before = there()
+    (host := tmp_path / "host.py").write_text("def answer(request): raise AssertionError\n")
+    arguments = ["--data-root", str(root.path), "--cohort-id", "new", "--generate"]
+    assert 1 == command(["cohort", "run", *arguments, f"{host}:answer"])
+    calls = f"paid for a second time ({len(ledger.calls)} calls in all)"
+    assert calls in capsys.readouterr().err
+    assert before == there()
+    assert 0 == command(["cohort", "run", *arguments, f"{host}:answer", "--reuse"])
+    assert len(read_membership(root, "new")) == len(read_membership(root, "c"))
 
 
 @pytest.mark.parametrize("first", STATES)

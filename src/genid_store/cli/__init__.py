@@ -88,7 +88,7 @@ def genid() -> None:
     """Deterministic ids for paid generations: same task, same id.
 
     Exit status: 0 done or sound, 1 refused or with findings, 2 usage, 130 interrupted. A refusal
-    writes nothing; only a run may have built a new cohort before.
+    writes nothing.
     """
 
 

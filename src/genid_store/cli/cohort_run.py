@@ -11,7 +11,7 @@ import click
 from attrs import fields_dict
 
 from genid_store.catalog.memberships import read_membership
-from genid_store.catalog.metadata import inspect_generation
+from genid_store.catalog.metadata import Generation, inspect_generation
 from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import (
@@ -36,10 +36,10 @@ from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
-from genid_store.generation.batch import BatchHost
+from genid_store.generation.batch import BatchHost, is_batch
 from genid_store.generation.pool import CONCURRENCY
 from genid_store.generation.records import Asked, Generator, Kind, never_called
-from genid_store.generation.run import Done, Progress, plan_run, run_cohort
+from genid_store.generation.run import Done, Progress, plan_run, refuse_paid, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
     Workload,
@@ -112,7 +112,14 @@ def run(
     cohort_id = find_cohort_id(root, wanted)
     new = not is_there(root.membership(cohort_id))
     if new:
-        announce = partial(_announce_new, root, wanted)
+        awaited = generate is not None and is_batch(generate) and not no_wait
+
+        def announce(prepared: Prepared) -> None:
+            _announce_new(root, wanted, prepared)
+            planned, cohort = _planned(prepared), prepared.plan.cohort_id
+            work = plan_run(root, cohort, tuple(planned), asked, planned=planned, awaited=awaited)
+            refuse_paid(work, planned)
+
         with output.progress_bar("building") as progress:
             build_cohort(root, wanted, progress=progress, announce=announce)
     with output.progress_bar("generating") as bar:
@@ -157,17 +164,19 @@ def _announce_new(root: DataRoot, wanted: Options, prepared: Prepared) -> None:
     output.print_list([f"notice: {line}" for line in lines], err=True)
 
 
+def _planned(prepared: Prepared) -> dict[Member, Generation]:
+    """Return the members of a cohort that is not written yet."""
+    return {Member(row.stage, row.gen_id): row.as_generation() for row in prepared.plan.rows}
+
+
 def _dry_run(root: DataRoot, wanted: Options, asked: Asked, *, as_json: bool) -> int:
     with output.progress_bar("planning") as progress:
         cohort_id = find_cohort_id(root, wanted)
         built = is_there(root.membership(cohort_id))
         planned = None
         if not built:
-            prepared = plan_build(root, wanted, progress=progress)
-            _announce_new(root, wanted, prepared)
-            planned = {
-                Member(row.stage, row.gen_id): row.as_generation() for row in prepared.plan.rows
-            }
+            announce = partial(_announce_new, root, wanted)
+            planned = _planned(plan_build(root, wanted, progress=progress, announce=announce))
         members = read_membership(root, cohort_id) if planned is None else tuple(planned)
         work = plan_run(root, cohort_id, members, asked, planned=planned)
     record = {"new": not built, **_work_record(cohort_id, work)}

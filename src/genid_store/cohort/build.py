@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from attrs import evolve, frozen
@@ -81,7 +81,8 @@ def build_cohort(
     """Build a cohort under the data root's lock; a second build changes nothing.
 
     `progress` is called as (done, total) while the store is read and while metadata is written;
-    `announce` is called with what will be written, immediately before that.
+    `announce` is called with what will be written, before that, and may refuse it; if the data root
+    changes meanwhile, it is called again.
 
     Raises:
         StoreError: the build is refused and nothing was written; or a file operation failed, and
@@ -91,21 +92,26 @@ def build_cohort(
     # the lock is a file.
     with guarded(root):
         is_new = not is_there(root.own)
-    prepared = plan_build(root, options, progress=progress) if is_new else None
+    plan = partial(plan_build, root, options, progress=progress, announce=announce)
+    prepared = plan() if is_new else None
     with root_lock(root, BUILD):
         # If `.genid/` has only the lock, no other build or migration has changed the data root
         # since it was read without the lock, so the plan still holds.
         with guarded(root):
             is_unchanged = {path.name for path in root.own.iterdir()} <= LOCK_FILES
         if prepared is None or not is_unchanged:
-            prepared = plan_build(root, options, progress=progress)
-        if announce is not None:
-            announce(prepared)
+            prepared = plan()
         return _write(root, prepared, progress)
 
 
-def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = None) -> Prepared:
-    """Plan a cohort, with everything that a build reports about it.
+def plan_build(
+    root: DataRoot,
+    options: Options,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[Prepared], None] | None = None,
+) -> Prepared:
+    """Plan a cohort, with everything that a build reports about it, and `announce` it.
 
     Writes nothing but the index, and not even that if the data root has no `.genid/` yet.
 
@@ -136,7 +142,10 @@ def plan_build(root: DataRoot, options: Options, *, progress: Progress | None = 
             prepared = _with_notices(prepared, notices)
         if prepared.dropped and not options.drop:
             refuse_leaving(index.opened, rows, prepared.added, prepared.dropped, changes)
-    return evolve(prepared, repeats=repeats, changes=changes)
+    prepared = evolve(prepared, repeats=repeats, changes=changes)
+    if announce is not None:
+        announce(prepared)
+    return prepared
 
 
 def compare_with(

@@ -176,9 +176,9 @@ def obtain_work(
         obtain_all(executor, stage, work.ready(stage), report, concurrency=concurrency)
 
 
-def refuse_paid(work: Workload) -> None:
+def refuse_paid(work: Workload, planned: Mapping[Member, Generation] | None = None) -> None:
     """StoreError: members would be paid for although the store has their tasks; names them, and
-    counts the calls, with those for what would be made from them."""
+    counts the calls, with those for what would be made from them. `planned` as in `plan_run`."""
     members = [one for one, why in work.waiting.items() if why.label == "paid under another id"]
     problems = []
     for member in members[:_LISTED]:
@@ -188,7 +188,7 @@ def refuse_paid(work: Workload) -> None:
         problems.append(Problem(where=where, message=message, remedy=REMEDY, ways=REMEDY_WAYS))
     if problems:
         decider = evolve(work.decider, asked=evolve(work.decider.asked, pay_again=True))
-        calls = plan_work(decider, work.members).total_calls
+        calls = plan_work(decider, work.members, planned=planned).total_calls
         summary = f"{len(members)} member(s) would be paid for a second time ({calls} calls in all)"
         raise StoreError(summary, problems)
 

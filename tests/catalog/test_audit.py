@@ -56,6 +56,15 @@ def test_a_sound_store_has_no_finding(sound: Store) -> None:
     assert {"one": total} == result.cohorts
 
 
+def test_a_template_whose_file_could_have_no_name_has_not_drifted(sound: Store) -> None:
+    """An id of 255 characters is valid (SPEC 1.4), but with `.txt` it is no name of a file."""
+    folder = _content(sound)
+    found = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps({**found, "template_id": "t" * 255}))
+    (folder / "raw_metadata.json").write_text(json.dumps({"genid": {"template_digest": "0" * 64}}))
+    assert findings.CONTENT_DRIFT not in {found.code for found in _audit(sound.path).findings}
+
+
 # -- one way to each code --------------------------------------------------------------------------
 def _metadata(store: Store, of: str = "evaluation", **changes: object) -> Path:
     """Change fields of a hand-made generation's metadata (... takes one away)."""

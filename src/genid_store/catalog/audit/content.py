@@ -13,7 +13,7 @@ from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.refresh import Progress
-from genid_store.errors import Problem
+from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_dangling, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import PARSED, PARSED_METADATA, RAW, RAW_METADATA, DataRoot, is_segment
@@ -115,7 +115,7 @@ class _Contents:
         if key not in self.digests:
             self.digests[key] = None
             if is_segment(template_id):
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, StoreError):
                     text = read_bytes(self.root.template(stage, template_id))
                     self.digests[key] = blake3(text).hexdigest()
         return self.digests[key]

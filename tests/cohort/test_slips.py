@@ -81,6 +81,15 @@ def test_other_comments_are_comments(root: DataRoot, line: str) -> None:
         "essays_selected.txt",
         "selected_combo_mapping.csv",
         "selected_combo_mappings.txt",
+        "selected_essays.txt ",
+        " selected_essays.txt",
+        "selected_essays .txt",
+        "selected_essays. txt",
+        "selected_essays.txt\n",
+        "selected_drafts.\u00a0txt",
+        "selected_drafts.txt\u200b",
+        "selected essays.txt.txt\t",
+        "selected_combo_mappings.csv ",
     ],
 )
 def test_a_file_that_is_nearly_a_selection_is_refused(root: DataRoot, name: str) -> None:

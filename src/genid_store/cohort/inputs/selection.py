@@ -152,6 +152,7 @@ def _refuse_similar_names(root: DataRoot) -> None:
     problems = [
         Problem(
             where=root.relative(root.tasks / name),
+            value=name,
             message="is nearly the name of a selection file and would be ignored",
             remedy=f"call it {file}, or move it out of {root.relative(root.tasks)}/",
         )
@@ -167,7 +168,9 @@ def _resembled(name: str) -> str | None:
 
     Backup copies of editors do not count: their extensions are not those of a selection.
     """
-    stem, _, suffix = name.partition(".")
+    # A space at the end, or a character that is not shown at all, is in no listing of a folder.
+    seen = "".join(character for character in name if character.isprintable() and character != " ")
+    stem, _, suffix = seen.partition(".")
     if name in _FILES or suffix.lower() not in ("", "txt", "txt.txt", "csv", "csv.csv"):
         return None
     letters = _letters(stem)

@@ -213,6 +213,7 @@ def _build_metadata(built: Built) -> dict[str, Any]:
         "mode": str(plan.mode),
         "rows": stage_table(rows=plan.counts(), new=built.new, existing=built.existing),
         "repeated_work": len(built.repeats),
+        **listing("notices", "what the build says", list(map(str, plan.notices))),
     }
     repeats = [f"{one.stage} `{one.gen_id}`: {', '.join(one.held)}" for one in built.repeats]
     shown |= listing("repeated_members", "the store has this work under another id", repeats)

@@ -1,5 +1,6 @@
 """The modes of a cohort in every rollout state: which rows, in which order, under which ids."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,12 @@ def test_numbers_are_free_in_another_slot() -> None:
     assert [[1, 2], [1, 3]] == essay_numbers([("a", 1, 1), ("a", 2, 1)], 2)
 
 
+def folded_into(plan: Plan) -> list[tuple[str, str]]:
+    """Return the folded generations that a plan's notices name, and what each folds into."""
+    found = ((one, re.search(r"the member of (\S+),", one.message)) for one in plan.notices)
+    return [(one.where, match[1]) for one, match in found if match is not None]
+
+
 def test_replicates_survive_a_curated_rebuild(store: DataRoot) -> None:
     """Two replicates of one slot stay two, and are filled up without meeting."""
     put_essay(store, "e5", "d1", replicate="2")
@@ -280,6 +287,17 @@ def test_two_samples_of_one_task_are_one_row_and_are_reported(store: DataRoot) -
     assert [("draft", "d1b"), ("essay", "e1b")] == [
         (fold.stage, fold.folded) for fold in plan.folded
     ]
+    assert [("draft d1b", "d1"), ("essay e1b", "e1")] == folded_into(plan)
+
+
+def test_each_selected_generation_that_folds_is_named_once(store: DataRoot) -> None:
+    """In the build's notices, whichever the state and however many replicates it has."""
+    put_essay(store, "e1b", "d1")
+    put_essay(store, "e5", "d1", replicate=2)
+    set_replicates(store.path, 1, 3, 1)
+    select(store.path, "selected_essays.txt", ["e1", "e1b", "e5"])
+    assert [("essay e1b", "e1"), ("essay e5", "e1")] == folded_into(planned(store))
+    assert [("essay e1b", "e1")] == folded_into(planned(store, ON))
 
 
 @pytest.mark.parametrize("rollout", [OFF, ON], ids=["off", "on"])

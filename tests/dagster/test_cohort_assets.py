@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cohort_kit import ON, everything, make_root, put_draft, set_replicates
+from cohort_kit import ON, everything, make_root, put_draft, select, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
@@ -252,6 +252,17 @@ def test_repeated_work_is_told_and_can_be_refused(
     assert calls == 4 + 8 + 16 - taken - copied
     warning = checks(result)["no_repeated_work"]
     assert warning.severity is dg.AssetCheckSeverity.WARN
+
+
+def test_selected_generations_that_fold_are_named(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """Two texts of one task were paid for, and the cohort uses one of them."""
+    put_draft(root, "d1")
+    put_draft(root, "d1b")
+    select(root.path, "selected_drafts.txt", ["d1", "d1b"])
+    build(root, instance)
+    assert "draft d1b: folds into the member of d1," in shown(instance)["notices"].value
 
 
 def test_a_changed_template_is_told(root: DataRoot, instance: dg.DagsterInstance) -> None:

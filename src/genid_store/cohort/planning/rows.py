@@ -2,6 +2,7 @@
 
 With the flag off, two tasks with one id fold into the row of the first, as in the existing
 pipeline, and are counted. If the rollout covers any stage, they are an error that lists them.
+Selected generations of one task fold in any case; a notice names each generation that folds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
 
 _REMEDY = "leave one of them out, or give them ids that differ in more than case"
+_WHICH = "a dry run of the cohort shows which; the other one stays in the store"
 
 
 class RowCollector:
@@ -67,6 +69,10 @@ class RowCollector:
             where = f"{row.stage} {names[1]}"
             problem = Problem(where=where, value=row.gen_id, message=message, remedy=_REMEDY)
             self._problems.append(problem)
+        if source:  # which of the texts is used is decided by a run (see `generation.reuse`)
+            where = f"{row.stage} {source}"
+            message = f"folds into the member of {names[0]}, so only one of their texts is used"
+            self.notices.append(Problem(where=where, message=message, remedy=_WHICH))
         self.folded.append(Fold(stage=row.stage, gen_id=row.gen_id, kept=names[0], folded=names[1]))
 
     def check(self) -> None:

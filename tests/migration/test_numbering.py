@@ -123,7 +123,8 @@ def test_a_failure_on_record_beats_an_empty_slot_that_has_the_right_id() -> None
     failed = draft("failed", has_content=False, is_empty=True, is_failed=True)
     merged = number_stage([slot, failed], {}).decisions[target(1)]
     assert ("failed", EMPTY_SLOT) == (merged.same_as, merged.reason)
-    merged = number_stage([failed, draft("raw", has_content=False)], {}).decisions["failed"]
+    raw = draft("raw", has_content=False, is_unparsed=True)
+    merged = number_stage([failed, raw], {}).decisions["failed"]
     assert ("raw", EMPTY_SLOT) == (merged.same_as, merged.reason)
 
 

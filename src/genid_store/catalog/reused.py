@@ -13,6 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.errors import Problem, StoreError
+from genid_store.fs.files import is_there
 from genid_store.fs.jsonfile import load_object, read_json
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.fs.slots import forget_record, record_path, recorded_ids, write_record
@@ -66,10 +67,17 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
 
 
 def find_all(root: DataRoot) -> Iterator[Reused]:
-    """Yield every record, ordered by stage and id. StoreError: as `find`."""
+    """Yield every record, ordered by stage and id. StoreError: as `find`, unless there is no such
+    generation: then some other file has the name of a record."""
     for stage in stage_names():
         for gen_id in recorded_ids(root, _KIND, stage):
-            if (reused := find(root, stage, gen_id)) is not None:
+            try:
+                reused = find(root, stage, gen_id)
+            except StoreError:
+                if is_there(root.generation(stage, gen_id)):
+                    raise
+                continue
+            if reused is not None:
                 yield reused
 
 

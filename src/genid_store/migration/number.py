@@ -24,7 +24,7 @@ from genid_store.catalog import findings
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.expected import signature
 from genid_store.catalog.metadata import ABSENT_REPLICATE, Generation
-from genid_store.catalog.preference import Preference, preference
+from genid_store.catalog.preference import preference
 from genid_store.stages import parent_stage
 
 PARENT_STAYS: Final = "parent-stays"
@@ -37,14 +37,15 @@ class Source(Generation):
     """A generation as planning read it; `reason` is why it cannot move, empty where it can.
 
     `has_content`: it has a text of more than 0 bytes. `texts_below` counts those that were made
-    from it. `is_empty`: nothing was ever made for it. `is_failed`: it is empty, and a failure shows
-    that it was requested. `adopted_from` is set only while the text is still that generation's.
+    from it. Where it has none, `is_unparsed`: there is an answer; `is_failed`: a failure shows that
+    it was requested; `is_empty`: nothing was ever made for it. `adopted_from` is set only while the text is still that generation's.
     """
 
     has_content: bool = False
     texts_below: int = 0
-    is_empty: bool = False
+    is_unparsed: bool = False
     is_failed: bool = False
+    is_empty: bool = False
     reason: str = ""
     detail: str = ""
 
@@ -57,8 +58,8 @@ class Planned:
     `new` is its present id if it stays (for a `reason`) or has the right id already. `replicate`
     and `parent`, its parent's id, are those after the migration. `same_as` is the old id of the
     generation that stands for this one, whose children follow that one: both have the same text,
-    this is an empty slot (`new` is then the other's), or it has no text and takes another number
-    (`named` is then the other's new id, for members). `detail` explains the reason, or which
+    this is an empty slot (`new` is then the other's), or it has nothing of its own and takes another
+    number (`named` is then the other's new id, for members). `detail` explains the reason, or which
     generation keeps the number that a renumbered one asked for.
 
     `files` maps each of its files to its fingerprint; `rewrite` lists those with references that
@@ -137,7 +138,7 @@ def number_stage(
     `is_usable` tells whether a generation's text can be built upon, where several want one number.
     """
 
-    def rank(decision: Decision) -> tuple[bool, bool, bool, Preference]:
+    def rank(decision: Decision) -> tuple[Any, ...]:
         return not is_usable(decision.source), *_rank(decision)
 
     decisions: dict[str, Decision] = {}
@@ -207,15 +208,17 @@ def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Dec
     # Stable: those that ask for the same number stay in the order of preference.
     waiting.sort(key=lambda decision: (decision.replicate is None, decision.replicate))
     free = (at for at in count(1) if at not in holders and asking[0].id_with(at) not in blocked)
+    keepers = dict(holders)
     for decision in waiting:
         wanted, number = decision.replicate or ABSENT_REPLICATE, next(free)
         holder = holders.get(wanted)
         kept = "a folder that stays" if holder is None else holder.old
         detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
         settled = evolve(decision, new=decision.id_with(number), replicate=number, detail=detail)
-        lacks_text = not decision.source.has_content and decision.replicate is not None
-        if lacks_text and holder is not None and holder.source.has_content:
-            settled = evolve(settled, same_as=holder.old, named=holder.new)
+        keeper, source = keepers.get(decision.replicate or 0), decision.source
+        has_own = source.has_content or source.is_unparsed
+        if keeper is not None and not (has_own and source.has_content >= keeper.source.has_content):
+            settled = evolve(settled, same_as=keeper.old, named=keeper.new)
         holders[number] = settled
         yield holders[number]
 
@@ -260,11 +263,13 @@ def _signed(source: Source, parent: Decision | None) -> Signature[Any]:
     )
 
 
-def _rank(decision: Decision) -> tuple[bool, bool, Preference]:
-    """Return the sort key of those who ask for a number. Content comes first, then recorded
-    failures (possibly paid for, and the record moves along), then empty slots."""
+def _rank(decision: Decision) -> tuple[Any, ...]:
+    """Return the sort key of those who ask for a number. A text comes first, then an answer without
+    one, then a recorded failure (possibly paid for, and the record moves along), then whatever else
+    lies in a slot, and an empty slot last."""
     source = decision.source
     parent = None if decision.above is None else decision.above.source
     is_right = decision.replicate is not None and not decision.moves
-    ranked = preference(source, parent, is_right=is_right, below=source.texts_below)
-    return source.is_empty, source.is_empty and not source.is_failed, ranked
+    preferred = preference(source, parent, is_right=is_right, below=source.texts_below)
+    claims = source.has_content, source.is_unparsed, source.is_failed, not source.is_empty
+    return *(not claim for claim in claims), preferred

@@ -28,7 +28,7 @@ from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
 from genid_store.fs.files import exists, is_file, is_folder, is_link, read_bytes
 from genid_store.fs.fingerprints import digest
-from genid_store.fs.layout import METADATA, PARSED, PROMPT, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, PARSED, PROMPT, RAW, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
 from genid_store.fs.texts import NO_TEXT, fault_of_text
 from genid_store.migration.number import Numbered, Source, number_stage
@@ -118,8 +118,7 @@ def _source(
     reason, detail = _obstacle(found)
     if entry.is_symlink():
         reason, detail = SYMLINK, f"its folder is a symbolic link to {os.readlink(entry.path)}"
-    parsed = f"{entry.path}/{PARSED}"
-    has_content = is_file(parsed) and os.stat(parsed).st_size > 0
+    has_content = _has_bytes(f"{entry.path}/{PARSED}")
     is_empty = not (has_content or reason) and _is_empty(entry.path)
     failure = f"{root.own}/failures/{found.stage}/{entry.name}.json"
     copied = reused or found.adopted_from
@@ -127,8 +126,9 @@ def _source(
         **{name: _shared(getattr(found, name)) for name in _READ},
         has_content=has_content,
         texts_below=texts_below,
+        is_unparsed=not has_content and _has_bytes(f"{entry.path}/{RAW}"),
+        is_failed=not has_content and exists(failure),
         is_empty=is_empty,
-        is_failed=is_empty and exists(failure),
         adopted_from=copied if is_copy(os.path.dirname(entry.path), entry.name, copied) else None,
         reason=reason,
         detail=detail,
@@ -138,6 +138,10 @@ def _source(
 def _shared(value: Any) -> Any:
     """Return a value, interned if it is a text: most generations repeat those of others."""
     return sys.intern(value) if type(value) is str else value
+
+
+def _has_bytes(path: str) -> bool:
+    return is_file(path) and os.stat(path).st_size > 0
 
 
 def _is_empty(folder: str) -> bool:

@@ -38,7 +38,8 @@ class Source(Generation):
 
     `has_content`: it has a text of more than 0 bytes. `texts_below` counts those that were made
     from it. Where it has none, `is_unparsed`: there is an answer; `is_failed`: a failure shows that
-    it was requested; `is_empty`: nothing was ever made for it. `adopted_from` is set only while the text is still that generation's.
+    it was requested; `is_empty`: nothing was ever made for it. `adopted_from` is set only while the
+    text is still that generation's.
     """
 
     has_content: bool = False
@@ -58,9 +59,9 @@ class Planned:
     `new` is its present id if it stays (for a `reason`) or has the right id already. `replicate`
     and `parent`, its parent's id, are those after the migration. `same_as` is the old id of the
     generation that stands for this one, whose children follow that one: both have the same text,
-    this is an empty slot (`new` is then the other's), or it has nothing of its own and takes another
-    number (`named` is then the other's new id, for members). `detail` explains the reason, or which
-    generation keeps the number that a renumbered one asked for.
+    this is an empty slot (`new` is then the other's), or it has nothing of its own and takes a
+    further number (`named` is then the other's new id, for members). `detail` explains the reason,
+    or which generation keeps the number that a renumbered one asked for.
 
     `files` maps each of its files to its fingerprint; `rewrite` lists those with references that
     change.

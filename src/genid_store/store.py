@@ -22,7 +22,7 @@ from genid_store.catalog.memberships import check_new_cohort_id, dump_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError
-from genid_store.fs.files import guarded, is_folder, is_there, write_atomic
+from genid_store.fs.files import guarded, is_folder, is_there, problem_of, write_atomic
 from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.fs.locks import BUILD, root_lock
@@ -200,10 +200,16 @@ class Store:
                 else:  # nothing is written for a child whose parent has no text
                     reason, remedy = fault
                     report(evolve(outcomes[member], kind="blocked", reason=reason, remedy=remedy))
-            seeds = {member: dump_object(self._metadata(member, todo[member])) for member in ready}
+            seeds: dict[Member, bytes] = {}
+            for member in ready:
+                try:
+                    seeds[member] = dump_object(self._metadata(member, todo[member]))
+                except OSError as error:  # about the parent's metadata: the others do not need it
+                    fault_now = str(problem_of(self.root, error))
+                    report(evolve(outcomes[member], kind="refused", reason=fault_now))
             executor = evolve(first, plan=self._plan(seeds), seeds=seeds)
-            for stage in dict.fromkeys(member.stage for member in ready):
-                ids = [member.gen_id for member in ready if member.stage == stage]
+            for stage in dict.fromkeys(member.stage for member in seeds):
+                ids = [member.gen_id for member in seeds if member.stage == stage]
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)
         return [outcome for outcome in outcomes.values() if not outcome.complete]
 

@@ -638,6 +638,20 @@ def test_an_index_that_is_lost_is_filled_before_anyone_pays(tmp_path: Path) -> N
     assert 2 == len(ledger.calls)
 
 
+def test_a_parent_that_cannot_be_read_holds_up_its_child_alone(tmp_path: Path) -> None:
+    """Of several that are asked for together."""
+    ledger, store = Ledger(), Store.open(tmp_path)
+    drafts = [draft(number) for number in (1, 2)]
+    store.once_all(drafts, ledger)
+    path = tmp_path / "gens/draft" / str(gen_id(drafts[0])) / "metadata.json"
+    path.unlink()
+    path.symlink_to(path)
+    essays = [Essay(parent_gen_id=gen_id(one), template_id="t", replicate=1) for one in drafts]
+    with pytest.raises(StoreError, match="1 generation"):
+        store.once_all(essays, ledger)
+    assert (3, [essays[0]]) == (len(ledger.calls), store.missing(essays))
+
+
 def test_a_text_is_not_given_to_the_task_that_wrong_metadata_names(tmp_path: Path) -> None:
     """Its v1 id is believed: metadata of another template does not make it that one's."""
     ledger, store = Ledger(), Store.open(tmp_path)

@@ -65,9 +65,17 @@ def test_what_names_a_slot_without_a_text_follows_the_text(replicate: int | None
     found = number_stage([slot, made], parents).decisions
     named = (found["made"].old, found["made"].new) if replicate else (None, None)
     assert (2, *named) == (found["slot"].replicate, found["slot"].same_as, found["slot"].named)
-    work = Work.of(found.values())
-    assert (found["slot"].named or found["slot"].new) == work.mapping["evaluation"]["slot"]
-    assert "slot" == work.back["evaluation"][found["slot"].new]
+    work, new = Work.of(found.values()), found["slot"].new
+    assert (found["slot"].named or new) == work.mapping_in("membership")["evaluation"]["slot"]
+    assert new == work.mapping_in("table")["evaluation"]["slot"]
+    assert "slot" == work.back["evaluation"][new]
+
+
+def test_an_answer_that_was_not_parsed_is_not_left_for_a_broken_text() -> None:
+    """It is the only one of the two that something may still be made of."""
+    broken, raw = draft("a"), draft("b", has_content=False, is_unparsed=True)
+    found = number_stage([broken, raw], {}, is_usable=lambda one: False).decisions
+    assert (2, None) == (found["b"].replicate, found["b"].named)
 
 
 def test_a_text_comes_first_then_the_right_id_then_cohort_then_id() -> None:
@@ -273,6 +281,6 @@ def test_many_claimants_of_one_number_are_served_in_turn() -> None:
             return super().__contains__(name)
 
     asking = [numbering._asked(draft(f"d{at}"), {})[0] for at in range(300)]
-    decisions = numbering._settle(asking, Names())
+    decisions = numbering._settle(asking, Names(), lambda one: one.has_content)
     assert set(range(1, 301)) == {one.replicate for one in decisions}
     assert len(asked) < 1_000

@@ -10,6 +10,7 @@ import pytest
 from cohort_kit import COHORT, OFF, ON, built
 from genid_store import Request
 from genid_store.catalog.memberships import read_membership
+from genid_store.catalog.reused import find_all
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.records import Asked
@@ -63,6 +64,28 @@ def test_whatever_lies_in_an_empty_slot(tmp_path: Path, name: str, data: bytes) 
     migrate(root)
     assert 0 == calls(root)
     assert 5 == len([one for one in root.gens.rglob(name) if one.read_bytes() == data])
+    rollback(root)
+    assert before == without_own(tree(root.path))
+
+
+def test_what_is_about_a_slot_itself_keeps_its_own_new_id(tmp_path: Path) -> None:
+    """Its record of a reused text, and its row in a table of the host's; a second migration goes
+    on from there."""
+    root = small_root(tmp_path)
+    for cohort in ("autumn", "winter"):
+        build_cohort(root, Options(rollout=OFF, cohort_id=cohort))
+        run_cohort(root, cohort, pay, Asked(reuse=True))
+    (old,) = (one for one in read_membership(root, "winter") if one.stage == "draft")
+    (root.generation(*old) / "parsed.txt").unlink()
+    table = root.path / "costs.csv"
+    table.write_text(f"id,usd\n{old.gen_id},1.00\n")
+    before = without_own(tree(root.path))
+    plan = migrate(root, tables=("costs.csv",))
+    (slot,) = (one for one in plan.entries() if one.old == old.gen_id)
+    assert slot.named not in (None, slot.new)
+    assert slot.named in {one.gen_id for one in read_membership(root, "winter")}
+    assert f"id,usd\n{slot.new},1.00\n" == table.read_text()
+    assert slot.new in {one.gen_id for one in find_all(root)}
     rollback(root)
     assert before == without_own(tree(root.path))
 

@@ -210,7 +210,7 @@ def _header_problems(
     nearly: dict[str, str] = {}
     for cell in dict.fromkeys(header):
         for column in (*columns, *optional):
-            if cell != column and cell.strip().lower() == column:
+            if column not in header and cell.strip().lower() == column:
                 nearly[column] = cell
                 where, remedy = f"{file}:1", f"write {column}, or give it another name"
                 message = f"differs from the column {column} in case or white space only"

@@ -64,8 +64,9 @@ def answer(call: Callable[..., Any], *arguments: Any) -> Any:
     except BaseException as error:
         if os.getpid() != process:
             _end_child(error)
-        # Only the main thread gets signals: in another one, the callable itself interrupts.
-        in_main = threading.current_thread() is threading.main_thread()
+        # Only the main thread gets signals: in another one, the callable itself interrupts. Hosts
+        # may replace `current_thread` (gevent), not the system's number of a thread.
+        in_main = threading.get_native_id() == threading.main_thread().native_id
         if isinstance(error, Exception) or (in_main and isinstance(error, KeyboardInterrupt)):
             raise
         raise _ended(error) from error

@@ -18,7 +18,7 @@ from genid_store.fs.files import problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
 from genid_store.fs.texts import NO_TEXT, fault_of_bytes, fault_of_text
-from genid_store.stages import Member
+from genid_store.stages import Member, parent_stage, stage_names
 
 _IDENTIFYING: Final = ("combo_id", "parent_gen_id", "template_id", "llm_model_id", "replicate")
 
@@ -72,9 +72,9 @@ def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:
     A text without a recorded digest (the host's, or written by hand) is accepted.
 
     Raises:
-        ParentMissing: there is no text, it is empty, it is not UTF-8 or has NUL characters, it is a
-            pointer to content that was not fetched, or it differs from the digest recorded when it
-            was made.
+        ParentMissing: there is no text, it is empty or has NUL characters, it is not UTF-8 although
+            its stage has children, it is a pointer to content that was not fetched, or it differs
+            from the digest recorded when it was made.
         OSError: it cannot be read now.
     """
     where = f"{stage} {gen_id}"
@@ -88,7 +88,8 @@ def usable_text(root: DataRoot, stage: str, gen_id: str) -> bytes:
         reason = f"{where}: its parsed.txt cannot be read: {error.strerror}"
         raise ParentMissing(reason) from error
     recorded = recorded_digest(root, stage, gen_id)
-    fault = fault_of_text(data)
+    is_parent = any(parent_stage(one) == stage for one in stage_names())
+    fault = fault_of_text(data) if is_parent else fault_of_bytes(data)
     if fault is None and recorded not in (None, digest(data)):
         fault = (
             "is not the text that was made: its digest differs from the record; put the text back, "

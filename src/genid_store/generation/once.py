@@ -22,7 +22,7 @@ from attrs import Factory, field, frozen
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import decode_text, read_data
-from genid_store.fs.files import check_inside, is_file, is_there, problem_of, read_bytes
+from genid_store.fs.files import check_inside, is_file, is_there, listed, problem_of, read_bytes
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.fs.leases import NO_WAIT, lease
 from genid_store.fs.locks import blocked
@@ -44,6 +44,7 @@ from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.giving import give_text
 from genid_store.generation.publish import (
     files_of,
+    give_up_spares,
     is_complete,
     prepared,
     publish,
@@ -70,7 +71,7 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 #: What is said of a data root in whose place another folder is, such as a mount point without the
 #: mount. Everything would be missing there, and be paid for again.
 REPLACED: Final = "another folder is in the place of the data root"
-REMOUNT: Final = "mount it or move it back, then run again: it resumes where it stopped"
+REMOUNT: Final = "mount it or move it back, or start again where it is the same one"
 _REPLACED: Final = Decision("refused", f"{REPLACED}; {REMOUNT}")
 
 
@@ -267,6 +268,7 @@ class Executor(Decider):
             decision = self._of_internal_error(error)
         has_no_text = decision.kind in {"failed", "unparsed"}
         if has_no_text and not is_complete(self.root, *inputs.member):
+            give_up_spares()  # the next call takes new ones
             # If the disk refuses the record as well, the outcome still gives the reason.
             with contextlib.suppress(OSError, StoreError):
                 if os.path.samestat(os.stat(self.root.path), self.home):
@@ -338,14 +340,14 @@ class Executor(Decider):
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None if it does not exist and is not required.
 
-        A run requires it in the pipeline's stages, and in others where templates/<stage>/ exists:
+        A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any:
         whoever keeps templates there would otherwise pay for an empty prompt.
 
         StoreError: its file cannot be read, or is not UTF-8.
         """
         stage, template_id = generation.stage, generation.template_id
-        kept = template_id is not None and is_there(self.root.path / "templates" / stage)
-        required = self.templates and (stage in PIPELINE or kept)
+        kept = template_id is not None and listed(self.root.path / "templates" / stage, ".txt")
+        required = self.templates and (stage in PIPELINE or bool(kept))
         try:
             path = self.root.template(stage, template_id or "")
         except StoreError:  # no file can have that name
@@ -368,7 +370,11 @@ class InBatch(StoreError):  # noqa: N818 - it says where the task is
 def recover(root: DataRoot) -> int:
     """Publish every generation that an earlier run completed but did not publish; return how many.
     Removes what an earlier run only began, and skips generations that another run holds."""
-    return sum(_publish_waiting(root, *member, NO_WAIT) for member in unpublished(root))
+    published = 0
+    for member in unpublished(root):
+        with contextlib.suppress(OSError):  # of this one; whoever needs it is told
+            published += _publish_waiting(root, *member, NO_WAIT)
+    return published
 
 
 def declare(root: DataRoot, member: Member, metadata: bytes) -> None:

@@ -16,11 +16,12 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from genid_store.catalog.metadata import read_generation
 from genid_store.fs.files import (
@@ -64,16 +65,22 @@ _ATTEMPT: Final = re.compile(r"\.(?P<gen_id>.+)\.[0-9]+-[0-9a-f]{8}")
 #: A file that reserves disk space before the call and is removed to make room for the answer.
 _RESERVE: Final = ".reserve"
 _RESERVED: Final = 2**18  # bytes
-#: How many file descriptors are kept open during the call, to have them for storing the answer.
+#: File descriptors that this process keeps open, to have some for an answer that comes when there
+#: are no more; one lock for the list.
 _SPARE: Final = 8
+_spares: list[int] = []
+_sparing = threading.Lock()
+os.register_at_fork(
+    before=_sparing.acquire, after_in_parent=_sparing.release, after_in_child=_sparing.release
+)
+_NO_MORE: Final = {errno.EMFILE, errno.ENFILE}
 
 
 @frozen(kw_only=True)
 class StagedFolder:
     """A folder ready for one generation's files, made before anything is paid for.
 
-    `store` names the store on a text that has to be rescued to a temporary folder. `spare` are open
-    file descriptors, which are closed to have some for the answer.
+    `store` names the store on a text that has to be rescued to a temporary folder.
     """
 
     root: DataRoot
@@ -81,7 +88,6 @@ class StagedFolder:
     gen_id: str
     path: Path
     store: str = ""
-    spare: list[int] = field(factory=list)
 
 
 @contextlib.contextmanager
@@ -96,7 +102,6 @@ def prepared(
     was paid for.
     """
     path, target = _attempt_folder(root, stage, gen_id), root.generation(stage, gen_id)
-    spare: list[int] = []
     path.mkdir(parents=True)
     try:
         store = name_store(root)
@@ -105,17 +110,26 @@ def prepared(
                 message = f"fewer than {_MIN_FREE // 2**20} MiB are free, and nothing was paid for"
                 raise OSError(errno.ENOSPC, message, str(path.parent))
             reserve(path / _RESERVE, _RESERVED)
-            spare.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_SPARE))
+            with _sparing:
+                while len(_spares) < _SPARE:
+                    _spares.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         # Publishing renames into this folder; find out now whether it can.
         if not os.access(target, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-        yield StagedFolder(
-            root=root, stage=stage, gen_id=gen_id, path=path, store=store, spare=spare
-        )
+        yield StagedFolder(root=root, stage=stage, gen_id=gen_id, path=path, store=store)
     finally:
-        while spare:
-            os.close(spare.pop())
         shutil.rmtree(path, ignore_errors=True)
+
+
+def give_up_spares() -> None:
+    """Close the spare file descriptors, those that the host has not closed or taken itself."""
+    null = os.stat(os.devnull)
+    with _sparing:
+        while _spares:
+            spare = _spares.pop()
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(spare), null):
+                    os.close(spare)
 
 
 def seed(root: DataRoot, stage: str, gen_id: str, metadata: bytes) -> None:
@@ -140,23 +154,27 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes], parent_text: str |
     the text, or that it is lost.
     """
     root, stage, gen_id = folder.root, folder.stage, folder.gen_id
-    while folder.spare:
-        os.close(folder.spare.pop())
-    try:
-        (folder.path / _RESERVE).unlink(missing_ok=True)
-        for name in (name for name in _STAGED if name in files):
-            partial = folder.path / f".{name}"
-            write_new(partial, files[name], durable=True)
-            os.rename(partial, folder.path / name)
-        _complete(folder)
-        roll_forward(root, stage, gen_id)
-    except OSError as error:
-        if is_complete(root, stage, gen_id):
-            kept = f"the next run publishes the text from {staging(root, stage) / gen_id}"
-        else:
-            made_from = None if parent_text is None else digest(parent_text.encode())
-            kept = rescue(folder.store, stage, gen_id, made_from, files)
-        raise OSError(error.errno or 0, f"{error.strerror or error}; {kept}") from error
+    for is_last in (False, True):
+        try:
+            (folder.path / _RESERVE).unlink(missing_ok=True)
+            for name in (name for name in _STAGED if name in files):
+                partial = folder.path / f".{name}"
+                partial.unlink(missing_ok=True)
+                write_new(partial, files[name], durable=True)
+                os.rename(partial, folder.path / name)
+            _complete(folder)
+            roll_forward(root, stage, gen_id)
+            return
+        except OSError as error:
+            if error.errno in _NO_MORE and not is_last:
+                give_up_spares()
+                continue
+            if is_complete(root, stage, gen_id):
+                kept = f"the next run publishes the text from {staging(root, stage) / gen_id}"
+            else:
+                made_from = None if parent_text is None else digest(parent_text.encode())
+                kept = rescue(folder.store, stage, gen_id, made_from, files)
+            raise OSError(error.errno or 0, f"{error.strerror or error}; {kept}") from error
 
 
 def is_complete(root: DataRoot, stage: str, gen_id: str) -> bool:

@@ -66,7 +66,9 @@ def build(plan: Plan, advance: Advance) -> list[str]:
         trees.make_folders(os.path.dirname(aside))
         data = trees.contents(live)
         _refuse_change(planned.path, digest(data), planned.digest)
-        trees.write_like(aside, rewrite_file(data, planned.what, plan.work.mapping), live)
+        trees.write_like(
+            aside, rewrite_file(data, planned.what, plan.work.mapping_in(planned.what)), live
+        )
     return [*plan.places(), *carry_records(plan, back=False)]
 
 
@@ -185,7 +187,6 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     work = plan.work
     mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)
     for place, stage in plan.record_folders():
-        names = work.back[stage] if back else {old: new for new, old in work.back[stage].items()}
         live, aside = plan.live(place), plan.aside(place)
         if not is_folder(live):
             continue
@@ -200,7 +201,7 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
             data, new = trees.contents(entry.path), name
             if _is_record(name):
                 gen_id = name.removesuffix(".json")
-                new = f"{names.get(gen_id, gen_id)}.json"
+                new = f"{mapping[stage].get(gen_id, gen_id)}.json"
             stale.discard(new)
             made = f"{aside}/{new}"
             if exists(made):

@@ -155,7 +155,7 @@ def number_stage(
         wanting = [one for one in asking if one.old not in blocked]
         if len(wanting) > 1:
             wanting.sort(key=rank)
-        for settled in _settle(wanting, blocked):
+        for settled in _settle(wanting, blocked, is_usable):
             decisions[settled.old] = settled
     return Numbered(dict(sorted(decisions.items())), tuple(strays))
 
@@ -190,7 +190,9 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, s
     return decision, decision.id_with(ABSENT_REPLICATE)
 
 
-def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Decision]:
+def _settle(
+    asking: Sequence[Decision], blocked: Container[str], is_usable: Callable[[Source], bool]
+) -> Iterator[Decision]:
     """Give each generation of one task a number of its own, and none an id in `blocked`. They are
     in the order of preference."""
     holders: dict[int, Decision] = {}
@@ -217,8 +219,9 @@ def _settle(asking: Sequence[Decision], blocked: Container[str]) -> Iterator[Dec
         detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
         settled = evolve(decision, new=decision.id_with(number), replicate=number, detail=detail)
         keeper, source = keepers.get(decision.replicate or 0), decision.source
-        has_own = source.has_content or source.is_unparsed
-        if keeper is not None and not (has_own and source.has_content >= keeper.source.has_content):
+        # An answer of its own, parsed or not, is only left for a text that can be built upon.
+        left = source.is_unparsed and keeper is not None and is_usable(keeper.source)
+        if keeper is not None and not source.has_content and (left or not source.is_unparsed):
             settled = evolve(settled, same_as=keeper.old, named=keeper.new)
         holders[number] = settled
         yield holders[number]

@@ -40,7 +40,7 @@ from genid_store.migration.planfile import (
     plans_folder,
     write_plan,
 )
-from genid_store.migration.references import Mappings, References, retarget, rewrite_json
+from genid_store.migration.references import References, retarget, rewrite_json
 from genid_store.migration.scan import decide, scan_files
 from genid_store.stages import stage_names
 
@@ -95,7 +95,7 @@ def make_plan(
         raise StoreError("a table cannot be rewritten", problems)
     numbered = decide(root)
     work = Work.of(chain.from_iterable(found.decisions.values() for found in numbered.values()))
-    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work.mapping)
+    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / ".new"
@@ -125,7 +125,7 @@ class _Planning:
     numbered: dict[str, Numbered]
     tables: tuple[str, ...]
     progress: Progress
-    mapping: Mappings
+    work: Work
     totals: Counter[str] = field(factory=Counter)
     counts: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter))
     changing: set[str] = field(factory=set)  # stages
@@ -161,7 +161,7 @@ class _Planning:
         self.others += self._beside_generations()
         self.others += self._not_followed()
         known = {stage: found.decisions for stage, found in self.numbered.items()}
-        self.others += scan_files(self.root, self.mapping, known, self.tables)
+        self.others += scan_files(self.root, self.work, known, self.tables)
         self.others += [*self._places()]
         yield from self.others
 
@@ -228,7 +228,7 @@ class _Planning:
             names = (decision.old, decision.source.parent_gen_id or "")
             if not any(name and name.encode() in file.data for name in names):
                 return False
-        return rewrite_json(file.data, References(self.mapping, decision.stage)) != file.data
+        return rewrite_json(file.data, References(self.work.mapping, decision.stage)) != file.data
 
     def _link_changes(self, decision: Decision, path: str, link: Entry) -> bool:
         """Return whether a symbolic link leads into a folder that moves. Metadata behind a link
@@ -236,13 +236,13 @@ class _Planning:
         target = link.fingerprint.removeprefix(LINK)
         self.others.append(note("symlink", path, target))
         parent = decision.source.parent_gen_id or ""
-        follows = References(self.mapping, decision.stage).new_parent(parent) != parent
+        follows = References(self.work.mapping, decision.stage).new_parent(parent) != parent
         if link.path in ("", METADATA) and (decision.moves or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
         folder, root = path.rpartition("/")[0], str(self.root.path)
-        return bool(link.path) and target != retarget(target, folder, root, self.mapping)
+        return bool(link.path) and target != retarget(target, folder, root, self.work.mapping)
 
     def _beside_generations(self) -> Iterator[Record]:
         """Yield notes about the stages' folders."""
@@ -279,14 +279,14 @@ class _Planning:
     def _not_followed(self) -> Iterator[Record]:
         """Yield a blocker for all that would still name ids that change: the generations of
         undeclared stages, and references that are not a stage's first."""
-        for stage in undeclared_stages(self.root) if any(self.mapping.values()) else ():
+        for stage in undeclared_stages(self.root) if any(self.work.mapping.values()) else ():
             message = "its generations are of an undeclared stage and may name ids that change"
             yield blocker(f"gens/{stage}", message, KINDS[UNDECLARED_STAGE].remedy)
         for stage, found in self.numbered.items():
             rules = SIGNATURES[stage].__genid_rules__.items()
             references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
             for name, above in references[1:]:
-                moved = self.mapping[above]
+                moved = self.work.mapping[above]
                 decisions = found.decisions.values()
                 if any(decision.source.others.get(name) in moved for decision in decisions):
                     message = f"{name} is a second reference, and the migration follows the first"

@@ -64,22 +64,26 @@ class PlannedFile:
 
 @frozen
 class Work:
-    """A plan in short: the stages in which something changes, the new id that replaces each old one
-    where it is named, the old id of each new folder, and the (stage, id) of merged slots, to which
-    no new id leads back."""
+    """A plan in short: the stages in which something changes, the new id of each old one and back,
+    the new id that members get instead (`Planned.named`), and the (stage, id) of merged slots, to
+    which no new id leads back."""
 
     stages: tuple[str, ...]
     mapping: Mappings
     back: Mappings
+    members: Mappings
     merged: frozenset[tuple[str, str]]
 
     @classmethod
     def of(cls, entries: Iterable[Planned]) -> Work:
-        mapping, back = ({stage: dict[str, str]() for stage in stage_names()} for _ in range(2))
+        mapping, back, members = (
+            {stage: dict[str, str]() for stage in stage_names()} for _ in range(3)
+        )
         changed, merged = set(), set()
         for entry in entries:
             if entry.moves:
-                mapping[entry.stage][entry.old] = entry.named or entry.new
+                mapping[entry.stage][entry.old] = entry.new
+                members[entry.stage][entry.old] = entry.named or entry.new
             if entry.merged:
                 merged.add((entry.stage, entry.old))
             elif entry.moves:
@@ -87,7 +91,12 @@ class Work:
             if entry.moves or entry.rewrite or entry.merged:
                 changed.add(entry.stage)
         stages = tuple(name for name in stage_names() if name in changed)
-        return cls(stages, mapping, back, frozenset(merged))
+        return cls(stages, mapping, back, members, frozenset(merged))
+
+    def mapping_in(self, what: str) -> Mappings:
+        """Return the new ids as a file of this kind (`PlannedFile.what`) gets them."""
+        names_members = what == "membership" or what in self.mapping
+        return self.members if names_members else self.mapping
 
 
 @frozen(slots=False)

@@ -170,7 +170,7 @@ class CarryingBack:
             if before is not None and not changes and before.digest == digest(data):
                 continue
             if changes and exists(former):
-                if rewrite_file(trees.contents(former), what, work.mapping) == data:
+                if rewrite_file(trees.contents(former), what, work.mapping_in(what)) == data:
                     continue
                 self.carried.append((path, CHANGED))
                 self._keep(former, path, move=True)

@@ -32,7 +32,7 @@ from genid_store.fs.layout import METADATA, PARSED, PROMPT, RAW, DataRoot, is_se
 from genid_store.fs.rescue import rescued
 from genid_store.fs.texts import NO_TEXT, fault_of_text
 from genid_store.migration.number import Numbered, Source, number_stage
-from genid_store.migration.planfile import Record, batched, blocker, note
+from genid_store.migration.planfile import Record, Work, batched, blocker, note
 from genid_store.migration.references import Mappings, retarget, rewrite_file
 from genid_store.stages import parent_stage, stage_names
 
@@ -182,11 +182,11 @@ def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
 
 
 def scan_files(
-    root: DataRoot, mapping: Mappings, known: Mapping[str, Container[str]], tables: tuple[str, ...]
+    root: DataRoot, work: Work, known: Mapping[str, Container[str]], tables: tuple[str, ...]
 ) -> Iterator[Record]:
     """Yield the files outside `gens/`, their blockers, and the notes about them.
 
-    `known` are the present ids of each stage, `mapping` those that change.
+    `known` are the present ids of each stage, `work` has those that change.
     """
     files = candidates(root, tables)
     for path, what in files.items():
@@ -194,7 +194,7 @@ def scan_files(
             data = read_bytes(f"{root.path}/{path}")
             if what == "membership":
                 yield from _look_at_members(data, path, known)
-            new = rewrite_file(data, what, mapping)
+            new = rewrite_file(data, what, work.mapping_in(what))
         except FileNotFoundError:
             if what == "table":
                 yield blocker(path, "there is no such file", "name a file of the data root")
@@ -211,8 +211,8 @@ def scan_files(
     for text in rescued(root):
         message = f"its finished text still waits in {text.path}"
         yield blocker(f"gens/{text.stage}/{text.gen_id}", message, _PUBLISH)
-    if any(mapping.values()):
-        yield from _reports(root, mapping, files)
+    if any(work.mapping.values()):
+        yield from _reports(root, work.mapping, files)
 
 
 def _look_at_members(

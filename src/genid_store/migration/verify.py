@@ -112,7 +112,7 @@ class Verifying:
 
     def _members(self, planned: PlannedFile) -> Iterator[Problem]:
         """Yield the members that are missing from, or too many in, the new membership."""
-        plan, mapping = self.plan, self.plan.work.mapping
+        plan, mapping = self.plan, self.plan.work.members
         live = read_bytes(plan.live(planned.path))
         if digest(live) != planned.digest:
             yield _problem(planned.path, "it was changed since the plan was made", _CHANGED)

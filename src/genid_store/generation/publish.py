@@ -156,13 +156,14 @@ def publish(folder: StagedFolder, files: Mapping[str, bytes], parent_text: str |
     root, stage, gen_id = folder.root, folder.stage, folder.gen_id
     for is_last in (False, True):
         try:
-            (folder.path / _RESERVE).unlink(missing_ok=True)
-            for name in (name for name in _STAGED if name in files):
-                partial = folder.path / f".{name}"
-                partial.unlink(missing_ok=True)
-                write_new(partial, files[name], durable=True)
-                os.rename(partial, folder.path / name)
-            _complete(folder)
+            if not is_last or not is_complete(root, stage, gen_id):
+                (folder.path / _RESERVE).unlink(missing_ok=True)
+                for name in (name for name in _STAGED if name in files):
+                    partial = folder.path / f".{name}"
+                    partial.unlink(missing_ok=True)
+                    write_new(partial, files[name], durable=True)
+                    os.rename(partial, folder.path / name)
+                _complete(folder)
             roll_forward(root, stage, gen_id)
             return
         except OSError as error:

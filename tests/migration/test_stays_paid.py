@@ -90,6 +90,21 @@ def test_what_is_about_a_slot_itself_keeps_its_own_new_id(tmp_path: Path) -> Non
     assert before == without_own(tree(root.path))
 
 
+def test_a_child_that_has_the_right_id_already_names_the_text(tmp_path: Path) -> None:
+    """Its metadata named a slot of the same task, under its id from before."""
+    root = small_root(tmp_path)
+    build_cohort(root, Options(rollout=ON, cohort_id="new"))
+    run_cohort(root, "new", pay, Asked())
+    build_cohort(root, Options(rollout=OFF, cohort_id="old"))
+    leave_notes = root.generation(*read_membership(root, "old")[0])
+    (leave_notes / "notes.md").write_text("ours")
+    essay = root.generation(*read_membership(root, "new")[1]) / "metadata.json"
+    text = essay.read_text()
+    essay.write_text(text.replace(read_membership(root, "new")[0].gen_id, leave_notes.name))
+    migrate(root)
+    assert text == essay.read_text()
+
+
 def test_a_chain_of_texts_wins_over_a_bare_draft(tmp_path: Path) -> None:
     """Of two cohorts' drafts, the one that the others' texts were made from keeps the number."""
     root = small_root(tmp_path)

@@ -106,7 +106,7 @@ def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: boo
     if is_link:
         folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
         return os.fsencode(retarget(os.fsdecode(data), folder, str(plan.root.path), mapping))
-    references = References(mapping, entry.stage)
+    references = References(mapping, entry.stage, plan.work.members)
     if name == METADATA and entry.moves:
         return rewrite_metadata(data, references, entry, plan.plan_id)
     return rewrite_json(data, references)

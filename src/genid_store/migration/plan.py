@@ -228,7 +228,12 @@ class _Planning:
             names = (decision.old, decision.source.parent_gen_id or "")
             if not any(name and name.encode() in file.data for name in names):
                 return False
-        return rewrite_json(file.data, References(self.work.mapping, decision.stage)) != file.data
+        return (
+            rewrite_json(
+                file.data, References(self.work.mapping, decision.stage, self.work.members)
+            )
+            != file.data
+        )
 
     def _link_changes(self, decision: Decision, path: str, link: Entry) -> bool:
         """Return whether a symbolic link leads into a folder that moves. Metadata behind a link
@@ -236,7 +241,10 @@ class _Planning:
         target = link.fingerprint.removeprefix(LINK)
         self.others.append(note("symlink", path, target))
         parent = decision.source.parent_gen_id or ""
-        follows = References(self.work.mapping, decision.stage).new_parent(parent) != parent
+        follows = (
+            References(self.work.mapping, decision.stage, self.work.members).new_parent(parent)
+            != parent
+        )
         if link.path in ("", METADATA) and (decision.moves or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"

@@ -52,10 +52,12 @@ _PATH_LENGTH: Final = 4096  # characters; a longer text, or one with lines, is p
 
 @frozen
 class References:
-    """The replacement of references in the files of one stage's generations."""
+    """The replacement of references in the files of one stage's generations; `parents` has the new
+    ids of parents where they are others (`Work.members`)."""
 
     mapping: Mappings
     stage: str
+    parents: Mappings | None = None
 
     def new_value(self, value: Any, key: str | None = None) -> Any:
         """Return the new value of a decoded JSON value under `key`."""
@@ -82,8 +84,9 @@ class References:
     def new_parent(self, old: str) -> str:
         """Return the new id of a parent. An id of a wrong stage is replaced as well, because the
         error should remain traceable."""
-        right = self.mapping.get(parent_stage(self.stage) or "", {})
-        return next((one[old] for one in (right, *self.mapping.values()) if old in one), old)
+        mapping = self.parents or self.mapping
+        right = mapping.get(parent_stage(self.stage) or "", {})
+        return next((one[old] for one in (right, *mapping.values()) if old in one), old)
 
     def with_new_paths(self, text: str) -> str:
         """Return a text with the paths in it replaced."""

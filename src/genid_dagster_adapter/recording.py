@@ -174,8 +174,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
 
 
 def listing(name: str, title: str, lines: Sequence[str]) -> dict[str, dg.MarkdownMetadataValue]:
-    """Return the metadata `name`, a list of the first lines and how many more there are; without
-    lines, no metadata."""
+    """Return the metadata `name`: the first lines and how many more; none without lines."""
     shown = [f"- {line}" for line in lines[:_LINES]]
     rest = [f"- and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
     text = "\n".join([title, "", *shown, *rest])

@@ -121,8 +121,8 @@ def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
 def held_elsewhere(index: StoreIndex, generation: Indexed) -> tuple[str, ...]:
     """Return the other ids under which the store has a text of a generation's task, sorted."""
     same, expected = same_task(index, generation), generation.expected["v1"]
-    if expected is not None:  # also where the parent of a planned one is not in the index yet
-        same += index.by_expected("v1", expected)
+    if not same and expected is not None:  # the parent of a planned one is not in the index yet
+        same = index.by_expected("v1", expected)
     held = {one.gen_id for one in same if one.has_content and one.gen_id != generation.gen_id}
     return tuple(sorted(held))
 

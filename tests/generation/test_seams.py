@@ -18,7 +18,7 @@ from urllib.error import URLError
 
 import pytest
 
-from cohort_kit import OFF, ON
+from cohort_kit import OFF, ON, write_table
 from genid import Draft, DraftId, Essay, gen_id
 from genid_store import Request, Store, StoreError
 from genid_store.catalog.audit.audit import audit
@@ -28,8 +28,9 @@ from genid_store.cohort import prepare
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases
 from genid_store.fs.layout import DataRoot
-from genid_store.generation import failures, once, reuse
-from genid_store.generation.calling import is_unpaid
+from genid_store.generation import failures, once, publish, reuse
+from genid_store.generation.calling import answer, is_unpaid
+from genid_store.generation.content import ParentMissing, usable_text
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked, Generator
@@ -663,3 +664,60 @@ def test_a_store_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file: is not a folder"):
         Store.open(tmp_path / "file")
+
+
+def test_an_interrupt_of_the_main_thread_ends_a_run_whatever_a_host_calls_its_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A host may replace the threads of Python, as gevent does."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading, "current_thread", threading.Thread)
+    with pytest.raises(KeyboardInterrupt):
+        answer(interrupted)
+
+
+def test_a_spare_descriptor_that_the_host_closed_or_took_is_left_to_it(tmp_path: Path) -> None:
+    """Neither fails giving them up."""
+    store = Store.open(tmp_path)
+    store.once(MINE, lambda request: "a text")
+    closed, taken = publish._spares[:2]
+    os.close(closed)
+    own = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(own, taken)
+    publish.give_up_spares()
+    assert [] == publish._spares
+    assert os.path.samestat(os.fstat(taken), os.stat(tmp_path))
+    for descriptor in {own, taken}:
+        os.close(descriptor)
+
+
+def test_only_a_text_that_has_children_must_be_utf_8(tmp_path: Path) -> None:
+    """Nothing is made from an evaluation, so its text is reused as it is."""
+    root = DataRoot(tmp_path)
+    for stage in ("draft", "evaluation"):
+        root.generation(stage, "x").mkdir(parents=True)
+        (root.generation(stage, "x") / "parsed.txt").write_bytes("é".encode("latin-1"))
+    assert "é".encode("latin-1") == usable_text(root, "evaluation", "x")
+    with pytest.raises(ParentMissing, match="save it as UTF-8"):
+        usable_text(root, "draft", "x")
+
+
+def test_evaluations_without_a_number_count_before_their_new_parent_is_indexed(
+    root: DataRoot,
+) -> None:
+    """A build that forbids regeneration knows a planned essay's id, and finds the text below it."""
+    write_table(
+        root.path, "essay_templates.csv", [["template_id", "generator"], ["parsed", "copy"]]
+    )
+    drafts = Rollout.parse("draft")
+    build_cohort(root, Options(rollout=drafts, cohort_id="autumn"))
+    run_cohort(root, "autumn", lambda request: "SCORE: 7", Asked())
+    for path in root.gens.glob("evaluation/*/metadata.json"):
+        document = json.loads(path.read_text())
+        del document["replicate"]
+        path.write_text(json.dumps(document))
+    with pytest.raises(StoreError, match=r"evaluation .*: the store has this work"):
+        build_cohort(root, Options(rollout=drafts, cohort_id="winter", forbid_regeneration=True))

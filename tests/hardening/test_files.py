@@ -169,10 +169,18 @@ def test_json_at_the_limit_is_read() -> None:
     ],
 )
 def test_a_table_that_is_not_one_says_where_and_why(data: bytes, place: str, words: str) -> None:
-    """The separator is named, the line is."""
+    """The separator is named, the line is; what comes before it is still read, for its problems."""
     problems: list[Problem] = []
-    parse_csv("t", data, ("a", "b"), problems)
+    before = [2] if place == "t:3" else []
+    assert before == [line.number for line in parse_csv("t", data, ("a", "b"), problems)]
     assert (place, True) == (problems[0].where, words in problems[0].message), problems
+
+
+def test_a_column_of_nearly_the_name_of_one_that_is_there_is_a_hosts_own() -> None:
+    """It is refused only where it would be the one that is missing."""
+    problems: list[Problem] = []
+    (line,) = parse_csv("t", b"id,ID\n1,2\n", ("id",), problems)
+    assert ([], "1") == (problems, line["id"])
 
 
 @pytest.mark.parametrize("cell", ["\r", "a\rb", "\r\n", '"', ",", "\n\r", "é\ra", " "])

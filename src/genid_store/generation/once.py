@@ -372,7 +372,7 @@ def recover(root: DataRoot) -> int:
     Removes what an earlier run only began, and skips generations that another run holds."""
     published = 0
     for member in unpublished(root):
-        with contextlib.suppress(OSError):  # of this one; whoever needs it is told
+        with contextlib.suppress(OSError):  # making that generation raises it again
             published += _publish_waiting(root, *member, NO_WAIT)
     return published
 

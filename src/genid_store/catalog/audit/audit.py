@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from genid_store.catalog import findings
 from genid_store.catalog.audit.content import CONTENT_CODES, content_findings
-from genid_store.catalog.audit.references import SameTexts, duplicates, names, references
+from genid_store.catalog.audit.references import CohortsOf, SameTexts, duplicates, names, references
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
@@ -81,6 +81,7 @@ def audit(
     and then no partitions are audited. `progress` is called as (done, total generations).
     """
     memberships = read_memberships(index.root)
+    cohorts = memberships.cohorts_of()
     texts: SameTexts = {}
     found: list[Problem] = []
     try:
@@ -91,10 +92,10 @@ def audit(
     found += [
         *_metadata(index),
         *references(index),
-        *duplicates(index, memberships, texts),
+        *duplicates(index, cohorts, texts),
         *names(index),
         *content_findings(index, content, progress),
-        *_membership(index, memberships, texts),
+        *_membership(index, memberships, cohorts, texts),
         *_cohorts(index.root),
         *unowned(memberships, partitions or {}),
     ]
@@ -125,7 +126,7 @@ def unowned(
     memberships: Memberships, partitions: Mapping[str, Collection[str]]
 ) -> Iterator[Problem]:
     """Yield registered partition keys that no cohort names, none if a membership is unreadable."""
-    if memberships.problems:
+    if memberships.problems or not partitions:
         return
     named = memberships.every()
     for stage, keys in partitions.items():
@@ -196,11 +197,12 @@ def _cohorts(root: DataRoot) -> Iterator[Problem]:
             yield finding(findings.MANIFEST_MALFORMED, where, message=recorded.flaw)
 
 
-def _membership(index: StoreIndex, memberships: Memberships, texts: SameTexts) -> Iterator[Problem]:
+def _membership(
+    index: StoreIndex, memberships: Memberships, named: CohortsOf, texts: SameTexts
+) -> Iterator[Problem]:
     for problem in memberships.problems:
         message = f"{problem.message}; what no cohort names was not judged"
         yield evolve(problem, message=message, remedy=findings.KINDS[str(problem.code)].remedy)
-    named = memberships.cohorts_of()
     absent, unnamed = set(named), []
     # Rows are streamed, so that only the generations without a cohort are held in memory.
     for *member, alone in index.stream(_MEMBERS) if memberships.members else ():

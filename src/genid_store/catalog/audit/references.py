@@ -11,7 +11,6 @@ from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import by_preference
-from genid_store.catalog.memberships import Memberships
 from genid_store.catalog.metadata import stage_fields
 from genid_store.catalog.reader import undeclared_stages
 from genid_store.errors import Problem
@@ -20,6 +19,7 @@ from genid_store.stages import parent_stage, stage_names
 
 _Key = tuple[str, str]  # stage and id
 _Cycle = tuple[_Key, ...]
+CohortsOf = Mapping[_Key, list[str]]  # as `Memberships.cohorts_of`
 SameTexts = Mapping[_Key, frozenset[str]]  # as `StoreIndex.same_texts`
 
 
@@ -46,14 +46,13 @@ def references(index: StoreIndex, only: Set[_Key] | None = None) -> Iterator[Pro
         )
 
 
-def duplicates(index: StoreIndex, memberships: Memberships, texts: SameTexts) -> Iterator[Problem]:
+def duplicates(index: StoreIndex, cohorts: CohortsOf, texts: SameTexts) -> Iterator[Problem]:
     """Yield each task with several generations, with their cohorts and content.
 
     Generations that share a text by copying (`texts`) count as one.
     """
     query = "SELECT v1 FROM generation WHERE v1 NOTNULL GROUP BY v1 HAVING count(*) > 1 ORDER BY v1"
     groups = [by_preference(index, index.by_expected("v1", v1)) for (v1,) in index.sql(query)]
-    cohorts = memberships.cohorts_of() if groups else {}
     for group in groups:
         first = group[0]
         count = len({texts.get((member.stage, member.gen_id), member.gen_id) for member in group})

@@ -3,8 +3,12 @@
 `offline` invents a text from the prompt, the same for the same generation, without any network.
 `openai_compatible` asks an endpoint that speaks the OpenAI protocol; OPENAI_BASE_URL and
 OPENAI_API_KEY say which, as for any program that uses the `openai` client, and OPENAI_MAX_RETRIES
-(default 4) how often it tries again after a rate limit or an error of the server. `batch` asks the
+(default 4) how often it asks again where the endpoint refuses for now (429, 503). `batch` asks the
 same endpoint through its batches.
+
+No call that is paid for is repeated by the client itself, which would do so after a timeout or a
+broken connection, too: the first attempt may have been paid for. genid records such a failure, and
+it is tried again when the operator says so.
 
 The adapter calls one of them with a request and does the rest: paths, parents, skipping, writing.
 """
@@ -28,6 +32,8 @@ _JINJA = jinja2.Environment(
     undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
 )
 _SCORE = re.compile(r"^\W*SCORE\W*:\W*([0-9]+(?:\.[0-9]+)?)\W*$", re.IGNORECASE | re.MULTILINE)
+_RETRIES = int(os.environ.get("OPENAI_MAX_RETRIES", "4"))
+_LONGEST_WAIT = 60.0  # seconds
 _TEMPERATURE = {"draft": 0.9, "essay": 0.7, "evaluation": 0.0}
 _WORDS = (
     "a slow friction",
@@ -47,11 +53,11 @@ def offline(request: Request) -> Generated:
 
 
 def openai_compatible(request: Request) -> Generated:
-    """Ask an OpenAI-compatible endpoint. Raises what the client raises after its last retry."""
+    """Ask an OpenAI-compatible endpoint. Raises what the client raises."""
     prompt = render(request)
     if request.unparsed_text is not None:  # paid for before: perhaps the parser has learned
         return _finished(request, prompt, request.unparsed_text, request.provider_model, {})
-    answer = _client().chat.completions.create(**_body(request, prompt))
+    answer = _asked(_body(request, prompt))
     choice = answer.choices[0]
     if not choice.message.content:
         raise RuntimeError(f"the endpoint returned no text (finish reason {choice.finish_reason})")
@@ -198,11 +204,28 @@ def _finished(
     )
 
 
+def _asked(body: dict[str, Any]) -> Any:
+    """Return the completion; ask again only after a refusal, which proves that nothing was paid."""
+    import tenacity  # noqa: PLC0415 - the offline generator does without it
+
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_refusal),
+        stop=tenacity.stop_after_attempt(1 + _RETRIES),
+        wait=tenacity.wait_random_exponential(max=_LONGEST_WAIT),
+        reraise=True,
+    )
+    return attempts(_client().with_options(max_retries=0).chat.completions.create, **body)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return getattr(error, "status_code", None) in {429, 503}
+
+
 @functools.cache
 def _client() -> Any:
     import openai  # noqa: PLC0415 - the offline generator does without it
 
-    return openai.OpenAI(max_retries=int(os.environ.get("OPENAI_MAX_RETRIES", "4")))
+    return openai.OpenAI(max_retries=_RETRIES)
 
 
 def _invented(request: Request, prompt: str) -> str:

@@ -75,12 +75,15 @@ def _completion(model: str, text: str | None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def host(project: Path) -> ModuleType:
+def host(project: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example's module, loaded anew: its client is made once a module."""
     import sys
 
+    monkeypatch.setenv("OPENAI_MAX_RETRIES", "3")
     offline = load_generator(f"{project / 'examples/daydreaming/host.py'}:offline")
-    return sys.modules[offline.__module__]
+    module = sys.modules[offline.__module__]
+    monkeypatch.setattr(module, "_LONGEST_WAIT", 0)
+    return module
 
 
 @pytest.fixture
@@ -88,7 +91,6 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     found = Endpoint()
     monkeypatch.setenv("OPENAI_BASE_URL", found.url)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-secret")
-    monkeypatch.setenv("OPENAI_MAX_RETRIES", "3")
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     thread = threading.Thread(target=found.server.serve_forever, args=(0.01,))
@@ -131,13 +133,24 @@ def test_an_endpoint_is_asked_with_the_rendered_prompt(
     assert record["parameters"] == {"temperature": 0.0}
 
 
-def test_rate_limits_and_server_errors_are_tried_again(
-    host: ModuleType, endpoint: Endpoint, root: DataRoot
-) -> None:
-    """By the client, as it is configured; the adapter sees one answer."""
-    endpoint.answers = [429, 500, 503, "SCORE: 3"]
+def test_refusals_are_tried_again(host: ModuleType, endpoint: Endpoint, root: DataRoot) -> None:
+    """By the host, as it is configured; the adapter sees one answer."""
+    endpoint.answers = [429, 503, 429, "SCORE: 3"]
     assert judge(root, host.openai_compatible).kind == "made"
     assert len(endpoint.bodies) == 4
+
+
+@pytest.mark.parametrize("answers", [[500, 429, "SCORE: 3"], [429, 500, "SCORE: 3"]])
+def test_what_may_have_been_paid_for_is_not_asked_again(
+    host: ModuleType, endpoint: Endpoint, root: DataRoot, answers: list[int | str | None]
+) -> None:
+    """After an error that proves nothing, neither the client nor the next run pays again."""
+    endpoint.answers = list(answers)
+    assert judge(root, host.openai_compatible).kind == "failed"
+    asked = len(endpoint.bodies)
+    assert asked == answers.index(500) + 1
+    assert judge(root, host.openai_compatible).kind != "made"
+    assert len(endpoint.bodies) == asked
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from genid_store.catalog.reused import find_all
 from genid_store.cli import run
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs import leases, rescue, slots
-from genid_store.fs.files import write_new
+from genid_store.fs.files import read_bytes, write_new
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures, publish
 from genid_store.generation.giving import take_back
@@ -468,6 +468,26 @@ def test_a_rescued_text_is_no_child_of_another_text(tmp_path: Path, kept: Path) 
     assert "failed" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
     parsed.write_text("first")
     assert "reused" == Executor(root=root, generator=lambda _: "no").obtain("essay", "e").kind
+
+
+def test_a_rescued_text_that_cannot_be_read_now_ends_no_run(
+    root: DataRoot, ledger: OutsideLedger, kept: Path
+) -> None:
+    """Nor is its task paid for again."""
+    rescued_draft(root, ledger.answering(root))
+    (first,) = ledger.calls()
+
+    def broken(path: str | Path, **options: Any) -> bytes:
+        if str(path).startswith(str(kept)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_bytes(path, **options)
+
+    with mock.patch.object(publish, "read_bytes", broken):
+        run_cohort(root, "c", ledger.answering(root), Asked())
+    assert [first] == ledger.calls()
+    run_cohort(root, "c", ledger.answering(root), Asked())
+    assert first.text in texts(root)
+    assert {1} == set(Counter(one.task for one in ledger.calls()).values())
 
 
 def test_a_rescue_that_is_killed_leaves_no_part_of_a_text_to_publish(

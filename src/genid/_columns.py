@@ -4,20 +4,21 @@ A column with nothing to fold or refuse passes at the speed of a copy. A suspect
 again by `Rule.normalize`, which checks single signatures, so both refuse the same, in one wording.
 """
 
-from collections.abc import Iterator, Mapping
-from string import ascii_uppercase
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from genid._canonical import layout
-from genid._rules import COMPONENT_MAX, NORMALIZED, REPLICATE_MAX, WHITE_SPACE, Rule
+from genid._rules import COMPONENT_MAX, REPLICATE_MAX, WHITE_SPACE, Rule
 from genid.errors import NO_VALUE, Problem, SignatureError, refusal
 
 _ALLOWED = r"\A[!#-\[\]-~]{1,255}\z"  # SPEC 1.4
-# Like NORMALIZED, for values that are not folded: capitals are mapped to themselves too.
-_ALLOWED_TABLE = NORMALIZED[:0x41] + ascii_uppercase.encode() + NORMALIZED[0x5B:]
+# The same as ranges of bytes that no text may have; the first goes on from 0xFF to 0x00.
+_FORBIDDEN = ((0x7F, 0x20), (0x22, 0x22), (0x5C, 0x5C))
+_FOLDED = ((0x09, 0x20), (0x41, 0x5A))  # white space, capitals: SPEC 1.3
 _TEXT_TYPES = (pa.string(), pa.large_string(), pa.string_view())
 
 Problems = dict[int, Problem]
@@ -87,7 +88,7 @@ def _suspect_numbers(values: Any) -> Any:
 
 def _folded(rule: Rule, texts: Any) -> Any:
     """Return components trimmed and folded, and parents unchanged (SPEC 1.3, 1.5)."""
-    if rule.parent_prefix is not None or _unchanged_by(NORMALIZED, texts):
+    if rule.parent_prefix is not None or not _any_in(_FOLDED, texts):
         return texts
     return pc.ascii_lower(pc.ascii_trim(texts, characters=WHITE_SPACE))
 
@@ -95,7 +96,7 @@ def _folded(rule: Rule, texts: Any) -> Any:
 def _suspect_texts(rule: Rule, texts: Any) -> Any:
     """Return which folded texts break SPEC 1.4 or may break 1.5, or None if none does."""
     suspects = None
-    if not _unchanged_by(_ALLOWED_TABLE, texts):
+    if not _have_sound_lengths(texts) or _any_in(_FORBIDDEN, texts):
         suspects = pc.invert(pc.match_substring_regex(texts, _ALLOWED))
     if rule.parent_prefix is None:
         return suspects
@@ -106,18 +107,21 @@ def _suspect_texts(rule: Rule, texts: Any) -> Any:
     return other_prefix if suspects is None else pc.or_(suspects, other_prefix)
 
 
-def _unchanged_by(table: bytes, texts: Any) -> bool:
-    """Return whether all texts have 1 to 255 bytes, each of which `table` maps to itself."""
-    lengths = pc.min_max(pc.binary_length(texts)).as_py()
-    if lengths["min"] is None:
-        return True
-    if lengths["min"] < 1 or lengths["max"] > COMPONENT_MAX:
-        return False
+def _have_sound_lengths(texts: Any) -> bool:
+    """Return whether all texts have 1 to 255 bytes (SPEC 1.4)."""
+    ends = pc.min_max(pc.binary_length(texts)).as_py()
+    return ends["min"] is None or (ends["min"] >= 1 and ends["max"] <= COMPONENT_MAX)
+
+
+def _any_in(ranges: Sequence[tuple[int, int]], texts: Any) -> bool:
+    """Return whether any byte of the texts is in a range, given by its first and last byte."""
     _validity, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return False
     ends = memoryview(offsets).cast("i")
-    start, end = ends[texts.offset], ends[texts.offset + len(texts)]
-    content = data[start:end].to_pybytes()
-    return content.translate(table) is content
+    content = np.frombuffer(data, np.uint8)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+    # Bytes before `first` wrap round, so that one comparison finds a range.
+    return any((content - first <= (last - first) % 256).any() for first, last in ranges)
 
 
 def _refused(
@@ -142,8 +146,11 @@ def _as_python(value: Any) -> Any:
         return value.cast(pa.binary()).as_py().decode("utf-8", "surrogateescape")
 
 
-def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
-    """Return the canonical texts of normalized columns; a null is an absent field (SPEC 2)."""
+def canonical(stage: str, columns: Mapping[str, Any]) -> list[Any]:
+    """Return the parts of normalized columns' canonical texts; a null is an absent field (SPEC 2).
+
+    Every other part is a column of texts without nulls, the others are texts that all rows share.
+    """
     parts: list[Any] = []
     constant = ""  # the text between two columns, joined as one part
     for member in layout(stage, tuple(columns)):
@@ -158,7 +165,4 @@ def canonical(stage: str, columns: Mapping[str, Any]) -> Any:
         else:
             parts += [constant + member.before + lead, texts]
             constant = trail + member.after
-    # Arrow's own pool returns these megabytes to the system and fetches them zeroed every time,
-    # which takes longer than the hashing. The C library's allocator keeps them.
-    pool = pa.system_memory_pool()
-    return pc.binary_join_element_wise(*parts, constant, "", memory_pool=pool)
+    return [*parts, constant]

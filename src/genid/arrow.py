@@ -41,8 +41,11 @@ def gen_ids(data: Any, stage: Stage) -> pa.ChunkedArray:
     """
     problems: list[Problem] = []
     texts = []
+    table = _table(data)
     with ThreadPoolExecutor(pa.cpu_count()) as pool:
-        for refused, text in pool.map(partial(_derived, stage), _slabs(_table(data), stage)):
+        # A thread costs as much as 2,000 rows, so one slab does without.
+        each = pool.map if len(table) > ROWS else map
+        for refused, text in each(partial(_derived, stage), _slabs(table, stage)):
             problems += refused
             texts.append(text)
     if problems:

@@ -7,7 +7,7 @@ import attrs
 
 from genid._canonical import canonical_text
 from genid._declaration import declare
-from genid._fast_path import fast_path
+from genid._fast_path import fast_init, is_plain
 from genid._registry import registered
 from genid._rules import Rule
 from genid.errors import DeclarationError, Problem, SignatureError
@@ -68,15 +68,14 @@ class Signature(Generic[IdT]):
     def __attrs_post_init__(self) -> None:
         """Check and normalize the fields and keep the canonical bytes (SPEC 1, 2).
 
-        A stage's first signature replaces this method with the fast path. A stage with checks of
-        its own overrides the method and calls this one.
+        A plain stage's first signature replaces the `__init__` of attrs, which calls this, by the
+        fast path. A stage with checks of its own overrides this method and calls this one.
         """
-        cls, name = type(self), "__attrs_post_init__"
-        if name in vars(cls):
-            _normalize(self)
-        else:
-            setattr(cls, name, fast_path(cls.stage, cls.__genid_rules__, _normalize))
-            self.__attrs_post_init__()
+        cls = type(self)
+        if is_plain(cls):
+            init = fast_init(cls, cls.__genid_rules__, _normalize)
+            cls.__init__ = init  # type: ignore[method-assign]
+        _normalize(self)
 
     def __eq__(self, other: object) -> bool:
         """Return whether both have the same canonical bytes, hence the same id (SPEC 2.5)."""

@@ -1,13 +1,15 @@
 """The fast path takes every signature that it can, and gives the bytes of the slow one."""
 
+import inspect
 import types
 from types import SimpleNamespace
 from typing import Any, NewType
 
+import attrs
 import pytest
 
 from genid import Draft, Essay, EssayId, Evaluation, Signature, canonical_bytes
-from genid._fast_path import fast_path
+from genid._fast_path import fast_init
 from signature_kit import FOLDED
 
 RevisionId = NewType("RevisionId", str)
@@ -25,8 +27,8 @@ def fast_bytes(cls: type[Signature[Any]], **fields: Any) -> bytes:
     """Return the canonical bytes of the fast path, which must be those of the signature."""
     names = list(cls.__annotations__)
     given = {name: fields.get(name, SOUND[name]) for name in names}
-    signature = SimpleNamespace(**given)
-    fast_path(cls.stage, cls.__genid_rules__, slow_path)(signature)
+    signature = SimpleNamespace()
+    fast_init(cls, cls.__genid_rules__, slow_path)(signature, **given)
     data: bytes = signature._canonical
     assert canonical_bytes(cls(**given)) == data
     return data
@@ -92,7 +94,7 @@ def test_every_set_of_fields_that_can_be_present_takes_the_fast_path() -> None:
 
 #: What the method, Python and attrs call things themselves.
 NAMES = (
-    "text", "data", "signature", "otherwise", "type", "str", "int", "len", "keep_canonical",
+    "text", "data", "signature", "otherwise", "type", "str", "int", "len", "values",
     "normalized", "rules",
 )  # fmt: skip
 
@@ -136,3 +138,47 @@ def test_a_stage_may_check_more() -> None:
     for note in ("bad", " BAD"):
         with pytest.raises(ValueError, match="bad"):
             Note(note=note, replicate=1)
+
+
+def test_what_attrs_does_for_a_field_is_done_for_every_signature() -> None:
+    """Converters, validators and aliases are attrs' own: the fast path takes no such stage."""
+
+    class Note(Signature[RevisionId], stage="note", prefix="n"):
+        note: str = attrs.field(converter=str.strip, validator=attrs.validators.max_len(3))
+        tone: str = attrs.field(alias="sound")
+        replicate: int
+
+    note: Any = Note
+    for _ in range(2):
+        assert note(note=" n\u2003", sound="o", replicate=1).fields() == {
+            "note": "n", "tone": "o", "replicate": 1
+        }  # fmt: skip
+        with pytest.raises(ValueError, match="Length"):
+            note(note="long", sound="o", replicate=1)
+
+
+def test_a_stage_may_have_an_init_of_its_own() -> None:
+    """Which stays, whatever it passes on."""
+
+    class Note(Signature[RevisionId], stage="note", prefix="n"):
+        note: str
+        replicate: int
+
+        def __init__(self, number: int) -> None:
+            self.__attrs_init__(note=f"n{number}", replicate=number)  # type: ignore[attr-defined]
+
+    assert ["n1", "n2"] == [Note(number).note for number in (1, 2)]
+
+
+@pytest.mark.parametrize("cls", [Draft, Essay, Evaluation])
+def test_the_fast_path_is_called_as_the_init_of_attrs_is(cls: Any) -> None:
+    """By the same parameters, with the same words for one that is missing or unknown."""
+    fast, slow = fast_init(cls, cls.__genid_rules__, slow_path), inspect.unwrap(cls.__init__)
+    assert inspect.signature(slow) == inspect.signature(fast)
+    said = []
+    for init in (fast, slow):
+        for given in ({"replicate": 1}, {**SOUND, "number": 1}):
+            with pytest.raises(TypeError) as caught:
+                init(SimpleNamespace(), **given)
+            said.append(str(caught.value))
+    assert said[:2] == said[2:]

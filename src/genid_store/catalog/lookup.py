@@ -6,9 +6,8 @@ store of any size. An ambiguous prefix is refused with its candidates.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from attrs import evolve, frozen
 
@@ -27,6 +26,13 @@ How = Literal["id", "v1", "phase-1", "previous", "prefix"]
 
 SHORTEST_PREFIX: Final = 6  # characters
 _SHOWN: Final = 10  # candidates in an error
+_OF_TASK: Final = "SELECT stage, gen_id FROM generation WHERE v1 = ?"
+#: The generations whose task is there more than once; reads `by_v1` alone if there are none.
+_SHARED: Final = """
+    SELECT stage, gen_id FROM generation WHERE v1 IN (
+        SELECT v1 FROM generation WHERE v1 NOT NULL GROUP BY v1 HAVING count(*) > 1
+    )
+"""
 
 
 @frozen(kw_only=True)
@@ -132,18 +138,19 @@ def is_contradicted(generation: Indexed) -> bool:
     return generation.family == "v1" and not generation.recomputes
 
 
-def perhaps_same_task(index: StoreIndex, stage: str) -> set[str]:
-    """Return a superset of the generations of a stage for which `same_task` finds others, fast."""
-    rows = index.sql("SELECT gen_id, v1 FROM generation WHERE stage = ? AND v1 NOT NULL", stage)
-    counts = Counter(expected for _, expected in rows)
-    shared = {expected for expected, count in counts.items() if count > 1}
-    numbers = index.sql("SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL")
-    query = "SELECT gen_id FROM generation WHERE stage = ? AND replicate IS NULL"
-    for (gen_id,) in index.sql(query, stage):
-        generation = index.get(stage, gen_id)
+def perhaps_same_task(index: StoreIndex) -> set[tuple[str, str]]:
+    """Return a superset of the generations for which `same_task` finds others, fast."""
+    found: set[tuple[Any, ...]] = set(index.sql(_SHARED))
+    unnumbered = index.sql("SELECT stage, gen_id FROM generation WHERE replicate IS NULL")
+    query = "SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL"
+    numbers = index.sql(query) if unnumbered else []
+    for key in unnumbered:
+        generation = index.get(*key)
         if generation is not None and generation.has_content:  # `same_task` may give it any number
-            shared.update(_expected(index, generation, number) or "" for (number,) in numbers)
-    return {gen_id for gen_id, expected in rows if expected in shared}
+            for (number,) in numbers:
+                expected = _expected(index, generation, number)
+                found.update(index.sql(_OF_TASK, expected))
+    return found
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

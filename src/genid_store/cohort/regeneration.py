@@ -18,7 +18,7 @@ from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.ids.rollout import is_legacy
-from genid_store.stages import PIPELINE, Member
+from genid_store.stages import Member
 
 _LISTED: Final = 100  # members that an error lists
 
@@ -45,7 +45,7 @@ def find_repeats(
         return ()  # nothing can be repeated in an empty store
     # A generation that is the only one of its task in the store repeats nothing, so a rebuild does
     # not have to derive its expected id again.
-    keys = {(stage, gen_id) for stage in PIPELINE for gen_id in perhaps_same_task(index, stage)}
+    keys = perhaps_same_task(index)
     keys.update((row.stage, row.gen_id) for row in unknown)
     planned = [row for row in rows if (row.stage, row.gen_id) in keys] if keys else []
     return repeats_among(index, with_expected(index, map(Row.as_generation, planned)).values())

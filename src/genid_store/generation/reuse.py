@@ -130,8 +130,8 @@ def undecided(root: DataRoot, stage: str, gen_ids: Iterable[str]) -> set[str]:
     batches, query = open_batches(root), "SELECT gen_id, v1 FROM generation WHERE stage = ?"
     with StoreIndex.fresh(root) as index:
         tasks = dict(index.sql(query, stage)) if batches else {}
-        candidates = older & perhaps_same_task(index, stage)
-        plan = plan_reuse(index, [Member(stage, gen_id) for gen_id in candidates])
+        perhaps = {gen_id for of, gen_id in perhaps_same_task(index) if of == stage}
+        plan = plan_reuse(index, [Member(stage, gen_id) for gen_id in older & perhaps])
     in_batches = {
         gen_id
         for gen_id in older

@@ -147,8 +147,7 @@ def parse_membership(
 
 def dump_membership(members: Iterable[tuple[str, str]]) -> bytes:
     """Return the membership.csv that a build writes for these (stage, id)."""
-    rows = (f"{stage},{gen_id}\n" for stage, gen_id in members)
-    return "".join(["stage,gen_id\n", *rows]).encode()
+    return "\n".join([",".join(_COLUMNS), *map(",".join, members), ""]).encode()
 
 
 def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:

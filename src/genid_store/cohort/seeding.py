@@ -85,7 +85,7 @@ def metadata_bytes(row: Row) -> bytes:
 
 def membership_bytes(rows: Iterable[Row]) -> bytes:
     """Return the membership.csv of a plan's rows, in their order."""
-    return dump_membership((row.stage, row.gen_id) for row in rows)
+    return dump_membership(map(itemgetter(0, 1), rows))
 
 
 def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) -> Seeding:

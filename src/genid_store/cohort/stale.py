@@ -40,7 +40,8 @@ def find_stale(
     differing = [
         row
         for row in rows
-        if (fields := recorded.get((row.stage, row.gen_id))) is not None
+        if row.stage != "evaluation"
+        and (fields := recorded.get((row.stage, row.gen_id))) is not None
         and _differs(row, *fields)
         and content_of(f"{index.root.gens}/{row.stage}/{row.gen_id}")[0] != "parsed"
     ]

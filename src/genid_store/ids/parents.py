@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from genid_store.errors import NO_VALUE, Problem, StoreError
 
-#: A row's stage, its id, and its parent's id.
-Link = tuple[str, str, str | None]
+
+class Link(Protocol):
+    """A row's id and its parent's."""
+
+    @property
+    def gen_id(self) -> str: ...
+
+    @property
+    def parent_gen_id(self) -> str | None: ...
+
+
+class _Link(NamedTuple):
+    gen_id: str
+    parent_gen_id: str | None
 
 
 def check_parents(rows: Iterable[Mapping[str, Any]], essay_in_store: Callable[[str], bool]) -> None:
@@ -21,23 +34,28 @@ def check_parents(rows: Iterable[Mapping[str, Any]], essay_in_store: Callable[[s
         StoreError: with every row whose parent is missing, and where it was expected.
         KeyError: a row has no stage or no id.
     """
-    check_links(((row["stage"], row["gen_id"], _parent(row)) for row in rows), essay_in_store)
+    by_stage: dict[str, list[Link]] = defaultdict(list)
+    for row in rows:
+        by_stage[row["stage"]].append(_Link(row["gen_id"], _parent(row)))
+    check_links(by_stage, essay_in_store)
 
 
-def check_links(links: Iterable[Link], essay_in_store: Callable[[str], bool]) -> None:
-    """Check rows as `check_parents` does, given as (stage, id, parent's id)."""
-    by_stage: dict[str, list[Link]] = {}
-    for link in links:
-        by_stage.setdefault(link[0], []).append(link)
-    drafts = {gen_id for _, gen_id, _ in by_stage.get("draft", ())}
-    members = {gen_id for _, gen_id, _ in by_stage.get("essay", ())}
-    essays = [link for link in by_stage.get("essay", ()) if link[2] not in drafts]
-    others = {parent for _, _, parent in by_stage.get("evaluation", ())} - members
+def check_links(
+    by_stage: Mapping[str, Collection[Link]], essay_in_store: Callable[[str], bool]
+) -> None:
+    """Check rows as `check_parents` does, given by stage."""
+    drafts, essays, evaluations = (
+        by_stage.get(stage, ()) for stage in ("draft", "essay", "evaluation")
+    )
+    known = {row.gen_id for row in drafts}
+    lost_essays = [row for row in essays if row.parent_gen_id not in known]
+    others = {row.parent_gen_id for row in evaluations} - {row.gen_id for row in essays}
     absent = {parent for parent in others if parent is None or not essay_in_store(parent)}
-    evaluations = [link for link in by_stage.get("evaluation", ()) if link[2] in absent]
-    if essays or evaluations:
-        counts = f"{len(essays)} essays and {len(evaluations)} evaluations have no parent"
-        raise StoreError(counts, [_orphan(*link) for link in (*essays, *evaluations)])
+    lost = [row for row in evaluations if row.parent_gen_id in absent] if absent else []
+    if lost_essays or lost:
+        counts = f"{len(lost_essays)} essays and {len(lost)} evaluations have no parent"
+        problems = [_orphan("essay", row) for row in lost_essays]
+        raise StoreError(counts, [*problems, *(_orphan("evaluation", row) for row in lost)])
 
 
 def _parent(row: Mapping[str, Any]) -> str | None:
@@ -45,12 +63,13 @@ def _parent(row: Mapping[str, Any]) -> str | None:
     return parent if isinstance(parent, str) and parent else None  # a data frame has NaN for None
 
 
-def _orphan(stage: str, gen_id: str, parent: str | None) -> Problem:
+def _orphan(stage: str, row: Link) -> Problem:
+    parent = row.parent_gen_id
     expected = "among the cohort's drafts"
     if stage == "evaluation":
         expected = f"among the cohort's essays or at gens/essay/{parent}/metadata.json"
     return Problem(
-        where=f"{stage} {gen_id}",
+        where=f"{stage} {row.gen_id}",
         value=NO_VALUE if parent is None else parent,
         message=f"its parent was expected {expected}" if parent else "it names no parent",
         remedy="restore the parent, or leave out what is made from it",

@@ -56,8 +56,8 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
     # Flaws in the metadata of sources that did not keep the plan from being made.
     flaws = [flaw for source in sources for flaw in source.generation.problems]
     notices = [*flaws, *rows.notices, *_empty(inputs, rows), *_outdated(inputs)]
-    links = ((row.stage, row.gen_id, row.parent_gen_id) for row in rows.rows)
-    check_links(links, lambda essay: view.has("essay", essay))
+    by_stage = {stage: of_stage.values() for stage, of_stage in rows.by_stage.items()}
+    check_links(by_stage, lambda essay: view.has("essay", essay))
     return Plan(
         cohort_id=inputs.cohort_id,
         mode=inputs.selection.mode,
@@ -98,10 +98,9 @@ def count_rows(inputs: Inputs) -> int:
 
 def _empty(inputs: Inputs, rows: RowCollector) -> Iterator[Problem]:
     """Yield a notice for each stage that has no member because no row of a table is active."""
-    stages = {row.stage for row in rows.rows}
     evaluations_only = inputs.selection.mode is CohortMode.EVALUATIONS
     for stage in ("evaluation",) if evaluations_only else PIPELINE:
-        if stage not in stages and not inputs.selection.fill_up:
+        if not rows.by_stage[stage] and not inputs.selection.fill_up:
             yield Problem(
                 where=f"1_raw/{stage}_templates.csv",
                 message=f"the cohort has no {stage}: no template, or no model for it, is active",

@@ -21,12 +21,13 @@ _WHICH = "a dry run of the cohort shows which; the other one stays in the store"
 class RowCollector:
     """Collects the rows of one plan.
 
-    `rows` are in membership order; `folded`, `rebuilt` and `notices` are those of the plan.
+    `rows` are in membership order, `by_stage` has them by stage and id; `folded`, `rebuilt` and
+    `notices` are those of the plan.
     """
 
     def __init__(self, rollout: Rollout) -> None:
         self._covered = bool(rollout.stages)
-        self._first: dict[str, dict[str, Row]] = {stage: {} for stage in PIPELINE}
+        self.by_stage: dict[str, dict[str, Row]] = {stage: {} for stage in PIPELINE}
         self._made_from: dict[Row, tuple[Hashable, str]] = {}
         self.rows: list[Row] = []
         self.folded: list[Fold] = []
@@ -38,7 +39,7 @@ class RowCollector:
         """Add rows of one stage, each of a different task; return those whose id is new."""
         if not rows:
             return rows
-        new, first = {row.gen_id: row for row in rows}, self._first[rows[0].stage]
+        new, first = {row.gen_id: row for row in rows}, self.by_stage[rows[0].stage]
         # Nearly always all ids are new, and then no row has to be looked at by itself.
         if len(new) == len(rows) and first.keys().isdisjoint(new):
             first.update(new)
@@ -55,7 +56,7 @@ class RowCollector:
         self._add(row, task, source)
 
     def _add(self, row: Row, task: Hashable, source: str) -> None:
-        kept = self._first[row.stage].setdefault(row.gen_id, row)
+        kept = self.by_stage[row.stage].setdefault(row.gen_id, row)
         if kept is row:
             self._made_from[row] = (task, source)
             self.rows.append(row)

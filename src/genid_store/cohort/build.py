@@ -14,7 +14,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.index.refresh import Progress
+from genid_store.catalog.index.refresh import Progress, without_collection
 from genid_store.catalog.lookup import resolver
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
@@ -44,8 +44,11 @@ from genid_store.stages import PIPELINE
 
 __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
 
-#: The generations of a stage whose metadata.json was readable.
-_DESCRIBED: Final = "SELECT gen_id FROM generation WHERE stage = ? AND changed_ns > 0"
+#: The generations of a stage whose metadata.json was readable. As one text with commas between the
+#: ids, which have none: a row for each would take twice as long.
+_DESCRIBED: Final = """
+    SELECT ifnull(group_concat(gen_id), '') FROM generation WHERE stage = ? AND changed_ns > 0
+"""
 _REASONS: Final = 3  # problems that a notice quotes
 
 
@@ -104,6 +107,7 @@ def build_cohort(
         return _write(root, prepared, progress)
 
 
+@without_collection()
 def plan_build(
     root: DataRoot,
     options: Options,
@@ -122,8 +126,7 @@ def plan_build(
         prepared = prepare(root, options, resolve=index.resolve)
         rows = prepared.plan.rows
         described = {
-            stage: {gen_id for (gen_id,) in index.opened.sql(_DESCRIBED, stage)}
-            for stage in PIPELINE
+            stage: {*index.opened.sql(_DESCRIBED, stage)[0][0].split(",")} for stage in PIPELINE
         }
         unknown = [row for row in rows if row.gen_id not in described[row.stage]]
         seeding = find_missing(root, rows, unknown)

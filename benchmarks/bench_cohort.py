@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.harness import Case, Figure, Size, apart
 from benchmarks.walks import stat_all
 from genid import Draft, Essay, Evaluation, Grid
+from genid_store.catalog.memberships import dump_membership
 from genid_store.catalog.reader import DirectReader
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.combos import read_selected
@@ -20,7 +21,7 @@ from genid_store.cohort.inputs.selection import Selection
 from genid_store.cohort.inputs.tables import read_tables
 from genid_store.cohort.planning.plan import plan_cohort
 from genid_store.cohort.planning.records import Inputs
-from genid_store.cohort.seeding import membership_bytes, metadata_bytes
+from genid_store.cohort.seeding import members_of, metadata_bytes
 from genid_store.fs.files import write_atomic
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import Rollout
@@ -38,7 +39,7 @@ def cases(size: Size) -> Iterator[Case | Figure]:
         view = DirectReader(root)
         rows = plan_cohort(inputs, view).rows
         files = {f"{row.stage}/{row.gen_id}": metadata_bytes(row) for row in rows}
-        membership = membership_bytes(rows)
+        membership = dump_membership(members_of(rows))
         yield Case(
             name="planning",
             peer_name="Grid deriving the same ids",

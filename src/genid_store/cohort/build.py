@@ -125,11 +125,12 @@ def plan_build(
     with guarded(root), _Index(root, progress, persist=is_there(root.own)) as index:
         prepared = prepare(root, options, resolve=index.resolve)
         rows = prepared.plan.rows
-        described = {
-            stage: {*index.opened.sql(_DESCRIBED, stage)[0][0].split(",")} for stage in PIPELINE
+        undescribed = {
+            stage: of_stage.keys() - index.opened.sql(_DESCRIBED, stage)[0][0].split(",")
+            for stage, of_stage in prepared.plan.by_stage.items()
         }
-        unknown = [row for row in rows if row.gen_id not in described[row.stage]]
-        seeding = find_missing(root, rows, unknown)
+        unknown = [row for row in rows if row.gen_id in undescribed[row.stage]]
+        seeding = find_missing(root, prepared.plan.counts(), unknown)
         notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
         stale: tuple[Row, ...] = ()
         if any(seeding.existing.values()):

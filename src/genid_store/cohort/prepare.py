@@ -9,12 +9,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
-from genid_store.catalog.memberships import check_new_cohort_id, cohort_ids, read_membership
+from genid_store.catalog.memberships import (
+    check_new_cohort_id,
+    cohort_ids,
+    dump_membership,
+    read_membership,
+)
 from genid_store.catalog.reader import DirectReader
 from genid_store.catalog.recorded import Recorded, read_recorded
 from genid_store.cohort.compare import Comparison, compare_plans
@@ -26,7 +32,7 @@ from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
-from genid_store.cohort.seeding import Seeding, members_of, membership_bytes
+from genid_store.cohort.seeding import Seeding, members_of
 from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError, all_of
 from genid_store.fs.csvfile import read_text
@@ -64,10 +70,10 @@ class Prepared:
     """A cohort that can be built: its plan, and everything that the build would write.
 
     `files` are the files other than metadata whose content would change, in the order of writing.
-    `previous` is the existing membership, None if it cannot be parsed. `added` are the planned
-    members that it lacks, `dropped` its members that are not planned. `recorded` is what the
-    existing manifest says, and `rollout_changed` whether the last build was in another rollout
-    state, or in an unknown one.
+    `previous` is the membership that would be replaced, empty if there is none, None if it cannot
+    be parsed. `added` are the planned members that it lacks, `dropped` its members that are not
+    planned. `recorded` is what the existing manifest says, and `rollout_changed` whether the last
+    build was in another rollout state, or in an unknown one.
 
     The fields from `seeding` on need the store's index, so `build.plan_build` fills them in.
     `stale` are the members whose metadata has to be rewritten.
@@ -139,7 +145,10 @@ def compare(
     if recorded is not None and recorded.rollout != before:
         return comparison
     planned = set(members_of(old.rows))
-    unplanned = tuple(member for member in prepared.previous or () if member not in planned)
+    previous = prepared.previous or ()
+    if root.membership(prepared.plan.cohort_id) not in prepared.files:
+        previous = members_of(prepared.plan.rows)
+    unplanned = tuple(member for member in previous if member not in planned)
     return evolve(comparison, unplanned=unplanned)
 
 
@@ -242,32 +251,31 @@ def _prepared(
     manifest: Mapping[str, Any],
     combo_writes: Mapping[Path, bytes],
 ) -> Prepared:
+    membership = root.membership(plan.cohort_id)
     wanted = {
-        root.membership(plan.cohort_id): membership_bytes(plan.rows),
+        membership: dump_membership(map(itemgetter(0, 1), plan.rows)),
         root.manifest(plan.cohort_id): manifest_bytes(manifest),
     }
     before = {path: read_bytes(path) if is_there(path) else None for path in wanted}
     changed = {path: data for path, data in wanted.items() if before[path] != data}
-    members = members_of(plan.rows)
-    # An unchanged membership names the planned members, so only a different one has to be parsed.
-    previous: tuple[Member, ...] | None = members
+    previous: tuple[Member, ...] | None = ()
     problems: tuple[Problem, ...] = ()
-    if before[root.membership(plan.cohort_id)] is None:
-        previous = ()
-    elif root.membership(plan.cohort_id) in changed:
+    # An unchanged membership names the planned members, so only a different one has to be parsed.
+    if membership in changed and before[membership] is not None:
         try:
             previous = read_membership(root, plan.cohort_id)
         except StoreError as error:
             previous, problems = None, error.problems
     if foreign := {stage for stage, _ in previous or ()} - {*PIPELINE}:
-        where = root.relative(root.membership(plan.cohort_id))
+        where = root.relative(membership)
         message = f"has members of stages that no table plans: {', '.join(sorted(foreign))}"
         remedy = "give another cohort id; a declared cohort is run as it stands"
         raise StoreError.of("the cohort was not built from tables", where, message, remedy)
     recorded = read_recorded(root, plan.cohort_id)
     added: tuple[Member, ...] = ()
     dropped: tuple[Member, ...] = ()
-    if previous != members:
+    if membership in changed:
+        members = members_of(plan.rows)
         former, planned = set(previous or ()), set(members)
         added = tuple(member for member in members if member not in former)
         dropped = tuple(member for member in previous or () if member not in planned)

@@ -19,7 +19,6 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.index.refresh import Progress
-from genid_store.catalog.memberships import dump_membership
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -34,7 +33,7 @@ from genid_store.fs.files import (
     write_atomic,
 )
 from genid_store.fs.layout import METADATA, DataRoot
-from genid_store.stages import PIPELINE, Member
+from genid_store.stages import Member
 
 # The key order of the existing pipeline, which differs for evaluations.
 _CREATED: Final = (
@@ -83,19 +82,13 @@ def metadata_bytes(row: Row) -> bytes:
     return (form % (*map(encode_basestring, pick(row)), row.replicate)).encode("utf-8")
 
 
-def membership_bytes(rows: Iterable[Row]) -> bytes:
-    """Return the membership.csv of a plan's rows, in their order."""
-    return dump_membership(map(itemgetter(0, 1), rows))
-
-
-def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) -> Seeding:
-    """Return which of the rows have no metadata.json yet; only the `unknown` ones may lack it.
+def find_missing(root: DataRoot, total: Mapping[str, int], unknown: Sequence[Row]) -> Seeding:
+    """Return which rows have no metadata.json yet: some of the `unknown` ones, of `total` by stage.
 
     Raises:
         StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
             root, or its metadata.json is a dangling link.
     """
-    total = Counter(map(itemgetter(0), rows))
     folders = {stage: _folders(root, stage) for stage in {row.stage for row in unknown}}
     gens = os.fspath(root.gens)
     # One listing per stage answers for most rows; `access` takes half the time of `exists`.
@@ -106,7 +99,7 @@ def find_missing(root: DataRoot, rows: Sequence[Row], unknown: Sequence[Row]) ->
         or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
     ]
     absent = Counter(row.stage for row in missing)
-    existing = {stage: total[stage] - absent[stage] for stage in PIPELINE}
+    existing = {stage: count - absent[stage] for stage, count in total.items()}
     in_folders = [row for row in missing if row.gen_id in folders[row.stage]]
     if in_folders:
         _check_folders(root, [root.generation(row.stage, row.gen_id) for row in in_folders])

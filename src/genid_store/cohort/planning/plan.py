@@ -63,6 +63,7 @@ def plan_cohort(inputs: Inputs, view: StoreView, resolve: Resolve | None = None)
         mode=inputs.selection.mode,
         rollout=inputs.rollout,
         rows=tuple(rows.rows),
+        by_stage=rows.by_stage,
         folded=tuple(rows.folded),
         rebuilt=tuple(rows.rebuilt),
         fill_up=fill_up,

@@ -5,11 +5,11 @@ The rules are in `plan` and in the modules of the modes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from genid_store.catalog.metadata import Generation
 from genid_store.cohort.inputs.combos import Combo
@@ -17,7 +17,6 @@ from genid_store.cohort.inputs.selection import CohortMode, Selection
 from genid_store.cohort.inputs.tables import RawTables
 from genid_store.errors import Problem
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
 
 #: (stage, id of any family) -> the id under which the store has that generation, or None.
 Resolve = Callable[[str, str], str | None]
@@ -113,6 +112,7 @@ class Inputs:
 class Plan:
     """A cohort's members in membership order, each id once, with what an operator should know.
 
+    `by_stage` has the same rows by stage and id.
     `folded` lists the tasks that share the id of an earlier one, `notices` the problems that do not
     affect this plan. `rebuilt` has the (stage, id) of each selected generation's row, in an order
     that does not depend on the rollout.
@@ -122,6 +122,7 @@ class Plan:
     mode: CohortMode
     rollout: Rollout
     rows: tuple[Row, ...]
+    by_stage: Mapping[str, Mapping[str, Row]] = field(repr=False)
     folded: tuple[Fold, ...] = ()
     rebuilt: tuple[tuple[str, str], ...] = ()
     fill_up: FillUp | None = None
@@ -129,10 +130,7 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows by stage."""
-        counts = dict.fromkeys(PIPELINE, 0)
-        for row in self.rows:
-            counts[row.stage] += 1
-        return counts
+        return {stage: len(rows) for stage, rows in self.by_stage.items()}
 
 
 class StoreView(Protocol):

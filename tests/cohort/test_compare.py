@@ -130,3 +130,11 @@ def test_members_that_the_tables_do_not_plan_any_more_are_told(tmp_path: Path) -
     assert members - left == set(unplanned)
     assert unplanned
     assert () == compared(root, ON, ON).unplanned
+
+
+def test_an_unchanged_membership_is_told_of_too(tmp_path: Path) -> None:
+    """Without the manifest, it may have been built in the state before, which plans none of it."""
+    root = make_root(tmp_path / "root")
+    members = [(row.stage, row.gen_id) for row in built(root, ON).plan.rows]
+    root.manifest(COHORT).unlink()
+    assert members == [*compared(root, OFF, ON).unplanned]

@@ -25,9 +25,10 @@ import dagster as dg
 
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
+from genid_store.catalog.memberships import dump_membership
 from genid_store.cli import run
 from genid_store.cohort.planning.records import Row
-from genid_store.cohort.seeding import membership_bytes
+from genid_store.cohort.seeding import members_of
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.load import load_generator
 from genid_store.ids.rollout import Rollout
@@ -140,7 +141,7 @@ def conditions(folder: Path, count: int) -> float:
     keys = [f"key-{number}" for number in range(count)]
     rows = [Row("draft", key, "many", None, "combo", "t", "m", 1, "llm") for key in keys]
     root.membership("many").parent.mkdir(parents=True)
-    root.membership("many").write_bytes(membership_bytes(rows))
+    root.membership("many").write_bytes(dump_membership(members_of(rows)))
     for at, key in enumerate(keys):
         root.generation("draft", key).mkdir(parents=True)
         (root.generation("draft", key) / "metadata.json").write_text("{}")

@@ -291,12 +291,12 @@ def test_a_plan_of_another_format_says_which_version_goes_on(root: DataRoot) -> 
     plan = run.migrate(root)
     data = plan.path.read_bytes().replace(b'"genid":"', b'"genid":"0.0.', 1)
     crafted = Plan(
-        root, blake3(data := data.replace(b'"format":7', b'"format":6')).hexdigest()[:16]
+        root, blake3(data := data.replace(b'"format":8', b'"format":7')).hexdigest()[:16]
     )
     plan.folder.rename(crafted.folder)
     crafted.path.write_bytes(data)
     for verb in (run.resume, run.rollback, run.finish):
-        with pytest.raises(StoreError, match=r"format 6, .* with version 0\.0\.\S+ of genid"):
+        with pytest.raises(StoreError, match=r"format 7, .* with version 0\.0\.\S+ of genid"):
             verb(root)
 
 

@@ -56,17 +56,16 @@ def test_a_usable_text_comes_before_a_broken_one_and_more_texts_below_before_the
 
 @pytest.mark.parametrize("replicate", [1, None])
 def test_what_names_a_slot_without_a_text_follows_the_text(replicate: int | None) -> None:
-    """Something lies in it, so that it gets a number of its own; where it asked for none, it is a
-    sample of its own."""
+    """Something lies in it, so that it gets a number of its own; an absent one is 1."""
     made, slot = evaluation("made", 1, has_content=True), evaluation("slot", replicate)
     parents = number_stage([draft("d")], {}).decisions
     essay = Source(stage="essay", gen_id="parent", parent_gen_id="d", template_id="t", replicate=1)
     parents = number_stage([essay], parents).decisions
     found = number_stage([slot, made], parents).decisions
-    named = (found["made"].old, found["made"].new) if replicate else (None, None)
+    named = found["made"].old, found["made"].new
     assert (2, *named) == (found["slot"].replicate, found["slot"].same_as, found["slot"].named)
     work, new = Work.of(found.values()), found["slot"].new
-    assert (found["slot"].named or new) == work.mapping_in("membership")["evaluation"]["slot"]
+    assert found["slot"].named == work.mapping_in("membership")["evaluation"]["slot"]
     assert new == work.mapping_in("table")["evaluation"]["slot"]
     assert "slot" == work.back["evaluation"][new]
 
@@ -211,13 +210,42 @@ def test_an_evaluation_without_a_number_takes_the_lowest_that_is_left() -> None:
     """It claims none, so it never pushes another one away."""
     essay = Source(stage="essay", gen_id="parent")
     parents = {"parent": Decision(stage="essay", old="parent", new="e_0000000000000", source=essay)}
-    sources = [evaluation("a", None), evaluation("b", 1), evaluation("c", 3)]
-    assert {"a": 2, "b": 1, "c": 3} == numbers(number_stage(sources, parents))
-    assert {"a": 1} == numbers(number_stage([evaluation("a", None)], parents))
-    both = number_stage([evaluation("a", None), evaluation("b", None)], parents)
+    first, second = (evaluation(name, None, has_content=True) for name in "ab")
+    texts = [evaluation(str(number), number, has_content=True) for number in (1, 3)]
+    assert {"a": 2, "1": 1, "3": 3} == numbers(number_stage([first, *texts], parents))
+    assert {"a": 1} == numbers(number_stage([first], parents))
+    both = number_stage([first, second], parents)
     assert {"a": "", "b": "a keeps replicate 1"} == {
         old: one.detail for old, one in both.decisions.items()
     }
+
+
+def test_a_text_without_a_number_fills_the_first_slot_without_a_text() -> None:
+    """An empty slot is merged with it; one in which something lies, or whose text is broken, is not
+    in its way either."""
+    unnumbered = [draft("u", None), draft("v", None)]
+    broken, empty = draft("broken"), draft("empty", 2, has_content=False, is_empty=True)
+    noted = draft("noted", 3, has_content=False)
+    sources = [broken, empty, noted, *unnumbered]
+    found = number_stage(sources, {}, is_usable=lambda one: one is not broken)
+    assert {"broken": 1, "u": 2, "empty": 2, "v": 3, "noted": 4} == numbers(found)
+    assert {"empty": "u", "noted": "v"} == {
+        old: one.same_as for old, one in found.decisions.items() if one.same_as
+    }
+    asking = draft("asking", None, has_content=False, is_empty=True)
+    merged = number_stage([*sources, asking], {}).decisions["asking"]
+    assert (EMPTY_SLOT, "broken") == (merged.reason, merged.same_as)
+
+
+@pytest.mark.parametrize("made", [{}, {"has_content": False, "is_unparsed": True}])
+def test_a_v1_id_tells_the_number_that_its_metadata_lacks(made: dict[str, bool]) -> None:
+    """So that no two texts exchange their ids; the metadata is written anew."""
+    sources = [draft(target(number), None, **made) for number in (2, 3)]
+    found = number_stage(sources, {})
+    assert {target(2): 2, target(3): 3} == numbers(found)
+    assert [(False, True)] * 2 == [(one.moves, one.is_written) for one in found.decisions.values()]
+    right = number_stage([draft(target(1), None)], {}).decisions[target(1)]
+    assert (1, False) == (right.replicate, right.is_written)
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def duplicates(index: StoreIndex, generation: Indexed) -> list[Indexed]:
 def same_task(index: StoreIndex, generation: Indexed) -> list[Indexed]:
     """Return the other generations of a generation's task, the preferred one first.
 
-    Generations without `replicate` take, in that order, the lowest numbers that have no text in the
-    store. A migration numbers them in the same way.
+    Texts without `replicate` take, in that order, the lowest numbers that have no text in the
+    store. A migration numbers them in the same way, unless their v1 ids still tell the number.
     """
     expected, number = generation.expected["v1"], generation.effective_replicate
     if expected is None or number is None:
@@ -154,9 +154,13 @@ def perhaps_same_task(index: StoreIndex) -> set[tuple[str, str]]:
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:
-    """Return the generation without `replicate` that takes this number, if any."""
+    """Return the text without `replicate` that takes this number, if any."""
     firsts = _with_number(index, generation, 1)
-    texts = [other for other in firsts if other.replicate is None and other.has_content]
+    texts = [
+        other
+        for other in firsts
+        if other.replicate is None and other.has_content and not is_contradicted(other)
+    ]
     unnumbered = _samples(index, texts)
     for below in range(1, number):
         same = _with_number(index, generation, below)

@@ -107,7 +107,7 @@ def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: boo
         folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
         return os.fsencode(retarget(os.fsdecode(data), folder, str(plan.root.path), mapping))
     references = References(mapping, entry.stage, plan.work.members)
-    if name == METADATA and entry.moves:
+    if name == METADATA and not entry.reason:
         return rewrite_metadata(data, references, entry, plan.plan_id)
     return rewrite_json(data, references)
 

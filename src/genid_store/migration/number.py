@@ -3,10 +3,10 @@
 Where several generations ask for one replicate number of a task, the first by `catalog.preference`
 keeps it, a usable text before any other. An empty slot among the others is the same request once
 more: it is merged with the first, and its members and children follow. The others take the task's
-lowest free numbers; the members and children of one without a text follow the text nevertheless. An
-evaluation without `replicate` asks for no number and takes the lowest that is free. Of generations
-with the same text, the first stands for all; the others stay beside it, and their children follow
-it.
+lowest free numbers; the members and children of one without a text follow the text nevertheless.
+Where `replicate` is absent, a v1 id may still tell it. Else a text takes the lowest number that no
+text has, as in a run (`catalog.lookup.same_task`), and a slot asks for 1. Of generations with the
+same text, the first stands for all; the others stay beside it, and their children follow it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from genid import GenIdError, Signature, gen_id
+from genid import GenIdError, Signature, gen_id, is_gen_id
 from genid_store.catalog import findings
 from genid_store.catalog.copies import one_text
 from genid_store.catalog.expected import signature
@@ -30,6 +30,7 @@ from genid_store.stages import parent_stage
 PARENT_STAYS: Final = "parent-stays"
 ADOPTED: Final = "adopted"
 EMPTY_SLOT: Final = "empty-slot"
+_TRIED: Final = 64  # numbers, of the many that a v1 id may have been made with
 
 
 @frozen(kw_only=True, slots=False)  # slots make a frozen record twice as slow to make
@@ -104,11 +105,17 @@ class Decision(Planned):
     about its parent.
 
     Until the numbers of its task are settled, `replicate` and `new` are what it asks for: None and
-    the id of replicate 1 if it takes any number.
+    the id of replicate 1 if it takes any number that no text has.
     """
 
     source: Source
     above: Decision | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its metadata is written anew, because its id, number or parent is another."""
+        said = self.source.effective_replicate, self.parent and self.source.parent_gen_id
+        return not self.reason and (self.moves or (self.replicate, self.parent) != said)
 
     def id_with(self, replicate: int) -> str:
         """Return the id of another replicate of its task."""
@@ -140,7 +147,8 @@ def number_stage(
     """
 
     def rank(decision: Decision) -> tuple[Any, ...]:
-        return not is_usable(decision.source), *_rank(decision)
+        source, takes_any = decision.source, decision.replicate is None
+        return not source.has_content, takes_any, not is_usable(source), *_rank(decision)
 
     decisions: dict[str, Decision] = {}
     tasks: dict[str, list[Decision]] = {}
@@ -179,15 +187,17 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, s
             detail = f"its {above} {named} stays: {parent.reason}"
             return _stay(source, PARENT_STAYS, detail), ""
     try:
-        signed = _signed(source, parent)
+        new = str(gen_id(_signed(source, parent)))
     except GenIdError as error:
         return _stay(source, findings.FIELD_UNFIT, str(error)), ""
-    number = source.replicate
-    if number is None and source.stage != "evaluation":
-        number = ABSENT_REPLICATE
-    above_id = None if parent is None else parent.new
-    decision = _decided(source, str(gen_id(signed)), number, parent=above_id, above=parent)
-    return decision, decision.id_with(ABSENT_REPLICATE)
+    number = source.replicate if source.has_content else source.effective_replicate
+    decision = _decided(source, new, number, parent=parent and parent.new, above=parent)
+    task = decision.id_with(ABSENT_REPLICATE)
+    is_made = source.has_content or source.is_unparsed
+    if source.replicate is None and is_made and decision.moves and is_gen_id(source.gen_id):
+        told = (at for at in range(2, _TRIED) if decision.id_with(at) == source.gen_id)
+        decision = next((evolve(decision, new=decision.old, replicate=at) for at in told), decision)
+    return decision, task
 
 
 def _settle(
@@ -197,34 +207,36 @@ def _settle(
     in the order of preference."""
     holders: dict[int, Decision] = {}
     waiting: list[Decision] = []
+    free = (at for at in count(1) if at not in holders and asking[0].id_with(at) not in blocked)
+
+    def renumbered(decision: Decision) -> Decision:
+        wanted, number = decision.replicate or ABSENT_REPLICATE, next(free)
+        keeper, source = holders.get(wanted), decision.source
+        kept = "a folder that stays" if keeper is None else keeper.old
+        detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
+        found = evolve(decision, new=decision.id_with(number), replicate=number, detail=detail)
+        # An answer of its own, parsed or not, is only left for a text that can be built upon.
+        left = keeper is not None and (not source.is_unparsed or is_usable(keeper.source))
+        if keeper is not None and left and not source.has_content:
+            found = evolve(found, same_as=keeper.old, named=keeper.new)
+        holders[number] = found
+        return found
+
     for decision in asking:
         number = decision.replicate
         if number in holders and decision.source.is_empty:
             kept = holders[number].old
             detail = f"nothing was made for it, and {kept} is the same task"
             yield evolve(decision, reason=EMPTY_SLOT, detail=detail, same_as=kept)
-        elif number is None or number in holders or decision.new in blocked:
+        elif number is None:
+            yield renumbered(decision)
+        elif number in holders or decision.new in blocked:
             waiting.append(decision)
         else:
             holders[number] = decision
             yield decision
     # Stable: those that ask for the same number stay in the order of preference.
-    waiting.sort(key=lambda decision: (decision.replicate is None, decision.replicate))
-    free = (at for at in count(1) if at not in holders and asking[0].id_with(at) not in blocked)
-    keepers = dict(holders)
-    for decision in waiting:
-        wanted, number = decision.replicate or ABSENT_REPLICATE, next(free)
-        holder = holders.get(wanted)
-        kept = "a folder that stays" if holder is None else holder.old
-        detail = f"{kept} keeps replicate {wanted}" if number != wanted else ""
-        settled = evolve(decision, new=decision.id_with(number), replicate=number, detail=detail)
-        keeper, source = keepers.get(decision.replicate or 0), decision.source
-        # An answer of its own, parsed or not, is only left for a text that can be built upon.
-        left = source.is_unparsed and keeper is not None and is_usable(keeper.source)
-        if keeper is not None and not source.has_content and (left or not source.is_unparsed):
-            settled = evolve(settled, same_as=keeper.old, named=keeper.new)
-        holders[number] = settled
-        yield holders[number]
+    yield from map(renumbered, sorted(waiting, key=attrgetter("replicate")))
 
 
 def _decided(source: Source, new: str, replicate: int | None, **more: Any) -> Decision:
@@ -273,7 +285,6 @@ def _rank(decision: Decision) -> tuple[Any, ...]:
     lies in a slot, and an empty slot last."""
     source = decision.source
     parent = None if decision.above is None else decision.above.source
-    is_right = decision.replicate is not None and not decision.moves
-    preferred = preference(source, parent, is_right=is_right, below=source.texts_below)
+    preferred = preference(source, parent, is_right=not decision.moves, below=source.texts_below)
     claims = source.has_content, source.is_unparsed, source.is_failed, not source.is_empty
     return *(not claim for claim in claims), preferred

@@ -221,31 +221,24 @@ class _Planning:
             return self._link_changes(decision, f"{place}/{file.path}".rstrip("/"), file)
         if file.data is None:
             return False
-        if file.path == METADATA and decision.moves:
+        if file.path == METADATA and decision.is_written:
             return True
         if b"gen_id" not in file.data and b"gens/" not in file.data:
             # Without either, only whole texts can be references: parse only if one may be there.
             names = (decision.old, decision.source.parent_gen_id or "")
             if not any(name and name.encode() in file.data for name in names):
                 return False
-        return (
-            rewrite_json(
-                file.data, References(self.work.mapping, decision.stage, self.work.members)
-            )
-            != file.data
-        )
+        references = References(self.work.mapping, decision.stage, self.work.members)
+        return rewrite_json(file.data, references) != file.data
 
     def _link_changes(self, decision: Decision, path: str, link: Entry) -> bool:
         """Return whether a symbolic link leads into a folder that moves. Metadata behind a link
         that would have to change is a blocker."""
         target = link.fingerprint.removeprefix(LINK)
         self.others.append(note("symlink", path, target))
-        parent = decision.source.parent_gen_id or ""
-        follows = (
-            References(self.work.mapping, decision.stage, self.work.members).new_parent(parent)
-            != parent
-        )
-        if link.path in ("", METADATA) and (decision.moves or follows):
+        parent = decision.source.parent_gen_id
+        follows = any(parent in moved for moved in self.work.members.values())
+        if link.path in ("", METADATA) and (decision.is_written or follows):
             message = "metadata that must change lies behind a symbolic link"
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
@@ -336,7 +329,7 @@ class _Planning:
             f"{need} ({size} where the file system has no hard links)."
         )
         if self.totals["references"]:
-            yield f"{self.totals['references']} generations that do not move name some that do."
+            yield f"{self.totals['references']} generations that do not move are written anew, too."
         for kind, title in _HEADINGS.items():
             lines = sections[kind]
             if lines:

@@ -32,7 +32,7 @@ from genid_store.migration.number import Planned
 from genid_store.migration.references import Mappings
 from genid_store.stages import stage_names
 
-FORMAT: Final = 7
+FORMAT: Final = 8
 SHARED: Final = "shared-file"  # the note of a file that another generation links to as well
 PLAN_FILE: Final = "plan.jsonl"
 #: Prefix of a folder aside that is on another file system than `.genid/`.
@@ -83,6 +83,7 @@ class Work:
         for entry in entries:
             if entry.moves:
                 mapping[entry.stage][entry.old] = entry.new
+            if entry.moves or entry.named:
                 members[entry.stage][entry.old] = entry.named or entry.new
             if entry.merged:
                 merged.add((entry.stage, entry.old))

@@ -20,6 +20,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from genid import ParseError, parse_id
+from genid_store.catalog.metadata import stage_fields
 from genid_store.fs.jsonfile import dump_object, load_json, load_object
 from genid_store.migration.number import Planned
 from genid_store.stages import parent_stage, stage_names
@@ -134,21 +135,22 @@ def rewrite_json(data: bytes, references: References) -> bytes:
 
 
 def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: str) -> bytes:
-    """Return the metadata.json of a generation that moves, under its new id.
+    """Return the metadata.json of a generation that has a new id, number or parent.
 
-    `data` is a JSON object (planning has parsed it). After a second migration `previous_gen_id` is
-    a list, oldest first: every former id of the generation still resolves.
+    `data` is a JSON object (planning has parsed it). After a second new id `previous_gen_id` is a
+    list, oldest first: every former id of the generation still resolves.
     """
     document = references.new_value(load_object(data, allow_nan=True))
     document["gen_id"] = entry.new
-    if entry.parent is not None:
-        document["parent_gen_id"] = entry.parent
+    if parent := stage_fields(entry.stage).parent:
+        document[parent] = entry.parent
     document["replicate"] = entry.replicate
-    earlier = document.get(PREVIOUS)
-    if type(earlier) is str:
-        earlier = [earlier]
-    document[PREVIOUS] = [*earlier, entry.old] if type(earlier) is list else entry.old
-    document[PLAN] = plan
+    if entry.moves:
+        earlier = document.get(PREVIOUS)
+        if type(earlier) is str:
+            earlier = [earlier]
+        document[PREVIOUS] = [*earlier, entry.old] if type(earlier) is list else entry.old
+        document[PLAN] = plan
     return dump_object(document)
 
 

@@ -122,7 +122,7 @@ class CarryingBack:
             return
         data, back = trees.contents(source), References(self.plan.work.back, entry.stage)
         kept = f"{self.plan.folder}/{KEPT}/gens/{entry.stage}/{entry.old}/{name}"
-        if name == METADATA and entry.moves and is_file(kept):
+        if name == METADATA and name in entry.rewrite and not entry.reason and is_file(kept):
             new = restore_metadata(data, back, trees.contents(kept))
         else:
             new = rewrite_json(data, back)

@@ -142,7 +142,8 @@ def rewrite_metadata(data: bytes, references: References, entry: Planned, plan: 
     """
     document = references.new_value(load_object(data, allow_nan=True))
     document["gen_id"] = entry.new
-    if parent := stage_fields(entry.stage).parent:
+    parent = stage_fields(entry.stage).parent
+    if parent is not None and entry.parent is not None:
         document[parent] = entry.parent
     document["replicate"] = entry.replicate
     if entry.moves:

@@ -1,26 +1,29 @@
 """The Dagster instance: that of DAGSTER_HOME if it is set, otherwise one in `.genid/dagster`.
 
-The embedded instance sends no telemetry and shows no welcome dialog; no other instance is ever
-created. A broken instance (settings, missing modules, a damaged database) is always one error.
+The embedded instance sends no telemetry and shows no welcome dialog. What only reads creates
+neither an instance nor its databases. A broken instance (settings, missing modules, a damaged
+database) is always one error.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
+from dagster._core.instance import InstanceRef
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
 from genid_store.errors import StoreError
-from genid_store.fs.files import check_inside, guarded, is_folder
+from genid_store.fs.files import check_inside, guarded, is_folder, is_there
 from genid_store.fs.layout import DataRoot
 
 #: What Dagster's database URLs would turn into the name of another file.
@@ -36,9 +39,10 @@ def embedded_home(root: DataRoot) -> Path:
 
 @contextmanager
 def open_instance(
-    root: DataRoot, environ: Mapping[str, str] = os.environ
+    root: DataRoot, environ: Mapping[str, str] = os.environ, *, create: bool = True
 ) -> Iterator[dg.DagsterInstance]:
-    """Open the instance for a block; create the embedded one if it does not exist.
+    """Open the instance for a block; create what of it does not exist. With `create=False` the
+    block must only read, and an empty instance in memory stands for one that does not exist.
 
     StoreError: DAGSTER_HOME is not a folder; the embedded instance cannot be written, or a symbolic
     link leads it out of the data root; or the instance cannot be opened, or fails in the block.
@@ -52,12 +56,14 @@ def open_instance(
         raise _broken(str(folder), message)
     if not home:
         with guarded(root):
-            _make_embedded(root)
+            check_inside(root, folder)
+            if create:
+                _make_embedded(root, folder)
     # Dagster logs each attempt to reach PostgreSQL; the error says it once.
     logging.getLogger().addFilter(_is_no_retry)
     is_open = False
     try:
-        with _opened(folder) as instance:
+        with _opened(folder, create=create) as instance:
             is_open = True
             yield instance
     except Exception as error:
@@ -70,10 +76,8 @@ def open_instance(
         logging.getLogger().removeFilter(_is_no_retry)
 
 
-def _make_embedded(root: DataRoot) -> None:
+def _make_embedded(root: DataRoot, home: Path) -> None:
     """Create the embedded instance in a staged folder, which is renamed once it is complete."""
-    home = embedded_home(root)
-    check_inside(root, home)
     root.own.mkdir(exist_ok=True)
     with FileLock(root.own / "dagster.lock"):
         if is_folder(home):
@@ -87,13 +91,39 @@ def _make_embedded(root: DataRoot) -> None:
         staged.rename(home)
 
 
-def _opened(folder: Path) -> dg.DagsterInstance:
-    """Return an instance after its databases have answered; Dagster opens each at its first use."""
-    instance = dg.DagsterInstance.from_config(str(folder))
-    instance.get_runs_count()
-    instance.get_dynamic_partitions("")
-    instance.all_instigator_state()
+def _opened(folder: Path, *, create: bool = True) -> dg.DagsterInstance:
+    """Return an instance after its databases have answered; Dagster opens each at its first use.
+    Without `create` it is one in memory if there are none."""
+    ref = InstanceRef.from_dir(str(folder)) if create or is_folder(folder) else None
+    if ref is None or not (create or _is_stored(ref)):
+        return dg.DagsterInstance.ephemeral()
+    with _alone(folder):
+        instance = dg.DagsterInstance.from_ref(ref)
+        instance.get_runs_count()
+        instance.get_dynamic_partitions("")
+        instance.all_instigator_state()
     return instance
+
+
+def _is_stored(ref: InstanceRef) -> bool:
+    """Return whether an instance has its events in a database server, or in a file that exists."""
+    log = ref.event_storage_data
+    if log is None or log.class_name != "SqliteEventLogStorage":
+        return True
+    return is_there(Path(log.config_dict["base_dir"]) / "index.db")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other process that asks for this open the instance: where several create its databases
+    concurrently, Dagster fails in most of them (`table runs already exists`)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # NFS cannot lock a folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

@@ -84,6 +84,7 @@ def follow(
     asset_prefix: Sequence[str] = (),
     partition_prefix: str = "",
     others: Sequence[str] = (),
+    dry_run: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Sync the data root's instance; return what was done as JSON values.
@@ -97,8 +98,8 @@ def follow(
     translator_type = Translator if translator is None else _load(translator)
     names = translator_type(key_prefix=asset_prefix, partition_prefix=partition_prefix)
     keys = [dg.AssetKey.from_user_string(key) for key in others]
-    with open_instance(root) as instance:
-        return asdict(sync(instance, root, names, others=keys, **options))
+    with open_instance(root, create=not dry_run) as instance:
+        return asdict(sync(instance, root, names, others=keys, dry_run=dry_run, **options))
 
 
 def _load(name: str) -> type[Translator]:
@@ -115,7 +116,7 @@ def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, l
     """Return by stage the registered keys, without those that only other data roots name, or may
     name. StoreError: the instance does not answer."""
     named = read_memberships(root).cohorts_of()
-    with open_instance(root) as instance:
+    with open_instance(root, create=False) as instance:
         elsewhere, unknown = members_elsewhere(instance, root, partition_prefix)
         keys = {name: registered(instance, name, prefix=partition_prefix) for name in stage_names()}
     every = {(stage, key) for stage in keys for key in keys[stage]}

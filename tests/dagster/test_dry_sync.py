@@ -114,6 +114,48 @@ def test_a_dry_run_changes_nothing_and_comes_true(
     assert any(done.cohort_events.values()) == (before in (nothing, made, completed, migrated))
 
 
+#: What DAGSTER_HOME's settings say; None without DAGSTER_HOME.
+SETTINGS = {
+    "embedded": None,
+    "by default": "",
+    "at another place": "storage: {sqlite: {base_dir: PLACE}}",
+    "each at its own": "event_log_storage: {module: dagster._core.storage.event_log, "
+    "class: SqliteEventLogStorage, config: {base_dir: PLACE}}",
+}
+
+
+def files(folder: Path) -> dict[Path, bytes | None]:
+    """Return every entry below a folder, with the content of files."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_only_reads_writes_nothing(
+    root: DataRoot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: str,
+    exists: bool,
+) -> None:
+    """No instance and no database: they answer as if those were there, and empty."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    if (text := SETTINGS[settings]) is not None:
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        (tmp_path / "dagster.yaml").write_text(text.replace("PLACE", str(tmp_path / "place")))
+    sync_it = ["dagster", "sync", "--data-root", str(root.path), "--json"]
+    if exists:
+        assert 0 == run(sync_it)
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert 0 == run([*sync_it, "--dry-run"])
+    planned = json.loads(capsys.readouterr().out)
+    assert (0 if exists else 10) == sum(planned["registered"].values())
+    assert exists == any(partition_keys(root).values())
+    assert before == files(tmp_path)
+
+
 def _blocked(root: DataRoot) -> None:
     block(root, by="migration", reason="it was interrupted", remedy="resume it")
 

@@ -280,6 +280,35 @@ def test_a_kill_while_the_embedded_instance_is_made_leaves_none(tmp_path: Path) 
     process.wait()
 
 
+_AT_ONCE = """
+import os
+import sys
+from pathlib import Path
+from genid_dagster_adapter.instance import open_instance
+from genid_store.fs.layout import DataRoot
+import dagster._core.storage.sqlite_storage  # what is imported is so for all
+begun, begin = os.pipe()
+for _ in range(4):
+    if os.fork() == 0:
+        os.close(begin)
+        os.read(begun, 1)  # until the last of them exists
+        with open_instance(DataRoot(Path(sys.argv[1]))) as instance:
+            os._exit(len(instance.get_dynamic_partitions("draft_gens")))
+os.close(begin)
+print([os.wait()[1] for _ in range(4)])
+"""
+
+
+def test_processes_that_make_an_instance_at_once_all_open_it(
+    root: DataRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The databases of a new DAGSTER_HOME, where Dagster lets all but one of them fail."""
+    monkeypatch.setenv("DAGSTER_HOME", str(new_home(tmp_path / "home")))
+    words = [sys.executable, "-W", "ignore", "-c", _AT_ONCE, str(root.path)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "[0, 0, 0, 0]" == ran.stdout.strip(), ran.stderr
+
+
 _MAKING = """
 import os, sys
 import dagster as dg

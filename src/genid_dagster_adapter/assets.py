@@ -10,14 +10,9 @@ from typing import Any
 
 import dagster as dg
 
+from genid_dagster_adapter import recording
 from genid_dagster_adapter.loading import COHORT_TAG, CohortId
 from genid_dagster_adapter.partitions import COHORTS, partitions_def, record_owner, register
-from genid_dagster_adapter.recording import (
-    as_result,
-    cohort_materialization,
-    last_built,
-    registration,
-)
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import COHORT_ID, COMBOS, MEMBERSHIP, REGISTRATION
 from genid_store.catalog.memberships import read_membership
@@ -87,14 +82,14 @@ def cohort_assets(setup: Setup, rollout: Rollout, config: Config) -> dg.AssetsDe
         cohort_id = built.plan.cohort_id
         register(instance, COHORTS, [cohort_id], prefix=prefix)
         instance.add_run_tags(context.run.run_id, {COHORT_TAG: cohort_id})
-        yield from map(as_result, last_built(root, cohort_id, setup.translator))
-        event = cohort_materialization(root, cohort_id, setup.translator, built)
+        yield from map(recording.as_result, recording.last_built(root, cohort_id, setup.translator))
+        event = recording.cohort_materialization(root, cohort_id, setup.translator, built)
         # A result has the run's partition. In a run without one, only an event can name the cohort.
         if not context.has_partition_key:
             context.log_event(event)
-        yield as_result(event)
-        members, added = register_members(instance, root, cohort_id, prefix=prefix)
-        yield as_result(registration(setup.translator, [cohort_id], members, added))
+        yield recording.as_result(event)
+        counts = register_members(instance, root, cohort_id, prefix=prefix)
+        yield recording.as_result(recording.registration(setup.translator, [cohort_id], *counts))
 
     return build
 
@@ -113,8 +108,7 @@ def _requested_cohort(context: dg.AssetExecutionContext, configured: str | None)
 def register_members(
     instance: dg.DagsterInstance, root: DataRoot, cohort_id: str, *, prefix: str = ""
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Register a cohort's members as partitions; return how many members and added keys each stage
-    has.
+    """Register a cohort's members as partitions; return by stage how many there are and are new.
 
     StoreError: the membership cannot be read, an id cannot be a key, or the data root is in use.
     """

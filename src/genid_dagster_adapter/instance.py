@@ -1,8 +1,7 @@
 """The Dagster instance: that of DAGSTER_HOME if it is set, otherwise one in `.genid/dagster`.
 
 The embedded instance sends no telemetry and shows no welcome dialog. What only reads creates
-neither an instance nor its databases. A broken instance (settings, missing modules, a damaged
-database) is always one error.
+neither an instance nor its databases. A broken instance is always one error.
 """
 
 from __future__ import annotations
@@ -94,36 +93,30 @@ def _make_embedded(root: DataRoot, home: Path) -> None:
 def _opened(folder: Path, *, create: bool = True) -> dg.DagsterInstance:
     """Return an instance after its databases have answered; Dagster opens each at its first use.
     Without `create` it is one in memory if there are none."""
-    ref = InstanceRef.from_dir(str(folder)) if create or is_folder(folder) else None
-    if ref is None or not (create or _is_stored(ref)):
+    if not (create or _has_events(folder)):
         return dg.DagsterInstance.ephemeral()
-    with _alone(folder):
-        instance = dg.DagsterInstance.from_ref(ref)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        # Of two processes that create databases at once, one fails (`table runs already exists`).
+        with suppress(OSError):  # NFS cannot lock a folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.from_config(str(folder))
         instance.get_runs_count()
         instance.get_dynamic_partitions("")
         instance.all_instigator_state()
-    return instance
-
-
-def _is_stored(ref: InstanceRef) -> bool:
-    """Return whether an instance has its events in a database server, or in a file that exists."""
-    log = ref.event_storage_data
-    if log is None or log.class_name != "SqliteEventLogStorage":
-        return True
-    return is_there(Path(log.config_dict["base_dir"]) / "index.db")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let no other process that asks for this open the instance: where several create its databases
-    concurrently, Dagster fails in most of them (`table runs already exists`)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # NFS cannot lock a folder
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        return instance
     finally:
-        os.close(descriptor)
+        os.close(lock)
+
+
+def _has_events(folder: Path) -> bool:
+    """Return whether an instance's events are in a file that exists, or anywhere else."""
+    if not is_folder(folder):
+        return False
+    log = InstanceRef.from_dir(str(folder)).event_storage_data
+    is_file = log is not None and log.class_name == "SqliteEventLogStorage"
+    place = log.config_dict["base_dir"] if log is not None and is_file else None
+    return not isinstance(place, str) or is_there(Path(place, "index.db"))
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 what the store has and write nothing."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,9 +55,9 @@ class CohortId(_Loading):
 
     def load_input(self, context: dg.InputContext) -> str:
         """Return the id. StoreError: no cohort has been built."""
-        cohort_id = cohort_built_in(context.instance, context.step_context.run_id)
-        if cohort_id is not None:
-            return cohort_id
+        with suppress(dg.DagsterInvariantViolationError):  # `load_asset_value` has no step
+            if cohort_id := cohort_built_in(context.instance, context.step_context.run_id):
+                return cohort_id
         latest = context.instance.get_latest_materialization_event(context.asset_key)
         if latest is None or latest.asset_materialization is None:
             where = context.asset_key.to_user_string()

@@ -19,26 +19,10 @@ from typing import Any, Final
 import dagster as dg
 from attrs import asdict, field, frozen
 
+from genid_dagster_adapter import partitions, recording
 from genid_dagster_adapter.events import carried, report
 from genid_dagster_adapter.instance import open_instance
-from genid_dagster_adapter.partitions import (
-    COHORTS,
-    forget_roots,
-    is_key,
-    members_elsewhere,
-    partition_set,
-    record_owner,
-    refused_keys,
-    register,
-    registered,
-)
-from genid_dagster_adapter.recording import (
-    all_made,
-    cohort_materialization,
-    last_built,
-    materialization,
-    registration,
-)
+from genid_dagster_adapter.partitions import is_key, members_elsewhere, partition_set, registered
 from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, Translator
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import Memberships, read_memberships
@@ -92,8 +76,7 @@ def follow(
     `translator` names the host's, as MODULE:CLASS or FILE.py:CLASS. `others` are asset keys of the
     host that are partitioned by the same sets. The other `options` are those of `sync`.
 
-    StoreError: the translator cannot be loaded, the instance cannot be opened or does not answer,
-    or as `sync`.
+    StoreError: the translator cannot be loaded, the instance does not answer, or as `sync`.
     """
     translator_type = Translator if translator is None else _load(translator)
     names = translator_type(key_prefix=asset_prefix, partition_prefix=partition_prefix)
@@ -108,8 +91,7 @@ def _load(name: str) -> type[Translator]:
     if isinstance(found, type) and issubclass(found, Translator):
         return found
     message, remedy = f"{place} has no such translator", "name a subclass of Translator"
-    summary = "the assets cannot be named"
-    raise StoreError.of(summary, "translator", message, remedy, value=name)
+    raise StoreError.of("the assets cannot be named", "translator", message, remedy, value=name)
 
 
 def partition_keys(root: DataRoot, *, partition_prefix: str = "") -> dict[str, list[str]]:
@@ -151,11 +133,11 @@ class _Sync:
 
     def run(self) -> Synced:
         prefix = self.translator.prefix
-        forget_roots(self.instance, self.forget, prefix, dry_run=self.dry_run)
+        partitions.forget_roots(self.instance, self.forget, prefix, dry_run=self.dry_run)
         with nullcontext() if self.dry_run else root_lock(self.root, BUILD):
             refuse_block(self.root, BUILD)
             if not self.dry_run:
-                record_owner(self.instance, self.root, prefix)
+                partitions.record_owner(self.instance, self.root, prefix)
             memberships = read_memberships(self.root)
             with StoreIndex.fresh(self.root, persist=not self.dry_run) as index:
                 previous = index.previous_ids()
@@ -209,7 +191,7 @@ class _Sync:
             if asset == self.translator.of_stage(stage):
                 member = Member(stage, key)
                 named_by = cohorts.get(member, ())
-                event = materialization(self.root, member, self.translator, named_by)
+                event = recording.materialization(self.root, member, self.translator, named_by)
             else:
                 event = dg.AssetMaterialization(asset, partition=key)
             records = [last[asset][old] for old in previous.get(key, ()) if old in last[asset]]
@@ -223,15 +205,16 @@ class _Sync:
         without those of a cohort with problems."""
         names, changed, complete = self.translator, {}, []
         cohorts = {key: members for key, members in memberships.members.items() if is_key(key)}
-        synced.problems.extend(map(str, refused_keys(COHORTS, memberships.members)))
+        refused = partitions.refused_keys(partitions.COHORTS, memberships.members)
+        synced.problems.extend(map(str, refused))
         if not self.dry_run:
-            register(self.instance, COHORTS, [*cohorts], prefix=names.prefix)
+            partitions.register(self.instance, partitions.COHORTS, [*cohorts], prefix=names.prefix)
         keys = [names.get_asset_key(name) for name in (MEMBERSHIP, GENERATIONS)]
         last, last_made = (self._last(key, cohorts) for key in keys)
         for cohort_id, members in cohorts.items():
             try:
                 with guarded(self.root):
-                    event = cohort_materialization(self.root, cohort_id, names)
+                    event = recording.cohort_materialization(self.root, cohort_id, names)
             except StoreError as error:
                 synced.problems.extend(map(str, error.problems))
                 continue
@@ -240,14 +223,14 @@ class _Sync:
                 changed[cohort_id] = event
             is_current = _version(last_made.get(cohort_id)) == version
             if not is_current and all(has_content(self.root, *member) for member in members):
-                complete.append(all_made(names, cohort_id, states_of(self.root, members)))
+                complete.append(recording.all_made(names, cohort_id, states_of(self.root, members)))
         events = [*changed.values(), *complete]
         if changed:
             newest = max(changed, key=lambda name: os.stat(self.root.membership(name)).st_mtime_ns)
-            events += last_built(self.root, newest, names)
+            events += recording.last_built(self.root, newest, names)
         if changed or any(synced.registered.values()):
             counts = {stage: len(keys) for stage, keys in memberships.by_stage().items()}
-            events.append(registration(names, cohorts, counts, synced.registered))
+            events.append(recording.registration(names, cohorts, counts, synced.registered))
         return events
 
     def _last(self, asset: dg.AssetKey, keys: Collection[str]) -> dict[str, dg.EventLogRecord]:
@@ -275,14 +258,14 @@ class _Sync:
             if self.prune and problems:
                 raise StoreError("nobody can tell which keys are of no cohort", problems)
             members = memberships.by_stage()[stage]
-            synced.problems.extend(map(str, [*problems, *refused_keys(stage, members)]))
+            synced.problems.extend(map(str, [*problems, *partitions.refused_keys(stage, members)]))
             new = [key for key in members if key not in keys and is_key(key)]
             named = {*members, *(gen_id for of, gen_id in elsewhere if of == stage)}
             unowned = [] if problems else [key for key in keys if key not in named]
             held = self._held(stage, unowned, previous, reported) if unowned else set()
             removable = [key for key in unowned if key not in held]
             if not self.dry_run:
-                register(self.instance, stage, new, prefix=prefix)
+                partitions.register(self.instance, stage, new, prefix=prefix)
                 for key in removable if self.prune else ():
                     self.instance.delete_dynamic_partition(partition_set(stage, prefix), key)
         if not self.dry_run and (new or self.prune):

@@ -58,7 +58,7 @@ def materialize(
 
 
 def test_the_cohorts_id_is_a_value(tmp_path: Path) -> None:
-    """In a later run the last one that was built; before any, one clear error."""
+    """In a later run and outside of one, that of the last that was built; before any, an error."""
     root = make_root(tmp_path / "root", combos=False, replicates=(1, 1, 1))
     definitions = project(root.path)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -78,6 +78,8 @@ def test_the_cohorts_id_is_a_value(tmp_path: Path) -> None:
             run_config={**QUIET, "ops": {"build_cohort": {"config": {"cohort_id": "spring"}}}},
         )
         assert seen[-1] == "spring"
+        loaded = definitions.load_asset_value(dg.AssetKey("cohort_id"), instance=instance)
+        assert loaded == "spring"
 
 
 def test_texts_are_read_from_the_store(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ USED = {
     "dagster.AutomationContext.for_child_condition": TICK,
     "dagster.DagsterEvent.build_asset_materialization_planned_event": PLAN,
     "dagster.DagsterInstance.event_log_storage": BATCH,
-    "dagster.DagsterInstance.from_ref": DRY,
     "dagster.DagsterInstance.get_latest_storage_id_by_partition": TICK,
     "dagster.DagsterInstance.report_dagster_event": PLAN,
     "dagster.DagsterInstance.wipe_asset_cached_status": BATCH,

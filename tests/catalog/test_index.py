@@ -468,6 +468,27 @@ def test_the_last_one_to_close_seals_the_file(small: Store) -> None:
     assert inode == (root.own / "index.sqlite").stat().st_ino
 
 
+def test_opening_it_again_drops_no_lock_of_the_first(small: Store) -> None:
+    """Closing any descriptor of a file drops the locks that the process has on it (POSIX)."""
+    root = DataRoot.open(small.path)
+    shared = 0x40000002, 510  # the bytes that every connection of SQLite locks
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b');"
+        f"fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, {shared[1]}, {shared[0]})"
+    )
+    command = [sys.executable, "-c", code, str(root.own / "index.sqlite")]
+
+    def is_locked() -> bool:
+        return subprocess.run(command, check=False, capture_output=True).returncode != 0
+
+    with StoreIndex.fresh(root):
+        assert is_locked()
+        with StoreIndex.fresh(root):
+            assert is_locked()
+        assert is_locked()
+    assert not is_locked()
+
+
 # -- where it may not write ------------------------------------------------------------------------
 @pytest.mark.parametrize("indexed", [False, True])
 def test_without_persist_nothing_is_written(small: Store, indexed: bool) -> None:

@@ -133,8 +133,10 @@ def _open_on_disk(folder: Path) -> IndexFile:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             fcntl.flock(use, fcntl.LOCK_SH)
             # SQLite creates files that only their owner can write. Its journals copy the mode of
-            # this file.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            # this file. One that exists is not opened here: closing it again would drop the locks
+            # of every other connection of this process.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
             connection = _connect(path)
             os.truncate(use, 0)  # after a crash, the missing seal makes the next process rebuild
         except BaseException:

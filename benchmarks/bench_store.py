@@ -21,7 +21,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE
 
-GENERATIONS = {"short": 2_000, "full": 100_000, "long": 100_000}
+GENERATIONS = {"short": 5_000, "full": 100_000, "long": 100_000}
 ROUNDS = {"short": 9, "full": 3, "long": 3}
 _SMALL = 500  # generations of the store that look-ups are compared with
 _LOOK_UPS = 200

@@ -149,22 +149,26 @@ def _walk(
     changed, removed = changes.changed[stage], changes.removed[stage]
     new = set() if folder is None else _folders(folder, stage, changes)
     found, take, stat = len(new), new.remove, os.stat
-    for row in known:
-        gen_id = row[0]
+    for gen_id, changed_ns, size, inode in known:
         try:
             take(gen_id)
         except KeyError:
             removed.append(gen_id)
             continue
         try:
-            state = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
-            now = (gen_id, state.st_ctime_ns, state.st_size, state.st_ino & INODE)
+            now = stat(f"{gen_id}/{METADATA}", dir_fd=folder)
+            if (
+                now.st_ctime_ns == changed_ns
+                and now.st_size == size
+                and now.st_ino & INODE == inode
+            ):
+                continue
         except (FileNotFoundError, NotADirectoryError):
-            now = (gen_id, *ABSENT)
+            if (changed_ns, size, inode) == ABSENT:
+                continue
         except OSError:
-            now = None  # counts as changed, so that reading it records the error
-        if now != row:
-            changed.append(gen_id)
+            pass  # counts as changed, so that reading it records the error
+        changed.append(gen_id)
     changed += sorted(filter(is_segment, new))
     strays = [*filterfalse(is_segment, new)]
     for name in strays:

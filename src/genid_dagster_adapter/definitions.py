@@ -39,7 +39,7 @@ def build_definitions(
     automation: Literal["stopped", "running"] = "stopped",
     automation_interval: int = 30,
     executor: dg.ExecutorDefinition | None = None,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     **knobs: Any,
 ) -> dg.Definitions:
     """Return the cohort assets, their checks and the job that builds a cohort, and with `generate`
@@ -59,15 +59,15 @@ def build_definitions(
         message, remedy = "is not a state of the sensor", 'give "stopped" or "running"'
         summary = "the definitions cannot be built"
         raise StoreError.of(summary, "automation", message, remedy, value=automation)
+    environ = os.environ if environ is None else environ  # no default, which `help` would show
     root = _data_root(data_root, environ)
     config = read_config(DataRoot(root))
-    host_stages = load_stages(DataRoot(root), config)
     state = effective_rollout(config, environ) if rollout is None else rollout
     setup = Setup(
         data_root=root,
         generate=generate,
         translator=translator or Translator(),
-        stages=(*PIPELINE, *host_stages),
+        stages=(*PIPELINE, *load_stages(DataRoot(root), config)),
         concurrency=concurrency,
         **knobs,
     )

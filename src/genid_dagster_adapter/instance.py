@@ -38,7 +38,7 @@ def embedded_home(root: DataRoot) -> Path:
 
 @contextmanager
 def open_instance(
-    root: DataRoot, environ: Mapping[str, str] = os.environ, *, create: bool = True
+    root: DataRoot, environ: Mapping[str, str] | None = None, *, create: bool = True
 ) -> Iterator[dg.DagsterInstance]:
     """Open the instance for a block; create what of it does not exist. With `create=False` the
     block must only read, and an empty instance in memory stands for one that does not exist.
@@ -46,7 +46,7 @@ def open_instance(
     StoreError: DAGSTER_HOME is not a folder; the embedded instance cannot be written, or a symbolic
     link leads it out of the data root; or the instance cannot be opened, or fails in the block.
     """
-    home = environ.get("DAGSTER_HOME")
+    home = (os.environ if environ is None else environ).get("DAGSTER_HOME")
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import signal
 import sys
+import threading
 
 
 def main() -> int:
@@ -21,13 +23,19 @@ def main() -> int:
         return 2
     _search_last(os.getcwd())
     from genid_store.cli import run
+    from genid_store.cli._errors import INTERRUPTED
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A stream of ASCII alone would be passed by: click writes UTF-8 to its buffer.
             encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else None
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
-    return run(sys.argv[1:])
+    status = run(sys.argv[1:])
+    if status == INTERRUPTED and threading.active_count() > 1:
+        # Python waits for them at the end, and a further Ctrl-C would show a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print("genid: the calls in flight end first; Ctrl-C again leaves them", file=sys.stderr)
+    return status
 
 
 def _search_last(folder: str) -> None:

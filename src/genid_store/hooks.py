@@ -19,10 +19,10 @@ _SHOWN: Final = 10  # problems
 Progress = Callable[[int, int], None]
 
 
-def has_instance(root: DataRoot, environ: Mapping[str, str] = os.environ) -> bool:
+def has_instance(root: DataRoot) -> bool:
     """Return whether there is a Dagster instance, without creating one or importing Dagster."""
     embedded = root.own / "dagster" / "dagster.yaml"
-    return bool(environ.get("DAGSTER_HOME")) or is_there(embedded)
+    return bool(os.environ.get("DAGSTER_HOME")) or is_there(embedded)
 
 
 def follow(root: DataRoot, *, progress: Progress | None = None, **wanted: Any) -> dict[str, Any]:

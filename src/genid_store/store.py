@@ -83,11 +83,19 @@ class Store:
         """Return those without a text, in the order given; never calls anyone."""
         return [signature for signature in signatures if self.get(signature) is None]
 
-    def once(self, signature: Signature[Any], call: Generator, **options: Any) -> str:
+    def once(
+        self,
+        signature: Signature[Any],
+        call: Generator,
+        *,
+        concurrency: int = CONCURRENCY,
+        retry_failed: bool = False,
+        retry_unparsed: bool = False,
+    ) -> str:
         """Return the text of a generation: the existing one, or else the answer of `call`.
 
         `call` gets a `Request` (an essay's has its draft's text in `parent_text`) and returns a
-        text or `Generated`; it may be `async def`. `options` are those of `once_all`.
+        text or `Generated`; it may be `async def`. The options are those of `once_all`.
 
         Raises:
             StoreError: `call` raised or returned no text, the parent's text is not in the store, or
@@ -96,7 +104,16 @@ class Store:
             NotPaid: an `async def` callable calls this on its own event loop.
         """
         text = self.get(signature)
-        return text if text is not None else self.once_all([signature], call, **options)[0]
+        if text is not None:
+            return text
+        (made,) = self.once_all(
+            [signature],
+            call,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            retry_unparsed=retry_unparsed,
+        )
+        return made
 
     def once_all(
         self,
@@ -120,6 +137,9 @@ class Store:
             raise TypeError(f"expected a callable, got {type(call).__name__}")
         if type(concurrency) is not int or concurrency < 1:
             raise ValueError(f"concurrency: expected a whole number from 1, got {concurrency!r}")
+        for option in (retry_failed, retry_unparsed):
+            if type(option) is not bool:
+                raise TypeError(f"retry_failed, retry_unparsed: expected a bool, got {option!r}")
         asked = Asked(retry_failed=retry_failed, retry_unparsed=retry_unparsed)
         texts: dict[Member, str | None] = {}
         todo: dict[Member, Signature[Any]] = {}

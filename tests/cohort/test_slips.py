@@ -243,6 +243,12 @@ def test_a_generator_that_returns_nothing_is_named_with_what_to_return(
     assert "it was paid for" in said
     assert "--retry-unparsed retries what was not parsed" in said
     assert "--retry-failed" not in said
+    (started / "host.py").write_text(
+        "def ask(request):\n    return request.unparsed_text or 'an answer'\n"
+    )
+    run(["cohort", "run", *words, "--retry-unparsed"])
+    texts = {path.read_text() for path in (started / "gens").glob("*/*/parsed.txt")}
+    assert {"an answer"} == texts
 
 
 def test_an_id_that_dagster_cannot_take_names_no_new_cohort(root: DataRoot) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -98,6 +99,28 @@ def test_being_stopped_lets_the_calls_in_flight_finish(
     out, errors = again.communicate(timeout=180)
     assert again.returncode == 0, out + errors
     assert (len(calls(root)), len(set(calls(root))), len(made(root))) == (CALLS, CALLS, MEMBERS)
+
+
+def test_the_third_interrupt_ends_a_run_at_once(root: DataRoot) -> None:
+    """The second one leaves the run, and says that Python waits for the calls in flight; the third
+    waits no longer, and shows no traceback."""
+    process = start(root)
+    wait_for_calls(process, root, 2)
+    assert process.stderr is not None
+    said: list[str] = []
+    reading = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+    reading.start()
+    for _ in range(60):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        if any("Ctrl-C again" in line for line in said):
+            break
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert -signal.SIGINT == process.wait(timeout=60)
+    reading.join()
+    assert "Traceback" not in "".join(said)
+    assert set() == made(root)
 
 
 def test_a_killed_run_costs_only_the_calls_in_flight(root: DataRoot) -> None:

@@ -498,6 +498,8 @@ def rewrite(path: Path, **changes: object) -> None:
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "gone": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:20]),
     "a field is missing": lambda path: rewrite(path, template_id=None),
     "a field is of another type": lambda path: rewrite(path, template_id=7),
     "all but one field are missing": lambda path: rewrite(
@@ -508,18 +510,21 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("stage", ["draft", "essay", "evaluation"])
 @pytest.mark.parametrize(
-    ("first", "second", "damage"),
+    ("first", "second", "cohort", "damage"),
     [
-        *(("off", "on", one) for one in DAMAGE),
-        *(("on", "off", one) for one in ("gone", "a field is missing")),
-        *(("off", "off", one) for one in ("gone", "a field is missing")),
+        *(("off", "on", "d", one) for one in DAMAGE),
+        *(("on", "off", "d", one) for one in ("gone", "a field is missing")),
+        *(("off", "off", "d", one) for one in ("gone", "a field is missing")),
+        *(("off", "on", "c", one) for one in DAMAGE),
+        *(("on", "off", "c", one) for one in ("gone", "a field is missing")),
     ],
 )
 def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
-    root: DataRoot, first: str, second: str, damage: str, stage: str
+    root: DataRoot, first: str, second: str, cohort: str, damage: str, stage: str
 ) -> None:
-    """Under another id its task, and what follows from it, is blocked with the reason; once the
-    metadata is right again, everything is reused."""
+    """Under another id its task, and what follows from it, is blocked with the reason, in another
+    cohort and in the same one, whose former membership alone names it then; once the metadata is
+    right again, everything is reused."""
     ledger = Ledger()
     build(root, "c", STATES[first])
     run(root, "c", ledger)
@@ -531,13 +536,13 @@ def test_a_text_whose_task_the_metadata_does_not_tell_is_not_paid_for_again(
         DAMAGE[damage](path)
 
     gen_id = spoil(root, "c", stage, change)
-    build(root, "d", STATES[second])
-    done = run(root, "d", ledger, reuse=True)
+    build(root, cohort, STATES[second])
+    done = run(root, cohort, ledger, reuse=True)
     assert before == len(ledger.calls)
     reasons = [one.reason for one in blocked_members(done.workload)]
     assert any(gen_id in reason for reason in reasons), reasons
     kept[0][0].write_bytes(kept[0][1])
-    done = run(root, "d", ledger, reuse=True)
+    done = run(root, cohort, ledger, reuse=True)
     assert before == len(ledger.calls)
     assert all(one.complete for one in done.outcomes)
 

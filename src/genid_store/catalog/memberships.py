@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterable
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
 from attrs import evolve, frozen
@@ -18,7 +19,7 @@ from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.csvfile import parse_csv
-from genid_store.fs.files import read_bytes
+from genid_store.fs.files import listed, read_bytes
 from genid_store.fs.layout import SEGMENT, DataRoot, is_segment
 from genid_store.stages import Member, stage_names
 
@@ -99,9 +100,23 @@ def read_memberships(root: DataRoot, *, any_stage: bool = False) -> Memberships:
     members: dict[str, tuple[Member, ...]] = {}
     problems: list[Problem] = []
     for cohort_id in cohort_ids(root):
-        of_cohort = _read(root, cohort_id, problems, any_stage=any_stage)
+        of_cohort = _read(root, root.membership(cohort_id), problems, any_stage=any_stage)
         if of_cohort is not None:
             members[cohort_id] = of_cohort
+    return Memberships(members=members, problems=tuple(problems))
+
+
+def kept_memberships(root: DataRoot, cohort_id: str = "") -> Path:
+    """Return the folder that keeps a cohort's former memberships, or that of all cohorts."""
+    return root.own / "memberships" / cohort_id
+
+
+def read_former(root: DataRoot) -> Memberships:
+    """Read every membership that a build replaced, by the paths of the files that keep them.
+    OSError: a folder of them cannot be listed."""
+    problems: list[Problem] = []
+    paths = [path for folder in listed(kept_memberships(root)) for path in listed(folder, ".csv")]
+    members = {str(path): _read(root, path, problems, any_stage=True) or () for path in paths}
     return Memberships(members=members, problems=tuple(problems))
 
 
@@ -113,7 +128,7 @@ def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
             segment.
     """
     problems: list[Problem] = []
-    members = _read(root, cohort_id, problems)
+    members = _read(root, root.membership(cohort_id), problems)
     if problems:
         raise StoreError("the membership cannot be used", problems)
     return members or ()
@@ -163,10 +178,9 @@ def _plain(data: bytes, stages: Collection[str]) -> tuple[Member, ...] | None:
 
 
 def _read(
-    root: DataRoot, cohort_id: str, problems: list[Problem], *, any_stage: bool = False
+    root: DataRoot, path: Path, problems: list[Problem], *, any_stage: bool = False
 ) -> tuple[Member, ...] | None:
-    """Return a cohort's members, None if its file does not exist or cannot be read."""
-    path = root.membership(cohort_id)
+    """Return the members in a file, None if it does not exist or cannot be read."""
     where = root.relative(path)
     try:
         data = read_bytes(path)

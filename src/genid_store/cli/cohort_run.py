@@ -100,8 +100,8 @@ def run(
     An existing cohort is run with its membership as it is; a new one is built first. A member whose
     task the store has under another id gets that text. Ctrl-C lets the calls in flight finish and
     records them, and leaves batches at the provider; the next run continues. Exit status: 0 all
-    members are made (or were left by --max-generations, or are in a batch), 1 some failed or could
-    not be begun, 130 interrupted.
+    members are made (or were left by --max-generations or --reuse-only, or are in a batch), 1 some
+    failed or could not be begun, 130 interrupted.
     """
     asked = Asked(**{name: options.pop(name) for name in fields_dict(Asked)})
     wanted = wanted_build(cohort_id, options)
@@ -145,6 +145,8 @@ def run(
 
 
 def _described(state: Progress) -> str:
+    if state.interrupted:
+        return f"interrupted: {state.in_flight} in flight end first (Ctrl-C again leaves them)"
     batches = f", {state.in_batches} in batches" if state.in_batches else ""
     return f"generating: {state.in_flight} in flight, {state.failed} failed{batches}"
 

@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress, without_collection
 from genid_store.catalog.lookup import resolver
+from genid_store.catalog.memberships import kept_memberships
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
 from genid_store.cohort.planning.records import Plan, Resolve, Row
@@ -26,7 +27,7 @@ from genid_store.cohort.regeneration import (
     refuse_leaving,
     refuse_repeats,
 )
-from genid_store.cohort.seeding import find_missing, keep_membership, kept_memberships, seed
+from genid_store.cohort.seeding import find_missing, keep_membership, seed
 from genid_store.cohort.stale import find_stale, rewrite
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (

@@ -19,6 +19,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.index.refresh import Progress
+from genid_store.catalog.memberships import kept_memberships
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import (
@@ -124,11 +125,6 @@ def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) 
             create_in_folder(f"{temporary}/{row.gen_id}", folder, METADATA, metadata_bytes(row))
             if progress is not None and (done % 100 == 0 or done == len(rows)):
                 progress(done, len(rows))
-
-
-def kept_memberships(root: DataRoot, cohort_id: str) -> Path:
-    """Return the folder that keeps a cohort's former memberships."""
-    return root.own / "memberships" / cohort_id
 
 
 def keep_membership(root: DataRoot, cohort_id: str, data: bytes) -> Path:

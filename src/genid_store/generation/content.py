@@ -16,7 +16,14 @@ from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import NO_VALUE, StoreError
 from genid_store.fs.files import problem_of, read_bytes
 from genid_store.fs.jsonfile import read_json
-from genid_store.fs.layout import METADATA, PARSED, PARSED_METADATA, DataRoot, is_segment
+from genid_store.fs.layout import (
+    METADATA,
+    PARSED,
+    PARSED_METADATA,
+    RAW_METADATA,
+    DataRoot,
+    is_segment,
+)
 from genid_store.fs.texts import NO_TEXT, fault_of_bytes, fault_of_text
 from genid_store.stages import Member, parent_stage, stage_names
 
@@ -153,6 +160,14 @@ def recorded_digest(root: DataRoot, stage: str, gen_id: str) -> str | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return recorded if isinstance(recorded, str) else None
+
+
+def was_none(root: DataRoot, stage: str, gen_id: str) -> bool:
+    """Return whether the callable's answer was None, so that raw.txt has no text to parse."""
+    try:
+        return bool(read_json(_path(root, stage, gen_id, RAW_METADATA))["genid"]["was_none"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _path(root: DataRoot, stage: str, gen_id: str, name: str) -> Path:

@@ -39,6 +39,7 @@ from genid_store.generation.content import (
     parent_version,
     text_to_build_upon,
     usable_text,
+    was_none,
 )
 from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.giving import give_text
@@ -296,6 +297,7 @@ class Executor(Decider):
                 template_digest=None if template is None else digest(template),
                 provider_model=request.provider_model,
                 generated_at=now(),
+                was_none=(isinstance(generated, WrongAnswer) and generated.is_none) or None,
             )
             try:
                 publish(folder, files, inputs.parent_text)
@@ -321,6 +323,7 @@ class Executor(Decider):
             self.root.generation(*one) / RAW
             for one in (member, *inputs.others)
             if is_file(self.root.generation(*one) / RAW)
+            and not was_none(self.root, *one)
             and parent_version(self.root, read_generation(self.root, *one)) == inputs.parent_digest
         )
         raw = next((read_bytes(path) for path in unparsed), None)

@@ -68,7 +68,10 @@ class Generated:
 
 @frozen(kw_only=True)
 class WrongAnswer(Generated):
-    """An answer of a wrong type, kept as text; the callable breaks its contract."""
+    """An answer of a wrong type, kept as text; the callable breaks its contract. `is_none` if there
+    is nothing in it to parse later."""
+
+    is_none: bool = False
 
 
 @frozen(kw_only=True)
@@ -206,5 +209,7 @@ def _of_wrong_type(answer: object, name: str) -> WrongAnswer:
     what = "None" if answer is None else f"a value of the type {type(answer).__name__}"
     reason = f"{name} returned neither a str nor a Generated but {what}"
     return WrongAnswer(
-        text=text or "(nothing)", unparsed=f"{reason}; make it return the model's text"
+        text=text or "(nothing)",
+        unparsed=f"{reason}; make it return the model's text",
+        is_none=answer is None,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, partial
 from typing import Final
 
@@ -28,7 +28,7 @@ from genid_store.catalog.lookup import (
     same_task,
     with_expected,
 )
-from genid_store.catalog.memberships import read_memberships
+from genid_store.catalog.memberships import read_former, read_memberships
 from genid_store.catalog.metadata import Generation, stage_fields
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -260,12 +260,14 @@ class _TextsWithoutTask:
         self._by_id: dict[tuple[str, str | None], Indexed] = {}
         self._by_fields: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
         rows = [row for row in index.without_task() if _is_possibly_paid(index.root, row)]
-        members: Collection[tuple[str, str]] = ()
+        members: set[tuple[str, str]] = set()
         if any(_says_nothing(row) for row in rows):
-            cohorts = read_memberships(index.root)
+            # A build with deterministic ids replaces the memberships that name legacy ones.
+            cohorts = read_memberships(index.root), read_former(index.root)
             # An unreadable membership may have any of them as a member.
-            every = {(row.stage, row.gen_id) for row in rows}
-            members = every if cohorts.problems else cohorts.cohorts_of()
+            members = {(row.stage, row.gen_id) for row in rows}
+            if not any(each.problems for each in cohorts):
+                members = {member for each in cohorts for member in each.every()}
         for row in rows:
             self._by_id[row.stage, row.gen_id] = row
             counts = not _says_nothing(row) or (row.stage, row.gen_id) in members
@@ -310,8 +312,8 @@ def _why_hidden(one: Indexed | None, gen_id: str) -> str:
     flaw = f" ({one.problems[0].text})" if one is not None and one.problems else ""
     return (
         f"it may be paid for already: the metadata of {gen_id}{flaw} does not say which task that "
-        "is; fix it (building its cohort again writes what is gone), or move its folder out of "
-        "gens/"
+        "is; restore it, or remove it and build its cohort again with the flag as it was then, or "
+        "move the folder out of gens/"
     )
 
 

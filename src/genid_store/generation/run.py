@@ -39,7 +39,7 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 class Progress:
     """How far a run is: how many `calls` it plans, how many are `done` and `in_flight`, how many
-    members `failed`, how many rows are `in_batches`.
+    members `failed`, how many rows are `in_batches`, and whether it was `interrupted`.
 
     It passes itself to `say` at each change, from one thread at a time.
     """
@@ -47,6 +47,7 @@ class Progress:
     def __init__(self, members: Iterable[Member], say: Callable[[Progress], None]) -> None:
         self.outcomes: list[Outcome] = []
         self.calls = self.done = self.in_flight = self.failed = self.in_batches = 0
+        self.interrupted = False
         self._members, self._say, self._lock = frozenset(members), say, threading.Lock()
 
     def called(self, change: int) -> None:
@@ -54,6 +55,12 @@ class Progress:
         with self._lock:
             self.in_flight += change
             self.done += change < 0
+            self._say(self)
+
+    def interrupt(self) -> None:
+        """Note that no other call begins."""
+        with self._lock:
+            self.interrupted = True
             self._say(self)
 
     def looked(self, in_batches: int) -> None:
@@ -126,7 +133,7 @@ def run_cohort(
     with guarded(root):
         recover(root)
         members = read_membership(root, cohort_id)
-        stop, interrupted = threading.Event(), threading.Event()
+        stop = threading.Event()
         counting = Progress(members, progress)
         executor = Executor(
             root=root,
@@ -145,7 +152,7 @@ def run_cohort(
             concurrency=concurrency,
             looked=counting.looked,
         )
-        _until_interrupted(root, partial(batching.take_up, wait=wait), stop, interrupted)
+        _until_interrupted(root, partial(batching.take_up, wait=wait), stop, counting)
     work = plan_run(root, cohort_id, members, asked, awaited=batching is not None and wait)
     refuse_paid(work)
     counting.calls = work.total_calls
@@ -160,8 +167,8 @@ def run_cohort(
             todo = [*work.ready(stage), *work.in_batches(stage)]
             planned.obtain(stage, todo, wait=wait)
 
-    _until_interrupted(root, obtain, stop, interrupted)
-    return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=interrupted.is_set())
+    _until_interrupted(root, obtain, stop, counting)
+    return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=counting.interrupted)
 
 
 def obtain_work(
@@ -194,7 +201,7 @@ def refuse_paid(work: Workload, planned: Mapping[Member, Generation] | None = No
 
 
 def _until_interrupted(
-    root: DataRoot, work: Callable[[], None], stop: threading.Event, interrupted: threading.Event
+    root: DataRoot, work: Callable[[], None], stop: threading.Event, counting: Progress
 ) -> None:
     """Do the work in another thread, so that the main thread can take signals. The first interrupt,
     SIGTERM or SIGHUP sets `stop`, which lets the calls in flight finish; the second is raised."""
@@ -220,10 +227,10 @@ def _until_interrupted(
             try:
                 ended.wait()
             except KeyboardInterrupt:
-                if interrupted.is_set():
+                if counting.interrupted:
                     raise
-                interrupted.set()
                 stop.set()
+                counting.interrupt()
     if raised:
         raise raised[0]
 

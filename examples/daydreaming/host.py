@@ -3,8 +3,8 @@
 `offline` invents a text from the prompt, the same for the same generation, without any network.
 `openai_compatible` asks an endpoint that speaks the OpenAI protocol; OPENAI_BASE_URL and
 OPENAI_API_KEY say which, as for any program that uses the `openai` client, and OPENAI_MAX_RETRIES
-(default 4) how often it asks again where the endpoint refuses for now (429, 503). `batch` asks the
-same endpoint through its batches.
+(default 4) how often it asks again where the endpoint refuses for now (429). `batch` asks the same
+endpoint through its batches.
 
 No call that is paid for is repeated by the client itself, which would do so after a timeout or a
 broken connection, too: the first attempt may have been paid for. genid records such a failure, and
@@ -32,8 +32,7 @@ _JINJA = jinja2.Environment(
     undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
 )
 _SCORE = re.compile(r"^\W*SCORE\W*:\W*([0-9]+(?:\.[0-9]+)?)\W*$", re.IGNORECASE | re.MULTILINE)
-_RETRIES = int(os.environ.get("OPENAI_MAX_RETRIES", "4"))
-_LONGEST_WAIT = 60.0  # seconds
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds; where the endpoint does not say how long
 _TEMPERATURE = {"draft": 0.9, "essay": 0.7, "evaluation": 0.0}
 _WORDS = (
     "a slow friction",
@@ -208,24 +207,30 @@ def _asked(body: dict[str, Any]) -> Any:
     """Return the completion; ask again only after a refusal, which proves that nothing was paid."""
     import tenacity  # noqa: PLC0415 - the offline generator does without it
 
+    growing = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_WAIT)
+
+    def pause(state: Any) -> float:
+        told = state.outcome.exception().response.headers.get("retry-after", "")
+        return float(told) if told.isdecimal() else growing(state)
+
     attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_refusal),
-        stop=tenacity.stop_after_attempt(1 + _RETRIES),
-        wait=tenacity.wait_random_exponential(max=_LONGEST_WAIT),
+        retry=tenacity.retry_if_exception(lambda error: getattr(error, "status_code", 0) == 429),
+        stop=tenacity.stop_after_attempt(1 + _retries()),
+        wait=pause,
         reraise=True,
     )
     return attempts(_client().with_options(max_retries=0).chat.completions.create, **body)
 
 
-def _is_refusal(error: BaseException) -> bool:
-    return getattr(error, "status_code", None) in {429, 503}
+def _retries() -> int:
+    return int(os.environ.get("OPENAI_MAX_RETRIES") or 4)
 
 
 @functools.cache
 def _client() -> Any:
     import openai  # noqa: PLC0415 - the offline generator does without it
 
-    return openai.OpenAI(max_retries=_RETRIES)
+    return openai.OpenAI(max_retries=_retries())
 
 
 def _invented(request: Request, prompt: str) -> str:

@@ -19,7 +19,8 @@ def is_plain(cls: type[Any]) -> bool:
     """Return whether constructing an attrs class does no more than to keep and check its fields."""
     own = {"__attrs_init__", "__attrs_pre_init__", "__attrs_post_init__"} & vars(cls).keys()
     return not own and all(
-        field.init and field.alias == field.name and field.validator is field.converter is None
+        (field.init, field.kw_only, field.alias) == (True, True, field.name)
+        and field.validator is field.converter is None
         for field in attrs.fields(cls)
     )
 
@@ -39,7 +40,7 @@ def fast_init(
     source = "\n".join(_source(cls.stage, rules))
     exec(source, namespace)  # noqa: S102 - _declaration has checked every name in it
     method: Callable[..., None] = namespace["__init__"]
-    return update_wrapper(method, cls.__init__)
+    return update_wrapper(method, cls.__genid_init__)
 
 
 def _source(stage: str, rules: Mapping[str, Rule]) -> Iterator[str]:

@@ -38,6 +38,7 @@ class Signature(Generic[IdT]):
     stage: ClassVar[str]
     prefix: ClassVar[str]
     __attrs_attrs__: ClassVar[tuple[Any, ...]]
+    __genid_init__: ClassVar[Any]  # as attrs made it
     __genid_rules__: ClassVar[dict[str, Rule]]
     __genid_id_types__: ClassVar[tuple[Any, ...]]  # the latest definition's first
 
@@ -57,7 +58,7 @@ class Signature(Generic[IdT]):
             names = list(cls.__annotations__)
             reason = "include a name that no field can have"
             raise DeclarationError.of(cls.__qualname__, names, reason, "use another") from error
-        cls.stage, cls.prefix = stage, prefix
+        cls.stage, cls.prefix, cls.__genid_init__ = stage, prefix, cls.__init__
         declare(cls)
         registered[stage] = cls
 
@@ -72,7 +73,8 @@ class Signature(Generic[IdT]):
         fast path. A stage with checks of its own overrides this method and calls this one.
         """
         cls = type(self)
-        if is_plain(cls):
+        # Whoever wrapped or replaced the `__init__` keeps it.
+        if vars(cls).get("__init__") is cls.__genid_init__ and is_plain(cls):
             init = fast_init(cls, cls.__genid_rules__, _normalize)
             cls.__init__ = init  # type: ignore[method-assign]
         _normalize(self)

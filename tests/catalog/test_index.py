@@ -530,6 +530,21 @@ def test_a_data_root_that_cannot_be_written_is_indexed_in_memory(
         assert len(small.generations) == len(_all(index))
 
 
+@pytest.mark.usefixtures("settled")
+def test_a_file_that_another_user_alone_may_write_is_read_into_memory(
+    small: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would open it to read without a word, and fail at the first change."""
+    root = DataRoot.open(small.path)
+    with StoreIndex.fresh(root):
+        pass
+    _change_draft(small)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with StoreIndex.open(root) as index:
+        assert 1 == index.refresh().read
+        assert not index.persistent
+
+
 def test_a_link_out_of_the_data_root_is_not_followed(small: Store, tmp_path: Path) -> None:
     """Where `.genid/` leads elsewhere the index is refused, and one in memory works."""
     elsewhere = tmp_path / "elsewhere"

@@ -28,6 +28,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.answers: list[int | str | None] = ["an answer\nSCORE: 7.5"]
+        self.retry_after = "soon"
         self.bodies: list[Any] = []
         self.keys: list[str | None] = []
         endpoint, lock = self, threading.Lock()
@@ -51,7 +52,7 @@ class Endpoint:
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(data)))
                 if status >= 400:
-                    self.send_header("retry-after-ms", "1")
+                    self.send_header("retry-after", endpoint.retry_after)
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -82,7 +83,7 @@ def host(project: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("OPENAI_MAX_RETRIES", "3")
     offline = load_generator(f"{project / 'examples/daydreaming/host.py'}:offline")
     module = sys.modules[offline.__module__]
-    monkeypatch.setattr(module, "_LONGEST_WAIT", 0)
+    monkeypatch.setattr(module, "_FIRST_WAIT", 0)
     return module
 
 
@@ -135,9 +136,20 @@ def test_an_endpoint_is_asked_with_the_rendered_prompt(
 
 def test_refusals_are_tried_again(host: ModuleType, endpoint: Endpoint, root: DataRoot) -> None:
     """By the host, as it is configured; the adapter sees one answer."""
-    endpoint.answers = [429, 503, 429, "SCORE: 3"]
+    endpoint.answers = [429, 429, 429, "SCORE: 3"]
     assert judge(root, host.openai_compatible).kind == "made"
     assert len(endpoint.bodies) == 4
+
+
+def test_the_endpoint_says_how_long_to_wait(
+    host: ModuleType, endpoint: Endpoint, root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit by the minute is longer than what doubles from a second."""
+    slept: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
+    endpoint.answers, endpoint.retry_after = [429, "SCORE: 3"], "20"
+    assert judge(root, host.openai_compatible).kind == "made"
+    assert slept == [20]
 
 
 @pytest.mark.parametrize("answers", [[500, 429, "SCORE: 3"], [429, 500, "SCORE: 3"]])

@@ -170,6 +170,36 @@ def test_a_stage_may_have_an_init_of_its_own() -> None:
     assert ["n1", "n2"] == [Note(number).note for number in (1, 2)]
 
 
+def test_who_wraps_an_init_keeps_it() -> None:
+    """A decorator of the class's `__init__` is called each time."""
+    calls = []
+
+    class Note(Signature[RevisionId], stage="note", prefix="n"):
+        note: str
+        replicate: int
+
+    made = Note.__init__
+
+    def counting(self: Any, **fields: Any) -> None:
+        calls.append(fields)
+        made(self, **fields)
+
+    Note.__init__ = counting  # type: ignore[method-assign]
+    assert ["n", "o", "p"] == [Note(note=note, replicate=1).note for note in "nop"]
+    assert 3 == len(calls)
+
+
+def test_a_field_that_is_given_by_position_stays_so() -> None:
+    """For the second signature, too."""
+
+    class Note(Signature[RevisionId], stage="note", prefix="n"):
+        note: str = attrs.field(kw_only=False)
+        replicate: int
+
+    note: Any = Note
+    assert ["n", "o"] == [note(text, replicate=1).note for text in "no"]
+
+
 @pytest.mark.parametrize("cls", [Draft, Essay, Evaluation])
 def test_the_fast_path_is_called_as_the_init_of_attrs_is(cls: Any) -> None:
     """By the same parameters, with the same words for one that is missing or unknown."""

@@ -237,9 +237,18 @@ def test_a_text_without_a_number_fills_the_first_slot_without_a_text() -> None:
     assert (EMPTY_SLOT, "broken") == (merged.reason, merged.same_as)
 
 
-@pytest.mark.parametrize("made", [{}, {"has_content": False, "is_unparsed": True}])
+@pytest.mark.parametrize(
+    "made",
+    [
+        {},
+        {"has_content": False, "is_unparsed": True},
+        {"has_content": False, "is_empty": True},
+    ],
+    ids=["text", "answer", "slot"],
+)
 def test_a_v1_id_tells_the_number_that_its_metadata_lacks(made: dict[str, bool]) -> None:
-    """So that no two texts exchange their ids; the metadata is written anew."""
+    """So that no two texts exchange their ids, and no request is lost; the metadata is written
+    anew."""
     sources = [draft(target(number), None, **made) for number in (2, 3)]
     found = number_stage(sources, {})
     assert {target(2): 2, target(3): 3} == numbers(found)

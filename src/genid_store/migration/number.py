@@ -193,8 +193,7 @@ def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, s
     number = source.replicate if source.has_content else source.effective_replicate
     decision = _decided(source, new, number, parent=parent and parent.new, above=parent)
     task = decision.id_with(ABSENT_REPLICATE)
-    is_made = source.has_content or source.is_unparsed
-    if source.replicate is None and is_made and decision.moves and is_gen_id(source.gen_id):
+    if source.replicate is None and decision.moves and is_gen_id(source.gen_id):
         told = (at for at in range(2, _TRIED) if decision.id_with(at) == source.gen_id)
         decision = next((evolve(decision, new=decision.old, replicate=at) for at in told), decision)
     return decision, task

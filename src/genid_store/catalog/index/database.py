@@ -137,6 +137,8 @@ def _open_on_disk(folder: Path) -> IndexFile:
             # of every other connection of this process.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            if not os.access(path, os.W_OK):  # SQLite would open it to read, without a word
+                raise PermissionError(path)
             connection = _connect(path)
             os.truncate(use, 0)  # after a crash, the missing seal makes the next process rebuild
         except BaseException:

@@ -107,7 +107,8 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(measure(arguments[0], DataRoot.open(arguments[1]))))
         return
     generations, place = int(arguments[0]), memory_folder()
-    if place is not None and os.statvfs(place).f_favail < 3 * generations:
+    room = None if place is None else os.statvfs(place)
+    if room is not None and 0 < room.f_files and room.f_favail < 3 * generations:  # 0: no limit
         place = None
     with tempfile.TemporaryDirectory(dir=place) as folder:
         make_store(DataRoot(Path(folder)), generations)

@@ -333,7 +333,7 @@ class _Planning:
         for kind, title in _HEADINGS.items():
             lines = sections[kind]
             if lines:
-                yield from ("", f"## {title} ({len(lines)})", "")
+                yield from ("", f"## {title}", "")
                 yield from (f"- {line}" for line in lines[:_SHOWN])
             if len(lines) > _SHOWN:
                 yield f"- and {len(lines) - _SHOWN} more, all in plan.jsonl"

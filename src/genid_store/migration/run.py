@@ -66,9 +66,10 @@ def migrate(
         _refuse_unfinished(found)
         made = make_plan(root, tables=tables, progress=progress)
         if expected is not None and made.plan_id != expected:
-            summary = "the store is not what it was"
-            remedy = "look at the new plan, then name that one; nothing was changed"
-            raise StoreError.of(summary, expected, summary, remedy, value=made.plan_id)
+            summary = "nothing was changed: the store comes to another plan"
+            message = "the store is not what it was, or the plan's id is mistyped"
+            remedy = "look at the new plan, then name that one"
+            raise StoreError.of(summary, expected, message, remedy, value=made.plan_id)
         if made.has_work() and found is not None:
             remedy, ways = "finish it, or roll it back", ("migration.run.finish()", END_IT[1])
             raise _refused("an earlier migration is open", found, remedy, ways)

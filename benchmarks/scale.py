@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> None:
         return
     generations, place = int(arguments[0]), memory_folder()
     room = None if place is None else os.statvfs(place)
-    if room is not None and 0 < room.f_files and room.f_favail < 3 * generations:  # 0: no limit
+    if room is not None and room.f_files > 0 and room.f_favail < 3 * generations:  # 0: no limit
         place = None
     with tempfile.TemporaryDirectory(dir=place) as folder:
         make_store(DataRoot(Path(folder)), generations)

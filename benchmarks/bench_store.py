@@ -76,7 +76,7 @@ def _index_cases(root: DataRoot, size: Size) -> Iterator[Case]:
         before=forget,
         better="cost",
         goal=1.5,
-        bound=1.7,
+        bound=1.8,
         items=count,
         rounds=ROUNDS[size],
     )

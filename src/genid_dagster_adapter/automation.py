@@ -49,18 +49,18 @@ class Wanted(dg.AutomationCondition[dg.AssetKey]):
         """Return the partitions to request."""
         candidates = context.candidate_subset
         keys = self._on_disk(context, candidates.expensively_compute_partition_keys())
-        subset = candidates.compute_intersection_with_partition_keys(keys)
         # Dagster's conditions are slow: evaluate them last, and only over what is left.
         if keys:
+            subset = candidates.compute_intersection_with_partition_keys(keys)
             children = []
-            for number, condition in enumerate((_RUNNING, _FAILED)):
-                child = context.for_child_condition(condition, [number], subset)
-                result = await child.evaluate_async()
+            for number, child in enumerate((_RUNNING, _FAILED)):
+                result = await context.for_child_condition(child, [number], subset).evaluate_async()
                 children.append(result.true_subset.expensively_compute_partition_keys())
             running, failed = children
-            keys -= running
-            keys -= failed - self._parent_made_since(context, failed)
-            subset = candidates.compute_intersection_with_partition_keys(keys)
+            keys -= running | (failed - self._parent_made_since(context, failed))
+            # A run may have ended after the first look, and so be in progress no more.
+            keys = self._on_disk(context, keys)
+        subset = candidates.compute_intersection_with_partition_keys(keys)
         return dg.AutomationResult(context, true_subset=subset)
 
     def _on_disk(

@@ -21,6 +21,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 
 from cohort_kit import ON, set_replicates, write_table
 from dagster_kit import QUIET, Counting, materialize_range, requested, small_cohort
+from genid_dagster_adapter import automation
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import COHORTS, register, registered
@@ -29,6 +30,7 @@ from genid_dagster_adapter.translator import Translator
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.records import Asked, Request
+from genid_store.generation.reuse import undecided
 from genid_store.generation.run import run_cohort
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")
@@ -196,6 +198,26 @@ def test_a_tick_asks_for_nothing_that_the_job_has_in_flight(
     assert requested(definitions, instance)["draft"] == set(registered(instance, "draft"))
     assert make_missing(definitions, instance).success
     assert asked == [{stage: set() for stage in STAGES}] * 8
+
+
+def test_a_tick_asks_for_nothing_that_a_run_ends_with_during_it(
+    root: DataRoot, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is in progress when the tick looks at the disk, and has ended when it looks at the
+    runs: what it made is asked for by no further run, nor is what failed."""
+    counting = Counting(registered(instance, "draft")[0])
+    definitions = defs(root, counting)
+    look = undecided
+
+    def during_a_run(*arguments: Any) -> set[str]:
+        monkeypatch.setattr(automation, "undecided", look)
+        found = look(*arguments)
+        assert not make_missing(definitions, instance).success
+        return found
+
+    monkeypatch.setattr(automation, "undecided", during_a_run)
+    assert requested(definitions, instance) == {stage: set() for stage in STAGES}
+    assert len(counting.calls) > 1
 
 
 def test_a_child_that_was_launched_too_early_is_asked_for_once_its_parent_is_there(

@@ -45,10 +45,12 @@ def shared() -> Path:
 
 
 def pytest_configure() -> None:
-    """Take interrupts as a terminal would send them: a script's background job ignores them, and
-    what is ignored here would be ignored by every process that a test starts."""
+    """Take signals as a terminal would send them: a script's background job ignores interrupts, what
+    `nohup` starts a hang-up, and every process that a test starts would ignore them too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

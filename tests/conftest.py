@@ -45,8 +45,8 @@ def shared() -> Path:
 
 
 def pytest_configure() -> None:
-    """Take signals as a terminal would send them: a script's background job ignores interrupts, what
-    `nohup` starts a hang-up, and every process that a test starts would ignore them too."""
+    """Take signals as a terminal would send them: a script's background job ignores interrupts,
+    what `nohup` starts ignores hang-ups, and every process that a test starts would do the same."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

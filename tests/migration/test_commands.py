@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ import pytest
 from genid_store.cli import run
 from genid_store.fs import trees
 from genid_store.fs.layout import DataRoot
-from migrationkit import differences, small_store, tree
+from genid_store.fs.locks import blocked
+from genid_store.migration.run import migrate
+from genid_store.migration.swap import open_migration
+from migrationkit import differences, killed_after, small_store, tree
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,41 @@ def test_there_and_back(root: DataRoot, capsys: Say) -> None:
     status, back = _json(capsys, "rollback")
     assert (0, "rolled-back") == (status, back["state"])
     assert [] == differences(before, tree(root.path, inodes=True))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cohort", "list"],
+        ["cohort", "status", "--cohort-id", "c"],
+        ["cohort", "build", "--cohort-id", "c"],
+        ["cohort", "run", "--cohort-id", "c", "--dry-run"],
+        ["cohort", "run", "--cohort-id", "c", "--reuse-only"],
+        ["report"],
+        ["store", "audit"],
+        ["explain", "d_2pkyzevzpngrcb4vm9d9j2b1mk"],
+        ["dagster", "sync"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_every_other_command_refuses_a_store_that_is_half_exchanged(
+    root: DataRoot, capsys: Say, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """It would take for damage what the exchange left, and advise to repair it: it names the two
+    commands that end the migration, and changes nothing."""
+    for point in count(10, 10):
+        assert killed_after(point, partial(migrate, root))
+        if blocked(root) and open_migration(root):
+            break
+    before = tree(root.path)
+    assert 1 == run(command)
+    said = capsys.readouterr()
+    assert "the data root is blocked by an unfinished migration" in said.err
+    assert "(genid store migrate --resume, genid store rollback)" in said.err
+    assert "" == said.out
+    assert [] == differences(before, tree(root.path))
+    assert 0 == run(["store", "migrate", "--resume"])
+    assert not blocked(root)
 
 
 def test_finishing_ends_the_way_back(

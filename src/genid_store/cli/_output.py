@@ -40,6 +40,9 @@ COMMANDS: Final = {
     "migration.run.finish()": "genid store migrate --finish",
 }
 
+#: All other commands would take what a half-done exchange left for damage, and advise to repair it.
+_END_MIGRATIONS: Final = ("migrate", "rollback")
+
 
 class DataRootType(click.Path):
     """A data root, completed as a folder. Its `Config` becomes the object of the context."""
@@ -48,6 +51,7 @@ class DataRootType(click.Path):
         from genid_store.config import read_config
         from genid_store.errors import StoreError
         from genid_store.fs.layout import DataRoot
+        from genid_store.fs.locks import refuse_block
 
         if isinstance(value, DataRoot):
             return value
@@ -56,6 +60,8 @@ class DataRootType(click.Path):
         except StoreError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
         if ctx is not None and not ctx.resilient_parsing:
+            if ctx.info_name not in _END_MIGRATIONS:
+                refuse_block(root, lasting=True)
             ctx.obj = config = read_config(root.check())
             if config.stages_module is not None:
                 from genid_store.generation.load import load_stages

@@ -74,6 +74,11 @@ class Block:
     while_locked: bool = False
     ways: tuple[str, ...] = field(default=(), converter=_texts)
 
+    def problem(self, root: DataRoot) -> Problem:
+        """Return the block as the problem of what it refuses."""
+        where = root.relative(root.barrier)
+        return Problem(where=where, message=self.reason, remedy=self.remedy, ways=self.ways)
+
 
 #: How an unfinished migration is ended, as `errors.Problem.ways`.
 END_IT: Final = ("migration.run.resume()", "migration.run.rollback()")
@@ -158,13 +163,12 @@ def blocked(root: DataRoot) -> Block | None:
     return None if barrier.while_locked and not _is_held(root) else barrier
 
 
-def refuse_block(root: DataRoot, purpose: str) -> None:
-    """StoreError: another purpose blocks the root."""
+def refuse_block(root: DataRoot, purpose: str = "", *, lasting: bool = False) -> None:
+    """StoreError: another purpose blocks the root; if `lasting`, even after its process ended."""
     barrier = blocked(root)
-    if barrier is not None and barrier.by != purpose:
-        where, remedy, ways = root.relative(root.barrier), barrier.remedy, barrier.ways
-        problem = Problem(where=where, message=barrier.reason, remedy=remedy, ways=ways)
-        raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
+    if barrier is not None and barrier.by != purpose and not (lasting and barrier.while_locked):
+        summary = f"the data root is blocked by an unfinished {barrier.by}"
+        raise StoreError(summary, [barrier.problem(root)])
 
 
 def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:

@@ -193,7 +193,7 @@ class Executor(Decider):
             # Checked under the lease: a migration first closes the store, then waits for leases.
             block = blocked(self.root)
             if block is not None:
-                return Decision("stopped", f"{block.reason}; {block.remedy}")
+                return Decision("stopped", str(block.problem(self.root)))
             if member in self.seeds:
                 seed(self.root, *member, self.seeds[member])
             take_up(self.root, *member)

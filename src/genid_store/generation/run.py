@@ -21,6 +21,7 @@ from genid_store.catalog.metadata import Generation
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
+from genid_store.fs.locks import refuse_block
 from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.decision import Decider
@@ -101,9 +102,11 @@ def plan_run(
     `planned` has the members of a cohort that is not written yet. `awaited`: the run waits for
     batches.
 
-    StoreError: the index or the record of a batch cannot be used, or a file cannot be read.
+    StoreError: a migration is unfinished, the index or the record of a batch cannot be used, or a
+    file cannot be read.
     """
     with guarded(root):
+        refuse_block(root)
         refuse_unreadable(root)
         reuse = plan_reuse_of(root, members, cohort_id=cohort_id, planned=planned)
         decider = Decider(root=root, plan=reuse, asked=asked)

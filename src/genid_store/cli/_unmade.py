@@ -80,6 +80,8 @@ def print_batches(records: Sequence[Mapping[str, Any]]) -> None:
         click.echo(f"  key {record['key']}")
         if record["batch"] is not None:
             click.echo(f"  at the provider {record['batch']}")
+        if record["error"] is not None:
+            click.echo(f"  not submitted so far: {record['error']}")
     if records:
         click.echo(
             "the next run with the batch object collects them; `genid batch cancel` cancels one"

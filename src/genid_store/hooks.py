@@ -52,12 +52,15 @@ def after_change(root: DataRoot, *, enabled: bool, progress: Progress | None = N
         return [f"Dagster's records were not updated: {reason}; run `genid dagster sync` later"]
 
 
-def partition_keys(root: DataRoot, partition_prefix: str) -> dict[str, list[str]] | None:
-    """Return the registered partition keys by stage, or None if there is no instance.
+def partition_keys(
+    root: DataRoot, partition_prefix: str, *, enabled: bool
+) -> dict[str, list[str]] | None:
+    """Return the registered partition keys by stage, or None if there is no instance, or it is not
+    to be looked at.
 
     StoreError: the instance cannot be opened or read.
     """
-    if not has_instance(root):
+    if not enabled or not has_instance(root):
         return None
     keys: dict[str, list[str]] = _load("keys")(root, partition_prefix=partition_prefix)
     return keys

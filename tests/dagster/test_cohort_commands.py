@@ -416,3 +416,6 @@ def test_a_broken_instance_is_one_message_and_the_build_is_done(
     assert "Traceback" not in said.err
     assert run(["dagster", "sync", "--data-root", str(cohort.root.path)]) == 1
     assert cohort.json("build", "--no-dagster")["followed"] == []
+    for command in (["store", "audit"], ["report"]):
+        assert run([*command, "--data-root", str(cohort.root.path), "--no-dagster", "--json"]) == 0
+        assert "Dagster" not in cohort.capsys.readouterr().err

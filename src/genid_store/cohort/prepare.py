@@ -29,6 +29,7 @@ from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
+from genid_store.cohort.planning.axes import axis_problems
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
@@ -104,7 +105,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         # Read together, so that one error lists the problems of all inputs.
         tables, (selection, catalogue), selected = all_of(
-            partial(read_tables, root),
+            partial(read_tables, root, partial(_id_problems, root, options.rollout)),
             partial(_read_selection, root, options),
             partial(combo_files.read_selected, root),
         )
@@ -206,6 +207,18 @@ def _read_selection(root: DataRoot, options: Options) -> tuple[Selection, tuple[
     selection = read_selection(root)
     is_needed = selection.mode is CohortMode.CARTESIAN or options.write_combos
     return selection, combo_files.read_catalogue(root) if is_needed else None
+
+
+def _id_problems(root: DataRoot, rollout: Rollout, tables: RawTables) -> Sequence[Problem]:
+    """Return what planning would refuse about the ids of tables; nothing if the selection, which
+    says what would be planned, cannot be used itself."""
+    try:
+        selection, combos = read_selection(root), combo_files.read_selected(root) or ()
+    except StoreError:
+        return ()
+    return axis_problems(
+        Inputs(tables=tables, combos=combos, selection=selection, rollout=rollout, cohort_id="")
+    )
 
 
 def _choose_combos(

@@ -5,7 +5,7 @@ Everything that is wrong is refused here, before anything is written. Writes not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
@@ -34,7 +34,6 @@ from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, members_of
-from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError, all_of
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
@@ -50,6 +49,7 @@ _SIMILAR: Final = 0.75  # the least similarity of a suggested id; `winter` and `
 class Options:
     """The options of a build. `cohort_id` is None to compute the id.
 
+    `k_max` and `description_level` make the combo where none is selected (None: the default).
     `write_combos` writes `selected_combo_mappings.csv` from the concepts, even if it exists or the
     mode does not need it. `forbid_regeneration` refuses a member whose task has content under
     another id. `drop` lets members with a text leave the cohort. A plan of more than `max_rows`
@@ -58,12 +58,18 @@ class Options:
 
     rollout: Rollout
     cohort_id: str | None = None
-    k_max: int = K_MAX
-    description_level: str = DESCRIPTION_LEVEL
+    k_max: int | None = None
+    description_level: str | None = None
     write_combos: bool = False
     forbid_regeneration: bool = False
     drop: bool = False
     max_rows: int = MAX_ROWS
+
+    @property
+    def combo(self) -> dict[str, Any]:
+        """What is asked of the combo, by the names of its fields."""
+        asked = {"k_max": self.k_max, "description_level": self.description_level}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 @frozen(kw_only=True)
@@ -126,6 +132,8 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             manifest["combos"] = sorted({row.combo_id for row in plan.rows})
+        if selected is not None and selection.mode is CohortMode.CARTESIAN:
+            plan = evolve(plan, notices=(*plan.notices, *_not_applied(options, inputs.combos)))
         return _prepared(root, inputs, plan, manifest, combo_writes)
 
 
@@ -237,14 +245,7 @@ def _choose_combos(
     if selected is not None and not options.write_combos:
         combo_files.new_to(catalogue, selected)
         return selected, {}
-    made = (
-        combo_files.make_combo(
-            tables.active_concepts,
-            k_max=options.k_max,
-            description_level=options.description_level,
-            now=datetime.now(UTC),
-        ),
-    )
+    made = (combo_files.make_combo(tables.active_concepts, **options.combo, now=datetime.now(UTC)),)
     files: dict[Path, bytes] = {}
     new = combo_files.new_to(catalogue, made)
     if new:
@@ -255,6 +256,19 @@ def _choose_combos(
     if selected != made:
         files[combo_files.selected_path(root)] = combo_files.dump(made)
     return made, files
+
+
+def _not_applied(options: Options, combos: Sequence[Combo]) -> Iterator[Problem]:
+    """Yield a notice for each selected combo that is of another kind than was asked for."""
+    for combo in combos:
+        for name, value in options.combo.items():
+            if str(value) != (selected := getattr(combo, name)):
+                yield Problem(
+                    where=combo.where,
+                    message=f"the selected combo has {name} {selected}, and {value} is not applied",
+                    remedy="to apply it, delete the file, or let a build replace it",
+                    ways=("write_combos",),
+                )
 
 
 def _prepared(

@@ -25,6 +25,9 @@ from genid_store.fs.layout import DataRoot
 
 COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
 VERSION: Final = "v1"
+#: The defaults of the existing pipeline's experiment configuration.
+K_MAX: Final = 6
+DESCRIPTION_LEVEL: Final = "paragraph"
 #: The operator's selection, in `2_tasks/`.
 SELECTED_COMBOS: Final = "selected_combo_mappings.csv"
 
@@ -52,7 +55,11 @@ def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> 
 
 
 def make_combo(
-    concepts: Sequence[Concept], *, k_max: int, description_level: str, now: datetime
+    concepts: Sequence[Concept],
+    *,
+    now: datetime,
+    k_max: int = K_MAX,
+    description_level: str = DESCRIPTION_LEVEL,
 ) -> Combo:
     """Return the combo of the first `k_max` active `concepts`, or of all if there are fewer.
 

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from genid.errors import NO_VALUE
 
-__all__ = ["NO_VALUE", "Problem", "StoreError", "all_of"]
+__all__ = ["NO_VALUE", "Problem", "StoreError", "all_of", "counted"]
 
 _LISTED: Final = 100  # problems that an error's text lists
 _SHOWN: Final = 80  # characters of a value that an error's text repeats
@@ -87,6 +87,11 @@ def all_of(*parts: Callable[[], Any]) -> tuple[Any, ...]:
         problems = [problem for error in refused for problem in error.problems]
         raise StoreError("; ".join(error.summary for error in refused), problems)
     return tuple(found)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, whose plural ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _shorten(text: str) -> str:

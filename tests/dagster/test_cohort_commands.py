@@ -297,7 +297,7 @@ def test_repeated_work_is_told_and_refused(cohort: Cohort, monkeypatch: pytest.M
     before = tree(cohort.root)
     cohort("build", "--forbid-regeneration")
     assert cohort.status == 1
-    assert "12 member(s) would be paid for a second time" in cohort.said.err
+    assert "12 members would be paid for a second time" in cohort.said.err
     assert before == tree(cohort.root)
     assert len(cohort.json("build")["repeated_work"]) == 14
     assert "text under another id: 14 members" in cohort("build")

@@ -9,6 +9,7 @@ import click
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.cli import _output as output
+from genid_store.errors import counted
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 from genid_store.generation.records import Outcome
@@ -62,6 +63,14 @@ def print_remedies(failures: Sequence[Mapping[str, Any]]) -> None:
     for state, remedy in _RETRIES.items():
         if state in states:
             click.echo(remedy)
+
+
+def print_repeats(count: int) -> None:
+    """Print how many members have their text under another id, and how they get it."""
+    click.echo(
+        f"text under another id: {counted(count, 'member')}; `genid cohort run` gives it to those "
+        "with deterministic ids, with --reuse to legacy ones too"
+    )
 
 
 def described(record: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
 from genid_store.cli import _output as output
 from genid_store.cli._options import keys_options
-from genid_store.errors import StoreError
+from genid_store.errors import StoreError, counted
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import partition_keys
 
@@ -77,7 +77,7 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"  remedy: {KINDS[code].remedy}")
         output.print_list([f"{finding.where}: {finding.text}" for finding in findings], indent="  ")
     count = len(result.findings)
-    click.echo(f"\n{count} finding{'s' if count > 1 else ''}")
+    click.echo(f"\n{counted(count, 'finding')}")
 
 
 @store.command(short_help="Take back the texts that members were given.")

@@ -29,7 +29,7 @@ from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
-from genid_store.cohort.planning.axes import axis_problems
+from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
@@ -64,12 +64,6 @@ class Options:
     forbid_regeneration: bool = False
     drop: bool = False
     max_rows: int = MAX_ROWS
-
-    @property
-    def combo(self) -> dict[str, Any]:
-        """What is asked of the combo, by the names of its fields."""
-        asked = {"k_max": self.k_max, "description_level": self.description_level}
-        return {name: value for name, value in asked.items() if value is not None}
 
 
 @frozen(kw_only=True)
@@ -224,9 +218,14 @@ def _id_problems(root: DataRoot, rollout: Rollout, tables: RawTables) -> Sequenc
         selection, combos = read_selection(root), combo_files.read_selected(root) or ()
     except StoreError:
         return ()
-    return axis_problems(
-        Inputs(tables=tables, combos=combos, selection=selection, rollout=rollout, cohort_id="")
+    inputs = Inputs(
+        tables=tables, combos=combos, selection=selection, rollout=rollout, cohort_id=""
     )
+    try:
+        check_axes(inputs)
+    except StoreError as error:
+        return error.problems
+    return ()
 
 
 def _choose_combos(
@@ -245,7 +244,14 @@ def _choose_combos(
     if selected is not None and not options.write_combos:
         combo_files.new_to(catalogue, selected)
         return selected, {}
-    made = (combo_files.make_combo(tables.active_concepts, **options.combo, now=datetime.now(UTC)),)
+    made = (
+        combo_files.make_combo(
+            tables.active_concepts,
+            k_max=options.k_max,
+            description_level=options.description_level,
+            now=datetime.now(UTC),
+        ),
+    )
     files: dict[Path, bytes] = {}
     new = combo_files.new_to(catalogue, made)
     if new:
@@ -261,11 +267,12 @@ def _choose_combos(
 def _not_applied(options: Options, combos: Sequence[Combo]) -> Iterator[Problem]:
     """Yield a notice for each selected combo that is of another kind than was asked for."""
     for combo in combos:
-        for name, value in options.combo.items():
-            if str(value) != (selected := getattr(combo, name)):
+        for name in ("k_max", "description_level"):
+            asked, selected = getattr(options, name), getattr(combo, name)
+            if asked is not None and str(asked) != selected:
                 yield Problem(
                     where=combo.where,
-                    message=f"the selected combo has {name} {selected}, and {value} is not applied",
+                    message=f"the selected combo has {name} {selected}, and {asked} is not applied",
                     remedy="to apply it, delete the file, or let a build replace it",
                     ways=("write_combos",),
                 )

@@ -22,7 +22,7 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
@@ -152,7 +152,7 @@ class Report:
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{_REUSED}: {self.reused}.", command
         if faults:
-            count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
+            count = counted(len(faults), "finding")
             sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
         if self.batches:

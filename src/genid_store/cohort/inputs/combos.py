@@ -57,15 +57,19 @@ def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> 
 def make_combo(
     concepts: Sequence[Concept],
     *,
+    k_max: int | None,
+    description_level: str | None,
     now: datetime,
-    k_max: int = K_MAX,
-    description_level: str = DESCRIPTION_LEVEL,
 ) -> Combo:
     """Return the combo of the first `k_max` active `concepts`, or of all if there are fewer.
+
+    The existing pipeline's defaults stand for None.
 
     Raises:
         StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
+    k_max = K_MAX if k_max is None else k_max
+    description_level = DESCRIPTION_LEVEL if description_level is None else description_level
     problems = []
     if k_max < 1:
         remedy = "take 1 concept or more"

@@ -35,16 +35,12 @@ def check_axes(inputs: Inputs) -> None:
         StoreError: lists every id that the scheme cannot express, and every one that folds to an
             earlier id of its axis.
     """
-    if problems := axis_problems(inputs):
-        raise StoreError("these ids cannot be told apart or expressed", problems)
-
-
-def axis_problems(inputs: Inputs) -> list[Problem]:
-    """Return the problems for which `check_axes` refuses."""
     scheme = inputs.rollout.scheme
     covered = filter(inputs.rollout.covers, _TABLED[inputs.selection.mode])
     axes = (axis for stage in covered for axis in _axes(inputs, stage))
-    return [problem for name, ids in axes for problem in _axis_problems(name, ids, scheme)]
+    problems = [problem for name, ids in axes for problem in _axis_problems(name, ids, scheme)]
+    if problems:
+        raise StoreError("these ids cannot be told apart or expressed", problems)
 
 
 def _axes(inputs: Inputs, stage: str) -> Iterator[tuple[str, _Ids]]:

@@ -37,6 +37,11 @@ from genid_store.stages import PIPELINE, Member, by_stage, parent_key, stage_nam
 
 #: The retry options that `once_all` has.
 _OFFERED: Final = {"retry_failed", "retry_unparsed"}
+#: What to do about an outcome whose reason does not say it.
+_REMEDIES: Final[Mapping[str, str]] = {
+    "waiting": "try again when the batch is collected",
+    "unparsed": "write parsed.txt by hand, or retry it",
+}
 _INHERITED: Final = ("combo_id", "llm_model_id")
 
 
@@ -306,12 +311,11 @@ def _member(signature: Signature[Any]) -> Member:
 
 def _problem(outcome: Outcome) -> Problem:
     """Return why a generation has no text."""
-    waiting = outcome.kind == "waiting"
-    when = "when the batch is collected" if waiting else "once the cause is removed"
+    remedy = outcome.remedy or _REMEDIES.get(outcome.kind, "try again once the cause is removed")
     return Problem(
         where=f"{outcome.stage} {outcome.gen_id}",
         message=f"{outcome.kind}: {outcome.reason}",
-        remedy=outcome.remedy or f"try again {when}",
+        remedy=remedy,
         ways=tuple(_OFFERED.intersection(outcome.ways)),
     )
 

@@ -24,7 +24,7 @@ from genid_store.catalog.renamed import read_renamed
 from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.files import guarded, is_folder, is_there, problem_of, write_atomic
 from genid_store.fs.jsonfile import dump_object
-from genid_store.fs.layout import METADATA, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, DataRoot, check_segment, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
@@ -175,6 +175,7 @@ class Store:
         members that are not among these; one has an id that differs in case alone; or the data root
         is in use.
         """
+        check_segment(cohort_id, what="the cohort id", where="cohort id")
         check_new_cohort_id(self.root, cohort_id)
         wanted = {_member(signature): signature for signature in signatures}
         if not wanted:

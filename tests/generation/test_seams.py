@@ -516,6 +516,8 @@ def test_a_cohort_of_nothing_is_not_declared(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     with pytest.raises(StoreError, match="x: would have no members"):
         store.declare("x", [])
+    with pytest.raises(StoreError, match="is not a safe path segment"):
+        store.declare(3, [MINE])  # type: ignore[arg-type]
     assert not (tmp_path / "cohorts").exists()
 
 

@@ -348,6 +348,22 @@ def test_links_still_lead_to_their_content(root: DataRoot) -> None:
     assert prompt.samefile(prompt.with_name("parsed.txt"))
 
 
+@pytest.mark.parametrize("target", ["{}", "../draft/{}/", "{root}/gens/draft/{}"])
+def test_a_generation_that_is_a_link_to_another_follows_it(root: DataRoot, target: str) -> None:
+    """There and back, to the byte; it is no generation of its own that could move."""
+    (old,) = root.gens.glob("draft/*/attempts")
+    link = root.stage("draft") / "alias"
+    link.symlink_to(target.format(old.parent.name, root=root.path))
+    before = tree(root.path)
+    plan = run.migrate(root)
+    (new,) = (one["new"] for one in _records(plan) if one["old"] == old.parent.name)
+    assert new != old.parent.name
+    assert target.format(new, root=root.path).rstrip("/") == os.readlink(link).rstrip("/")
+    assert (link / "attempts").is_dir()
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path))
+
+
 def test_memberships_and_selections_follow(root: DataRoot) -> None:
     """Members in their order under their new ids, whatever else the files hold; manifests name no
     generation and stay."""

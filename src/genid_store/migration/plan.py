@@ -243,7 +243,7 @@ class _Planning:
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
         folder, root = path.rpartition("/")[0], str(self.root.path)
-        return bool(link.path) and target != retarget(target, folder, root, self.work.mapping)
+        return target != retarget(target, folder, root, self.work.mapping)
 
     def _beside_generations(self) -> Iterator[Record]:
         """Yield notes about the stages' folders."""

@@ -20,7 +20,7 @@ from genid_dagster_adapter.generations import generated_asset, missing_asset
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import MEMBERSHIP, Translator
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import StoreError
+from genid_store.errors import StoreError, require
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.load import load_stages
 from genid_store.generation.pool import CONCURRENCY
@@ -52,13 +52,14 @@ def build_definitions(
     `backfill_policy`. `data_root` defaults to GENID_DATA_ROOT, `rollout` to that of genid.toml or
     of its variables.
 
-    StoreError: no data root is given, a variable of the rollout is not valid, or an argument cannot
-    be used.
+    StoreError: there is no data root, or a variable of the rollout or an argument cannot be used.
     """
-    if automation not in ("stopped", "running"):
-        message, remedy = "is not a state of the sensor", 'give "stopped" or "running"'
-        summary = "the definitions cannot be built"
-        raise StoreError.of(summary, "automation", message, remedy, value=automation)
+    states = ("stopped", "running")
+    require(
+        "the definitions cannot be built",
+        automation=(automation, automation in states, f"give one of {states}"),
+        rollout=(rollout, isinstance(rollout, Rollout | None), "give Rollout.parse(...) of it"),
+    )
     environ = os.environ if environ is None else environ  # no default, which `help` would show
     root = _data_root(data_root, environ)
     config = read_config(DataRoot(root))

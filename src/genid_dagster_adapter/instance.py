@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from genid_store.fs.layout import DataRoot
 #: What Dagster's database URLs would turn into the name of another file.
 _CHANGED_IN_URLS: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 _CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+_SQLITE: Final = ("SqliteEventLogStorage", "DagsterSqliteStorage")
 _SHOWN: Final = 300  # characters of Dagster's own message
 
 
@@ -37,16 +38,14 @@ def embedded_home(root: DataRoot) -> Path:
 
 
 @contextmanager
-def open_instance(
-    root: DataRoot, environ: Mapping[str, str] | None = None, *, create: bool = True
-) -> Iterator[dg.DagsterInstance]:
+def open_instance(root: DataRoot, *, create: bool = True) -> Iterator[dg.DagsterInstance]:
     """Open the instance for a block; create what of it does not exist. With `create=False` the
     block must only read, and an empty instance in memory stands for one that does not exist.
 
     StoreError: DAGSTER_HOME is not a folder; the embedded instance cannot be written, or a symbolic
     link leads it out of the data root; or the instance cannot be opened, or fails in the block.
     """
-    home = (os.environ if environ is None else environ).get("DAGSTER_HOME")
+    home = os.environ.get("DAGSTER_HOME")
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
@@ -85,8 +84,7 @@ def _make_embedded(root: DataRoot, home: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         (staged / "dagster.yaml").write_text(_CONFIG)
-        with _opened(staged):
-            pass
+        _opened(staged).dispose()
         staged.rename(home)
 
 
@@ -113,10 +111,12 @@ def _has_events(folder: Path) -> bool:
     """Return whether an instance's events are in a file that exists, or anywhere else."""
     if not is_folder(folder):
         return False
-    log = InstanceRef.from_dir(str(folder)).event_storage_data
-    is_file = log is not None and log.class_name == "SqliteEventLogStorage"
-    place = log.config_dict["base_dir"] if log is not None and is_file else None
-    return not isinstance(place, str) or is_there(Path(place, "index.db"))
+    ref = InstanceRef.from_dir(str(folder))
+    log = ref.event_storage_data or ref.storage_data  # that of all, if a variable has its place
+    place = log.config_dict["base_dir"] if log and log.class_name in _SQLITE else None
+    place = os.environ.get(place["env"]) if isinstance(place, dict) else place
+    inner = "" if ref.event_storage_data else "history/runs"
+    return not place or is_there(Path(place, inner, "index.db"))
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from genid_dagster_adapter.translator import COHORT_ASSETS, Translator
 from genid_store.cohort.inputs.tables import provider_models
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import require
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.once import Executor
 from genid_store.generation.pool import CONCURRENCY
@@ -26,7 +26,7 @@ class Setup:
     """The arguments of `build_definitions` and `generated_asset` that apply to every asset; those
     after `concurrency` are Dagster's own, for the assets that call the generator.
 
-    StoreError: `generate` is not callable, or `concurrency` is below 1.
+    StoreError: lists those of the first that cannot be used.
     """
 
     data_root: Path = field(converter=Path)
@@ -40,16 +40,15 @@ class Setup:
     backfill_policy: dg.BackfillPolicy = field(factory=dg.BackfillPolicy.single_run)
 
     def __attrs_post_init__(self) -> None:
-        problems, value, limit = [], self.generate, self.concurrency
-        if value is not None and not callable(value):
-            message = "cannot be called"
-            remedy = "give the callable itself; genid_store.generation.load.load_generator finds it"
-            problems.append(Problem(where="generate", value=value, message=message, remedy=remedy))
-        if limit < 1:
-            where, message, remedy = "concurrency", "is below 1", "allow 1 call at once or more"
-            problems.append(Problem(where=where, value=limit, message=message, remedy=remedy))
-        if problems:
-            raise StoreError("the definitions cannot be built", problems)
+        call, names, limit = self.generate, self.translator, self.concurrency
+        finds = "give the callable itself; genid_store.generation.load.load_generator finds it"
+        require(
+            "the definitions cannot be built",
+            generate=(call, call is None or callable(call), finds),
+            translator=(names, isinstance(names, Translator), "give a Translator"),
+            stages=(self.stages, not isinstance(self.stages, str), "give a list of names"),
+            concurrency=(limit, type(limit) is int and limit >= 1, "give a whole number from 1 up"),
+        )
 
     def identifier(self, name: str) -> str:
         """Return a Python identifier for a Dagster object, different for each mounted data root."""

@@ -19,9 +19,6 @@ from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, SCHEME, Rollout
 
 NAME: Final = "genid.toml"
-#: The defaults of the existing pipeline's experiment configuration.
-K_MAX: Final = 6
-DESCRIPTION_LEVEL: Final = "paragraph"
 
 _TEXT: Final = (lambda value: type(value) is str, "a text")
 _NAMES: Final = (
@@ -39,15 +36,15 @@ _KEYS: Final[Mapping[str, Mapping[str, tuple[Callable[[Any], bool], str]]]] = {
 
 @frozen(kw_only=True)
 class Config:
-    """The settings in `genid.toml`; `rollout` and `stages_module` are None if it has none.
+    """The settings in `genid.toml`, None where it has none.
 
     `data` is the file's content when it was read.
     """
 
     rollout: Rollout | None = None
     stages_module: str | None = None
-    k_max: int = K_MAX
-    description_level: str = DESCRIPTION_LEVEL
+    k_max: int | None = None
+    description_level: str | None = None
     data: bytes = field(default=b"", eq=False, repr=False)
 
 
@@ -75,8 +72,8 @@ def read_config(root: DataRoot) -> Config:
     return Config(
         rollout=rollout if "rollout.stages" in values else None,
         stages_module=values.get("stages.module") or None,
-        k_max=values.get("combos.k_max", K_MAX),
-        description_level=values.get("combos.description_level", DESCRIPTION_LEVEL),
+        k_max=values.get("combos.k_max"),
+        description_level=values.get("combos.description_level"),
         data=data,
     )
 

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from genid.errors import NO_VALUE
 
-__all__ = ["NO_VALUE", "Problem", "StoreError", "all_of"]
+__all__ = ["NO_VALUE", "Problem", "StoreError", "all_of", "counted", "require"]
 
 _LISTED: Final = 100  # problems that an error's text lists
 _SHOWN: Final = 80  # characters of a value that an error's text repeats
@@ -75,6 +75,20 @@ class StoreError(Exception):
         return cls(summary, [Problem(where=where, message=message, remedy=remedy, value=value)])
 
 
+def require(summary: str, **arguments: tuple[object, bool, str]) -> None:
+    """Check arguments, each given with whether it is sound, and the remedy if it is not.
+
+    StoreError: lists those that are not sound.
+    """
+    problems = [
+        Problem(where=name, value=value, message="cannot be used", remedy=remedy)
+        for name, (value, is_sound, remedy) in arguments.items()
+        if not is_sound
+    ]
+    if problems:
+        raise StoreError(summary, problems)
+
+
 def all_of(*parts: Callable[[], Any]) -> tuple[Any, ...]:
     """Return what each part gives. StoreError: lists the problems of all that refuse."""
     found, refused = [], []
@@ -87,6 +101,11 @@ def all_of(*parts: Callable[[], Any]) -> tuple[Any, ...]:
         problems = [problem for error in refused for problem in error.problems]
         raise StoreError("; ".join(error.summary for error in refused), problems)
     return tuple(found)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, whose plural ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _shorten(text: str) -> str:

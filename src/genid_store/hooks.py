@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from genid_store.errors import StoreError
+from genid_store.errors import StoreError, counted
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 
@@ -52,12 +52,15 @@ def after_change(root: DataRoot, *, enabled: bool, progress: Progress | None = N
         return [f"Dagster's records were not updated: {reason}; run `genid dagster sync` later"]
 
 
-def partition_keys(root: DataRoot, partition_prefix: str) -> dict[str, list[str]] | None:
-    """Return the registered partition keys by stage, or None if there is no instance.
+def partition_keys(
+    root: DataRoot, partition_prefix: str, *, enabled: bool
+) -> dict[str, list[str]] | None:
+    """Return the registered partition keys by stage, or None if there is no instance, or it is not
+    to be looked at.
 
     StoreError: the instance cannot be opened or read.
     """
-    if not has_instance(root):
+    if not enabled or not has_instance(root):
         return None
     keys: dict[str, list[str]] = _load("keys")(root, partition_prefix=partition_prefix)
     return keys
@@ -69,18 +72,20 @@ def described(done: Mapping[str, Any]) -> list[str]:
     reported = [*done["events"].values(), *done["cohort_events"].values()]
     events, added = sum(reported), sum(done["registered"].values())
     if events or added:
-        lines.append(f"Dagster: {events} materializations reported, {added} partitions registered")
+        told = counted(events, "materialization"), counted(added, "partition")
+        lines.append(f"Dagster: {told[0]} reported, {told[1]} registered")
     for name, text in (
-        ("deleted", "partition keys of no cohort deleted"),
-        ("unowned", "partition keys are of no cohort (`genid dagster sync --prune` deletes them)"),
-        ("held", "partition keys of no cohort stay: other assets have records under them"),
+        ("deleted", "of no cohort deleted"),
+        ("unowned", "of no cohort (`genid dagster sync --prune` deletes what is of none)"),
+        ("held", "of no cohort kept: other assets have records under what is kept"),
     ):
         count = sum(map(len, done[name].values()))
         if count:
-            lines.append(f"Dagster: {count} {text}")
+            lines.append(f"Dagster: {counted(count, 'partition key')} {text}")
     lines += (f"Dagster: problem: {problem}" for problem in done["problems"][:_SHOWN])
     if (more := len(done["problems"]) - _SHOWN) > 0:
-        lines.append(f"Dagster: {more} more problems (`genid dagster sync --json` lists all)")
+        problems = counted(more, "more problem")
+        lines.append(f"Dagster: {problems} (`genid dagster sync --json` lists all)")
     return lines
 
 

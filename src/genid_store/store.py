@@ -21,10 +21,10 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import check_new_cohort_id, dump_membership, read_membership
 from genid_store.catalog.metadata import parse_metadata, read_generation
 from genid_store.catalog.renamed import read_renamed
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.files import guarded, is_folder, is_there, problem_of, write_atomic
 from genid_store.fs.jsonfile import dump_object
-from genid_store.fs.layout import METADATA, DataRoot, is_segment
+from genid_store.fs.layout import METADATA, DataRoot, check_segment, is_segment
 from genid_store.fs.locks import BUILD, root_lock
 from genid_store.generation.calling import refuse_on_loop
 from genid_store.generation.content import read_text
@@ -37,6 +37,11 @@ from genid_store.stages import PIPELINE, Member, by_stage, parent_key, stage_nam
 
 #: The retry options that `once_all` has.
 _OFFERED: Final = {"retry_failed", "retry_unparsed"}
+#: What to do about an outcome whose reason does not say it.
+_REMEDIES: Final[Mapping[str, str]] = {
+    "waiting": "try again when the batch is collected",
+    "unparsed": "write parsed.txt by hand, or retry it",
+}
 _INHERITED: Final = ("combo_id", "llm_model_id")
 
 
@@ -159,18 +164,23 @@ class Store:
             if not problems:
                 members = (member for member, _ in wanted)
                 return [texts[member] or read_text(self.root, *member) or "" for member in members]
-        raise StoreError(f"{len(problems)} generation(s) have no text", problems)
+        raise StoreError(f"no text for {counted(len(problems), 'generation')}", problems)
 
     def declare(self, cohort_id: str, signatures: Iterable[Signature[Any]]) -> list[str]:
         """Create a cohort of generations to be made later, by `genid cohort run` or in Dagster.
 
         Their metadata is written; nothing is called. Returns their ids in the order given.
 
-        StoreError: a cohort with this id was built from tables or has members that are not among
-        these, one has an id that differs in case alone, or the data root is in use.
+        StoreError: there are no signatures; a cohort with this id was built from tables or has
+        members that are not among these; one has an id that differs in case alone; or the data root
+        is in use.
         """
+        check_segment(cohort_id, what="the cohort id", where="cohort id")
         check_new_cohort_id(self.root, cohort_id)
         wanted = {_member(signature): signature for signature in signatures}
+        if not wanted:
+            message, remedy = "would have no members", "declare a signature or more"
+            raise StoreError.of("the cohort cannot be declared", cohort_id, message, remedy)
         exists = is_there(self.root.membership(cohort_id))
         before = set(read_membership(self.root, cohort_id)) if exists else set()
         conflict = "has members that are not declared now" if before - wanted.keys() else None
@@ -302,12 +312,11 @@ def _member(signature: Signature[Any]) -> Member:
 
 def _problem(outcome: Outcome) -> Problem:
     """Return why a generation has no text."""
-    waiting = outcome.kind == "waiting"
-    when = "when the batch is collected" if waiting else "once the cause is removed"
+    remedy = outcome.remedy or _REMEDIES.get(outcome.kind, "try again once the cause is removed")
     return Problem(
         where=f"{outcome.stage} {outcome.gen_id}",
         message=f"{outcome.kind}: {outcome.reason}",
-        remedy=outcome.remedy or f"try again {when}",
+        remedy=remedy,
         ways=tuple(_OFFERED.intersection(outcome.ways)),
     )
 

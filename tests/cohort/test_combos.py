@@ -98,6 +98,19 @@ def test_the_operators_selection_is_used_as_it_stands(root: DataRoot) -> None:
     assert ["combo_v1_two", "combo_v1_one"] == list(dict.fromkeys(drafts))
 
 
+def test_what_the_selection_does_not_let_a_build_apply_is_said(root: DataRoot) -> None:
+    """What was asked for, of each combo that is of another kind; a default was not asked for."""
+    write_csv(combos.selected_path(root), COMBOS)
+    assert () == cohort_kit.built(root).plan.notices
+    assert () == built(root).plan.notices
+    notices = built(root, k_max=3, description_level="paragraph").plan.notices
+    place = "2_tasks/selected_combo_mappings.csv"
+    assert [f"{place}:2:combo_id", f"{place}:4:combo_id"] == [one.where for one in notices]
+    assert "the selected combo has k_max 2, and 3 is not applied" == notices[0].message
+    assert () == built(root, k_max=3, write_combos=True).plan.notices
+    assert () == built(root, k_max=3).plan.notices
+
+
 def test_other_modes_write_no_combos(root: DataRoot) -> None:
     """Only a cartesian cohort needs them."""
     select(root.path, "selected_drafts.txt", ["d1"])

@@ -19,6 +19,7 @@ from cohort_kit import (
     put_evaluation,
     set_replicates,
 )
+from genid_store.cli import run
 from genid_store.cohort.build import compare_with
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.prepare import Options
@@ -66,6 +67,23 @@ def test_it_says_which_ids_exist(tmp_path: Path) -> None:
     assert {(False, True)} == {
         (one.old_exists, one.new_exists) for one in compared(root, ON, OFF).changes
     }
+
+
+def test_it_says_whose_text_a_member_can_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id that does not exist is no new text."""
+    root = make_root(tmp_path / "root")
+    old = of(built(root).plan, "draft")[0].gen_id
+    (root.generation("draft", old) / "raw.txt").write_text("text")
+    (root.generation("draft", old) / "parsed.txt").write_text("text")
+    held = {one.new.gen_id: one.new_held for one in compared(root, OFF, ON).changes if one.new}
+    assert [(old,)] == [ids for ids in held.values() if ids]
+    options = ["--data-root", str(root.path), "--cohort-id", COHORT, "--after", "on"]
+    assert 0 == run(["cohort", "compare", *options])
+    said = capsys.readouterr().out
+    assert "\ntext under another id: 1 member; `genid cohort run`" in said
+    assert f"does not exist\n  its text is there as {old}\n" in said
 
 
 def test_curated_members_are_paired_by_their_sources(tmp_path: Path) -> None:

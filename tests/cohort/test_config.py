@@ -29,11 +29,9 @@ def _say(root: DataRoot, text: str) -> None:
     (root.path / "genid.toml").write_text(text)
 
 
-def test_without_a_file_everything_has_its_default(root: DataRoot) -> None:
-    """Six concepts, as the existing pipeline's experiment configuration has them."""
-    assert Config(rollout=None, stages_module=None, k_max=6, description_level="paragraph") == (
-        read_config(root)
-    )
+def test_without_a_file_nothing_is_asked_for(root: DataRoot) -> None:
+    """And ids are legacy ones."""
+    assert Config() == read_config(root)
     assert Rollout.OFF == effective_rollout(read_config(root), {})
 
 

@@ -44,7 +44,7 @@ def test_a_text_leaves_only_when_asked(root: DataRoot, rollout: Rollout) -> None
     _make(root, "draft", second.gen_id)
     set_replicates(root.path, 1, 1, 1)
     before = tree(root)
-    with pytest.raises(StoreError, match=r"1 text\(s\) would leave the cohort") as caught:
+    with pytest.raises(StoreError, match=r"1 text would leave the cohort") as caught:
         built(root, rollout)
     assert [f"draft {second.gen_id}"] == [problem.where for problem in caught.value.problems]
     assert "adds 0 members, drops 56" in caught.value.summary

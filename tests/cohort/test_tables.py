@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cohort_kit import COHORT, OFF, ON, TABLES, everything, make_root, write_table
+from cohort_kit import COHORT, OFF, ON, TABLES, everything, make_root, select, write_table
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.cohort.inputs.tables import provider_models, read_tables
 from genid_store.cohort.prepare import prepare
@@ -191,6 +191,20 @@ def test_table_ids_that_fold_to_one_are_found_before_anything_is_planned(root: D
     ] == problems(root, ON)
     assert 2 == len(problems(root, Rollout.parse("draft")))
     assert prepare(root, Options(rollout=OFF, cohort_id=COHORT)).plan.rows
+
+
+def test_ids_that_fold_to_one_are_listed_beside_every_other_problem(root: DataRoot) -> None:
+    """Of a repeated id only one is said, and of stages that the cohort does not make, nothing."""
+    edit(root, "replication_config.csv", "essay,1", "essay,0")
+    edit(root, "draft_templates.csv", "links-v2", "Links-V1")
+    edit(root, "evaluation_templates.csv", "style-v1", "novelty-v1")
+    evaluation = "1_raw/evaluation_templates.csv:3:template_id"
+    count = "1_raw/replication_config.csv:3:replicates"
+    draft = "1_raw/draft_templates.csv:3:template_id"
+    assert [evaluation, count, draft] == problems(root, ON)
+    assert [evaluation, count] == problems(root)
+    select(root.path, "selected_essays.txt", ["an-essay"])
+    assert [evaluation, count] == problems(root, ON)
 
 
 def test_an_inactive_row_folds_with_nothing(root: DataRoot) -> None:

@@ -15,6 +15,7 @@ from dagster_kit import Counting, small_cohort
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import COHORTS, register
+from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import Translator
 from genid_store.cli import run
 from genid_store.cohort.inputs.tables import provider_models
@@ -89,6 +90,11 @@ def test_arguments_that_would_be_misread_are_refused(tmp_path: Path) -> None:
     places = refused(build_definitions, **where, generate="host.py:offline", concurrency=0)
     assert places == ["generate", "concurrency"]
     assert refused(build_definitions, **where, automation="runing") == ["automation"]
+    assert refused(build_definitions, **{**where, "rollout": "on"}) == ["rollout"]
+    for wrong in ("3", 2.5, True, None):
+        assert refused(build_definitions, **where, concurrency=wrong) == ["concurrency"]
+    assert refused(build_definitions, **where, translator="Translator") == ["translator"]
+    assert refused(Setup, data_root=tmp_path, stages="draft") == ["stages"]
     assert refused(Translator, key_prefix="one") == ["key_prefix", "partition_prefix"]
     bare = build_definitions(
         data_root=tmp_path,
@@ -156,6 +162,7 @@ def test_the_sensor_starts_stopped_unless_asked(tmp_path: Path) -> None:
 
 HOST_NAMES = """
 import dagster as dg
+from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import Translator
 
 class Names(Translator):

@@ -121,6 +121,9 @@ SETTINGS = {
     "at another place": "storage: {sqlite: {base_dir: PLACE}}",
     "each at its own": "event_log_storage: {module: dagster._core.storage.event_log, "
     "class: SqliteEventLogStorage, config: {base_dir: PLACE}}",
+    "where a variable says": "storage: {sqlite: {base_dir: {env: PLACE_OF_IT}}}",
+    "each where a variable says": "event_log_storage: {module: dagster._core.storage.event_log, "
+    "class: SqliteEventLogStorage, config: {base_dir: {env: PLACE_OF_IT}}}",
 }
 
 
@@ -143,7 +146,9 @@ def test_what_only_reads_writes_nothing(
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     if (text := SETTINGS[settings]) is not None:
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-        (tmp_path / "dagster.yaml").write_text(text.replace("PLACE", str(tmp_path / "place")))
+        monkeypatch.setenv("PLACE_OF_IT", str(tmp_path / "place"))
+        place = str(tmp_path / "place")
+        (tmp_path / "dagster.yaml").write_text(text.replace(" PLACE}", f" {place}}}"))
     sync_it = ["dagster", "sync", "--data-root", str(root.path), "--json"]
     if exists:
         assert 0 == run(sync_it)

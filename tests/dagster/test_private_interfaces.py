@@ -45,6 +45,7 @@ USED = {
     "expensively_compute_partition_keys": TICK,
     "dagster._core.instance.InstanceRef.event_storage_data": DRY,
     "dagster._core.instance.InstanceRef.from_dir": DRY,
+    "dagster._core.instance.InstanceRef.storage_data": DRY,
     "dagster._core.storage.event_log.EventLogStorage.store_event_batch": BATCH,
     "dagster._core.storage.event_log.SqliteEventLogStorage.index_transaction": BATCH,
     "dagster._core.storage.event_log.SqliteEventLogStorage.prepare_insert_event": BATCH,

@@ -243,15 +243,18 @@ from genid_store.fs.layout import DataRoot
 for path in sys.argv[1:]:  # what is imported is so for all
     if (child := os.fork()) == 0:
         print(os.getpid(), flush=True)
-        with open_instance(DataRoot(Path(path)), {}) as instance:
+        with open_instance(DataRoot(Path(path))) as instance:
             pass
         os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
-def test_a_kill_while_the_embedded_instance_is_made_leaves_none(tmp_path: Path) -> None:
+def test_a_kill_while_the_embedded_instance_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At several instants of its making; the next opening makes it, and it works."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
     roots = {delay: DataRoot(tmp_path / f"after-{delay}") for delay in (0.05, 0.2, 0.6)}
     for root in roots.values():
         root.path.mkdir()
@@ -273,7 +276,7 @@ def test_a_kill_while_the_embedded_instance_is_made_leaves_none(tmp_path: Path) 
         status = int(process.stdout.readline())
         timer.cancel()
         made = embedded_home(root).exists()
-        with open_instance(root, {}) as instance:
+        with open_instance(root) as instance:
             instance.add_dynamic_partitions("draft_gens", ["a"])
             assert ["a"] == instance.get_dynamic_partitions("draft_gens")
         assert made or os.WTERMSIG(status) == signal.SIGKILL

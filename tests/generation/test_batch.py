@@ -533,6 +533,25 @@ def test_what_was_never_submitted_can_be_given_up(root: DataRoot) -> None:
     assert done.outcomes
 
 
+def test_why_a_batch_is_not_submitted_is_on_record_until_it_is(
+    root: DataRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its key stays: a provider that took it all the same is asked for it."""
+    build(root)
+    host = Provider()
+    submit, host.submit = host.submit, _raising  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreError, match="400"):
+        run(root, host, wait=False)
+    before = only(root)
+    assert "RuntimeError: 400" == before.error
+    assert "RuntimeError: 400" in str(before)
+    assert 0 == command(["batch", "list", "--data-root", str(root.path)])
+    assert "  not submitted so far: RuntimeError: 400\n" in capsys.readouterr().out
+    host.submit = submit  # type: ignore[method-assign]
+    run(root, host, wait=False)
+    assert (before.key, None) == (only(root).key, only(root).error)
+
+
 def _raising(*arguments: object) -> str:
     raise RuntimeError("400")
 

@@ -844,10 +844,12 @@ def test_what_was_never_begun_has_no_text_either(tmp_path: Path) -> None:
     store.once(made, call)
     essay = Essay(parent_gen_id=gen_id(made), template_id="t", replicate=1)
     wanted: list[Signature[Any]] = [*(draft(number) for number in range(1, 9)), essay]
-    with pytest.raises(StoreError, match=r"^9 generation") as refused:
+    with pytest.raises(StoreError, match=r"^no text for 9 generations") as refused:
         store.once_all(wanted, call, concurrency=1)
     assert ["draft", "draft"] == asked
     assert 8 == sum("not begun" in str(one) for one in refused.value.problems)
+    remedy = "it was paid for and has no parsed.txt; write parsed.txt by hand, or retry it"
+    assert str(refused.value.problems[0]).endswith(f"; {remedy} (retry_unparsed=True)")
 
 
 def test_once_says_what_has_no_text(tmp_path: Path) -> None:

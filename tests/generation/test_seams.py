@@ -310,7 +310,7 @@ def test_a_callable_whose_own_dealings_with_a_store_fail_may_have_paid(tmp_path:
         return store.once(judged, judge)
 
     for _ in range(2):
-        with pytest.raises(StoreError, match="failed: 1 generation"):
+        with pytest.raises(StoreError, match="failed: no text for 1 generation"):
             store.once(draft, call)
     assert 1 == len(asked)
 
@@ -509,6 +509,16 @@ def test_a_build_leaves_a_cohort_of_other_stages_as_it_was_declared(
         build(root, "c")
     assert rows == root.membership("c").read_bytes()
     assert not root.manifest("c").exists()
+
+
+def test_a_cohort_of_nothing_is_not_declared(tmp_path: Path) -> None:
+    """Whoever declares one has lost its members on the way: nothing is written."""
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError, match="x: would have no members"):
+        store.declare("x", [])
+    with pytest.raises(StoreError, match="is not a safe path segment"):
+        store.declare(3, [MINE])  # type: ignore[arg-type]
+    assert not (tmp_path / "cohorts").exists()
 
 
 def test_declared_cohorts_differ_by_more_than_case(tmp_path: Path) -> None:

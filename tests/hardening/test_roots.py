@@ -27,22 +27,25 @@ def test_a_store_works_in_a_folder_of_any_name(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize("name", CHANGED)
 @pytest.mark.parametrize("embedded", [True, False])
 def test_a_dagster_home_that_a_url_would_change_is_refused(
-    tmp_path: Path, name: str, embedded: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, embedded: bool
 ) -> None:
     """Before anything is written: its databases would be other files, outside the data root."""
     root = make_root(tmp_path / (name if embedded else "root"))
     home = tmp_path / name
     home.mkdir(exist_ok=True)
     before = sorted(tmp_path.rglob("*"))
-    environ = {} if embedded else {"DAGSTER_HOME": str(home)}
-    with pytest.raises(StoreError, match="databases misread"), open_instance(root, environ):
+    monkeypatch.setenv("DAGSTER_HOME", "" if embedded else str(home))
+    with pytest.raises(StoreError, match="databases misread"), open_instance(root):
         pass
     assert before == sorted(tmp_path.rglob("*"))
 
 
-def test_a_dagster_home_of_another_unusual_name_is_opened(tmp_path: Path) -> None:
+def test_a_dagster_home_of_another_unusual_name_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A percent sign alone is none of those."""
     root = make_root(tmp_path / "ws 100%d #1")
-    with open_instance(root, {}) as instance:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with open_instance(root) as instance:
         instance.add_dynamic_partitions("drafts", ["a"])
     assert ["ws 100%d #1"] == os.listdir(tmp_path)

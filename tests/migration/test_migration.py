@@ -286,17 +286,17 @@ def test_a_plan_that_was_changed_is_refused(root: DataRoot) -> None:
             open_plan(root, plan.plan_id)
 
 
-def test_a_plan_of_another_format_says_which_version_goes_on(root: DataRoot) -> None:
-    """It is neither damaged nor to be restored."""
+def test_a_plan_of_another_format_says_which_genid_goes_on(root: DataRoot) -> None:
+    """It is neither damaged nor to be restored. Checkouts of one version may differ in the format,
+    so that the version alone would not name one."""
     plan = run.migrate(root)
-    data = plan.path.read_bytes().replace(b'"genid":"', b'"genid":"0.0.', 1)
-    crafted = Plan(
-        root, blake3(data := data.replace(b'"format":8', b'"format":7')).hexdigest()[:16]
-    )
+    data = plan.path.read_bytes().replace(b'"format":8', b'"format":7')
+    crafted = Plan(root, blake3(data).hexdigest()[:16])
     plan.folder.rename(crafted.folder)
     crafted.path.write_bytes(data)
+    refused = r"reads format 8; .* the genid that made it \(version \d\.\d\.\d, format 7\)"
     for verb in (run.resume, run.rollback, run.finish):
-        with pytest.raises(StoreError, match=r"format 7, .* with version 0\.0\.\S+ of genid"):
+        with pytest.raises(StoreError, match=refused):
             verb(root)
 
 
@@ -346,6 +346,22 @@ def test_links_still_lead_to_their_content(root: DataRoot) -> None:
         assert "text of draft" in link.read_text()
     (prompt,) = root.gens.rglob("prompt.txt")
     assert prompt.samefile(prompt.with_name("parsed.txt"))
+
+
+@pytest.mark.parametrize("target", ["{}", "../draft/{}/", "{root}/gens/draft/{}"])
+def test_a_generation_that_is_a_link_to_another_follows_it(root: DataRoot, target: str) -> None:
+    """There and back, to the byte; it is no generation of its own that could move."""
+    (old,) = root.gens.glob("draft/*/attempts")
+    link = root.stage("draft") / "alias"
+    link.symlink_to(target.format(old.parent.name, root=root.path))
+    before = tree(root.path)
+    plan = run.migrate(root)
+    (new,) = (one["new"] for one in _records(plan) if one["old"] == old.parent.name)
+    assert new != old.parent.name
+    assert target.format(new, root=root.path).rstrip("/") == os.readlink(link).rstrip("/")
+    assert (link / "attempts").is_dir()
+    run.rollback(root)
+    assert [] == differences(before, tree(root.path))
 
 
 def test_memberships_and_selections_follow(root: DataRoot) -> None:

@@ -96,16 +96,21 @@ mount_options: Final = _all_of(
     ),
     partition_option,
 )
+
+
+def _without_dagster(effect: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--no-dagster", "enabled", flag_value=False, default=True, help=f"{effect}."
+    )
+
+
 #: The same for a command after which Dagster's records are synchronized; see `let_follow`.
 instance_options: Final = _all_of(
-    mount_options,
-    click.option(
-        "--no-dagster",
-        "enabled",
-        flag_value=False,
-        default=True,
-        help="Leave Dagster's records as they are.",
-    ),
+    mount_options, _without_dagster("Leave Dagster's records as they are")
+)
+#: For a command that compares Dagster's partition keys with the members: `hooks.partition_keys`.
+keys_options: Final = _all_of(
+    partition_option, _without_dagster("Do not look at Dagster's partition keys")
 )
 
 

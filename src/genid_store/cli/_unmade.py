@@ -9,6 +9,7 @@ import click
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.cli import _output as output
+from genid_store.errors import counted
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 from genid_store.generation.records import Outcome
@@ -45,7 +46,7 @@ def failure_records(failed: Iterable[Outcome]) -> list[dict[str, Any]]:
 #: The option that retries the members in a state.
 _RETRIES: Final = {
     "failed": "--retry-failed retries what failed",
-    "unparsed": "--retry-unparsed retries what was not parsed",
+    "unparsed": "write parsed.txt by hand, or --retry-unparsed retries what was not parsed",
 }
 
 
@@ -64,6 +65,14 @@ def print_remedies(failures: Sequence[Mapping[str, Any]]) -> None:
             click.echo(remedy)
 
 
+def print_repeats(count: int) -> None:
+    """Print how many members have their text under another id, and how they get it."""
+    click.echo(
+        f"text under another id: {counted(count, 'member')}; `genid cohort run` gives it to those "
+        "with deterministic ids, with --reuse to legacy ones too"
+    )
+
+
 def described(record: Mapping[str, Any]) -> str:
     """Return a member's id and why it is not made."""
     return f"{record['stage']} {record['gen_id']}: {record['reason']}"
@@ -80,6 +89,8 @@ def print_batches(records: Sequence[Mapping[str, Any]]) -> None:
         click.echo(f"  key {record['key']}")
         if record["batch"] is not None:
             click.echo(f"  at the provider {record['batch']}")
+        if record["error"] is not None:
+            click.echo(f"  not submitted so far: {record['error']}")
     if records:
         click.echo(
             "the next run with the batch object collects them; `genid batch cancel` cancels one"

@@ -26,11 +26,12 @@ from genid_store.cli._unmade import (
     print_batches,
     print_failures,
     print_remedies,
+    print_repeats,
 )
 from genid_store.cli._values import told
 from genid_store.cohort.build import Built, build_cohort
 from genid_store.cohort.prepare import Prepared, known_cohort_id
-from genid_store.errors import Problem
+from genid_store.errors import Problem, counted
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE, Member
 
@@ -76,7 +77,7 @@ def _announce(prepared: Prepared) -> None:
     output.print_list([f"notice: {told(notice)}" for notice in plan.notices], err=True)
     if prepared.previous != () and (prepared.added or prepared.dropped):
         click.echo(
-            f"cohort {plan.cohort_id}: {len(plan.rows)} members planned; "
+            f"cohort {plan.cohort_id}: {counted(len(plan.rows), 'member')} planned; "
             f"adds {len(prepared.added)}, drops {len(prepared.dropped)}",
             err=True,
         )
@@ -127,30 +128,32 @@ def _print_built(record: Mapping[str, Any]) -> None:
         f"cohort {record['cohort_id']}: {record['mode']}, rollout {record['rollout']}{scheme}"
     )
     for combo in record["combos"][: output.SHOWN]:
-        about = f"{len(combo.concept_ids)} concepts, k_max {combo.k_max}"
+        about = f"{counted(len(combo.concept_ids), 'concept')}, k_max {combo.k_max}"
         click.echo(f"combo {combo.combo_id}: {about}, level {combo.description_level}")
     output.print_stages(record["stages"])
     if rewritten := record["metadata_rewritten"]:
-        click.echo(f"rewrote the metadata of {rewritten} members under which nothing was ever made")
+        members = counted(rewritten, "member")
+        click.echo(f"rewrote the metadata of {members} under which nothing was ever made")
     if fill_up := record["fill_up"]:
         click.echo(
-            f"fill-up: {fill_up.added} evaluations added in {len(fill_up.missing)} cells; "
-            f"{len(fill_up.covered_essays)} essays were fully covered"
+            f"fill-up: {counted(fill_up.added, 'evaluation')} added in "
+            f"{counted(len(fill_up.missing), 'cell')}; "
+            f"fully covered: {counted(len(fill_up.covered_essays), 'essay')}"
         )
     if record["folded"]:
-        click.echo(f"folded: {record['folded']} tasks came to an id that was there already")
+        click.echo(
+            f"folded: {counted(record['folded'], 'task')} came to an id that was there already"
+        )
     if changes := record["rollout_changes"]:
         counts = ", ".join(f"{n} {stage}" for stage, n in changes["ids_changed"].items())
         states = f"{changes['before']} before, {changes['after']} now"
         click.echo(f"rollout: {states}; ids that differ: {counts}")
     if dropped := record["dropped"]:
-        click.echo(f"dropped: {len(dropped)} former members; kept in {record['kept_membership']}")
+        members = counted(len(dropped), "former member")
+        click.echo(f"dropped: {members}; kept in {record['kept_membership']}")
         output.print_list([f"{member.stage} {member.gen_id}" for member in dropped], indent="  ")
     if repeats := record["repeated_work"]:
-        click.echo(
-            f"text under another id: {len(repeats)} members; `genid cohort run` gives it to those "
-            "with deterministic ids, with --reuse to legacy ones too"
-        )
+        print_repeats(len(repeats))
         lines = [f"{repeat.stage} {repeat.gen_id}\n    {_first(repeat.held)}" for repeat in repeats]
         output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for line in record["followed"]:

@@ -10,10 +10,12 @@ from attrs import asdict, evolve
 
 from genid_store.cli import _output as output
 from genid_store.cli._options import cohort_option, wanted_build
+from genid_store.cli._unmade import print_repeats
 from genid_store.cohort.build import compare_with
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.planning.records import Row
 from genid_store.cohort.prepare import known_cohort_id
+from genid_store.errors import counted
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, Rollout
 from genid_store.stages import PIPELINE
@@ -69,9 +71,11 @@ def compare(
     output.print_stages(stages)
     if result.unplanned:
         click.echo(
-            f"{len(result.unplanned)} members of the last build are not planned by today's tables; "
-            "a build in any state drops them from the cohort (their generations stay)"
+            f"today's tables do not plan {counted(len(result.unplanned), 'member')} of the last "
+            "build; a build in any state drops them from the cohort (their generations stay)"
         )
+    if held := sum(bool(change.new_held) for change in result.changes):
+        print_repeats(held)
     output.print_list([_line(change) for change in result.changes], shown=output.SHOWN // 2)
 
 
@@ -99,6 +103,8 @@ def _line(change: Change) -> str:
         return f"{change.stage} {_id(change.new)}: stays"
     old = _with_status(change.old, exists=change.old_exists)
     new = _with_status(change.new, exists=change.new_exists)
+    if change.new_held:
+        new += f"\n  its text is there as {change.new_held[0]}"
     return f"{change.stage} {old}\n  becomes {new}"
 
 

@@ -34,6 +34,7 @@ from genid_store.cli.batch import HostType
 from genid_store.cohort.build import Options, build_cohort, plan_build
 from genid_store.cohort.inputs.tables import provider_models
 from genid_store.cohort.prepare import Prepared, find_cohort_id, similar_cohorts
+from genid_store.errors import counted
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, is_batch
@@ -225,7 +226,8 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
 
 def _print_dry_run(record: Mapping[str, Any]) -> None:
     new = " (not built yet)" if record["new"] else ""
-    click.echo(f"cohort {record['cohort_id']}{new}: {record['total_calls']} calls would be made")
+    calls = counted(record["total_calls"], "call")
+    click.echo(f"cohort {record['cohort_id']}{new}: {calls} would be made")
     output.print_stages(record["stages"])
     output.print_table(record["calls"])
     if reused := record["reused"]:
@@ -307,7 +309,8 @@ _PAID: Final[tuple[Kind, ...]] = ("made", "failed", "unparsed")
 
 def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
     new = " (built just now)" if summary["new"] else ""
-    click.echo(f"cohort {summary['cohort_id']}{new}: {summary['calls']} generator calls")
+    calls = counted(summary["calls"], "generator call")
+    click.echo(f"cohort {summary['cohort_id']}{new}: {calls}")
     output.print_stages(summary["stages"])
     print_failures(summary["failures"])
     output.print_list([f"not begun: {described(record)}" for record in summary["refused"]])

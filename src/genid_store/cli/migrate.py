@@ -14,6 +14,7 @@ from genid_store.cli._output import (
     progress_bar,
     store_options,
 )
+from genid_store.errors import counted
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -112,12 +113,12 @@ def _print_plan(plan: Plan) -> None:
 def _print_done(plan: Plan, followed: Sequence[str]) -> None:
     totals = plan.totals()
     if not plan.has_work():
-        click.echo(f"nothing to move: {totals['generations']} generations")
+        click.echo(f"nothing to move: {counted(totals['generations'], 'generation')}")
         return
+    generations = counted(totals["generations"], "generation")
     click.echo(
-        f"verified and migrated: {totals['moves']} of {totals['generations']} generations "
-        f"moved, {totals['keeps']} were right already, {totals['stays']} stay, "
-        f"{totals['merged']} merged"
+        f"verified and migrated: {totals['moves']} of {generations} moved, "
+        f"{totals['keeps']} were right already, {totals['stays']} stay, {totals['merged']} merged"
     )
     for line in followed:
         click.echo(line)
@@ -141,7 +142,7 @@ def rollback(*, root: DataRoot, as_json: bool, **instance: Any) -> int:
         changes = [{"path": path, "what": what} for path, what in carried]
         print_json({**_plan_record(plan), "since": changes, "followed": followed})
         return 0
-    click.echo(f"rolled back: {plan.totals()['generations']} generations")
+    click.echo(f"rolled back: {counted(plan.totals()['generations'], 'generation')}")
     print_list([f"{path}: {what}" for path, what in carried], indent="  ")
     for line in followed:
         click.echo(line)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
 from genid_store.cli import _output as output
-from genid_store.cli._options import partition_option
+from genid_store.cli._options import keys_options
 from genid_store.fs.files import exists, is_file, is_there, write_atomic
 from genid_store.fs.layout import DataRoot
+from genid_store.hooks import partition_keys
 
 _PAGE = "report.html"
 _DOCTYPE = b"<!doctype html>"
@@ -60,8 +63,8 @@ def _is_page(path: Path) -> bool:
     type=click.Path(dir_okay=False, path_type=Path),
     help=f"The page to write; {_PAGE} here unless --json asks for the numbers alone.",
 )
-@partition_option
-def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: str) -> None:
+@keys_options
+def report(root: DataRoot, out: Path | None, as_json: bool, **keys: Any) -> None:
     """Write one self-contained page about a store: families, steps, findings, coverage, v1 ids.
 
     Exit status 0 whatever the report says, 1 if the store cannot be read or the page not written.
@@ -76,7 +79,7 @@ def report(root: DataRoot, out: Path | None, as_json: bool, partition_prefix: st
         environ=os.environ,
         version=version("generation-ids"),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        partition_prefix=partition_prefix,
+        partition_keys=partial(partition_keys, root, **keys),
         watch=output.progress_bar,
     )
     if target is not None:

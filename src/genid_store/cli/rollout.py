@@ -8,7 +8,7 @@ import click
 
 from genid_store.cli import _output as output
 from genid_store.config import NAME, Config, effective_rollout, write_rollout
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.status import legacy_left
 from genid_store.ids.rollout import FLAG
@@ -38,7 +38,8 @@ def finish(root: DataRoot, as_json: bool) -> None:
             Problem(where=f"{stage} {gen_id}", message=message, remedy=remedy)
             for stage, gen_id in members
         ]
-        raise StoreError(f"{len(members)} member(s) would still be made under legacy ids", problems)
+        count = counted(len(members), "member")
+        raise StoreError(f"{count} would still be made under legacy ids", problems)
     write_rollout(root, config, state)
     if as_json:
         output.print_json({"file": NAME, "stages": list(state.stages), "scheme": state.scheme})

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import asdict
@@ -13,8 +14,8 @@ from attrs import asdict
 from genid_store.catalog.findings import KINDS
 from genid_store.cli import LazyGroup
 from genid_store.cli import _output as output
-from genid_store.cli._options import partition_option
-from genid_store.errors import StoreError
+from genid_store.cli._options import keys_options
+from genid_store.errors import StoreError, counted
 from genid_store.fs.layout import DataRoot
 from genid_store.hooks import partition_keys
 
@@ -35,13 +36,13 @@ def store() -> None:
 
 @store.command(short_help="Check whether the store is sound, and show what to do if not.")
 @output.store_options
-@partition_option
-def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
+@keys_options
+def audit(root: DataRoot, as_json: bool, **keys: Any) -> int:
     """Check whether the store is sound, and list every fault with its code, place, ids and remedy.
 
     Exit status 0: sound. 1: findings, or a data root that cannot be read.
     """
-    result = _audit(root, partition_prefix)
+    result = _audit(root, keys)
     if as_json:
         counts = {code: len(findings) for code, findings in result.by_code().items()}
         document = {"sound": result.sound, "counts": counts, **asdict(result, recurse=False)}
@@ -51,13 +52,13 @@ def audit(root: DataRoot, as_json: bool, partition_prefix: str) -> int:
     return 0 if result.sound else 1
 
 
-def _audit(root: DataRoot, prefix: str) -> Audit:
+def _audit(root: DataRoot, keys: Mapping[str, Any]) -> Audit:
     from genid_store.catalog.audit import audit as auditing
 
     with output.fresh_index(root) as index:
         partitions = None
         try:
-            partitions = partition_keys(root, prefix)
+            partitions = partition_keys(root, **keys)
         except StoreError as error:  # the store can be audited without its Dagster instance
             click.echo(f"genid: partitions were not looked at: {error}", err=True)
         with output.progress_bar("auditing") as progress:
@@ -76,7 +77,7 @@ def _print_audit(result: Audit) -> None:
         click.echo(f"  remedy: {KINDS[code].remedy}")
         output.print_list([f"{finding.where}: {finding.text}" for finding in findings], indent="  ")
     count = len(result.findings)
-    click.echo(f"\n{count} finding{'s' if count > 1 else ''}")
+    click.echo(f"\n{counted(count, 'finding')}")
 
 
 @store.command(short_help="Take back the texts that members were given.")

@@ -173,7 +173,15 @@ def compare_with(
         if before is None:
             recorded = prepared.recorded
             before = (None if recorded is None else recorded.rollout) or Rollout.OFF
-        return compare(root, prepared, before, index.resolve)
+        result = compare(root, prepared, before, index.resolve)
+        new = [change.new for change in result.changes if change.new is not None]
+        repeats = find_repeats(index.opened, new, new)
+    held = {(repeat.stage, repeat.gen_id): repeat.held for repeat in repeats}
+    changes = (
+        evolve(one, new_held=held.get((one.stage, one.new.gen_id), ())) if one.new else one
+        for one in result.changes
+    )
+    return evolve(result, changes=tuple(changes))
 
 
 class _Index(ExitStack):

@@ -20,7 +20,8 @@ from genid_store.stages import PIPELINE, Member, parent_key
 class Change:
     """One slot in both states: its members, None if a state has no member for it.
 
-    `old_exists` and `new_exists` say whether the store has a generation under that id.
+    `old_exists` and `new_exists` say whether the store has a generation under that id; `new_held`
+    are the other ids with the text of a new member that has none.
     """
 
     stage: str
@@ -28,6 +29,7 @@ class Change:
     new: Row | None
     old_exists: bool
     new_exists: bool
+    new_held: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:

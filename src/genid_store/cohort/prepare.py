@@ -5,7 +5,7 @@ Everything that is wrong is refused here, before anything is written. Writes not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
@@ -29,11 +29,11 @@ from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
+from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
 from genid_store.cohort.seeding import Seeding, members_of
-from genid_store.config import DESCRIPTION_LEVEL, K_MAX
 from genid_store.errors import Problem, StoreError, all_of
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
@@ -49,6 +49,7 @@ _SIMILAR: Final = 0.75  # the least similarity of a suggested id; `winter` and `
 class Options:
     """The options of a build. `cohort_id` is None to compute the id.
 
+    `k_max` and `description_level` make the combo where none is selected (None: the default).
     `write_combos` writes `selected_combo_mappings.csv` from the concepts, even if it exists or the
     mode does not need it. `forbid_regeneration` refuses a member whose task has content under
     another id. `drop` lets members with a text leave the cohort. A plan of more than `max_rows`
@@ -57,8 +58,8 @@ class Options:
 
     rollout: Rollout
     cohort_id: str | None = None
-    k_max: int = K_MAX
-    description_level: str = DESCRIPTION_LEVEL
+    k_max: int | None = None
+    description_level: str | None = None
     write_combos: bool = False
     forbid_regeneration: bool = False
     drop: bool = False
@@ -104,7 +105,7 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             check_segment(options.cohort_id, what="the cohort id", where="cohort id")
         # Read together, so that one error lists the problems of all inputs.
         tables, (selection, catalogue), selected = all_of(
-            partial(read_tables, root),
+            partial(read_tables, root, partial(_id_problems, root, options.rollout)),
             partial(_read_selection, root, options),
             partial(combo_files.read_selected, root),
         )
@@ -125,6 +126,8 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             manifest["combos"] = sorted({row.combo_id for row in plan.rows})
+        if selected is not None and selection.mode is CohortMode.CARTESIAN:
+            plan = evolve(plan, notices=(*plan.notices, *_not_applied(options, inputs.combos)))
         return _prepared(root, inputs, plan, manifest, combo_writes)
 
 
@@ -208,6 +211,23 @@ def _read_selection(root: DataRoot, options: Options) -> tuple[Selection, tuple[
     return selection, combo_files.read_catalogue(root) if is_needed else None
 
 
+def _id_problems(root: DataRoot, rollout: Rollout, tables: RawTables) -> Sequence[Problem]:
+    """Return what planning would refuse about the ids of tables; nothing if the selection, which
+    says what would be planned, cannot be used itself."""
+    try:
+        selection, combos = read_selection(root), combo_files.read_selected(root) or ()
+    except StoreError:
+        return ()
+    inputs = Inputs(
+        tables=tables, combos=combos, selection=selection, rollout=rollout, cohort_id=""
+    )
+    try:
+        check_axes(inputs)
+    except StoreError as error:
+        return error.problems
+    return ()
+
+
 def _choose_combos(
     root: DataRoot,
     options: Options,
@@ -242,6 +262,20 @@ def _choose_combos(
     if selected != made:
         files[combo_files.selected_path(root)] = combo_files.dump(made)
     return made, files
+
+
+def _not_applied(options: Options, combos: Sequence[Combo]) -> Iterator[Problem]:
+    """Yield a notice for each selected combo that is of another kind than was asked for."""
+    for combo in combos:
+        for name in ("k_max", "description_level"):
+            asked, selected = getattr(options, name), getattr(combo, name)
+            if asked is not None and str(asked) != selected:
+                yield Problem(
+                    where=combo.where,
+                    message=f"the selected combo has {name} {selected}, and {asked} is not applied",
+                    remedy="to apply it, delete the file, or let a build replace it",
+                    ways=("write_combos",),
+                )
 
 
 def _prepared(

@@ -16,7 +16,7 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import held_elsewhere, perhaps_same_task, with_expected
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.ids.rollout import is_legacy
 from genid_store.stages import Member
 
@@ -76,7 +76,7 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
                 ways=("reuse", "pay_again") if older else (),
             )
         )
-    raise StoreError(f"{len(paid)} member(s) would be paid for a second time", problems)
+    raise StoreError(f"{counted(len(paid), 'member')} would be paid for a second time", problems)
 
 
 def refuse_leaving(
@@ -123,8 +123,9 @@ def refuse_leaving(
         )
         for member in leaving[:_LISTED]
     ]
-    count = f"{len(leaving)} text(s) would leave the cohort"
-    raise StoreError(f"{count} (adds {len(added)} members, drops {len(dropped)})", problems)
+    leave, adds = counted(len(leaving), "text"), counted(len(added), "member")
+    summary = f"{leave} would leave the cohort (adds {adds}, drops {len(dropped)})"
+    raise StoreError(summary, problems)
 
 
 def _repeat(index: StoreIndex, member: Indexed) -> Repeat | None:

@@ -296,10 +296,15 @@ class Batching:
             tasks = {Member(batch.stage, one): Task(name) for name, one in batch.members.items()}
             executor = evolve(self.executor, plan=self._plan(tasks))
             requests = (executor.request(*member) for member in tasks)
-            handle = self._handle(batch.key, answer(self.host.submit, batch.key, requests))
+            try:
+                handle = self._handle(batch.key, answer(self.host.submit, batch.key, requests))
+            except Exception as error:  # the host may raise anything
+                # The provider may have it all the same, so that its key must stay.
+                batches.write(self.root, evolve(batch, error=reason_of(error)))
+                raise
         if handle is None:
             raise _refused(batch.key, "`submit` returned no name of a batch", "correct the host")
-        batches.write(self.root, evolve(batch, state="submitted", handle=handle))
+        batches.write(self.root, evolve(batch, state="submitted", handle=handle, error=None))
         self._say_out(batch.key, len(batch.members))
 
     def _plan(self, tasks: Mapping[Member, Task]) -> Plan:

@@ -46,7 +46,8 @@ class Batch:
 
     `members` maps task ids to generation ids, `parents` task ids to the digest of the text that the
     member is made from. `since` is UTC (ISO 8601), `handle` the provider's name of the batch, and
-    `done` the number of finished rows when it was last collected.
+    `done` the number of finished rows when it was last collected. `error` is why it could not be
+    submitted the last time, which does not prove that the provider has not begun it.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Batch:
     handle: str | None = None
     done: int = 0
     parents: Mapping[str, str] = field(factory=dict)
+    error: str | None = None
     _names: frozenset[str] = field(
         init=False,
         repr=False,
@@ -81,14 +83,15 @@ class Batch:
             "members": len(self.members),
             "done": self.done,
             "batch": self.handle,
+            "error": self.error,
         }
 
     def __str__(self) -> str:
         if self.state == "unreadable":
             return f"the record of the batch {self.key} cannot be read; it may hold this task"
-        return (
-            f"in a batch since {self.since}, {self.done} of {len(self.members)} done ({self.key})"
-        )
+        done = f"{self.done} of {len(self.members)} done"
+        error = "" if self.error is None else f", not submitted so far: {self.error}"
+        return f"in a batch since {self.since}, {done} ({self.key}){error}"
 
 
 def folder(root: DataRoot) -> Path:
@@ -232,6 +235,7 @@ def _parsed(record: Mapping[str, Any], key: str) -> Batch:
         and batch.state in ("preparing", "intended", "submitted")
         and type(batch.done) is int
         and type(batch.handle) is (str if batch.state == "submitted" else type(None))
+        and type(batch.error) in (str, type(None))
         and all(type(text) is str for text in texts)
         and all(map(is_segment, batch.members.values()))
     )

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 
 from genid_store.catalog.memberships import read_membership
 from genid_store.catalog.metadata import Generation
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import refuse_block
@@ -199,7 +199,8 @@ def refuse_paid(work: Workload, planned: Mapping[Member, Generation] | None = No
     if problems:
         decider = evolve(work.decider, asked=evolve(work.decider.asked, pay_again=True))
         calls = plan_work(decider, work.members, planned=planned).total_calls
-        summary = f"{len(members)} member(s) would be paid for a second time ({calls} calls in all)"
+        again, total = counted(len(members), "member"), counted(calls, "call")
+        summary = f"{again} would be paid for a second time ({total} in all)"
         raise StoreError(summary, problems)
 
 

@@ -30,7 +30,7 @@ from genid_store.stages import Member, parent_stage, stage_names
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
 
 #: Why a text that could not be parsed is left alone.
-UNPARSED: Final = "it was paid for and has no parsed.txt: write that file by hand, or retry it"
+UNPARSED: Final = "it was paid for and has no parsed.txt"
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from genid_store.errors import NO_VALUE, Problem, StoreError
+from genid_store.errors import NO_VALUE, Problem, StoreError, counted
 
 
 class Link(Protocol):
@@ -53,9 +53,10 @@ def check_links(
     absent = {parent for parent in others if parent is None or not essay_in_store(parent)}
     lost = [row for row in evaluations if row.parent_gen_id in absent] if absent else []
     if lost_essays or lost:
-        counts = f"{len(lost_essays)} essays and {len(lost)} evaluations have no parent"
+        counts = counted(len(lost_essays), "essay"), counted(len(lost), "evaluation")
         problems = [_orphan("essay", row) for row in lost_essays]
-        raise StoreError(counts, [*problems, *(_orphan("evaluation", row) for row in lost)])
+        problems += [_orphan("evaluation", row) for row in lost]
+        raise StoreError(f"{' and '.join(counts)} have no parent", problems)
 
 
 def _parent(row: Mapping[str, Any]) -> str | None:

@@ -104,7 +104,7 @@ def migrated(plan: Plan, entry: Planned, name: str, data: bytes, *, is_link: boo
     """Return the new contents of a file of a generation, or the new target of a link in it."""
     mapping = plan.work.mapping
     if is_link:
-        folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}")
+        folder = os.path.dirname(f"gens/{entry.stage}/{entry.old}/{name}".rstrip("/"))
         return os.fsencode(retarget(os.fsdecode(data), folder, str(plan.root.path), mapping))
     references = References(mapping, entry.stage, plan.work.members)
     if name == METADATA and not entry.reason:
@@ -125,7 +125,13 @@ class _Step:
     def mirror(self, entry: Planned, source: str, target: str, inner: str = "") -> None:
         """Make an entry's new folder, or the one below `inner`, except the files that change."""
         if "" in entry.files:  # it is not a folder
-            trees.link_or_copy(source, target)
+            if "" in entry.rewrite:  # but a link to one that moves
+                data = trees.contents(source)
+                _refuse_change(source, LINK + os.fsdecode(data), entry.files[""])
+                new = migrated(self.plan, entry, "", data, is_link=True)
+                trees.write_like(target, new, source)
+            else:
+                trees.link_or_copy(source, target)
             return
         os.mkdir(target)
         with os.scandir(source) as scan:

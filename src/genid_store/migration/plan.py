@@ -20,7 +20,7 @@ from attrs import define, evolve, field, fields
 from genid import STAGES as SIGNATURES
 from genid_store.catalog.findings import KINDS, UNDECLARED_STAGE
 from genid_store.catalog.reader import undeclared_stages
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, is_file, is_folder, is_link, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
@@ -243,7 +243,7 @@ class _Planning:
             remedy = "replace the link by what it points to, or bind-mount that"
             self.others.append(blocker(path, message, remedy))
         folder, root = path.rpartition("/")[0], str(self.root.path)
-        return bool(link.path) and target != retarget(target, folder, root, self.work.mapping)
+        return target != retarget(target, folder, root, self.work.mapping)
 
     def _beside_generations(self) -> Iterator[Record]:
         """Yield notes about the stages' folders."""
@@ -325,11 +325,12 @@ class _Planning:
         need, size = (_size(self.totals[name]) for name in ("need", "size"))
         yield ""
         yield (
-            f"{self.totals['rewritten']} files of generations are rewritten, which takes up to "
-            f"{need} ({size} where the file system has no hard links)."
+            f"Rewritten: {counted(self.totals['rewritten'], 'file')} of generations, "
+            f"which takes up to {need} ({size} where the file system has no hard links)."
         )
         if self.totals["references"]:
-            yield f"{self.totals['references']} generations that do not move are written anew, too."
+            others = counted(self.totals["references"], "generation")
+            yield f"Written anew without moving: {others}."
         for kind, title in _HEADINGS.items():
             lines = sections[kind]
             if lines:

@@ -284,9 +284,10 @@ def open_plan(root: DataRoot, plan_id: str) -> Plan:
         raise _refused(plan.path, "the plan's file was changed or cut short")
     first = next(plan.records("plan"), {})
     if (form := first.get("format")) != FORMAT:
-        message = f"it has format {form!r}, and this version of genid reads format {FORMAT}"
-        version = f"version {first['genid']}" if "genid" in first else "the version that made it"
-        remedy = f"resume, roll back or finish the migration with {version} of genid"
+        message = f"it has format {form!r}, and this genid reads format {FORMAT}"
+        # Not the version alone: two checkouts of one version may have different formats.
+        maker = f"version {first.get('genid', 'unknown')}, format {form!r}"
+        remedy = f"resume, roll back or finish it with the genid that made it ({maker})"
         raise _refused(plan.path, message, remedy)
     return plan
 

@@ -85,7 +85,7 @@ class Verifying:
             try:
                 if name in entry.rewrite:
                     os.lstat(path)
-                    path = f"{live}/{name}"
+                    path = f"{live}/{name}" if name else live
                 if not _is_unchanged(path, stamps.get(name), planned):
                     wrong = "it was changed since the plan was made"
             except FileNotFoundError:

@@ -22,11 +22,10 @@ from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
 from genid_store.config import effective_rollout, read_config
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs.files import guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import Batch, open_batches
-from genid_store.hooks import partition_keys
 from genid_store.ids.rollout import Rollout
 from genid_store.report.coverage import Coverage, cover
 from genid_store.report.listed import Listed
@@ -153,7 +152,7 @@ class Report:
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{_REUSED}: {self.reused}.", command
         if faults:
-            count = f"{len(faults)} finding{'s' if len(faults) > 1 else ''}"
+            count = counted(len(faults), "finding")
             sentence = f"The store is not sound: {count} of the audit."
             return sentence, f"genid store audit {root}"
         if self.batches:
@@ -202,12 +201,13 @@ def gather(
     environ: Mapping[str, str],
     version: str,
     made_at: str,
-    partition_prefix: str = "",
+    partition_keys: Callable[[], dict[str, list[str]] | None] = lambda: None,
     watch: Watch = _unwatched,
 ) -> Report:
     """Return the report on a data root; only the cache of the index is written.
 
-    An invalid rollout in `environ` is shown in the report and not refused.
+    `partition_keys` returns Dagster's by stage, None if they are not to be looked at. An invalid
+    rollout in `environ` is shown in the report and not refused.
 
     Raises:
         StoreError: the generations cannot be listed or audited.
@@ -223,7 +223,7 @@ def gather(
         return default
 
     flag = tried("flag", lambda: effective_rollout(read_config(root), environ), None)
-    keys = tried("dagster", lambda: partition_keys(root, partition_prefix), None)
+    keys = tried("dagster", partition_keys, None)
     batches: list[Batch] = tried("batches", partial(open_batches, root), [])
     now = Now(batches=batches)
     with guarded(root), _refreshed(root, watch) as index:

@@ -59,9 +59,6 @@ class _Changes:
     stray: list[tuple[str, str]] = field(factory=list)
     total: int = 0
 
-    def __bool__(self) -> bool:
-        return any(self.changed.values()) or any(self.removed.values())
-
 
 def refresh(
     root: DataRoot, connection: sqlite3.Connection, progress: Progress | None = None
@@ -77,8 +74,13 @@ def refresh(
     """
     with guarded(root):
         changes = _compare(root, connection)
+    done = Refreshed(
+        total=changes.total,
+        read=sum(map(len, changes.changed.values())),
+        removed=sum(map(len, changes.removed.values())),
+    )
     strays = connection.execute("SELECT stage, name FROM stray ORDER BY rowid").fetchall()
-    if changes or strays != changes.stray:
+    if done.read or done.removed or strays != changes.stray:
         connection.execute("BEGIN IMMEDIATE")
         try:
             with without_collection():
@@ -89,11 +91,7 @@ def refresh(
             raise
     if connection.execute(FILLED).fetchone() == (0,):
         connection.execute(f"{FILLED} = 1")
-    return Refreshed(
-        total=changes.total,
-        read=sum(map(len, changes.changed.values())),
-        removed=sum(map(len, changes.removed.values())),
-    )
+    return done
 
 
 @contextlib.contextmanager

@@ -25,6 +25,9 @@ from genid_store.fs.layout import DataRoot
 
 COLUMNS: Final = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
 VERSION: Final = "v1"
+#: The defaults of the existing pipeline's experiment configuration.
+K_MAX: Final = 6
+DESCRIPTION_LEVEL: Final = "paragraph"
 #: The operator's selection, in `2_tasks/`.
 SELECTED_COMBOS: Final = "selected_combo_mappings.csv"
 
@@ -52,13 +55,21 @@ def combo_id(concept_ids: Iterable[str], description_level: str, k_max: int) -> 
 
 
 def make_combo(
-    concepts: Sequence[Concept], *, k_max: int, description_level: str, now: datetime
+    concepts: Sequence[Concept],
+    *,
+    k_max: int | None,
+    description_level: str | None,
+    now: datetime,
 ) -> Combo:
     """Return the combo of the first `k_max` active `concepts`, or of all if there are fewer.
+
+    The existing pipeline's defaults stand for None.
 
     Raises:
         StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
+    k_max = K_MAX if k_max is None else k_max
+    description_level = DESCRIPTION_LEVEL if description_level is None else description_level
     problems = []
     if k_max < 1:
         remedy = "take 1 concept or more"

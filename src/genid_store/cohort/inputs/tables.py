@@ -10,7 +10,7 @@ together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, TypeVar
 
@@ -99,8 +99,13 @@ class RawTables:
         return None
 
 
-def read_tables(root: DataRoot) -> RawTables:
+def read_tables(
+    root: DataRoot, further: Callable[[RawTables], Iterable[Problem]] = lambda tables: ()
+) -> RawTables:
     """Read the six tables of a data root.
+
+    `further` returns what would be refused later about the rows that could be read; tables with
+    problems are refused with these, too.
 
     Raises:
         StoreError: lists the problems of all tables; or there is no folder for them, but cohorts,
@@ -139,9 +144,12 @@ def read_tables(root: DataRoot) -> RawTables:
             for stage in PIPELINE
             if stage not in counts
         ]
+    tables = RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
     if problems:
+        places = {problem.where for problem in problems}
+        problems += (problem for problem in further(tables) if problem.where not in places)
         raise StoreError("the raw tables cannot be used", problems)
-    return RawTables(templates=templates, models=models, concepts=concepts, replicates=counts)
+    return tables
 
 
 def provider_models(root: DataRoot) -> Mapping[str, str]:

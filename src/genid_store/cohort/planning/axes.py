@@ -6,28 +6,37 @@ folds, because their generations would have the same id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from genid import Draft, GenIdError, SchemeName, gen_id, normalize_component
+from genid_store.cohort.inputs.selection import CohortMode
 from genid_store.cohort.planning.records import Inputs
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import LONGEST_NAME
+from genid_store.stages import PIPELINE
 
 _LONGEST: Final = LONGEST_NAME - len(".txt")
+#: The stages whose ids come from the tables; those of others come from the selected generations.
+_TABLED: Final[Mapping[CohortMode, tuple[str, ...]]] = {
+    CohortMode.CARTESIAN: PIPELINE,
+    CohortMode.DRAFTS: ("essay", "evaluation"),
+    CohortMode.ESSAYS: ("evaluation",),
+    CohortMode.EVALUATIONS: ("evaluation",),
+}
 #: The ids of one table with their places, in table order.
 _Ids = list[tuple[str, str]]
 
 
-def check_axes(inputs: Inputs, stages: Iterable[str]) -> None:
-    """Check the table ids that go into the ids of those `stages` that the rollout covers.
+def check_axes(inputs: Inputs) -> None:
+    """Check the table ids that a cohort of this mode makes deterministic ids of.
 
     Raises:
         StoreError: lists every id that the scheme cannot express, and every one that folds to an
             earlier id of its axis.
     """
     scheme = inputs.rollout.scheme
-    covered = filter(inputs.rollout.covers, stages)
+    covered = filter(inputs.rollout.covers, _TABLED[inputs.selection.mode])
     axes = (axis for stage in covered for axis in _axes(inputs, stage))
     problems = [problem for name, ids in axes for problem in _axis_problems(name, ids, scheme)]
     if problems:

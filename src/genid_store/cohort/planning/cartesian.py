@@ -16,7 +16,6 @@ from genid_store.cohort.planning.rows import RowCollector
 from genid_store.errors import Problem, StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds, Parent
-from genid_store.stages import PIPELINE
 
 
 def plan_cartesian(inputs: Inputs, rows: RowCollector) -> None:
@@ -29,7 +28,7 @@ def plan_cartesian(inputs: Inputs, rows: RowCollector) -> None:
         where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"
         problem = Problem(where=where, message="selects no combo", remedy=remedy)
         raise StoreError("the cohort has no combos", [problem])
-    check_axes(inputs, PIPELINE)
+    check_axes(inputs)
     drafts = rows.extend(draft_rows(inputs))
     essays = rows.extend(essay_rows(inputs, drafts))
     rows.extend(evaluation_rows(inputs, essays))

@@ -27,7 +27,7 @@ def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) ->
         StoreError: lists the drafts whose metadata lacks a field or has one that a deterministic
             id cannot hold, or `check_axes` refuses.
     """
-    check_axes(inputs, ("essay", "evaluation"))
+    check_axes(inputs)
     make = rebuilt_draft if inputs.rollout.covers("draft") else kept_draft
     refusals = Refusals()
     for source in drafts:

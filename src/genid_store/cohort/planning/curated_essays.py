@@ -64,7 +64,7 @@ def plan_essays(
         StoreError: lists the essays whose draft is not in the store, the metadata that lacks a
             field, and what a deterministic id cannot express; or `check_axes` refuses.
     """
-    check_axes(inputs, ("evaluation",))
+    check_axes(inputs)
     refusals = Refusals()
     candidates = [_pair(inputs, essay, view, resolve, refusals) for essay in essays]
     pairs = [pair for pair in candidates if pair is not None]

@@ -30,7 +30,7 @@ def plan_evaluations(
         StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot
             be part of a deterministic one, or `check_axes` refuses.
     """
-    check_axes(inputs, ("evaluation",))
+    check_axes(inputs)
     essays = tuple(_with_combo(essay, view) for essay in essays)
     refusals = Refusals()
     for source in essays:

@@ -27,6 +27,7 @@ from genid_store.fs.layout import DataRoot
 
 #: What Dagster's database URLs would turn into the name of another file.
 _CHANGED_IN_URLS: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+_NO_UTF_8: Final = re.compile("[\udc80-\udcff]")  # in a data root's path, which a record holds
 _CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 _SQLITE: Final = ("SqliteEventLogStorage", "DagsterSqliteStorage")
 _SHOWN: Final = 300  # characters of Dagster's own message
@@ -49,9 +50,10 @@ def open_instance(root: DataRoot, *, create: bool = True) -> Iterator[dg.Dagster
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
-    if _CHANGED_IN_URLS.search(str(folder)):
-        message = "its path has `?`, or `%` and two hex digits, which Dagster's databases misread"
-        raise _broken(str(folder), message)
+    unfit = _CHANGED_IN_URLS.search(str(folder)) or _NO_UTF_8.search(str(root.path))
+    if unfit:
+        message = "its path has `?`, `%` and two hex digits, or bytes that are not UTF-8, which "
+        raise _broken(unfit.string, f"{message}Dagster's databases misread; rename the folder")
     if not home:
         with guarded(root):
             check_inside(root, folder)

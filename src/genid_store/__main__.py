@@ -31,6 +31,8 @@ def main() -> int:
             encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else None
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
     status = run(sys.argv[1:])
+    if "--json" in sys.argv:
+        os.dup2(2, 1)  # what a host's module prints at exit is no part of the document
     if status == INTERRUPTED and threading.active_count() > 1:
         # Python waits for them at the end, and a further Ctrl-C would show a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

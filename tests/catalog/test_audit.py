@@ -254,6 +254,16 @@ def test_an_empty_or_unfetched_text_is_not_content(sound: Store, name: str, text
     assert finding.where.endswith(name)
 
 
+def test_an_answer_out_of_reach_beside_a_parsed_text_is_a_finding(sound: Store) -> None:
+    """raw.txt was paid for, too: what an annex dropped of it is not gone unnoticed."""
+    raw = _content(sound) / "raw.txt"
+    raw.unlink()
+    raw.symlink_to("dropped")
+    (found,) = _audit(sound.path).findings
+    where = raw.relative_to(sound.path).as_posix()
+    assert (findings.CONTENT_UNREACHABLE, where) == (found.code, found.where)
+
+
 def test_the_audit_of_a_cohort_is_the_part_of_the_audit_about_its_members(sound: Store) -> None:
     """The same findings, for the members asked for and the codes asked for alone."""
     _metadata(sound, parent_gen_id="0000000000000000")

@@ -47,6 +47,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataRoot:
         "# fill up",
         "# skip existing evaluations",
         "# skip-existing-evaluation",
+        "# skip-existing",
+        "# fill-up: true",
+        "# skip-existing-evaluations=yes",
     ],
 )
 def test_a_comment_that_is_nearly_a_directive_is_refused(root: DataRoot, line: str) -> None:

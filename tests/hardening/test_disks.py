@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from genid_store.migration import run
 from genid_store.migration.swap import UNFINISHED, open_migration
 from hardening_kit import (
     attempt,
+    command,
     faulty,
     fill,
     on_a_disk,
@@ -126,6 +128,22 @@ def test_an_index_on_a_disk_that_fills(tmp_path: Path) -> None:
             assert expected == answers(root), at
 
     on_a_disk(tmp_path / "disk", ROOM, scenario)
+
+
+def test_an_index_on_a_disk_that_fails(tmp_path: Path) -> None:
+    """SQLite undoes a transaction by itself after an I/O error, and that error is told."""
+    root = a_store(tmp_path / "root")
+
+    def told(size: int) -> str:
+        def limits() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        done = command("store", "audit", "--data-root", root.path, limits=limits)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.stderr
+
+    # Which step of SQLite meets the limit depends on its version.
+    assert any("SQLite says: disk I/O error" in told(size) for size in (70_000, 50_000, 90_000))
 
 
 def ids_in(index: StoreIndex, stage: str) -> list[str]:

@@ -9,6 +9,7 @@ from cohort_kit import ON, built, make_root
 from genid_dagster_adapter.instance import open_instance
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.errors import StoreError
+from hardening_kit import command, refused
 
 PLAIN = ("h#1", "ws 100%d", "é;x", "a:b@c", "file:x", "-x", "x\ny", "$HOME", "~", "*")
 CHANGED = ("ws_feature%2Fx", "q?x=1", "%2e%2e", "a?", "%00")
@@ -37,6 +38,21 @@ def test_a_dagster_home_that_a_url_would_change_is_refused(
     monkeypatch.setenv("DAGSTER_HOME", "" if embedded else str(home))
     with pytest.raises(StoreError, match="databases misread"), open_instance(root):
         pass
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_data_root_that_dagster_cannot_name_is_refused(tmp_path: Path, embedded: bool) -> None:
+    """Its records hold the path, in UTF-8; without them a build goes on."""
+    root = make_root(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert built(root, ON).plan.rows
+    home = tmp_path / "home"
+    home.mkdir()
+    environ = {} if embedded else {"DAGSTER_HOME": str(home)}
+    before = sorted(tmp_path.rglob("*"))
+    told = refused(command("dagster", "sync", "--data-root", root.path, environ=environ))
+    assert r"caf\udce9" in told
+    assert "bytes that are not UTF-8" in told
     assert before == sorted(tmp_path.rglob("*"))
 
 

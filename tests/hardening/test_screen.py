@@ -213,8 +213,9 @@ def test_a_stream_that_fails_is_said_as_such() -> None:
 
 # -- `--json`: the document alone ------------------------------------------------------------------
 GENERATOR = """
-import os, subprocess, sys
+import atexit, os, subprocess, sys
 print("on import")
+atexit.register(print, "at exit")
 def call(request):
     print("\\x1b[31mfrom a thread")
     sys.stdout.write("written")
@@ -225,7 +226,7 @@ def call(request):
 
 
 def test_a_generator_that_prints_leaves_standard_output_alone(tmp_path: Path) -> None:
-    """By print, by the descriptor, from a child: all of it is on standard error."""
+    """By print, by the descriptor, from a child, at exit: all of it is on standard error."""
     root = tmp_path / "root"
     assert 0 == command("init", root).returncode
     (root / "noisy.py").write_text(GENERATOR)
@@ -233,8 +234,32 @@ def test_a_generator_that_prints_leaves_standard_output_alone(tmp_path: Path) ->
     assert 0 == command("cohort", "build", *words).returncode
     done = command("cohort", "run", *words, "--generate", f"{root}/noisy.py:call", "--json")
     assert json.loads(done.stdout)["calls"] > 0, done.stderr
-    for text in ("on import", r"\x1b[31mfrom a thread", "to the descriptor", "from a child"):
+    texts = "on import", r"\x1b[31mfrom a thread", "to the descriptor", "from a child", "at exit"
+    for text in texts:
         assert text in done.stderr
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-8')",
+    ],
+)
+def test_a_generator_that_ends_a_stream(tmp_path: Path, ending: str, option: list[str]) -> None:
+    """The streams are the command's own: its result is written all the same."""
+    root = tmp_path / "root"
+    assert 0 == command("init", root).returncode
+    (root / "ending.py").write_text(
+        f"import io, sys\n{ending}\ndef call(request):\n    return 'SCORE: 7'\n"
+    )
+    words = ["--data-root", root, "--cohort-id", "c", *option]
+    done = command("cohort", "run", *words, "--generate", f"{root}/ending.py:call")
+    assert 0 == done.returncode, done.stderr
+    calls = json.loads(done.stdout)["calls"] if option else int(done.stdout.split()[5])
+    assert 6 == calls
 
 
 def test_standard_output_is_whole_again_afterwards(capfd: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,13 @@ class Screen:
         with self._guarded():
             self.plain.flush()
 
+    def close(self) -> None:
+        self.flush()  # a host's module may be done with the stream, but the command is not
+
+    def detach(self) -> Any:
+        self.flush()
+        return self.plain.buffer
+
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         try:

@@ -249,7 +249,7 @@ def wait_for_makers(root: DataRoot, *, limit: float = _PATIENCE) -> None:
 def _open(found: Swap | None) -> Swap:
     if found is not None:
         return found
-    message = "none was begun, or it was stopped before it changed anything, rolled back, or finished"
+    message = "none was begun, or it was stopped before a change, rolled back or finished"
     remedy, ways = "plan one and carry it out", ("migration.run.migrate()",)
     problem = Problem(where=".genid/migrations", message=message, remedy=remedy, ways=ways)
     raise StoreError("there is no open migration", [problem])

@@ -75,16 +75,15 @@ class _Contents:
         if names.isdisjoint((PARSED, RAW)):
             return
         content, state, _ = content_of(folder)
+        dangling = [n for n in (PARSED, RAW) if n in names and is_dangling(f"{folder}/{n}")]
+        for name in dangling:
+            yield finding(findings.CONTENT_UNREACHABLE, f"{place}/{name}", ids=(key,))
         if content == "parsed":
             self.made[stage] = self.made.get(stage, 0) + 1
-        else:
-            dangling = [name for name in (PARSED, RAW) if is_dangling(f"{folder}/{name}")]
-            for name in dangling:
-                yield finding(findings.CONTENT_UNREACHABLE, f"{place}/{name}", ids=(key,))
-            if content is None:
-                return
-            if PARSED not in dangling:
-                yield finding(findings.UNPARSED, f"{place}/{RAW}", ids=(key,))
+        elif content is None:
+            return
+        elif PARSED not in dangling:
+            yield finding(findings.UNPARSED, f"{place}/{RAW}", ids=(key,))
         record, problems = _recorded(folder, RAW_METADATA, key, names)
         yield from problems
         yield from self._drift(key, template_id, record.get("template_digest"))

@@ -87,7 +87,8 @@ def refresh(
                 _Update(root, connection, changes, progress or _silent).apply()
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # after an I/O error SQLite has rolled back by itself
+                connection.execute("ROLLBACK")
             raise
     if connection.execute(FILLED).fetchone() == (0,):
         connection.execute(f"{FILLED} = 1")

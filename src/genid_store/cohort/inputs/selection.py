@@ -67,6 +67,7 @@ _MODE: Final = re.compile(r"mode\s*:\s*(.*)", re.ASCII | re.IGNORECASE)
 _DIRECTIVES: Final = {
     "modeevaluationonly": "mode: evaluation-only",
     "evaluationonly": "mode: evaluation-only",
+    "skipexisting": "skip-existing-evaluations",
     "skipexistingevaluations": "skip-existing-evaluations",
     "fillup": "fill-up",
 }
@@ -133,7 +134,11 @@ def _near_miss(comment: str, where: str) -> Iterator[Problem]:
     """Yield a problem for a comment that resembles a directive, since it would be ignored."""
     if _MODE.fullmatch(comment) or comment.lower() in _FILL_UP:
         return
-    close = get_close_matches(_letters(comment), _DIRECTIVES, n=1, cutoff=_CLOSE)
+    close = [
+        directive
+        for part in (comment, re.split("[:=]", comment)[0])  # `# fill-up: true`
+        for directive in get_close_matches(_letters(part), _DIRECTIVES, n=1, cutoff=_CLOSE)
+    ]
     if close:
         remedy = f"write `# {_DIRECTIVES[close[0]]}`, or word the comment differently"
         message = "is nearly a directive and would be ignored"

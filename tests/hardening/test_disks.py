@@ -28,6 +28,7 @@ from hardening_kit import (
     faulty,
     fill,
     on_a_disk,
+    refused,
     remount,
     sample,
     without_own,
@@ -144,6 +145,19 @@ def test_an_index_on_a_disk_that_fails(tmp_path: Path) -> None:
 
     # Which step of SQLite meets the limit depends on its version.
     assert any("SQLite says: disk I/O error" in told(size) for size in (70_000, 50_000, 90_000))
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
+    """The file that cannot be written is ours, and not to be moved away."""
+    root = a_store(tmp_path / "root")
+
+    def limits() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+
+    words = ["--data-root", root.path, "--cohort-id", "fresh"]
+    told = refused(command("cohort", "build", *words, limits=limits))
+    assert os.strerror(errno.EFBIG) in told
+    assert "raise the limit (ulimit -f)" in told
 
 
 def ids_in(index: StoreIndex, stage: str) -> list[str]:

@@ -58,7 +58,7 @@ _REMEDIES: Final = {
     errno.EISDIR: "a folder is in the place of a file: move it away",
     errno.EEXIST: "something else has that name: move it away, or use another name",
     errno.ENXIO: "replace it by a regular file",
-    errno.EFBIG: "files of this kind are small: check what it is, and move it away",
+    errno.EFBIG: "replace what is too large to read; to write, raise the limit (ulimit -f)",
     errno.ENOLINK: "restore its target (mount the disk, fetch the content), or remove the link",
     errno.ELOOP: "symbolic links there form a circle: remove one of them",
     errno.ENAMETOOLONG: "use a shorter name",

@@ -16,7 +16,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.catalog.preference import Preference, preference
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import is_segment
 from genid_store.stages import parent_key, parent_stage, stage_names
 
@@ -293,5 +293,4 @@ def _parent(
 
 
 def _unresolved(text: str, message: str, remedy: str) -> StoreError:
-    problem = Problem(where="id", value=text, message=message, remedy=remedy)
-    return StoreError("an id cannot be resolved", [problem])
+    return StoreError.of("an id cannot be resolved", "id", message, remedy, value=text)

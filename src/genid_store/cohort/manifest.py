@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from genid_store.cohort.inputs.tables import RawTables
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import check_segment
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
@@ -82,10 +82,6 @@ def required(cohort_id: str | None, manifest: Mapping[str, Any], selection: str 
         return cohort_id
     if selection is None:
         return computed_cohort_id(manifest)
-    problem = Problem(
-        where=selection,
-        message="names the members, on which a computed cohort id does not depend",
-        remedy=f"give the cohort an id, or set {VARIABLE}",
-        ways=("cohort_id=ID",),
-    )
-    raise StoreError("the cohort needs an id", [problem])
+    summary, remedy = "the cohort needs an id", f"give the cohort an id, or set {VARIABLE}"
+    message = "names the members, on which a computed cohort id does not depend"
+    raise StoreError.of(summary, selection, message, remedy, ways=("cohort_id=ID",))

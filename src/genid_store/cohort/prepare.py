@@ -121,7 +121,10 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
         check_new_cohort_id(root, inputs.cohort_id)
         # Counted before anything is planned, because a huge plan may not fit into memory.
         if (count := count_rows(inputs)) > options.max_rows:
-            raise _too_many(count, options.max_rows)
+            summary, where = "the cohort would be very large", "1_raw/replication_config.csv"
+            message = f"the tables come to {count:,} rows, the limit is {options.max_rows:,}"
+            remedy, ways = "lower the counts, or confirm them", (f"max_rows={count}",)
+            raise StoreError.of(summary, where, message, remedy, ways=ways)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             manifest["combos"] = sorted({row.combo_id for row in plan.rows})
@@ -178,15 +181,11 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
     path = root.membership(cohort_id)
     if is_there(path):
         return cohort_id
-    similar = " or ".join(similar_cohorts(root, cohort_id))
-    problem = Problem(
-        where=root.relative(path),
-        message="there is no such cohort",
-        remedy=f"did you mean {similar}?"
-        if similar
-        else "build it, or look for it among the existing ones",
-    )
-    raise StoreError(f"the cohort {cohort_id} was not built", [problem])
+    summary, message = f"the cohort {cohort_id} was not built", "there is no such cohort"
+    remedy = "build it, or look for it among the existing ones"
+    if similar := " or ".join(similar_cohorts(root, cohort_id)):
+        remedy = f"did you mean {similar}?"
+    raise StoreError.of(summary, root.relative(path), message, remedy)
 
 
 def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
@@ -337,13 +336,3 @@ def check_possible(
 def _missing_text(file: str) -> Problem:
     message = "does not exist, and new members are made from it"
     return Problem(where=file, message=message, remedy="write it before you run the cohort")
-
-
-def _too_many(count: int, limit: int) -> StoreError:
-    problem = Problem(
-        where="1_raw/replication_config.csv",
-        message=f"the tables come to {count:,} rows, the limit is {limit:,}",
-        remedy="lower the counts, or confirm them",
-        ways=(f"max_rows={count}",),
-    )
-    return StoreError("the cohort would be very large", [problem])

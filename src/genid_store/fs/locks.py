@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 from attrs import asdict, field, frozen
 from filelock import FileLock, Timeout
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import (
     check_inside,
     guarded,
@@ -162,9 +162,9 @@ def refuse_block(root: DataRoot, purpose: str) -> None:
     """StoreError: another purpose blocks the root."""
     barrier = blocked(root)
     if barrier is not None and barrier.by != purpose:
-        where, remedy, ways = root.relative(root.barrier), barrier.remedy, barrier.ways
-        problem = Problem(where=where, message=barrier.reason, remedy=remedy, ways=ways)
-        raise StoreError(f"the data root is blocked by an unfinished {barrier.by}", [problem])
+        summary = f"the data root is blocked by an unfinished {barrier.by}"
+        where, reason, ways = root.relative(root.barrier), barrier.reason, barrier.ways
+        raise StoreError.of(summary, where, reason, barrier.remedy, ways=ways)
 
 
 def _acquire(lock: FileLock, root: DataRoot, wait: float) -> None:
@@ -187,12 +187,9 @@ def _busy(root: DataRoot, current: Holder | None) -> StoreError:
     who = "another process"
     if current is not None:
         who = f"{current.purpose} (process {current.pid} on {current.host}, since {current.since})"
-    problem = Problem(
-        where=root.relative(root.own / "lock"),
-        message=f"held by {who}",
-        remedy="wait until it has ended and try again; a process that died holds no lock",
-    )
-    return StoreError("the data root is in use", [problem])
+    where = root.relative(root.own / "lock")
+    remedy = "wait until it has ended and try again; a process that died holds no lock"
+    return StoreError.of("the data root is in use", where, f"held by {who}", remedy)
 
 
 def _is_held(root: DataRoot) -> bool:

@@ -171,8 +171,7 @@ def _refuse_change(path: str, found: str, planned: str) -> None:
 
 def _changed(path: str, message: str) -> StoreError:
     remedy = "stop what writes to the store and try again; nothing was changed"
-    problem = Problem(where=path, message=message, remedy=remedy)
-    return StoreError("something else writes to the store", [problem])
+    return StoreError.of("something else writes to the store", path, message, remedy)
 
 
 # -- our own records of single generations ---------------------------------------------------------

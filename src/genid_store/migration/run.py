@@ -249,10 +249,10 @@ def wait_for_makers(root: DataRoot, *, limit: float = _PATIENCE) -> None:
 def _open(found: Swap | None) -> Swap:
     if found is not None:
         return found
+    summary, where = "there is no open migration", ".genid/migrations"
     message = "no migration was begun, or it was rolled back or finished"
     remedy, ways = "plan one and carry it out", ("migration.run.migrate()",)
-    problem = Problem(where=".genid/migrations", message=message, remedy=remedy, ways=ways)
-    raise StoreError("there is no open migration", [problem])
+    raise StoreError.of(summary, where, message, remedy, ways=ways)
 
 
 def _refuse_unfinished(found: Swap | None) -> None:
@@ -262,5 +262,4 @@ def _refuse_unfinished(found: Swap | None) -> None:
 
 def _refused(summary: str, found: Swap, remedy: str, ways: tuple[str, ...]) -> StoreError:
     where, value = found.plan.plan_id, found.state
-    problem = Problem(where=where, message=summary, value=value, remedy=remedy, ways=ways)
-    return StoreError(summary, [problem])
+    return StoreError.of(summary, where, summary, remedy, value=value, ways=ways)

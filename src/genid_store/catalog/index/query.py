@@ -23,7 +23,7 @@ from genid_store.catalog.index.refresh import FILLED, Progress, Refreshed, refre
 from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.catalog.reused import find_all
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
@@ -306,10 +306,9 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _unusable(root: DataRoot, error: sqlite3.Error) -> StoreError:
-    problem = Problem(
-        where=root.relative(root.own / "index.sqlite"),
-        message=f"SQLite says: {error}",
-        remedy="free space on the disk, wait for the other process, or delete the file: it is a "
-        "cache and will be built again",
+    where, message = root.relative(root.own / "index.sqlite"), f"SQLite says: {error}"
+    remedy = (
+        "free space on the disk, wait for the other process, or delete the file: it is a "
+        "cache and will be built again"
     )
-    return StoreError("the store index cannot be used", [problem])
+    return StoreError.of("the store index cannot be used", where, message, remedy)

@@ -68,18 +68,14 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
     return (Match(generation=candidates[0], by="prefix"),)
 
 
-def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
-    """Return a function from a stage and an id of any family to the id in the store, or None.
+def stored_id(index: StoreIndex, stage: str, gen_id: str) -> str | None:
+    """Return the id under which the store has a generation that an id of any family names, or None.
 
-    Of several duplicates, it returns the first by `catalog.preference`.
+    Of several duplicates, it is that of the first by `catalog.preference`.
     """
-
-    def find(stage: str, gen_id: str) -> str | None:
-        matches = [match.generation for match in _by_full_id(index, gen_id)]
-        mine = by_preference(index, (one for one in matches if one.stage == stage))
-        return mine[0].gen_id if mine else None
-
-    return find
+    matches = [match.generation for match in _by_full_id(index, gen_id)]
+    mine = by_preference(index, (one for one in matches if one.stage == stage))
+    return mine[0].gen_id if mine else None
 
 
 def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:

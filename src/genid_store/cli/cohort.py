@@ -29,7 +29,7 @@ from genid_store.cli._unmade import (
 )
 from genid_store.cli._values import told
 from genid_store.cohort.build import Built, build_cohort
-from genid_store.cohort.prepare import Prepared, known_cohort_id
+from genid_store.cohort.prepare import Prepared, find_cohort_id, require_cohort
 from genid_store.errors import Problem
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE, Member
@@ -220,7 +220,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> None:
     from genid_store.generation.status import states_of
     from genid_store.generation.workload import count_states, failed_members
 
-    known = known_cohort_id(root, wanted_build(cohort_id))
+    known = require_cohort(root, find_cohort_id(root, wanted_build(cohort_id)))
     with output.progress_bar("looking"):
         members = read_membership(root, known)
         states = states_of(root, members)

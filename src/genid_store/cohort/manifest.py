@@ -42,13 +42,16 @@ def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout)
     return document
 
 
-def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """Return a manifest.json: keys in order, indent 2, non-ASCII kept, no newline at the end."""
-    return json.dumps(manifest, ensure_ascii=False, indent=2).encode("utf-8")
+def computed_cohort_id(manifest: Mapping[str, Any], selection: str | None) -> str:
+    """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s.
 
-
-def computed_cohort_id(manifest: Mapping[str, Any]) -> str:
-    """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s."""
+    Raises:
+        StoreError: the file `selection` names the cohort's members.
+    """
+    if selection is not None:
+        summary, remedy = "the cohort needs an id", f"give the cohort an id, or set {VARIABLE}"
+        message = "names the members, on which a computed cohort id does not depend"
+        raise StoreError.of(summary, selection, message, remedy, ways=("cohort_id=ID",))
     signature = {name: manifest[name] for name in ("combos", "templates", "llms")}
     signature |= {"prompt_versions": None, "pipeline_version": _PIPELINE_VERSION}
     # The existing pipeline computes the same id, with ASCII escapes in its JSON.
@@ -70,18 +73,3 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     if variable.strip().lower() in _UNSET:
         return None
     return check_segment(variable, what="the cohort id", where=VARIABLE)
-
-
-def required(cohort_id: str | None, manifest: Mapping[str, Any], selection: str | None) -> str:
-    """Return the given cohort id, else the computed one.
-
-    Raises:
-        StoreError: no id is given, and the file `selection` names the cohort's members.
-    """
-    if cohort_id is not None:
-        return cohort_id
-    if selection is None:
-        return computed_cohort_id(manifest)
-    summary, remedy = "the cohort needs an id", f"give the cohort an id, or set {VARIABLE}"
-    message = "names the members, on which a computed cohort id does not depend"
-    raise StoreError.of(summary, selection, message, remedy, ways=("cohort_id=ID",))

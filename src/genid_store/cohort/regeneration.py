@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.index.query import StoreIndex, content_of
-from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.index.rows import Content, Indexed
 from genid_store.catalog.lookup import held_elsewhere, perhaps_same_task, with_expected
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
@@ -53,8 +53,11 @@ def find_repeats(
 
 def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Repeat, ...]:
     """Return which of these planned or stored generations repeat work, in their order."""
-    repeats = (_repeat(index, generation) for generation in generations)
-    return tuple(repeat for repeat in repeats if repeat is not None)
+    return tuple(
+        Repeat(stage=one.stage, gen_id=one.gen_id, held=held, is_copy=one.mode == "copy")
+        for one in generations
+        if (held := held_elsewhere(index, one)) and _content(index, one) is None
+    )
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
@@ -92,11 +95,7 @@ def refuse_leaving(
 
     StoreError: there are such members; lists them.
     """
-    made = [
-        member
-        for member in dropped
-        if content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None
-    ]
+    made = [member for member in dropped if _content(index, member) is not None]
     if not made:
         return
     planned = with_expected(index, map(Row.as_generation, rows)).values()
@@ -127,9 +126,5 @@ def refuse_leaving(
     raise StoreError(f"{count} (adds {len(added)} members, drops {len(dropped)})", problems)
 
 
-def _repeat(index: StoreIndex, member: Indexed) -> Repeat | None:
-    held = held_elsewhere(index, member)
-    if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
-        return None
-    is_copy = member.mode == "copy"
-    return Repeat(stage=member.stage, gen_id=member.gen_id, held=held, is_copy=is_copy)
+def _content(index: StoreIndex, one: Member | Indexed) -> Content | None:
+    return content_of(f"{index.root.gens}/{one.stage}/{one.gen_id}")[0]

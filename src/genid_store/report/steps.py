@@ -9,6 +9,7 @@ expects of it in that state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from itertools import chain
 from typing import Final, Literal
 
@@ -17,7 +18,7 @@ from attrs import evolve, field, frozen
 from genid import SchemeName
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import held_elsewhere, resolver, with_expected
+from genid_store.catalog.lookup import held_elsewhere, stored_id, with_expected
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
@@ -252,7 +253,7 @@ def _has_tables_of(index: StoreIndex, tables: RawTables | None, cohort_id: str) 
 def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tuple[str, list[Slot]]:
     """Return the cohort's id and its members as today's tables plan them."""
     options = Options(rollout=rollout, cohort_id=cohort_id)
-    plan = prepare(index.root, options, resolve=resolver(index)).plan
+    plan = prepare(index.root, options, resolve=partial(stored_id, index)).plan
     planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
     return plan.cohort_id, [Slot(Member(row.stage, row.gen_id), row) for row in planned]
 

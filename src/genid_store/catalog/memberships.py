@@ -120,9 +120,8 @@ def read_former(root: DataRoot) -> Memberships:
 def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     """Return the members of a cohort in file order, each once; none if it has no file.
 
-    Raises:
-        StoreError: the file has problems, all of which are listed, or the cohort id is not a path
-            segment.
+    StoreError: the file has problems, all of which are listed, or the cohort id is not a path
+    segment.
     """
     problems: list[Problem] = []
     members = _read(root, root.membership(cohort_id), problems)

@@ -45,8 +45,7 @@ def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout)
 def computed_cohort_id(manifest: Mapping[str, Any], selection: str | None) -> str:
     """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s.
 
-    Raises:
-        StoreError: the file `selection` names the cohort's members.
+    StoreError: the file `selection` names the cohort's members.
     """
     if selection is not None:
         summary, remedy = "the cohort needs an id", f"give the cohort an id, or set {VARIABLE}"
@@ -64,8 +63,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
 
     In the variable, "", 0, false, none and null mean unset, in any letter case.
 
-    Raises:
-        StoreError: the id is not a safe path segment. That includes an empty option.
+    StoreError: the id is not a safe path segment. That includes an empty option.
     """
     if option is not None:
         return check_segment(option, what="the cohort id", where="cohort id")

@@ -98,8 +98,7 @@ class Prepared:
 def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None) -> Prepared:
     """Read, check and plan a cohort; `resolve` is passed to `plan_cohort`.
 
-    Raises:
-        StoreError: the tables, the selection or the store do not give a valid cohort.
+    StoreError: the tables, the selection or the store do not give a valid cohort.
     """
     with guarded(root):
         if options.cohort_id is not None:
@@ -138,8 +137,7 @@ def compare(
 ) -> Comparison:
     """Plan a prepared cohort under `before` as well, and return the differences.
 
-    Raises:
-        StoreError: the cohort cannot be planned in that state.
+    StoreError: the cohort cannot be planned in that state.
     """
     view = DirectReader(root)
     with guarded(root):

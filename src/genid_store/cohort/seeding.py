@@ -75,9 +75,8 @@ def metadata_bytes(row: Row) -> bytes:
 def find_missing(root: DataRoot, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return which rows have no metadata.json yet.
 
-    Raises:
-        StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
-            root, or its metadata.json is a dangling link.
+    StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
+    root, or its metadata.json is a dangling link.
     """
     folders = {stage: _folders(root, stage) for stage in {row.stage for row in rows}}
     gens = os.fspath(root.gens)

@@ -92,10 +92,9 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     Waits up to `wait` seconds for a build to end. Not re-entrant: a process that holds the lock is
     refused it like any other.
 
-    Raises:
-        StoreError: something other than a build holds the lock; a build still held it after
-            `wait` seconds; another purpose blocks the root (`block`); `.genid/` cannot be written;
-            or a symbolic link leads it out of the data root.
+    StoreError: something other than a build holds the lock; a build still held it after `wait`
+    seconds; another purpose blocks the root (`block`); `.genid/` cannot be written; or a symbolic
+    link leads it out of the data root.
     """
     with guarded(root):
         check_inside(root, root.own, root.own / "lock")

@@ -209,8 +209,7 @@ def gather(
 
     An invalid rollout in `environ` is shown in the report and not refused.
 
-    Raises:
-        StoreError: the generations cannot be listed or audited.
+    StoreError: the generations cannot be listed or audited.
     """
     errors: dict[str, StoreError] = {}
 

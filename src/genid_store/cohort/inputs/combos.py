@@ -56,8 +56,7 @@ def make_combo(
 ) -> Combo:
     """Return the combo of the first `k_max` active `concepts`, or of all if there are fewer.
 
-    Raises:
-        StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
+    StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
     problems = []
     if k_max < 1:
@@ -85,8 +84,7 @@ def make_combo(
 def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
     """Return the combos of the operator's selection in file order, None if there is no file.
 
-    Raises:
-        StoreError: lists the problems of the file.
+    StoreError: lists the problems of the file.
     """
     return _read(root, selected_path(root), "the selected combos cannot be used")
 
@@ -94,8 +92,7 @@ def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
 def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
     """Return the combos of the catalogue in file order, none if there is no file.
 
-    Raises:
-        StoreError: lists the problems of the file.
+    StoreError: lists the problems of the file.
     """
     return _read(root, root.combo_mappings, "the catalogue of combos cannot be used") or ()
 
@@ -103,8 +100,7 @@ def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
 def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, ...]:
     """Return the `combos` that the catalogue lacks.
 
-    Raises:
-        StoreError: lists every combo that the catalogue has with other concepts or parameters.
+    StoreError: lists every combo that the catalogue has with other concepts or parameters.
     """
     known = {combo.combo_id: combo for combo in catalogue}
     problems = [

@@ -102,9 +102,8 @@ class RawTables:
 def read_tables(root: DataRoot) -> RawTables:
     """Read the six tables of a data root.
 
-    Raises:
-        StoreError: lists the problems of all tables; or there is no folder for them, but cohorts,
-            which a program has declared.
+    StoreError: lists the problems of all tables; or there is no folder for them, but cohorts, which
+    a program has declared.
     """
     if not is_there(root.raw) and (known := cohort_ids(root)):
         named = ", ".join(known[:_NAMED])

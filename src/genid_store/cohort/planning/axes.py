@@ -22,9 +22,8 @@ _Ids = list[tuple[str, str]]
 def check_axes(inputs: Inputs, stages: Iterable[str]) -> None:
     """Check the table ids that go into the ids of those `stages` that the rollout covers.
 
-    Raises:
-        StoreError: lists every id that the scheme cannot express, and every one that folds to an
-            earlier id of its axis.
+    StoreError: lists every id that the scheme cannot express, and every one that folds to an
+    earlier id of its axis.
     """
     scheme = inputs.rollout.scheme
     covered = filter(inputs.rollout.covers, stages)

@@ -22,8 +22,7 @@ from genid_store.stages import PIPELINE
 def plan_cartesian(inputs: Inputs, rows: RowCollector) -> None:
     """Collect the rows of a cartesian cohort: all drafts, all essays, all evaluations.
 
-    Raises:
-        StoreError: no combo is selected, or `check_axes` refuses.
+    StoreError: no combo is selected, or `check_axes` refuses.
     """
     if not inputs.combos:
         where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"

@@ -151,14 +151,13 @@ def _print_built(record: Mapping[str, Any]) -> None:
             f"text under another id: {len(repeats)} members; `genid cohort run` gives it to those "
             "with deterministic ids, with --reuse to legacy ones too"
         )
-        lines = [f"{repeat.stage} {repeat.gen_id}\n    {_first(repeat.held)}" for repeat in repeats]
+        lines = []
+        for one in repeats:
+            more = f" and {len(one.held) - 1} more" if one.held[1:] else ""
+            lines.append(f"{one.stage} {one.gen_id}\n    as {one.held[0]}{more}")
         output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for line in record["followed"]:
         click.echo(line)
-
-
-def _first(ids: Sequence[str]) -> str:
-    return f"as {ids[0]}" + (f" and {len(ids) - 1} more" if ids[1:] else "")
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")

@@ -191,8 +191,7 @@ def _index(
 def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Built:
     """Write what was prepared: metadata first, then membership and manifest, which refer to it.
 
-    Raises:
-        StoreError: a file operation fails, or a symbolic link leads out of the data root.
+    StoreError: a file operation fails, or a symbolic link leads out of the data root.
     """
     cohort_id = prepared.plan.cohort_id
     membership, manifest = root.membership(cohort_id), root.manifest(cohort_id)

@@ -67,18 +67,12 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         return
     problems = []
     for repeat in paid[:_LISTED]:
-        older = is_legacy(repeat.gen_id)
+        where, ways = f"{repeat.stage} {repeat.gen_id}", tuple[str, ...]()
+        message = f"the store has this work as {', '.join(repeat.held)}"
         remedy = "a run gives it that text; build without forbidding regeneration"
-        if older:
-            remedy = "build it under a deterministic id, or run it so"
-        problems.append(
-            Problem(
-                where=f"{repeat.stage} {repeat.gen_id}",
-                message=f"the store has this work as {', '.join(repeat.held)}",
-                remedy=remedy,
-                ways=("reuse", "pay_again") if older else (),
-            )
-        )
+        if is_legacy(repeat.gen_id):
+            remedy, ways = "build it under a deterministic id, or run it so", ("reuse", "pay_again")
+        problems.append(Problem(where=where, message=message, remedy=remedy, ways=ways))
     raise StoreError(f"{len(paid)} member(s) would be paid for a second time", problems)
 
 

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -124,21 +124,11 @@ def holder(root: DataRoot) -> Holder | None:
     return _load(root.lock_note, Holder)
 
 
-def block(
-    root: DataRoot,
-    *,
-    by: str,
-    reason: str,
-    remedy: str,
-    while_locked: bool = False,
-    ways: Sequence[str] = (),
-) -> None:
-    """Refuse the lock to every purpose but `by` until `unblock`, even if this process dies.
+def block(root: DataRoot, barrier: Block) -> None:
+    """Refuse the lock to every other purpose until `unblock`, even if this process dies.
 
-    With `while_locked` the block ends with this process. The caller holds the lock. The block is
-    durable when this returns.
+    The caller holds the lock. The block is durable when this returns.
     """
-    barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked, ways=ways)
     write_atomic(root.barrier, _dump(barrier))
 
 

@@ -98,8 +98,7 @@ class StoreIndex:
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise _unusable(self.root, error) from error
-        self._file = self._file.discard(self.root)
-        return refresh(self.root, self._file.connection, progress)
+        return self._rebuild(progress)
 
     @cached_property
     def _renamed(self) -> Renamed:
@@ -251,10 +250,10 @@ class StoreIndex:
         self._rebuild()
         return self._file.connection.execute(query, values).fetchall()
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, progress: Progress | None = None) -> Refreshed:
         """Delete a damaged database and read the store again."""
         self._file = self._file.discard(self.root)
-        refresh(self.root, self._file.connection)
+        return refresh(self.root, self._file.connection, progress)
 
     def _parsed(self, parse: Callable[[Any], _T], query: str, *values: object) -> list[_T]:
         """Return the parsed rows of a query, rebuilding the index if they cannot be parsed."""

@@ -190,9 +190,7 @@ def _read_selection(root: DataRoot, options: Options) -> tuple[Selection, tuple[
     """Read the selection, and the catalogue of combos if the cohort's combos come from it.
 
     The modes over selected generations take their combos from those. They do not read the
-    catalogue, so that a fault in it does not stop them.
-
-    StoreError: either has problems.
+    catalogue, so that a fault in it does not stop them. StoreError: either has problems.
     """
     selection = read_selection(root)
     is_needed = selection.mode is CohortMode.CARTESIAN or options.write_combos

@@ -51,8 +51,7 @@ class Config:
 def read_config(root: DataRoot) -> Config:
     """Return the settings in the data root's `genid.toml`, or the defaults if there is no file.
 
-    Raises:
-        StoreError: the file cannot be read, is not TOML, or has an unknown key or value.
+    StoreError: the file cannot be read, is not TOML, or has an unknown key or value.
     """
     path = root.path / NAME
     with guarded(root):
@@ -81,8 +80,7 @@ def read_config(root: DataRoot) -> Config:
 def effective_rollout(config: Config, environ: Mapping[str, str]) -> Rollout:
     """Return the file's rollout, or if it has none, the environment's (by default legacy ids).
 
-    Raises:
-        StoreError: a variable has an invalid value, or contradicts the file.
+    StoreError: a variable has an invalid value, or contradicts the file.
     """
     flag, scheme = (environ.get(name, "").strip() for name in (FLAG, SCHEME))
     requested = Rollout.parse(flag, scheme)
@@ -101,8 +99,7 @@ def effective_rollout(config: Config, environ: Mapping[str, str]) -> Rollout:
 def write_rollout(root: DataRoot, config: Config, rollout: Rollout) -> None:
     """Add a rollout to `genid.toml`, which was read as `config`; keep everything else in it.
 
-    Raises:
-        StoreError: it already has another [rollout], or it cannot be written.
+    StoreError: it already has another [rollout], or it cannot be written.
     """
     if config.rollout == rollout:
         return

@@ -68,11 +68,9 @@ class StoreError(Exception):
         super().__init__("\n".join([summary, *lines]))
 
     @classmethod
-    def of(
-        cls, summary: str, where: str, message: str, remedy: str, *, value: object = NO_VALUE
-    ) -> Self:
-        """Return an error with one problem."""
-        return cls(summary, [Problem(where=where, message=message, remedy=remedy, value=value)])
+    def of(cls, summary: str, where: str, message: str, remedy: str, **more: Any) -> Self:
+        """Return an error with one problem; `more` are its `value` and `ways`."""
+        return cls(summary, [Problem(where=where, message=message, remedy=remedy, **more)])
 
 
 def require(summary: str, **arguments: tuple[object, bool, str]) -> None:

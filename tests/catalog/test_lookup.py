@@ -15,8 +15,8 @@ from genid_store.catalog.lookup import (
     duplicates,
     perhaps_same_task,
     resolve,
-    resolver,
     same_task,
+    stored_id,
     with_expected,
 )
 from genid_store.catalog.metadata import Generation
@@ -109,24 +109,23 @@ def test_an_id_from_before_a_migration_resolves(small: Store, index: StoreIndex)
     index.refresh()
     assert {("draft", "d_new")} == _ids(resolve(index, made.gen_id))
     assert {("draft", "d_new")} == _ids(resolve(index, made.gen_id[:9]))
-    assert "d_new" == resolver(index)("draft", made.gen_id)
-    assert None is resolver(index)("essay", made.gen_id)
+    assert "d_new" == stored_id(index, "draft", made.gen_id)
+    assert None is stored_id(index, "essay", made.gen_id)
 
 
-def test_the_resolver_of_selection_files_accepts_either_family(
+def test_the_look_up_of_selection_files_accepts_either_family(
     small: Store, index: StoreIndex
 ) -> None:
     """A legacy or a deterministic id finds the generation; of duplicates, one with content."""
-    find = resolver(index)
     for made in small.of(stage="essay"):
         assert made.v1 is not None
-        assert made.gen_id == find("essay", made.gen_id)
-        chosen = find("essay", made.v1)
+        assert made.gen_id == stored_id(index, "essay", made.gen_id)
+        chosen = stored_id(index, "essay", made.v1)
         same = [one for one in small.generations if one.v1 == made.v1]
         assert chosen in {one.gen_id for one in same}
         if any(one.state == "made" for one in same) and made.v1 not in {o.gen_id for o in same}:
             assert "made" == next(one.state for one in same if one.gen_id == chosen)
-    assert None is find("essay", "unknown-id")
+    assert None is stored_id(index, "essay", "unknown-id")
 
 
 def test_the_chain_and_the_children(small: Store, index: StoreIndex) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from genid_store.catalog.index.query import StoreIndex
-from genid_store.catalog.lookup import duplicates, resolver
+from genid_store.catalog.lookup import duplicates, stored_id
 from genid_store.catalog.preference import preference
 from genid_store.fs.layout import DataRoot
 from migrationkit import Builder
@@ -55,4 +55,4 @@ def test_a_text_is_found_before_a_slot_of_the_right_id(tmp_path: Path) -> None:
         assert slot is not None
         assert text is not None
         assert [text] == duplicates(index, slot)
-        assert resolver(index)("draft", V1) == V1, "a full id names its own folder first"
+        assert stored_id(index, "draft", V1) == V1, "a full id names its own folder first"

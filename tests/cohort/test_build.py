@@ -38,7 +38,7 @@ from genid_store.errors import StoreError
 from genid_store.fs import files, rescue
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
-from genid_store.fs.locks import MIGRATION, block, root_lock, unblock
+from genid_store.fs.locks import MIGRATION, Block, block, root_lock, unblock
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.ids.rollout import Rollout
@@ -642,7 +642,7 @@ def test_a_build_keeps_out_of_a_migrations_way(root: DataRoot) -> None:
     with root_lock(root, MIGRATION), pytest.raises(StoreError, match="held by migration"):
         built(root, ON)
     with root_lock(root, MIGRATION):
-        block(root, by=MIGRATION, reason="was interrupted", remedy="resume it")
+        block(root, Block(by=MIGRATION, reason="was interrupted", remedy="resume it"))
     before = tree(root)
     with pytest.raises(StoreError, match="was interrupted; resume it"):
         built(root, ON)

@@ -10,7 +10,7 @@ import pytest
 
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import BUILD, MIGRATION, block, blocked, holder, root_lock, unblock
+from genid_store.fs.locks import BUILD, MIGRATION, Block, block, blocked, holder, root_lock, unblock
 
 HOLD = """
 import sys
@@ -102,7 +102,7 @@ def test_the_lock_of_a_killed_process_is_free_although_its_note_stays(root: Data
 def test_a_block_outlives_the_process_and_stops_everybody_but_its_purpose(root: DataRoot) -> None:
     """An interrupted migration keeps builds out until it is resumed or rolled back."""
     with root_lock(root, MIGRATION):
-        block(root, by=MIGRATION, reason="interrupted half-way", remedy="resume it")
+        block(root, Block(by=MIGRATION, reason="interrupted half-way", remedy="resume it"))
     with pytest.raises(StoreError, match="interrupted half-way; resume it"):  # noqa: SIM117
         with root_lock(root, BUILD):
             pass

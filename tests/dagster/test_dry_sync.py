@@ -21,7 +21,7 @@ from genid_store.cli import run
 from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import block
+from genid_store.fs.locks import Block, block
 from genid_store.generation.records import Asked
 from genid_store.generation.run import run_cohort
 from genid_store.migration.run import migrate
@@ -162,7 +162,7 @@ def test_what_only_reads_writes_nothing(
 
 
 def _blocked(root: DataRoot) -> None:
-    block(root, by="migration", reason="it was interrupted", remedy="resume it")
+    block(root, Block(by="migration", reason="it was interrupted", remedy="resume it"))
 
 
 @pytest.mark.parametrize("why", ["nothing to forget", "nobody can tell", "blocked"])

@@ -14,7 +14,7 @@ from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import MIGRATION, block, unblock
+from genid_store.fs.locks import MIGRATION, Block, block, unblock
 from genid_store.generation import failures, reuse
 from genid_store.generation.content import content_version
 from genid_store.generation.records import Generated, Request
@@ -194,7 +194,7 @@ def test_nothing_is_asked_for_while_a_migration_has_the_data_root(
 ) -> None:
     """A run would be stopped, and count as failed after the migration too."""
     definitions = defs(root, Counting())
-    block(root, by=MIGRATION, reason="the migration p1 was begun", remedy="finish it")
+    block(root, Block(by=MIGRATION, reason="the migration p1 was begun", remedy="finish it"))
     assert requested(definitions, instance)["draft"] == set()
     unblock(root)
     assert requested(definitions, instance)["draft"] == {"d0", "d1", "d2", "d3"}

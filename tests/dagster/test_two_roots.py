@@ -18,7 +18,7 @@ from genid_dagster_adapter.translator import Translator
 from genid_store.cli import run
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import block
+from genid_store.fs.locks import Block, block
 
 
 def members(root: DataRoot, *keys: str, cohort: str = "c") -> DataRoot:
@@ -124,7 +124,7 @@ def test_a_data_root_whose_members_are_unknown_holds_its_keys(
     sync(instance, there)
     sync(instance, here)
     if damage == "blocked":
-        block(there, by="migration", reason="it was interrupted", remedy="resume it")
+        block(there, Block(by="migration", reason="it was interrupted", remedy="resume it"))
     elif damage == "malformed":
         there.membership("c").write_text("stage\n")
     else:

@@ -155,7 +155,7 @@ def test_a_stale_note_of_a_holder_holds_nobody_off(root: DataRoot) -> None:
 def test_an_interrupted_migration_blocks_builds_until_it_is_ended(root: DataRoot) -> None:
     """With a migration half done nobody holds the lock, and a build is refused all the same; after
     the rollback it is done."""
-    lock.block(root, by=lock.MIGRATION, reason="half done", remedy="go on or back")
+    lock.block(root, lock.Block(by=lock.MIGRATION, reason="half done", remedy="go on or back"))
     ((code, text),) = end(start(BUILD, root))
     assert 1 == code
     assert "half done" in text

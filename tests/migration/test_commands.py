@@ -260,12 +260,11 @@ def test_a_broken_instance_fails_no_migration(
 def test_old_ids_in_a_selection_still_find_their_generations(root: DataRoot, capsys: Say) -> None:
     """A selection file written before the migration and put there afterwards works."""
     from genid_store.catalog.index.query import StoreIndex
-    from genid_store.catalog.lookup import resolver
+    from genid_store.catalog.lookup import stored_id
 
     old = sorted(os.listdir(root.stage("essay")))
     run(["store", "migrate", "--execute"])
     with StoreIndex.fresh(root) as index:
-        find = resolver(index)
-        found = {gen_id: find("essay", gen_id) for gen_id in old}
+        found = {gen_id: stored_id(index, "essay", gen_id) for gen_id in old}
     assert None not in found.values()
     assert set(found.values()) == set(os.listdir(root.stage("essay")))

@@ -11,7 +11,7 @@ import pytest
 
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.fs.locks import BUILD, MIGRATION, block, blocked, root_lock
+from genid_store.fs.locks import BUILD, MIGRATION, Block, block, blocked, root_lock
 from genid_store.migration import run
 from genid_store.migration.swap import UNFINISHED, open_migration
 from migrationkit import REFUSED, differences, in_a_process, small_store, tree
@@ -88,7 +88,7 @@ def test_a_block_of_a_process_ends_with_it(tmp_path: Path) -> None:
 
     def hold() -> None:
         with root_lock(root, MIGRATION):
-            block(root, by=MIGRATION, reason="building", remedy="wait", while_locked=True)
+            block(root, Block(by=MIGRATION, reason="building", remedy="wait", while_locked=True))
             ready.touch()
             signal.pause()
 

@@ -40,11 +40,11 @@ def test_the_counts_are_of_ids_and_not_of_what_a_migration_decides(
     plan. Of texts that were reused a plan moves one and leaves the others."""
     found = request.getfixturevalue(which)
     path = found.path if isinstance(found, Store) else found
-    numbered = decide(DataRoot.open(path))
+    numbered, _ = decide(DataRoot.open(path))
     report, stays = report_on(path), 0
     for stage, counts in zip(PIPELINE, report.stages, strict=True):
-        decided = Counter(one.what for one in numbered[stage].decisions.values())
-        reasons = Counter(one.reason for one in numbered[stage].decisions.values() if one.reason)
+        decided = Counter(one.what for one in numbered[stage].values())
+        reasons = Counter(one.reason for one in numbered[stage].values() if one.reason)
         left = {reason: reasons.pop(reason, 0) for reason in ("empty-slot", "adopted")}
         shown = {
             one.reason: len(one.generations) for one in report.without_v1 if one.stage == stage

@@ -16,7 +16,7 @@ from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.catalog.preference import Preference, preference
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import is_segment
 from genid_store.stages import parent_key, parent_stage, stage_names
 
@@ -68,18 +68,14 @@ def resolve(index: StoreIndex, text: str) -> tuple[Match, ...]:
     return (Match(generation=candidates[0], by="prefix"),)
 
 
-def resolver(index: StoreIndex) -> Callable[[str, str], str | None]:
-    """Return a function from a stage and an id of any family to the id in the store, or None.
+def stored_id(index: StoreIndex, stage: str, gen_id: str) -> str | None:
+    """Return the id under which the store has a generation that an id of any family names, or None.
 
-    Of several duplicates, it returns the first by `catalog.preference`.
+    Of several duplicates, it is that of the first by `catalog.preference`.
     """
-
-    def find(stage: str, gen_id: str) -> str | None:
-        matches = [match.generation for match in _by_full_id(index, gen_id)]
-        mine = by_preference(index, (one for one in matches if one.stage == stage))
-        return mine[0].gen_id if mine else None
-
-    return find
+    matches = [match.generation for match in _by_full_id(index, gen_id)]
+    mine = by_preference(index, (one for one in matches if one.stage == stage))
+    return mine[0].gen_id if mine else None
 
 
 def by_preference(index: StoreIndex, generations: Iterable[Indexed]) -> list[Indexed]:
@@ -293,5 +289,4 @@ def _parent(
 
 
 def _unresolved(text: str, message: str, remedy: str) -> StoreError:
-    problem = Problem(where="id", value=text, message=message, remedy=remedy)
-    return StoreError("an id cannot be resolved", [problem])
+    return StoreError.of("an id cannot be resolved", "id", message, remedy, value=text)

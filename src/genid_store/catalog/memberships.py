@@ -84,13 +84,10 @@ def check_new_cohort_id(root: DataRoot, cohort_id: str) -> None:
         summary = "the cohort id cannot be used"
         raise StoreError.of(summary, "cohort id", message, remedy, value=cohort_id)
     if same and cohort_id not in same:
-        problem = Problem(
-            where=f"cohorts/{same[0]}",
-            value=cohort_id,
-            message="differs from the new cohort's id in upper and lower case only",
-            remedy=f"give the id of the existing one ({same[0]}), or a different one",
-        )
-        raise StoreError("the cohort id is taken", [problem])
+        summary, where = "the cohort id is taken", f"cohorts/{same[0]}"
+        message = "differs from the new cohort's id in upper and lower case only"
+        remedy = f"give the id of the existing one ({same[0]}), or a different one"
+        raise StoreError.of(summary, where, message, remedy, value=cohort_id)
 
 
 def read_memberships(root: DataRoot, *, any_stage: bool = False) -> Memberships:
@@ -123,9 +120,8 @@ def read_former(root: DataRoot) -> Memberships:
 def read_membership(root: DataRoot, cohort_id: str) -> tuple[Member, ...]:
     """Return the members of a cohort in file order, each once; none if it has no file.
 
-    Raises:
-        StoreError: the file has problems, all of which are listed, or the cohort id is not a path
-            segment.
+    StoreError: the file has problems, all of which are listed, or the cohort id is not a path
+    segment.
     """
     problems: list[Problem] = []
     members = _read(root, root.membership(cohort_id), problems)

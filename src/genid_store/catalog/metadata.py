@@ -138,12 +138,10 @@ def _fields_of(cls: type[genid.Signature[Any]]) -> StageFields:
     parent = genid.parent_field(cls)
     taken = _OURS.intersection(one.name for one in every)
     if taken:
-        problem = Problem(
-            where=f"the stage {cls.stage}",
-            message=f"metadata.json already has a key named {', '.join(sorted(taken))}",
-            remedy="give the field of the signature another name",
-        )
-        raise StoreError("a stage cannot be kept in a store", [problem])
+        summary, where = "a stage cannot be kept in a store", f"the stage {cls.stage}"
+        message = f"metadata.json already has a key named {', '.join(sorted(taken))}"
+        remedy = "give the field of the signature another name"
+        raise StoreError.of(summary, where, message, remedy)
     names = tuple(one.name for one in every)
     others = tuple(one for one in names if one not in (*_COMMON, parent, "replicate"))
     attributes = {"replicate": "effective_replicate", parent: _PARENT}

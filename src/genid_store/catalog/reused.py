@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.jsonfile import load_object, read_json
 from genid_store.fs.layout import DataRoot, is_segment
@@ -58,12 +58,9 @@ def find(root: DataRoot, stage: str, gen_id: str) -> Reused | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        problem = Problem(
-            where=root.relative(path),
-            message=f"cannot be read: {error}",
-            remedy="restore the file from a backup, or delete it: the copied text then stays",
-        )
-        raise StoreError("a record of a reused text cannot be used", [problem]) from error
+        summary, message = "a record of a reused text cannot be used", f"cannot be read: {error}"
+        remedy = "restore the file from a backup, or delete it: the copied text then stays"
+        raise StoreError.of(summary, root.relative(path), message, remedy) from error
 
 
 def find_all(root: DataRoot) -> Iterator[Reused]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Final, TypeGuard
+from typing import Final
 
 import click
 
@@ -25,8 +25,8 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
         cause = error.__cause__
         status = error.exit_code
         shown = cause if isinstance(cause, StoreError) else StoreError(error.format_message())
-    elif _is_of_system(error):
-        shown = _from_system(error)
+    elif isinstance(error, OSError) and isinstance(error.errno, int):
+        shown = _from_system(error)  # libraries' own OSErrors, as those of `requests`, have none
     elif not isinstance(error, StoreError | GenIdError):
         return None
     if isinstance(error, click.ClickException):
@@ -36,14 +36,6 @@ def refuse(error: Exception, *, as_json: bool) -> int | None:
     if as_json:
         output.print_json(shown)
     return status
-
-
-def _is_of_system(error: Exception) -> TypeGuard[OSError]:
-    """Return whether an error comes from the operating system.
-
-    Libraries derive errors of their own from OSError, as `requests` does; these have no errno.
-    """
-    return isinstance(error, OSError) and isinstance(error.errno, int)
 
 
 def _from_system(error: OSError) -> StoreError:

@@ -184,7 +184,7 @@ def progress_bar(label: str) -> Iterator[Progress]:
     between calls, so that a slow operation never looks stuck.
     """
     if not sys.stderr.isatty():
-        yield _quiet
+        yield lambda done, total, description="": None
         return
     from threading import Timer
 
@@ -221,7 +221,3 @@ def progress_bar(label: str) -> Iterator[Progress]:
             yield show
         finally:
             appear.cancel()
-
-
-def _quiet(done: int, total: int, description: str = "") -> None:
-    """Do nothing: standard error is not a terminal."""

@@ -30,7 +30,7 @@ from genid_store.cli._unmade import (
 )
 from genid_store.cli._values import told
 from genid_store.cohort.build import Built, build_cohort
-from genid_store.cohort.prepare import Prepared, known_cohort_id
+from genid_store.cohort.prepare import Prepared, find_cohort_id, require_cohort
 from genid_store.errors import Problem, counted
 from genid_store.fs.layout import DataRoot
 from genid_store.stages import PIPELINE, Member
@@ -154,14 +154,13 @@ def _print_built(record: Mapping[str, Any]) -> None:
         output.print_list([f"{member.stage} {member.gen_id}" for member in dropped], indent="  ")
     if repeats := record["repeated_work"]:
         print_repeats(len(repeats))
-        lines = [f"{repeat.stage} {repeat.gen_id}\n    {_first(repeat.held)}" for repeat in repeats]
+        lines = []
+        for one in repeats:
+            more = f" and {len(one.held) - 1} more" if one.held[1:] else ""
+            lines.append(f"{one.stage} {one.gen_id}\n    as {one.held[0]}{more}")
         output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for line in record["followed"]:
         click.echo(line)
-
-
-def _first(ids: Sequence[str]) -> str:
-    return f"as {ids[0]}" + (f" and {len(ids) - 1} more" if ids[1:] else "")
 
 
 @cohort.command("list", short_help="List the cohorts and how much of them is made.")
@@ -223,7 +222,7 @@ def status(root: DataRoot, cohort_id: str | None, as_json: bool) -> None:
     from genid_store.generation.status import states_of
     from genid_store.generation.workload import count_states, failed_members
 
-    known = known_cohort_id(root, wanted_build(cohort_id))
+    known = require_cohort(root, find_cohort_id(root, wanted_build(cohort_id)))
     with output.progress_bar("looking"):
         members = read_membership(root, known)
         states = states_of(root, members)

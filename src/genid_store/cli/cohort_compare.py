@@ -14,7 +14,7 @@ from genid_store.cli._unmade import print_repeats
 from genid_store.cohort.build import compare_with
 from genid_store.cohort.compare import Change, Comparison
 from genid_store.cohort.planning.records import Row
-from genid_store.cohort.prepare import known_cohort_id
+from genid_store.cohort.prepare import require_cohort
 from genid_store.errors import counted
 from genid_store.fs.layout import DataRoot
 from genid_store.ids.rollout import FLAG, Rollout
@@ -51,7 +51,7 @@ def compare(
     """
     options = wanted_build(cohort_id)
     if options.cohort_id is not None:
-        known_cohort_id(root, options)
+        require_cohort(root, options.cohort_id)
     target = options.rollout
     is_stated = os.environ.get(FLAG) or click.get_current_context().obj.rollout is not None
     if after is not None or not is_stated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -43,16 +43,15 @@ def explain(root: DataRoot | None, as_json: bool, ids: tuple[str, ...]) -> None:
         parsed = parse_id(ids[0])
         shape = {name: getattr(parsed, name) for name in ("family", "stage", "uuid")}
         shape = {"id": parsed.text, **shape}
-        output.print_json(shape) if as_json else _print_shape(shape)
+        if as_json:
+            output.print_json(shape)
+            return
+        _print_pairs(list(shape.items()))
+        click.echo("this is all that the text shows; give --data-root DIR to look it up")
     elif len(ids) == 2:
         _explain_difference(root, *ids, as_json=as_json)
     else:
         _explain_one(root, ids[0], as_json=as_json)
-
-
-def _print_shape(shape: Mapping[str, object]) -> None:
-    _print_pairs(list(shape.items()))
-    click.echo("this is all that the text shows; give --data-root DIR to look it up")
 
 
 def _print_pairs(pairs: list[tuple[str, object]]) -> None:

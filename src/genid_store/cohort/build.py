@@ -6,16 +6,17 @@ Both the command and Dagster's assets call this. Existing metadata stays unchang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from functools import cached_property, partial
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import Final
 
 from attrs import evolve, frozen
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress, without_collection
-from genid_store.catalog.lookup import resolver
+from genid_store.catalog.lookup import stored_id
 from genid_store.catalog.memberships import kept_memberships
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.inputs.combos import selected_path
@@ -41,7 +42,6 @@ from genid_store.fs.files import (
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.locks import BUILD, LOCK_FILES, root_lock
 from genid_store.ids.rollout import Rollout
-from genid_store.stages import PIPELINE
 
 __all__ = ["Built", "Options", "Prepared", "build_cohort", "compare_with", "plan_build"]
 
@@ -123,30 +123,30 @@ def plan_build(
     Raises:
         StoreError: the build would be refused.
     """
-    with guarded(root), _Index(root, progress, persist=is_there(root.own)) as index:
-        prepared = prepare(root, options, resolve=index.resolve)
+    with guarded(root), _index(root, progress, persist=is_there(root.own)) as (index, resolve):
+        prepared = prepare(root, options, resolve=resolve)
         rows = prepared.plan.rows
         undescribed = {
-            stage: of_stage.keys() - index.opened.sql(_DESCRIBED, stage)[0][0].split(",")
+            stage: of_stage.keys() - index().sql(_DESCRIBED, stage)[0][0].split(",")
             for stage, of_stage in prepared.plan.by_stage.items()
         }
         unknown = [row for row in rows if row.gen_id in undescribed[row.stage]]
-        seeding = find_missing(root, prepared.plan.counts(), unknown)
-        notices = check_possible(root, rows, seeding.missing, prepared.inputs.combos)
+        missing = find_missing(root, unknown)
+        notices = check_possible(root, rows, missing, prepared.inputs.combos)
         stale: tuple[Row, ...] = ()
-        if any(seeding.existing.values()):
-            stale, unchanged = find_stale(index.opened, rows)
+        if len(missing) < len(rows):
+            stale, unchanged = find_stale(index(), rows)
             notices += unchanged
-        prepared = evolve(_with_notices(prepared, notices), seeding=seeding, stale=stale)
-        repeats = find_repeats(index.opened, rows, unknown)
+        prepared = evolve(_with_notices(prepared, notices), missing=missing, stale=stale)
+        repeats = find_repeats(index(), rows, unknown)
         if options.forbid_regeneration:
             refuse_repeats(repeats)
         changes = None
         if prepared.rollout_changed:
-            changes, notices = _changes(root, prepared, index.resolve)
+            changes, notices = _changes(root, prepared, resolve)
             prepared = _with_notices(prepared, notices)
         if prepared.dropped and not options.drop:
-            refuse_leaving(index.opened, rows, prepared.added, prepared.dropped, changes)
+            refuse_leaving(index(), rows, prepared.added, prepared.dropped, changes)
     prepared = evolve(prepared, repeats=repeats, changes=changes)
     if announce is not None:
         announce(prepared)
@@ -168,14 +168,14 @@ def compare_with(
     Raises:
         StoreError: the cohort cannot be planned in one of the states.
     """
-    with _Index(root, progress, persist=False) as index:
-        prepared = prepare(root, options, resolve=index.resolve)
+    with _index(root, progress, persist=False) as (index, resolve):
+        prepared = prepare(root, options, resolve=resolve)
         if before is None:
             recorded = prepared.recorded
             before = (None if recorded is None else recorded.rollout) or Rollout.OFF
-        result = compare(root, prepared, before, index.resolve)
+        result = compare(root, prepared, before, resolve)
         new = [change.new for change in result.changes if change.new is not None]
-        repeats = find_repeats(index.opened, new, new)
+        repeats = find_repeats(index(), new, new)
     held = {(repeat.stage, repeat.gen_id): repeat.held for repeat in repeats}
     changes = (
         evolve(one, new_held=held.get((one.stage, one.new.gen_id), ())) if one.new else one
@@ -184,42 +184,33 @@ def compare_with(
     return evolve(result, changes=tuple(changes))
 
 
-class _Index(ExitStack):
-    """The store's index, opened and refreshed when it is first needed.
-
-    A build that is refused before that does not even change the index.
-    """
-
-    def __init__(self, root: DataRoot, progress: Progress | None, *, persist: bool) -> None:
-        super().__init__()
-        self._root, self._progress, self._persist = root, progress, persist
-
-    @cached_property
-    def opened(self) -> StoreIndex:
-        fresh = StoreIndex.fresh(self._root, self._progress, persist=self._persist)
-        return self.enter_context(fresh)
-
-    def resolve(self, stage: str, gen_id: str) -> str | None:
-        """Return the id under which the store has a generation that another of its ids names."""
-        return resolver(self.opened)(stage, gen_id)
+@contextmanager
+def _index(
+    root: DataRoot, progress: Progress | None, *, persist: bool
+) -> Iterator[tuple[Callable[[], StoreIndex], Resolve]]:
+    """Yield a function that returns the store's index, refreshed at its first call, and one that
+    resolves ids with it. A build that is refused before that does not even change the index."""
+    with ExitStack() as stack:
+        fresh = partial(StoreIndex.fresh, root, progress, persist=persist)
+        index = cache(lambda: stack.enter_context(fresh()))
+        yield index, lambda stage, gen_id: stored_id(index(), stage, gen_id)
 
 
 def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Built:
     """Write what was prepared: metadata first, then membership and manifest, which refer to it.
 
-    Raises:
-        StoreError: a file operation fails, or a symbolic link leads out of the data root.
+    StoreError: a file operation fails, or a symbolic link leads out of the data root.
     """
     cohort_id = prepared.plan.cohort_id
     membership, manifest = root.membership(cohort_id), root.manifest(cohort_id)
     kept = None
     unchanged: tuple[Problem, ...] = ()
     with guarded(root):
-        stages = map(root.stage, dict.fromkeys(row.stage for row in prepared.seeding.missing))
+        stages = map(root.stage, dict.fromkeys(row.stage for row in prepared.missing))
         former = kept_memberships(root, cohort_id)
         check_inside(root, root.temporary, former, *stages, *prepared.files)
         sweep_temporaries(root, [membership, manifest, root.combo_mappings, selected_path(root)])
-        seed(root, prepared.seeding.missing, progress)
+        seed(root, prepared.missing, progress)
         if prepared.stale:
             unchanged = rewrite(root, prepared.stale)
             prepared = _with_notices(prepared, unchanged)
@@ -228,14 +219,13 @@ def _write(root: DataRoot, prepared: Prepared, progress: Progress | None) -> Bui
             kept = keep_membership(root, cohort_id, read_bytes(membership))
         for path, data in prepared.files.items():
             write_atomic(path, data)
-    new = dict.fromkeys(PIPELINE, 0)
-    for row in prepared.seeding.missing:
-        new[row.stage] += 1
+    missing = Counter(row.stage for row in prepared.missing)
+    counts = prepared.plan.counts()
     return Built(
         prepared=prepared,
         plan=prepared.plan,
-        new=new,
-        existing=prepared.seeding.existing,
+        new={stage: missing[stage] for stage in counts},
+        existing={stage: count - missing[stage] for stage, count in counts.items()},
         rewritten=len(prepared.stale) - len(unchanged),
         files=tuple(map(root.relative, prepared.files)),
         kept=None if kept is None else root.relative(kept),

@@ -7,7 +7,7 @@ slots.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
@@ -80,10 +80,12 @@ def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]
     They are in the order of the new plan; the members of the old one without a counterpart follow.
     """
     # New id -> old id, known for rebuilt rows and completed stage by stage for the children.
-    ids = _same_sources(old, new)
+    ids: dict[tuple[str, str], str] = {}
+    for (_, old_id), row_key in zip(old.rebuilt, new.rebuilt, strict=True):
+        ids.setdefault(row_key, old_id)
     partners: dict[tuple[str, str], Row] = {}
     for stage in PIPELINE:
-        for before, after in _stage_pairs(_of(old, stage), _of(new, stage), ids):
+        for before, after in _stage_pairs(old.by_stage[stage], new.by_stage[stage], ids):
             partners.setdefault((stage, after.gen_id), before)
             ids.setdefault((stage, after.gen_id), before.gen_id)
     used = set()
@@ -94,25 +96,17 @@ def _pairs(old: Plan, new: Plan) -> Iterator[tuple[str, Row | None, Row | None]]
     yield from ((row.stage, row, None) for row in old.rows if row not in used)
 
 
-def _same_sources(old: Plan, new: Plan) -> dict[tuple[str, str], str]:
-    """Return new id -> old id for the rows that the same selected generation was rebuilt into."""
-    ids: dict[tuple[str, str], str] = {}
-    for (_, old_id), (stage, new_id) in zip(old.rebuilt, new.rebuilt, strict=True):
-        ids.setdefault((stage, new_id), old_id)
-    return ids
-
-
 def _stage_pairs(
-    old: Sequence[Row], new: Sequence[Row], ids: Mapping[tuple[str, str], str]
+    old: Mapping[str, Row], new: Mapping[str, Row], ids: Mapping[tuple[str, str], str]
 ) -> Iterator[tuple[Row, Row]]:
-    """Yield the pairs of one stage; `ids` has the old ids of the parents."""
-    by_id = {row.gen_id: row for row in old}
+    """Yield the pairs of one stage; `ids` has the old ids of the parents. In a cell, the rows that
+    kept their id come first, then the others in order."""
     old_cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in old:
+    for row in old.values():
         old_cells[_cell(row, row.parent_gen_id)].append(row)
     new_cells: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
-    for row in new:
-        before = by_id.get(ids.get((row.stage, row.gen_id), ""))
+    for row in new.values():
+        before = old.get(ids.get((row.stage, row.gen_id), ""))
         if before is not None:
             yield before, row
         else:
@@ -121,24 +115,13 @@ def _stage_pairs(
             old_parent = None if parent is None else ids.get(parent, parent.gen_id)
             new_cells[row.parent_gen_id, _cell(row, old_parent)].append(row)
     for (_, cell), rows in new_cells.items():
-        yield from _cell_pairs(old_cells[cell], rows)
-
-
-def _cell_pairs(old: Iterable[Row], new: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
-    """Pair the rows of one cell: those that kept their id first, then the others in order."""
-    old, new = list(old), list(new)
-    kept = {row.gen_id for row in old} & {row.gen_id for row in new}
-    by_id = {row.gen_id: row for row in old}
-    yield from ((by_id[row.gen_id], row) for row in new if row.gen_id in kept)
-    renamed = (row for row in old if row.gen_id not in kept)
-    yield from zip(renamed, (row for row in new if row.gen_id not in kept), strict=False)
+        kept = {row.gen_id for row in old_cells[cell]} & {row.gen_id for row in rows}
+        yield from ((old[row.gen_id], row) for row in rows if row.gen_id in kept)
+        renamed = (row for row in old_cells[cell] if row.gen_id not in kept)
+        yield from zip(renamed, (row for row in rows if row.gen_id not in kept), strict=False)
 
 
 def _cell(row: Row, parent: str | None) -> tuple[str, ...]:
     if row.stage == "draft":
         return (row.combo_id, row.template_id, row.llm_model_id)
     return (parent or "", row.template_id, row.llm_model_id)
-
-
-def _of(plan: Plan, stage: str) -> list[Row]:
-    return [row for row in plan.rows if row.stage == stage]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from genid_store.cohort.inputs.tables import RawTables
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.layout import check_segment
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE
@@ -42,13 +42,15 @@ def make_manifest(tables: RawTables, combo_ids: Iterable[str], rollout: Rollout)
     return document
 
 
-def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """Return a manifest.json: keys in order, indent 2, non-ASCII kept, no newline at the end."""
-    return json.dumps(manifest, ensure_ascii=False, indent=2).encode("utf-8")
+def computed_cohort_id(manifest: Mapping[str, Any], selection: str | None) -> str:
+    """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s.
 
-
-def computed_cohort_id(manifest: Mapping[str, Any]) -> str:
-    """Return the computed cohort id: `cohort-` and 12 hex digits of BLAKE2s."""
+    StoreError: the file `selection` names the cohort's members.
+    """
+    if selection is not None:
+        summary, remedy = "the cohort needs an id", f"give the cohort an id, or set {VARIABLE}"
+        message = "names the members, on which a computed cohort id does not depend"
+        raise StoreError.of(summary, selection, message, remedy, ways=("cohort_id=ID",))
     signature = {name: manifest[name] for name in ("combos", "templates", "llms")}
     signature |= {"prompt_versions": None, "pipeline_version": _PIPELINE_VERSION}
     # The existing pipeline computes the same id, with ASCII escapes in its JSON.
@@ -61,8 +63,7 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
 
     In the variable, "", 0, false, none and null mean unset, in any letter case.
 
-    Raises:
-        StoreError: the id is not a safe path segment. That includes an empty option.
+    StoreError: the id is not a safe path segment. That includes an empty option.
     """
     if option is not None:
         return check_segment(option, what="the cohort id", where="cohort id")
@@ -70,22 +71,3 @@ def given_cohort_id(option: str | None, environ: Mapping[str, str]) -> str | Non
     if variable.strip().lower() in _UNSET:
         return None
     return check_segment(variable, what="the cohort id", where=VARIABLE)
-
-
-def required(cohort_id: str | None, manifest: Mapping[str, Any], selection: str | None) -> str:
-    """Return the given cohort id, else the computed one.
-
-    Raises:
-        StoreError: no id is given, and the file `selection` names the cohort's members.
-    """
-    if cohort_id is not None:
-        return cohort_id
-    if selection is None:
-        return computed_cohort_id(manifest)
-    problem = Problem(
-        where=selection,
-        message="names the members, on which a computed cohort id does not depend",
-        remedy=f"give the cohort an id, or set {VARIABLE}",
-        ways=("cohort_id=ID",),
-    )
-    raise StoreError("the cohort needs an id", [problem])

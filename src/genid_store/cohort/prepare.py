@@ -28,21 +28,23 @@ from genid_store.cohort.inputs import combos as combo_files
 from genid_store.cohort.inputs.combos import Combo
 from genid_store.cohort.inputs.selection import CohortMode, Selection, read_selection
 from genid_store.cohort.inputs.tables import RawTables, read_tables
-from genid_store.cohort.manifest import make_manifest, manifest_bytes, required
+from genid_store.cohort.manifest import computed_cohort_id, make_manifest
 from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.plan import count_rows, plan_cohort
 from genid_store.cohort.planning.records import Inputs, Plan, Resolve, Row
 from genid_store.cohort.regeneration import Repeat
-from genid_store.cohort.seeding import Seeding, members_of
+from genid_store.cohort.seeding import members_of
 from genid_store.errors import Problem, StoreError, all_of
 from genid_store.fs.csvfile import read_text
 from genid_store.fs.files import guarded, is_there, read_bytes
+from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import LONGEST_ID, DataRoot, check_segment
 from genid_store.ids.rollout import Rollout
 from genid_store.stages import PIPELINE, Member
 
 MAX_ROWS: Final = 1_000_000
 _SIMILAR: Final = 0.75  # the least similarity of a suggested id; `winter` and `wintre` have 0.83
+_NO_TEXT: Final = "does not exist, and new members are made from it"
 
 
 @frozen(kw_only=True)
@@ -76,8 +78,8 @@ class Prepared:
     planned. `recorded` is what the existing manifest says, and `rollout_changed` whether the last
     build was in another rollout state, or in an unknown one.
 
-    The fields from `seeding` on need the store's index, so `build.plan_build` fills them in.
-    `stale` are the members whose metadata has to be rewritten.
+    The fields from `missing` on need the store's index, so `build.plan_build` fills them in.
+    `missing` are the members without metadata, `stale` those whose metadata has to be rewritten.
     """
 
     inputs: Inputs = field(repr=False)
@@ -88,7 +90,7 @@ class Prepared:
     dropped: tuple[Member, ...] = field(repr=False)
     recorded: Recorded | None
     rollout_changed: bool
-    seeding: Seeding = field(default=Seeding(missing=(), existing={}), repr=False)
+    missing: tuple[Row, ...] = field(default=(), repr=False)
     stale: tuple[Row, ...] = field(default=(), repr=False)
     repeats: tuple[Repeat, ...] = ()
     changes: Comparison | None = None
@@ -97,8 +99,7 @@ class Prepared:
 def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None) -> Prepared:
     """Read, check and plan a cohort; `resolve` is passed to `plan_cohort`.
 
-    Raises:
-        StoreError: the tables, the selection or the store do not give a valid cohort.
+    StoreError: the tables, the selection or the store do not give a valid cohort.
     """
     with guarded(root):
         if options.cohort_id is not None:
@@ -117,12 +118,15 @@ def prepare(root: DataRoot, options: Options, *, resolve: Resolve | None = None)
             combos=combos or (),
             selection=selection,
             rollout=options.rollout,
-            cohort_id=required(options.cohort_id, manifest, selection.file),
+            cohort_id=options.cohort_id or computed_cohort_id(manifest, selection.file),
         )
         check_new_cohort_id(root, inputs.cohort_id)
         # Counted before anything is planned, because a huge plan may not fit into memory.
         if (count := count_rows(inputs)) > options.max_rows:
-            raise _too_many(count, options.max_rows)
+            summary, where = "the cohort would be very large", "1_raw/replication_config.csv"
+            message = f"the tables come to {count:,} rows, the limit is {options.max_rows:,}"
+            remedy, ways = "lower the counts, or confirm them", (f"max_rows={count}",)
+            raise StoreError.of(summary, where, message, remedy, ways=ways)
         plan = plan_cohort(inputs, DirectReader(root), resolve)
         if combos is None:
             manifest["combos"] = sorted({row.combo_id for row in plan.rows})
@@ -136,8 +140,7 @@ def compare(
 ) -> Comparison:
     """Plan a prepared cohort under `before` as well, and return the differences.
 
-    Raises:
-        StoreError: the cohort cannot be planned in that state.
+    StoreError: the cohort cannot be planned in that state.
     """
     view = DirectReader(root)
     with guarded(root):
@@ -165,15 +168,7 @@ def find_cohort_id(root: DataRoot, options: Options) -> str:
         return check_segment(options.cohort_id, what="the cohort id", where="cohort id")
     combos = (combo.combo_id for combo in combo_files.read_selected(root) or ())
     manifest = make_manifest(read_tables(root), combos, options.rollout)
-    return required(None, manifest, read_selection(root).file)
-
-
-def known_cohort_id(root: DataRoot, options: Options) -> str:
-    """Return the id of an existing cohort: the given one, else computed from the tables.
-
-    StoreError: as `find_cohort_id` and `require_cohort`.
-    """
-    return require_cohort(root, find_cohort_id(root, options))
+    return computed_cohort_id(manifest, read_selection(root).file)
 
 
 def require_cohort(root: DataRoot, cohort_id: str) -> str:
@@ -181,15 +176,11 @@ def require_cohort(root: DataRoot, cohort_id: str) -> str:
     path = root.membership(cohort_id)
     if is_there(path):
         return cohort_id
-    similar = " or ".join(similar_cohorts(root, cohort_id))
-    problem = Problem(
-        where=root.relative(path),
-        message="there is no such cohort",
-        remedy=f"did you mean {similar}?"
-        if similar
-        else "build it, or look for it among the existing ones",
-    )
-    raise StoreError(f"the cohort {cohort_id} was not built", [problem])
+    summary, message = f"the cohort {cohort_id} was not built", "there is no such cohort"
+    remedy = "build it, or look for it among the existing ones"
+    if similar := " or ".join(similar_cohorts(root, cohort_id)):
+        remedy = f"did you mean {similar}?"
+    raise StoreError.of(summary, root.relative(path), message, remedy)
 
 
 def similar_cohorts(root: DataRoot, cohort_id: str) -> list[str]:
@@ -202,9 +193,7 @@ def _read_selection(root: DataRoot, options: Options) -> tuple[Selection, tuple[
     """Read the selection, and the catalogue of combos if the cohort's combos come from it.
 
     The modes over selected generations take their combos from those. They do not read the
-    catalogue, so that a fault in it does not stop them.
-
-    StoreError: either has problems.
+    catalogue, so that a fault in it does not stop them. StoreError: either has problems.
     """
     selection = read_selection(root)
     is_needed = selection.mode is CohortMode.CARTESIAN or options.write_combos
@@ -288,7 +277,7 @@ def _prepared(
     membership = root.membership(plan.cohort_id)
     wanted = {
         membership: dump_membership(map(itemgetter(0, 1), plan.rows)),
-        root.manifest(plan.cohort_id): manifest_bytes(manifest),
+        root.manifest(plan.cohort_id): dump_object(manifest),
     }
     before = {path: read_bytes(path) if is_there(path) else None for path in wanted}
     changed = {path: data for path, data in wanted.items() if before[path] != data}
@@ -360,24 +349,10 @@ def check_possible(
             path = root.path / folder / kind / f"{name}.txt"
             if not is_there(path):
                 if is_there(root.path / folder):
-                    notices.append(_missing_text(root.relative(path)))
+                    where, remedy = root.relative(path), "write it before you run the cohort"
+                    notices.append(Problem(where=where, message=_NO_TEXT, remedy=remedy))
             elif folder == "templates":
                 read_text(root, path, problems)
     if problems:
         raise StoreError("some members could never be made", problems)
     return notices
-
-
-def _missing_text(file: str) -> Problem:
-    message = "does not exist, and new members are made from it"
-    return Problem(where=file, message=message, remedy="write it before you run the cohort")
-
-
-def _too_many(count: int, limit: int) -> StoreError:
-    problem = Problem(
-        where="1_raw/replication_config.csv",
-        message=f"the tables come to {count:,} rows, the limit is {limit:,}",
-        remedy="lower the counts, or confirm them",
-        ways=(f"max_rows={count}",),
-    )
-    return StoreError("the cohort would be very large", [problem])

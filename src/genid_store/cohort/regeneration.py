@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from genid_store.catalog.index.query import StoreIndex, content_of
-from genid_store.catalog.index.rows import Indexed
+from genid_store.catalog.index.rows import Content, Indexed
 from genid_store.catalog.lookup import held_elsewhere, perhaps_same_task, with_expected
 from genid_store.cohort.compare import Comparison
 from genid_store.cohort.planning.records import Row
@@ -53,8 +53,11 @@ def find_repeats(
 
 def repeats_among(index: StoreIndex, generations: Iterable[Indexed]) -> tuple[Repeat, ...]:
     """Return which of these planned or stored generations repeat work, in their order."""
-    repeats = (_repeat(index, generation) for generation in generations)
-    return tuple(repeat for repeat in repeats if repeat is not None)
+    return tuple(
+        Repeat(stage=one.stage, gen_id=one.gen_id, held=held, is_copy=one.mode == "copy")
+        for one in generations
+        if (held := held_elsewhere(index, one)) and _content(index, one) is None
+    )
 
 
 def refuse_repeats(repeats: Iterable[Repeat]) -> None:
@@ -64,18 +67,12 @@ def refuse_repeats(repeats: Iterable[Repeat]) -> None:
         return
     problems = []
     for repeat in paid[:_LISTED]:
-        older = is_legacy(repeat.gen_id)
+        where, ways = f"{repeat.stage} {repeat.gen_id}", tuple[str, ...]()
+        message = f"the store has this work as {', '.join(repeat.held)}"
         remedy = "a run gives it that text; build without forbidding regeneration"
-        if older:
-            remedy = "build it under a deterministic id, or run it so"
-        problems.append(
-            Problem(
-                where=f"{repeat.stage} {repeat.gen_id}",
-                message=f"the store has this work as {', '.join(repeat.held)}",
-                remedy=remedy,
-                ways=("reuse", "pay_again") if older else (),
-            )
-        )
+        if is_legacy(repeat.gen_id):
+            remedy, ways = "build it under a deterministic id, or run it so", ("reuse", "pay_again")
+        problems.append(Problem(where=where, message=message, remedy=remedy, ways=ways))
     raise StoreError(f"{counted(len(paid), 'member')} would be paid for a second time", problems)
 
 
@@ -92,11 +89,7 @@ def refuse_leaving(
 
     StoreError: there are such members; lists them.
     """
-    made = [
-        member
-        for member in dropped
-        if content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None
-    ]
+    made = [member for member in dropped if _content(index, member) is not None]
     if not made:
         return
     planned = with_expected(index, map(Row.as_generation, rows)).values()
@@ -128,9 +121,5 @@ def refuse_leaving(
     raise StoreError(summary, problems)
 
 
-def _repeat(index: StoreIndex, member: Indexed) -> Repeat | None:
-    held = held_elsewhere(index, member)
-    if not held or content_of(f"{index.root.gens}/{member.stage}/{member.gen_id}")[0] is not None:
-        return None
-    is_copy = member.mode == "copy"
-    return Repeat(stage=member.stage, gen_id=member.gen_id, held=held, is_copy=is_copy)
+def _content(index: StoreIndex, one: Member | Indexed) -> Content | None:
+    return content_of(f"{index.root.gens}/{one.stage}/{one.gen_id}")[0]

@@ -8,15 +8,12 @@ never names a generation without metadata.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from json.encoder import encode_basestring
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
-
-from attrs import frozen
 
 from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.memberships import kept_memberships
@@ -69,42 +66,31 @@ def members_of(rows: Iterable[Row]) -> tuple[Member, ...]:
     return tuple(map(new, map(itemgetter(0, 1), rows)))
 
 
-@frozen(kw_only=True)
-class Seeding:
-    """The rows without metadata, and the number of rows with metadata by stage."""
-
-    missing: tuple[Row, ...]
-    existing: Mapping[str, int]
-
-
 def metadata_bytes(row: Row) -> bytes:
     """Return a member's metadata.json: JSON, indent 2, non-ASCII kept, no newline at the end."""
     form, pick = _FORMS[row.stage]
     return (form % (*map(encode_basestring, pick(row)), row.replicate)).encode("utf-8")
 
 
-def find_missing(root: DataRoot, total: Mapping[str, int], unknown: Sequence[Row]) -> Seeding:
-    """Return which rows have no metadata.json yet: some of the `unknown` ones, of `total` by stage.
+def find_missing(root: DataRoot, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return which rows have no metadata.json yet.
 
-    Raises:
-        StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
-            root, or its metadata.json is a dangling link.
+    StoreError: the path of a generation's folder is a file, or a symbolic link out of the data
+    root, or its metadata.json is a dangling link.
     """
-    folders = {stage: _folders(root, stage) for stage in {row.stage for row in unknown}}
+    folders = {stage: _folders(root, stage) for stage in {row.stage for row in rows}}
     gens = os.fspath(root.gens)
     # One listing per stage answers for most rows; `access` takes half the time of `exists`.
     missing = [
         row
-        for row in unknown
+        for row in rows
         if row.gen_id not in folders[row.stage]
         or not os.access(f"{gens}/{row.stage}/{row.gen_id}/{METADATA}", os.F_OK)
     ]
-    absent = Counter(row.stage for row in missing)
-    existing = {stage: count - absent[stage] for stage, count in total.items()}
     in_folders = [row for row in missing if row.gen_id in folders[row.stage]]
     if in_folders:
         _check_folders(root, [root.generation(row.stage, row.gen_id) for row in in_folders])
-    return Seeding(missing=tuple(missing), existing=existing)
+    return tuple(missing)
 
 
 def seed(root: DataRoot, rows: Sequence[Row], progress: Progress | None = None) -> None:

@@ -8,7 +8,6 @@ folder holds nothing else: it must keep describing what was generated from it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,6 +17,7 @@ from genid_store.catalog.metadata import read_generation
 from genid_store.cohort.planning.records import Row
 from genid_store.errors import Problem
 from genid_store.fs.files import check_inside, sweep_temporaries, write_atomic
+from genid_store.fs.jsonfile import dump_object
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.fs.leases import NO_WAIT, lease, leases
 from genid_store.fs.slots import folder_lease, trace_of
@@ -41,8 +41,8 @@ def find_stale(
         row
         for row in rows
         if row.stage != "evaluation"
-        and (fields := recorded.get((row.stage, row.gen_id))) is not None
-        and _differs(row, *fields)
+        and (known := recorded.get((row.stage, row.gen_id))) is not None
+        and (known[0] not in (None, row.parent_gen_id) or known[1] not in (None, row.mode))
         and content_of(f"{index.root.gens}/{row.stage}/{row.gen_id}")[0] != "parsed"
     ]
     if not differing:
@@ -83,12 +83,8 @@ def rewrite(root: DataRoot, rows: Iterable[Row]) -> tuple[Problem, ...]:
             parent = {} if row.parent_gen_id is None else {"parent_gen_id": row.parent_gen_id}
             document = {**raw, "mode": row.mode, **parent}
             sweep_temporaries(root, [path])
-            write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False).encode())
+            write_atomic(path, dump_object(document))
     return tuple(problems)
-
-
-def _differs(row: Row, parent: str | None, mode: str | None) -> bool:
-    return parent not in (None, row.parent_gen_id) or mode not in (None, row.mode)
 
 
 def _unchanged(root: DataRoot, row: Row, reason: str) -> Problem:

@@ -14,16 +14,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import frozen
 
 from genid_store.errors import Problem
 from genid_store.fs.files import read_bytes, remedy_of
 from genid_store.fs.layout import DataRoot
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 #: What begins a formula in a spreadsheet, even after white space.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")  # noqa: RUF001
@@ -75,7 +72,8 @@ def read_csv(
     are appended to `problems`; the lines that they affect are left out.
     """
     text = read_text(root, path, problems)
-    return () if text is None else _parsed(root.relative(path), text, columns, problems, optional)
+    file = root.relative(path)
+    return () if text is None else tuple(_lines(file, text, columns, problems, optional))
 
 
 def parse_csv(
@@ -83,18 +81,7 @@ def parse_csv(
 ) -> tuple[Line, ...]:
     """Return the lines of the CSV file `file` whose bytes are `data`; otherwise as `read_csv`."""
     text = decode_text(file, data, problems)
-    return () if text is None else _parsed(file, text, columns, problems)
-
-
-def _parsed(
-    file: str,
-    text: str,
-    columns: Sequence[str],
-    problems: list[Problem],
-    optional: Sequence[str] = (),
-) -> tuple[Line, ...]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    return tuple(_lines(file, reader, columns, problems, optional))
+    return () if text is None else tuple(_lines(file, text, columns, problems))
 
 
 def read_text(root: DataRoot, path: Path, problems: list[Problem]) -> str | None:
@@ -165,11 +152,12 @@ def _quoted(text: str) -> str:
 
 def _lines(
     file: str,
-    reader: Reader,
+    text: str,
     columns: Sequence[str],
     problems: list[Problem],
-    optional: Sequence[str],
+    optional: Sequence[str] = (),
 ) -> Iterator[Line]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     known = frozenset((*columns, *optional))
     end = 0  # of the record before; an error belongs to where its record begins
     try:

@@ -102,8 +102,7 @@ def blame(error: OSError, path: str | Path, aside: str | Path) -> None:
 def check_inside(root: DataRoot, *paths: Path) -> None:
     """Check that no symbolic link leads a path out of the data root; paths need not exist.
 
-    Raises:
-        StoreError: lists every path that leaves the data root, and its target.
+    StoreError: lists every path that leaves the data root, and its target.
     """
     home = os.path.realpath(root.path)
     targets = [(path, os.path.realpath(path)) for path in paths]
@@ -197,8 +196,7 @@ def read_bytes(path: str | Path, *, limit: int = SIZE_LIMIT) -> bytes:
 def read_with_status(path: str | Path, *, limit: int = SIZE_LIMIT) -> tuple[bytes, os.stat_result]:
     """Return the bytes of a regular file and its status when they were read.
 
-    Raises:
-        OSError: as `read_bytes`.
+    OSError: as `read_bytes`.
     """
     descriptor = _open_regular(path)
     try:

@@ -31,10 +31,9 @@ def load_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
 
     `allow_nan` accepts NaN and the infinities, which Python writes; only for files of the host.
 
-    Raises:
-        ValueError: it is not UTF-8 or not JSON, begins with a byte order mark, repeats a key in an
-            object, has NaN or an infinity that is not allowed, is nested deeper than DEPTH_LIMIT or
-            longer than SIZE_LIMIT.
+    ValueError: it is not UTF-8 or not JSON, begins with a byte order mark, repeats a key in an
+    object, has NaN or an infinity that is not allowed, is nested deeper than DEPTH_LIMIT or longer
+    than SIZE_LIMIT.
     """
     if len(data) > SIZE_LIMIT:
         raise ValueError(f"the document is longer than {SIZE_LIMIT} bytes")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import Factory, field, frozen
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 
 #: A path segment that is safe on every file system (SPEC 7.5).
 SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
@@ -41,17 +41,9 @@ def check_segment(name: str, *, what: str, where: str) -> str:
     """Return `name`. StoreError: it is not a safe path segment."""
     if is_segment(name):
         return name
-    raise StoreError(
-        f"{what} cannot be a folder's name",
-        [
-            Problem(
-                where=where,
-                message=f"{what} is not a safe path segment",
-                value=name,
-                remedy="use 1 to 255 of A-Z a-z 0-9 . _ - and begin with a letter, a digit or _",
-            )
-        ],
-    )
+    summary, message = f"{what} cannot be a folder's name", f"{what} is not a safe path segment"
+    remedy = "use 1 to 255 of A-Z a-z 0-9 . _ - and begin with a letter, a digit or _"
+    raise StoreError.of(summary, where, message, remedy, value=name)
 
 
 def _below(*names: str) -> Any:
@@ -84,25 +76,19 @@ class DataRoot:
         root = Path(path)
         if root.is_dir():
             return cls(root.resolve())
-        problem = Problem(
-            where=str(root),
-            message="is not a folder" if root.exists() else "does not exist",
-            remedy="give the pipeline's data folder",
-        )
-        raise StoreError(f"no data root at {root}", [problem])
+        message = "is not a folder" if root.exists() else "does not exist"
+        remedy = "give the pipeline's data folder"
+        raise StoreError.of(f"no data root at {root}", str(root), message, remedy)
 
     def check(self) -> DataRoot:
         """Return this data root. StoreError: its folder has none of a data root's entries."""
         markers = (self.gens, self.cohorts, self.raw, self.path / "genid.toml")
         if any(os.path.lexists(path) for path in markers):
             return self
-        problem = Problem(
-            where=str(self.path),
-            message="has neither gens/, cohorts/, 1_raw/ nor genid.toml",
-            remedy="give the pipeline's data folder, or a new one that init makes",
-            ways=("data_root=DIR",),
-        )
-        raise StoreError("this is not a data root", [problem])
+        summary, where, ways = "this is not a data root", str(self.path), ("data_root=DIR",)
+        message = "has neither gens/, cohorts/, 1_raw/ nor genid.toml"
+        remedy = "give the pipeline's data folder, or a new one that init makes"
+        raise StoreError.of(summary, where, message, remedy, ways=ways)
 
     def cohort(self, cohort_id: str) -> Path:
         return self.cohorts / check_segment(cohort_id, what="the cohort id", where="cohort_id")
@@ -124,13 +110,10 @@ class DataRoot:
         """Return the path of a template's text. StoreError: a file cannot have that name."""
         name = f"{template_id}.txt"
         if "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
-            problem = Problem(
-                where=f"{stage} template",
-                value=template_id,
-                message="cannot be the name of the template's file",
-                remedy="give it a shorter id, without /",
-            )
-            raise StoreError("the template has no file", [problem])
+            summary, where = "the template has no file", f"{stage} template"
+            message = "cannot be the name of the template's file"
+            remedy = "give it a shorter id, without /"
+            raise StoreError.of(summary, where, message, remedy, value=template_id)
         return self.path / "templates" / stage / name
 
     def relative(self, path: Path) -> str:

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import is_file, is_there, listed
 from genid_store.fs.layout import DataRoot
 
@@ -122,12 +122,9 @@ def _waiting(key: _Key, what: str) -> Iterator[None]:
         deadlock = _leads_to(key, chain)
     try:
         if deadlock:
-            problem = Problem(
-                where=what,
-                message="its own callable waits for this generation, directly or through others",
-                remedy="request only other generations from within a callable",
-            )
-            raise StoreError("a generation requests itself", [problem])
+            message = "its own callable waits for this generation, directly or through others"
+            remedy = "request only other generations from within a callable"
+            raise StoreError.of("a generation requests itself", what, message, remedy)
         yield
     finally:
         with _table:

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -97,10 +97,9 @@ def root_lock(root: DataRoot, purpose: str, *, wait: float = _PATIENCE) -> Itera
     Waits up to `wait` seconds for a build to end. Not re-entrant: a process that holds the lock is
     refused it like any other.
 
-    Raises:
-        StoreError: something other than a build holds the lock; a build still held it after
-            `wait` seconds; another purpose blocks the root (`block`); `.genid/` cannot be written;
-            or a symbolic link leads it out of the data root.
+    StoreError: something other than a build holds the lock; a build still held it after `wait`
+    seconds; another purpose blocks the root (`block`); `.genid/` cannot be written; or a symbolic
+    link leads it out of the data root.
     """
     with guarded(root):
         check_inside(root, root.own, root.own / "lock")
@@ -130,21 +129,11 @@ def holder(root: DataRoot) -> Holder | None:
     return _load(root.lock_note, Holder)
 
 
-def block(
-    root: DataRoot,
-    *,
-    by: str,
-    reason: str,
-    remedy: str,
-    while_locked: bool = False,
-    ways: Sequence[str] = (),
-) -> None:
-    """Refuse the lock to every purpose but `by` until `unblock`, even if this process dies.
+def block(root: DataRoot, barrier: Block) -> None:
+    """Refuse the lock to every other purpose until `unblock`, even if this process dies.
 
-    With `while_locked` the block ends with this process. The caller holds the lock. The block is
-    durable when this returns.
+    The caller holds the lock. The block is durable when this returns.
     """
-    barrier = Block(by=by, reason=reason, remedy=remedy, while_locked=while_locked, ways=ways)
     write_atomic(root.barrier, _dump(barrier))
 
 
@@ -191,12 +180,9 @@ def _busy(root: DataRoot, current: Holder | None) -> StoreError:
     who = "another process"
     if current is not None:
         who = f"{current.purpose} (process {current.pid} on {current.host}, since {current.since})"
-    problem = Problem(
-        where=root.relative(root.own / "lock"),
-        message=f"held by {who}",
-        remedy="wait until it has ended and try again; a process that died holds no lock",
-    )
-    return StoreError("the data root is in use", [problem])
+    where = root.relative(root.own / "lock")
+    remedy = "wait until it has ended and try again; a process that died holds no lock"
+    return StoreError.of("the data root is in use", where, f"held by {who}", remedy)
 
 
 def _is_held(root: DataRoot) -> bool:

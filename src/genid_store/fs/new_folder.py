@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import blame, exists, is_folder, is_link, write_atomic
 
 
@@ -23,9 +23,7 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         OSError: a file cannot be written.
     """
     if obstacle := _obstacle(folder):
-        message, remedy = obstacle
-        problem = Problem(where=str(folder), message=message, remedy=remedy)
-        raise StoreError("the data root was not created", [problem])
+        raise StoreError.of("the data root was not created", str(folder), *obstacle)
     beside = folder.with_name(f".{folder.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         beside.mkdir()

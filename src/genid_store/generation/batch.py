@@ -36,7 +36,7 @@ from genid_store.generation.records import (
     WrongAnswer,
     as_generated,
 )
-from genid_store.generation.reuse import Plan, Task
+from genid_store.generation.reuse import Task
 from genid_store.generation.status import has_content, state_of
 from genid_store.stages import Member
 
@@ -294,7 +294,7 @@ class Batching:
                     batches.discard(self.root, batch)
                     return
             tasks = {Member(batch.stage, one): Task(name) for name, one in batch.members.items()}
-            executor = evolve(self.executor, plan=self._plan(tasks))
+            executor = evolve(self.executor, plan=evolve(self.executor.plan, tasks=tasks))
             requests = (executor.request(*member) for member in tasks)
             try:
                 handle = self._handle(batch.key, answer(self.host.submit, batch.key, requests))
@@ -306,10 +306,6 @@ class Batching:
             raise _refused(batch.key, "`submit` returned no name of a batch", "correct the host")
         batches.write(self.root, evolve(batch, state="submitted", handle=handle, error=None))
         self._say_out(batch.key, len(batch.members))
-
-    def _plan(self, tasks: Mapping[Member, Task]) -> Plan:
-        """Return a plan with nothing but what a batch's record says of its tasks."""
-        return Plan(ledger=self.executor.plan.ledger, tasks=tasks)
 
     def _handle(self, key: str, returned: object) -> str | None:
         if returned is None or (isinstance(returned, str) and returned):
@@ -398,7 +394,7 @@ class Batching:
         member = Member(batch.stage, gen_id)
         executor = evolve(
             self.executor,
-            plan=self._plan({member: Task(custom_id)}),
+            plan=evolve(self.executor.plan, tasks={member: Task(custom_id)}),
             generator=lambda request: self._finished(request, returned, checked),
             paid=True,
         )

@@ -107,12 +107,9 @@ def batch_key(root: DataRoot, stage: str, tasks: Iterable[str], parents: Mapping
     If a batch with that key is over (its members are retried), a running number is hashed, too.
     """
     lines = [stage, *sorted(f"{task} {parents.get(task, '')}".rstrip() for task in tasks)]
-    for number in count(1):
-        text = "\n".join(lines if number == 1 else [*lines, str(number)])
-        key = f"b_{blake3(text.encode()).hexdigest(16)}"
-        if not is_there(_closed(root, key)):
-            return key
-    raise AssertionError("unreachable")
+    texts = ("\n".join(lines if number == 1 else [*lines, str(number)]) for number in count(1))
+    keys = (f"b_{blake3(text.encode()).hexdigest(16)}" for text in texts)
+    return next(key for key in keys if not is_there(_closed(root, key)))
 
 
 def now() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from genid_store.catalog import reused
 from genid_store.catalog.index.query import StoreIndex
@@ -150,8 +149,7 @@ def _is_needed(index: StoreIndex, record: Reused, gone: set[tuple[str, str]]) ->
 
 
 def _marked(record: Reused) -> bytes:
-    metadata: dict[str, Any] = {**load_object(record.metadata), ADOPTED_FROM: record.source}
-    return dump_object(metadata)
+    return dump_object({**load_object(record.metadata), ADOPTED_FROM: record.source})
 
 
 def _file_digest(path: Path) -> str:

@@ -37,7 +37,6 @@ from genid_store.generation.content import (
     digest,
     model_of,
     parent_version,
-    text_to_build_upon,
     usable_text,
     was_none,
 )
@@ -149,7 +148,7 @@ class Executor(Decider):
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent = generation.parent
-        text = None if parent is None else text_to_build_upon(self.root, *parent)
+        text = None if parent is None else usable_text(self.root, *parent).decode()
         task = self.plan.task_of(member)
         # The plan's ids come too: a call for one of them may have been in flight at planning time.
         made = self.plan.ledger.made(member.stage, task.name)

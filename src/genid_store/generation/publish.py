@@ -228,7 +228,9 @@ def roll_forward(root: DataRoot, stage: str, gen_id: str) -> bool:
     target.mkdir(parents=True, exist_ok=True)
     for name in PUBLISHED:
         with contextlib.suppress(FileNotFoundError):
-            _move(root, source / name, target / name)
+            if is_there(target / name) and is_there(source / name):
+                _keep(root, target / name, target)
+            move(source / name, target / name)
     sync_folder(target)
     for entry in list(os.scandir(source)):  # files of other programs (.DS_Store) are kept
         _keep(root, Path(entry.path), target)
@@ -253,13 +255,6 @@ def unpublished(root: DataRoot) -> list[tuple[str, str]]:
                 if is_segment(gen_id) and not entry.is_symlink():
                     members.add((stage, gen_id))
     return sorted(members)
-
-
-def _move(root: DataRoot, source: Path, target: Path) -> None:
-    """Move `source` to `target`, and keep a file that `target` names already."""
-    if is_there(target) and is_there(source):
-        _keep(root, target, target.parent)
-    move(source, target)
 
 
 def _keep(root: DataRoot, path: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import fields_dict, frozen
 
 from genid_store.errors import StoreError
 
@@ -57,8 +57,8 @@ class Generated:
     parsed: str | None = None
     unparsed: str | None = None
     provider_model: str | None = None
-    parameters: Mapping[str, object] | None = field(default=None)
-    usage: Mapping[str, object] | None = field(default=None)
+    parameters: Mapping[str, object] | None = None
+    usage: Mapping[str, object] | None = None
 
     @property
     def handed_on(self) -> str:
@@ -182,20 +182,12 @@ def as_generated(answer: object, name: str = "the callable") -> Generated:
             "check what the provider returned before retrying",
             value=generated.text,
         )
-    companions = {name: getattr(generated, name) for name in _COMPANIONS}
-    wrong = [name for name, value in companions.items() if not isinstance(value, str | None)]
+    values = {name: getattr(generated, name) for name in fields_dict(Generated)}
+    wrong = [name for name in _COMPANIONS if not isinstance(values[name], str | None)]
     if not wrong:
         return generated
-    reasons = [f"{name} is not a str but a {type(companions[name]).__name__}" for name in wrong]
-    kept = {name: None if name in wrong else companions[name] for name in ("prompt", "parsed")}
-    return Generated(
-        text=generated.text,
-        unparsed=", ".join(reasons),
-        parameters=generated.parameters,
-        usage=generated.usage,
-        provider_model=None if "provider_model" in wrong else generated.provider_model,
-        **kept,
-    )
+    reasons = [f"{name} is not a str but a {type(values[name]).__name__}" for name in wrong]
+    return Generated(**{**values, **dict.fromkeys(wrong), "unparsed": ", ".join(reasons)})
 
 
 def _of_wrong_type(answer: object, name: str) -> WrongAnswer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache, partial
 from typing import Final
 
@@ -48,6 +48,8 @@ _NO_METADATA: Final = {
     findings.METADATA_EMPTY,
     findings.METADATA_MALFORMED,
 }
+#: A field has a value that no v1 id can express: the task is known then.
+_NO_V1_ID: Final = {findings.FIELD_UNFIT}
 
 
 @frozen
@@ -218,7 +220,9 @@ class _Planning:
 
     def _lacks_task(self, member: Member) -> bool:
         known = self.known.get(member) or self.index.get(*member)
-        return not (known is None or known.expected["v1"] is not None or _has_no_v1_id(known))
+        if known is None or known.expected["v1"] is not None:
+            return False
+        return not _has_problem(known, _NO_V1_ID)
 
     def _best(self, member: Member, parent_text: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can get a text over the parent's, and whose
@@ -261,7 +265,7 @@ class _TextsWithoutTask:
         self._by_fields: dict[tuple[str, str | None, str | None], list[Indexed]] = defaultdict(list)
         rows = [row for row in index.without_task() if _is_possibly_paid(index.root, row)]
         members: set[tuple[str, str]] = set()
-        if any(_says_nothing(row) for row in rows):
+        if any(_has_problem(row, _NO_METADATA) for row in rows):
             # A build with deterministic ids replaces the memberships that name legacy ones.
             cohorts = read_memberships(index.root), read_former(index.root)
             # An unreadable membership may have any of them as a member.
@@ -270,7 +274,7 @@ class _TextsWithoutTask:
                 members = {member for each in cohorts for member in each.every()}
         for row in rows:
             self._by_id[row.stage, row.gen_id] = row
-            counts = not _says_nothing(row) or (row.stage, row.gen_id) in members
+            counts = not _has_problem(row, _NO_METADATA) or (row.stage, row.gen_id) in members
             if counts and row.family != "v1":  # a v1 id names its task by itself
                 key = row.stage, folded(row.combo_id), folded(row.template_id)
                 self._by_fields[key].append(row)
@@ -294,18 +298,14 @@ def _version(root: DataRoot, stage: str, gen_id: str) -> str | None:
 
 def _is_possibly_paid(root: DataRoot, one: Indexed) -> bool:
     """Return whether a text, or a failed call for one that cannot be read now, may be there."""
-    if _is_unreadable(one) and failures.read(root, one.stage, one.gen_id) is not None:
+    unreadable = _has_problem(one, {findings.METADATA_UNREADABLE})
+    if unreadable and failures.read(root, one.stage, one.gen_id) is not None:
         return True
-    return (one.content is not None or not one.looked) and not _has_no_v1_id(one)
+    return (one.content is not None or not one.looked) and not _has_problem(one, _NO_V1_ID)
 
 
-def _is_unreadable(one: Indexed) -> bool:
-    return any(problem.code == findings.METADATA_UNREADABLE for problem in one.problems)
-
-
-def _has_no_v1_id(one: Indexed) -> bool:
-    """Return whether a field has a value that no v1 id can express: the task is known then."""
-    return any(problem.code == findings.FIELD_UNFIT for problem in one.problems)
+def _has_problem(one: Indexed, codes: Container[str | None]) -> bool:
+    return any(problem.code in codes for problem in one.problems)
 
 
 def _why_hidden(one: Indexed | None, gen_id: str) -> str:
@@ -315,11 +315,6 @@ def _why_hidden(one: Indexed | None, gen_id: str) -> str:
         "is; restore it, or remove it and build its cohort again with the flag as it was then, or "
         "move the folder out of gens/"
     )
-
-
-def _says_nothing(one: Indexed) -> bool:
-    """Return whether the metadata is missing, empty or damaged."""
-    return any(problem.code in _NO_METADATA for problem in one.problems)
 
 
 def _may_be(one: Indexed, known: Indexed) -> bool:

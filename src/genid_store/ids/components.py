@@ -23,8 +23,7 @@ def model_override(model: str | None, draft_model: str | None) -> str | None:
 
     An unknown draft's model is taken to be the essay's.
 
-    Raises:
-        SignatureError: the texts differ, and one of them cannot be part of a signature.
+    SignatureError: the texts differ, and one of them cannot be part of a signature.
     """
     if model is None or draft_model is None or model == draft_model:
         return None

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from genid import SCHEMES, SchemeName
 from genid.parse import family_of
-from genid_store.errors import Problem, StoreError, all_of
+from genid_store.errors import StoreError, all_of
 from genid_store.stages import PIPELINE
 
 FLAG: Final = "DD_DETERMINISTIC_GEN_IDS"
@@ -140,11 +140,11 @@ def _folded(text: str) -> str:
 
 
 def _refused(value: object, reason: str) -> StoreError:
-    problem = Problem(where=FLAG, value=value, message=reason, remedy=f"set it to {_ACCEPTED}")
-    return StoreError(f"{FLAG} is not understood", [problem])
+    summary, remedy = f"{FLAG} is not understood", f"set it to {_ACCEPTED}"
+    return StoreError.of(summary, FLAG, reason, remedy, value=value)
 
 
 def _unknown_scheme(value: object) -> StoreError:
     remedy = f"set it to {' or '.join(SCHEMES)}, or leave it unset for v1"
-    problem = Problem(where=SCHEME, value=value, message="is not a scheme", remedy=remedy)
-    return StoreError(f"{SCHEME} is not understood", [problem])
+    summary, message = f"{SCHEME} is not understood", "is not a scheme"
+    return StoreError.of(summary, SCHEME, message, remedy, value=value)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import product
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from genid_store.fs.files import check_inside, exists, is_folder, is_link, read_
 from genid_store.fs.fingerprints import LINK, below, digest
 from genid_store.fs.layout import METADATA, DataRoot, is_segment
 from genid_store.migration.number import Planned
-from genid_store.migration.planfile import ASIDE, Plan, batched, plans_folder
+from genid_store.migration.planfile import ASIDE, RECORDS, Plan, batched, plans_folder
 from genid_store.migration.references import (
     References,
     retarget,
@@ -177,8 +178,7 @@ def _refuse_change(path: str, found: str, planned: str) -> None:
 
 def _changed(path: str, message: str) -> StoreError:
     remedy = "stop what writes to the store and try again; nothing was changed"
-    problem = Problem(where=path, message=message, remedy=remedy)
-    return StoreError("something else writes to the store", [problem])
+    return StoreError.of("something else writes to the store", path, message, remedy)
 
 
 # -- our own records of single generations ---------------------------------------------------------
@@ -192,7 +192,8 @@ def carry_records(plan: Plan, *, back: bool) -> Iterator[str]:
     """
     work = plan.work
     mapping, other = (work.back, work.mapping) if back else (work.mapping, work.back)
-    for place, stage in plan.record_folders():
+    for folder, stage in product(RECORDS, work.stages):
+        place = f"{folder}/{stage}"
         live, aside = plan.live(place), plan.aside(place)
         if not is_folder(live):
             continue

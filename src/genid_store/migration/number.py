@@ -125,22 +125,13 @@ class Decision(Planned):
         return new
 
 
-@frozen
-class Numbered:
-    """The decisions of one stage, by old id in sorted order, and the names of the other entries in
-    its folder."""
-
-    decisions: Mapping[str, Decision]
-    strays: tuple[str, ...]
-
-
 def number_stage(
     sources: Iterable[Source],
     parents: Mapping[str, Decision],
-    strays: Sequence[str] = (),
+    strays: Iterable[str] = (),
     is_usable: Callable[[Source], bool] = attrgetter("has_content"),
-) -> Numbered:
-    """Decide about all generations of one stage; their order does not matter.
+) -> dict[str, Decision]:
+    """Return what becomes of all generations of one stage, given in any order, by sorted old id.
 
     `parents` are the decisions of the parent stage. No generation gets one of the names `strays`.
     `is_usable` tells whether a generation's text can be built upon, where several want one number.
@@ -165,7 +156,7 @@ def number_stage(
             wanting.sort(key=rank)
         for settled in _settle(wanting, blocked, is_usable):
             decisions[settled.old] = settled
-    return Numbered(dict(sorted(decisions.items())), tuple(strays))
+    return dict(sorted(decisions.items()))
 
 
 def _asked(source: Source, parents: Mapping[str, Decision]) -> tuple[Decision, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import chain, count, groupby
 from pathlib import PurePath
@@ -19,13 +19,14 @@ from attrs import define, evolve, field, fields
 
 from genid import STAGES as SIGNATURES
 from genid_store.catalog.findings import KINDS, UNDECLARED_STAGE
+from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.reader import undeclared_stages
 from genid_store.errors import Problem, StoreError, counted
 from genid_store.fs import trees
 from genid_store.fs.files import check_inside, is_file, is_folder, is_link, write_lines
 from genid_store.fs.fingerprints import LINK, Entry, entries
 from genid_store.fs.layout import METADATA, PARSED_METADATA, RAW_METADATA, DataRoot
-from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Numbered, Planned
+from genid_store.migration.number import ADOPTED, EMPTY_SLOT, Decision, Planned
 from genid_store.migration.planfile import (
     FORMAT,
     RECORDS,
@@ -73,8 +74,6 @@ _HEADINGS: Final = {
     "member-without-generation": "Members without a generation",
 }
 
-Progress = Callable[[int, int], None]
-
 
 def make_plan(
     root: DataRoot, *, tables: tuple[str, ...] = (), progress: Progress | None = None
@@ -93,9 +92,9 @@ def make_plan(
     if wrong := [path for path in tables if not is_a_hosts(path)]:
         problems = [Problem(where=path, message=message, remedy=remedy) for path in wrong]
         raise StoreError("a table cannot be rewritten", problems)
-    numbered = decide(root)
-    work = Work.of(chain.from_iterable(found.decisions.values() for found in numbered.values()))
-    planning = _Planning(root, numbered, tables, progress or (lambda *_: None), work)
+    decided, strays = decide(root)
+    work = Work.of(chain.from_iterable(found.values() for found in decided.values()))
+    planning = _Planning(root, decided, strays, tables, progress or (lambda *_: None), work)
     folder = plans_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / ".new"
@@ -119,10 +118,12 @@ def make_plan(
 
 @define
 class _Planning:
-    """The making of one plan. `others` are the records that are not about an entry in `gens/`."""
+    """The making of one plan. `decided` and `strays` are what `scan.decide` returned, `others` the
+    records that are not about an entry in `gens/`."""
 
     root: DataRoot
-    numbered: dict[str, Numbered]
+    decided: dict[str, dict[str, Decision]]
+    strays: dict[str, list[str]]
     tables: tuple[str, ...]
     progress: Progress
     work: Work
@@ -135,7 +136,7 @@ class _Planning:
     _holder: dict[tuple[int, int], str] = field(factory=dict)  # inode -> its first generation
 
     def decisions(self) -> Iterator[Decision]:
-        return chain.from_iterable(found.decisions.values() for found in self.numbered.values())
+        return chain.from_iterable(found.values() for found in self.decided.values())
 
     def records(self) -> Iterator[Record]:
         """Yield every record of the plan."""
@@ -146,11 +147,11 @@ class _Planning:
         yield {"kind": "end", **{name: self.totals[name] for name in _TOTALS}}
 
     def _all(self) -> Iterator[Record]:
-        total = sum(len(found.decisions) + len(found.strays) for found in self.numbered.values())
+        total = sum(map(len, (*self.decided.values(), *self.strays.values())))
         strays = (
             Planned(kind="stray", stage=stage, old=name, new=name)
-            for stage, found in self.numbered.items()
-            for name in found.strays
+            for stage, names in self.strays.items()
+            for name in names
         )
         done = count(1)
         for batch in batched(chain(self.decisions(), strays)):
@@ -160,8 +161,7 @@ class _Planning:
                 self.progress(next(done), total)
         self.others += self._beside_generations()
         self.others += self._not_followed()
-        known = {stage: found.decisions for stage, found in self.numbered.items()}
-        self.others += scan_files(self.root, self.work, known, self.tables)
+        self.others += scan_files(self.root, self.work, self.decided, self.tables)
         self.others += [*self._places()]
         yield from self.others
 
@@ -247,10 +247,10 @@ class _Planning:
 
     def _beside_generations(self) -> Iterator[Record]:
         """Yield notes about the stages' folders."""
-        for stage, found in self.numbered.items():
+        for stage, strays in self.strays.items():
             place = f"gens/{stage}"
-            yield from (note("stray-entry", f"{place}/{name}", "") for name in found.strays)
-            names = sorted(sorted([*found.decisions, *found.strays]), key=str.casefold)
+            yield from (note("stray-entry", f"{place}/{name}", "") for name in strays)
+            names = sorted(sorted([*self.decided[stage], *strays]), key=str.casefold)
             for _, (first, *others) in groupby(names, key=str.casefold):
                 if others:
                     yield note("case-collision", f"{place}/{first}", ", ".join(others))
@@ -262,7 +262,7 @@ class _Planning:
         changing |= {f"{folder}/{stage}" for folder in RECORDS for stage in self.changing}
         changing |= {one["path"] for one in self.others if one["kind"] == "file"}
         changing |= {str(folder) for path in changing for folder in PurePath(path).parents}
-        stages = {f"gens/{stage}" for stage in self.numbered}
+        stages = {f"gens/{stage}" for stage in self.decided}
         for place in sorted((changing | stages | {"gens"}) - {"."}):
             path, top = f"{self.root.path}/{place}", place.partition("/")[0]
             if is_link(path):
@@ -283,13 +283,12 @@ class _Planning:
         for stage in undeclared_stages(self.root) if any(self.work.mapping.values()) else ():
             message = "its generations are of an undeclared stage and may name ids that change"
             yield blocker(f"gens/{stage}", message, KINDS[UNDECLARED_STAGE].remedy)
-        for stage, found in self.numbered.items():
+        for stage, decisions in self.decided.items():
             rules = SIGNATURES[stage].__genid_rules__.items()
             references = [(name, rule.parent_stage) for name, rule in rules if rule.parent_stage]
             for name, above in references[1:]:
                 moved = self.work.mapping[above]
-                decisions = found.decisions.values()
-                if any(decision.source.others.get(name) in moved for decision in decisions):
+                if any(one.source.others.get(name) in moved for one in decisions.values()):
                     message = f"{name} is a second reference, and the migration follows the first"
                     remedy = "move the folder out of gens/: its generations name ids that change"
                     yield blocker(f"gens/{stage}", message, remedy)

@@ -171,10 +171,6 @@ class Plan:
         files = [planned.path for planned in self.files("file")]
         return [f"gens/{stage}" for stage in self.work.stages] + files
 
-    def record_folders(self) -> list[tuple[str, str]]:
-        """Return the folder of our own records, and the stage, where something changes."""
-        return [(f"{folder}/{stage}", stage) for folder in RECORDS for stage in self.work.stages]
-
     def live(self, path: str) -> str:
         """Return the full path of `path`, which is relative to the data root."""
         return f"{self.root.path}/{path}"

@@ -14,17 +14,18 @@ from typing import Final
 
 from attrs import evolve
 
+from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.renamed import forget_renamed, write_renamed
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import check_inside, guarded
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import held, leases
-from genid_store.fs.locks import END_IT, MIGRATION, block, root_lock, unblock
+from genid_store.fs.locks import END_IT, MIGRATION, Block, block, root_lock, unblock
 from genid_store.fs.trees import remove_tree
 from genid_store.generation.batches import refuse_open
 from genid_store.migration import swap as swapping
 from genid_store.migration.build import Advance, build, clear, missing_room
-from genid_store.migration.plan import Progress, make_plan
+from genid_store.migration.plan import make_plan
 from genid_store.migration.planfile import Plan, plans_folder
 from genid_store.migration.rollback import Carried, CarryingBack
 from genid_store.migration.swap import REMEDY, Swap, folder_times, open_migration, read_swap
@@ -210,7 +211,8 @@ def _locked(root: DataRoot, *, closed: bool = False) -> Iterator[Swap | None]:
                 clear(root, keep=None if found is None else found.plan.plan_id)
                 if closed:
                     reason, remedy = "the store is being migrated", "wait until that has ended"
-                    block(root, by=MIGRATION, reason=reason, remedy=remedy, while_locked=True)
+                    ours = Block(by=MIGRATION, reason=reason, remedy=remedy, while_locked=True)
+                    block(root, ours)
             try:
                 if closed:
                     wait_for_makers(root)
@@ -249,10 +251,10 @@ def wait_for_makers(root: DataRoot, *, limit: float = _PATIENCE) -> None:
 def _open(found: Swap | None) -> Swap:
     if found is not None:
         return found
+    summary, where = "there is no open migration", ".genid/migrations"
     message = "none was begun, or it was stopped before a change, rolled back or finished"
     remedy, ways = "plan one and carry it out", ("migration.run.migrate()",)
-    problem = Problem(where=".genid/migrations", message=message, remedy=remedy, ways=ways)
-    raise StoreError("there is no open migration", [problem])
+    raise StoreError.of(summary, where, message, remedy, ways=ways)
 
 
 def _refuse_unfinished(found: Swap | None) -> None:
@@ -262,5 +264,4 @@ def _refuse_unfinished(found: Swap | None) -> None:
 
 def _refused(summary: str, found: Swap, remedy: str, ways: tuple[str, ...]) -> StoreError:
     where, value = found.plan.plan_id, found.state
-    problem = Problem(where=where, message=summary, value=value, remedy=remedy, ways=ways)
-    return StoreError(summary, [problem])
+    return StoreError.of(summary, where, summary, remedy, value=value, ways=ways)

@@ -22,7 +22,7 @@ from genid import STAGES as SIGNATURES
 from genid_store.catalog import findings
 from genid_store.catalog.copies import is_copy
 from genid_store.catalog.expected import Facts
-from genid_store.catalog.memberships import parse_membership
+from genid_store.catalog.memberships import cohort_ids, parse_membership
 from genid_store.catalog.metadata import Generation, parse_metadata, unreadable
 from genid_store.catalog.reused import find_all
 from genid_store.errors import Problem
@@ -31,7 +31,7 @@ from genid_store.fs.fingerprints import digest
 from genid_store.fs.layout import METADATA, PARSED, PROMPT, RAW, DataRoot, is_segment
 from genid_store.fs.rescue import rescued
 from genid_store.fs.texts import NO_TEXT, fault_of_text
-from genid_store.migration.number import Numbered, Source, number_stage
+from genid_store.migration.number import Decision, Source, number_stage
 from genid_store.migration.planfile import Record, Work, batched, blocker, note
 from genid_store.migration.references import Mappings, retarget, rewrite_file
 from genid_store.stages import parent_stage, stage_names
@@ -50,21 +50,21 @@ _PUBLISH: Final = "run its cohort once; nothing is generated again"
 
 
 # -- generations -----------------------------------------------------------------------------------
-def decide(root: DataRoot) -> dict[str, Numbered]:
-    """Read the metadata of every generation and decide its new id, by stage. A missing folder has
-    no generations.
+def decide(root: DataRoot) -> tuple[dict[str, dict[str, Decision]], dict[str, list[str]]]:
+    """Read the metadata of every generation and decide its new id. Return, by stage, the decisions
+    by old id, and the names of the other entries in the folder. A missing folder has no entries.
 
     OSError: a folder or text cannot be read. StoreError: a record of a reused text cannot be.
     """
     below = Counter[tuple[str, str]]()  # the texts made from each generation: children come first
     read = {stage: _sources(root, stage, below) for stage in reversed(stage_names())}
-    numbered: dict[str, Numbered] = {}
+    decided: dict[str, dict[str, Decision]] = {}
     for stage in stage_names():
         above = parent_stage(stage)
-        parents = {} if above is None or above == stage else numbered[above].decisions
+        parents = {} if above is None or above == stage else decided[above]
         sources, strays = read[stage]
-        numbered[stage] = number_stage(sources, parents, strays, partial(_is_usable, root))
-    return numbered
+        decided[stage] = number_stage(sources, parents, strays, partial(_is_usable, root))
+    return decided, {stage: read[stage][1] for stage in decided}
 
 
 def _is_usable(root: DataRoot, source: Source) -> bool:
@@ -171,9 +171,7 @@ def candidates(root: DataRoot, tables: Iterable[str] = ()) -> dict[str, str]:
 
     OSError: `cohorts/` cannot be read.
     """
-    cohorts = sorted(
-        filter(is_segment, os.listdir(root.cohorts) if is_folder(root.cohorts) else ())
-    )
+    cohorts = cohort_ids(root)
     return {
         **{f"cohorts/{cohort}/{name}": what for cohort in cohorts for name, what in _COHORTS},
         **{f"2_tasks/{name}": stage for name, stage in SELECTIONS.items()},

@@ -22,7 +22,7 @@ from genid_store.fs import trees
 from genid_store.fs.files import check_inside, exists, is_folder, sync_folder, write_atomic
 from genid_store.fs.jsonfile import read_json
 from genid_store.fs.layout import DataRoot, is_segment
-from genid_store.fs.locks import END_IT, MIGRATION, block
+from genid_store.fs.locks import END_IT, MIGRATION, Block, block
 from genid_store.migration.planfile import RECORDS, Plan, is_inner, open_plan, plan_ids
 
 JOURNAL: Final = "swap.json"
@@ -110,7 +110,7 @@ def begin(plan: Plan, paths: Iterable[str], times: Times, *, back: bool = False)
     `times` are those to restore afterwards. StoreError: a symbolic link leads a place out of the
     data root. OSError: a step failed. In both cases nothing has begun.
     """
-    block(plan.root, by=MIGRATION, reason=_REASON, remedy=REMEDY, ways=END_IT)
+    block(plan.root, Block(by=MIGRATION, reason=_REASON, remedy=REMEDY, ways=END_IT))
     asides = {path: plan.aside(path) for path in paths}
     _folders(plan, asides)
     # The new tree must be on disk before the journal says that it may become live.

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from genid_store.catalog.audit.audit import Audit, audit
 from genid_store.catalog.findings import DUPLICATE
 from genid_store.catalog.index.query import StoreIndex, content_of
+from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
 from genid_store.cohort.inputs.tables import RawTables, read_tables
@@ -33,9 +34,8 @@ from genid_store.report.steps import CohortSteps, Now, walk_cohorts
 from genid_store.report.without_v1 import WithoutV1, without_v1
 from genid_store.stages import PIPELINE, stage_names
 
-Advance = Callable[[int, int], None]
 #: Opens a progress display with a label, and yields its callback.
-Watch = Callable[[str], AbstractContextManager[Advance]]
+Watch = Callable[[str], AbstractContextManager[Progress]]
 Part = TypeVar("Part")
 
 _EVALUATIONS: Final = (
@@ -191,10 +191,6 @@ def _is_about_empty_slots(finding: Problem) -> bool:
     return bool(finding.details.get("empty"))
 
 
-def _unwatched(label: str) -> AbstractContextManager[Advance]:
-    return nullcontext(lambda done, total: None)
-
-
 def gather(
     root: DataRoot,
     *,
@@ -202,15 +198,14 @@ def gather(
     version: str,
     made_at: str,
     partition_keys: Callable[[], dict[str, list[str]] | None] = lambda: None,
-    watch: Watch = _unwatched,
+    watch: Watch = lambda label: nullcontext(lambda done, total: None),
 ) -> Report:
     """Return the report on a data root; only the cache of the index is written.
 
     `partition_keys` returns Dagster's by stage, None if they are not to be looked at. An invalid
     rollout in `environ` is shown in the report and not refused.
 
-    Raises:
-        StoreError: the generations cannot be listed or audited.
+    StoreError: the generations cannot be listed or audited.
     """
     errors: dict[str, StoreError] = {}
 

@@ -8,7 +8,8 @@ expects of it in that state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from itertools import chain
 from typing import Final, Literal
 
@@ -16,8 +17,9 @@ from attrs import evolve, field, frozen
 
 from genid import SchemeName
 from genid_store.catalog.index.query import StoreIndex, content_of
+from genid_store.catalog.index.refresh import Progress
 from genid_store.catalog.index.rows import Indexed
-from genid_store.catalog.lookup import held_elsewhere, resolver, with_expected
+from genid_store.catalog.lookup import held_elsewhere, stored_id, with_expected
 from genid_store.catalog.memberships import read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.cohort.inputs.tables import RawTables
@@ -118,7 +120,7 @@ def walk_cohorts(
     tables: RawTables | None,
     scheme: SchemeName,
     now: Now,
-    advance: Callable[[int, int], None],
+    advance: Progress,
 ) -> list[CohortSteps]:
     """Return the steps of every cohort, and add to `now` what a run would do about its members.
 
@@ -129,7 +131,10 @@ def walk_cohorts(
     target = Rollout(scheme=scheme)
     memberships = read_memberships(index.root).members
     if not memberships:
-        return [_unbuilt(index, target, now)]
+        states = states_from(Rollout.OFF, target)
+        cohort_id, first = _planned(index, None, states[0])
+        steps = _planned_steps(index, None, states, first, now)
+        return [CohortSteps(cohort_id=cohort_id, recorded=None, basis="tables", steps=steps)]
     cohorts = []
     for done, (cohort_id, members) in enumerate(sorted(memberships.items())):
         advance(done, len(memberships))
@@ -145,13 +150,6 @@ def states_from(recorded: Rollout, target: Rollout) -> tuple[Rollout, ...]:
     return tuple(
         Rollout(stages=PIPELINE[:count], scheme=scheme) for count in range(first, len(PIPELINE) + 1)
     )
-
-
-def _unbuilt(index: StoreIndex, target: Rollout, now: Now) -> CohortSteps:
-    states = states_from(Rollout.OFF, target)
-    cohort_id, first = _planned(index, None, states[0])
-    steps = _planned_steps(index, None, states, first, now)
-    return CohortSteps(cohort_id=cohort_id, recorded=None, basis="tables", steps=steps)
 
 
 def _built(
@@ -252,7 +250,7 @@ def _has_tables_of(index: StoreIndex, tables: RawTables | None, cohort_id: str) 
 def _planned(index: StoreIndex, cohort_id: str | None, rollout: Rollout) -> tuple[str, list[Slot]]:
     """Return the cohort's id and its members as today's tables plan them."""
     options = Options(rollout=rollout, cohort_id=cohort_id)
-    plan = prepare(index.root, options, resolve=resolver(index)).plan
+    plan = prepare(index.root, options, resolve=partial(stored_id, index)).plan
     planned = with_expected(index, (row.as_generation() for row in plan.rows)).values()
     return plan.cohort_id, [Slot(Member(row.stage, row.gen_id), row) for row in planned]
 

@@ -93,13 +93,10 @@ class IndexFile:
         folder, use = self.path.parent, self._use
         self._use = None
         try:
-            with (
-                contextlib.suppress(OSError),
-                _mutex(folder),
-            ):  # an unsealed file is rebuilt
+            with contextlib.suppress(OSError), _mutex(folder):  # an unsealed file is rebuilt
                 self.connection.close()
                 if _try_lock(use, fcntl.LOCK_EX):
-                    _write_seal(use, self.path)
+                    os.pwrite(use, json.dumps(_seal_of(self.path)).encode(), 0)
         finally:
             self.connection.close()
             os.close(use)
@@ -228,9 +225,3 @@ def _is_sealed(use: int, path: Path) -> bool:
         return bool(seal == _seal_of(path)) and not is_there(path.with_name(f"{path.name}-wal"))
     except (OSError, ValueError):
         return False
-
-
-def _write_seal(use: int, path: Path) -> None:
-    """Seal a closed file if it can be written; an unsealed one is rebuilt."""
-    with contextlib.suppress(OSError):
-        os.pwrite(use, json.dumps(_seal_of(path)).encode(), 0)

@@ -23,7 +23,7 @@ from genid_store.catalog.index.refresh import FILLED, Progress, Refreshed, refre
 from genid_store.catalog.index.rows import SELECT, Content, Indexed, indexed_of
 from genid_store.catalog.renamed import Renamed, read_renamed
 from genid_store.catalog.reused import find_all
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.fs.files import is_there
 from genid_store.fs.layout import PARSED, RAW, DataRoot
 from genid_store.stages import stage_names
@@ -98,8 +98,7 @@ class StoreIndex:
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise _unusable(self.root, error) from error
-        self._file = self._file.discard(self.root)
-        return refresh(self.root, self._file.connection, progress)
+        return self._rebuild(progress)
 
     @cached_property
     def _renamed(self) -> Renamed:
@@ -251,10 +250,10 @@ class StoreIndex:
         self._rebuild()
         return self._file.connection.execute(query, values).fetchall()
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, progress: Progress | None = None) -> Refreshed:
         """Delete a damaged database and read the store again."""
         self._file = self._file.discard(self.root)
-        refresh(self.root, self._file.connection)
+        return refresh(self.root, self._file.connection, progress)
 
     def _parsed(self, parse: Callable[[Any], _T], query: str, *values: object) -> list[_T]:
         """Return the parsed rows of a query, rebuilding the index if they cannot be parsed."""
@@ -306,10 +305,9 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
 
 
 def _unusable(root: DataRoot, error: sqlite3.Error) -> StoreError:
-    problem = Problem(
-        where=root.relative(root.own / "index.sqlite"),
-        message=f"SQLite says: {error}",
-        remedy="free space on the disk, wait for the other process, or delete the file: it is a "
-        "cache and will be built again",
+    where, message = root.relative(root.own / "index.sqlite"), f"SQLite says: {error}"
+    remedy = (
+        "free space on the disk, wait for the other process, or delete the file: it is a "
+        "cache and will be built again"
     )
-    return StoreError("the store index cannot be used", [problem])
+    return StoreError.of("the store index cannot be used", where, message, remedy)

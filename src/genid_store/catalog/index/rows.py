@@ -67,14 +67,14 @@ def unusual_of(generation: Generation) -> dict[str, Any]:
     if generation.others:
         found["others"] = dict(generation.others)
     if generation.problems:
-        found["problems"] = _problem_rows(generation.problems)
+        found["problems"] = [*map(_problem_row, generation.problems)]
     return found
 
 
 def expected_values(expected: ExpectedIds, unusual: dict[str, Any]) -> tuple[Any, ...]:
     """Return the values of the columns `EXPECTED`."""
     if expected.problems:
-        unusual = {**unusual, "id_problems": _problem_rows(expected.problems)}
+        unusual = {**unusual, "id_problems": [*map(_problem_row, expected.problems)]}
     return (*expected[:-1], json.dumps(unusual, default=repr) if unusual else None)
 
 
@@ -107,10 +107,6 @@ def indexed_of(
         content=content,
         looked=looked,
     )
-
-
-def _problem_rows(problems: Iterable[Problem]) -> list[Any]:
-    return [_problem_row(one) for one in problems]
 
 
 def _problem_row(found: Problem) -> list[Any]:

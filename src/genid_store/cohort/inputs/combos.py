@@ -65,8 +65,7 @@ def make_combo(
 
     The existing pipeline's defaults stand for None.
 
-    Raises:
-        StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
+    StoreError: `k_max` is below 1, the description level is blank, or no concept is active.
     """
     k_max = K_MAX if k_max is None else k_max
     description_level = DESCRIPTION_LEVEL if description_level is None else description_level
@@ -96,8 +95,7 @@ def make_combo(
 def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
     """Return the combos of the operator's selection in file order, None if there is no file.
 
-    Raises:
-        StoreError: lists the problems of the file.
+    StoreError: lists the problems of the file.
     """
     return _read(root, selected_path(root), "the selected combos cannot be used")
 
@@ -105,8 +103,7 @@ def read_selected(root: DataRoot) -> tuple[Combo, ...] | None:
 def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
     """Return the combos of the catalogue in file order, none if there is no file.
 
-    Raises:
-        StoreError: lists the problems of the file.
+    StoreError: lists the problems of the file.
     """
     return _read(root, root.combo_mappings, "the catalogue of combos cannot be used") or ()
 
@@ -114,8 +111,7 @@ def read_catalogue(root: DataRoot) -> tuple[Combo, ...]:
 def new_to(catalogue: Sequence[Combo], combos: Sequence[Combo]) -> tuple[Combo, ...]:
     """Return the `combos` that the catalogue lacks.
 
-    Raises:
-        StoreError: lists every combo that the catalogue has with other concepts or parameters.
+    StoreError: lists every combo that the catalogue has with other concepts or parameters.
     """
     known = {combo.combo_id: combo for combo in catalogue}
     problems = [
@@ -140,7 +136,7 @@ def selected_path(root: DataRoot) -> Path:
 
 def dump(combos: Iterable[Combo]) -> bytes:
     """Return combos as a CSV file, one row for each concept in alphabetical order."""
-    return _csv([COLUMNS, *_rows(combos, COLUMNS)])
+    return dump_csv([COLUMNS, *_rows(combos, COLUMNS)]).encode()
 
 
 def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
@@ -153,7 +149,7 @@ def appended(catalogue: bytes, combos: Iterable[Combo]) -> bytes:
     # Hosts add and reorder columns; the new rows follow the header that the file has.
     header = next(csv.reader(io.StringIO(catalogue.decode("utf-8-sig"), newline="")))
     between = b"" if catalogue.endswith(b"\n") else b"\n"
-    return catalogue + between + _csv(_rows(combos, header))
+    return catalogue + between + dump_csv(_rows(combos, header)).encode()
 
 
 def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]]:
@@ -161,16 +157,6 @@ def _rows(combos: Iterable[Combo], columns: Sequence[str]) -> Iterator[list[str]
         for concept in sorted(combo.concept_ids):
             cells = {**asdict(combo, recurse=False), "concept_id": concept}
             yield [cells.get(column, "") for column in columns]
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """Return the bytes of a table, after checking that they parse back to `rows`."""
-    rows = [list(row) for row in rows]
-    text = dump_csv(rows)
-    # The catalogue is append-only, so a malformed row could never be removed from it.
-    if list(csv.reader(io.StringIO(text, newline=""), strict=True)) != rows:
-        raise AssertionError("a table does not read back as it was written")
-    return text.encode("utf-8")
 
 
 def _read(root: DataRoot, path: Path, summary: str) -> tuple[Combo, ...] | None:

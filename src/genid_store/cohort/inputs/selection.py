@@ -78,9 +78,8 @@ _WHITE_SPACE: Final = " \t\r\f\v"
 def read_selection(root: DataRoot) -> Selection:
     """Return what the selection file of a data root asks for; without one, a cartesian cohort.
 
-    Raises:
-        StoreError: both files exist, a file name resembles theirs, or the one that exists has
-            problems, all of which are listed.
+    StoreError: both files exist, a file name resembles theirs, or the one that exists has problems,
+    all of which are listed.
     """
     _refuse_similar_names(root)
     essays, drafts = root.tasks / _ESSAYS, root.tasks / _DRAFTS

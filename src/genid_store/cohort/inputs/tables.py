@@ -107,9 +107,8 @@ def read_tables(
     `further` returns what would be refused later about the rows that could be read; tables with
     problems are refused with these, too.
 
-    Raises:
-        StoreError: lists the problems of all tables; or there is no folder for them, but cohorts,
-            which a program has declared.
+    StoreError: lists the problems of all tables; or there is no folder for them, but cohorts, which
+    a program has declared.
     """
     if not is_there(root.raw) and (known := cohort_ids(root)):
         named = ", ".join(known[:_NAMED])

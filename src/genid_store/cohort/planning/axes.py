@@ -31,9 +31,8 @@ _Ids = list[tuple[str, str]]
 def check_axes(inputs: Inputs) -> None:
     """Check the table ids that a cohort of this mode makes deterministic ids of.
 
-    Raises:
-        StoreError: lists every id that the scheme cannot express, and every one that folds to an
-            earlier id of its axis.
+    StoreError: lists every id that the scheme cannot express, and every one that folds to an
+    earlier id of its axis.
     """
     scheme = inputs.rollout.scheme
     covered = filter(inputs.rollout.covers, _TABLED[inputs.selection.mode])

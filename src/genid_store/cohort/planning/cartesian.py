@@ -13,7 +13,7 @@ from genid_store.cohort.planning.axes import check_axes
 from genid_store.cohort.planning.evaluations import evaluation_rows
 from genid_store.cohort.planning.records import Inputs, Row, new_row
 from genid_store.cohort.planning.rows import RowCollector
-from genid_store.errors import Problem, StoreError
+from genid_store.errors import StoreError
 from genid_store.ids import legacy
 from genid_store.ids.minting import GenerationIds, Parent
 
@@ -21,13 +21,11 @@ from genid_store.ids.minting import GenerationIds, Parent
 def plan_cartesian(inputs: Inputs, rows: RowCollector) -> None:
     """Collect the rows of a cartesian cohort: all drafts, all essays, all evaluations.
 
-    Raises:
-        StoreError: no combo is selected, or `check_axes` refuses.
+    StoreError: no combo is selected, or `check_axes` refuses.
     """
     if not inputs.combos:
         where, remedy = "2_tasks/selected_combo_mappings.csv", "add one, or remove the file"
-        problem = Problem(where=where, message="selects no combo", remedy=remedy)
-        raise StoreError("the cohort has no combos", [problem])
+        raise StoreError.of("the cohort has no combos", where, "selects no combo", remedy)
     check_axes(inputs)
     drafts = rows.extend(draft_rows(inputs))
     essays = rows.extend(essay_rows(inputs, drafts))

@@ -23,9 +23,8 @@ from genid_store.ids.minting import GenerationIds
 def plan_drafts(inputs: Inputs, rows: RowCollector, drafts: Sequence[Source]) -> None:
     """Collect the rows of a cohort over selected drafts.
 
-    Raises:
-        StoreError: lists the drafts whose metadata lacks a field or has one that a deterministic
-            id cannot hold, or `check_axes` refuses.
+    StoreError: lists the drafts whose metadata lacks a field or has one that a deterministic id
+    cannot hold, or `check_axes` refuses.
     """
     check_axes(inputs)
     make = rebuilt_draft if inputs.rollout.covers("draft") else kept_draft
@@ -55,8 +54,7 @@ def rebuilt_draft(inputs: Inputs, source: Source, model: str | None = None) -> R
 
     A legacy id is made with replicate 1 and with `model`, or the draft's own model if that is None.
 
-    Raises:
-        GenIdError: a field cannot be part of a deterministic id.
+    GenIdError: a field cannot be part of a deterministic id.
     """
     draft = source.generation
     covered = inputs.rollout.covers("draft")

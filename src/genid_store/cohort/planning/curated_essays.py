@@ -60,9 +60,8 @@ def plan_essays(
 
     Return the drafts of the selected essays.
 
-    Raises:
-        StoreError: lists the essays whose draft is not in the store, the metadata that lacks a
-            field, and what a deterministic id cannot express; or `check_axes` refuses.
+    StoreError: lists the essays whose draft is not in the store, the metadata that lacks a field,
+    and what a deterministic id cannot express; or `check_axes` refuses.
     """
     check_axes(inputs)
     refusals = Refusals()

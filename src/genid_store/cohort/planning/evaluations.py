@@ -26,9 +26,8 @@ def plan_evaluations(
 ) -> FillUp | None:
     """Collect the rows of an evaluation-only cohort: evaluations of the essays, which stay as is.
 
-    Raises:
-        StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot
-            be part of a deterministic one, or `check_axes` refuses.
+    StoreError: neither an essay's metadata nor its draft's has a combo_id, an essay's id cannot be
+    part of a deterministic one, or `check_axes` refuses.
     """
     check_axes(inputs)
     essays = tuple(_with_combo(essay, view) for essay in essays)

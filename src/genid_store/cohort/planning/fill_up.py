@@ -89,25 +89,16 @@ class _Cell:
         ]
 
     def additions(self, view: StoreView) -> Iterator[Row]:
-        """Yield the rows of new evaluations, without end."""
-        if self.inputs.rollout.covers("evaluation"):
-            return self._lowest_free(view)
-        return self._counted_up(view)
-
-    def _lowest_free(self, view: StoreView) -> Iterator[Row]:
-        """Yield rows with the lowest free numbers, whose ids the store does not have either."""
-        for number in free_numbers({number for number, _ in self.existing}):
-            gen_id = self._mint(number, None)
-            if not view.has("evaluation", gen_id):
-                yield self._row(gen_id, number)
-
-    def _counted_up(self, view: StoreView) -> Iterator[Row]:
-        """Yield rows numbered on from the count of existing ones, each under its first free id."""
-        # As in the existing pipeline, even if lower numbers are free.
-        for number in count(len(self.existing) + 1):
+        """Yield, without end, the rows of new evaluations, whose ids the store does not have."""
+        covered = self.inputs.rollout.covers("evaluation")
+        # Legacy ones count on, as in the existing pipeline, even if lower numbers are free.
+        counted = count(len(self.existing) + 1)
+        for number in free_numbers({at for at, _ in self.existing}) if covered else counted:
             minted = (self._mint(number, salt) for salt in legacy.fill_up_salts(number))
-            free = (gen_id for gen_id in minted if not view.has("evaluation", gen_id))
-            yield self._row(next(free), number)
+            tried = islice(minted, 1) if covered else minted  # no salt is in a deterministic id
+            free = next((one for one in tried if not view.has("evaluation", one)), None)
+            if free is not None:
+                yield self._row(free, number)
 
     def _mint(self, number: int, salt: str | None) -> str:
         return GenerationIds(self.inputs.rollout, self.inputs.cohort_id).evaluation(

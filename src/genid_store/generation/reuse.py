@@ -218,7 +218,7 @@ class _Planning:
 
     def _lacks_task(self, member: Member) -> bool:
         known = self.known.get(member) or self.index.get(*member)
-        return not (known is None or known.expected["v1"] is not None or _has_no_v1_id(known))
+        return not (known is None or known.expected["v1"] is not None or known.has_no_v1_id)
 
     def _best(self, member: Member, parent_text: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can get a text over the parent's, and whose
@@ -296,16 +296,11 @@ def _is_possibly_paid(root: DataRoot, one: Indexed) -> bool:
     """Return whether a text, or a failed call for one that cannot be read now, may be there."""
     if _is_unreadable(one) and failures.read(root, one.stage, one.gen_id) is not None:
         return True
-    return (one.content is not None or not one.looked) and not _has_no_v1_id(one)
+    return (one.content is not None or not one.looked) and not one.has_no_v1_id
 
 
 def _is_unreadable(one: Indexed) -> bool:
     return any(problem.code == findings.METADATA_UNREADABLE for problem in one.problems)
-
-
-def _has_no_v1_id(one: Indexed) -> bool:
-    """Return whether a field has a value that no v1 id can express: the task is known then."""
-    return any(problem.code == findings.FIELD_UNFIT for problem in one.problems)
 
 
 def _why_hidden(one: Indexed | None, gen_id: str) -> str:

@@ -123,7 +123,8 @@ def _partition_findings(
     elsewhere, unknown = members_elsewhere(instance, root, prefix)
     named = elsewhere.union(keys if unknown else memberships.cohorts_of())
     return missing + [
-        f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes it"
+        f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes the key"
+        " and no text"
         for stage, key in keys
         if (stage, key) not in named
     ]

@@ -11,14 +11,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from cohort_kit import ON, everything, make_root, put_draft, select, set_replicates
+from cohort_kit import OFF, ON, everything, make_root, put_draft, select, set_replicates
 from dagster_kit import QUIET, Counting, write_templates
 from genid_dagster_adapter.assets import register_members
 from genid_dagster_adapter.definitions import build_definitions
 from genid_dagster_adapter.partitions import register, registered
+from genid_dagster_adapter.sync import sync
+from genid_store.catalog.memberships import read_membership
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.once import Executor
+from genid_store.generation.records import Asked
+from genid_store.generation.run import plan_run
 from genid_store.ids.rollout import Rollout
 
 MEMBERSHIP = dg.AssetKey("cohort_membership")
@@ -338,7 +342,23 @@ def test_a_partition_of_nobody_is_a_warning_with_the_command_that_prunes(
     assert failing(result) == {"partitions_are_members"}
     text = str(checks(result)["partitions_are_members"].metadata["members"].value)
     assert "stray" in text
-    assert "genid dagster sync --prune" in text
+    assert "genid dagster sync --prune` deletes the key and no text" in text
+
+
+def test_pruning_the_keys_of_legacy_texts_leaves_their_tasks_paid_for(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """After a build with deterministic ids they are of no cohort, but the members get the texts."""
+    write_templates(root)
+    build(root, instance, OFF)
+    legacy = registered(instance, "draft")
+    for gen_id in legacy:
+        Executor(root=root, generator=Counting()).obtain("draft", gen_id)
+    build(root, instance)
+    assert "partitions_are_members" in failing(_only_checks(root, instance))
+    assert sorted(legacy) == sorted(sync(instance, root, prune=True).deleted["draft"])
+    work = plan_run(root, "c", read_membership(root, "c"), Asked())
+    assert set(legacy) == {old for new, old in work.adopted.items() if new.stage == "draft"}
 
 
 def test_a_damaged_cohort_elsewhere_does_not_fail_this_one(

@@ -18,6 +18,8 @@ from cohort_kit import everything, make_root
 from dagster_kit import write_templates
 from genid import Draft, Essay, Signature, gen_id
 from genid_store import Generated, Request, Rollout, Store, StoreError
+from genid_store.catalog import findings
+from genid_store.catalog.audit.audit import audit
 from genid_store.catalog.index import reading as index_reading
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_membership
@@ -875,7 +877,9 @@ def test_an_answer_without_a_parsed_form_to_build_upon_is_unparsed(
 ) -> None:
     """The raw text is kept, and given to the callable when it is asked to parse it again."""
     store = Store.open(tmp_path)
-    with pytest.raises(StoreError, match=rf"unparsed: .*{reason}"):
+    path = f"gens/draft/{gen_id(draft())}/parsed.txt"
+    rest = f"raw.txt was paid for: write {path} by hand, or retry it; a retry gives the callable"
+    with pytest.raises(StoreError, match=rf"unparsed: .*{reason}.*; {rest} that text as"):
         store.once(draft(), lambda request: answer)
     again = store.once(draft(), lambda one: f"again {one.unparsed_text}", retry_unparsed=True)
     assert f"again {answer.text}" == again
@@ -997,3 +1001,34 @@ def test_once_takes_what_a_legacy_cohort_has_paid_for(root: DataRoot) -> None:
     text = Store.open(root.path).once(signature, ledger)
     assert (root.generation(*member) / "parsed.txt").read_text() == text
     assert before == len(ledger.calls)
+
+
+def _without_membership(root: DataRoot) -> set[tuple[str, str]]:
+    with StoreIndex.fresh(root, persist=False) as index:
+        found = audit(index).by_code().get(findings.GENERATION_WITHOUT_MEMBERSHIP, ())
+    return {key for one in found for key in one.ids}
+
+
+def test_a_text_that_a_member_may_be_given_is_not_offered_for_removal(root: DataRoot) -> None:
+    """Nor is one without a number, or whose metadata is lost, which a run takes for a member's; nor
+    what such a text was made from. A text of another task is, and the slots of no cohort."""
+    build(root, "c", OFF)
+    legacy = read_membership(root, "c")
+    run(root, "c", Ledger())
+    build(root, "c", ON)
+    planned = read_membership(root, "c")
+    assert set() == _without_membership(root)
+    drop(root, "evaluation/[!v]*", "replicate")
+    assert set() == _without_membership(root)
+    for member in legacy:
+        if member.stage != "evaluation":
+            (root.generation(*member) / "parsed.txt").unlink()
+            (root.generation(*member) / "raw.txt").unlink(missing_ok=True)
+    assert set() == _without_membership(root)
+    damaged, *_ = (member for member in legacy if member.stage == "evaluation")
+    (root.generation(*damaged) / "metadata.json").write_text("{")
+    assert set() == _without_membership(root)
+    rows = [",".join(member) for member in planned if member.stage == "draft"]
+    root.membership("c").write_text("\n".join(["stage,gen_id", *rows, ""]))
+    others = {member for member in (*legacy, *planned) if member.stage == "evaluation"}
+    assert others - {damaged} <= _without_membership(root)

@@ -118,7 +118,10 @@ def test_finishing_ends_the_way_back(
     monkeypatch.setattr("sys.stdin", io.StringIO())
     run(["store", "migrate", "--execute"])
     status, said = _text(capsys, "migrate", "--finish")  # there is nobody to answer
-    assert (130, True) == (status, "Delete the former store?" in said)
+    assert (1, True) == (status, "Delete the former store?" in said)
+    assert "the confirmation: was not given; answer y, or give --yes" in said
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert 1 == _text(capsys, "migrate", "--finish")[0]
     assert "migrated" == _json(capsys, "migrate", "--resume")[1]["state"]
     status, done = _json(capsys, "migrate", "--finish", "--yes")
     assert (0, "finished") == (status, done["state"])

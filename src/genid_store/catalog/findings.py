@@ -182,13 +182,14 @@ MEMBER_WITHOUT_GENERATION: Final = _kind(
 )
 GENERATION_WITHOUT_MEMBERSHIP: Final = _kind(
     "generation-without-membership",
-    "no cohort's membership names a generation that was made for one",
+    "no cohort's membership names a generation that was made for one, and no member needs it",
     "name it in a cohort, or move it out of gens/ if it is no longer wanted",
 )
 PARTITION_WITHOUT_MEMBERSHIP: Final = _kind(
     "partition-without-membership",
     "a partition key is registered in Dagster and is not a member of any cohort",
-    "bring Dagster's records level and prune the keys of no cohort, or rebuild its cohort",
+    "bring Dagster's records level and prune the keys of no cohort, which deletes no text, or "
+    "rebuild its cohort",
 )
 
 

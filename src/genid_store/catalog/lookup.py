@@ -138,15 +138,27 @@ def perhaps_same_task(index: StoreIndex) -> set[tuple[str, str]]:
     """Return a superset of the generations for which `same_task` finds others, fast."""
     found: set[tuple[Any, ...]] = set(index.sql(_SHARED))
     unnumbered = index.sql("SELECT stage, gen_id FROM generation WHERE replicate IS NULL")
-    query = "SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL"
-    numbers = index.sql(query) if unnumbered else []
+    numbers = replicates(index) if unnumbered else []
     for key in unnumbered:
         generation = index.get(*key)
-        if generation is not None and generation.has_content:  # `same_task` may give it any number
-            for (number,) in numbers:
-                expected = _expected(index, generation, number)
-                found.update(index.sql(_OF_TASK, expected))
+        if generation is not None and generation.has_content:
+            found |= perhaps_given(index, generation, numbers)
     return found
+
+
+def replicates(index: StoreIndex) -> list[int]:
+    """Return the numbers that replicates in the store have."""
+    query = "SELECT DISTINCT replicate FROM generation WHERE replicate NOT NULL"
+    return [number for (number,) in index.sql(query)]
+
+
+def perhaps_given(index: StoreIndex, text: Indexed, numbers: Iterable[int]) -> set[tuple[str, str]]:
+    """Return a superset of the generations for which `same_task` finds this text: those of its
+    task, with any of the `numbers` if it has none."""
+    tasks = {text.expected["v1"]}
+    if text.replicate is None:
+        tasks.update(_expected(index, text, number) for number in numbers)
+    return {(stage, gen_id) for task in tasks for stage, gen_id in index.sql(_OF_TASK, task)}
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

@@ -14,7 +14,7 @@ from genid_store.cli._output import (
     progress_bar,
     store_options,
 )
-from genid_store.errors import counted
+from genid_store.errors import StoreError, counted
 from genid_store.fs.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -153,12 +153,9 @@ def _finish(root: DataRoot, *, yes: bool, as_json: bool) -> int:
     from genid_store.migration import run
     from genid_store.migration.swap import open_migration
 
-    if not yes and open_migration(root) is not None:
-        click.confirm(
-            "Delete the former store? The migration cannot be rolled back then",
-            abort=True,
-            err=True,
-        )
+    if not yes and open_migration(root) is not None and not _confirmed():
+        remedy = "answer y, or give --yes"
+        raise StoreError.of("nothing was deleted", "the confirmation", "was not given", remedy)
     with progress_bar("deleting the former store"):
         plan = run.finish(root)
     if as_json:
@@ -166,3 +163,13 @@ def _finish(root: DataRoot, *, yes: bool, as_json: bool) -> int:
     else:
         click.echo(f"finished: {plan.plan_id}; it cannot be rolled back any more")
     return 0
+
+
+def _confirmed() -> bool:
+    question = "Delete the former store? The migration cannot be rolled back then"
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):  # nobody can answer, as in a script
+            return False
+        raise

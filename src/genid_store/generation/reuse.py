@@ -220,9 +220,7 @@ class _Planning:
 
     def _lacks_task(self, member: Member) -> bool:
         known = self.known.get(member) or self.index.get(*member)
-        if known is None or known.expected["v1"] is not None:
-            return False
-        return not _has_problem(known, _NO_V1_ID)
+        return not (known is None or known.expected["v1"] is not None or known.has_no_v1_id)
 
     def _best(self, member: Member, parent_text: str | None) -> tuple[int, Indexed | None]:
         """Return how many members from this one down can get a text over the parent's, and whose
@@ -301,7 +299,7 @@ def _is_possibly_paid(root: DataRoot, one: Indexed) -> bool:
     unreadable = _has_problem(one, {findings.METADATA_UNREADABLE})
     if unreadable and failures.read(root, one.stage, one.gen_id) is not None:
         return True
-    return (one.content is not None or not one.looked) and not _has_problem(one, _NO_V1_ID)
+    return (one.content is not None or not one.looked) and not one.has_no_v1_id
 
 
 def _has_problem(one: Indexed, codes: Container[str | None]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cache
 from itertools import groupby
 from typing import Final
 
@@ -19,6 +20,7 @@ from genid_store.catalog.audit.references import CohortsOf, SameTexts, duplicate
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
+from genid_store.catalog.lookup import children, perhaps_given, replicates
 from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.errors import Problem, StoreError
@@ -222,9 +224,26 @@ def _membership(
     if memberships.problems or not memberships.members:
         return  # an unreadable file may name them, or there are no cohorts at all
     held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
+
+    numbers = replicates(index) if unnamed else []
+
+    @cache
+    def is_needed(key: tuple[str, str]) -> bool:
+        """Return whether a member is this generation, has its text, or may be given it; or whether
+        such a one comes from it. While a text's task is unknown, it may be any member's."""
+        known = index.get(*key)
+        if known is None or key in named or (key[0], texts.get(key)) in held:
+            return known is not None
+        if known.content is not None or not known.looked:
+            if known.expected["v1"] is None and not known.has_no_v1_id:
+                return True
+            if not named.keys().isdisjoint(perhaps_given(index, known, numbers)):
+                return True
+        return any(is_needed((one.stage, one.gen_id)) for one in children(index, known))
+
     for stage, gen_id in sorted(unnamed):
-        if (stage, texts.get((stage, gen_id))) in held:
-            continue  # a cohort names its copy or its original instead
+        if is_needed((stage, gen_id)):
+            continue
         known = index.get(stage, gen_id)
         empty = known is not None and known.looked and known.content is None
         yield finding(

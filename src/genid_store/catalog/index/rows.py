@@ -11,7 +11,7 @@ from attrs import frozen
 
 from genid import SchemeName
 from genid_store.catalog.expected import ExpectedIds, Facts, ParentIds, StoreFamily, as_parent
-from genid_store.catalog.findings import finding
+from genid_store.catalog.findings import FIELD_UNFIT, finding
 from genid_store.catalog.metadata import Generation
 from genid_store.errors import NO_VALUE, Problem
 from genid_store.fs.layout import METADATA
@@ -48,6 +48,11 @@ class Indexed(Generation):
     def has_content(self) -> bool:
         """Whether a parsed text was found."""
         return self.content == "parsed"
+
+    @property
+    def has_no_v1_id(self) -> bool:
+        """Whether a field has a value that no v1 id can express: the task is known then."""
+        return any(problem.code == FIELD_UNFIT for problem in self.problems)
 
     def as_parent(self) -> ParentIds:
         """Return what the ids of its children depend on."""

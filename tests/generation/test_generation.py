@@ -304,6 +304,35 @@ def test_a_missing_template_of_any_stage_that_has_templates_pays_nothing(
     assert "made" == make(root, "draft", "d1", Counting()).kind
 
 
+def test_a_callable_that_asks_for_a_template_without_a_file_sends_no_empty_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not begun, since its folder may be misspelt; with the file, the next run makes it."""
+    monkeypatch.setattr(once, "PIPELINE", ())  # as if drafts were a user's
+    root = lay(tmp_path, "draft", "d1")
+    sent: list[str] = []
+
+    def call(request: Request) -> str:
+        sent.append(request.template_text)
+        return "text"
+
+    (tmp_path / "templates/draft").rename(tmp_path / "templates/Drafts")
+    outcome = make(root, "draft", "d1", call)
+    assert ("refused", []) == (outcome.kind, sent)
+    assert "templates/draft/draft-t.txt: is missing; create it" in outcome.reason
+    assert failures.failed_ids(root, "draft") == frozenset()
+    (tmp_path / "templates/Drafts").rename(tmp_path / "templates/draft")
+    assert "made" == make(root, "draft", "d1", call).kind
+    assert ["write a draft"] == sent
+
+
+def test_an_empty_prompt_has_no_file(tmp_path: Path) -> None:
+    """A prompt.txt of no bytes would say that nothing was sent."""
+    root = lay(tmp_path, "draft", "d1")
+    assert "made" == make(root, "draft", "d1", Counting(Generated(text="x", prompt=""))).kind
+    assert "prompt.txt" not in os.listdir(root.generation("draft", "d1"))
+
+
 def test_a_full_disk_is_found_out_before_paying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

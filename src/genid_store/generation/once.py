@@ -61,6 +61,7 @@ from genid_store.generation.records import (
     Kind,
     Outcome,
     Request,
+    TemplateMissing,
     WrongAnswer,
     as_generated,
 )
@@ -331,7 +332,7 @@ class Executor(Decider):
             stage=member.stage,
             gen_id=member.gen_id,
             fields={name: value for name, value in values.items() if value is not None},
-            template_text=(template or b"").decode("utf-8-sig"),
+            template_text=None if template is None else template.decode("utf-8-sig"),
             parent_text=inputs.parent_text,
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
@@ -343,8 +344,8 @@ class Executor(Decider):
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None if it does not exist and is not required.
 
-        A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any:
-        whoever keeps templates there would otherwise pay for an empty prompt.
+        A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any.
+        Elsewhere the callable may have prompts of its own; it gets an error if it asks for this.
 
         StoreError: its file cannot be read, or is not UTF-8.
         """
@@ -402,5 +403,7 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
 def _of_host_error(error: Exception) -> Decision:
     """Return the decision for an exception of the host's callable. The call may have been paid for.
     That holds for a StoreError, too: the callable may use a store of its own after it has paid."""
-    unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
+    unpaid = isinstance(error, NotPaid | TemplateMissing) or (
+        not isinstance(error, StoreError) and is_unpaid(error)
+    )
     return Decision("refused" if unpaid else "failed", reason_of(error))

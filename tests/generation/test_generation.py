@@ -21,6 +21,7 @@ from genid_store.fs.leases import lease
 from genid_store.generation import failures, once
 from genid_store.generation import publish as staging
 from genid_store.generation.content import digest
+from genid_store.generation.load import load_generator
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked, Generated, Outcome, Request
@@ -324,6 +325,59 @@ def test_a_callable_that_asks_for_a_template_without_a_file_sends_no_empty_promp
     (tmp_path / "templates/Drafts").rename(tmp_path / "templates/draft")
     assert "made" == make(root, "draft", "d1", call).kind
     assert ["write a draft"] == sent
+
+
+HOST = """
+import json
+import sys
+from client import connect
+
+def generate(request):
+    return topic(request)
+
+def topic(request):
+    return request.fields["topic"]
+
+async def late(request):
+    return json.loads("{")
+
+def leave(request):
+    sys.exit("no")
+
+def ask(request):
+    return connect()
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("host.py:generate", "KeyError: 'topic' (host.py:10 in topic)"),
+        ("host.py:late", "(host.py:13 in late)"),
+        ("host.py:leave", "RuntimeError: the callable raised SystemExit: no (host.py:16 in leave)"),
+        ("host.py:ask", "ValueError: too long (host.py:19 in ask)"),
+        ("client:answer", "ValueError: too long (site-packages/client.py:2 in connect)"),
+        ("builtins:abs", "TypeError: bad operand type for abs(): 'Request'"),
+    ],
+)
+def test_a_failure_says_where_the_hosts_code_raised_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, reason: str
+) -> None:
+    """Not where a library did that the host's code calls, unless the host is installed itself."""
+    root = lay(tmp_path, "draft", "d1")
+    (tmp_path / "host.py").write_text(HOST)
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/client.py").write_text(
+        "def connect():\n    raise ValueError('too long')\ndef answer(request):\n    connect()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    monkeypatch.delitem(sys.modules, "client", raising=False)
+    outcome = make(root, "draft", "d1", load_generator(host))
+    assert outcome.reason.endswith(reason)
+    failure = failures.read(root, "draft", "d1")
+    assert failure is not None
+    assert outcome.reason == failure.reason
 
 
 def test_an_empty_prompt_has_no_file(tmp_path: Path) -> None:

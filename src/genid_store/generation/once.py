@@ -29,7 +29,7 @@ from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.generation.batches import now, open_batches
-from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
+from genid_store.generation.calling import NotPaid, answer, host_reason, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
     check_metadata,
@@ -406,4 +406,4 @@ def _of_host_error(error: Exception) -> Decision:
     unpaid = isinstance(error, NotPaid | TemplateMissing) or (
         not isinstance(error, StoreError) and is_unpaid(error)
     )
-    return Decision("refused" if unpaid else "failed", reason_of(error))
+    return Decision("refused" if unpaid else "failed", host_reason(error))

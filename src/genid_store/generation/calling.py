@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import genid
 from genid_store.errors import StoreError
-from genid_store.generation.records import AnswerError
+from genid_store.generation.records import AnswerError, NotPaid
 
 #: The longest reason that is kept, in characters: some providers answer with whole pages.
 REASON_LIMIT: Final = 2_000
@@ -47,10 +47,6 @@ os.register_at_fork(
     before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
 )
 _loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process
-
-
-class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
-    """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
 def answer(call: Callable[..., Any], *arguments: Any) -> Any:

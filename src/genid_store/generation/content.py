@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -135,17 +134,10 @@ def read_text(root: DataRoot, stage: str, gen_id: str) -> str | None:
     raise StoreError.of("a text cannot be read", root.relative(Path(path)), fault, remedy)
 
 
-def text_to_build_upon(root: DataRoot, stage: str, gen_id: str) -> str:
-    """Return a text to make children from. Raises as `usable_text`."""
-    return usable_text(root, stage, gen_id).decode()
-
-
-def fault_of(
-    read: Callable[[DataRoot, str, str], object], root: DataRoot, member: Member
-) -> str | None:
-    """Return why `read` (`usable_text` or `text_to_build_upon`) fails; None if it does not."""
+def fault_of(root: DataRoot, member: Member) -> str | None:
+    """Return why `usable_text` fails; None if it does not."""
     try:
-        read(root, *member)
+        usable_text(root, *member)
     except ParentMissing as error:
         return str(error)
     except OSError as error:

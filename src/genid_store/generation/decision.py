@@ -15,7 +15,7 @@ from genid_store.fs.files import problem_of
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
 from genid_store.generation.batches import Batch
-from genid_store.generation.content import fault_of, text_version, usable_text
+from genid_store.generation.content import fault_of, text_version
 from genid_store.generation.ledger import Ledger
 from genid_store.generation.records import WAYS, Asked, Kind
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, Plan
@@ -165,7 +165,7 @@ class Decider:
             return
         parent, unknown = read_generation(self.root, *other).parent, False
         if state == "made":
-            state, reason = "unreachable", fault_of(usable_text, self.root, other)
+            state, reason = "unreachable", fault_of(self.root, other)
             if reason is None and parent is not None and is_out_of_reach(self.root, parent):
                 unknown, reason = True, f"{parent.gen_id}, which it was made from, is out of reach"
         lost = state == "unreachable"

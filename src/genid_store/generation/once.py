@@ -29,7 +29,7 @@ from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.generation.batches import now, open_batches
-from genid_store.generation.calling import NotPaid, answer, host_reason, is_unpaid, reason_of
+from genid_store.generation.calling import answer, host_reason, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
     check_metadata,
@@ -37,7 +37,6 @@ from genid_store.generation.content import (
     digest,
     model_of,
     parent_version,
-    text_to_build_upon,
     usable_text,
     was_none,
 )
@@ -59,9 +58,9 @@ from genid_store.generation.records import (
     Generated,
     Generator,
     Kind,
+    NotPaid,
     Outcome,
     Request,
-    TemplateMissing,
     WrongAnswer,
     as_generated,
 )
@@ -150,7 +149,7 @@ class Executor(Decider):
         generation = read_generation(self.root, *member)
         check_metadata(self.root, generation)
         parent = generation.parent
-        text = None if parent is None else text_to_build_upon(self.root, *parent)
+        text = None if parent is None else usable_text(self.root, *parent).decode()
         task = self.plan.task_of(member)
         # The plan's ids come too: a call for one of them may have been in flight at planning time.
         made = self.plan.ledger.made(member.stage, task.name)
@@ -403,7 +402,5 @@ def _publish_waiting(root: DataRoot, stage: str, gen_id: str, stop: threading.Ev
 def _of_host_error(error: Exception) -> Decision:
     """Return the decision for an exception of the host's callable. The call may have been paid for.
     That holds for a StoreError, too: the callable may use a store of its own after it has paid."""
-    unpaid = isinstance(error, NotPaid | TemplateMissing) or (
-        not isinstance(error, StoreError) and is_unpaid(error)
-    )
+    unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
     return Decision("refused" if unpaid else "failed", host_reason(error))

@@ -172,8 +172,12 @@ class Outcome:
         return self.kind in COMPLETE
 
 
-class TemplateMissing(StoreError):  # noqa: N818 - it says what is missing
-    """A callable asked for the text of a template without a file; nothing was paid for."""
+class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
+    """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
+
+
+class TemplateMissing(StoreError, NotPaid):  # noqa: N818 - it says what is missing
+    """A callable asked for the text of a template without a file."""
 
 
 class AnswerError(StoreError):

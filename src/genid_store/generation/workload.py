@@ -17,12 +17,7 @@ from attrs import field, frozen
 from genid_store.catalog.metadata import Generation, inspect_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
-from genid_store.generation.content import (
-    content_version,
-    fault_of,
-    model_of,
-    text_to_build_upon,
-)
+from genid_store.generation.content import content_version, fault_of, model_of
 from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.records import WAYS, Kind, Outcome
 from genid_store.generation.status import State, has_content, state_of, why_left
@@ -117,7 +112,7 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         if parent in later:
             later.add(member)
             continue
-        fault = None if parent is None else fault_of(text_to_build_upon, root, parent)
+        fault = None if parent is None else fault_of(root, parent)
         text = None if parent is None else content_version(root, *parent)
         decision = work.decider.decide(generation, text=text, fault=fault)
         reasons = filter(None, [*map(str, generation.problems), decision.reason])
@@ -165,7 +160,7 @@ def plan_work(
     root, limit = decider.root, decider.asked.max_calls
     work = Workload(members=members, decider=decider)
     batches, planned = open_batches(root), planned or {}
-    parent_fault = cache(partial(fault_of, text_to_build_upon, root))
+    parent_fault = cache(partial(fault_of, root))
     payers: dict[tuple[str, str, str | None], Member] = {}  # by stage, task and parent's text
     for member in by_stage(members):
         if has_content(root, *member):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genid_store.errors import Problem, StoreError
     from genid_store.generation.batch import Collected
-    from genid_store.generation.calling import NotPaid
-    from genid_store.generation.records import Generated, Request
+    from genid_store.generation.records import Generated, NotPaid, Request
     from genid_store.ids.minting import GenerationIds
     from genid_store.ids.rollout import Rollout
     from genid_store.store import Store
@@ -20,7 +19,7 @@ _PLACES = {
     "Collected": "generation.batch",
     "Generated": "generation.records",
     "GenerationIds": "ids.minting",
-    "NotPaid": "generation.calling",
+    "NotPaid": "generation.records",
     "Problem": "errors",
     "Request": "generation.records",
     "Rollout": "ids.rollout",

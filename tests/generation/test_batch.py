@@ -26,7 +26,7 @@ from genid_store.cohort.build import Options, build_cohort
 from genid_store.fs.layout import DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import batch as batching
-from genid_store.generation import batches, failures
+from genid_store.generation import batches, failures, once
 from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, run_cohort
@@ -183,6 +183,28 @@ def test_what_has_come_is_published_before_the_batch_is_over(root: DataRoot) -> 
     assert len(drafts) - 1 == len(missing(root, drafts))
     (batch,) = [one for one in batches.open_batches(root) if one.stage == "draft"]
     assert f"1 of {len(drafts)} done" in str(batch)
+
+
+def test_rows_without_the_template_that_they_are_made_from_are_not_submitted(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch stays here; with the file, the next run submits it."""
+    monkeypatch.setattr(once, "PIPELINE", ())  # as if all stages were a user's
+    members, host = build(root), Provider()
+    submit = host.submit
+
+    def submitted(key: str, requests: Iterable[Request]) -> str:
+        return submit(key, [one for one in requests if one.template_text])
+
+    monkeypatch.setattr(host, "submit", submitted)
+    (root.path / "templates").rename(root.path / "Templates")
+    with pytest.raises(StoreError, match=r"templates/draft/.*\.txt: is missing; create it"):
+        run(root, host)
+    assert not host.billed
+    (root.path / "Templates").rename(root.path / "templates")
+    run(root, host)
+    assert [] == missing(root, members)
+    assert {1} == set(host.billed.values())
 
 
 def test_everyone_respects_a_batch(root: DataRoot) -> None:

@@ -21,6 +21,7 @@ from genid_store.fs.leases import lease
 from genid_store.generation import failures, once
 from genid_store.generation import publish as staging
 from genid_store.generation.content import digest
+from genid_store.generation.load import load_generator
 from genid_store.generation.once import Executor, recover
 from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked, Generated, Outcome, Request
@@ -302,6 +303,88 @@ def test_a_missing_template_of_any_stage_that_has_templates_pays_nothing(
     assert "refused" == make(root, "draft", "d1", Counting()).kind
     shutil.rmtree(folder)
     assert "made" == make(root, "draft", "d1", Counting()).kind
+
+
+def test_a_callable_that_asks_for_a_template_without_a_file_sends_no_empty_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not begun, since its folder may be misspelt; with the file, the next run makes it."""
+    monkeypatch.setattr(once, "PIPELINE", ())  # as if drafts were a user's
+    root = lay(tmp_path, "draft", "d1")
+    sent: list[str] = []
+
+    def call(request: Request) -> str:
+        sent.append(request.template_text)
+        return "text"
+
+    (tmp_path / "templates/draft").rename(tmp_path / "templates/Drafts")
+    outcome = make(root, "draft", "d1", call)
+    assert ("refused", []) == (outcome.kind, sent)
+    assert "templates/draft/draft-t.txt: is missing; create it" in outcome.reason
+    assert failures.failed_ids(root, "draft") == frozenset()
+    (tmp_path / "templates/Drafts").rename(tmp_path / "templates/draft")
+    assert "made" == make(root, "draft", "d1", call).kind
+    assert ["write a draft"] == sent
+
+
+HOST = """
+import json
+import sys
+from client import connect
+
+def generate(request):
+    return topic(request)
+
+def topic(request):
+    return request.fields["topic"]
+
+async def late(request):
+    return json.loads("{")
+
+def leave(request):
+    sys.exit("no")
+
+def ask(request):
+    return connect()
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("host.py:generate", "KeyError: 'topic' (host.py:10 in topic)"),
+        ("host.py:late", "(host.py:13 in late)"),
+        ("host.py:leave", "RuntimeError: the callable raised SystemExit: no (host.py:16 in leave)"),
+        ("host.py:ask", "ValueError: too long (host.py:19 in ask)"),
+        ("client:answer", "ValueError: too long (site-packages/client.py:2 in connect)"),
+        ("builtins:abs", "TypeError: bad operand type for abs(): 'Request'"),
+    ],
+)
+def test_a_failure_says_where_the_hosts_code_raised_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, reason: str
+) -> None:
+    """Not where a library did that the host's code calls, unless the host is installed itself."""
+    root = lay(tmp_path, "draft", "d1")
+    (tmp_path / "host.py").write_text(HOST)
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/client.py").write_text(
+        "def connect():\n    raise ValueError('too long')\ndef answer(request):\n    connect()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    monkeypatch.delitem(sys.modules, "client", raising=False)
+    outcome = make(root, "draft", "d1", load_generator(host))
+    assert outcome.reason.endswith(reason)
+    failure = failures.read(root, "draft", "d1")
+    assert failure is not None
+    assert outcome.reason == failure.reason
+
+
+def test_an_empty_prompt_has_no_file(tmp_path: Path) -> None:
+    """A prompt.txt of no bytes would say that nothing was sent."""
+    root = lay(tmp_path, "draft", "d1")
+    assert "made" == make(root, "draft", "d1", Counting(Generated(text="x", prompt=""))).kind
+    assert "prompt.txt" not in os.listdir(root.generation("draft", "d1"))
 
 
 def test_a_full_disk_is_found_out_before_paying(

@@ -976,6 +976,19 @@ def test_once_needs_no_template_of_any_name(tmp_path: Path, template_id: str) ->
     assert "text 1 over None" == Store.open(tmp_path).once(one, Ledger())
 
 
+def test_once_refuses_a_callable_that_asks_for_a_template_without_a_file(tmp_path: Path) -> None:
+    """It would send an empty prompt; once the file is there, nothing has to be asked for."""
+    store = Store.open(tmp_path)
+    with pytest.raises(StoreError, match=r"templates/draft/t\.txt: is missing"):
+        store.once(draft(), lambda request: f"an answer to {request.template_text}")
+    path = store.root.template("draft", "t")
+    path.parent.mkdir(parents=True)
+    path.write_text("this")
+    assert "an answer to this" == store.once(
+        draft(), lambda request: f"an answer to {request.template_text}"
+    )
+
+
 def test_an_essay_may_name_the_model_of_its_draft(tmp_path: Path) -> None:
     """Its id differs from that of one that names none, and is read; the task is the same."""
     ledger, store = Ledger(), Store.open(tmp_path)

@@ -24,7 +24,7 @@ from genid_store.fs.layout import RAW, DataRoot
 from genid_store.fs.leases import lease
 from genid_store.generation import batches, failures
 from genid_store.generation.batches import LEASE, Batch
-from genid_store.generation.calling import answer, reason_of
+from genid_store.generation.calling import answer, host_reason, reason_of
 from genid_store.generation.content import digest, parent_version
 from genid_store.generation.once import Executor, InBatch
 from genid_store.generation.pool import CONCURRENCY, obtain_all, try_each
@@ -261,9 +261,9 @@ class Batching:
             try:
                 self._advance(batch.key)
             except Exception as error:  # the host may raise anything; the record stays
-                _LOG.warning("batch %s: %s", batch.key, reason_of(error))
+                _LOG.warning("batch %s: %s", batch.key, host_reason(error))
                 remedy = "run again to continue the batch, or cancel it"
-                errors.append(_refused(batch.key, reason_of(error), remedy))
+                errors.append(_refused(batch.key, host_reason(error), remedy))
         return errors
 
     def _advance(self, key: str) -> None:
@@ -428,7 +428,7 @@ class Batching:
         try:
             finished = as_generated(answer(self.host.finish, request, returned))
         except Exception as error:  # the host may raise anything, or return an empty text
-            return evolve(checked, unparsed=f"`finish`: {reason_of(error)}")
+            return evolve(checked, unparsed=f"`finish`: {host_reason(error)}")
         if isinstance(finished, WrongAnswer):
             return evolve(checked, unparsed=f"`finish`: {finished.unparsed}")
         return evolve(finished, text=checked.text, parsed=finished.handed_on)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import re
@@ -12,8 +13,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
+import genid
 from genid_store.errors import StoreError
-from genid_store.generation.records import AnswerError
+from genid_store.generation.records import AnswerError, NotPaid
 
 #: The longest reason that is kept, in characters: some providers answer with whole pages.
 REASON_LIMIT: Final = 2_000
@@ -35,16 +37,16 @@ _CLIENTS_UNPAID: Final = {
 #: The name of an environment variable that holds a key.
 _KEY_VARIABLE: Final = re.compile(r"[A-Z0-9_]*(KEY|TOKEN|SECRET)[A-Z0-9_]*")
 _MAX_CAUSES: Final = 8
+#: How the paths of code begin that no host wrote: genid's three packages, and the standard library.
+_GENID: Final = genid.__path__[0]
+_PYTHON: Final = (os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
 
 _starting = threading.Lock()
 os.register_at_fork(
     before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release
 )
 _loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process
-
-
-class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
-    """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
 def answer(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -91,7 +93,8 @@ async def _awaited(result: Any) -> object:
 
 
 def _ended(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"the callable raised {type(error).__name__}: {error}")
+    ended = RuntimeError(f"the callable raised {type(error).__name__}: {error}")
+    return ended.with_traceback(error.__traceback__)
 
 
 def _end_child(error: BaseException | None) -> NoReturn:
@@ -158,6 +161,31 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         errors += [cause for cause in behind if isinstance(cause, BaseException)]
         if len(errors) > _MAX_CAUSES:
             return
+
+
+def host_frame(error: BaseException) -> tuple[str, int, str] | None:
+    """Return the file, line and function of the host's code that an error came through last; of an
+    installed package if it came through no other code, since the host may be one. None: neither."""
+    own = installed = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file, function = frame.f_code.co_filename, frame.f_code.co_name
+        if file.startswith(_GENID):
+            continue
+        if _INSTALLED.search(file):
+            installed = (file, line, function)
+        elif not file.startswith(_PYTHON):
+            own = (file, line, function)
+    return own or installed
+
+
+def host_reason(error: BaseException) -> str:
+    """Return a failure of the host's code as one line: `reason_of`, and where it was raised."""
+    if (frame := host_frame(error)) is None:
+        return reason_of(error)
+    file, line, function = frame
+    with contextlib.suppress(OSError):  # the current folder may be gone
+        file = file.removeprefix(os.getcwd() + os.sep)
+    return f"{reason_of(error)} ({file}:{line} in {function})"
 
 
 def reason_of(error: BaseException) -> str:

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from genid_store.errors import Problem, StoreError
 from genid_store.fs.files import is_file
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, is_batch
-from genid_store.generation.calling import reason_of
+from genid_store.generation.calling import host_frame, reason_of
 from genid_store.generation.records import Generator
 
 
@@ -81,10 +80,8 @@ def _host_errors(summary: str, name: str, where: str, remedy: str) -> Iterator[N
     except StoreError:
         raise  # it says where and why itself
     except (Exception, SystemExit) as error:  # the host's module may raise anything
-        own_code = (__file__, importlib.__file__, genid.__path__[0], "<frozen importlib")
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if not frame.filename.startswith(own_code)]
-        line = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else place
+        frame = host_frame(error)
+        line = place if frame is None else f"{frame[0]}:{frame[1]}"
         if isinstance(error, genid.GenIdError):  # a stage that could not give sound ids
             problems = [
                 Problem(where=f"{line}:{p.place}", value=p.value, message=p.reason, remedy=p.remedy)

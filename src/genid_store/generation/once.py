@@ -29,7 +29,7 @@ from genid_store.fs.locks import blocked
 from genid_store.fs.slots import folder_lease
 from genid_store.generation import failures
 from genid_store.generation.batches import now, open_batches
-from genid_store.generation.calling import NotPaid, answer, is_unpaid, reason_of
+from genid_store.generation.calling import answer, host_reason, is_unpaid, reason_of
 from genid_store.generation.content import (
     ParentMissing,
     check_metadata,
@@ -58,6 +58,7 @@ from genid_store.generation.records import (
     Generated,
     Generator,
     Kind,
+    NotPaid,
     Outcome,
     Request,
     WrongAnswer,
@@ -333,7 +334,7 @@ class Executor(Decider):
             stage=member.stage,
             gen_id=member.gen_id,
             fields={name: value for name, value in values.items() if value is not None},
-            template_text=(template or b"").decode("utf-8-sig"),
+            template_text=None if template is None else template.decode("utf-8-sig"),
             parent_text=inputs.parent_text,
             metadata=generation.raw,
             provider_model=self.provider_models.get(model or ""),
@@ -345,8 +346,8 @@ class Executor(Decider):
     def _template(self, generation: Generation) -> bytes | None:
         """Return the template's bytes; None if it does not exist and is not required.
 
-        A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any:
-        whoever keeps templates there would otherwise pay for an empty prompt.
+        A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any.
+        Elsewhere the callable may have prompts of its own; it gets an error if it asks for this.
 
         StoreError: its file cannot be read, or is not UTF-8.
         """
@@ -405,4 +406,4 @@ def _of_host_error(error: Exception) -> Decision:
     """Return the decision for an exception of the host's callable. The call may have been paid for.
     That holds for a StoreError, too: the callable may use a store of its own after it has paid."""
     unpaid = isinstance(error, NotPaid) or (not isinstance(error, StoreError) and is_unpaid(error))
-    return Decision("refused" if unpaid else "failed", reason_of(error))
+    return Decision("refused" if unpaid else "failed", host_reason(error))

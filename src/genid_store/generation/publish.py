@@ -295,7 +295,7 @@ def files_of(
     from_host = {name: getattr(generated, name) for name in _HOST_KEYS}
     made_with |= {name: value for name, value in from_host.items() if value is not None}
     files = {RAW_METADATA: _document({**made_with, "generated_at": generated_at})}
-    for name, text in ((RAW, generated.text), (PROMPT, generated.prompt)):
+    for name, text in ((RAW, generated.text), (PROMPT, generated.prompt or None)):
         if text is not None:
             files[name] = text.encode("utf-8", "surrogatepass")
     if why_unparsed(generated) is None:

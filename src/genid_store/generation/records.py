@@ -20,7 +20,6 @@ class Request:
 
     `fields` are the fields of the signature that apply (`combo_id`, `template_id`, `llm_model_id`,
     `replicate`, `parent_gen_id`). `parent_text` is the parent's `parsed.txt`, None for a root.
-    `template_text` is empty if the store has no such template and does not require it.
     `provider_model` is the model's name in `llm_models.csv`, None if that has none.
     `unparsed_text` is a text that was paid for and could not be parsed: parse it again rather than
     pay for another. `custom_id` is the task's id, the same in every run; use it as the row of a
@@ -31,13 +30,29 @@ class Request:
     stage: str
     gen_id: str
     fields: Mapping[str, str | int]
-    template_text: str
+    _template_text: str | None
     parent_text: str | None
     metadata: Mapping[str, object]
     provider_model: str | None
     unparsed_text: str | None
     custom_id: str
     data_root: Path
+
+    @property
+    def template_text(self) -> str:
+        """The text of `templates/<stage>/<template_id>.txt`.
+
+        TemplateMissing: there is no such file; a prompt built from it would be paid for and empty.
+        """
+        if self._template_text is None:
+            name = self.fields.get("template_id", "<template_id>")
+            raise TemplateMissing.of(
+                "there is no template to make the prompt from",
+                f"templates/{self.stage}/{name}.txt",
+                "is missing",
+                "create it, in a folder with exactly the stage's name",
+            )
+        return self._template_text
 
 
 @frozen(kw_only=True)
@@ -155,6 +170,14 @@ class Outcome:
     @property
     def complete(self) -> bool:
         return self.kind in COMPLETE
+
+
+class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
+    """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
+
+
+class TemplateMissing(StoreError, NotPaid):  # noqa: N818 - it says what is missing
+    """A callable asked for the text of a template without a file."""
 
 
 class AnswerError(StoreError):

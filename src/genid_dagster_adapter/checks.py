@@ -123,8 +123,7 @@ def _partition_findings(
     elsewhere, unknown = members_elsewhere(instance, root, prefix)
     named = elsewhere.union(keys if unknown else memberships.cohorts_of())
     return missing + [
-        f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` deletes the key"
-        " and no text"
+        f"{stage} {key} is not a member of any cohort: `genid dagster sync --prune` unregisters it"
         for stage, key in keys
         if (stage, key) not in named
     ]

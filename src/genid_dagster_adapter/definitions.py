@@ -54,10 +54,9 @@ def build_definitions(
 
     StoreError: there is no data root, or a variable of the rollout or an argument cannot be used.
     """
-    states = ("stopped", "running")
     require(
         "the definitions cannot be built",
-        automation=(automation, automation in states, f"give one of {states}"),
+        automation=(automation, automation in ("stopped", "running"), 'use "stopped" or "running"'),
         rollout=(rollout, isinstance(rollout, Rollout | None), "give Rollout.parse(...) of it"),
     )
     environ = os.environ if environ is None else environ  # no default, which `help` would show

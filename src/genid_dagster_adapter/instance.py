@@ -26,8 +26,7 @@ from genid_store.fs.files import check_inside, guarded, is_folder, is_there
 from genid_store.fs.layout import DataRoot
 
 #: What Dagster's database URLs would turn into the name of another file.
-_CHANGED_IN_URLS: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
-_NO_UTF_8: Final = re.compile("[\udc80-\udcff]")  # in a data root's path, which a record holds
+_MISREAD: Final = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 _CONFIG: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 _SQLITE: Final = ("SqliteEventLogStorage", "DagsterSqliteStorage")
 _SHOWN: Final = 300  # characters of Dagster's own message
@@ -50,8 +49,8 @@ def open_instance(root: DataRoot, *, create: bool = True) -> Iterator[dg.Dagster
     folder = Path(home) if home else embedded_home(root)
     if home and not (folder.is_absolute() and is_folder(folder)):
         raise _broken("DAGSTER_HOME", f"it is not a folder (it is {home!r})")
-    unfit = _CHANGED_IN_URLS.search(str(folder)) or _NO_UTF_8.search(str(root.path))
-    if unfit:
+    # A record holds the path of the data root.
+    if unfit := _MISREAD.search(str(folder)) or re.search("[\udc80-\udcff]", str(root.path)):
         message = "its path has `?`, `%` and two hex digits, or bytes that are not UTF-8, which "
         raise _broken(unfit.string, f"{message}Dagster's databases misread; rename the folder")
     if not home:
@@ -117,8 +116,8 @@ def _has_events(folder: Path) -> bool:
     log = ref.event_storage_data or ref.storage_data  # that of all, if a variable has its place
     place = log.config_dict["base_dir"] if log and log.class_name in _SQLITE else None
     place = os.environ.get(place["env"]) if isinstance(place, dict) else place
-    inner = "" if ref.event_storage_data else "history/runs"
-    return not place or is_there(Path(place, inner, "index.db"))
+    name = "index.db" if ref.event_storage_data else "history/runs/index.db"
+    return not place or is_there(Path(place, name))
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

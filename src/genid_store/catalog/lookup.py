@@ -154,11 +154,12 @@ def replicates(index: StoreIndex) -> list[int]:
 
 def perhaps_given(index: StoreIndex, text: Indexed, numbers: Iterable[int]) -> set[tuple[str, str]]:
     """Return a superset of the generations for which `same_task` finds this text: those of its
-    task, with any of the `numbers` if it has none."""
+    task, with any of the `numbers` if it has none. Those that the tasks name need not exist."""
     tasks = {text.expected["v1"]}
     if text.replicate is None:
         tasks.update(_expected(index, text, number) for number in numbers)
-    return {(stage, gen_id) for task in tasks for stage, gen_id in index.sql(_OF_TASK, task)}
+    found = {(stage, gen_id) for task in tasks for stage, gen_id in index.sql(_OF_TASK, task)}
+    return found | {(text.stage, task) for task in tasks if task is not None}
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from attrs import evolve
 from pydantic import Field
 
 from genid import Signature
@@ -17,23 +18,22 @@ from genid_dagster_adapter.automation import Wanted
 from genid_dagster_adapter.events import plan
 from genid_dagster_adapter.loading import Texts
 from genid_dagster_adapter.partitions import COHORTS, partitions_def
-from genid_dagster_adapter.recording import NO_RETRIES, Recorder, all_made, as_result
+from genid_dagster_adapter.recording import NO_RETRIES, Recorder, all_made, as_result, config_keys
 from genid_dagster_adapter.setup import Setup
 from genid_dagster_adapter.translator import GENERATIONS, MEMBERSHIP, stage_asset_name
 from genid_store.catalog.memberships import read_membership
 from genid_store.cohort.prepare import require_cohort
+from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot, is_segment
 from genid_store.generation.batches import open_batches
 from genid_store.generation.once import recover
 from genid_store.generation.pool import obtain_all
 from genid_store.generation.records import Asked
-from genid_store.generation.reuse import plan_reuse_of
+from genid_store.generation.reuse import REMEDY_WAYS, plan_reuse_of
 from genid_store.generation.run import obtain_work, plan_run, refuse_paid
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import unfinished
 from genid_store.stages import Member, parent_stage
-
-_REMEDY = "`retry_failed: true` retries what failed, `retry_unparsed: true` what was not parsed"
 
 
 class GenerationConfig(dg.Config):
@@ -45,11 +45,6 @@ class GenerationConfig(dg.Config):
     retry_unparsed: bool = False
     reuse: bool = False
     pay_again: bool = False
-
-    def asked(self, *, retry_failed: bool, max_calls: int | None = None) -> Asked:
-        """Return the options as the store's record."""
-        chosen = self.model_dump(include={"retry_unparsed", "reuse", "pay_again"})
-        return Asked(retry_failed=retry_failed, max_calls=max_calls, **chosen)
 
 
 def generated_asset(
@@ -75,10 +70,9 @@ def generated_asset(
     def generation(
         context: dg.AssetExecutionContext, config: GenerationConfig
     ) -> Iterator[dg.Output[None]]:
-        root = DataRoot.open(setup.data_root)
+        root, keys = DataRoot.open(setup.data_root), context.partition_keys
         recover(root)
-        keys = context.partition_keys
-        asked = config.asked(retry_failed=True)
+        asked = Asked(retry_failed=True, **config.model_dump(exclude={"concurrency"}))
         # The daemon's retry was nobody's decision to pay again for failures and unparsed texts.
         if "dagster/retry_number" in context.run.tags:
             asked = Asked(reuse=config.reuse)
@@ -87,7 +81,7 @@ def generated_asset(
         recorder = Recorder(context, root, translator)
         limit = config.concurrency or setup.concurrency
         obtain_all(executor, stage, keys, recorder, concurrency=limit)
-        recorder.raise_for_failures()
+        recorder.raise_for_failures(config)
         # A generator without an output: the recorder has logged each partition's event.
         yield from ()
 
@@ -127,9 +121,15 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         members = read_membership(root, require_cohort(root, cohort_id))
         recover(root)
         register_members(context.instance, root, cohort_id, prefix=translator.prefix)
-        asked = config.asked(retry_failed=config.retry_failed, max_calls=config.max_generations)
+        options = config.model_dump(exclude={"concurrency", "max_generations"})
+        asked = Asked(max_calls=config.max_generations, **options)
         work = plan_run(root, cohort_id, members, asked)
-        refuse_paid(work)
+        try:
+            refuse_paid(work)
+        except StoreError as error:
+            problems = [str(evolve(problem, ways=())) for problem in error.problems]
+            lines = [error.summary, *problems, *config_keys(context, REMEDY_WAYS)]
+            raise dg.Failure("\n".join(lines), allow_retries=False) from None
         context.log.info("%s calls of the generator at most", work.total_calls)
         plan(context, [(translator.of_stage(stage), gen_id) for stage, gen_id in work.todo])
         recorder = Recorder(context, root, translator)
@@ -139,7 +139,7 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         states = states_of(root, members)
         recorder.incomplete += unfinished(root, states, work, recorder.incomplete)
         event = all_made(translator, cohort_id, states)
-        recorder.raise_for_failures(_REMEDY, **event.metadata)
+        recorder.raise_for_failures(config, **event.metadata)
         waiting = {decision.label for decision in work.waiting.values()}
         if "in a batch" in waiting:
             context.log.warning("; ".join(map(str, open_batches(root))))

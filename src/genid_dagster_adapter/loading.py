@@ -39,9 +39,8 @@ class Texts(_Loading):
     def load_input(self, context: dg.InputContext) -> str | Mapping[str, str]:
         """Return the text or texts. StoreError: the only text does not exist, or one is damaged."""
         root, keys = DataRoot.open(self.data_root), context.asset_partition_keys
-        texts = {
-            key: text for key in keys if (text := read_text(root, self.stage, key)) is not None
-        }
+        found = ((key, read_text(root, self.stage, key)) for key in keys)
+        texts = {key: text for key, text in found if text is not None}
         if not context.has_partition_key or len(keys) != 1:
             return texts
         if not texts:

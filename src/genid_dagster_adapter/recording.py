@@ -56,7 +56,7 @@ class Recorder:
         """Record an outcome."""
         if not outcome.complete:
             self.incomplete.append(outcome)
-            self.context.log.warning("%s", _line(outcome))
+            self.context.log.warning("%s", outcome)
             return
         member = Member(outcome.stage, outcome.gen_id)
         shown = {"outcome": outcome.kind, "seconds": round(outcome.seconds, 3)}
@@ -71,22 +71,25 @@ class Recorder:
             if gen_id not in recorded[stage]:
                 self(Outcome(stage=stage, gen_id=gen_id, kind="reused"))
 
-    def raise_for_failures(self, remedy: str = "", **metadata: Any) -> None:
-        """Raise dg.Failure with a list of the generations that have no content, if there are any.
-        Nothing in Dagster retries the run then: what failed may have been paid for."""
+    def raise_for_failures(self, config: dg.Config, **metadata: Any) -> None:
+        """Raise dg.Failure with the generations that have no content, if any, and the keys of
+        `config` to continue with. Nothing in Dagster retries the run: it may have been paid for."""
         if not self.incomplete:
             return
         self.context.instance.add_run_tags(self.context.run.run_id, NO_RETRIES)
         count = len(self.incomplete)
-        lines = [f"{count} generation(s) have no content; the others are recorded"]
-        lines += map(_line, self.incomplete[:_SHOWN])
+        lines = [f"generations without content: {count}; the others are recorded"]
+        lines += map(str, self.incomplete[:_SHOWN])
         lines += [f"and {count - _SHOWN} more"] if count > _SHOWN else []
-        text = "\n".join([*lines, remedy]).strip()
-        raise dg.Failure(text, metadata or None, allow_retries=False)
+        ways = {way for one in self.incomplete for way in one.ways}
+        lines += config_keys(self.context, [key for key in dict(config) if key in ways])
+        raise dg.Failure("\n".join(lines), metadata or None, allow_retries=False)
 
 
-def _line(outcome: Outcome) -> str:
-    return f"{outcome.stage} {outcome.gen_id} {outcome.kind}: {outcome.reason}"
+def config_keys(context: dg.AssetExecutionContext, keys: Sequence[str]) -> list[str]:
+    """Return the line that says where the launchpad takes options, and which; none without keys."""
+    place, options = context.op_def.name, " or ".join(f"{key}: true" for key in keys)
+    return [f"in the launchpad: ops: {{{place}: {{config: {{…}}}}}} with {options}"] if keys else []
 
 
 def materialization(
@@ -127,8 +130,7 @@ def last_built(
     combos: dict[str, Any] = {}
     with contextlib.suppress(OSError):  # a cohort of evaluations alone has no combo file
         rows = len(read_bytes(selected_path(root)).splitlines()) - 1
-        uri = selected_path(root).absolute().as_uri()
-        combos = {"dagster/uri": uri, "dagster/row_count": rows}
+        combos = {"dagster/uri": selected_path(root).absolute().as_uri(), "dagster/row_count": rows}
     cohort = translator.event(COHORT_ID, {COHORT_ID: cohort_id}, version=cohort_id)
     return [translator.event(COMBOS, combos), cohort]
 
@@ -155,16 +157,16 @@ def all_made(
 
 def as_result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:
     """Return an event as the result that an asset yields; the partition is the run's."""
-    return dg.MaterializeResult(asset_key=event.asset_key, metadata=event.metadata, tags=event.tags)
+    # With the tag alone, Dagster computes another version, and warns that they differ.
+    key, tags = event.asset_key, event.tags or {}
+    version = dg.DataVersion(tags["dagster/data_version"])
+    return dg.MaterializeResult(key, metadata=event.metadata, data_version=version, tags=tags)
 
 
 def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:
     """Return a table with a row for each stage and a column for each mapping of stage to count."""
     stages = next(iter(columns.values()))
-    return table(
-        {"stage": stage, **{name: counts[stage] for name, counts in columns.items()}}
-        for stage in stages
-    )
+    return table({"stage": of, **{name: n[of] for name, n in columns.items()}} for of in stages)
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -196,8 +198,7 @@ def _generation_metadata(root: DataRoot, member: Member, translator: Translator)
     # The files are optional, and a host may write anything into them: display only what is usable.
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         usage = read_json(folder / RAW_METADATA)["genid"]["usage"]
-        numbers = {name: value for name, value in usage.items() if type(value) in (int, float)}
-        shown |= {f"usage/{name}": value for name, value in numbers.items()}
+        shown |= {f"usage/{name}": n for name, n in usage.items() if type(n) in (int, float)}
     with contextlib.suppress(OSError, ValueError):
         text = read_bytes(folder / PARSED).decode("utf-8", "replace")
         shown |= {"words": len(text.split()), "preview": dg.MetadataValue.text(text[:_PREVIEW])}
@@ -221,7 +222,7 @@ def _build_metadata(built: Built) -> dict[str, Any]:
             f"`{cell.essay_gen_id}` by {cell.template_id}, {cell.llm_model_id}: {cell.added} added"
             for cell in fill_up.missing
         ]
-        shown |= listing("fill_up", f"added {fill_up.added} evaluation(s)", cells)
+        shown |= listing("fill_up", f"evaluations added: {fill_up.added}", cells)
     if built.changes is not None:
         shown["rollout_changes"] = stage_table(ids_changed=built.changes.changed())
     dropped = [f"{stage} `{gen_id}`" for stage, gen_id in built.prepared.dropped]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,18 @@ def test_the_job_writes_no_combos_where_it_refuses(
     with pytest.raises(StoreError, match="paid for a second time"):
         build(root, instance, ON, forbid_regeneration=True)
     assert not selected.exists()
+
+
+def test_no_build_warns_of_another_data_version(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """The first, one that changes the cohort, and one of another; the version is the event's."""
+    for cohort_id, replicates in (("spring", 1), ("spring", 2), ("winter", 1)):
+        set_replicates(root.path, replicates, 1, 1)
+        run = build(root, instance, cohort_id=cohort_id).run_id
+        assert [] == [
+            log.message for log in instance.all_logs(run) if int(log.level) > logging.INFO
+        ]
 
 
 def test_two_cohorts_are_two_partitions_each_with_its_own_checks(

@@ -7,11 +7,14 @@ import dagster as dg
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from cohort_kit import ON
+from cohort_kit import OFF, ON
 from dagster_kit import QUIET, Counting, requested, write
 from genid_dagster_adapter.definitions import build_definitions
+from genid_dagster_adapter.generations import MakeMissingConfig
 from genid_dagster_adapter.partitions import COHORTS, register, registered
 from genid_dagster_adapter.translator import Translator
+from genid_store.catalog.memberships import read_membership
+from genid_store.cohort.build import Options, build_cohort
 from genid_store.errors import StoreError
 from genid_store.fs.layout import DataRoot
 from genid_store.generation import failures
@@ -125,9 +128,52 @@ def test_a_member_that_cannot_be_begun_fails_the_run(
     assert recorded(instance) == [2, 3, 3]
     (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     told = str(event.step_failure_data.user_failure_data)
-    assert "2 generation(s) have no content" in told
+    assert "generations without content: 2; the others are recorded" in told
     assert f"essay {bad.name} blocked: gens/essay/{bad.name}/metadata.json" in told
     assert f"essay {bad.name} has no content" in told
+
+
+def _told(result: dg.ExecuteInProcessResult) -> str:
+    (event,) = [one for one in result.all_events if one.event_type_value == "STEP_FAILURE"]
+    data: Any = event.step_failure_data.user_failure_data
+    return str(data.description)
+
+
+def test_a_second_legacy_cohort_names_the_keys_that_say_what_is_meant(
+    root: DataRoot, instance: dg.DagsterInstance
+) -> None:
+    """For the job and for a launch of one partition; each is taken where the line says."""
+    counting = Counting()
+    for cohort_id in ("old", "older"):
+        build_cohort(root, Options(rollout=OFF, cohort_id=cohort_id))
+    assert launch(root, instance, counting, cohort_id="old").success
+    calls = len(counting.calls)
+    told = _told(launch(root, instance, counting, cohort_id="older"))
+    assert told.endswith(
+        "\nin the launchpad: ops: {cohort_generations: {config: {…}}} with "
+        "reuse: true or pay_again: true"
+    )
+    assert "would be paid for a second time" in told
+    assert "=True" not in told
+    draft = read_membership(root, "older")[0].gen_id
+    register(instance, "draft", [draft])
+    definitions = build_definitions(data_root=root.path, rollout=OFF, generate=counting)
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection={dg.AssetKey("draft_generation")}
+    )
+    for config in ({}, {"reuse": True}):
+        result = job.execute_in_process(
+            partition_key=draft,
+            instance=instance,
+            run_config={**QUIET, "ops": {"draft_generation": {"config": config}}},
+            raise_on_error=False,
+        )
+        assert result.success == bool(config)
+        if not config:
+            line = "ops: {draft_generation: {config: {…}}} with reuse: true or pay_again: true"
+            assert _told(result).endswith(line)
+    assert launch(root, instance, counting, cohort_id="older", reuse=True).success
+    assert calls == len(counting.calls)
 
 
 def test_an_essay_of_another_cohort_that_is_not_made_fails_the_run(
@@ -154,18 +200,17 @@ def test_an_unknown_cohort_is_refused(root: DataRoot, instance: dg.DagsterInstan
 def test_the_launchpads_config_in_the_docs_is_taken(tmp_path: Path, project: Path) -> None:
     """Also with everything that stands there as a remark."""
     page = (project / "docs" / "dagster.md").read_text()
-    blocks = (part.partition("```")[0] for part in page.split("```yaml")[1:])
+    blocks = [part.partition("```")[0] for part in page.split("```yaml")[1:]]
     text = next(block for block in blocks if "cohort_generations" in block)
-    for name in ("retry_failed", "max_generations", "concurrency"):
+    options = MakeMissingConfig.model_fields.keys()
+    for name in options:
         text = text.replace(f"# {name}", name)
     definitions = build_definitions(data_root=tmp_path, rollout=ON, generate=Counting())
     config = yaml.safe_load(text)
     dg.validate_run_config(definitions.resolve_job_def("genid_make_missing"), config)
-    assert set(config["ops"]["cohort_generations"]["config"]) == {
-        "retry_failed",
-        "max_generations",
-        "concurrency",
-    }
+    assert options == config["ops"]["cohort_generations"]["config"].keys()
+    text = next(block for block in blocks if "build_cohort" in block)
+    dg.validate_run_config(definitions.resolve_job_def("genid_cohort"), yaml.safe_load(text))
 
 
 def test_the_jobs_are_the_ones_that_can_work(tmp_path: Path) -> None:

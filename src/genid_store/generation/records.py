@@ -167,6 +167,9 @@ class Outcome:
     version: str | None = None
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{self.stage} {self.gen_id} {self.kind}: {self.reason}"
+
     @property
     def complete(self) -> bool:
         return self.kind in COMPLETE

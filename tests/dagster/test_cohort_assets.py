@@ -355,7 +355,7 @@ def test_a_partition_of_nobody_is_a_warning_with_the_command_that_prunes(
     assert failing(result) == {"partitions_are_members"}
     text = str(checks(result)["partitions_are_members"].metadata["members"].value)
     assert "stray" in text
-    assert "genid dagster sync --prune` deletes the key and no text" in text
+    assert "genid dagster sync --prune` unregisters it" in text
 
 
 def test_pruning_the_keys_of_legacy_texts_leaves_their_tasks_paid_for(

@@ -850,8 +850,10 @@ def test_what_was_never_begun_has_no_text_either(tmp_path: Path) -> None:
         store.once_all(wanted, call, concurrency=1)
     assert ["draft", "draft"] == asked
     assert 8 == sum("not begun" in str(one) for one in refused.value.problems)
-    remedy = "it was paid for and has no parsed.txt; write parsed.txt by hand, or retry it"
-    assert str(refused.value.problems[0]).endswith(f"; {remedy} (retry_unparsed=True)")
+    told = str(refused.value.problems[0])
+    assert "raw.txt was paid for: write gens/draft/" in told
+    remedy = "a retry gives the callable that text as `request.unparsed_text`"
+    assert told.endswith(f"parsed.txt by hand, or retry it; {remedy} (retry_unparsed=True)")
 
 
 def test_once_says_what_has_no_text(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def failure_records(failed: Iterable[Outcome]) -> list[dict[str, Any]]:
 #: The option that retries the members in a state.
 _RETRIES: Final = {
     "failed": "--retry-failed retries what failed",
-    "unparsed": "write parsed.txt by hand, or --retry-unparsed retries what was not parsed",
+    "unparsed": "--retry-unparsed retries what was not parsed",
 }
 
 

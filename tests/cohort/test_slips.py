@@ -243,7 +243,7 @@ def test_a_generator_that_returns_nothing_is_named_with_what_to_return(
     said = capsys.readouterr().out
     assert "cohort winter: 1 generator call\n" in said
     assert "ask returned neither a str nor a Generated but None; make it return the model's" in said
-    assert "raw.txt was paid for" in said
+    assert "it was paid for" in said
     assert "--retry-unparsed retries what was not parsed" in said
     assert "--retry-failed" not in said
     (started / "host.py").write_text(

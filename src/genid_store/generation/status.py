@@ -80,7 +80,7 @@ def why_left(root: DataRoot, member: Member, state: State) -> str:
 def paid_for(root: DataRoot, member: Member) -> str:
     """Return why a text that could not be parsed is left alone, and what to do."""
     parsed = root.relative(root.generation(*member) / PARSED)
-    return f"{RAW} was paid for: write {parsed} by hand, or retry it"
+    return f"it was paid for: write {parsed} by hand from {RAW}, or retry it"
 
 
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:

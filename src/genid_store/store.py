@@ -38,6 +38,7 @@ from genid_store.stages import PIPELINE, Member, by_stage, parent_key, stage_nam
 #: The retry options that `once_all` has.
 _OFFERED: Final = {"retry_failed", "retry_unparsed"}
 _INHERITED: Final = ("combo_id", "llm_model_id")
+_LISTED: Final = 3  # members that a refusal names
 
 
 @frozen
@@ -173,7 +174,10 @@ class Store:
         wanted = {_member(signature): signature for signature in signatures}
         exists = is_there(self.root.membership(cohort_id))
         before = set(read_membership(self.root, cohort_id)) if exists else set()
-        conflict = "has members that are not declared now" if before - wanted.keys() else None
+        left = sorted(before - wanted.keys())
+        first = ", ".join(" ".join(member) for member in left[:_LISTED])
+        more = f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
+        conflict = f"has members that are not declared now: {first}{more}" if left else None
         if is_there(self.root.manifest(cohort_id)):
             conflict = "was built from tables"
         if conflict is not None:
@@ -302,12 +306,14 @@ def _member(signature: Signature[Any]) -> Member:
 
 def _problem(outcome: Outcome) -> Problem:
     """Return why a generation has no text."""
-    waiting = outcome.kind == "waiting"
-    when = "when the batch is collected" if waiting else "once the cause is removed"
+    remedies = {
+        "waiting": "try again when the batch is collected",
+        "unparsed": "a retry gives the callable that text as `request.unparsed_text`",
+    }
     return Problem(
         where=f"{outcome.stage} {outcome.gen_id}",
         message=f"{outcome.kind}: {outcome.reason}",
-        remedy=outcome.remedy or f"try again {when}",
+        remedy=outcome.remedy or remedies.get(outcome.kind, "try again once the cause is removed"),
         ways=tuple(_OFFERED.intersection(outcome.ways)),
     )
 

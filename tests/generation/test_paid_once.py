@@ -875,7 +875,9 @@ def test_an_answer_without_a_parsed_form_to_build_upon_is_unparsed(
 ) -> None:
     """The raw text is kept, and given to the callable when it is asked to parse it again."""
     store = Store.open(tmp_path)
-    with pytest.raises(StoreError, match=rf"unparsed: .*{reason}"):
+    path = f"gens/draft/{gen_id(draft())}/parsed.txt"
+    rest = f"it was paid for: write {path} by hand from raw.txt, or retry it; a retry gives the"
+    with pytest.raises(StoreError, match=rf"unparsed: .*{reason}.*; {rest} callable that"):
         store.once(draft(), lambda request: answer)
     again = store.once(draft(), lambda one: f"again {one.unparsed_text}", retry_unparsed=True)
     assert f"again {answer.text}" == again

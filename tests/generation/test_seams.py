@@ -492,7 +492,9 @@ def test_a_cohort_that_is_declared_loses_no_member(root: DataRoot) -> None:
     root.manifest("c").unlink()
     before = read_membership(root, "c")
     draft = MINE
-    with pytest.raises(StoreError, match="not declared now"):
+    first = ", ".join(" ".join(member) for member in sorted(before)[:3])
+    left = f"not declared now: {first} and {len(before) - 3} more;"
+    with pytest.raises(StoreError, match=left):
         Store.open(root.path).declare("c", [draft])
     assert before == read_membership(root, "c")
 

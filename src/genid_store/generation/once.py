@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from genid_store.catalog.metadata import Generation, read_generation
 from genid_store.errors import Problem, StoreError
@@ -65,7 +65,7 @@ from genid_store.generation.records import (
     as_generated,
 )
 from genid_store.generation.reuse import Task
-from genid_store.generation.status import UNPARSED, has_content
+from genid_store.generation.status import has_content, paid_for
 from genid_store.stages import PIPELINE, Member
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
@@ -274,6 +274,9 @@ class Executor(Decider):
             with contextlib.suppress(OSError, StoreError):
                 if os.path.samestat(os.stat(self.root.path), self.home):
                     failures.record(self.root, *inputs.member, decision.reason)
+        if decision.kind == "unparsed":  # not on record: a migration changes the path
+            reason = f"{decision.reason}; {paid_for(self.root, inputs.member)}"
+            decision = evolve(decision, reason=reason)
         return decision
 
     def _pay(self, inputs: _Inputs) -> Decision:
@@ -312,7 +315,7 @@ class Executor(Decider):
             return Decision("made")
         if isinstance(generated, WrongAnswer) and not self.paid:  # every answer would be
             self.stop.set()
-        return Decision("unparsed", f"{why_unparsed(generated)}; {UNPARSED}")
+        return Decision("unparsed", why_unparsed(generated) or "")
 
     def _request(self, inputs: _Inputs, template: bytes | None) -> Request:
         generation, member = inputs.generation, inputs.member

@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.memberships import read_memberships
@@ -28,9 +28,6 @@ from genid_store.ids.rollout import Rollout, is_legacy
 from genid_store.stages import Member, parent_stage, stage_names
 
 State: TypeAlias = Literal["made", "unreachable", "unparsed", "failed", "missing"]
-
-#: Why a text that could not be parsed is left alone.
-UNPARSED: Final = "it was paid for and has no parsed.txt: write that file by hand, or retry it"
 
 
 def has_content(root: DataRoot, stage: str, gen_id: str) -> bool:
@@ -74,7 +71,16 @@ def why_left(root: DataRoot, member: Member, state: State) -> str:
     if state == "unreachable":
         return "its text exists but cannot be read: a link without a target, or not a file"
     failure = failures.read(root, *member) if state in ("failed", "unparsed") else None
-    return failure.reason if failure else UNPARSED if state == "unparsed" else ""
+    reasons = [failure.reason] if failure else []
+    if state == "unparsed":
+        reasons.append(paid_for(root, member))
+    return "; ".join(reasons)
+
+
+def paid_for(root: DataRoot, member: Member) -> str:
+    """Return why a text that could not be parsed is left alone, and what to do."""
+    parsed = root.relative(root.generation(*member) / PARSED)
+    return f"it was paid for: write {parsed} by hand from {RAW}, or retry it"
 
 
 def states_of(root: DataRoot, members: Iterable[Member]) -> dict[Member, State]:

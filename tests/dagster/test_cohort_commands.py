@@ -1,6 +1,7 @@
 """`genid cohort`: what each command prints, writes and returns."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,36 @@ def test_a_member_that_cannot_be_begun_is_no_success(cohort: Cohort) -> None:
     assert f"blocked: essay {bad.name}: gens/essay" in said
     assert "blocked by these: 2\n" in said
     assert "blocked: evaluation" not in said
+
+
+def test_a_dry_run_names_what_a_run_would_leave(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same words: failures, members that are blocked, those behind them, and the remedies.
+    What a limit leaves is only counted."""
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "off")
+    cohort.json("run")
+    shutil.rmtree(cohort.root.stage("evaluation"))
+    damaged = min(cohort.root.gens.glob("draft/*/metadata.json"))
+    damaged.write_text("{")  # the text is there, and nobody can tell of which task
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
+    cohort("build")
+    min(cohort.root.gens.glob("essay/e_*/metadata.json")).write_text("[")
+    failing = [path.name for path in cohort.root.gens.glob("evaluation/v_*")]
+    monkeypatch.setenv("FAILING", " ".join(failing))
+    words = ("failed", "blocked", "--retry")
+    cohort("run")
+    dry, document = cohort("run", "--dry-run"), cohort.json("run", "--dry-run")
+    again, record = cohort("run"), cohort.json("run")
+    lines = [line for line in again.splitlines() if line.startswith(words)]
+    assert lines == [line for line in dry.splitlines() if line.startswith(words)]
+    kinds = {line.partition(":")[0] for line in lines}
+    assert {"failed in a former run", "blocked", "blocked by these"} <= kinds
+    for name in ("failures", "blocked"):
+        assert record[name]
+        assert record[name] == document[name]
+    capped = cohort.json("run", "--dry-run", "--retry-failed", "--max-generations", "0")
+    assert ([], record["blocked"]) == (capped["failures"], capped["blocked"])
 
 
 def test_an_unparsed_text_is_reported_and_kept(

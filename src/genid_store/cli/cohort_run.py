@@ -11,7 +11,7 @@ import click
 from attrs import fields_dict
 
 from genid_store.catalog.memberships import read_membership
-from genid_store.catalog.metadata import Generation, inspect_generation
+from genid_store.catalog.metadata import Generation
 from genid_store.cli import _output as output
 from genid_store.cli._errors import INTERRUPTED
 from genid_store.cli._options import (
@@ -38,7 +38,7 @@ from genid_store.fs.files import is_there
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, is_batch
 from genid_store.generation.pool import CONCURRENCY
-from genid_store.generation.records import Asked, Generator, Kind, never_called
+from genid_store.generation.records import Asked, Generator, Kind, Outcome, never_called
 from genid_store.generation.run import Done, Progress, plan_run, refuse_paid, run_cohort
 from genid_store.generation.status import states_of
 from genid_store.generation.workload import (
@@ -47,6 +47,7 @@ from genid_store.generation.workload import (
     count_states,
     failed_members,
     left_by_limit,
+    left_members,
 )
 from genid_store.stages import PIPELINE, Member, stage_names
 
@@ -195,6 +196,8 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
         calls[stage] += count
     groups = (work.made, work.adopted, work.waiting, work.todo)
     there, reused, left, todo = (Counter(member.stage for member in group) for group in groups)
+    unmade = left_members(work)
+    failed = (one for one in unmade if one.kind != "blocked")
     return {
         "cohort_id": cohort_id,
         "dry_run": True,
@@ -220,6 +223,18 @@ def _work_record(cohort_id: str, work: Workload) -> dict[str, Any]:
             for member, source in work.adopted.items()
         ],
         "left": dict(sorted(Counter(why.label for why in work.waiting.values()).items())),
+        "failures": [{**one, "former_run": True} for one in failure_records(failed)],
+        "blocked": [_blocked_record(work, one) for one in unmade if one.kind == "blocked"],
+    }
+
+
+def _blocked_record(work: Workload, blocked: Outcome) -> dict[str, Any]:
+    generation = work.read(Member(blocked.stage, blocked.gen_id))
+    return {
+        "stage": blocked.stage,
+        "gen_id": blocked.gen_id,
+        "parent_gen_id": generation.parent_gen_id,
+        "reason": blocked.reason + output.flags(blocked.ways),
     }
 
 
@@ -237,6 +252,9 @@ def _print_dry_run(record: Mapping[str, Any]) -> None:
         output.print_list(lines, indent="  ", shown=output.SHOWN // 2)
     for label, count in record["left"].items():
         click.echo(f"left, {label}: {count}")
+    print_failures(record["failures"])
+    _print_blocked(record)
+    print_remedies(record["failures"])
 
 
 def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
@@ -285,16 +303,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         "failures": failures,
         "refused": refused,
         "blocked": [
-            {
-                "stage": outcome.stage,
-                "gen_id": outcome.gen_id,
-                "parent_gen_id": inspect_generation(
-                    root, outcome.stage, outcome.gen_id
-                ).parent_gen_id,
-                "reason": outcome.reason + output.flags(outcome.ways),
-            }
-            for outcome in blocked
-            if outcome.gen_id not in shown
+            _blocked_record(done.workload, one) for one in blocked if one.gen_id not in shown
         ],
         "batches": batch_records(root, done.workload.members),
         "left_by_limit": len(left_by_limit(done.workload)) if limited else 0,
@@ -325,7 +334,7 @@ def _print_summary(summary: Mapping[str, Any], messages: list[str]) -> None:
 def _print_blocked(summary: Mapping[str, Any]) -> None:
     """Print the members with an obstacle of their own; count those behind them or a failure."""
     names = ("failures", "blocked", "refused")
-    shown = {record["gen_id"] for name in names for record in summary[name]}
+    shown = {record["gen_id"] for name in names for record in summary.get(name, ())}
     first = [record for record in summary["blocked"] if record["parent_gen_id"] not in shown]
     output.print_list([f"blocked: {described(record)}" for record in first])
     behind = len(summary["blocked"]) - len(first)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Final
 
@@ -25,7 +25,7 @@ from genid_store.generation.content import (
 )
 from genid_store.generation.decision import Decider, Decision
 from genid_store.generation.records import WAYS, Kind, Outcome
-from genid_store.generation.status import State, has_content, state_of, why_left
+from genid_store.generation.status import State, has_content, state_of, states_of, why_left
 from genid_store.stages import Member, by_stage, parent_stage, stage_names
 
 #: The labels of members that a run leaves to the next one.
@@ -39,7 +39,7 @@ class Workload:
     `made` have content. `todo` maps the members to make, in order, to their parents. `adopted` maps
     those of them that reuse a text to the id they take it from. `calls` counts the generator's
     calls by (stage, model); copies and reuse cost none. `waiting` has the decision for every other
-    member, which is left alone.
+    member, which is left alone. `planned` has the members without metadata.
     """
 
     members: Sequence[Member] = field(repr=False)
@@ -49,6 +49,7 @@ class Workload:
     adopted: dict[Member, str] = field(factory=dict, repr=False)
     calls: Counter[tuple[str, str]] = field(factory=Counter)
     waiting: dict[Member, Decision] = field(factory=dict, repr=False)
+    planned: Mapping[Member, Generation] = field(factory=dict, repr=False)
 
     def ready(self, stage: str) -> list[str]:
         """Return the ids of one stage that can be made now, because the parent has content."""
@@ -57,6 +58,10 @@ class Workload:
             for member, parent in self.todo.items()
             if member.stage == stage and (parent is None or has_content(self.decider.root, *parent))
         ]
+
+    def read(self, member: Member) -> Generation:
+        """Return what the metadata of a member says, or will say."""
+        return self.planned.get(member) or inspect_generation(self.decider.root, *member)
 
     def in_batches(self, stage: str) -> list[str]:
         """Return the ids of one stage whose task is in a batch."""
@@ -117,20 +122,49 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         if parent in later:
             later.add(member)
             continue
-        fault = None if parent is None else fault_of(text_to_build_upon, root, parent)
+        fault = _fault(root, generation)
         text = None if parent is None else content_version(root, *parent)
         decision = work.decider.decide(generation, text=text, fault=fault)
-        reasons = filter(None, [*map(str, generation.problems), decision.reason])
-        reason = "; ".join(reasons) or "it was not begun; run again"
-        blocked.append(_outcome(member, "blocked", reason, decision.ways))
+        blocked.append(_blocked(generation, decision))
     return blocked
+
+
+def _fault(root: DataRoot, generation: Generation) -> str | None:
+    """Return why nothing can be made from a generation's parent; None if something can, or the
+    generation needs no parent."""
+    if generation.parent is not None:
+        return fault_of(text_to_build_upon, root, generation.parent)
+    return None if parent_stage(generation.stage) is None else "its parent is unknown"
+
+
+def left_members(work: Workload) -> list[Outcome]:
+    """Return the members that a run of `work` would leave, and why, as `failed_members` and
+    `blocked_members` say after the run."""
+    root, later = work.decider.root, _left(work, _LATER)
+    waiting = [member for member in by_stage(work.waiting) if member not in later]
+    states = states_of(root, waiting)
+    missing = (member for member in waiting if states[member] == "missing")
+    blocked = (_blocked(work.read(member), work.waiting[member]) for member in missing)
+    return [*failed_members(root, states), *blocked]
+
+
+def _blocked(generation: Generation, decision: Decision) -> Outcome:
+    reasons = filter(None, [*map(str, generation.problems), decision.reason])
+    reason = "; ".join(reasons) or "it was not begun; run again"
+    member = Member(generation.stage, generation.gen_id)
+    return _outcome(member, "blocked", reason, decision.ways)
 
 
 def left_by_limit(work: Workload) -> set[Member]:
     """Return the members that a run's limit of calls left, with their descendants."""
-    left = {member for member, why in work.waiting.items() if why.label == "over the limit"}
+    return _left(work, {"over the limit"})
+
+
+def _left(work: Workload, labels: Collection[str]) -> set[Member]:
+    """Return the members that wait with one of these labels, with their descendants."""
+    left = {member for member, why in work.waiting.items() if why.label in labels}
     for member in by_stage(work.waiting) if left else ():
-        if inspect_generation(work.decider.root, *member).parent in left:
+        if work.read(member).parent in left:
             left.add(member)
     return left
 
@@ -163,15 +197,15 @@ def plan_work(
     `planned` has the members without metadata.
     """
     root, limit = decider.root, decider.asked.max_calls
-    work = Workload(members=members, decider=decider)
-    batches, planned = open_batches(root), planned or {}
+    work = Workload(members=members, decider=decider, planned=planned or {})
+    batches = open_batches(root)
     parent_fault = cache(partial(fault_of, text_to_build_upon, root))
     payers: dict[tuple[str, str, str | None], Member] = {}  # by stage, task and parent's text
     for member in by_stage(members):
         if has_content(root, *member):
             work.made.append(member)
             continue
-        generation = planned.get(member) or inspect_generation(root, *member)
+        generation = work.planned.get(member) or inspect_generation(root, *member)
         task, parent = decider.plan.task_of(member), generation.parent
         fault = None if parent_stage(member.stage) is None else "its parent is unknown"
         if parent is not None:

@@ -275,6 +275,21 @@ def test_a_member_that_cannot_be_begun_is_no_success(cohort: Cohort) -> None:
     assert "blocked: evaluation" not in said
 
 
+@pytest.mark.parametrize("stage", ["draft", "essay"])
+def test_a_member_without_a_folder_is_told_as_that(cohort: Cohort, stage: str) -> None:
+    """Whose folder got another spelling, for one: a dry run counts no call that no run makes."""
+    cohort.json("run")
+    folder = next(cohort.root.stage(stage).iterdir())
+    folder.rename(folder.with_name(folder.name.upper()))
+    planned, record = cohort.json("run", "--dry-run"), cohort.json("run")
+    assert (0, 0) == (planned["total_calls"], record["calls"])
+    assert planned["blocked"] == record["blocked"]
+    place = f"gens/{stage}/{folder.name}: there is no folder of this name; "
+    assert record["blocked"][0]["reason"].startswith(place)
+    cohort("build")
+    assert 0 == cohort.json("run")["calls"] == cohort.status
+
+
 def test_a_dry_run_names_what_a_run_would_leave(
     cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,6 +254,33 @@ def test_a_prefix_of_the_partition_sets_is_looked_under(
     assert (True, False) == ("d_nobodys" in shown, "d_anothers" in shown)
 
 
+def test_what_the_audit_finds_is_next_before_a_text_under_another_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run would leave the members that the findings concern. Duplicates may stay."""
+    root = tmp_path / "data"
+    assert 0 == run(["init", str(root)])
+    words = ["--data-root", str(root), "--cohort-id", "c"]
+    host = ["--generate", f"{root}/generator.py:offline"]
+    (root / "genid.toml").unlink()
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "off")
+    assert 0 == run(["cohort", "run", *words, *host])
+    monkeypatch.setenv("DD_DETERMINISTIC_GEN_IDS", "on")
+    assert 0 == run(["cohort", "build", *words])
+    assert 0 == report(root)
+    assert "next: genid cohort run --dry-run " in capsys.readouterr().out
+    assert 0 == run(["cohort", "run", *words, "--reuse-only"])
+    draft = next(root.glob("gens/draft/d_*"))
+    draft.rename(draft.with_name(draft.name.upper()))
+    assert 0 == report(root)
+    said = capsys.readouterr().out
+    assert "members whose text is under another id   1\n" in said
+    assert "next: genid store audit " in said
+    assert 1 == run(["store", "audit", "--json", "--data-root", str(root)])
+    codes = json.loads(capsys.readouterr().out)["counts"]
+    assert {"folder-mismatch", "orphan", "member-without-generation"} == codes.keys()
+
+
 def test_slots_without_a_text_are_no_fault_in_the_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,7 +82,7 @@ FIELD_UNFIT: Final = _kind(
 FOLDER_MISMATCH: Final = _kind(
     "folder-mismatch",
     "the gen_id in metadata.json is not the folder's name",
-    "correct gen_id to the folder's name, by which memberships and children refer to it",
+    "rename the folder, or correct gen_id: memberships and children refer to the folder's name",
 )
 STAGE_MISMATCH: Final = _kind(
     "stage-mismatch",

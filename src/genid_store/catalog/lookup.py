@@ -146,7 +146,8 @@ def perhaps_same_task(index: StoreIndex) -> set[tuple[str, str]]:
     for key in unnumbered:
         generation = index.get(*key)
         if generation is not None and generation.has_content:
-            found |= perhaps_given(index, generation, numbers)
+            for task in tasks_of(index, generation, numbers):
+                found.update(index.sql(_OF_TASK, task))
     return found
 
 
@@ -156,13 +157,13 @@ def replicates(index: StoreIndex) -> list[int]:
     return [number for (number,) in index.sql(query)]
 
 
-def perhaps_given(index: StoreIndex, text: Indexed, numbers: Iterable[int]) -> set[tuple[str, str]]:
-    """Return a superset of the generations for which `same_task` finds this text: those of its
-    task, with any of the `numbers` if it has none."""
+def tasks_of(index: StoreIndex, text: Indexed, numbers: Iterable[int]) -> set[str]:
+    """Return every task for which `same_task` may find a text: its own, and with any of the
+    `numbers` if it has none."""
     tasks = {text.expected["v1"]}
     if text.replicate is None:
         tasks.update(_expected(index, text, number) for number in numbers)
-    return {(stage, gen_id) for task in tasks for stage, gen_id in index.sql(_OF_TASK, task)}
+    return {task for task in tasks if task is not None}
 
 
 def _unnumbered(index: StoreIndex, generation: Indexed, number: int) -> list[Indexed]:

@@ -19,14 +19,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 import genid
 from genid import REPLICATE_MAX
 from genid_store.catalog import findings
 from genid_store.catalog.findings import finding
 from genid_store.errors import NO_VALUE, Problem, StoreError
-from genid_store.fs.files import read_bytes
+from genid_store.fs.files import is_folder, read_bytes
 from genid_store.fs.jsonfile import load_object
 from genid_store.fs.layout import METADATA, DataRoot
 from genid_store.stages import PIPELINE, Member, parent_key
@@ -48,6 +48,7 @@ _UNUSUAL: Final = {
     _OLDER_MODEL,
     *(f"{stage}_template" for stage in PIPELINE),
 }
+_NO_FOLDER: Final = "restore or rename it, or build its cohort again, which makes it"
 #: A number without sign, space, `_` or leading zero.
 _DIGITS: Final = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -177,7 +178,11 @@ def read_generation(root: DataRoot, stage: str, gen_id: str) -> Generation:
     try:
         data = read_bytes(f"{folder}/{METADATA}")
     except (FileNotFoundError, NotADirectoryError) as error:
-        return unreadable(stage, gen_id, where, error)
+        if is_folder(folder):
+            return unreadable(stage, gen_id, where, error)
+        message = "there is no folder of this name"
+        missing = finding(findings.METADATA_MISSING, f"gens/{stage}/{gen_id}", message=message)
+        return _unread(stage, gen_id, evolve(missing, remedy=_NO_FOLDER))
     return parse_metadata(stage, gen_id, data, where)
 
 

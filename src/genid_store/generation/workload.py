@@ -14,6 +14,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from genid_store.catalog.findings import OF_METADATA
 from genid_store.catalog.metadata import Generation, inspect_generation
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
@@ -122,19 +123,22 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         if parent in later:
             later.add(member)
             continue
-        fault = _fault(root, generation)
+        fault = _fault(work.decider, generation)
         text = None if parent is None else content_version(root, *parent)
         decision = work.decider.decide(generation, text=text, fault=fault)
         blocked.append(_blocked(generation, decision))
     return blocked
 
 
-def _fault(root: DataRoot, generation: Generation) -> str | None:
-    """Return why nothing can be made from a generation's parent; None if something can, or the
-    generation needs no parent."""
+def _fault(decider: Decider, generation: Generation) -> str | None:
+    """Return why a generation cannot be made from its parent, or as a root; None if it can."""
     if generation.parent is not None:
-        return fault_of(text_to_build_upon, root, generation.parent)
-    return None if parent_stage(generation.stage) is None else "its parent is unknown"
+        return fault_of(text_to_build_upon, decider.root, generation.parent)
+    if parent_stage(generation.stage) is not None:
+        return "its parent is unknown"
+    task = decider.plan.task_of(Member(generation.stage, generation.gen_id))
+    is_lost = any(problem.code in OF_METADATA for problem in generation.problems)
+    return "its task is unknown" if is_lost and task.hidden is None else None
 
 
 def left_members(work: Workload) -> list[Outcome]:
@@ -207,12 +211,14 @@ def plan_work(
             continue
         generation = work.planned.get(member) or inspect_generation(root, *member)
         task, parent = decider.plan.task_of(member), generation.parent
-        fault = None if parent_stage(member.stage) is None else "its parent is unknown"
+        fault = None
         if parent is not None:
             left = work.waiting.get(parent)
             in_batch = left is not None and left.label == "in a batch"
             coming = parent in work.todo or (awaited and in_batch)
             fault = None if coming else parent_fault(parent)
+        elif generation.problems or parent_stage(member.stage) is not None:
+            fault = _fault(decider, generation)
         decision = decider.decide(
             generation, text=task.parent_digest, source=task.source, batches=batches, fault=fault
         )

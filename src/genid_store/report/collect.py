@@ -16,7 +16,11 @@ from typing import Final, TypeVar
 from attrs import field, frozen
 
 from genid_store.catalog.audit.audit import Audit, audit
-from genid_store.catalog.findings import DUPLICATE
+from genid_store.catalog.findings import (
+    DUPLICATE,
+    GENERATION_WITHOUT_MEMBERSHIP,
+    PARTITION_WITHOUT_MEMBERSHIP,
+)
 from genid_store.catalog.index.query import StoreIndex, content_of
 from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.memberships import read_memberships
@@ -46,6 +50,8 @@ _ESSAYS: Final = (
     "SELECT gen_id FROM generation WHERE stage = 'essay' ORDER BY coalesce(combo_id, ''),"
     " coalesce(template_id, ''), coalesce(llm_model_id, ''), coalesce(replicate, 0), gen_id"
 )
+#: The findings that keep no member from its text.
+_MAY_STAY: Final = {DUPLICATE, GENERATION_WITHOUT_MEMBERSHIP, PARTITION_WITHOUT_MEMBERSHIP}
 _REUSED: Final = "Members without a text whose task has one under another id"
 #: Every family and its meaning, in the order in which they are drawn: the target first.
 FAMILIES: Final = {
@@ -139,7 +145,8 @@ class Report:
     def verdict(self) -> tuple[str, str]:
         """The most important fact in one sentence, and the command to run next.
 
-        Money comes first: a text that would be paid for again outranks every finding.
+        Findings come first, because a run leaves the members that they concern; but not those that
+        may stay as they are.
         """
         root = f"--data-root {shlex.quote(self.root)}"
         findings = self.audit.findings
@@ -148,7 +155,7 @@ class Report:
         sound = "The store is sound"
         if empty:
             sound += f" but for {empty} empty slots of no cohort, for which nothing was paid"
-        if self.reused:
+        if self.reused and _MAY_STAY.issuperset(finding.code for finding in faults):
             name = next(shlex.quote(one.cohort_id) for one in self.cohorts if one.steps[0].reused)
             command = f"genid cohort run --dry-run {root} --cohort-id {name}"
             return f"{_REUSED}: {self.reused}.", command

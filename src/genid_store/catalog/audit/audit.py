@@ -20,7 +20,7 @@ from genid_store.catalog.audit.references import CohortsOf, SameTexts, duplicate
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
-from genid_store.catalog.lookup import children, perhaps_given, replicates
+from genid_store.catalog.lookup import children, replicates, tasks_of
 from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.errors import Problem, StoreError
@@ -237,8 +237,10 @@ def _membership(
         if known.content is not None or not known.looked:
             if known.expected["v1"] is None and not known.has_no_v1_id:
                 return True
-            if not named.keys().isdisjoint(perhaps_given(index, known, numbers)):
-                return True
+            for task in tasks_of(index, known, numbers):
+                same = [one.gen_id for one in index.by_expected("v1", task)]
+                if any((known.stage, gen_id) in named for gen_id in (task, *same)):
+                    return True
         return any(is_needed((one.stage, one.gen_id)) for one in children(index, known))
 
     for stage, gen_id in sorted(unnamed):

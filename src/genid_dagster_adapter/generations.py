@@ -137,7 +137,9 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         executor = setup.executor(context, root, work.decider.plan, asked)
         obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
         states = states_of(root, members)
-        recorder.incomplete += unfinished(root, states, work, recorder.incomplete)
+        recorder.incomplete += unfinished(
+            root, states, work, recorder.incomplete, executor.stop.why
+        )
         event = all_made(translator, cohort_id, states)
         recorder.raise_for_failures(_REMEDY, **event.metadata)
         waiting = {decision.label for decision in work.waiting.values()}

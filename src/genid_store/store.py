@@ -203,9 +203,8 @@ class Store:
         if not os.path.samestat(os.stat(self.root.path), self._home):
             place, remedy = str(self.root.path), f"{REMOUNT}, or open the store in that folder"
             raise StoreError.of("nothing was made", place, REPLACED, remedy)
-        reason = "not begun: an earlier answer of the callable was not a text"
         outcomes = {
-            member: Outcome(stage=member.stage, gen_id=member.gen_id, kind="stopped", reason=reason)
+            member: Outcome(stage=member.stage, gen_id=member.gen_id, kind="stopped")
             for member in by_stage(todo)
         }
         first = Executor(
@@ -235,7 +234,8 @@ class Store:
             for stage in dict.fromkeys(member.stage for member in seeds):
                 ids = [member.gen_id for member in seeds if member.stage == stage]
                 obtain_all(executor, stage, ids, report, concurrency=concurrency)
-        return [outcome for outcome in outcomes.values() if not outcome.complete]
+        unmade = (outcome for outcome in outcomes.values() if not outcome.complete)
+        return [evolve(outcome, reason=outcome.reason or first.stop.why) for outcome in unmade]
 
     def _parent_fault(self, parent: Member | None) -> tuple[str, str] | None:
         """Return why nothing can be made from a parent, and the remedy, empty if it is not known;

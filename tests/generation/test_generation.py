@@ -350,6 +350,7 @@ def test_a_text_that_cannot_be_staged_is_kept_elsewhere(
         executor = Executor(root=root, generator=Counting("paid"))  # type: ignore[arg-type]
         outcome = executor.obtain("draft", "d1")
     assert ("failed", True) == (outcome.kind, executor.stop.is_set())
+    assert "it was not begun, because there would be no room for its answer" == executor.stop.why
     assert {"d1"} == failures.failed_ids(root, "draft")
     kept = outcome.reason.partition("the text from ")[2].partition(";")[0]
     assert (Path(kept) / "raw.txt").read_text() == "paid"

@@ -33,6 +33,7 @@ from genid_store.generation.giving import _last_first, give_text, take_back
 from genid_store.generation.once import Executor
 from genid_store.generation.records import Asked
 from genid_store.generation.run import Done, plan_run, run_cohort
+from genid_store.generation.status import states_of
 from genid_store.generation.workload import blocked_members, left_by_limit
 from genid_store.migration.run import migrate, rollback
 from genid_store.stages import Member
@@ -849,7 +850,20 @@ def test_what_was_never_begun_has_no_text_either(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"^9 generation") as refused:
         store.once_all(wanted, call, concurrency=1)
     assert ["draft", "draft"] == asked
-    assert 8 == sum("not begun" in str(one) for one in refused.value.problems)
+    why = "it was not begun, because an earlier answer of the callable was not a text"
+    assert 8 == sum(why in str(one) for one in refused.value.problems)
+
+
+def test_a_run_that_an_answer_stopped_says_why(root: DataRoot) -> None:
+    """Of each member that it did not begin; those are no failures of the run, nor of the next."""
+    build(root, "c", ON)
+    run(root, "c", Ledger(), max_calls=3)
+    done = run_cohort(root, "c", lambda request: 7, Asked(), concurrency=1)  # type: ignore[arg-type, return-value]
+    left = {one.reason for one in blocked_members(done.workload, stopped=done.stopped)}
+    why = "it was not begun, because an earlier answer of the callable was not a text"
+    assert f"{why}; put that right, and run again" in left
+    states = states_of(root, done.workload.members).values()
+    assert (1, 0) == (list(states).count("unparsed"), list(states).count("failed"))
 
 
 def test_once_says_what_has_no_text(tmp_path: Path) -> None:

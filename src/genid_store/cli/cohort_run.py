@@ -290,7 +290,7 @@ def _summary(root: DataRoot, cohort_id: str, done: Done) -> dict[str, Any]:
         if outcome.kind == "refused"
     ]
     in_batches = [Member(one.stage, one.gen_id) for one in done.outcomes if one.kind == "waiting"]
-    blocked = [] if done.interrupted else blocked_members(done.workload, in_batches)
+    blocked = [] if done.interrupted else blocked_members(done.workload, in_batches, done.stopped)
     limited = done.workload.decider.asked.max_calls is not None
     shown = {record["gen_id"] for record in refused} | {member.gen_id for member in now}
     return {

@@ -91,6 +91,18 @@ class _Inputs:
     others: list[Member]
 
 
+class Stop(threading.Event):
+    """Once it is set, no other call begins. `why` says so, with the reason, unless that was an
+    interrupt."""
+
+    why = ""
+
+    def because(self, reason: str) -> None:
+        """Set it; the first reason counts."""
+        self.why = self.why or f"it was not begun, because {reason}"
+        self.set()
+
+
 @frozen(kw_only=True)
 class Executor(Decider):
     """Obtains generations of one data root with one callable; safe to use from several threads.
@@ -107,7 +119,7 @@ class Executor(Decider):
     provider_models: Mapping[str, str] = field(factory=dict)
     templates: bool = True
     preparing: bool = False
-    stop: threading.Event = field(factory=threading.Event)
+    stop: Stop = field(factory=Stop)
     on_call: Callable[[int], None] = field(default=lambda change: None)
     home: os.stat_result = field(
         default=Factory(lambda new: os.stat(new.root.path), takes_self=True), repr=False
@@ -286,7 +298,7 @@ class Executor(Decider):
             self.generator(request)
         with prepared(self.root, *inputs.member, room=not self.paid) as folder:
             if self.stop.is_set():
-                return Decision("stopped", "interrupted before it began")
+                return Decision("stopped", self.stop.why or "interrupted before it began")
             name = getattr(self.generator, "__name__", "the callable")
             self.on_call(1)
             try:
@@ -305,8 +317,8 @@ class Executor(Decider):
             try:
                 publish(folder, files, inputs.parent_text)
             except OSError as error:
-                if error.errno in _FULL:  # there would be no room for the next answer either
-                    self.stop.set()
+                if error.errno in _FULL:
+                    self.stop.because("there would be no room for its answer")
                 # A batch keeps its answer, so that publishing it can be tried again.
                 return Decision(
                     "refused" if self.paid else "failed", str(problem_of(self.root, error))
@@ -314,7 +326,7 @@ class Executor(Decider):
         if PARSED in files:
             return Decision("made")
         if isinstance(generated, WrongAnswer) and not self.paid:  # every answer would be
-            self.stop.set()
+            self.stop.because("an earlier answer of the callable was not a text")
         return Decision("unparsed", why_unparsed(generated) or "")
 
     def _request(self, inputs: _Inputs, template: bytes | None) -> Request:

@@ -24,7 +24,7 @@ from genid_store.fs.layout import DataRoot
 from genid_store.generation.batch import BatchHost, Batching, is_batch
 from genid_store.generation.batches import refuse_unreadable
 from genid_store.generation.decision import Decider
-from genid_store.generation.once import Executor, recover
+from genid_store.generation.once import Executor, Stop, recover
 from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome, never_called
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
@@ -80,11 +80,13 @@ class Progress:
 
 @frozen(kw_only=True)
 class Done:
-    """The result of a run: its outcomes in order, its plan, and whether it was interrupted."""
+    """The result of a run: its outcomes in order, its plan, whether it was interrupted, and the
+    `Stop.why` of what else stopped it."""
 
     outcomes: tuple[Outcome, ...]
     workload: Workload
     interrupted: bool
+    stopped: str = ""
 
 
 def plan_run(
@@ -133,7 +135,7 @@ def run_cohort(
     with guarded(root):
         recover(root)
         members = read_membership(root, cohort_id)
-        stop = threading.Event()
+        stop = Stop()
         counting = Progress(members, progress)
         executor = Executor(
             root=root,
@@ -168,7 +170,12 @@ def run_cohort(
             planned.obtain(stage, todo, wait=wait)
 
     _until_interrupted(root, obtain, stop, counting)
-    return Done(outcomes=tuple(counting.outcomes), workload=work, interrupted=counting.interrupted)
+    return Done(
+        outcomes=tuple(counting.outcomes),
+        workload=work,
+        interrupted=counting.interrupted,
+        stopped=stop.why,
+    )
 
 
 def obtain_work(

@@ -109,9 +109,12 @@ def failed_members(root: DataRoot, states: Mapping[Member, State]) -> list[Outco
     ]
 
 
-def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[Outcome]:
+def blocked_members(
+    work: Workload, in_batches: Iterable[Member] = (), stopped: str = ""
+) -> list[Outcome]:
     """Return the members that a run of `work` left missing, parents first, and why. Omits what the
-    run's limit left, what is in a batch, and the descendants of both."""
+    run's limit left, what is in a batch, and the descendants of both. `stopped` is the
+    `Stop.why` of the run."""
     later = {member for member, why in work.waiting.items() if why.label in _LATER}
     later.update(in_batches)
     blocked, root = [], work.decider.root
@@ -126,7 +129,7 @@ def blocked_members(work: Workload, in_batches: Iterable[Member] = ()) -> list[O
         fault = _fault(work.decider, generation)
         text = None if parent is None else content_version(root, *parent)
         decision = work.decider.decide(generation, text=text, fault=fault)
-        blocked.append(_blocked(generation, decision))
+        blocked.append(_blocked(generation, decision, stopped))
     return blocked
 
 
@@ -152,9 +155,12 @@ def left_members(work: Workload) -> list[Outcome]:
     return [*failed_members(root, states), *blocked]
 
 
-def _blocked(generation: Generation, decision: Decision) -> Outcome:
+def _blocked(generation: Generation, decision: Decision, stopped: str = "") -> Outcome:
     reasons = filter(None, [*map(str, generation.problems), decision.reason])
-    reason = "; ".join(reasons) or "it was not begun; run again"
+    not_begun = (
+        f"{stopped}; put that right, and run again" if stopped else "it was not begun; run again"
+    )
+    reason = "; ".join(reasons) or not_begun
     member = Member(generation.stage, generation.gen_id)
     return _outcome(member, "blocked", reason, decision.ways)
 
@@ -178,13 +184,17 @@ def _outcome(member: Member, kind: Kind, reason: str, ways: tuple[str, ...]) -> 
 
 
 def unfinished(
-    root: DataRoot, states: Mapping[Member, State], work: Workload, reported: Iterable[Outcome]
+    root: DataRoot,
+    states: Mapping[Member, State],
+    work: Workload,
+    reported: Iterable[Outcome],
+    stopped: str = "",
 ) -> list[Outcome]:
     """Return the members that failed before a run of `work`, or that it could not begin. Omits
-    those `reported`, and what is left to the next run."""
+    those `reported`, and what is left to the next run. `stopped` as in `blocked_members`."""
     omitted = {(one.stage, one.gen_id) for one in reported}
     omitted |= {member for member, why in work.waiting.items() if why.label in _LATER}
-    outcomes = [*failed_members(root, states), *blocked_members(work)]
+    outcomes = [*failed_members(root, states), *blocked_members(work, stopped=stopped)]
     return [one for one in outcomes if (one.stage, one.gen_id) not in omitted]
 
 

@@ -136,10 +136,8 @@ def missing_asset(setup: Setup) -> dg.AssetsDefinition:
         recorder.record_made(work.made)
         executor = setup.executor(context, root, work.decider.plan, asked)
         obtain_work(executor, work, recorder, concurrency=config.concurrency or setup.concurrency)
-        states = states_of(root, members)
-        recorder.incomplete += unfinished(
-            root, states, work, recorder.incomplete, executor.stop.why
-        )
+        left, states = recorder.incomplete, states_of(root, members)
+        left += unfinished(root, states, work, left, executor.stop.why)
         event = all_made(translator, cohort_id, states)
         recorder.raise_for_failures(config, **event.metadata)
         waiting = {decision.label for decision in work.waiting.values()}

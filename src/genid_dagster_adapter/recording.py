@@ -158,9 +158,9 @@ def all_made(
 def as_result(event: dg.AssetMaterialization) -> dg.MaterializeResult[None]:
     """Return an event as the result that an asset yields; the partition is the run's."""
     # With the tag alone, Dagster computes another version, and warns that they differ.
-    key, tags = event.asset_key, event.tags or {}
+    key, shown, tags = event.asset_key, event.metadata, event.tags or {}
     version = dg.DataVersion(tags["dagster/data_version"])
-    return dg.MaterializeResult(key, metadata=event.metadata, data_version=version, tags=tags)
+    return dg.MaterializeResult(asset_key=key, metadata=shown, data_version=version, tags=tags)
 
 
 def stage_table(**columns: Mapping[str, int]) -> dg.TableMetadataValue:

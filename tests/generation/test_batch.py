@@ -198,7 +198,7 @@ def test_rows_without_the_template_that_they_are_made_from_are_not_submitted(
 
     monkeypatch.setattr(host, "submit", submitted)
     (root.path / "templates").rename(root.path / "Templates")
-    with pytest.raises(StoreError, match=r"templates/draft/.*\.txt: is missing; create it"):
+    with pytest.raises(StoreError, match=r"templates/draft/.*\.txt: is missing.*test_batch\.py:"):
         run(root, host)
     assert not host.billed
     (root.path / "Templates").rename(root.path / "templates")
@@ -655,6 +655,7 @@ def test_what_finish_raises_loses_no_text(root: DataRoot) -> None:
     host.finish = _raising  # type: ignore[attr-defined]
     done = run(root, host)
     assert {"unparsed"} == set(kinds(done))
+    assert "in _raising)" in done.outcomes[0].reason
     assert (root.generation(*members[0]) / "raw.txt").read_text().startswith("text of ")
 
 

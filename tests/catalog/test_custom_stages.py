@@ -287,3 +287,23 @@ def test_expected_ids_of_a_long_chain_and_of_a_circle(tmp_path: Path) -> None:
     assert dict.fromkeys(ids) == _expected(tmp_path, "persist")
     found = _stages(tmp_path, "explain", names[0], "--data-root", ".")["generations"][0]
     assert [names[2], names[1]] == [above["gen_id"] for above in found["ancestors"]]
+
+
+def test_what_a_long_chain_or_a_circle_has_without_a_cohort_is_found(tmp_path: Path) -> None:
+    """However long. What a member was made from is needed, from the first on; an orphan's v1 id
+    names its task, which is no member's."""
+    (tmp_path / "chain.py").write_text(REVISING)
+    long, short = [f"n{number:04}" for number in range(1_100)], ["m0", "m1", "m2", "m3"]
+    for names, before in ((long, None), (short, None), (["c0", "c1"], "c1")):
+        for gen_id, above in zip(names, [before, *names], strict=False):
+            _revise(tmp_path, gen_id, above)
+    lost = {"before": short[0], "combo_id": "c", "replicate": 7}
+    orphan = _derived(tmp_path, "revision", lost)
+    _write(tmp_path, "revision", orphan, {**lost, "before": "gone", "origin_cohort_id": "c"})
+    (tmp_path / "gens/revision" / orphan / "parsed.txt").write_text("text")
+    (tmp_path / "cohorts/c").mkdir(parents=True)
+    (tmp_path / "cohorts/c/membership.csv").write_text("stage,gen_id\nrevision,m2\n")
+    found = _stages(tmp_path, "store", "audit", "--data-root", ".", code=1)["findings"]
+    alone = [one["ids"][0] for one in found if one["code"] == "generation-without-membership"]
+    unneeded = sorted([*long, "c0", "c1", "m3", orphan])
+    assert unneeded == sorted(gen_id for _, gen_id in alone)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from functools import cache
 from itertools import groupby
 from typing import Final
 
@@ -20,12 +19,13 @@ from genid_store.catalog.audit.references import CohortsOf, SameTexts, duplicate
 from genid_store.catalog.findings import finding
 from genid_store.catalog.index.query import StoreIndex
 from genid_store.catalog.index.refresh import Progress
+from genid_store.catalog.index.rows import Indexed
 from genid_store.catalog.lookup import children, replicates, tasks_of
 from genid_store.catalog.memberships import Memberships, cohort_ids, read_memberships
 from genid_store.catalog.recorded import read_recorded
 from genid_store.errors import Problem, StoreError
 from genid_store.fs.layout import DataRoot
-from genid_store.stages import stage_names
+from genid_store.stages import Member, stage_names
 
 #: Every generation, and whether it was made for itself (`Store.once`), and not for a cohort.
 _MEMBERS: Final = """
@@ -208,7 +208,7 @@ def _membership(
     absent, unnamed = set(named), []
     # Rows are streamed, so that only the generations without a cohort are held in memory.
     for *member, alone in index.stream(_MEMBERS) if memberships.members else ():
-        key = member[0], member[1]
+        key = Member(member[0], member[1])
         absent.discard(key)
         if key not in named and not alone:
             unnamed.append(key)
@@ -223,29 +223,8 @@ def _membership(
         )
     if memberships.problems or not memberships.members:
         return  # an unreadable file may name them, or there are no cohorts at all
-    held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
-
-    numbers = replicates(index) if unnamed else []
-
-    @cache
-    def is_needed(key: tuple[str, str]) -> bool:
-        """Return whether a member is this generation, has its text, or may be given it; or whether
-        such a one comes from it. While a text's task is unknown, it may be any member's."""
-        known = index.get(*key)
-        if known is None or key in named or (key[0], texts.get(key)) in held:
-            return known is not None
-        if known.content is not None or not known.looked:
-            if known.expected["v1"] is None and not known.has_no_v1_id:
-                return True
-            for task in tasks_of(index, known, numbers):
-                same = [one.gen_id for one in index.by_expected("v1", task)]
-                if any((known.stage, gen_id) in named for gen_id in (task, *same)):
-                    return True
-        return any(is_needed((one.stage, one.gen_id)) for one in children(index, known))
-
-    for stage, gen_id in sorted(unnamed):
-        if is_needed((stage, gen_id)):
-            continue
+    needed = _needed(index, unnamed, named, texts)
+    for stage, gen_id in sorted(set(unnamed) - needed):
         known = index.get(stage, gen_id)
         empty = known is not None and known.looked and known.content is None
         yield finding(
@@ -255,3 +234,49 @@ def _membership(
             ids=((stage, gen_id),),
             details={"empty": empty},
         )
+
+
+def _needed(
+    index: StoreIndex, unnamed: Collection[Member], named: CohortsOf, texts: SameTexts
+) -> set[Member]:
+    """Return the `unnamed` generations that a member needs: it has or may be given their text, or
+    it, or such a text, comes from them."""
+    held = {(member[0], texts[member]) for member in named.keys() & texts.keys()}
+    numbers = replicates(index) if unnamed else []
+
+    def serves(known: Indexed) -> bool:
+        """Return whether this is a member, or has a text for one. While a text's task is unknown,
+        it may be any member's; but a v1 id names its task by itself."""
+        key = Member(known.stage, known.gen_id)
+        if key in named or (known.stage, texts.get(key)) in held:
+            return True
+        if known.content is None and known.looked:
+            return False
+        if known.expected["v1"] is None and known.family != "v1" and not known.has_no_v1_id:
+            return True
+        for task in (known.gen_id, *tasks_of(index, known, numbers)):
+            same = [one.gen_id for one in index.by_expected("v1", task)]
+            if any((known.stage, gen_id) in named for gen_id in (task, *same)):
+                return True
+        return False
+
+    # From the first down, and then up from each that serves: a chain may be long, or a cycle.
+    above: dict[Member, Member | None] = dict.fromkeys(unnamed)
+    found, serving = list(above), []
+    for member in found:
+        known = index.get(*member)
+        if known is not None and serves(known):
+            serving.append(member)
+            continue
+        for child in () if known is None else children(index, known):
+            key = Member(child.stage, child.gen_id)
+            if key not in above:
+                found.append(key)
+            above[key] = member
+    needed = set[Member]()
+    for member in serving:
+        above_it: Member | None = member
+        while above_it is not None and above_it not in needed:
+            needed.add(above_it)
+            above_it = above[above_it]
+    return needed

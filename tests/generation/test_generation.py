@@ -308,7 +308,8 @@ def test_a_missing_template_of_any_stage_that_has_templates_pays_nothing(
 def test_a_callable_that_asks_for_a_template_without_a_file_sends_no_empty_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not begun, since its folder may be misspelt; with the file, the next run makes it."""
+    """Its folder may be misspelt. It is on record, for the callable may ask when it has paid, which
+    no later run may do by itself; with the file, a retry makes it."""
     monkeypatch.setattr(once, "PIPELINE", ())  # as if drafts were a user's
     root = lay(tmp_path, "draft", "d1")
     sent: list[str] = []
@@ -319,11 +320,12 @@ def test_a_callable_that_asks_for_a_template_without_a_file_sends_no_empty_promp
 
     (tmp_path / "templates/draft").rename(tmp_path / "templates/Drafts")
     outcome = make(root, "draft", "d1", call)
-    assert ("refused", []) == (outcome.kind, sent)
+    assert ("failed", []) == (outcome.kind, sent)
     assert "templates/draft/draft-t.txt: is missing; create it" in outcome.reason
-    assert failures.failed_ids(root, "draft") == frozenset()
+    assert failures.failed_ids(root, "draft") == {"d1"}
     (tmp_path / "templates/Drafts").rename(tmp_path / "templates/draft")
-    assert "made" == make(root, "draft", "d1", call).kind
+    assert ("failed", []) == (make(root, "draft", "d1", call).kind, sent)
+    assert "made" == make(root, "draft", "d1", call, retry_failed=True).kind
     assert ["write a draft"] == sent
 
 

@@ -993,7 +993,7 @@ def test_once_needs_no_template_of_any_name(tmp_path: Path, template_id: str) ->
 
 
 def test_once_refuses_a_callable_that_asks_for_a_template_without_a_file(tmp_path: Path) -> None:
-    """It would send an empty prompt; once the file is there, nothing has to be asked for."""
+    """It would send an empty prompt; once the file is there, a retry makes it."""
     store = Store.open(tmp_path)
     with pytest.raises(StoreError, match=r"templates/draft/t\.txt: is missing"):
         store.once(draft(), lambda request: f"an answer to {request.template_text}")
@@ -1001,7 +1001,7 @@ def test_once_refuses_a_callable_that_asks_for_a_template_without_a_file(tmp_pat
     path.parent.mkdir(parents=True)
     path.write_text("this")
     assert "an answer to this" == store.once(
-        draft(), lambda request: f"an answer to {request.template_text}"
+        draft(), lambda request: f"an answer to {request.template_text}", retry_failed=True
     )
 
 

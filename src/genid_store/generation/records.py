@@ -179,8 +179,8 @@ class NotPaid(Exception):  # noqa: N818 - it states a fact rather than an error
     """Raised by a host's callable to say that nothing was paid for: the next run tries again."""
 
 
-class TemplateMissing(StoreError, NotPaid):  # noqa: N818 - it says what is missing
-    """A callable asked for the text of a template without a file."""
+class TemplateMissing(StoreError):  # noqa: N818 - it says what is missing
+    """A callable asked for the text of a template without a file; it may have paid before that."""
 
 
 class AnswerError(StoreError):

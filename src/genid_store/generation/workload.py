@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Final
 
@@ -142,11 +142,17 @@ def _fault(decider: Decider, generation: Generation) -> str | None:
 def left_members(work: Workload) -> list[Outcome]:
     """Return the members that a run of `work` would leave, and why, as `failed_members` and
     `blocked_members` say after the run."""
-    root, later = work.decider.root, _left(work, _LATER)
-    waiting = [member for member in by_stage(work.waiting) if member not in later]
-    states = states_of(root, waiting)
-    missing = (member for member in waiting if states[member] == "missing")
-    blocked = (_blocked(work.read(member), work.waiting[member]) for member in missing)
+    root, blocked = work.decider.root, []
+    later = {member for member, why in work.waiting.items() if why.label in _LATER}
+    states = states_of(root, by_stage(work.waiting))
+    for member, state in states.items():
+        if member in later or state != "missing":
+            continue
+        generation = work.read(member)
+        if generation.parent in later:
+            later.add(member)
+        else:
+            blocked.append(_blocked(generation, work.waiting[member]))
     return [*failed_members(root, states), *blocked]
 
 
@@ -162,12 +168,7 @@ def _blocked(generation: Generation, decision: Decision, stopped: str = "") -> O
 
 def left_by_limit(work: Workload) -> set[Member]:
     """Return the members that a run's limit of calls left, with their descendants."""
-    return _left(work, {"over the limit"})
-
-
-def _left(work: Workload, labels: Collection[str]) -> set[Member]:
-    """Return the members that wait with one of these labels, with their descendants."""
-    left = {member for member, why in work.waiting.items() if why.label in labels}
+    left = {member for member, why in work.waiting.items() if why.label == "over the limit"}
     for member in by_stage(work.waiting) if left else ():
         if work.read(member).parent in left:
             left.add(member)

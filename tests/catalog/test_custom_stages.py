@@ -307,3 +307,38 @@ def test_what_a_long_chain_or_a_circle_has_without_a_cohort_is_found(tmp_path: P
     alone = [one["ids"][0] for one in found if one["code"] == "generation-without-membership"]
     unneeded = sorted([*long, "c0", "c1", "m3", orphan])
     assert unneeded == sorted(gen_id for _, gen_id in alone)
+
+
+DECLARING = """
+from chain import Revision
+from genid import gen_id
+from genid_store import Store
+
+above = []
+for replicate in (1, 2, 3):
+    before = gen_id(above[-1]) if above else None
+    above.append(Revision(before=before, combo_id="c", replicate=replicate))
+Store.open(".").declare("c", above)
+"""
+
+
+def test_a_run_makes_a_chain_from_its_first_on(tmp_path: Path) -> None:
+    """In one run, over the texts that it makes; the first needs no parent, but a wrong one is not
+    an absent one."""
+    (tmp_path / "chain.py").write_text(REVISING)
+    (tmp_path / "genid.toml").write_text('[stages]\nmodule = "chain"\n')
+    host = 'def call(request):\n    return f"{request.parent_text or str()}x"\n'
+    (tmp_path / "host.py").write_text(host)
+    subprocess.run([sys.executable, "-c", DECLARING], cwd=tmp_path, check=True)
+    words = ("cohort", "run", "--data-root", ".", "--cohort-id", "c")
+    assert 3 == _run(tmp_path, *words, "--dry-run")["total_calls"]
+    assert 3 == _run(tmp_path, *words, "--generate", "host.py:call")["calls"]
+    texts = [path.read_text() for path in tmp_path.glob("gens/revision/*/parsed.txt")]
+    assert ["x", "xx", "xxx"] == sorted(texts)
+    path = tmp_path / "gens/revision/wrong/metadata.json"
+    path.parent.mkdir()
+    path.write_text('{"stage": "revision", "gen_id": "wrong", "combo_id": "c", "before": 7}')
+    with (tmp_path / "cohorts/c/membership.csv").open("a") as file:
+        file.write("revision,wrong\n")
+    record = _run(tmp_path, *words, "--generate", "host.py:call", code=1)
+    assert (0, ["wrong"]) == (record["calls"], [one["gen_id"] for one in record["blocked"]])

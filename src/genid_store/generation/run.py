@@ -30,7 +30,7 @@ from genid_store.generation.pool import CONCURRENCY, obtain_all
 from genid_store.generation.records import Asked, Generator, Outcome, never_called
 from genid_store.generation.reuse import REMEDY, REMEDY_WAYS, plan_reuse_of
 from genid_store.generation.workload import Workload, plan_work
-from genid_store.stages import Member, stage_names
+from genid_store.stages import Member, parent_stage, stage_names
 
 _LISTED: Final = 20  # members that a refusal names
 
@@ -190,7 +190,12 @@ def obtain_work(
 ) -> None:
     """Obtain the generations of a plan, ancestors first; `report` as in `obtain_all`."""
     for stage in stage_names():
-        obtain_all(executor, stage, work.ready(stage), report, concurrency=concurrency)
+        begun: set[str] = set()
+        while ready := [one for one in work.ready(stage) if one not in begun]:
+            obtain_all(executor, stage, ready, report, concurrency=concurrency)
+            begun.update(ready)
+            if parent_stage(stage) != stage:
+                break  # else the next of each chain can be made now
 
 
 def refuse_paid(work: Workload, planned: Mapping[Member, Generation] | None = None) -> None:

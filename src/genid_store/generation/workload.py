@@ -15,7 +15,7 @@ from typing import Final
 from attrs import field, frozen
 
 from genid_store.catalog.findings import OF_METADATA
-from genid_store.catalog.metadata import Generation, inspect_generation
+from genid_store.catalog.metadata import Generation, inspect_generation, stage_fields
 from genid_store.fs.layout import DataRoot
 from genid_store.generation.batches import open_batches
 from genid_store.generation.content import content_version, fault_of, model_of
@@ -132,7 +132,9 @@ def _fault(decider: Decider, generation: Generation) -> str | None:
     """Return why a generation cannot be made from its parent, or as a root; None if it can."""
     if generation.parent is not None:
         return fault_of(decider.root, generation.parent)
-    if parent_stage(generation.stage) is not None:
+    fields = stage_fields(generation.stage)
+    wrong = {problem.field for problem in generation.problems}
+    if fields.parent in {*fields.required, *wrong}:  # the first of a chain has none
         return "its parent is unknown"
     task = decider.plan.task_of(Member(generation.stage, generation.gen_id))
     is_lost = any(problem.code in OF_METADATA for problem in generation.problems)

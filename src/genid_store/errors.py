@@ -68,9 +68,19 @@ class StoreError(Exception):
         super().__init__("\n".join([summary, *lines]))
 
     @classmethod
-    def of(cls, summary: str, where: str, message: str, remedy: str, **more: Any) -> Self:
-        """Return an error with one problem; `more` are its `value` and `ways`."""
-        return cls(summary, [Problem(where=where, message=message, remedy=remedy, **more)])
+    def of(
+        cls,
+        summary: str,
+        where: str,
+        message: str,
+        remedy: str,
+        *,
+        value: object = NO_VALUE,
+        ways: tuple[str, ...] = (),
+    ) -> Self:
+        """Return an error with one problem."""
+        problem = Problem(where=where, message=message, remedy=remedy, value=value, ways=ways)
+        return cls(summary, [problem])
 
 
 def require(summary: str, **arguments: tuple[object, bool, str]) -> None:

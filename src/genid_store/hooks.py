@@ -72,12 +72,12 @@ def described(done: Mapping[str, Any]) -> list[str]:
     reported = [*done["events"].values(), *done["cohort_events"].values()]
     events, added = sum(reported), sum(done["registered"].values())
     if events or added:
-        told = counted(events, "materialization"), counted(added, "partition")
-        lines.append(f"Dagster: {told[0]} reported, {told[1]} registered")
+        reports, keys = counted(events, "materialization"), counted(added, "partition")
+        lines.append(f"Dagster: {reports} reported, {keys} registered")
     for name, text in (
         ("deleted", "of no cohort deleted"),
-        ("unowned", "of no cohort (`genid dagster sync --prune` deletes what is of none)"),
-        ("held", "of no cohort kept: other assets have records under what is kept"),
+        ("unowned", "of no cohort (`genid dagster sync --prune` deletes such keys)"),
+        ("held", "of no cohort kept, because other assets have records there"),
     ):
         count = sum(map(len, done[name].values()))
         if count:

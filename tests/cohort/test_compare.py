@@ -72,7 +72,7 @@ def test_it_says_which_ids_exist(tmp_path: Path) -> None:
 def test_it_says_whose_text_a_member_can_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An id that does not exist is no new text."""
+    """An id that does not exist is not a new text."""
     root = make_root(tmp_path / "root")
     old = of(built(root).plan, "draft")[0].gen_id
     (root.generation("draft", old) / "raw.txt").write_text("text")

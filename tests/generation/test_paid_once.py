@@ -865,7 +865,7 @@ def test_a_run_that_an_answer_stopped_says_why(root: DataRoot) -> None:
     done = run_cohort(root, "c", lambda request: 7, Asked(), concurrency=1)  # type: ignore[arg-type, return-value]
     left = {one.reason for one in blocked_members(done.workload, stopped=done.stopped)}
     why = "it was not begun, because an earlier answer of the callable was not a text"
-    assert f"{why}; put that right, and run again" in left
+    assert f"{why}; fix that, and run again" in left
     states = states_of(root, done.workload.members).values()
     assert (1, 0) == (list(states).count("unparsed"), list(states).count("failed"))
 

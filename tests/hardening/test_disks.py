@@ -132,7 +132,7 @@ def test_an_index_on_a_disk_that_fills(tmp_path: Path) -> None:
 
 
 def test_an_index_on_a_disk_that_fails(tmp_path: Path) -> None:
-    """SQLite undoes a transaction by itself after an I/O error, and that error is told."""
+    """SQLite undoes a transaction by itself after an I/O error; the message names that error."""
     root = a_store(tmp_path / "root")
 
     def told(size: int) -> str:

@@ -350,7 +350,7 @@ def test_links_still_lead_to_their_content(root: DataRoot) -> None:
 
 @pytest.mark.parametrize("target", ["{}", "../draft/{}/", "{root}/gens/draft/{}"])
 def test_a_generation_that_is_a_link_to_another_follows_it(root: DataRoot, target: str) -> None:
-    """There and back, to the byte; it is no generation of its own that could move."""
+    """There and back, to the byte; a link never moves by itself."""
     (old,) = root.gens.glob("draft/*/attempts")
     link = root.stage("draft") / "alias"
     link.symlink_to(target.format(old.parent.name, root=root.path))

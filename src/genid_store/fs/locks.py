@@ -153,7 +153,8 @@ def blocked(root: DataRoot) -> Block | None:
 
 
 def refuse_block(root: DataRoot, purpose: str = "", *, lasting: bool = False) -> None:
-    """StoreError: another purpose blocks the root; if `lasting`, even after its process ended."""
+    """StoreError: another purpose blocks the root. `lasting` passes a block that ends with its
+    process."""
     barrier = blocked(root)
     if barrier is not None and barrier.by != purpose and not (lasting and barrier.while_locked):
         summary = f"the data root is blocked by an unfinished {barrier.by}"

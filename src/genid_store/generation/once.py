@@ -359,7 +359,7 @@ class Executor(Decider):
         """Return the template's bytes; None if it does not exist and is not required.
 
         A run requires it in the pipeline's stages, and in others where templates/<stage>/ has any.
-        Elsewhere the callable may have prompts of its own; it gets an error if it asks for this.
+        Elsewhere the callable may bring its own prompts; it gets an error if it asks for this one.
 
         StoreError: its file cannot be read, or is not UTF-8.
         """

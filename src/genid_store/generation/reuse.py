@@ -48,8 +48,6 @@ _NO_METADATA: Final = {
     findings.METADATA_EMPTY,
     findings.METADATA_MALFORMED,
 }
-#: A field has a value that no v1 id can express: the task is known then.
-_NO_V1_ID: Final = {findings.FIELD_UNFIT}
 
 
 @frozen

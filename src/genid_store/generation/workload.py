@@ -160,9 +160,7 @@ def left_members(work: Workload) -> list[Outcome]:
 
 def _blocked(generation: Generation, decision: Decision, stopped: str = "") -> Outcome:
     reasons = filter(None, [*map(str, generation.problems), decision.reason])
-    not_begun = (
-        f"{stopped}; put that right, and run again" if stopped else "it was not begun; run again"
-    )
+    not_begun = f"{stopped}; fix that, and run again" if stopped else "it was not begun; run again"
     reason = "; ".join(reasons) or not_begun
     member = Member(generation.stage, generation.gen_id)
     return _outcome(member, "blocked", reason, decision.ways)
@@ -217,7 +215,7 @@ def plan_work(
         if has_content(root, *member):
             work.made.append(member)
             continue
-        generation = work.planned.get(member) or inspect_generation(root, *member)
+        generation = work.read(member)
         task, parent = decider.plan.task_of(member), generation.parent
         fault = None
         if parent is not None:

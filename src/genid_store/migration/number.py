@@ -113,7 +113,7 @@ class Decision(Planned):
 
     @property
     def is_written(self) -> bool:
-        """Whether its metadata is written anew, because its id, number or parent is another."""
+        """Whether its metadata is rewritten, because its id, number or parent changes."""
         said = self.source.effective_replicate, self.parent and self.source.parent_gen_id
         return not self.reason and (self.moves or (self.replicate, self.parent) != said)
 

@@ -329,7 +329,7 @@ class _Planning:
         )
         if self.totals["references"]:
             others = counted(self.totals["references"], "generation")
-            yield f"Written anew without moving: {others}."
+            yield f"Rewritten without moving: {others}."
         for kind, title in _HEADINGS.items():
             lines = sections[kind]
             if lines:

@@ -86,7 +86,7 @@ class Rollout:
 
     @property
     def label(self) -> str:
-        """The state as a value of the flag: "off", "draft", "draft,essay" or "all"."""
+        """The state as commands name it: "off", "draft", "draft,essay" or "all"."""
         if not self.stages:
             return "off"
         return "all" if self.stages == PIPELINE else ",".join(self.stages)
